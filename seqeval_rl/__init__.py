@@ -1,0 +1,37 @@
+"""Sequential evaluation of offline reinforcement learning (Sujit et al., TMLR 2023, arXiv 2212.08131).
+
+Imports are lazy, so that `seqeval --help` and the plots never pay for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqeval_rl.algorithm import Algorithm, Batch, Spec
+    from seqeval_rl.dataset import Dataset
+    from seqeval_rl.readers import load_dataset
+    from seqeval_rl.results import read_results
+    from seqeval_rl.tasks import Task
+
+__version__ = version("seqeval-rl")
+__all__ = ["Algorithm", "Batch", "Dataset", "Spec", "Task", "__version__", "load_dataset", "read_results"]
+
+_HOMES = {
+    "Algorithm": "algorithm",
+    "Batch": "algorithm",
+    "Spec": "algorithm",
+    "Dataset": "dataset",
+    "Task": "tasks",
+    "load_dataset": "readers",
+    "read_results": "results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, each imported from its module when first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'seqeval_rl' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"seqeval_rl.{_HOMES[name]}"), name)

@@ -1,0 +1,68 @@
+"""Errors for people: each says what, where, expected, found and what to do, and carries the exit code of the command."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SeqevalError(Exception):
+    """Base of every error that is the user's or the machine's rather than a bug; `exit_code` is the command's."""
+
+    exit_code = 1
+
+
+class UsageError(SeqevalError):
+    """An unknown name, or a setting of the wrong type or out of range."""
+
+    exit_code = 2
+
+
+class DataError(SeqevalError):
+    """A log that cannot be used: empty, NaN, wrong shapes, actions outside the bounds, a damaged file."""
+
+    exit_code = 65
+
+
+class EnvironmentMissingError(SeqevalError):
+    """The environment of a task is not installed or does not start."""
+
+    exit_code = 69
+
+
+class FileError(SeqevalError):
+    """Reading or writing failed: unwritable directory, disk full."""
+
+    exit_code = 74
+
+
+class Interrupted(SeqevalError):
+    """Stopped by the user or the system after saving; the same command goes on from there."""
+
+    exit_code = 75
+
+
+class BusyError(SeqevalError):
+    """Another process owns the output directory."""
+
+    exit_code = 76
+
+
+class MismatchError(SeqevalError):
+    """Results that are already there were made with other settings."""
+
+    exit_code = 78
+
+
+def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:
+    """A `UsageError` for a name that is not known, with the nearest valid names.
+
+    Args:
+        kind: what the name should be, for example "algorithm".
+        name: what was found.
+        valid: every valid name.
+        where: where it was found, for example "--algorithms".
+    """
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    place = f" in {where}" if where else ""
+    return UsageError(f"unknown {kind} {name!r}{place}: {hint}Valid: {', '.join(names) or 'none'}.")

@@ -1,0 +1,19 @@
+"""What every test shares: no test reads or writes the user's caches, and workers do not fight over cores."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def logs(tmp_path_factory):
+    """One cache of bundled logs for a test process."""
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(autouse=True)
+def private_caches(monkeypatch, logs):
+    monkeypatch.setenv("SEQEVAL_CACHE", str(logs / "cache"))
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(logs / "minari"))

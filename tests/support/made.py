@@ -1,0 +1,32 @@
+"""Made data for tests."""
+
+import numpy as np
+
+from seqeval_rl.dataset import Dataset
+from seqeval_rl.tasks import TASKS
+
+
+def packed_rows(total, obs_dim, act_dim, seed=0):
+    """Rows [total, obs|act|reward|mask|next_obs] of standard normals, a tenth of them terminal."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((total, 2 * obs_dim + act_dim + 2)).astype(np.float32)
+    rows[:, obs_dim : obs_dim + act_dim] = np.tanh(rows[:, obs_dim : obs_dim + act_dim])
+    rows[:, obs_dim + act_dim + 1] = rng.random(total) > 0.1
+    return rows
+
+
+def made_dataset(lengths, obs_dim=11, act_dim=3, seed=0, name="made", task=TASKS["hopper"]):
+    """A log of noise in Hopper's shapes with episodes of these lengths, each ended by a time limit."""
+    total = sum(lengths)
+    rng = np.random.default_rng(seed)
+    truncations = np.zeros(total, bool)
+    truncations[np.cumsum(lengths) - 1] = True
+    return Dataset.from_arrays(
+        name, task,
+        observations=rng.standard_normal((total, obs_dim)),
+        actions=np.tanh(rng.standard_normal((total, act_dim))),
+        rewards=rng.standard_normal(total),
+        next_observations=rng.standard_normal((total, obs_dim)),
+        terminations=np.zeros(total, bool),
+        truncations=truncations,
+    )  # fmt: skip
