@@ -1,0 +1,197 @@
+"""The flat cache: datasets as plain arrays on disk, opened as memory maps in a moment and verified when they are.
+
+One directory per key under the root: `rows.npy`, `truncations.npy`, `episode_starts.npy` and `meta.json`. An entry is
+written beside its place and renamed, so that what stands there is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.dataset import Dataset, content_hash
+from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.tasks import Task
+
+FORMAT = 1  # of an entry; others are built again
+_META = "meta.json"
+_ARRAYS = ("rows", "truncations", "episode_starts")
+_log = logging.getLogger("seqeval_rl")
+
+
+def root() -> Path:
+    """Where entries lie: `SEQEVAL_CACHE`, or `~/.cache/seqeval_rl`."""
+    return Path(os.environ.get("SEQEVAL_CACHE") or Path.home() / ".cache" / "seqeval_rl").expanduser()
+
+
+def slug(text: str) -> str:
+    """`text` with everything that does not suit a file name replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
+
+
+def entries() -> list[str]:
+    """Keys of the entries that are there, sorted; not verified."""
+    try:
+        return sorted(path.parent.name for path in root().glob(f"[!.]*/{_META}"))
+    except OSError as error:
+        raise _unusable(root(), error) from error
+
+
+@contextlib.contextmanager
+def lock(key: str) -> Iterator[None]:
+    """Hold `key` alone: a second process that wants to build the same entry waits here and then finds it.
+
+    Raises:
+        FileError: the root cannot be written.
+    """
+    path = root() / f".{key}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise _unusable(root(), error) from error
+    with hold(path):
+        yield
+
+
+@contextlib.contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold a lock file alone, waiting for whoever has it. It is let go when the process ends, however it ends."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.warning("%s: another process is building the same dataset, waiting for it", path.with_suffix(""))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def store(key: str, dataset: Dataset) -> Dataset:
+    """Write an entry, whole or not at all, in place of one that is there; returns the dataset as memory-mapped from it.
+
+    Call it under `lock(key)`.
+
+    Raises:
+        FileError: unwritable root, full disk.
+    """
+    place, partial, old = root() / key, root() / f".{key}.partial", root() / f".{key}.old"
+    meta = {
+        "format": FORMAT,
+        "name": dataset.name,
+        "task": dataset.task.as_dict(),
+        "transitions": len(dataset),
+        "obs_shape": list(dataset.obs_shape),
+        "act_dim": dataset.act_dim,
+        "clipped_actions": dataset.clipped_actions,
+        "cut": dataset.cut,
+        "sha256": dataset.sha256,
+    }
+    try:
+        for leftover in (partial, old):  # of a process that was killed
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        partial.mkdir(parents=True)
+        try:
+            for name in _ARRAYS:
+                with (partial / f"{name}.npy").open("wb") as file:
+                    np.save(file, getattr(dataset, name), allow_pickle=False)
+                    os.fsync(file.fileno())
+            with (partial / _META).open("w") as text:
+                json.dump(meta, text, indent=1)
+                text.flush()
+                os.fsync(text.fileno())
+            sync_directory(partial)
+            if place.exists():
+                place.rename(old)
+            partial.rename(place)
+            sync_directory(root())
+        finally:
+            for leftover in (partial, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+        rows = np.load(place / "rows.npy", mmap_mode="r")
+    except OSError as error:
+        raise _unusable(place, error) from error
+    return _dataset(meta, rows, dataset.truncations, dataset.episode_starts)
+
+
+def open(key: str) -> Dataset | None:
+    """The entry, memory-mapped and verified (sizes, SHA-256), or None where there is none that can be used.
+
+    A damaged one is named in the log; the caller builds it again.
+    """
+    place = root() / key
+    try:
+        if not (place / _META).exists():
+            return None
+        meta = json.loads((place / _META).read_text())
+        if meta["format"] != FORMAT:
+            _log.warning("%s: written in format %s, expected %s; it is built again", place, meta["format"], FORMAT)
+            return None
+        rows, truncations, starts = (
+            np.load(place / f"{name}.npy", mmap_mode="r" if name == "rows" else None) for name in _ARRAYS
+        )
+        length, width = meta["transitions"], 2 * int(np.prod(meta["obs_shape"])) + meta["act_dim"] + 2
+        _expect("rows", rows, np.dtype(np.float32), (length, width))
+        _expect("truncations", truncations, np.dtype(np.bool_), (length,))
+        _expect("episode_starts", starts, np.dtype(np.int64), starts.shape)
+        dataset = _dataset(meta, rows, truncations, starts)
+        found = content_hash(dataset)
+        if found != meta["sha256"]:
+            raise ValueError(f"SHA-256 is {found[:12]}…, expected {meta['sha256'][:12]}…")
+    except PermissionError as error:
+        raise _unusable(place, error) from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, DataError) as error:
+        _log.warning("%s: damaged (%s: %s); it is not used and is built again", place, type(error).__name__, error)
+        return None
+    return dataset
+
+
+def _expect(name: str, array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{name} are {array.dtype} {array.shape}, expected {dtype} {shape}")
+
+
+def _dataset(
+    meta: dict[str, Any], rows: NDArray[np.float32], truncations: NDArray[np.bool_], starts: NDArray[np.int64]
+) -> Dataset:
+    for array in (truncations, starts):
+        array.flags.writeable = False
+    return Dataset(
+        meta["name"],
+        Task(**meta["task"]),
+        rows,
+        tuple(meta["obs_shape"]),
+        meta["act_dim"],
+        truncations,
+        starts,
+        meta["clipped_actions"],
+        meta["cut"],
+        meta["sha256"],
+    )
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename in that directory last through a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unusable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        f"{path}: expected a cache that can be read and written, found {error.strerror or error}. "
+        "Set SEQEVAL_CACHE to a directory with room."
+    )

@@ -1,0 +1,128 @@
+"""The columns of a log: types, lengths, finite values, action bounds and episode bounds, checked before use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from seqeval_rl.errors import DataError
+
+# Actions this far outside their bounds, as a share of the bounds' range, are clipped; farther ones are refused.
+CLIP_TOLERANCE = 1e-3
+
+
+def column(
+    name: str, column: str, values: ArrayLike, axes: tuple[int, int], length: int | None = None
+) -> NDArray[np.float32]:
+    """Values as float32, checked for axes, length and finiteness.
+
+    Args:
+        name: of the dataset, for messages.
+        column: of the column, for messages.
+        values: numbers, transitions first.
+        axes: fewest and most axes that are right.
+        length: transitions that there should be.
+    """
+    found = _array(name, column, values)
+    if found.shape[:1] == (0,) and length is None:
+        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+    if found.dtype.kind not in "fiub":
+        raise DataError(f"{name}: {column} have type {found.dtype}, expected numbers. Convert them.")
+    if not axes[0] <= found.ndim <= axes[1]:
+        layout = {"rewards": "[N]", "actions": "[N, act_dim]"}.get(column, "[N, *obs_shape]")
+        raise DataError(f"{name}: {column} have shape {found.shape}, expected {layout}. Reshape them.")
+    _check_length(name, column, found, length)
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused below
+        result = found.astype(np.float32)
+    finite = np.isfinite(result)
+    if not finite.all():
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        place = f"{column}[{', '.join(map(str, index))}]"
+        raise DataError(f"{name}: {place} is {found[index]}, expected a finite float32. Repair or drop that episode.")
+    return result
+
+
+def flags(name: str, column: str, values: ArrayLike, length: int) -> NDArray[np.bool_]:
+    """Values [N] of true and false, or 0 and 1."""
+    found = _array(name, column, values)
+    _check_length(name, column, found, length)
+    if found.ndim != 1 or found.dtype.kind not in "fiub" or not np.isin(found, (0, 1)).all():
+        what = f"{found.dtype} of shape {found.shape}"
+        raise DataError(f"{name}: {column} expected to be [N] of true and false, found {what}. Check them.")
+    return found.astype(bool)
+
+
+def _array(name: str, column: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # a ragged list
+        raise DataError(
+            f"{name}: {column} expected to be one array, found rows of unequal shapes. Check them."
+        ) from error
+
+
+def _check_length(name: str, column: str, values: NDArray[Any], length: int | None) -> None:
+    if length is not None and (values.ndim == 0 or len(values) != length):
+        found = "a single number" if values.ndim == 0 else len(values)
+        raise DataError(
+            f"{name}: {column} have length {found}, expected that of observations, {length}. Make them equal."
+        )
+
+
+def scale_actions(
+    name: str, actions: NDArray[np.float32], low: ArrayLike | None, high: ArrayLike | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Actions scaled from their bounds to [-1, 1], and which rows were clipped."""
+    shape = actions.shape[1:]
+    try:
+        lower = np.broadcast_to(np.asarray(-1.0 if low is None else low, np.float64), shape)
+        upper = np.broadcast_to(np.asarray(1.0 if high is None else high, np.float64), shape)
+    except ValueError:
+        shapes = " and ".join(str(np.asarray(bound).shape) for bound in (low, high))
+        raise DataError(f"{name}: action bounds have shapes {shapes}, expected a number or {shape}.") from None
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower < upper).all()):
+        raise DataError(
+            f"{name}: action bounds are {lower.tolist()} to {upper.tolist()}, expected finite ones with low < high. "
+            "Give action_low and action_high."
+        )
+    # Cast before comparing: a bound that was rounded to float32 is no excess.
+    scaled = ((actions - (lower + upper) / 2.0) / ((upper - lower) / 2.0)).astype(np.float32)
+    far = np.abs(scaled) > 1.0 + 2.0 * CLIP_TOLERANCE
+    if far.any():
+        row, dimension = (int(i) for i in np.argwhere(far)[0])
+        raise DataError(
+            f"{name}: actions[{row}, {dimension}] is {actions[row, dimension]:.6g}, expected within "
+            f"[{lower[dimension]:.6g}, {upper[dimension]:.6g}] (0.1 % of slack). Check the bounds or the log."
+        )
+    clipped: NDArray[np.bool_] = np.any(np.abs(scaled) > 1.0, axis=1)
+    return np.clip(scaled, -1.0, 1.0), clipped
+
+
+def first_rows(name: str, ended: NDArray[np.bool_], given: ArrayLike | None) -> NDArray[np.int64]:
+    """First row of each episode and N at the end, checked against the flags."""
+    length = len(ended)
+    if given is None:
+        return np.unique(np.concatenate(([0], np.flatnonzero(ended) + 1, [length]))).astype(np.int64)
+    starts = np.asarray(given)
+    if starts.ndim == 1 and starts.dtype.kind in "iu" and starts.size and starts[-1] != length:
+        starts = np.append(starts, length)
+    if (
+        starts.ndim != 1
+        or starts.dtype.kind not in "iu"
+        or starts.size < 2
+        or starts[0] != 0
+        or (np.diff(starts) < 1).any()
+    ):
+        raise DataError(
+            f"{name}: episode_starts expected to be row numbers that begin with 0 and grow up to {length}. Check them."
+        )
+    starts = starts.astype(np.int64)
+    inside = np.setdiff1d(np.flatnonzero(ended), starts[1:] - 1)
+    if inside.size:
+        raise DataError(
+            f"{name}: row {inside[0]} terminates or truncates, but episode_starts has it inside an episode. "
+            "Leave episode_starts out, or correct it."
+        )
+    return starts

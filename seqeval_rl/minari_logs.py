@@ -1,0 +1,290 @@
+"""Minari datasets: finding, reading and writing them (https://minari.farama.org)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from seqeval_rl import cache
+from seqeval_rl.dataset import Dataset, environment_spaces, task_of_log
+from seqeval_rl.errors import DataError, FileError, UsageError
+from seqeval_rl.rollout import Episode
+from seqeval_rl.tasks import Task
+
+_COLUMNS = ("observations", "actions", "rewards", "terminations", "truncations")
+_log = logging.getLogger("seqeval_rl")
+
+
+def local() -> list[str]:
+    """Ids of the Minari datasets on this machine; one that Minari cannot read is named in the log."""
+    import minari
+
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            names = list(minari.list_local_datasets())
+    except OSError as error:
+        raise _unusable("Minari's datasets", error) from error
+    for warning in caught:
+        _log.warning("%s", warning.message)
+    return names
+
+
+def read(identity: str, task: Task | None, progress: bool) -> Dataset:
+    """A Minari dataset by id, through the flat cache; downloaded first where it is not on this machine.
+
+    Raises:
+        UsageError: the id is not one of Minari's form.
+        DataError: damaged, not of Boxes, or nothing tells its task.
+        FileError: the download failed.
+    """
+    name = f"minari:{identity}"
+    directory = _find(identity)
+    try:
+        import minari
+
+        source = minari.MinariDataset(directory)
+    except Exception as error:  # JSON, HDF5 or Minari's own checks
+        raise _damaged(name, directory, error) from error
+    task = task or _task(name, source)
+    key = f"minari-{cache.slug(identity)}-{_fingerprint(directory)}"
+    dataset = cache.open(key)
+    if dataset is None:
+        with cache.lock(key):
+            dataset = cache.open(key)  # another process may have read it while this one waited
+            if dataset is None:
+                dataset = cache.store(key, _convert(name, directory, source, task, progress))
+    return replace(dataset, name=name, task=task)
+
+
+def _find(identity: str) -> Path:
+    """Directory of a local Minari dataset, downloaded if need be."""
+    import minari
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.storage import get_dataset_path
+
+    try:
+        parse_dataset_id(identity)
+    except (ValueError, TypeError):  # Minari has no error of its own for a missing version
+        raise UsageError(
+            f"dataset minari:{identity}: expected an id such as mujoco/hopper/medium-v0, with its version. "
+            f"On this machine: {', '.join(local()) or 'none'}."
+        ) from None
+    try:
+        directory = Path(get_dataset_path(identity)) / "data"
+        if not directory.exists():
+            minari.download_dataset(identity)
+    except Exception as error:  # each of Minari's remotes has errors of its own
+        raise FileError(
+            f"dataset minari:{identity}: not on this machine (there: {', '.join(local()) or 'none'}) and its download "
+            f"failed ({_first_line(error)}). Check the id and the network."
+        ) from error
+    return directory
+
+
+def _fingerprint(directory: Path) -> str:
+    """Changes when any of the dataset's files does."""
+    total = hashlib.sha256()
+    for path in sorted(directory.rglob("*")):
+        state = path.stat()
+        total.update(f"{path.relative_to(directory)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def _task(name: str, source: Any) -> Task:
+    """The task that the dataset's metadata tell.
+
+    A task names an environment by id alone, so a log of one with other settings than the registered ones is refused.
+    """
+    import gymnasium
+
+    how = "Give a task: env_id, reference_min and reference_max."
+    spec, metadata = source.env_spec, source.storage.metadata
+    registered = None if spec is None else gymnasium.registry.get(spec.id)
+    if registered is not None:
+        settings, expected = (json.dumps(s.kwargs, default=str, sort_keys=True) for s in (spec, registered))
+        if settings != expected:
+            raise DataError(
+                f"{name}: logged in {spec.id} with settings {settings}, expected the registered ones, {expected}. "
+                f"Register an environment with these settings. {how}"
+            )
+        if spec.max_episode_steps != registered.max_episode_steps:
+            _log.warning(
+                "%s: its episodes were limited to %s transitions, evaluation in %s limits them to %s",
+                *(name, spec.max_episode_steps, spec.id, registered.max_episode_steps),
+            )
+    env_id = None if spec is None else spec.id
+    return task_of_log(name, env_id, metadata.get("ref_min_score"), metadata.get("ref_max_score"), how)
+
+
+def _convert(name: str, directory: Path, source: Any, task: Task, progress: bool) -> Dataset:
+    """Read every episode."""
+    from gymnasium.spaces import Box
+
+    for what, space in (("observations", source.observation_space), ("actions", source.action_space)):
+        if not isinstance(space, Box):
+            raise DataError(f"{name}: expected {what} in a Box, found {space}. Such datasets are not supported.")
+    columns: dict[str, list[Any]] = {key: [] for key in (*_COLUMNS, "next_observations")}
+    starts = [0]
+    with progress_bar(name, int(source.total_steps), progress) as bar:
+        try:
+            for episode in source.iterate_episodes():
+                length = len(episode.rewards)
+                for key in _COLUMNS:
+                    columns[key].append(np.asarray(getattr(episode, key))[:length])
+                columns["next_observations"].append(episode.observations[1:])
+                starts += [starts[-1] + length] if length else []
+                bar.update(length)
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise _damaged(f"{name}, episode {len(starts) - 1}", directory, error) from error
+    if starts[-1] != source.total_steps:
+        raise _damaged(name, directory, ValueError(f"{starts[-1]} of {source.total_steps} transitions"))
+    arrays = {key: np.concatenate(parts) if parts else np.empty(0) for key, parts in columns.items()}
+    limit = None if source.env_spec is None else source.env_spec.max_episode_steps
+    if len(starts) > 1 and limit is not None and starts[-1] - starts[-2] < limit and not arrays["terminations"][-1]:
+        # Neither a terminal state nor the time limit: recording stopped here.
+        arrays["truncations"][-1] = False
+    low, high = source.action_space.low, source.action_space.high
+    return Dataset.from_arrays(name, task, **arrays, episode_starts=starts, action_low=low, action_high=high)
+
+
+@contextlib.contextmanager
+def writer(
+    identity: str, task: Task, algorithm: str, description: str, size: float
+) -> Iterator[Callable[[Iterable[Episode]], None]]:
+    """A function that writes episodes as a Minari dataset, which appears in its place when the block ends well.
+
+    Where the dataset is there already, the function only uses the episodes up.
+
+    Args:
+        identity: the dataset's id.
+        task: its environment and reference returns.
+        algorithm: what chose the actions, for its metadata.
+        description: what it is, for its metadata.
+        size: bytes that it will have, more or less; checked first, because HDF5 crashes where it finds a full disk.
+
+    Raises:
+        FileError: Minari's directory cannot be written, or there is too little room.
+    """
+    from minari.storage import get_dataset_path
+
+    try:
+        target = Path(get_dataset_path(identity))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Minari overlooks directories whose name begins with a dot.
+        partial = target.with_name(f".{target.name}.partial")
+        with cache.hold(target.with_name(f".{target.name}.lock")):
+            if target.exists():
+                yield lambda episodes: deque(episodes, maxlen=0).clear()
+                return
+            shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
+            free = shutil.disk_usage(target.parent).free
+            if free < size:
+                raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free", target)
+            (partial / "data").mkdir(parents=True)
+            try:
+                yield lambda episodes: _write(partial / "data", identity, task, algorithm, description, episodes)
+                for path in (partial / "data").iterdir():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+                partial.rename(target)
+                cache.sync_directory(target.parent)
+                _create_namespace(identity.rpartition("/")[0])
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise _unusable(f"minari:{identity}", error) from error
+
+
+def _write(
+    directory: Path, identity: str, task: Task, algorithm: str, description: str, episodes: Iterable[Episode]
+) -> None:
+    import gymnasium
+    from minari.dataset.minari_storage import MinariStorage
+
+    spec = gymnasium.spec(task.env_id)
+    storage = MinariStorage.new(directory, *environment_spaces(task.env_id), spec)
+    metadata = {
+        "dataset_id": identity,
+        "minari_version": version("minari"),
+        "author": {"The seqeval-rl authors"},
+        "algorithm_name": algorithm,
+        "description": description,
+        "eval_env_spec": spec.to_json(),
+        "ref_min_score": task.reference_min,
+        "ref_max_score": task.reference_max,
+        "requirements": [f"gymnasium=={version('gymnasium')}", f"mujoco=={version('mujoco')}"],
+    }
+    storage.update_metadata(metadata)
+    # One call for all: each call opens the file anew and measures its directory.
+    storage.update_episodes(_buffers(episodes))
+
+
+def _buffers(episodes: Iterable[Episode]) -> Iterator[Any]:
+    """Minari's form of episodes."""
+    from minari.data_collector import EpisodeBuffer
+
+    for number, episode in enumerate(episodes):
+        terminations = np.zeros(len(episode.rewards), bool)
+        terminations[-1] = episode.terminated
+        truncations = np.zeros_like(terminations)
+        truncations[-1] = not episode.terminated
+        yield EpisodeBuffer(
+            id=number,
+            seed=episode.seed,
+            observations=episode.observations,
+            actions=episode.actions,
+            rewards=episode.rewards,
+            terminations=terminations,
+            truncations=truncations,
+        )
+
+
+def _create_namespace(namespace: str) -> None:
+    from minari.namespace import create_namespace, list_local_namespaces
+
+    if namespace not in list_local_namespaces():
+        # Another process may be a moment faster.
+        with contextlib.suppress(ValueError):
+            create_namespace(namespace, description="Logs built by seqeval-rl from its bundled behaviour policies")
+
+
+def progress_bar(description: str, total: int, shown: bool) -> Any:
+    """A bar over transitions on standard error; where that is no terminal, a line every ten seconds at most."""
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(
+        desc=description, total=total, unit=" transitions", unit_scale=True, disable=not shown, mininterval=interval
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _damaged(name: str, directory: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{name}: expected a Minari dataset in {directory}, found {_first_line(error)}. Delete it and get it again."
+    )
+
+
+def _unusable(what: str, error: OSError) -> FileError:
+    return FileError(
+        f"{what}: cannot be read or written ({error.strerror or error}: {error.filename or 'no file named'}). "
+        "Set MINARI_DATASETS_PATH to a directory with room."
+    )
