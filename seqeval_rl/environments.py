@@ -1,0 +1,182 @@
+"""Opening environments: `envpool` where it is installed and has the environment, else `gymnasium` over the cores."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
+from seqeval_rl.lane_workers import ProcessLanes
+from seqeval_rl.lanes import Lanes, LocalLanes, Shapes, Transition, open_environment
+
+__all__ = ["Lanes", "Shapes", "available_cores", "gymnasium_shapes", "make_lanes", "open_environment"]
+
+_log = logging.getLogger("seqeval_rl")
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_lanes(env_id: str, lanes: int, backend: str = "auto", workers: int | None = None) -> Lanes:
+    """Open `lanes` copies of an environment.
+
+    Args:
+        env_id: gymnasium's id, or `module:id` for one whose module must be imported first.
+        lanes: L ≥ 1.
+        backend: `auto` is envpool where it is installed and has this very environment, else gymnasium.
+        workers: gymnasium's processes or envpool's threads; None: as many as cores. With 1, gymnasium's environments
+            live in the calling process.
+
+    Raises:
+        EnvironmentMissingError: the environment or the backend is not installed, or does not start.
+        DataError: its observations or actions are not boxes, or its actions have no bounds.
+        UsageError: an unknown backend, or `lanes` or `workers` below 1.
+    """
+    if backend not in ("auto", "envpool", "gymnasium"):
+        raise UsageError(f"backend: expected auto, envpool or gymnasium, found {backend!r}. Choose one of them.")
+    workers = available_cores() if workers is None else workers
+    if lanes < 1 or workers < 1:
+        raise UsageError(f"environments of {env_id!r}: expected lanes and workers ≥ 1, found {lanes} and {workers}.")
+    workers = min(workers, lanes)
+    if backend == "envpool" or (backend == "auto" and _envpool_has(env_id)):
+        return EnvpoolLanes(env_id, lanes, workers)
+    spec, shapes = gymnasium_shapes(env_id)
+    return LocalLanes(spec, shapes, lanes) if workers == 1 else ProcessLanes(spec, shapes, lanes, workers)
+
+
+def gymnasium_shapes(env_id: str) -> tuple[Any, Shapes]:
+    """Gymnasium's `EnvSpec` of an environment, and its shapes; starts it once. Raises as `make_lanes` does."""
+    try:
+        env = open_environment(env_id)
+    except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        hint = _nearest(env_id, gymnasium.registry) or " Install the package that registers it."
+        raise EnvironmentMissingError(
+            f"environment {env_id!r}: unknown to gymnasium ({_line(error)}).{hint}"
+        ) from error
+    except Exception as error:
+        # Whatever an environment's own code raises: to the user it is an environment that does not start.
+        raise EnvironmentMissingError(
+            f"environment {env_id!r}: does not start ({_line(error)}). Install what it needs, or name another one."
+        ) from error
+    with env:
+        spec = env.spec
+        return spec, _shapes(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
+
+
+def _shapes(env_id: str, observations: Any, actions: Any, limit: int | None) -> Shapes:
+    if not (isinstance(observations, Box) and isinstance(actions, Box) and len(actions.shape) == 1):
+        raise DataError(
+            f"environment {env_id!r}: expected boxes of observations and of action vectors, found {observations} and "
+            f"{actions}. Discrete and composite spaces are not supported."
+        )
+    low, high = actions.low.astype(np.float64), actions.high.astype(np.float64)
+    if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
+        raise DataError(
+            f"environment {env_id!r}: expected finite action bounds, found {low} to {high}. Wrap it to give it some."
+        )
+    return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+
+
+@functools.cache
+def _envpool_ids() -> frozenset[str]:
+    """What envpool offers; nothing where it is not installed. A broken installation is named in the log."""
+    if importlib.util.find_spec("envpool") is None:
+        return frozenset()
+    try:
+        import envpool
+    except Exception as error:
+        _log.warning("envpool is installed but cannot be imported (%s).", _line(error))
+        return frozenset()
+    return frozenset(envpool.list_all_envs())
+
+
+def _envpool_has(env_id: str) -> bool:
+    """True if envpool has this id, with the shapes, bounds and time limit of gymnasium's if gymnasium has it too."""
+    if env_id not in _envpool_ids():
+        return False
+    return env_id not in gymnasium.registry or gymnasium_shapes(env_id)[1].fits(_envpool_shapes(env_id))
+
+
+@functools.lru_cache(maxsize=64)
+def _envpool_shapes(env_id: str) -> Shapes:
+    import envpool
+
+    spec = envpool.make_spec(env_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the precision of envpool's own bounds
+        observations, actions = spec.gymnasium_observation_space, spec.gymnasium_action_space
+    return _shapes(env_id, observations, actions, spec.config.max_episode_steps)
+
+
+class EnvpoolLanes(Lanes):
+    """A pool of C++ environments and threads. It takes seeds only when it is made, so each reset makes a new one."""
+
+    backend = "envpool"
+
+    def __init__(self, env_id: str, lanes: int, threads: int):
+        """Raises `EnvironmentMissingError` where envpool is not installed or has no such environment."""
+        known = _envpool_ids()
+        if not known:
+            raise EnvironmentMissingError(
+                "backend envpool: not installed here, or broken. pip install 'seqeval-rl[fast]' (Linux only), or use "
+                "backend gymnasium."
+            )
+        if env_id not in known:
+            raise EnvironmentMissingError(
+                f"environment {env_id!r}: unknown to envpool.{_nearest(env_id, known)} Or use backend gymnasium."
+            )
+        super().__init__(_envpool_shapes(env_id), lanes)
+        self._env_id, self._threads = env_id, threads
+        self._pool: Any = None
+
+    def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
+        """See `Lanes`."""
+        import envpool
+
+        if len(seeds) != self.lanes:
+            raise ValueError(f"expected {self.lanes} seeds, found {len(seeds)}")
+        self.close()
+        numbers = [int(seed) for seed in seeds]
+        self._pool = envpool.make(
+            self._env_id, env_type="gymnasium", num_envs=self.lanes, num_threads=self._threads, seed=numbers
+        )
+        observations, info = self._pool.reset()
+        return np.asarray(observations)[np.argsort(info["env_id"])]
+
+    def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
+        """See `Lanes`."""
+        lanes = np.asarray(lanes, np.int32)
+        observations, rewards, terminated, truncated, info = self._pool.step(actions, lanes)
+        rewards = rewards.astype(np.float64)
+        if np.array_equal(info["env_id"], lanes):
+            return observations, rewards, terminated, truncated
+        place = np.empty(self.lanes, np.intp)
+        place[info["env_id"]] = np.arange(len(lanes))
+        order = place[lanes]
+        return observations[order], rewards[order], terminated[order], truncated[order]
+
+    def close(self) -> None:
+        """See `Lanes`."""
+        self._pool = None  # its threads end with the object

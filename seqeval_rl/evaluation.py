@@ -1,0 +1,134 @@
+"""Evaluation: E whole episodes of each of R runs, all together, with the deterministic action."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.environments import make_lanes
+from seqeval_rl.errors import SeqevalError
+from seqeval_rl.tasks import Task
+
+Act = Callable[[NDArray[np.float32]], NDArray[np.floating]]
+_PURPOSE = zlib.crc32(b"evaluation episode")
+_ROUNDING = 1e-4  # how far beyond [-1, 1] an action may be; it is clipped
+LONGEST_EPISODE = 1_000_000  # environment steps, where the environment has no time limit of its own
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; R runs, E episodes. A failed run's returns and scores are NaN."""
+
+    returns: NDArray[np.float64]  # [R, E], undiscounted
+    lengths: NDArray[np.int64]  # [R, E]; of a failed run as far as it came
+    scores: NDArray[np.float64]  # [R, E], normalised (see Task)
+    failures: dict[int, str] = field(default_factory=dict)  # run -> why, in one line
+    env_steps: int = 0  # environment steps of this evaluation, all runs together
+    seconds: float = 0.0
+
+
+def episode_seed(seed: int, evaluation: int, episode: int) -> int:
+    """The environment's seed (0 ≤ · < 2**31) of one evaluation episode; the algorithm has no say in it."""
+    words = np.random.SeedSequence([seed, _PURPOSE, evaluation, episode]).generate_state(1)
+    return int(words[0] >> 1)
+
+
+class Evaluator:
+    """Holds the R·E environments of a stack and scores its deterministic policy; a context manager, or to be closed."""
+
+    def __init__(
+        self, task: Task, seeds: Sequence[int], episodes: int, backend: str = "auto", workers: int | None = None
+    ):
+        """Open the environments.
+
+        Args:
+            task: names the environment and the reference returns.
+            seeds: of the runs, R of them.
+            episodes: E ≥ 1.
+            backend: see `environments.make_lanes`, whose errors this raises.
+            workers: likewise.
+        """
+        self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
+        self._lanes = make_lanes(task.env_id, len(self.seeds) * episodes, backend, workers)
+        self.backend = self._lanes.backend
+
+    def evaluate(self, act: Act, evaluation: int) -> Evaluation:
+        """Run every episode to its end.
+
+        Args:
+            act: raw observations, float32 [R, E, *obs], to actions [R, E, act_dim] in [-1, 1]. The array is reused, and
+                the rows of episodes that have ended keep their last observation.
+            evaluation: index of the evaluation in the run; with the run's seed and the episode it gives the start.
+
+        A run whose action is not finite or not in [-1, 1], or whose environment returns something that is not finite,
+        has failed: it is stepped no further, and the others go on.
+
+        Raises:
+            ValueError: `act` returns another shape.
+            SeqevalError: an episode does not end.
+        """
+        started = time.perf_counter()
+        lanes, runs, episodes = self._lanes, len(self.seeds), self.episodes
+        low, span = lanes.action_low, lanes.action_high - lanes.action_low
+        first = lanes.reset([episode_seed(seed, evaluation, e) for seed in self.seeds for e in range(episodes)])
+        observations = np.ascontiguousarray(first, np.float32)  # [R·E, *obs]
+        stacked = observations.reshape(runs, episodes, *lanes.obs_shape)
+        returns, lengths = np.zeros(runs * episodes), np.zeros(runs * episodes, np.int64)
+        active = np.ones(runs * episodes, np.bool_)
+        failures: dict[int, str] = {}
+
+        def fail(bad: NDArray[np.bool_], what: str) -> None:
+            """Take the runs of the lanes `bad` [R·E] out."""
+            for lane in np.flatnonzero(bad):
+                run, episode = divmod(int(lane), episodes)
+                if run not in failures:
+                    failures[run] = f"{what} in evaluation episode {episode} at time index {lengths[lane]}"
+                    active[run * episodes : (run + 1) * episodes] = False
+
+        limit = lanes.max_episode_length or LONGEST_EPISODE
+        while active.any():
+            actions = np.asarray(act(stacked))
+            if actions.shape != (runs, episodes, lanes.act_dim):
+                raise ValueError(
+                    f"act: expected actions of shape {(runs, episodes, lanes.act_dim)}, found {actions.shape}"
+                )
+            actions = actions.reshape(runs * episodes, lanes.act_dim).astype(np.float64)
+            fail(active & ~np.isfinite(actions).all(-1), "non-finite action")
+            fail(active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
+            live = np.flatnonzero(active)
+            if not len(live):
+                break
+            chosen = low + (np.clip(actions[live], -1.0, 1.0) + 1.0) / 2.0 * span
+            found, rewards, terminated, truncated = lanes.step(chosen, live)
+            observations[live] = found
+            returns[live] += rewards
+            lengths[live] += 1
+            active[live] = ~(terminated | truncated)
+            broken = np.zeros_like(active)
+            broken[live] = ~(np.isfinite(rewards) & np.isfinite(found.reshape(len(live), -1)).all(-1))
+            fail(broken, "non-finite reward or observation from the environment")
+            if active.any() and lengths.max() >= limit:
+                raise SeqevalError(
+                    f"environment {self.task.env_id!r}: expected an episode to end within {limit} environment steps, "
+                    "found one that goes on. Register it with max_episode_steps."
+                )
+        by_run = returns.reshape(runs, episodes)
+        by_run[list(failures)] = np.nan
+        scores = self.task.score(by_run)
+        seconds = time.perf_counter() - started
+        return Evaluation(by_run, lengths.reshape(runs, episodes), scores, failures, int(lengths.sum()), seconds)
+
+    def close(self) -> None:
+        """Release environments and worker processes."""
+        self._lanes.close()
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,180 @@
+"""Lanes of gymnasium environments in worker processes.
+
+The workers are plain child processes that speak pickle over their pipes. They need no `__main__` guard, start without
+torch, work below a worker of `multiprocessing` (daemonic or not), and end with the process that started them, however
+that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.errors import EnvironmentMissingError, SeqevalError
+from seqeval_rl.lanes import Lanes, LocalLanes, Shapes, Transition
+
+Process = subprocess.Popen[bytes]
+
+
+class ProcessLanes(Lanes):
+    """Lane i lives in process i mod n, so that each process gets its share of the long episodes."""
+
+    backend = "gymnasium"
+
+    def __init__(self, spec: Any, shapes: Shapes, lanes: int, workers: int):
+        """From gymnasium's `EnvSpec`; raises `EnvironmentMissingError` where that cannot be sent to a process."""
+        super().__init__(shapes, lanes)
+        self._workers: list[Process] = []
+        self._env_id = spec.id
+        self._shares = [np.arange(w, lanes, workers) for w in range(workers)]
+        try:
+            pickle.dumps(spec)
+        except Exception as error:
+            raise EnvironmentMissingError(
+                f"environment {spec.id!r}: cannot be sent to worker processes ({type(error).__name__}: {error}). "
+                "Register it with an entry point of the form 'module:Class', or use one worker."
+            ) from error
+        self._workers = [_start() for _ in range(workers)]
+        self._call({w: (spec, shapes, len(share)) for w, share in enumerate(self._shares)})
+
+    def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
+        """See `Lanes`."""
+        numbers = np.array([int(seed) for seed in seeds])
+        if len(numbers) != self.lanes:
+            raise ValueError(f"expected {self.lanes} seeds, found {len(numbers)}")
+        calls = [("reset", (numbers[share].tolist(),)) for share in self._shares]
+        observations = np.empty((self.lanes, *self.obs_shape), self.obs_dtype)
+        for share, part in zip(self._shares, self._call(dict(enumerate(calls))), strict=True):
+            observations[share] = part
+        return observations
+
+    def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
+        """See `Lanes`."""
+        count = len(self._shares)
+        places = {w: np.flatnonzero(lanes % count == w) for w in range(count)}
+        places = {w: mine for w, mine in places.items() if len(mine)}
+        answers = self._call({w: ("step", (actions[mine], lanes[mine] // count)) for w, mine in places.items()})
+        found = self._blank(len(lanes))
+        for mine, parts in zip(places.values(), answers, strict=True):
+            for whole, part in zip(found, parts, strict=True):
+                whole[mine] = part
+        return found
+
+    def close(self) -> None:
+        """See `Lanes`."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            # At the end of its input a worker closes its environments, which may own processes too, and ends.
+            with contextlib.suppress(BrokenPipeError):
+                _pipes(worker)[0].close()
+        for worker in workers:
+            try:
+                worker.wait(timeout=2)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+            _pipes(worker)[1].close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_workers", None):
+            self.close()
+
+    def _call(self, requests: dict[int, Any]) -> list[Any]:
+        """Send each named worker its request, then collect the answers in the same order."""
+        if not self._workers:
+            raise RuntimeError(f"environment {self._env_id!r}: these lanes are closed")
+        try:
+            for w, request in requests.items():
+                self._send(self._workers[w], request)
+            return [self._receive(self._workers[w]) for w in requests]
+        except BaseException:
+            self.close()  # answers that were not collected must not be taken for those of a later call
+            raise
+
+    def _send(self, worker: Process, request: Any) -> None:
+        requests, _ = _pipes(worker)
+        try:
+            pickle.dump(request, requests, protocol=5)
+            requests.flush()
+        except BrokenPipeError:
+            raise self._lost(worker) from None
+
+    def _receive(self, worker: Process) -> Any:
+        _, answers = _pipes(worker)
+        try:
+            raised, answer = pickle.load(answers)
+        except (EOFError, pickle.UnpicklingError):
+            raise self._lost(worker) from None
+        if raised:
+            raise RuntimeError(f"environment {self._env_id!r} raised in a worker process:\n{answer}")
+        return answer
+
+    def _lost(self, worker: Process) -> SeqevalError:
+        worker.kill()
+        return SeqevalError(
+            f"environment {self._env_id!r}: a worker process ended by itself (exit code {worker.wait()}; out of "
+            "memory?). Give the same command again, with fewer workers if it recurs."
+        )
+
+
+def _pipes(worker: Process) -> tuple[IO[bytes], IO[bytes]]:
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    return worker.stdin, worker.stdout
+
+
+def _start() -> Process:
+    # The same module search path as here, so that a plug-in's environment is found; one thread of numerics each.
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    code = f"from seqeval_rl.lane_workers import serve; serve({os.getpid()})"
+    command = [sys.executable, "-P", "-c", code]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path, **single}
+    )
+
+
+def serve(parent: int) -> None:
+    """A worker's life: opens its environments, then answers calls from standard input until that closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what an environment prints must not mix with the answers
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    lanes: LocalLanes | None = None
+    while True:
+        try:
+            request = pickle.load(requests)
+        except EOFError:
+            break
+        try:
+            if lanes is None:
+                lanes, answer = LocalLanes(*request), None
+            else:
+                name, arguments = request
+                answer = getattr(lanes, name)(*arguments)
+            reply = pickle.dumps((False, answer), protocol=5)
+        except Exception:
+            reply = pickle.dumps((True, traceback.format_exc()))
+        answers.write(reply)
+        answers.flush()
+    if lanes is not None:
+        lanes.close()
+
+
+def _follow(parent: int) -> None:
+    """End with the parent even where the pipe stays open, because another child of the parent has inherited its end."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
