@@ -1,0 +1,1 @@
+"""The reference algorithms, one file each, written from their papers' equations."""

@@ -1,0 +1,111 @@
+"""Advantage weighted actor-critic (Nair, Gupta, Dalal and Levine, "AWAC: Accelerating Online Reinforcement Learning with
+Offline Datasets", 2020, arXiv 2006.09359).
+
+    y = r + gamma m min_i Q'_i(s', a')                                 a' ~ pi(s'), m = 0 where terminated        (1)
+    L(Q) = sum_i E [ (Q_i(s, a) - y)^2 ]                                                                          (2)
+    A = min_i Q_i(s, a) - min_i Q_i(s, b)                              b ~ pi(s), one sample                      (3)
+    L(pi) = - sum_B w log pi(a | s),  w = exp(A / lambda) / sum_B exp(A / lambda)                                 (4)
+
+w and A without gradient. Q' follows Q by `target_rate`. The policy is a normal with mean tanh(f(s)) and one log standard
+deviation for each action dimension, within [-10, 2]; greedy is the mean.
+
+`temperature` is the paper's lambda, which its authors' code names beta: the larger, the closer to cloning. Like that code
+(rlkit) and unlike the paper, (4) normalises the weights over the batch: exp(A / lambda) alone has no bound; and all losses
+are taken at the same weights. Different from rlkit: the mean passes tanh, the bounds of the log standard deviation and the
+decoupled weight decay (AdamW; rlkit adds it to the gradient) are those of the JAX version (jaxrl); initial weights are
+those of `torch.nn.Linear`; no pretraining of the critics alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqeval_rl.algorithm import Batch, Spec
+from seqeval_rl.config_types import Fraction, Layers, NonNegative, Positive
+from seqeval_rl.nets import Adam, Critic, GaussianActor, follow, frozen_copy, normal_log_prob, setting
+from seqeval_rl.state import Stateful
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of AWAC; defaults of Sujit et al. 2023."""
+
+    hidden: Layers = (256, 256)  # widths of the hidden layers of the critics
+    actor_hidden: Layers = (256, 256, 256, 256)  # widths of the hidden layers of the actor
+    learning_rate: Positive = 3e-4  # Adam's, of actor and critics
+    weight_decay: NonNegative = 1e-4  # of the actor, share of the weights for each unit of learning rate
+    discount: Fraction = 0.99  # gamma, per transition
+    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    temperature: Positive = 2.0  # lambda, in units of return
+    normalise_observations: bool = False  # by mean and std over the visible window
+    return_range: Positive | None = (
+        None  # distance of the task's reference returns after reward scaling; none: as logged
+    )
+
+
+class AWAC(Stateful):
+    """AWAC of a stack of runs."""
+
+    Config = Config
+    stacked = True
+    name = "AWAC"
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        self.discount = setting(config.discount, spec, 1)
+        self.target_rate = setting(config.target_rate, spec)
+        self.temperature = setting(config.temperature, spec, 1)
+        self.actor = GaussianActor(spec, "actor", config.actor_hidden, log_std_min=-10.0, log_std_max=2.0)
+        self.critic = Critic(spec, "critic", config.hidden)
+        self.critic_target = frozen_copy(self.critic)
+        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, config.weight_decay)
+        self.critic_optimiser = Adam(self.critic.parameters(), config.learning_rate)
+
+    @staticmethod
+    def noise_dim(config: Config, spec: Spec) -> int:
+        """Two normals per action dimension: a policy's sample at s and one at s'."""
+        return 2 * spec.act_dim
+
+    @torch.no_grad()
+    def target(self, batch: Batch, noise: Tensor) -> Tensor:
+        """Equation (1), [R, B]."""
+        # y = r + gamma m min_i Q'_i(s', a')
+        next_actions = self.actor.act(batch.next_observations, noise)
+        next_q: Tensor = self.critic_target(batch.next_observations, next_actions).amin(1)
+        return batch.rewards + self.discount * batch.masks * next_q
+
+    @torch.no_grad()
+    def weights(self, batch: Batch, q: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
+        """Equation (3) and the weights of (4), [R, B]; `q` [R, M, B] is Q(s, a)."""
+        # A = min_i Q_i(s, a) - min_i Q_i(s, b);  w = softmax over the batch of A / lambda
+        sample = (mean + log_std.exp() * noise).clamp(-1, 1)
+        advantage = q.amin(1) - self.critic(batch.observations, sample).amin(1)
+        return (advantage / self.temperature).softmax(1)
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step of critics and actor, then the targets' move."""
+        noise, next_noise = batch.noise.chunk(2, -1)
+        # (2)  L = sum_i mean (Q_i(s, a) - y)^2
+        q = self.critic(batch.observations, batch.actions)
+        critic_loss = (q - self.target(batch, next_noise).unsqueeze(1)).square().mean(2).sum(1)
+        # (4)  L = - sum w log pi(a | s)
+        mean, log_std = self.actor(batch.observations)
+        log_prob = normal_log_prob((batch.actions - mean) * (-log_std).exp(), log_std)
+        weights = self.weights(batch, q.detach(), mean, log_std, noise)
+        actor_loss = -(weights * log_prob).sum(1)
+        self.actor_optimiser.minimise(actor_loss)
+        self.critic_optimiser.minimise(critic_loss)
+        follow(self.critic_target, self.critic, self.target_rate)
+        return {
+            "critic/loss": critic_loss.detach(),
+            "critic/q": q.detach().mean((1, 2)),
+            "actor/loss": actor_loss.detach(),
+            "actor/log_prob": log_prob.detach().mean(1),
+        }
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """The policy's mean, or a sample where there is `noise`."""
+        return self.actor.act(observations, noise)

@@ -1,0 +1,58 @@
+"""Behavioural cloning: a deterministic policy regressed on the logged actions (the baseline of Sujit et al. 2023).
+
+    L(pi) = E_(s,a) [ (pi(s) - a)^2 ]                                                                            (1)
+
+mean over action dimensions. Initial weights are those of `torch.nn.Linear`. The policy has no noise of its own and
+explores with none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqeval_rl.algorithm import Batch, Spec
+from seqeval_rl.config_types import Layers, Positive
+from seqeval_rl.nets import Adam, TanhActor
+from seqeval_rl.state import Stateful
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of behavioural cloning."""
+
+    hidden: Layers = (256, 256)  # widths of the hidden layers; Sujit et al. 2023
+    learning_rate: Positive = 1e-3  # Adam's; Sujit et al. 2023
+    normalise_observations: bool = False  # by mean and std over the visible window
+
+
+class BC(Stateful):
+    """Behavioural cloning of a stack of runs."""
+
+    Config = Config
+    stacked = True
+    name = "BC"
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        self.actor = TanhActor(spec, "actor", config.hidden)
+        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)
+
+    def actor_loss(self, batch: Batch) -> Tensor:
+        """Equation (1), [R]."""
+        # L = mean (pi(s) - a)^2
+        loss: Tensor = (self.actor(batch.observations) - batch.actions).square().mean((1, 2))
+        return loss
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step."""
+        loss = self.actor_loss(batch)
+        self.actor_optimiser.minimise(loss)
+        return {"actor/loss": loss.detach()}
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """The policy's action; `noise` is not used."""
+        action: Tensor = self.actor(observations)
+        return action

@@ -1,0 +1,158 @@
+"""Conservative Q-learning (Kumar, Zhou, Tucker and Levine, "Conservative Q-Learning for Offline Reinforcement Learning",
+NeurIPS 2020, arXiv 2006.04779): CQL(H) on soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905).
+
+    y = r + gamma m min_i Q'_i(s', a')                                 a' ~ pi(s'), m = 0 where terminated        (1)
+    C_i = log 1/(3n) sum_k exp(Q_i(s, a_k)) / p(a_k)                   n actions each, uniform, ~ pi(s), ~ pi(s') (2)
+    L(Q) = sum_i E [ (Q_i(s, a) - y)^2 ] + w sum_i E [ C_i - Q_i(s, a) ]                                          (3)
+    L(pi) = E [ alpha log pi(b | s) - min_i Q_i(s, b) ]                b ~ pi(s), reparametrised                  (4)
+    L(alpha) = - log alpha E [ log pi(b | s) + H ]                     H = - number of action dimensions          (5)
+
+p is the density that a_k was drawn from: 2^-A, pi(. | s) or pi(. | s'); all actions in (2) are judged at s, and neither they
+nor p have a gradient. The constant 1/(3n) in (2) is left out of the computed loss, as in public implementations. Q' follows
+Q by `target_rate`. The policy is tanh of a normal with log standard deviation c f(s) + d within [-20, 2], c and d learned
+from 1 and -1; greedy is tanh of the mean.
+
+These settings are those of a public PyTorch version (young-geng/CQL), which the published runs follow: two hidden layers, one
+learning rate, importance sampling, no Lagrange multiplier, no entropy in (1). The paper's authors use three hidden
+layers and 1e-4 for the policy. Different from both: nothing in the losses; all are taken at the same weights, as there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seqeval_rl.algorithm import Batch, Spec
+from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, Positive
+from seqeval_rl.nets import MLP, Adam, Critic, follow, frozen_copy, setting, tanh_normal, uniform
+from seqeval_rl.state import Stateful
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of CQL; defaults of Sujit et al. 2023."""
+
+    hidden: Layers = (256, 256)  # widths of the hidden layers of actor and critics
+    learning_rate: Positive = 3e-4  # Adam's, of actor, critics and temperature
+    discount: Fraction = 0.99  # gamma, per transition
+    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    min_q_weight: NonNegative = 5.0  # w, of the conservative term
+    sampled_actions: Count = 10  # n, of each of the three kinds
+    normalise_observations: bool = False  # by mean and std over the visible window
+    return_range: Positive | None = (
+        None  # distance of the task's reference returns after reward scaling; none: as logged
+    )
+
+
+class TanhGaussianActor(nn.Module):
+    """tanh of a normal whose mean and log standard deviation depend on the state."""
+
+    def __init__(self, spec: Spec, purpose: str, config: Config) -> None:
+        super().__init__()
+        self.net = MLP(spec, purpose, spec.obs_dim, config.hidden, 2 * spec.act_dim)
+        self.multiplier = nn.Parameter(torch.ones(spec.runs, 1, 1, device=spec.device))
+        self.offset = nn.Parameter(torch.full((spec.runs, 1, 1), -1.0, device=spec.device))
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """[R, B, O] -> mean and log standard deviation before tanh, each [R, B, A]."""
+        mean, log_std = self.net(observations).squeeze(1).chunk(2, -1)
+        return mean, (self.multiplier * log_std + self.offset).clamp(-20, 2)
+
+
+class CQL(Stateful):
+    """CQL of a stack of runs."""
+
+    Config = Config
+    stacked = True
+    name = "CQL"
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        self.sampled_actions = config.sampled_actions
+        self.target_entropy = -float(spec.act_dim)
+        self.discount = setting(config.discount, spec, 1)
+        self.target_rate = setting(config.target_rate, spec)
+        self.min_q_weight = setting(config.min_q_weight, spec)
+        self.actor = TanhGaussianActor(spec, "actor", config)
+        self.critic = Critic(spec, "critic", config.hidden)
+        self.critic_target = frozen_copy(self.critic)
+        self.log_alpha = nn.Parameter(torch.zeros(spec.runs, device=spec.device))
+        parameters = [*self.actor.parameters(), *self.critic.parameters(), self.log_alpha]
+        self.optimiser = Adam(parameters, config.learning_rate)
+
+    @staticmethod
+    def noise_dim(config: Config, spec: Spec) -> int:
+        """Per action dimension: a sample at s for the policy, one at s' for the target, and three kinds of n."""
+        return (2 + 3 * config.sampled_actions) * spec.act_dim
+
+    @torch.no_grad()
+    def target(self, batch: Batch, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
+        """Equation (1), [R, B]; `mean` and `log_std` are pi(s')."""
+        # y = r + gamma m min_i Q'_i(s', a')
+        next_actions = (mean + log_std.exp() * noise).tanh()
+        next_q: Tensor = self.critic_target(batch.next_observations, next_actions).amin(1)
+        return batch.rewards + self.discount * batch.masks * next_q
+
+    @torch.no_grad()
+    def proposals(
+        self, at_s: tuple[Tensor, Tensor], at_next: tuple[Tensor, Tensor], noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The actions of (2), [R, B, 3n, A], and the logarithm of their densities, [R, B, 3n].
+
+        Args:
+            at_s: mean and log standard deviation of pi(s), each [R, B, A].
+            at_next: those of pi(s').
+            noise: [R, B, 3n * A].
+        """
+        normals = noise.unflatten(-1, (3, self.sampled_actions, -1))  # [R, B, 3, n, A]
+        means = torch.stack([at_s[0], at_next[0]], 2).unsqueeze(3)
+        log_stds = torch.stack([at_s[1], at_next[1]], 2).unsqueeze(3)
+        drawn, log_density = tanh_normal(means, log_stds, normals[:, :, 1:])
+        random = uniform(normals[:, :, :1])
+        actions = torch.cat([random, drawn], 2).flatten(2, 3)
+        log_uniform = torch.full_like(log_density[:, :, :1], -math.log(2) * random.shape[-1])
+        return actions, torch.cat([log_uniform, log_density], 2).flatten(2, 3)
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step of critics, actor and temperature, then the targets' move."""
+        act_dim = batch.actions.shape[-1]
+        noise, next_noise, many_noise = batch.noise.split([act_dim, act_dim, batch.noise.shape[-1] - 2 * act_dim], -1)
+        mean, log_std = self.actor(batch.observations)
+        with torch.no_grad():
+            at_next = self.actor(batch.next_observations)
+            sampled, log_density = self.proposals((mean, log_std), at_next, many_noise)
+            target = self.target(batch, *at_next, next_noise)
+        # Q at the logged action, [R, M, B], and at the 3n others, [R, M, B, 3n]
+        q_all = self.critic.many(batch.observations, torch.cat([batch.actions.unsqueeze(2), sampled], 2))
+        q, q_sampled = q_all[..., 0], q_all[..., 1:]
+        # (3)  L = sum_i mean (Q_i - y)^2 + w sum_i mean (C_i - Q_i(s, a))
+        td_loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
+        gap = ((q_sampled - log_density.unsqueeze(1)).logsumexp(3) - q).mean(2).sum(1)
+        critic_loss = td_loss + self.min_q_weight * gap
+        # (4)  L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
+        alpha = self.log_alpha.detach().exp()
+        actions, log_prob = tanh_normal(mean, log_std, noise)
+        actor_q = self.critic(batch.observations, actions, frozen=True).amin(1)
+        actor_loss = alpha * log_prob.mean(1) - actor_q.mean(1)
+        # (5)  L = - log alpha mean (log pi(b | s) + H)
+        alpha_loss = -self.log_alpha * (log_prob.detach().mean(1) + self.target_entropy)
+        self.optimiser.minimise(critic_loss + actor_loss + alpha_loss)
+        follow(self.critic_target, self.critic, self.target_rate)
+        return {
+            "critic/loss": critic_loss.detach(),
+            "critic/q": q.detach().mean((1, 2)),
+            "critic/td": td_loss.detach(),
+            "critic/gap": gap.detach(),
+            "actor/loss": actor_loss.detach(),
+            "actor/log_prob": log_prob.detach().mean(1),
+            "actor/alpha": alpha,
+        }
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """tanh of the policy's mean, or of a sample where there is `noise`."""
+        mean, log_std = self.actor(observations)
+        actions: Tensor = mean if noise is None else mean + log_std.exp() * noise
+        return actions.tanh()

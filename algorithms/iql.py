@@ -1,0 +1,112 @@
+"""Implicit Q-learning (Kostrikov, Nair and Levine, "Offline Reinforcement Learning with Implicit Q-Learning", ICLR 2022,
+arXiv 2110.06169).
+
+    A = min_i Q'_i(s, a) - V(s)                                                                                   (1)
+    L(V) = E [ |tau - 1(A < 0)| A^2 ]                                                                             (2)
+    L(Q) = sum_i E [ (Q_i(s, a) - r - gamma m V(s'))^2 ]               m = 0 where terminated, else 1             (3)
+    L(pi) = - E [ min(exp(beta A), 100) log pi(a | s) ]                A without gradient                         (4)
+
+Q' follows Q by `target_rate`. The policy is a normal with mean tanh(f(s)) and one log standard deviation for each action
+dimension, within [-5, 2]; greedy is the mean.
+
+Different from the authors' JAX code: all three losses are taken at the same weights (as in their rlkit port), where the
+JAX code takes V's step first; no cosine decay of the actor's rate, since it knows the length of the run; initial weights
+are those of `torch.nn.Linear`, not orthogonal; the reward scale is a declared constant of the task (`return_range`), not
+taken from the returns of the whole log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seqeval_rl.algorithm import Batch, Spec
+from seqeval_rl.config_types import Fraction, Layers, NonNegative, OpenFraction, Positive
+from seqeval_rl.nets import Adam, Critic, GaussianActor, Value, follow, frozen_copy, normal_log_prob, setting
+from seqeval_rl.state import Stateful
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of IQL; defaults of the paper for locomotion and of Sujit et al. 2023."""
+
+    hidden: Layers = (256, 256)  # widths of the hidden layers of actor, critics and value
+    learning_rate: Positive = 3e-4  # Adam's, of all networks
+    discount: Fraction = 0.99  # gamma, per transition
+    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    expectile: OpenFraction = 0.7  # tau of the value's regression
+    temperature: NonNegative = 3.0  # beta, inverse temperature of the policy's weights
+    max_weight: Positive = 100.0  # upper bound of the policy's weights; authors' code
+    normalise_observations: bool = False  # by mean and std over the visible window
+    return_range: Positive | None = 1000.0  # distance of the task's reference returns after reward scaling
+
+
+class IQL(Stateful):
+    """IQL of a stack of runs."""
+
+    Config = Config
+    stacked = True
+    name = "IQL"
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        self.discount = setting(config.discount, spec, 1)
+        self.target_rate = setting(config.target_rate, spec)
+        self.expectile = setting(config.expectile, spec, 1)
+        self.temperature = setting(config.temperature, spec, 1)
+        self.max_weight = setting(config.max_weight, spec, 1)
+        self.actor = GaussianActor(spec, "actor", config.hidden, log_std_min=-5.0, log_std_max=2.0)
+        self.critic = Critic(spec, "critic", config.hidden)
+        self.value = Value(spec, "value", config.hidden)
+        self.critic_target = frozen_copy(self.critic)
+        networks = (self.actor, self.critic, self.value)
+        self.optimiser = Adam([p for net in networks for p in net.parameters()], config.learning_rate)
+
+    @torch.no_grad()
+    def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """min_i Q'_i(s, a) for (1), and r + gamma m V(s') for (3): each [R, B]."""
+        q: Tensor = self.critic_target(batch.observations, batch.actions).amin(1)
+        return q, batch.rewards + self.discount * batch.masks * self.value(batch.next_observations)
+
+    def value_loss(self, advantage: Tensor) -> Tensor:
+        """Equation (2), [R]."""
+        # L = mean |tau - 1(A < 0)| A^2
+        below = advantage.detach() < 0
+        return ((self.expectile - below.to(advantage.dtype)).abs() * advantage.square()).mean(1)
+
+    def critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Equation (3), [R], and the mean Q, [R]."""
+        # L = sum_i mean (Q_i(s, a) - y)^2
+        q = self.critic(batch.observations, batch.actions)
+        return (q - target.unsqueeze(1)).square().mean(2).sum(1), q.detach().mean((1, 2))
+
+    def actor_loss(self, batch: Batch, advantage: Tensor) -> Tensor:
+        """Equation (4), [R]."""
+        mean, log_std = self.actor(batch.observations)
+        log_prob = normal_log_prob((batch.actions - mean) * (-log_std).exp(), log_std)
+        # L = - mean min(exp(beta A), 100) log pi(a | s)
+        weight = (self.temperature * advantage).exp().clamp(max=self.max_weight)
+        return -(weight * log_prob).mean(1)
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step of value, critics and actor, then the targets' move."""
+        q_target, target = self.targets(batch)
+        advantage = q_target - self.value(batch.observations)
+        value_loss = self.value_loss(advantage)
+        critic_loss, q = self.critic_loss(batch, target)
+        actor_loss = self.actor_loss(batch, advantage.detach())
+        self.optimiser.minimise(value_loss + critic_loss + actor_loss)
+        follow(self.critic_target, self.critic, self.target_rate)
+        return {
+            "critic/loss": critic_loss.detach(),
+            "critic/q": q,
+            "value/loss": value_loss.detach(),
+            "actor/loss": actor_loss.detach(),
+            "actor/advantage": advantage.detach().mean(1),
+        }
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """The policy's mean, or a sample where there is `noise`."""
+        return self.actor.act(observations, noise)

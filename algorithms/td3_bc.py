@@ -1,0 +1,131 @@
+"""TD3+BC (Fujimoto and Gu, "A Minimalist Approach to Offline Reinforcement Learning", NeurIPS 2021, arXiv 2106.06860).
+
+TD3 whose actor loss has a behavioural cloning term:
+
+    a' = clip(pi'(s') + clip(sigma e, -c, c), -1, 1)                   e ~ N(0, 1)                                (1)
+    y = r + gamma m min_i Q'_i(s', a')                                 m = 0 where terminated, else 1             (2)
+    L(Q) = sum_i E [ (Q_i(s, a) - y)^2 ]                                                                          (3)
+    L(pi) = E [ (pi(s) - a)^2 ] - lambda E [ Q_1(s, pi(s)) ],  lambda = alpha / E |Q_1(s, pi(s))|                 (4)
+
+Every `policy_delay`-th update also takes (4), after the critic's step, and moves both targets by `target_rate`.
+
+As in the authors' code: the first Q alone in (4), lambda without gradient, the mean over action dimensions in the
+cloning term, targets moved only in updates that take (4). Different from it: observations are normalised over the visible
+window by the harness, not over the whole log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from seqeval_rl.algorithm import Batch, Spec
+from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, Positive
+from seqeval_rl.nets import Adam, Critic, TanhActor, follow, frozen_copy, setting
+from seqeval_rl.state import Stateful
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of TD3+BC; defaults of the paper and of Sujit et al. 2023."""
+
+    hidden: Layers = (256, 256)  # widths of the hidden layers of actor and critics
+    learning_rate: Positive = 3e-4  # Adam's, of actor and critics
+    discount: Fraction = 0.99  # gamma, per transition
+    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    alpha: NonNegative = 2.5  # weight of the Q term against cloning
+    policy_noise: NonNegative = 0.2  # sigma of target smoothing, in units of the action's half range
+    noise_clip: NonNegative = 0.5  # c, same unit
+    policy_delay: Count = 2  # critic updates for each actor update
+    exploration_noise: NonNegative = 0.0  # std added online, same unit; none in Sujit et al. 2023, 0.1 in TD3
+    normalise_observations: bool = True  # by mean and std over the visible window
+    return_range: Positive | None = (
+        None  # distance of the task's reference returns after reward scaling; none: as logged
+    )
+
+
+class TD3BC(Stateful):
+    """TD3+BC of a stack of runs."""
+
+    Config = Config
+    stacked = True
+    name = "TD3+BC"
+    period = 2
+    counters = ("turn",)
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        self.period = config.policy_delay
+        self.turn = 0  # updates so far, modulo the period
+        self.discount = setting(config.discount, spec, 1)
+        self.target_rate = setting(config.target_rate, spec)
+        self.alpha = setting(config.alpha, spec)
+        self.policy_noise = setting(config.policy_noise, spec, 2)
+        self.noise_clip = setting(config.noise_clip, spec, 2)
+        self.exploration_noise = setting(config.exploration_noise, spec, 2)
+        self.actor = TanhActor(spec, "actor", config.hidden)
+        self.critic = Critic(spec, "critic", config.hidden)
+        self.actor_target = frozen_copy(self.actor)
+        self.critic_target = frozen_copy(self.critic)
+        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)
+        self.critic_optimiser = Adam(self.critic.parameters(), config.learning_rate)
+        # The metrics of the last actor update, part of the state so that a run which goes on reports what it would have.
+        self.last_loss = nn.Parameter(torch.zeros(spec.runs, device=spec.device), requires_grad=False)
+        self.last_cloning = nn.Parameter(torch.zeros(spec.runs, device=spec.device), requires_grad=False)
+
+    @staticmethod
+    def noise_dim(config: Config, spec: Spec) -> int:
+        """One normal per action dimension: target smoothing."""
+        return spec.act_dim
+
+    @torch.no_grad()
+    def target(self, batch: Batch) -> Tensor:
+        """Equations (1) and (2), [R, B]."""
+        # a' = clip(pi'(s') + clip(sigma e, -c, c), -1, 1)
+        smoothing = (batch.noise * self.policy_noise).clamp(-self.noise_clip, self.noise_clip)
+        next_actions = (self.actor_target(batch.next_observations) + smoothing).clamp(-1, 1)
+        # y = r + gamma m min_i Q'_i(s', a')
+        next_q: Tensor = self.critic_target(batch.next_observations, next_actions).amin(1)
+        return batch.rewards + self.discount * batch.masks * next_q
+
+    def critic_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Equation (3), [R], and the mean Q, [R]."""
+        # L = sum_i mean (Q_i(s, a) - y)^2
+        q = self.critic(batch.observations, batch.actions)
+        loss = (q - self.target(batch).unsqueeze(1)).square().mean(2).sum(1)
+        return loss, q.detach().mean((1, 2))
+
+    def actor_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Equation (4), [R], and its cloning term, [R]."""
+        actions = self.actor(batch.observations)
+        q = self.critic(batch.observations, actions, frozen=True, members=1).squeeze(1)
+        # lambda = alpha / mean |Q_1|;  L = mean (pi(s) - a)^2 - lambda mean Q_1(s, pi(s))
+        weight = self.alpha / q.detach().abs().mean(1)
+        cloning = (actions - batch.actions).square().mean((1, 2))
+        return cloning - weight * q.mean(1), cloning.detach()
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step of the critics; every `policy_delay`-th also one of the actor."""
+        critic_loss, q = self.critic_loss(batch)
+        self.critic_optimiser.minimise(critic_loss)
+        self.turn = (self.turn + 1) % self.period
+        if self.turn == 0:
+            actor_loss, cloning = self.actor_loss(batch)
+            self.actor_optimiser.minimise(actor_loss)
+            follow(self.critic_target, self.critic, self.target_rate)
+            follow(self.actor_target, self.actor, self.target_rate)
+            self.last_loss.copy_(actor_loss.detach())
+            self.last_cloning.copy_(cloning)
+        return {
+            "critic/loss": critic_loss.detach(),
+            "critic/q": q,
+            "actor/loss": self.last_loss.detach(),
+            "actor/cloning": self.last_cloning.detach(),
+        }
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """The policy's action, with `exploration_noise` where there is `noise`."""
+        actions: Tensor = self.actor(observations)
+        return actions if noise is None else (actions + self.exploration_noise * noise).clamp(-1, 1)

@@ -1,0 +1,138 @@
+"""A plain algorithm as a stack: one instance per run, each unaware of the others.
+
+A plain algorithm sees batches without the run axis, one seed, and may draw from torch's global generator: each run has a
+generator state of its own, put in place around construction, `update` and `act`, and saved with the run. Other sources of
+randomness (numpy, `random`) are not covered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seqeval_rl.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.nets import generator
+from seqeval_rl.state import RUNS
+
+
+def noise_dim(algorithm: type, config: Any, spec: Spec) -> int:
+    """How many standard normals per transition an algorithm's `update` takes; 0 if it does not say."""
+    declared = getattr(algorithm, "noise_dim", None)
+    return 0 if declared is None else int(declared(config, spec))
+
+
+def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
+    """A stack of any algorithm: its own where it has a run axis, else one instance per run.
+
+    Args:
+        algorithm: the class; `stacked` says which of the two it is, absent: plain.
+        config: its settings.
+        spec: of the whole stack.
+    """
+    if getattr(algorithm, "stacked", False):
+        stack: Algorithm = algorithm(config, spec)
+        return stack
+    return PerRun(algorithm, config, spec)
+
+
+class PerRun:
+    """R instances of a plain algorithm behind the interface of a stacked one."""
+
+    Config: type
+    stacked = True
+
+    def __init__(self, algorithm: type, config: Any, spec: Spec) -> None:
+        """Builds one instance per seed of `spec`.
+
+        Args:
+            algorithm: a class with `stacked = False`.
+            config: its settings; a field that is a tensor [R] gives each run its own value.
+            spec: of the whole stack.
+        """
+        self.Config = algorithm.Config  # type: ignore[attr-defined]
+        self.name: str = getattr(algorithm, "name", algorithm.__name__)
+        self.device = spec.device
+        self.rng: list[Tensor] = [generator(seed, "plain").get_state() for seed in spec.seeds]
+        self.cuda_rng: list[Tensor | None] = [None] * spec.runs
+        if spec.device.type == "cuda":
+            seeds = [generator(seed, "plain").initial_seed() for seed in spec.seeds]
+            self.cuda_rng = [torch.Generator(spec.device).manual_seed(seed).get_state() for seed in seeds]
+        self.runs: list[Any] = []
+        for r, seed in enumerate(spec.seeds):
+            with self._random(r):
+                self.runs.append(algorithm(_of_run(config, r), dataclasses.replace(spec, seeds=(seed,))))
+        self.period: int = getattr(self.runs[0], "period", 1)
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step of every run. Raises ValueError where runs return metrics of different names."""
+        metrics = []
+        for r, run in enumerate(self.runs):
+            with self._random(r):
+                metrics.append(run.update(batch.run(r)))
+        if any(each.keys() != metrics[0].keys() for each in metrics):
+            raise ValueError(f"metrics of {self.name}: names differ between runs: {[sorted(each) for each in metrics]}")
+        return {
+            key: torch.stack([torch.as_tensor(each[key], device=self.device).detach() for each in metrics])
+            for key in metrics[0]
+        }
+
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """[R, E, *obs_shape] and [R, E, act_dim] or None -> [R, E, act_dim]."""
+        actions = []
+        for r, run in enumerate(self.runs):
+            with self._random(r):
+                actions.append(run.act(observations[r], None if noise is None else noise[r]))
+        return torch.stack(actions)
+
+    def state_dict(self) -> dict[str, Any]:
+        """One independent state per run, marked so that `split_state` and `join_states` take it apart by run."""
+        return {
+            RUNS: [
+                {"algorithm": run.state_dict(), "rng": rng, "cuda_rng": cuda_rng}
+                for run, rng, cuda_rng in zip(self.runs, self.rng, self.cuda_rng, strict=True)
+            ]
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`. Raises ValueError where the number of runs differs."""
+        states = state.get(RUNS, [])
+        if len(states) != len(self.runs):
+            raise ValueError(f"state of {self.name}: expected {len(self.runs)} runs, found {len(states)}")
+        for r, saved in enumerate(states):
+            self.runs[r].load_state_dict(saved["algorithm"])
+            self.rng[r] = saved["rng"].cpu()  # torch takes generator states on the CPU only
+            self.cuda_rng[r] = None if saved["cuda_rng"] is None else saved["cuda_rng"].cpu()
+
+    @contextmanager
+    def _random(self, r: int) -> Iterator[None]:
+        """Run `r`'s generator state in place of torch's global one, which is put back afterwards."""
+        before = torch.get_rng_state()
+        cuda = self.device.type == "cuda"
+        cuda_before = torch.cuda.get_rng_state(self.device) if cuda else None
+        torch.set_rng_state(self.rng[r])
+        own = self.cuda_rng[r]
+        if own is not None:
+            torch.cuda.set_rng_state(own, self.device)
+        try:
+            yield
+        finally:
+            self.rng[r] = torch.get_rng_state()
+            torch.set_rng_state(before)
+            if cuda_before is not None:
+                self.cuda_rng[r] = torch.cuda.get_rng_state(self.device)
+                torch.cuda.set_rng_state(cuda_before, self.device)
+
+
+def _of_run(config: Any, r: int) -> Any:
+    """The settings of run `r`: its own value of each field that is a tensor [R]."""
+    own = {
+        field.name: value[r].item()
+        for field in dataclasses.fields(config)
+        if isinstance(value := getattr(config, field.name), Tensor)
+    }
+    return dataclasses.replace(config, **own) if own else config

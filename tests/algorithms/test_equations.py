@@ -1,0 +1,298 @@
+"""Updates of each algorithm against plain implementations of one run, written here from the equations, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
+
+from seqeval_rl.algorithm import Batch, Spec
+from seqeval_rl.algorithms.awac import AWAC
+from seqeval_rl.algorithms.bc import BC
+from seqeval_rl.algorithms.cql import CQL
+from seqeval_rl.algorithms.iql import IQL
+from seqeval_rl.algorithms.td3_bc import TD3BC
+from seqeval_rl.per_run import noise_dim
+
+OBS, ACT, B, RUN = 3, 2, 6, 1  # the run of the stack that is compared
+SPEC = Spec((OBS,), ACT, (11, 12), torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def batches(width, count=3):
+    draws = torch.Generator().manual_seed(5)
+
+    def normal(*shape):
+        return torch.randn(2, B, *shape, generator=draws)
+
+    masks = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0]).expand(2, B)
+    return [
+        Batch(normal(OBS), normal(ACT).tanh(), normal(), normal(OBS), masks.clone(), normal(width))
+        for _ in range(count)
+    ]
+
+
+class Net:
+    """One perceptron as a list of separate leaves."""
+
+    def __init__(self, mlp, member=0):
+        self.leaves = [weight[RUN, member].detach().clone().requires_grad_() for weight in mlp.weights]
+
+    def __call__(self, x):
+        for i in range(0, len(self.leaves), 2):
+            x = x @ self.leaves[i] + self.leaves[i + 1]
+            if i < len(self.leaves) - 2:
+                x = x.clamp(min=0)
+        return x
+
+    def q(self, s, a):
+        return self(torch.cat([s, a], 1))[:, 0]
+
+    def towards(self, other, rate):
+        for mine, theirs in zip(self.leaves, other.leaves, strict=True):
+            mine.data = (1 - rate) * mine.data + rate * theirs.data
+
+
+class PlainAdam:
+    """Adam by the paper's algorithm; `decay` is decoupled."""
+
+    def __init__(self, leaves, rate, decay=0.0):
+        self.leaves, self.rate, self.decay, self.t = leaves, rate, decay, 0
+        self.m = [torch.zeros_like(p) for p in leaves]
+        self.v = [torch.zeros_like(p) for p in leaves]
+
+    def step(self, loss):
+        self.t += 1
+        for i, (p, g) in enumerate(
+            zip(self.leaves, torch.autograd.grad(loss, self.leaves, retain_graph=True), strict=True)
+        ):
+            self.m[i] = 0.9 * self.m[i] + 0.1 * g
+            self.v[i] = 0.999 * self.v[i] + 0.001 * g * g
+            m, v = self.m[i] / (1 - 0.9**self.t), self.v[i] / (1 - 0.999**self.t)
+            p.data = p.data - self.rate * self.decay * p.data - self.rate * m / (v.sqrt() + 1e-8)
+
+
+def assert_same(plain, mlp, member=0):
+    for mine, theirs in zip(plain.leaves, mlp.weights, strict=True):
+        torch.testing.assert_close(theirs[RUN, member].detach(), mine.detach(), rtol=1e-9, atol=1e-10)
+
+
+def assert_metric(metrics, name, value):
+    assert metrics[name].shape == (2,)
+    torch.testing.assert_close(metrics[name][RUN], value.detach(), rtol=1e-9, atol=1e-10)
+
+
+def twins(critic):
+    return [Net(critic.net, 0), Net(critic.net, 1)]
+
+
+def smaller(nets, s, a):
+    return torch.minimum(nets[0].q(s, a), nets[1].q(s, a))
+
+
+def test_bc():
+    algorithm = BC(BC.Config(hidden=(4, 5)), SPEC)
+    actor = Net(algorithm.actor.net)
+    adam = PlainAdam(actor.leaves, 1e-3)
+    for batch in batches(0):
+        metrics = algorithm.update(batch)
+        s, a, *_ = batch.run(RUN)
+        loss = sum(((actor(s).tanh() - a)[i, j] ** 2) for i in range(B) for j in range(ACT)) / (B * ACT)
+        adam.step(loss)
+        assert_metric(metrics, "actor/loss", loss)
+    assert_same(actor, algorithm.actor.net)
+
+
+def test_td3_bc():
+    config = TD3BC.Config(hidden=(4, 5), policy_noise=0.4)
+    algorithm = TD3BC(config, SPEC)
+    assert algorithm.period == 2
+    actor, critics = Net(algorithm.actor.net), twins(algorithm.critic)
+    actor_target, critic_targets = Net(algorithm.actor_target.net), twins(algorithm.critic_target)
+    actor_adam = PlainAdam(actor.leaves, 3e-4)
+    critic_adam = PlainAdam(critics[0].leaves + critics[1].leaves, 3e-4)
+    for t, batch in enumerate(batches(ACT, 4), 1):
+        metrics = algorithm.update(batch)
+        s, a, r, s2, m, e = batch.run(RUN)
+        a2 = (actor_target(s2).tanh() + (0.4 * e).clamp(-0.5, 0.5)).clamp(-1, 1)
+        y = (r + 0.99 * m * smaller(critic_targets, s2, a2)).detach()
+        critic_loss = ((critics[0].q(s, a) - y) ** 2).mean() + ((critics[1].q(s, a) - y) ** 2).mean()
+        mean_q = (critics[0].q(s, a) + critics[1].q(s, a)).mean() / 2
+        critic_adam.step(critic_loss)
+        assert_metric(metrics, "critic/loss", critic_loss)
+        assert_metric(metrics, "critic/q", mean_q)
+        if t % 2 == 0:
+            b = actor(s).tanh()
+            q = critics[0].q(s, b)
+            actor_loss = ((b - a) ** 2).mean() - 2.5 / q.abs().mean().detach() * q.mean()
+            actor_adam.step(actor_loss)
+            assert_metric(metrics, "actor/loss", actor_loss)
+            actor_target.towards(actor, 0.005)
+            for i in (0, 1):
+                critic_targets[i].towards(critics[i], 0.005)
+    assert_same(actor, algorithm.actor.net)
+    assert_same(actor_target, algorithm.actor_target.net)
+    for i in (0, 1):
+        assert_same(critics[i], algorithm.critic.net, i)
+        assert_same(critic_targets[i], algorithm.critic_target.net, i)
+
+
+def test_iql():
+    algorithm = IQL(IQL.Config(hidden=(4, 5), temperature=6.0), SPEC)
+    actor, value, critics = Net(algorithm.actor.net), Net(algorithm.value.net), twins(algorithm.critic)
+    targets = twins(algorithm.critic_target)
+    log_std = torch.zeros(ACT, requires_grad=True)
+    adams = [
+        PlainAdam([*actor.leaves, log_std], 3e-4),
+        PlainAdam(value.leaves, 3e-4),
+        PlainAdam(critics[0].leaves + critics[1].leaves, 3e-4),
+    ]
+    for batch in batches(0):
+        batch = batch._replace(rewards=5 * batch.rewards)
+        metrics = algorithm.update(batch)
+        s, a, r, s2, m, _ = batch.run(RUN)
+        advantage = smaller(targets, s, a).detach() - value(s)[:, 0]
+        value_loss = sum((0.7 if x > 0 else 0.3) * x * x for x in advantage) / B
+        y = (r + 0.99 * m * value(s2)[:, 0]).detach()
+        critic_loss = ((critics[0].q(s, a) - y) ** 2).mean() + ((critics[1].q(s, a) - y) ** 2).mean()
+        log_prob = Independent(Normal(actor(s).tanh(), log_std.exp()), 1).log_prob(a)
+        weight = torch.exp(6.0 * advantage.detach()).clamp(max=100.0)
+        actor_loss = -(weight * log_prob).mean()
+        for adam, loss in zip(adams, (actor_loss, value_loss, critic_loss), strict=True):
+            adam.step(loss)
+        for i in (0, 1):
+            targets[i].towards(critics[i], 0.005)
+        for name, loss in (("actor", actor_loss), ("value", value_loss), ("critic", critic_loss)):
+            assert_metric(metrics, f"{name}/loss", loss)
+    assert_same(actor, algorithm.actor.net)
+    assert_same(value, algorithm.value.net)
+    torch.testing.assert_close(algorithm.actor.log_stds[RUN, 0].detach(), log_std.detach())
+    for i in (0, 1):
+        assert_same(critics[i], algorithm.critic.net, i)
+        assert_same(targets[i], algorithm.critic_target.net, i)
+
+
+def test_iql_clips_its_weights():
+    algorithm = IQL(IQL.Config(hidden=(4,), temperature=1e3), SPEC)
+    batch = batches(0, 1)[0]
+    mean, log_std = algorithm.actor(batch.observations)
+    log_prob = Independent(Normal(mean, log_std.exp()), 1).log_prob(batch.actions)
+    loss = algorithm.actor_loss(batch, torch.ones(2, B))  # exp(1000) is infinite
+    torch.testing.assert_close(loss, -100 * log_prob.mean(1))
+
+
+def test_awac():
+    algorithm = AWAC(AWAC.Config(hidden=(4, 5), actor_hidden=(5, 4, 3), temperature=0.3, weight_decay=0.01), SPEC)
+    actor, critics, targets = Net(algorithm.actor.net), twins(algorithm.critic), twins(algorithm.critic_target)
+    log_std = torch.zeros(ACT, requires_grad=True)
+    actor_adam = PlainAdam([*actor.leaves, log_std], 3e-4, 0.01)
+    critic_adam = PlainAdam(critics[0].leaves + critics[1].leaves, 3e-4)
+    for batch in batches(2 * ACT):
+        metrics = algorithm.update(batch)
+        s, a, r, s2, m, e = batch.run(RUN)
+        a2 = (actor(s2).tanh() + log_std.exp() * e[:, ACT:]).clamp(-1, 1)
+        y = (r + 0.99 * m * smaller(targets, s2, a2)).detach()
+        critic_loss = ((critics[0].q(s, a) - y) ** 2).mean() + ((critics[1].q(s, a) - y) ** 2).mean()
+        sample = (actor(s).tanh() + log_std.exp() * e[:, :ACT]).clamp(-1, 1)
+        advantage = (smaller(critics, s, a) - smaller(critics, s, sample)).detach()
+        weight = torch.exp(advantage / 0.3) / torch.exp(advantage / 0.3).sum()
+        log_prob = Independent(Normal(actor(s).tanh(), log_std.exp()), 1).log_prob(a)
+        actor_loss = -(weight * log_prob).sum()
+        actor_adam.step(actor_loss)
+        critic_adam.step(critic_loss)
+        for i in (0, 1):
+            targets[i].towards(critics[i], 0.005)
+        assert_metric(metrics, "critic/loss", critic_loss)
+        assert_metric(metrics, "actor/loss", actor_loss)
+    assert_same(actor, algorithm.actor.net)
+    torch.testing.assert_close(algorithm.actor.log_stds[RUN, 0].detach(), log_std.detach())
+    for i in (0, 1):
+        assert_same(critics[i], algorithm.critic.net, i)
+        assert_same(targets[i], algorithm.critic_target.net, i)
+
+
+def test_cql():
+    n = 3
+    config = CQL.Config(hidden=(4, 5), sampled_actions=n)
+    algorithm = CQL(config, SPEC)
+    actor, critics, targets = Net(algorithm.actor.net), twins(algorithm.critic), twins(algorithm.critic_target)
+    c, d = torch.tensor(1.0, requires_grad=True), torch.tensor(-1.0, requires_grad=True)
+    log_alpha = torch.tensor(0.0, requires_grad=True)
+    actor_adam = PlainAdam([*actor.leaves, c, d], 3e-4)
+    critic_adam = PlainAdam(critics[0].leaves + critics[1].leaves, 3e-4)
+    alpha_adam = PlainAdam([log_alpha], 3e-4)
+
+    def policy(s):
+        out = actor(s)
+        std = (c * out[:, ACT:] + d).clamp(-20, 2).exp()
+        normal = Normal(out[:, :ACT], std)
+        return normal, Independent(TransformedDistribution(normal, TanhTransform()), 1)
+
+    for batch in batches(noise_dim(CQL, config, SPEC)):
+        metrics = algorithm.update(batch)
+        s, a, r, s2, m, e = batch.run(RUN)
+        e_s, e_next, e_many = e[:, :ACT], e[:, ACT : 2 * ACT], e[:, 2 * ACT :].reshape(B, 3, n, ACT)
+        (normal, squashed), (normal2, squashed2) = policy(s), policy(s2)
+        y = (r + 0.99 * m * smaller(targets, s2, (normal2.mean + normal2.stddev * e_next).tanh())).detach()
+        losses, gaps = [], []
+        for critic in critics:
+            terms = []
+            for k in range(n):
+                uniform = 2 * Normal(0, 1).cdf(e_many[:, 0, k]) - 1
+                terms.append(critic.q(s, uniform) - math.log(0.5**ACT))
+                for kind, (base, density) in ((1, (normal, squashed)), (2, (normal2, squashed2))):
+                    action = (base.mean + base.stddev * e_many[:, kind, k]).tanh().detach()
+                    terms.append(critic.q(s, action) - density.log_prob(action).detach())
+            gaps.append((torch.log(sum(torch.exp(term) for term in terms)) - critic.q(s, a)).mean())
+            losses.append(((critic.q(s, a) - y) ** 2).mean())
+        critic_loss = sum(losses) + 5.0 * sum(gaps)
+        b = (normal.mean + normal.stddev * e_s).tanh()
+        log_prob = squashed.log_prob(b)
+        actor_loss = (log_alpha.exp().detach() * log_prob - smaller(critics, s, b)).mean()
+        alpha_loss = -(log_alpha * (log_prob - ACT).detach()).mean()
+        for adam, loss in ((actor_adam, actor_loss), (critic_adam, critic_loss), (alpha_adam, alpha_loss)):
+            adam.step(loss)
+        for i in (0, 1):
+            targets[i].towards(critics[i], 0.005)
+        assert_metric(metrics, "critic/td", sum(losses))
+        assert_metric(metrics, "critic/gap", sum(gaps))
+        assert_metric(metrics, "critic/loss", critic_loss)
+        assert_metric(metrics, "actor/loss", actor_loss)
+    assert_same(actor, algorithm.actor.net)
+    for mine, theirs in (
+        (c, algorithm.actor.multiplier),
+        (d, algorithm.actor.offset),
+        (log_alpha, algorithm.log_alpha),
+    ):
+        torch.testing.assert_close(theirs.detach()[RUN].reshape(()), mine.detach())
+    for i in (0, 1):
+        assert_same(critics[i], algorithm.critic.net, i)
+        assert_same(targets[i], algorithm.critic_target.net, i)
+
+
+@pytest.mark.parametrize("algorithm", [TD3BC, IQL, AWAC, CQL])
+def test_only_a_terminal_masks_the_next_state(algorithm):
+    """The critics' target has no next state where the mask is 0, and has it where the mask is 1 (a time limit keeps 1)."""
+    width = noise_dim(algorithm, algorithm.Config(), SPEC)
+    batch = batches(width, 1)[0]
+
+    def critic_loss(next_observations):
+        # A fresh stack each time; CQL's conservative term looks at s' too, so that it is left out.
+        config = algorithm.Config(**({"min_q_weight": 0.0} if algorithm is CQL else {}))
+        return algorithm(config, SPEC).update(batch._replace(next_observations=next_observations))["critic/loss"]
+
+    of_terminal, of_time_limit = batch.next_observations.clone(), batch.next_observations.clone()
+    of_terminal[:, [1, 4]] += 1
+    of_time_limit[:, [0, 2]] += 1
+    before = critic_loss(batch.next_observations)
+    assert torch.equal(critic_loss(of_terminal), before)
+    assert not torch.isclose(critic_loss(of_time_limit), before).any()

@@ -1,0 +1,155 @@
+"""What each algorithm makes of the small known problem, and settings that differ between the runs of a stack."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from seqeval_rl.algorithm import Batch, Spec
+from seqeval_rl.algorithms.awac import AWAC
+from seqeval_rl.algorithms.bc import BC
+from seqeval_rl.algorithms.cql import CQL
+from seqeval_rl.algorithms.iql import IQL
+from seqeval_rl.algorithms.td3_bc import TD3BC
+from seqeval_rl.nets import generator
+from seqeval_rl.per_run import noise_dim
+from seqeval_rl.state import join_states
+from seqeval_rl.tiny_problem import learn
+
+CPU = torch.device("cpu")
+SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        (TD3BC, {}),
+        (IQL, SMALL),
+        (AWAC, {**SMALL, "actor_hidden": (64, 64)}),
+        (CQL, {**SMALL, "sampled_actions": 4}),
+    ],
+)
+def test_values_are_carried_back(algorithm, settings):
+    """Better than the log by half of what is possible, which takes the next stage's value; myopic policies fall below."""
+    assert learn(algorithm, seed=1, **settings) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [(TD3BC, {}), (IQL, {}), (AWAC, {"actor_hidden": (64, 64)}), (CQL, {"sampled_actions": 4, "min_q_weight": 1.0})],
+)
+def test_without_a_next_state_the_bait_is_taken(algorithm, settings):
+    """The problem can tell: with discount 0 the same algorithms end below the log."""
+    assert learn(algorithm, seed=1, discount=0.0, **SMALL, **settings) < -0.1
+
+
+def test_cloning_ends_at_the_level_of_the_log():
+    assert abs(learn(BC, seed=1) - 0.1) < 0.1  # without the noise of the log, so a little above it
+
+
+def test_untrained_is_far_below_the_log():
+    assert learn(TD3BC, updates=0) < -1
+
+
+SWEEPS = {
+    TD3BC: {
+        "alpha": (1.0, 4.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5), "policy_noise": (0.1, 0.3),
+        "noise_clip": (0.2, 0.6),
+    },
+    IQL: {
+        "expectile": (0.6, 0.9), "temperature": (1.0, 5.0), "max_weight": (2.0, 100.0), "discount": (0.9, 0.99),
+        "target_rate": (0.01, 0.5),
+    },
+    AWAC: {"temperature": (0.5, 2.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
+    CQL: {"min_q_weight": (1.0, 10.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", SWEEPS)
+def test_a_sweep_in_one_stack_equals_single_runs(algorithm):
+    """Each float setting as a tensor [R]: run r trains with value r."""
+    seeds, batch_size = (4, 5), 8
+    hidden = {"hidden": (8, 8)}
+    together = algorithm(
+        algorithm.Config(**hidden, **{name: torch.tensor(values) for name, values in SWEEPS[algorithm].items()}),
+        Spec((3,), 2, seeds, CPU),
+    )
+    alone = [
+        algorithm(
+            algorithm.Config(**hidden, **{name: values[r] for name, values in SWEEPS[algorithm].items()}),
+            Spec((3,), 2, (seed,), CPU),
+        )
+        for r, seed in enumerate(seeds)
+    ]
+    width = noise_dim(algorithm, algorithm.Config(), Spec((3,), 2, seeds, CPU))
+    draws = generator(0, "test sweep")
+
+    def normal(*shape):
+        return torch.randn(2, batch_size, *shape, generator=draws)
+
+    for _ in range(4):
+        batch = Batch(normal(3), normal(2).tanh(), normal(), normal(3), torch.ones(2, batch_size), normal(width))
+        metrics = together.update(batch)
+        for r, single in enumerate(alone):
+            for name, value in single.update(Batch(*(column[r : r + 1] for column in batch))).items():
+                torch.testing.assert_close(metrics[name][r : r + 1], value, rtol=1e-4, atol=1e-5)
+    joined, state = join_states([single.state_dict() for single in alone]), together.state_dict()
+    for net in ("critic", "critic_target"):
+        for name, weights in joined[net].items():
+            torch.testing.assert_close(state[net][name], weights, rtol=0, atol=1e-5)
+
+
+def test_td3_bc_explores_with_its_own_noise():
+    spec = Spec((3,), 2, (0, 1), CPU)
+    observations, noise = torch.zeros(2, 4, 3), torch.ones(2, 4, 2)
+    silent = TD3BC(TD3BC.Config(), spec)
+    assert torch.equal(silent.act(observations, noise), silent.act(observations, None))
+    loud = TD3BC(TD3BC.Config(exploration_noise=torch.tensor([0.1, 0.2])), spec)
+    added = loud.act(observations, noise) - loud.act(observations, None)
+    torch.testing.assert_close(added, torch.tensor([0.1, 0.2]).reshape(2, 1, 1).expand(2, 4, 2))
+
+
+@pytest.mark.parametrize(("algorithm", "name"), [(IQL, "IQL"), (AWAC, "AWAC"), (CQL, "CQL")])
+def test_stochastic_policies_explore_by_sampling(algorithm, name):
+    assert algorithm.name == name
+    stack = algorithm(algorithm.Config(hidden=(8,)), Spec((3,), 2, (0,), CPU))
+    greedy, sampled = (stack.act(torch.zeros(1, 2000, 3), noise) for noise in (None, torch.randn(1, 2000, 2)))
+    assert (greedy == greedy[:, :1]).all()
+    assert sampled.std(1).min() > 0.2
+    assert (sampled.mean(1) - greedy.mean(1)).abs().max() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "wrong"),
+    [
+        (BC, {"learning_rate": 0.0}),
+        (TD3BC, {"discount": 1.5}),
+        (TD3BC, {"policy_delay": 0}),
+        (IQL, {"expectile": 1.0}),
+        (AWAC, {"temperature": 0.0}),
+        (CQL, {"hidden": ()}),
+        (CQL, {"sampled_actions": 2.5}),
+        (IQL, {"return_range": float("inf")}),
+    ],
+)
+def test_settings_out_of_range_are_refused(algorithm, wrong):
+    adapter = TypeAdapter(algorithm.Config)
+    right = dataclasses.asdict(algorithm.Config())
+    assert adapter.validate_python(right) == algorithm.Config()
+    with pytest.raises(ValidationError):
+        adapter.validate_python(right | wrong)
+
+
+def test_policy_delay_sets_the_period():
+    stack = TD3BC(TD3BC.Config(hidden=(8,), policy_delay=3), Spec((3,), 2, (0,), CPU))
+    assert stack.period == 3
+    batch = Batch(*(torch.ones(1, 4, *shape) for shape in ((3,), (2,), (), (3,), (), (2,))))
+    weights = []
+    for _ in range(6):
+        stack.update(batch)
+        weights.append(stack.actor.net.weights[0].detach().clone())
+    moved = [not torch.equal(a, b) for a, b in zip(weights[:-1], weights[1:], strict=True)]
+    assert moved == [False, True, False, False, True]

@@ -1,0 +1,235 @@
+"""The contract on all registered algorithms and a plain one; and on broken ones, each failing the check named for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import pytest
+import torch
+from pydantic import Field
+
+from seqeval_rl.contract import CHECKS, check_algorithm
+from seqeval_rl.nets import Adam, TanhActor, follow, frozen_copy
+from seqeval_rl.state import Stateful
+
+REGISTERED = {entry.name: entry for entry in entry_points(group="seqeval_rl.algorithms")}
+
+
+def test_the_reference_algorithms_are_registered():
+    assert {"awac", "bc", "cql", "iql", "td3_bc"} <= REGISTERED.keys()
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", sorted(REGISTERED))
+def test_registered_algorithms(name, check):
+    CHECKS[check](REGISTERED[name].load())  # raises with the reason
+
+
+@dataclass(frozen=True)
+class Config:
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+
+
+class Plain:
+    """A complete plain algorithm: cloning, with noise of its own."""
+
+    Config = Config
+
+    def __init__(self, config, spec):
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(spec.obs_dim, 32), torch.nn.ReLU(), torch.nn.Linear(32, spec.act_dim), torch.nn.Tanh()
+        )
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
+
+    def update(self, batch):
+        noise = 0.01 * torch.randn_like(batch.observations)
+        loss = (self.net(batch.observations + noise) - batch.actions).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"actor/loss": loss}
+
+    def act(self, observations, noise):
+        return self.net(observations)
+
+    def state_dict(self):
+        return {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state):
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def test_a_plain_algorithm_passes():
+    results = check_algorithm(Plain)
+    assert [result.name for result in results] == list(CHECKS)
+    assert [(result.name, result.detail) for result in results if not result.passed] == []
+
+
+class Stacked(Stateful):
+    """Cloning towards a slowly following copy too, every second update: small, and with all that can be forgotten."""
+
+    Config = Config
+    stacked = True
+    period = 2
+    counters = ("turn",)
+
+    def __init__(self, config, spec):
+        self.spec, self.turn = spec, 0
+        self.actor = TanhActor(spec, "actor", (32,))
+        self.target = frozen_copy(self.actor)
+        self.optimiser = Adam(self.actor.parameters(), config.learning_rate)
+
+    def loss(self, batch):
+        actions = self.actor(batch.observations)
+        loss = (actions - batch.actions).square().mean((1, 2))
+        return loss + 0.01 * (actions - self.target(batch.observations)).square().mean((1, 2))
+
+    def update(self, batch):
+        loss = self.loss(batch)
+        self.optimiser.minimise(loss)
+        self.turn = (self.turn + 1) % 2
+        if self.turn == 0:
+            follow(self.target, self.actor, 0.1)
+        return {"actor/loss": loss.detach()}
+
+    @torch.no_grad()
+    def act(self, observations, noise):
+        return self.actor(observations)
+
+
+def test_a_stacked_algorithm_passes():
+    assert [(result.name, result.detail) for result in check_algorithm(Stacked) if not result.passed] == []
+
+
+@dataclass
+class Melting:
+    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Bare:
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Outside:
+    learning_rate: Annotated[float, Field(gt=0)] = -1.0
+
+
+def broken(**overrides):
+    return type("Broken", (Stacked,), overrides)
+
+
+def metrics(change):
+    """An algorithm whose metrics are those of `Stacked` after `change(self, metrics)`."""
+    return broken(update=lambda self, batch: change(self, Stacked.update(self, batch)))
+
+
+def acts(change):
+    return broken(act=lambda self, observations, noise: change(Stacked.act(self, observations, noise)))
+
+
+def with_loss(change):
+    return broken(loss=lambda self, batch: change(self, batch, Stacked.loss(self, batch)))
+
+
+def spoil_rewards(self, batch):
+    batch.rewards.mul_(0.5)
+    return Stacked.update(self, batch)
+
+
+def start(change):
+    """An algorithm that changes itself right after it is built."""
+
+    def init(self, config, spec):
+        Stacked.__init__(self, config, spec)
+        with torch.no_grad():
+            change(self)
+
+    return init
+
+
+def clip_all_runs_together(self, batch):
+    loss = Stacked.loss(self, batch)
+    gradient = torch.autograd.grad(loss.sum(), list(self.actor.parameters()))[0]
+    self.actor.net.weights[0].data -= 0.1 * gradient / gradient.norm()
+    return {"actor/loss": loss.detach()}
+
+
+def forget(name):
+    def state_dict(self):
+        return {key: value for key, value in Stateful.state_dict(self).items() if key != name}
+
+    def load_state_dict(self, state):
+        Stateful.load_state_dict(self, {**state, name: Stateful.state_dict(self)[name]})
+
+    return broken(state_dict=state_dict, load_state_dict=load_state_dict)
+
+
+def wrong_axis(self):
+    state = Stateful.state_dict(self)
+    return state | {"table": torch.zeros(7, self.spec.runs)}
+
+
+BROKEN = [
+    ("config", "dataclass", broken(Config=int)),
+    ("config", "frozen", broken(Config=Melting)),
+    ("config", "default for every field", broken(Config=Bare)),
+    ("config", "out of their own ranges", broken(Config=Outside)),
+    ("metrics", "same metrics", metrics(lambda self, m: m if self.turn else {})),
+    ("metrics", "at least one", metrics(lambda self, m: {})),
+    ("metrics", "names like", metrics(lambda self, m: {"loss": m["actor/loss"]})),
+    ("metrics", "shape", metrics(lambda self, m: {"actor/loss": m["actor/loss"].mean()})),
+    ("metrics", "finite", metrics(lambda self, m: {"actor/loss": m["actor/loss"] / 0})),
+    ("metrics", "detached", metrics(lambda self, m: {"actor/loss": m["actor/loss"] + self.actor.net.weights[0].sum()})),
+    ("act", "in \\[-1, 1\\]", acts(lambda actions: 3 * actions)),
+    ("act", "expected shape", acts(lambda actions: actions[:, 0])),
+    ("act", "finite", acts(lambda actions: actions / 0)),
+    ("act", "two answers", acts(lambda actions: (actions + 0.1 * torch.randn_like(actions)).clamp(-1, 1))),
+    ("inputs", "rewards", broken(update=spoil_rewards)),
+    ("randomness", "drawn from", with_loss(lambda self, batch, loss: loss * torch.rand(()))),
+    (
+        "seeds",
+        "act differently",
+        broken(__init__=start(lambda self: [weights.fill_(0.1) for weights in self.actor.parameters()])),
+    ),
+    ("resume", "target", forget("target")),
+    ("resume", "optimiser", forget("optimiser")),
+    ("resume", "target", forget("turn")),
+    ("isolation", "spoilt run 0", with_loss(lambda self, batch, loss: loss * loss.detach().mean())),
+    ("isolation", "spoilt run 0", broken(update=clip_all_runs_together)),
+    ("stack", "at the start", broken(__init__=start(lambda self: self.actor.net.weights[0].mul_(self.spec.runs)))),
+    ("stack", "after some updates", broken(update=clip_all_runs_together)),
+    ("state", "2 runs on the first axis", broken(state_dict=wrong_axis)),
+    ("capture", "_local_scalar_dense", with_loss(lambda self, batch, loss: loss * float(loss.sum() > -1))),
+    (
+        "capture",
+        "boolean indexing",
+        with_loss(lambda self, batch, loss: loss + batch.rewards[batch.masks > 0].mean() * 0),
+    ),
+    ("learning", "score", with_loss(lambda self, batch, loss: -loss)),
+    ("learning", "score", with_loss(lambda self, batch, loss: 0 * loss)),
+    ("learning", "TypeError", with_loss(lambda self, batch, loss: loss + None)),
+]
+
+
+@pytest.mark.parametrize(("check", "message", "algorithm"), BROKEN, ids=[f"{b[0]}-{i}" for i, b in enumerate(BROKEN)])
+def test_a_broken_algorithm_fails_the_check_for_it(check, message, algorithm, monkeypatch):
+    for name in [name for name in CHECKS if name != check]:
+        monkeypatch.delitem(CHECKS, name)
+    (result,) = check_algorithm(algorithm)
+    assert not result.passed
+    assert result.name == check
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(result.detail)
+
+
+def test_every_check_has_an_algorithm_that_fails_it():
+    assert {check for check, _, _ in BROKEN} == CHECKS.keys()
+
+
+def test_every_check_is_explained():
+    assert all(check.__doc__ for check in CHECKS.values())

@@ -1,0 +1,250 @@
+"""Networks of a stack: initial weights, values and derivatives, targets, the optimiser, densities."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+from scipy import stats
+from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
+
+from seqeval_rl.algorithm import Spec
+from seqeval_rl.nets import (
+    MLP,
+    Adam,
+    Critic,
+    GaussianActor,
+    Value,
+    follow,
+    frozen_copy,
+    generator,
+    normal_log_prob,
+    setting,
+    tanh_normal,
+    uniform,
+)
+from seqeval_rl.perceptron import evaluate, prepare
+
+CPU = torch.device("cpu")
+
+
+def spec(*seeds, obs_dim=5, act_dim=2):
+    return Spec((obs_dim,), act_dim, seeds, CPU)
+
+
+def test_a_generator_follows_seed_and_purpose_alone():
+    one = torch.rand(3, generator=generator(1, "a"))
+    torch.rand(3)
+    assert torch.equal(one, torch.rand(3, generator=generator(1, "a")))
+    assert not torch.equal(one, torch.rand(3, generator=generator(2, "a")))
+    assert not torch.equal(one, torch.rand(3, generator=generator(1, "b")))
+
+
+def test_initial_weights_are_distributed_as_in_linear():
+    net = MLP(spec(1, 2), "test", 40, (60,), 50, members=2)
+    reference = torch.nn.Sequential(torch.nn.Linear(40, 60), torch.nn.Linear(60, 50))
+    for layer, linear in enumerate(reference):
+        weight, bias = net.weights[2 * layer].detach(), net.weights[2 * layer + 1].detach()
+        assert weight.shape == (2, 2, linear.in_features, linear.out_features)
+        bound = 1 / math.sqrt(linear.in_features)
+        for ours, theirs in ((weight, linear.weight), (bias, linear.bias)):
+            assert ours.abs().max() <= bound
+            assert theirs.abs().max() <= bound
+            assert stats.kstest(ours.flatten() / bound, stats.uniform(-1, 2).cdf).pvalue > 1e-3
+            assert stats.ks_2samp(ours.flatten(), theirs.detach().flatten()).pvalue > 1e-3
+
+
+def test_a_run_starts_the_same_in_every_stack():
+    def weights(*seeds, purpose="net"):
+        return list(MLP(spec(*seeds), purpose, 4, (6,), 3, members=2).weights)
+
+    for of_stack, of_run, other in zip(weights(7, 8, 9), weights(8), weights(8, purpose="other"), strict=True):
+        assert torch.equal(of_stack[1:2], of_run)
+        assert not torch.equal(of_stack[0], of_stack[1])
+        assert not torch.equal(of_stack[0, 0], of_stack[0, 1])
+        assert not torch.equal(of_run, other)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("members", "out"), [(1, 1), (1, 3), (2, 1), (2, 3)])
+class TestPerceptron:
+    """Both ways of working the perceptrons out, run after run and all at once, in float64."""
+
+    R, B, K = 3, 4, 5
+
+    def build(self, members, out, together):
+        draws = generator(0, "perceptron")
+
+        def normal(*shape):
+            return torch.randn(self.R, *shape, generator=draws, dtype=torch.float64)
+
+        sizes = (7, 6, 8, out)
+        weights = []
+        for fan_in, fan_out in itertools.pairwise(sizes):
+            weights += [normal(members, fan_in, fan_out).requires_grad_(), normal(members, 1, fan_out).requires_grad_()]
+        return weights, normal(self.B, 7), prepare(weights, together)
+
+    def plain(self, weights, x, members=None):
+        rows = []
+        for r in range(self.R):
+            for m in range(members or weights[0].shape[1]):
+                h = x[r]
+                for n in range(0, len(weights), 2):
+                    h = torch.nn.functional.linear(h, weights[n][r, m].T, weights[n + 1][r, m, 0])
+                    h = torch.nn.functional.relu(h) if n < len(weights) - 2 else h
+                rows.append(h)
+        return torch.stack(rows).unflatten(0, (self.R, -1))
+
+    def assert_same_derivatives(self, found, expected, inputs):
+        torch.testing.assert_close(found, expected)
+        gradient = torch.randn_like(expected)
+        ours, theirs = (torch.autograd.grad(value, inputs, gradient) for value in (found, expected))
+        for mine, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine, other)
+
+    def test_value_and_derivatives(self, members, out, together):
+        weights, x, views = self.build(members, out, together)
+        x.requires_grad_()
+        self.assert_same_derivatives(evaluate(x, None, views), self.plain(weights, x), (x, *weights))
+        with torch.no_grad():
+            torch.testing.assert_close(evaluate(x, None, views), self.plain(weights, x))
+
+    def test_extra_inputs(self, members, out, together):
+        weights, x, views = self.build(members, out, together)
+        extra = torch.randn(self.R, self.B, self.K, 2, dtype=torch.float64)
+        own = x[..., :5]
+        whole = torch.cat([own.unsqueeze(2).expand(-1, -1, self.K, -1), extra], -1).flatten(1, 2)
+        self.assert_same_derivatives(evaluate(own, extra, views), self.plain(weights, whole), weights)
+
+    def test_first_members_of_frozen_weights(self, members, out, together):
+        weights, x, views = self.build(members, out, together)
+        x.requires_grad_()
+        found = evaluate(x, None, views, frozen=True, members=1)
+        self.assert_same_derivatives(found, self.plain(weights, x, 1), (x,))
+        assert torch.autograd.grad(found.sum(), weights, allow_unused=True) == (None,) * len(weights)
+
+
+def test_gradients_that_are_not_worked_out_are_refused():
+    net = MLP(spec(1), "net", 5, (4,), 1, members=2)
+    with pytest.raises(ValueError, match="frozen"):
+        net(torch.zeros(1, 3, 5), members=1)
+    with pytest.raises(ValueError, match="no gradient"):
+        net(torch.zeros(1, 3, 3), torch.zeros(1, 3, 2, 2, requires_grad=True))
+
+
+def test_weights_changed_between_value_and_derivative_are_refused():
+    net = MLP(spec(1), "net", 5, (4,), 1)
+    loss = net(torch.ones(1, 3, 5)).sum()
+    with torch.no_grad():
+        net.weights[0].add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_result_is_the_same_to_the_last_bit_in_every_stack():
+    """Values and gradients; the sizes are those of real runs."""
+    x = torch.randn(3, 256, 13, generator=generator(0, "x"))
+    nets = {seeds: Critic(spec(*seeds, obs_dim=11), "critic", (256, 256)) for seeds in ((1, 2, 3), (2,))}
+
+    def value_and_gradient(net, rows):
+        q = net(rows[..., :11], rows[..., 11:])
+        return q, *torch.autograd.grad(q.square().sum(), list(net.parameters()))
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        of_stack, of_one = value_and_gradient(nets[1, 2, 3], x), value_and_gradient(nets[2,], x[1:2])
+    finally:
+        torch.set_num_threads(threads)
+    for stack, one in zip(of_stack, of_one, strict=True):
+        assert torch.equal(stack[1:2], one)
+
+
+def test_copies_and_conversions_use_their_own_weights():
+    net = Value(spec(1, 2), "value", (4,))
+    x = torch.ones(2, 3, 5)
+    before = net(x).detach()
+    target = frozen_copy(net)
+    assert not any(p.requires_grad for p in target.parameters())
+    with torch.no_grad():
+        net.net.weights[0].mul_(2)
+    assert torch.equal(target(x), before)
+    assert not torch.equal(net(x), before)
+    twin = copy.deepcopy(net).double()
+    torch.testing.assert_close(twin(x.double()).float(), net(x))
+    target.load_state_dict(net.state_dict())
+    assert torch.equal(target(x), net(x))
+
+
+def test_targets_follow_by_a_rate_or_by_one_for_each_run():
+    online = Critic(spec(1, 2), "critic", (4,))
+    target = frozen_copy(online)
+    with torch.no_grad():
+        for weights in online.parameters():
+            weights.add_(1)
+    start = copy.deepcopy(target)
+    follow(target, online, 0.25)
+    for now, before in zip(target.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(now, before + 0.25)
+    target.load_state_dict(start.state_dict())
+    follow(target, online, torch.tensor([0.0, 0.5]))
+    for now, before in zip(target.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(now[0], before[0])
+        torch.testing.assert_close(now[1], before[1] + 0.5)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_is_torch_s(decay):
+    start = torch.randn(2, 7, generator=generator(0, "adam"))
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    adam = Adam([ours], 0.01, decay)
+    reference = (torch.optim.AdamW if decay else torch.optim.Adam)([theirs], lr=0.01, weight_decay=decay)
+    for i in range(5):
+        adam.minimise(((ours - i) ** 4).sum(1))
+        reference.zero_grad()
+        ((theirs - i) ** 4).sum().backward()
+        reference.step()
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    other = Adam([torch.nn.Parameter(torch.zeros(2, 8))], 0.01)
+    with pytest.raises(ValueError, match="expected"):
+        other.load_state_dict(adam.state_dict())
+
+
+def test_densities_are_those_of_torch():
+    draws = generator(0, "densities")
+    mean, log_std, noise = (torch.randn(6, 3, generator=draws, dtype=torch.float64) for _ in range(3))
+    normal = Normal(mean, log_std.exp())
+    sample = mean + log_std.exp() * noise
+    torch.testing.assert_close(normal_log_prob(noise, log_std), Independent(normal, 1).log_prob(sample))
+    action, log_prob = tanh_normal(mean, log_std, noise)
+    squashed = Independent(TransformedDistribution(normal, TanhTransform()), 1)
+    torch.testing.assert_close(action, sample.tanh())
+    torch.testing.assert_close(log_prob, squashed.log_prob(action))
+    _, far = tanh_normal(torch.full((1, 3), 30.0), torch.zeros(1, 3), torch.zeros(1, 3))
+    assert far.isfinite().all()  # 1 - tanh(30)^2 is 0 in floating point
+
+
+def test_uniform_is_uniform():
+    numbers = uniform(torch.randn(20_000, generator=generator(0, "uniform")))
+    assert stats.kstest(numbers, stats.uniform(-1, 2).cdf).pvalue > 1e-3
+
+
+def test_a_gaussian_actor_stays_in_bounds():
+    actor = GaussianActor(spec(1, 2), "actor", (8,), log_std_min=-1.0, log_std_max=0.5)
+    with torch.no_grad():
+        actor.log_stds.copy_(torch.tensor([[[5.0, -5.0]]]).expand(2, 1, 2))
+    mean, log_std = actor(torch.randn(2, 9, 5))
+    assert mean.abs().max() < 1
+    assert log_std.flatten().tolist() == [0.5, -1.0, 0.5, -1.0]
+    actions = actor.act(torch.randn(2, 9, 5), torch.randn(2, 9, 2) * 5)
+    assert actions.abs().max() <= 1
+
+
+def test_settings_are_floats_or_one_for_each_run():
+    assert setting(0.5, spec(1, 2), 2) == 0.5
+    swept = setting(torch.tensor([1.0, 2.0], dtype=torch.float64), spec(1, 2), 2)
+    assert swept.shape == (2, 1, 1)
+    assert swept.dtype == torch.float32
