@@ -1,0 +1,127 @@
+"""What the harness does to transitions before an algorithm sees them: normalised observations, scaled rewards.
+
+No peeking: statistics come from transitions that are visible at the time, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+EPSILON = 1e-3  # added to the standard deviation, as TD3+BC's authors do
+
+
+class VisibleMoments:
+    """Running mean and standard deviation of each run's visible window; cost grows with what arrives, not with the log."""
+
+    def __init__(
+        self, rows: NDArray[np.float32], arrivals: Sequence[NDArray[np.int64]], width: int, window: int | None
+    ):
+        """Over the first `width` columns of rows [N, D], for arrival orders [R][N]."""
+        self._rows, self._arrivals, self._width, self._window = rows, list(arrivals), width, window
+        self._visible = 0
+        runs = len(self._arrivals)
+        # Sums are taken around the first transition seen: far-off means would cancel badly in E[x²] - E[x]².
+        self._origin = np.stack([rows[arrival[0], :width].astype(np.float64) for arrival in self._arrivals])
+        self._sum = np.zeros((runs, width))
+        self._square = np.zeros((runs, width))
+
+    def advance(self, transitions: int) -> None:
+        """Take in what became visible up to `transitions`, and let go of what left the window."""
+        oldest = 0 if self._window is None else max(transitions - self._window, 0)
+        previous = 0 if self._window is None else max(self._visible - self._window, 0)
+        for r, arrival in enumerate(self._arrivals):
+            for sign, start, stop in ((1.0, self._visible, transitions), (-1.0, previous, oldest)):
+                # By pieces, so that a first look at a large log needs no second copy of it.
+                for piece in range(start, stop, 65_536):
+                    chosen = arrival[piece : min(piece + 65_536, stop)]
+                    values = self._rows[chosen, : self._width].astype(np.float64) - self._origin[r]
+                    self._sum[r] += sign * values.sum(0)
+                    self._square[r] += sign * np.square(values).sum(0)
+        self._visible = transitions
+
+    def mean_and_std(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Each [R, width]."""
+        count = self._visible if self._window is None else min(self._visible, self._window)
+        centred = self._sum / count
+        variance = np.maximum(self._square / count - np.square(centred), 0.0)
+        return self._origin + centred, np.sqrt(variance)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums with the run axis first, and the count."""
+        return {
+            "visible": self._visible,
+            "origin": torch.from_numpy(self._origin.copy()),
+            "sum": torch.from_numpy(self._sum.copy()),
+            "square": torch.from_numpy(self._square.copy()),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._visible = state["visible"]
+        self._origin, self._sum, self._square = (state[key].numpy().copy() for key in ("origin", "sum", "square"))
+
+
+class Preprocessing:
+    """One affine map of a packed row per run: observations to mean 0 and deviation 1, rewards to a declared scale."""
+
+    def __init__(
+        self,
+        moments: VisibleMoments | None,
+        obs_dim: int,
+        act_dim: int,
+        runs: int,
+        reward_scale: float,
+        device: torch.device,
+    ):
+        """Without `moments` observations stay as they are; `reward_scale` multiplies rewards."""
+        self._moments, self._obs_dim, self._reward = moments, obs_dim, obs_dim + act_dim
+        self._device = device
+        self._identity = moments is None and reward_scale == 1.0
+        width = 2 * obs_dim + act_dim + 2
+        self._scale = np.ones((runs, 1, width))
+        self._scale[..., self._reward] = reward_scale
+        self._shift = np.zeros((runs, 1, width))
+        self._upload()
+
+    def _upload(self) -> None:
+        # Float32 unless a test asks for more digits.
+        to = {"dtype": torch.get_default_dtype(), "device": self._device}
+        self.scale: Tensor | None = None if self._identity else torch.as_tensor(self._scale, **to)
+        self.shift: Tensor | None = None if self._identity else torch.as_tensor(self._shift, **to)
+
+    def refresh(self, transitions: int) -> None:
+        """Use the statistics of the window that ends at `transitions`."""
+        if self._moments is None:
+            return
+        self._moments.advance(transitions)
+        mean, std = self._moments.mean_and_std()
+        for columns in (slice(0, self._obs_dim), slice(-self._obs_dim, None)):
+            self._scale[:, 0, columns] = 1.0 / (std + EPSILON)
+            self._shift[:, 0, columns] = -mean / (std + EPSILON)
+        self._upload()
+
+    def observations(self, observations: Tensor) -> Tensor:
+        """Observations [R, E, *obs] as the algorithm sees them."""
+        if self._moments is None or self.scale is None or self.shift is None:
+            return observations
+        flat = observations.flatten(2)
+        mapped = torch.addcmul(self.shift[..., : self._obs_dim], flat, self.scale[..., : self._obs_dim])
+        return mapped.view(observations.shape)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Statistics in use, with the run axis first."""
+        moments = {} if self._moments is None else self._moments.state_dict()
+        return {"moments": moments, "scale": torch.from_numpy(self._scale), "shift": torch.from_numpy(self._shift)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        if self._moments is not None:
+            self._moments.load_state_dict(state["moments"])
+        self._scale, self._shift = state["scale"].numpy().copy(), state["shift"].numpy().copy()
+        self._upload()

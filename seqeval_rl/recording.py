@@ -1,0 +1,210 @@
+"""Writing what a run leaves: manifest, metrics (one flushed line per evaluation), events and checkpoints."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+from seqeval_rl import checkpoint
+from seqeval_rl.errors import BusyError, FileError, MismatchError
+from seqeval_rl.results import EVENTS, MANIFEST, METRICS, read_lines
+
+# What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
+IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks")
+_PACKAGES = ("seqeval-rl", "torch", "numpy", "gymnasium", "mujoco", "envpool", "minari")
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """Versions, device, machine and revision, for the manifest."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "versions": versions,
+        "device": device,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "git_revision": _revision(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+def _revision() -> str | None:
+    """The source's git revision, with `+` where it was changed; None for an installed package."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+class RunRecorder:
+    """Owns one run's directory while open: no second process can write to it."""
+
+    def __init__(self, directory: Path, manifest: dict[str, Any]):
+        """For that directory; nothing is touched before `open`."""
+        self.directory, self.manifest = directory, manifest
+        self.checkpoints = directory / "checkpoint"
+        self._lock: IO[str] | None = None
+
+    def check(self) -> bool:
+        """True if this run was begun before. Raises `MismatchError` where the directory holds another run's results."""
+        path = self.directory / MANIFEST
+        if not path.exists():
+            return False
+        try:
+            found = json.loads(path.read_text())
+        except ValueError:
+            raise MismatchError(
+                f"{path}: damaged, not JSON. Move {self.directory} away, or run with --overwrite."
+            ) from None
+        wanted = json.loads(json.dumps(self.manifest))
+        for key in IDENTITY:
+            if found.get(key) != wanted[key]:
+                where, old, new = _first_difference(key, found.get(key), wanted[key])
+                raise MismatchError(
+                    f"{self.directory}: holds results made with {where} = {old!r}, asked for {new!r}. "
+                    "Choose another --out, or --overwrite to begin again."
+                )
+        return True
+
+    def open(self, overwrite: bool = False) -> None:
+        """Take ownership and begin, go on, or with `overwrite` begin again.
+
+        Raises:
+            BusyError: another process owns the directory.
+            MismatchError: it holds another run's results.
+            FileError: it cannot be written.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.directory / EVENTS).open("a")
+            self._acquire()
+            if overwrite:
+                self._clear()
+            if not self.check():
+                write_whole(self.directory / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
+            self._mend()
+        except OSError as error:
+            raise FileError(
+                f"{self.directory}: cannot be written ({error.strerror or error}). Choose another --out."
+            ) from error
+        self.event("attempt", host=socket.gethostname(), process=os.getpid(), device=self.manifest["device"])
+
+    def _acquire(self) -> None:
+        assert self._lock is not None
+        for attempt in range(31):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                # Workers of a command that was killed end within a second or two; wait that long.
+                if attempt == 30:
+                    raise BusyError(
+                        f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
+                    ) from None
+                time.sleep(0.1)
+
+    def _clear(self) -> None:
+        """Delete the run's results, because the user asked to; the events file is the lock and is only emptied."""
+        for name in (MANIFEST, METRICS):
+            (self.directory / name).unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        os.truncate(self.directory / EVENTS, 0)
+
+    def _mend(self) -> None:
+        """Cut a line that was torn when the writer was killed, so that the next append starts a line of its own."""
+        for name in (METRICS, EVENTS):
+            path = self.directory / name
+            data = path.read_bytes() if path.exists() else b""
+            if data and not data.endswith(b"\n"):
+                with path.open("r+b") as file:
+                    file.truncate(data.rfind(b"\n") + 1)
+
+    def evaluations(self) -> int:
+        """How many evaluations are recorded."""
+        return len(read_lines(self.directory / METRICS))
+
+    def resumable(self) -> list[int]:
+        """Evaluations from which the run can go on: those that have both a checkpoint and a recorded score."""
+        recorded = self.evaluations()
+        return [index for index in checkpoint.available(self.checkpoints) if index < recorded]
+
+    def keep(self, count: int) -> None:
+        """Keep the first `count` evaluations: what comes after the checkpoint is about to be computed again."""
+        path = self.directory / METRICS
+        if self.evaluations() > count:
+            lines = path.read_text().splitlines(keepends=True)[:count]
+            write_whole(path, "".join(lines))
+
+    def record(self, evaluation: dict[str, Any], state: dict[str, Any]) -> None:
+        """Append one evaluation and flush it, then save the checkpoint that goes with it."""
+        self._append(METRICS, evaluation)
+        checkpoint.save(self.checkpoints, evaluation["evaluation"], state)
+
+    def event(self, event: str, **details: Any) -> None:
+        """Append to `events.jsonl`: attempts, failures, the end."""
+        self._append(EVENTS, {"time": time.time(), "event": event, **details})
+
+    def _append(self, name: str, entry: dict[str, Any]) -> None:
+        path = self.directory / name
+        try:
+            with path.open("a") as file:
+                file.write(json.dumps(entry, allow_nan=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FileError(
+                f"{path}: cannot be written ({error.strerror or error}). Free some space; the same command goes on."
+            ) from error
+
+    def close(self) -> None:
+        """Give up ownership."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _first_difference(path: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """The first leaf in which two JSON values differ, with its path."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                return _first_difference(f"{path}.{key}", old.get(key), new.get(key))
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (a, b) in enumerate(zip(old, new, strict=True)):
+            if a != b:
+                return _first_difference(f"{path}[{index}]", a, b)
+    return path, old, new

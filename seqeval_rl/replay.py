@@ -1,0 +1,123 @@
+"""Replay: batches from the visible window, drawn per run from its own seed, gathered from one packed tensor.
+
+What a gradient step draws depends on (seed, number of the gradient step) alone: draws come in chunks of `CHUNK` steps,
+each from a generator of its own. Going on after an interruption therefore needs no generator's state.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqeval_rl.algorithm import Batch
+from seqeval_rl.protocol import Schedule
+from seqeval_rl.seeding import generator
+
+CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
+
+
+def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int64]:
+    """Arrival positions [CHUNK, B] of the gradient steps `chunk * CHUNK` and on, uniform over what each may see.
+
+    In the first of an increment's K steps, the last min(γ, B) places hold the newest transitions.
+    """
+    protocol = schedule.protocol
+    gradient_steps = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=np.int64)
+    low, high = schedule.window(gradient_steps)
+    size = (CHUNK, protocol.batch_size)
+    positions = generator(seed, "batches", chunk).integers(low[:, None], high[:, None], size)
+    first = gradient_steps % protocol.updates_per_increment == 0
+    newest = min(protocol.increment, protocol.batch_size)
+    # Counted from the end of the batch: place -k holds the k-th newest, as far as this increment revealed that many.
+    place = np.arange(1, newest + 1)
+    revealed = high - schedule.visible(gradient_steps // protocol.updates_per_increment)
+    fresh = first[:, None] & (place <= revealed[:, None])
+    tail = positions[:, ::-1][:, :newest]
+    tail[fresh] = (high[:, None] - place)[fresh]
+    return positions
+
+
+class Replay:
+    """The stream's transitions on the device, rows [N, obs|act|reward|mask|next_obs], in each of R runs' order of arrival."""
+
+    def __init__(
+        self,
+        rows: NDArray[np.float32],
+        arrivals: Sequence[NDArray[np.int64]],
+        obs_shape: tuple[int, ...],
+        act_dim: int,
+        device: torch.device,
+    ):
+        """Rows [N, D] shared by the runs and each run's arrival order [N]."""
+        self.obs_shape, self.act_dim, self.device = obs_shape, act_dim, device
+        self.arrivals = list(arrivals)
+        with warnings.catch_warnings():
+            # A read-only memory map is fine: nothing writes to rows.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self.rows = torch.from_numpy(rows).to(device)
+
+    def gather(self, positions: NDArray[np.int64]) -> Tensor:
+        """Packed rows [CHUNK, R, B, D] for arrival positions [R, CHUNK, B]."""
+        runs, chunk, batch = positions.shape
+        indices = np.empty((chunk, runs, batch), np.int64)
+        for r, arrival in enumerate(self.arrivals):
+            indices[:, r] = arrival[positions[r]]
+        flat = torch.from_numpy(indices.reshape(-1)).to(self.device)
+        return self.rows.index_select(0, flat).view(chunk, runs, batch, -1)
+
+    def unpack(self, packed: Tensor, noise: Tensor) -> Batch:
+        """Views of packed rows [R, B, D] as a batch."""
+        leading = packed.shape[:2]
+        width = (packed.shape[-1] - self.act_dim - 2) // 2
+        action = width + self.act_dim
+        return Batch(
+            observations=packed[..., :width].view(*leading, *self.obs_shape),
+            actions=packed[..., width:action],
+            rewards=packed[..., action],
+            next_observations=packed[..., action + 2 :].view(*leading, *self.obs_shape),
+            masks=packed[..., action + 1],
+            noise=noise,
+        )
+
+
+class Batches:
+    """The batches of consecutive gradient steps for R runs."""
+
+    def __init__(self, replay: Replay, schedule: Schedule, seeds: Sequence[int], noise_dim: int):
+        """`noise_dim` standard normals come with each transition."""
+        self.replay, self.schedule, self.seeds, self.noise_dim = replay, schedule, tuple(seeds), noise_dim
+        self._chunk = -1
+        self._positions: NDArray[np.int64] = np.empty(0, np.int64)
+        self._noise = torch.empty(0)
+
+    def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Batch]:
+        """Batches of gradient steps `start` to `stop` (exclusive); packed rows become `row * scale + shift`, each [R, 1, D]."""
+        while start < stop:
+            chunk = start // CHUNK
+            end = min((chunk + 1) * CHUNK, stop)
+            inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
+            positions, noise = self._draw(chunk)
+            packed = self.replay.gather(positions[:, inside])
+            if shift is not None and scale is not None:
+                packed = torch.addcmul(shift, packed, scale)
+            for rows, normals in zip(packed, noise[inside], strict=True):
+                yield self.replay.unpack(rows, normals)
+            start = end
+
+    def _draw(self, chunk: int) -> tuple[NDArray[np.int64], Tensor]:
+        """Positions [R, CHUNK, B] and noise [CHUNK, R, B, n] of that chunk, kept for when an evaluation falls inside it."""
+        if chunk != self._chunk:
+            self._positions = np.stack([draw_positions(self.schedule, seed, chunk) for seed in self.seeds])
+            shape = (CHUNK, self.schedule.protocol.batch_size, self.noise_dim)
+            noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
+            if self.noise_dim:
+                for r, seed in enumerate(self.seeds):
+                    noise[:, r] = generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
+            self._noise = torch.from_numpy(noise).to(self.replay.device)
+            self._chunk = chunk
+        return self._positions, self._noise

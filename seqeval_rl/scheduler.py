@@ -1,0 +1,186 @@
+"""The local scheduler: jobs over the cores, one single-threaded process each, with one progress bar."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from seqeval_rl.environments import available_cores
+from seqeval_rl.errors import Interrupted, SeqevalError
+from seqeval_rl.job import Job, Progress, RunEnd, execute
+
+WORTH_A_PROCESS = 5.0  # estimated seconds of work; a worker takes some seconds to start
+_channel: Any = None  # in a worker: the queue back to the parent
+_environment_workers = 1
+
+
+def run_jobs(jobs: Sequence[Job], progress: bool = True) -> list[RunEnd]:
+    """Run all jobs, each to its end, longest first; returns how every run ended.
+
+    A run that diverges or a plug-in that raises ends that job alone. Raises `Interrupted` on Ctrl-C or SIGTERM, and whatever
+    `SeqevalError` a job meets (a full disk, say), after the other processes have been stopped.
+    """
+    if not jobs:
+        return []
+    on_cpu = all(job.device == "cpu" for job in jobs)
+    worth = math.ceil(sum(job.cost for job in jobs) / WORTH_A_PROCESS)
+    workers = max(1, min(available_cores(), len(jobs), worth)) if on_cpu else 1
+    with _Bar(jobs, progress) as bar, _stoppable():
+        try:
+            if workers == 1:
+                return _here(jobs, bar)
+            return _in_processes(jobs, workers, bar)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "interrupted; every run is saved up to its last evaluation. The same command goes on from there."
+            ) from None
+
+
+def _here(jobs: Sequence[Job], bar: _Bar) -> list[RunEnd]:
+    ends: list[RunEnd] = []
+    for number, job in enumerate(jobs):
+        found = execute(job, number, bar.tell, available_cores())
+        bar.ended(number, found)
+        ends += found
+    return ends
+
+
+def _in_processes(jobs: Sequence[Job], workers: int, bar: _Bar) -> list[RunEnd]:
+    # spawn: forking after torch or MuJoCo have started threads can hang.
+    context = multiprocessing.get_context("spawn")
+    channel = context.Queue()
+    threads = max(1, available_cores() // workers)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (channel, threads, os.getpid()))
+    ends: list[RunEnd] = []
+    try:
+        futures: dict[Future[list[RunEnd]], int] = {pool.submit(_work, job, n): n for n, job in enumerate(jobs)}
+        left = set(futures)
+        while left:
+            done, left = wait(left, timeout=0.2, return_when=FIRST_COMPLETED)
+            _drain(channel, bar.tell)
+            for future in done:
+                found = future.result()
+                bar.ended(futures[future], found)
+                ends += found
+    except BrokenProcessPool as error:
+        raise SeqevalError(
+            "a worker process ended before its time (out of memory?). Every run is saved up to its last evaluation; "
+            "the same command goes on from there."
+        ) from error
+    finally:
+        # Queued jobs are dropped; processes that still work (after an error or Ctrl-C) are ended, all is saved.
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=not left, cancel_futures=True) if not sys.exc_info()[0] else _end(pool, processes)
+    return ends
+
+
+def _end(pool: ProcessPoolExecutor, processes: Sequence[Any]) -> None:
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(10)
+
+
+def _drain(channel: Any, tell: Callable[[Progress], None]) -> None:
+    while True:
+        try:
+            tell(channel.get_nowait())
+        except queue.Empty:
+            return
+
+
+def _start_worker(channel: Any, threads: int, parent: int) -> None:
+    global _channel, _environment_workers
+    _channel, _environment_workers = channel, threads
+    torch.set_num_threads(threads)
+    # Ctrl-C reaches the whole process group; the parent decides and ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End with the parent, however it ended, so that no orphan writes beside the next attempt."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _work(job: Job, number: int) -> list[RunEnd]:
+    return execute(job, number, _channel.put, _environment_workers)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM is handled like Ctrl-C while jobs run; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Bar:
+    """One bar for all jobs: share of the work, time left, runs done and the latest score."""
+
+    def __init__(self, jobs: Sequence[Job], shown: bool):
+        self._costs = [job.cost for job in jobs]
+        self._shares = [0.0] * len(jobs)
+        self._runs = sum(len(job.seeds) for job in jobs)
+        self._ended = 0
+        terminal = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=sum(self._costs),
+            disable=not shown,
+            bar_format="{desc}: {percentage:3.0f}% |{bar:20}| {elapsed} taken, {remaining} left{postfix}",
+            desc=f"0/{self._runs} runs",
+            mininterval=0.3 if terminal else 20.0,
+            smoothing=0.05,
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def tell(self, news: Progress) -> None:
+        """Take in a job's progress."""
+        if news.share > self._shares[news.job]:
+            self._bar.update((news.share - self._shares[news.job]) * self._costs[news.job])
+            self._shares[news.job] = news.share
+        if news.note:
+            self._bar.set_postfix_str(news.note, refresh=False)
+
+    def ended(self, number: int, ends: Sequence[RunEnd]) -> None:
+        """A job is done."""
+        self._ended += len(ends)
+        self._bar.set_description_str(f"{self._ended}/{self._runs} runs", refresh=False)
+        self.tell(Progress(number, 1.0))
+        for end in ends:
+            if end.status != "finished":
+                self._bar.write(f"{end.directory}: {end.status}: {end.message}", file=sys.stderr)

@@ -1,0 +1,103 @@
+"""The stream: one log, or several laid end to end, in the order in which a seed's run gets to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.dataset import Dataset
+from seqeval_rl.errors import DataError
+from seqeval_rl.protocol import Order
+from seqeval_rl.seeding import generator
+
+
+@dataclass(frozen=True)
+class Block:
+    """A dataset's place in the stream: arrival positions `start` to `stop` (exclusive)."""
+
+    dataset: Dataset
+    start: int
+    stop: int
+
+    @property
+    def label(self) -> str:
+        """Last part of the dataset's name without a size: `bundled/hopper/medium:10000` is `medium`."""
+        return self.dataset.name.partition(":")[0].rstrip("/").split("/")[-1].removesuffix(".npz")
+
+
+class Stream:
+    """Several datasets end to end. Blocks arrive one after the other; inside a block the order is per seed."""
+
+    def __init__(self, name: str, datasets: Sequence[Dataset]):
+        """A stream called `name`; raises `DataError` if there is no dataset or they are not of one task and shape."""
+        if not datasets:
+            raise DataError(f"stream {name!r}: expected at least one dataset, found none. Name one.")
+        self.name = name
+        self.blocks: list[Block] = []
+        self.first = datasets[0]
+        start = 0
+        for dataset in datasets:
+            self._check_same_task(dataset)
+            self.blocks.append(Block(dataset, start, start + len(dataset)))
+            start += len(dataset)
+
+    def _check_same_task(self, dataset: Dataset) -> None:
+        mine = (self.first.task, self.first.obs_shape, self.first.act_dim)
+        found = (dataset.task, dataset.obs_shape, dataset.act_dim)
+        if mine != found:
+            raise DataError(
+                f"stream {self.name!r}: {dataset.name} has task {found[0].name}, observations {found[1]}, {found[2]} actions; "
+                f"expected those of {self.first.name}: {mine[0].name}, {mine[1]}, {mine[2]}. Blocks must share one task."
+            )
+
+    def __len__(self) -> int:
+        """N, transitions in the whole stream."""
+        return self.blocks[-1].stop
+
+    def rows(self) -> NDArray[np.float32]:
+        """Packed rows [N, obs|act|reward|mask|next_obs] in the logs' own order; of one block alone, its memory map itself."""
+        if len(self.blocks) == 1:
+            return self.first.rows
+        return np.concatenate([block.dataset.rows for block in self.blocks])
+
+    def arrival(self, order: Order, seed: int) -> NDArray[np.int64]:
+        """Row indices [N] in order of arrival. Depends on the blocks' lengths (and episodes), order and seed alone."""
+        parts = [
+            block.start + arrange(len(block.dataset), block.dataset.episode_starts, order, seed, index)
+            for index, block in enumerate(self.blocks)
+        ]
+        return np.concatenate(parts)
+
+    def block_at(self, transitions: int) -> Block:
+        """The block of the newest of `transitions` visible ones."""
+        return next(block for block in self.blocks if transitions <= block.stop)
+
+
+def arrange(
+    length: int, episode_starts: NDArray[np.int64], order: Order, seed: int, block: int = 0
+) -> NDArray[np.int64]:
+    """One log's rows [length] in order of arrival.
+
+    `shuffled` permutes transitions, `episodes` permutes episodes and keeps each whole, `logged` keeps the log's order.
+
+    Args:
+        length: transitions in the log.
+        episode_starts: first row of each episode, and `length` at the end, [episodes + 1].
+        order: one of the three.
+        seed: of the run.
+        block: the log's place in its stream, so that equal logs in one stream are not shuffled alike.
+    """
+    if order == "logged":
+        return np.arange(length, dtype=np.int64)
+    rng = generator(seed, "arrival", block)
+    if order == "shuffled":
+        return rng.permutation(length).astype(np.int64, copy=False)
+    shuffled = rng.permutation(len(episode_starts) - 1)
+    lengths = np.diff(episode_starts)[shuffled]
+    # Row = episode's first row + place within the episode, for all episodes at once.
+    ends = np.cumsum(lengths)
+    offsets = np.repeat(episode_starts[:-1][shuffled] - (ends - lengths), lengths)
+    return np.arange(length, dtype=np.int64) + offsets

@@ -1,0 +1,160 @@
+"""The loop as a whole: stacking, resuming and no peeking, through the public parts."""
+
+import numpy as np
+import pytest
+import torch
+from made import made_dataset
+
+from seqeval_rl.errors import DataError
+from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.loop import Stack, sequential_evaluation
+from seqeval_rl.protocol import Protocol
+from seqeval_rl.registry import find_algorithm, registered
+from seqeval_rl.stream import Stream
+
+ALGORITHMS = sorted(registered())
+SMALL = {"cql": {"hidden": (32, 32), "sampled_actions": 3}}  # CQL's full size would take most of the tests' time
+CPU = torch.device("cpu")
+
+
+def make_stack(name, seeds, datasets=None, evaluator=None, **settings):
+    stream = Stream("made", datasets or [made_dataset([60, 90, 150], seed=5)])
+    entry = find_algorithm(name)
+    protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 50, "episodes": 1, **settings})
+    evaluator = evaluator or FakeEvaluator(len(seeds))
+    return Stack(stream, entry, entry.configure(SMALL.get(name, {}), "test"), protocol, tuple(seeds), evaluator, CPU)
+
+
+class FakeEvaluator:
+    """Scores the greedy action in fixed states: as exact as the weights are, and a thousand times faster than MuJoCo."""
+
+    def __init__(self, runs):
+        self.states = np.random.default_rng(0).standard_normal((runs, 5, 11)).astype(np.float32)
+        self.states[:] = self.states[0]
+
+    def evaluate(self, act, evaluation):
+        return act(self.states)
+
+
+def collect(stack, done=0, stop_after=None):
+    """(transitions, gradient steps, actions, metrics, states) at each point."""
+    found = []
+
+    def report(outcome):
+        found.append((outcome.point, outcome.evaluation, outcome.metrics, stack.states()))
+        return stop_after is None or len(found) < stop_after
+
+    sequential_evaluation(stack, report, lambda _: None, done)
+    return found
+
+
+def tensors(state):
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for key in state:
+            yield from tensors(state[key])
+    elif isinstance(state, list | tuple):
+        for item in state:
+            yield from tensors(item)
+
+
+@pytest.fixture
+def doubles(monkeypatch):
+    """Runs in float64: what differs between runs then is a fault, not rounding that training blows up."""
+    rows = Stream.rows
+    monkeypatch.setattr(Stream, "rows", lambda stream: rows(stream).astype(np.float64))
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_stack_of_three_seeds_equals_three_single_runs(name, doubles):
+    def run(seeds):
+        evaluator = FakeEvaluator(len(seeds))
+        evaluator.states = evaluator.states.astype(np.float64)
+        return collect(make_stack(name, seeds, evaluator=evaluator))
+
+    together = run((0, 1, 2))
+    assert together[-1][0].gradient_steps == 200
+    for r, seed in enumerate((0, 1, 2)):
+        alone = run((seed,))
+        for (_, actions, metrics, states), (_, own, own_metrics, own_states) in zip(together, alone, strict=True):
+            np.testing.assert_allclose(actions[r], own[0], atol=1e-6)
+            for key in metrics:
+                np.testing.assert_allclose(metrics[key][r], own_metrics[key][0], rtol=1e-6, atol=1e-6)
+            for one, other in zip(tensors(states[r]), tensors(own_states[0]), strict=True):
+                torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+    weights = [state["algorithm"] for state in together[-1][3]]
+    assert not all(torch.equal(a, b) for a, b in zip(tensors(weights[0]), tensors(weights[1]), strict=True))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("cut", [1, 3])
+def test_going_on_from_a_checkpoint_is_bit_identical(name, cut, tmp_path):
+    whole = collect(make_stack(name, (0, 1), window=64))
+    first = collect(make_stack(name, (0, 1), window=64), stop_after=cut)
+    torch.save(first[-1][3], tmp_path / "states.pt")
+    second = make_stack(name, (0, 1), window=64)
+    second.load_states(torch.load(tmp_path / "states.pt", weights_only=True))
+    rest = collect(second, done=cut)
+    assert len(first) + len(rest) == len(whole)
+    for (point, actions, metrics, states), (p, a, m, s) in zip(whole, first + rest, strict=True):
+        assert point == p
+        np.testing.assert_array_equal(actions, a)
+        assert {k: v.tolist() for k, v in metrics.items()} == {k: v.tolist() for k, v in m.items()}
+        for one, other in zip(tensors(states), tensors(s), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_nothing_that_is_not_visible_yet_has_a_say(name):
+    dataset = made_dataset([60, 90, 150], seed=5)
+    changed = made_dataset([60, 90, 150], seed=5)
+    rows = changed.rows.copy()
+    rows[200:] = rows[200:] * 100 + 7
+    object.__setattr__(changed, "rows", rows)
+    one = collect(make_stack(name, (0,), [dataset], order="logged"))
+    other = collect(make_stack(name, (0,), [changed], order="logged"))
+    before = [i for i, (point, *_) in enumerate(one) if point.transitions <= 200]
+    assert [one[i][0].transitions for i in before] == [100, 150, 200]
+    for i in before:
+        np.testing.assert_array_equal(one[i][1], other[i][1])
+        for a, b in zip(tensors(one[i][3]), tensors(other[i][3]), strict=True):
+            assert torch.equal(a, b)
+    assert not np.array_equal(one[-1][1], other[-1][1])
+
+
+def test_rewards_are_scaled_to_the_declared_range_of_the_task():
+    stack = make_stack("iql", (0,))
+    task = stack.stream.first.task
+    expected = 1000.0 / (task.reference_max - task.reference_min)
+    assert stack.preprocessing.scale[0, 0, 14] == pytest.approx(expected)
+    assert make_stack("bc", (0,)).preprocessing.scale is None
+
+
+def test_untrained_runs_are_evaluated_first_and_the_whole_log_last():
+    points = [point for point, *_ in collect(make_stack("bc", (0,), increment=7, updates_per_increment=2))]
+    assert (points[0].transitions, points[0].gradient_steps) == (100, 0)
+    assert points[-1].transitions == 300
+    assert points[-1].gradient_steps == 2 * -(-200 // 7)
+
+
+def test_a_log_that_is_too_short_is_refused():
+    with pytest.raises(DataError, match=r"initial = 300, found 300"):
+        make_stack("bc", (0,), initial=300)
+
+
+def test_a_real_evaluation_gives_scores_for_each_run():
+    stream = Stream("made", [made_dataset([60, 90])])
+    entry = find_algorithm("bc")
+    protocol = Protocol(initial=100, batch_size=16, evaluate_every=50, episodes=2)
+    with Evaluator(stream.first.task, (0, 1), 2, workers=1) as evaluator:
+        stack = Stack(stream, entry, entry.configure({}, "test"), protocol, (0, 1), evaluator, CPU)
+        found = []
+        sequential_evaluation(stack, lambda outcome: not found.append(outcome), lambda _: None)
+    assert [outcome.point.transitions for outcome in found] == [100, 150]
+    for outcome in found:
+        assert outcome.evaluation.scores.shape == (2, 2)
+        np.testing.assert_allclose(outcome.evaluation.scores, stream.first.task.score(outcome.evaluation.returns))

@@ -1,0 +1,108 @@
+"""Finding algorithms, checking their settings, and what is said where that fails."""
+
+import textwrap
+
+import pytest
+
+from seqeval_rl.errors import UsageError
+from seqeval_rl.registry import find_algorithm, parse_setting, registered
+
+PLUGIN = """
+from dataclasses import dataclass
+
+class MyAlgo:
+    'A plug-in.'
+    stacked = False
+
+    @dataclass(frozen=True)
+    class Config:
+        rate: float = 0.5
+
+    def update(self, batch): ...
+    def act(self, observations, noise): ...
+    def state_dict(self): ...
+    def load_state_dict(self, state): ...
+
+class Unfinished:
+    stacked = False
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "my_file.py"
+    path.write_text(textwrap.dedent(PLUGIN))
+    return path
+
+
+def test_our_own_algorithms_are_entry_points():
+    assert set(registered()) >= {"awac", "bc", "cql", "iql", "td3_bc"}
+    assert find_algorithm("td3_bc").reference == "td3_bc"
+
+
+def test_an_algorithm_in_a_file_is_loaded_and_named_in_snake_case(plugin):
+    entry = find_algorithm(f"{plugin}:MyAlgo")
+    assert entry.name == "my_algo"
+    assert entry.summary == "A plug-in."
+    assert entry.configure({"rate": 2}, "here").rate == 2.0
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("td3bc", ["td3bc", "did you mean td3_bc"]),
+        ("no_such_module:Algo", ["no_such_module", "not installed"]),
+        ("nowhere.py:Algo", ["nowhere.py", "no file"]),
+        ("{plugin}:MyAlg", ["MyAlg", "did you mean MyAlgo"]),
+        ("{plugin}:Unfinished", ["Unfinished.Config", "frozen dataclass"]),
+    ],
+)
+def test_what_cannot_be_found_is_said_in_one_line(plugin, reference, words):
+    with pytest.raises(UsageError) as error:
+        find_algorithm(reference.format(plugin=plugin))
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_file_that_does_not_run_is_named_with_its_error(tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0\n")
+    with pytest.raises(UsageError, match=r"broken\.py stops with ZeroDivisionError"):
+        find_algorithm(f"{broken}:Algo")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"alpa": 1.0}, ["alpa", "did you mean alpha"]),
+        ({"alpha": "much"}, ["td3_bc.alpha", "much"]),
+        ({"discount": 1.5}, ["td3_bc.discount", "1.5"]),
+    ],
+)
+def test_wrong_settings_are_named(settings, words):
+    with pytest.raises(UsageError) as error:
+        find_algorithm("td3_bc").configure(settings, "suite x")
+    for word in [*words, "suite x"]:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("td3_bc.alpha=1.0", ("td3_bc", "alpha", 1.0)),
+        ("protocol.window=none", ("protocol", "window", None)),
+        ("protocol.order=logged", ("protocol", "order", "logged")),
+        ("protocol.increment = 10", ("protocol", "increment", 10)),
+        ("iql.normalise_observations=true", ("iql", "normalise_observations", True)),
+    ],
+)
+def test_settings_are_parsed(text, expected):
+    assert parse_setting(text) == expected
+
+
+@pytest.mark.parametrize("text", ["alpha=1", "td3_bc.alpha", "=1", "td3_bc.=1", ".alpha=1"])
+def test_settings_of_another_form_are_refused(text):
+    with pytest.raises(UsageError, match=r"expected section\.setting=value"):
+        parse_setting(text)
