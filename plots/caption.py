@@ -1,0 +1,52 @@
+"""What a figure says about itself: the statistic, how many seeds, and which runs failed or have not finished."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from seqeval_rl.plots.groups import Group, Panel
+from seqeval_rl.plots.segments import Segment
+from seqeval_rl.plots.statistics import Statistic
+
+
+def caption(
+    panels: list[Panel], drawn: list[list[tuple[Group, list[Segment]]]], metric: str, statistic: Statistic
+) -> str:
+    """What the figure shows and what it leaves out, in sentences."""
+    parts = [part for panel in drawn for _, group_parts in panel for part in group_parts]
+    groups = [group for panel in panels for group in panel.groups]
+    sentences = [_statistic_sentence([part.runs for part in parts], statistic)]
+    if any(len(panel.blocks) > 1 for panel in panels):
+        sentences.append("Vertical lines: block boundaries.")
+    if any(not part.whole for part in parts):
+        sentences.append("Faded: where not every run has got that far, or none has finished.")
+    for status, words in (("failed", "Failed"), ("unfinished", "Unfinished")):
+        counts = _counts(groups, status)
+        if counts:
+            sentences.append(f"{words} runs: {counts}.")
+    lost = sum(not np.isfinite(value) for group in groups for run in group.runs for value in run.curve(metric)[1])
+    if lost:
+        sentences.append(f"Left out: {lost} evaluations whose {metric} is not a finite number.")
+    return " ".join(sentences)
+
+
+def _statistic_sentence(runs: list[int], statistic: Statistic) -> str:
+    fewest, most = min(runs), max(runs)
+    seeds = f"{fewest} seed{'s' if fewest > 1 else ''}" if fewest == most else f"{fewest} to {most} seeds"
+    if most == 1:
+        return "One seed per curve, so no interval."
+    name = "Interquartile mean" if statistic == "iqm" and most >= 4 else "Mean"
+    fallback = " (mean below 4)" if name != "Mean" and fewest < 4 else ""
+    single = "; none where there is one seed" if fewest == 1 else ""
+    return f"{name} over {seeds}{fallback}, shaded: 95 % bootstrap interval over seeds{single}."
+
+
+def _counts(groups: list[Group], status: str) -> str:
+    """For example `CQL 1 of 3, IQL 2 of 6`, over all panels."""
+    having: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for group in groups:
+        having[group.label][0] += len(group.having(status))
+        having[group.label][1] += len(group.runs)
+    return ", ".join(f"{label} {some} of {every}" for label, (some, every) in having.items() if some)

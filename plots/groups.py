@@ -1,0 +1,206 @@
+"""Which runs belong together: a panel is one dataset of one task, a group the runs in it that differ only in seed.
+
+Runs of other settings, suites or task versions are never averaged together: they are groups or panels of their own,
+named by what differs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.plots.style import display_name, legend_order
+
+if TYPE_CHECKING:
+    from seqeval_rl.results import RunResult
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one algorithm with the same settings on the same data: one curve, one row of a table."""
+
+    algorithm: str
+    style: str  # key for `style.line_styles`: the algorithm, or its label where it has several settings
+    label: str  # for people: display name, what differs from its siblings, and whether it peeks
+    runs: tuple[RunResult, ...]  # by seed
+
+    def having(self, status: str) -> list[RunResult]:
+        """The runs with that status."""
+        return [run for run in self.runs if run.status == status]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of the stream that comes from one log."""
+
+    label: str
+    start: int  # transitions
+    stop: int
+    mean_score: float | None  # of the log
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One dataset of one task, and all that ran on it."""
+
+    dataset: str
+    title: str  # the dataset, with what differs where several have that name
+    task: str
+    transitions: int
+    mean_score: float | None  # of the log; None where it has no whole episode
+    blocks: tuple[Block, ...]
+    groups: tuple[Group, ...]
+
+
+def run_curve(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The run's (transitions [P], values [P]) by transitions; of several evaluations at one place the last counts."""
+    transitions, values = run.curve(metric)
+    places, first_from_end = np.unique(transitions[::-1], return_index=True)
+    return places, values[::-1][first_from_end]
+
+
+def collect(results: Sequence[RunResult]) -> list[Panel]:
+    """Panels by dataset and task, each with its groups in the legend's order.
+
+    Raises:
+        UsageError: no run, or one seed twice with the same settings.
+        DataError: a manifest lacks what figures need.
+    """
+    for run in results:
+        _check(run)
+    if not results:
+        raise UsageError("results: expected at least one run, found none. Give the folder that `seqeval run` wrote.")
+    by_panel: dict[str, list[RunResult]] = defaultdict(list)
+    for run in results:
+        by_panel[_key(_panel_settings(run))].append(run)
+    titles = _names({key: (runs[0].dataset, _panel_settings(runs[0])) for key, runs in by_panel.items()})
+
+    by_group: dict[tuple[str, str, str], list[RunResult]] = defaultdict(list)
+    for panel, runs in by_panel.items():
+        for run in runs:
+            by_group[panel, run.algorithm, _key(_settings(run))].append(run)
+    varying = _varying(by_group)
+
+    panels = []
+    for key, runs in by_panel.items():
+        groups = [
+            _group(algorithm, members, varying[algorithm])
+            for (panel, algorithm, _), members in by_group.items()
+            if panel == key
+        ]
+        order = {name: place for place, name in enumerate(legend_order(group.algorithm for group in groups))}
+        groups.sort(key=lambda group: (order[group.algorithm], group.label))
+        dataset = runs[0].manifest["dataset"]
+        panels.append(
+            Panel(
+                dataset=runs[0].dataset,
+                title=titles[key],
+                task=runs[0].manifest["task"]["name"],
+                transitions=dataset["transitions"],
+                mean_score=_finite(dataset["mean_score"]),
+                blocks=tuple(
+                    Block(block["label"], block["start"], block["stop"], _finite(block["mean_score"]))
+                    for block in dataset["blocks"]
+                ),
+                groups=tuple(groups),
+            )
+        )
+    return sorted(panels, key=lambda panel: panel.title)
+
+
+def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Group:
+    seeds: dict[int, RunResult] = {}
+    for run in runs:
+        if run.seed in seeds:
+            raise UsageError(
+                f"results: {run.run} and {seeds[run.seed].run} are the same run twice ({run.dataset}, {algorithm}, "
+                f"seed {run.seed}, equal settings). Give results that hold each run once."
+            )
+        seeds[run.seed] = run
+    settings = _settings(runs[0])
+    differences = [f"{name.rpartition('.')[2]}={_show(settings.get(name))}" for name in varying if name != "peeks"]
+    if settings["peeks"]:
+        differences.append("peeks")
+    label = display_name(algorithm) + (f" ({', '.join(differences)})" if differences else "")
+    return Group(algorithm, label if varying else algorithm, label, tuple(seeds[seed] for seed in sorted(seeds)))
+
+
+def _varying(groups: Mapping[tuple[str, str, str], list[RunResult]]) -> dict[str, list[str]]:
+    """For each algorithm the settings in which its groups on some panel differ, so that labels agree on all panels."""
+    siblings: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for (panel, algorithm, _), runs in groups.items():
+        siblings[panel, algorithm].append(_settings(runs[0]))
+    varying: dict[str, set[str]] = defaultdict(set)
+    for (_, algorithm), settings in siblings.items():
+        varying[algorithm] |= set(_differences(settings))
+    return {algorithm: sorted(names) for algorithm, names in varying.items()}
+
+
+def _names(named: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, str]:
+    """The datasets' names, with what differs in brackets where several panels have one name."""
+    titles = {}
+    for key, (name, settings) in named.items():
+        differing = _differences([other for other_name, other in named.values() if other_name == name])
+        shown = [f"{part}={_show(settings.get(part))}" for part in differing if part != "name"]
+        titles[key] = f"{name} ({', '.join(shown)})" if shown else name
+    return titles
+
+
+_NEEDED = {
+    "dataset": ("name", "transitions", "sha256", "mean_score", "blocks"),
+    "task": ("name", "env_id", "reference_min", "reference_max"),
+    "algorithm": ("name", "config"),
+    "protocol": (),
+    "suite": (),
+    "peeks": (),
+}
+
+
+def _check(run: RunResult) -> None:
+    for section, names in _NEEDED.items():
+        for name in names or ("",):
+            if section not in run.manifest or (name and name not in run.manifest[section]):
+                key = f"{section}.{name}".rstrip(".")
+                raise DataError(
+                    f"{run.path}/manifest.json: expected the key {key!r}, found none. Move this run out of the results."
+                )
+
+
+def _panel_settings(run: RunResult) -> dict[str, Any]:
+    dataset, task = run.manifest["dataset"], run.manifest["task"]
+    # The first digits of the hash say as much as all of them, and fit into a title.
+    return {"name": run.dataset, "transitions": dataset["transitions"], "sha256": str(dataset["sha256"])[:8]} | {
+        name: task[name] for name in ("env_id", "reference_min", "reference_max")
+    }
+
+
+def _settings(run: RunResult) -> dict[str, Any]:
+    manifest = run.manifest
+    settings = {"peeks": bool(manifest["peeks"]), "suite": manifest["suite"]}
+    for section, values in (("protocol", manifest["protocol"]), ("algorithm", manifest["algorithm"]["config"])):
+        settings |= {f"{section}.{name}": value for name, value in values.items()}
+    return settings
+
+
+def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = sorted({name for each in settings for name in each})
+    return [name for name in names if len({_key(each.get(name)) for each in settings}) > 1]
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _show(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None

@@ -1,0 +1,231 @@
+"""How figures look: sizes, fonts, one colour, line and marker per algorithm; text that fits; files written whole.
+
+Colours are those of Okabe and Ito (Color Universal Design, 2008), with a brown for the yellow, which white paper
+swallows. Line style and marker differ too, so that a grey print can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from seqeval_rl.errors import FileError, unknown
+
+FONT_SIZE = 8.0
+# Figure widths in inches: one column of a two-column page, the page, a slide.
+WIDTHS = {"column": 3.25, "page": 6.75, "slide": 10.0}
+FORMATS = ("png", "pdf", "svg")
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so the same on every machine
+    "font.size": FONT_SIZE,
+    "axes.titlesize": FONT_SIZE,
+    "axes.labelsize": FONT_SIZE,
+    "xtick.labelsize": FONT_SIZE,
+    "ytick.labelsize": FONT_SIZE,
+    "legend.fontsize": FONT_SIZE,
+    "figure.titlesize": FONT_SIZE,
+    "figure.labelsize": FONT_SIZE,
+    "text.usetex": False,
+    "text.parse_math": False,  # names are names, dollars included
+    "axes.formatter.use_mathtext": False,
+    "axes.unicode_minus": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.0,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,  # TrueType, which journals accept, not type 3
+    "ps.fonttype": 42,
+    "svg.hashsalt": "seqeval-rl",  # the same figure gives the same file
+}
+
+LOG_COLOUR = "#555555"
+BLOCK_COLOUR = "#AAAAAA"
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one algorithm is drawn."""
+
+    colour: str
+    line: Any  # matplotlib's line style
+    marker: str
+
+
+_SOLID: Any = "-"
+_LONG: Any = (0, (6, 1.5))
+_DASHDOT: Any = (0, (5, 1.5, 1, 1.5))
+_DASHDOTDOT: Any = (0, (4, 1.2, 1, 1.2, 1, 1.2))
+_DOTTED: Any = (0, (1.2, 1.2))
+_SHORT: Any = (0, (2.5, 1.2))
+
+_KNOWN = {
+    "td3_bc": ("TD3+BC", LineStyle("#0072B2", _SOLID, "o")),
+    "iql": ("IQL", LineStyle("#D55E00", _LONG, "s")),
+    "cql": ("CQL", LineStyle("#009E73", _DASHDOT, "^")),
+    "awac": ("AWAC", LineStyle("#CC79A7", _DASHDOTDOT, "D")),
+    "bc": ("BC", LineStyle("#000000", _DOTTED, "v")),
+}
+# Others take the free colours first, then every colour again with another line and marker.
+_FREE = [
+    LineStyle("#E69F00", _SHORT, "P"),
+    LineStyle("#56B4E9", _SOLID, "X"),
+    LineStyle("#7A5C2E", _LONG, "*"),
+]
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7A5C2E")
+_AGAIN = [
+    LineStyle(colour, line, marker)
+    for line, marker in (
+        (_SHORT, "<"),
+        (_DOTTED, ">"),
+        (_SOLID, "p"),
+        (_DASHDOT, "h"),
+        (_LONG, "8"),
+        (_DASHDOTDOT, "d"),
+    )
+    for colour in _COLOURS
+]
+
+
+def display_name(algorithm: str) -> str:
+    """The name that papers use, for the reference algorithms; any other name as it is."""
+    return _KNOWN[algorithm][0] if algorithm in _KNOWN else algorithm
+
+
+def legend_order(names: Iterable[str]) -> list[str]:
+    """Each name once: the reference algorithms in a fixed order, then the others by alphabet."""
+    found = set(names)
+    return [name for name in _KNOWN if name in found] + sorted(found - _KNOWN.keys())
+
+
+def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
+    """A style for each name, the same wherever the same names are drawn.
+
+    The reference algorithms have fixed styles. Any other name starts at a place given by its hash and takes the next
+    that is free, so that it keeps its style when others come or go, unless their places meet. Beyond 51 other names
+    styles repeat.
+    """
+    styles = {}
+    taken: set[LineStyle] = set()
+    for name in legend_order(names):
+        if name in _KNOWN:
+            styles[name] = _KNOWN[name][1]
+            continue
+        place = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
+        candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]
+        styles[name] = next((style for style in candidates if style not in taken), candidates[0])
+        taken.add(styles[name])
+    return styles
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str) -> float:
+    """Width of a line of text at the figures' font size, in inches."""
+    font = FontProperties(family=RC["font.family"], size=FONT_SIZE)
+    width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
+    return width / 72
+
+
+def shorten(text: str, width: float) -> str:
+    """`text` with as much of its middle left out (…) as it takes to be at most `width` inches wide."""
+    if text_width(text) <= width:
+        return text
+    for kept in range(len(text) - 1, 1, -1):
+        short = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+        if text_width(short) <= width:
+            return short
+    return "…"
+
+
+def wrap(text: str, width: float, lines: int | None = None) -> str:
+    """`text` broken into lines of at most `width` inches, after a space or one of `/ - _ , →`.
+
+    A word that is too wide, and with `lines` the last line, are shortened in the middle.
+    """
+    pieces = [piece for piece in re.split(r"(?<=[\s/\-_,→])", text) if piece]
+    rows = [""]
+    for index, piece in enumerate(pieces):
+        if not rows[-1] or text_width((rows[-1] + piece).rstrip()) <= width:
+            rows[-1] += piece
+        elif lines is not None and len(rows) == lines:
+            rows[-1] += "".join(pieces[index:])
+            break
+        else:
+            rows.append(piece)
+    return "\n".join(shorten(row.strip(), width) for row in rows)
+
+
+def count(number: float) -> str:
+    """A number of transitions as axes show it: 0, 250k, 1M."""
+    for unit, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(number) >= unit:
+            return f"{number / unit:.6g}{suffix}"
+    return f"{number:.6g}"
+
+
+def save(
+    figure: Figure,
+    directory: str | os.PathLike[str],
+    name: str,
+    formats: Sequence[str] = ("png", "pdf"),
+    dpi: int = 300,
+) -> list[Path]:
+    """Writes `directory/name.FORMAT` for each format and returns the paths.
+
+    Each file is written under another name and renamed, so that a reader never meets half a figure. The same figure
+    gives the same bytes: no dates are written.
+
+    Args:
+        figure: of this package, or any.
+        directory: made if it is not there.
+        name: file name without ending.
+        formats: of png, pdf, svg.
+        dpi: dots per inch of png.
+
+    Raises:
+        UsageError: unknown format.
+        FileError: the directory cannot be made or written.
+    """
+    for ending in formats:
+        if ending not in FORMATS:
+            raise unknown("figure format", ending, FORMATS, "--format")
+    folder = Path(directory)
+    metadata: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending in formats:
+            path = folder / f"{name}.{ending}"
+            handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+            try:
+                with os.fdopen(handle, "wb") as file, mpl.rc_context(RC):
+                    figure.savefig(file, format=ending, dpi=dpi, metadata=metadata[ending])
+                os.chmod(temporary, 0o644)
+                os.replace(temporary, path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            paths.append(path)
+    except OSError as error:
+        raise FileError(
+            f"figure {name!r} in {folder}: cannot be written ({error.strerror or error}). "
+            "Free space there or choose another directory with --out."
+        ) from error
+    return paths

@@ -1,0 +1,260 @@
+"""Scores as a table: at shares of the data, best, and area under the curve, per dataset and algorithm.
+
+Only numbers that were measured: the score at a share of the data is that of the last evaluation at or before it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.plots.groups import Group, Panel, collect, run_curve
+from seqeval_rl.plots.statistics import AGGREGATES, Statistic, area_under_curve, bootstrap_interval, score_at_share
+
+if TYPE_CHECKING:
+    from seqeval_rl.results import RunResult
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+_NAMES = 2  # columns that hold names: dataset and algorithm
+_LEADING = 4  # columns before the quantities: those, runs, and the log's mean
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One quantity of one algorithm on one dataset, over the runs that have it."""
+
+    value: float  # NaN where no run has it
+    low: float  # ends of the 95 % interval; NaN for fewer than two runs
+    high: float
+    runs: int  # how many runs it is made of
+
+
+@dataclass(frozen=True)
+class Row:
+    """One algorithm on one dataset."""
+
+    dataset: str
+    algorithm: str
+    log_mean: float | None  # mean score of the log
+    cells: tuple[Cell, ...]  # one per quantity
+    finished: int  # runs
+    failed: int
+    unfinished: int
+
+    @property
+    def runs(self) -> int:
+        """All of them."""
+        return self.finished + self.failed + self.unfinished
+
+
+@dataclass(frozen=True)
+class Table:
+    """The data, rows by dataset and then in the figures' order of algorithms, and four ways of writing them."""
+
+    quantities: tuple[str, ...]
+    rows: tuple[Row, ...]
+    caption: str
+
+    def text(self) -> str:
+        """For a terminal: aligned columns without intervals, each dataset's name on a line of its own."""
+        lines = [self._header()[1:], *(self._texts(row, intervals=False)[1:] for row in self.rows)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+        aligned = [
+            "  ".join(
+                [line[0].ljust(widths[0]), *(text.rjust(size) for text, size in zip(line[1:], widths[1:], strict=True))]
+            )
+            for line in lines
+        ]
+        shown = [aligned[0], "-" * len(aligned[0])]
+        for place, (row, line) in enumerate(zip(self.rows, aligned[1:], strict=True)):
+            if not place or row.dataset != self.rows[place - 1].dataset:
+                shown += ["", row.dataset] if place else [row.dataset]
+            shown.append(line)
+        return "\n".join(line.rstrip() for line in shown) + "\n"
+
+    def markdown(self) -> str:
+        """GitHub-flavoured, with intervals; bold: the best of a dataset, and values within the best one's interval."""
+        lines = [self._header(), ["---"] * _NAMES + ["---:"] * (_LEADING - _NAMES + len(self.quantities))]
+        for row in self.rows:
+            texts = [_markdown(text) for text in self._texts(row)[:_NAMES]] + self._texts(row)[_NAMES:]
+            for place in self._bold(row):
+                texts[_LEADING + place] = f"**{texts[_LEADING + place]}**"
+            lines.append(texts)
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{self.caption}\n"
+
+    def latex(self) -> str:
+        r"""A `table` for `\input`, with caption; bold as in Markdown. Needs `\usepackage{booktabs}`."""
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(self.caption)}}}",
+            r"\label{tab:seqeval-scores}",
+            rf"\begin{{tabular}}{{{'l' * _NAMES}{'r' * (_LEADING - _NAMES + len(self.quantities))}}}",
+            r"\toprule",
+            " & ".join(_latex(text) for text in self._header()) + r" \\",
+        ]
+        for place, row in enumerate(self.rows):
+            texts = [_latex(text) for text in self._texts(row)]
+            for bold in self._bold(row):
+                texts[_LEADING + bold] = rf"\textbf{{{texts[_LEADING + bold]}}}"
+            if not place or row.dataset != self.rows[place - 1].dataset:
+                lines.append(r"\midrule")
+            else:
+                texts[0] = ""
+            lines.append(" & ".join(texts) + r" \\")
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+    def csv(self) -> str:
+        """One line per dataset, algorithm and quantity, in full precision; a number that is not there is empty."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        counts = ("finished", "failed", "unfinished")
+        writer.writerow(("dataset", "algorithm", "quantity", "value", "low", "high", "runs", *counts, "log_mean"))
+        for row in self.rows:
+            log_mean = "" if row.log_mean is None else row.log_mean
+            for name, cell in zip(self.quantities, row.cells, strict=True):
+                numbers = ["" if np.isnan(number) else number for number in (cell.value, cell.low, cell.high)]
+                made_of = (cell.runs, row.finished, row.failed, row.unfinished)
+                writer.writerow((row.dataset, row.algorithm, name, *numbers, *made_of, log_mean))
+        return file.getvalue()
+
+    def _header(self) -> list[str]:
+        return ["dataset", "algorithm", "seeds", "log's mean", *self.quantities]
+
+    def _texts(self, row: Row, intervals: bool = True) -> list[str]:
+        """The row as plain text; a cell with fewer runs than the row says so."""
+        others = [
+            f"{number} {word}" for number, word in ((row.failed, "failed"), (row.unfinished, "unfinished")) if number
+        ]
+        runs = f"{row.runs} ({', '.join(others)})" if others else str(row.runs)
+        texts = [row.dataset, row.algorithm, runs, "–" if row.log_mean is None else _number(row.log_mean)]
+        for cell in row.cells:
+            text = "–" if np.isnan(cell.value) else _number(cell.value)
+            if intervals and not np.isnan(cell.low):
+                text += f" [{_number(cell.low)}, {_number(cell.high)}]"
+            if 0 < cell.runs < row.runs:
+                text += f" ({cell.runs} of {row.runs})"
+            texts.append(text)
+        return texts
+
+    def _bold(self, row: Row) -> list[int]:
+        """Quantities, with all runs in, in which the row is its dataset's best or within the best one's interval."""
+        bold = []
+        for place, cell in enumerate(row.cells):
+            rivals = [
+                other.cells[place]
+                for other in self.rows
+                if other.dataset == row.dataset
+                and other.cells[place].runs == other.runs
+                and not np.isnan(other.cells[place].value)
+            ]
+            if len(rivals) > 1 and cell in rivals:
+                best = max(rivals, key=lambda rival: rival.value)
+                if cell.value >= (best.value if np.isnan(best.low) else best.low):
+                    bold.append(place)
+        return bold
+
+
+def score_table(
+    results: Sequence[RunResult],
+    *,
+    shares: Sequence[float] = SHARES,
+    statistic: Statistic = "iqm",
+    seed: int = 0,
+) -> Table:
+    """Score at shares of the data, best, and area under the curve, per dataset and algorithm, over seeds.
+
+    A share counts the runs that have got that far, whether or not they finished; best (the highest evaluation of a run)
+    and area (divided by its width) count finished runs only.
+
+    Args:
+        results: of `seqeval_rl.read_results`.
+        shares: of the data, above 0 and at most 1.
+        statistic: "iqm", the interquartile mean (below four runs it is the mean), or "mean".
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: no run, a share outside (0, 1], or an unknown statistic.
+    """
+    if statistic not in AGGREGATES:
+        raise unknown("statistic", statistic, AGGREGATES)
+    for share in shares:
+        if not 0 < share <= 1:
+            raise UsageError(
+                f"shares of the data: expected numbers above 0 and at most 1, found {share}. Give 0.5 for half."
+            )
+    panels = collect(results)
+    rows = tuple(_row(panel, group, shares, statistic, seed) for panel in panels for group in panel.groups)
+    most = max(row.runs for row in rows)
+    name = "interquartile mean over seeds (mean below 4)" if statistic == "iqm" and most >= 4 else "mean over seeds"
+    caption = (
+        f"Normalised score, {name} with its 95 % bootstrap interval (none for one run). "
+        "Shares of the data: the last evaluation at or before; best: a run's highest evaluation; "
+        "area: under the curve, divided by its width. "
+        "Bold: highest of the dataset, and values within its interval."
+    )
+    return Table((*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption)
+
+
+def _row(panel: Panel, group: Group, shares: Sequence[float], statistic: Statistic, seed: int) -> Row:
+    # [run, quantity]; NaN where a run has not got there.
+    values = np.full((len(group.runs), len(shares) + 2), np.nan)
+    for run, line in zip(group.runs, values, strict=True):
+        transitions, scores = run_curve(run)
+        line[:-2] = [score_at_share(transitions, scores, share, panel.transitions) for share in shares]
+        if run.status == "finished" and len(scores):
+            line[-2:] = np.nanmax(scores, initial=-np.inf), area_under_curve(transitions, scores)
+    return Row(
+        dataset=panel.title,
+        algorithm=group.label,
+        log_mean=panel.mean_score,
+        cells=tuple(_cell(column[np.isfinite(column)], statistic, seed) for column in values.T),
+        finished=len(group.having("finished")),
+        failed=len(group.having("failed")),
+        unfinished=len(group.having("unfinished")),
+    )
+
+
+def _cell(values: NDArray[np.float64], statistic: Statistic, seed: int) -> Cell:
+    if not len(values):
+        return Cell(np.nan, np.nan, np.nan, 0)
+    scores = values[:, None, None]  # [run, task, point]
+    aggregate = AGGREGATES[statistic]
+    low, high = bootstrap_interval(scores, aggregate, seed=seed) if len(values) > 1 else ([np.nan], [np.nan])
+    return Cell(float(aggregate(scores)[0]), float(low[0]), float(high[0]), len(values))
+
+
+def _number(value: float) -> str:
+    text = f"{value:.1f}"
+    return "0.0" if text == "-0.0" else text
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|$#~])", r"\\\1", " ".join(text.split()))
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "→": r"$\rightarrow$",
+    "…": r"\dots{}",
+    "–": "--",
+} | {letter: f"\\{letter}" for letter in "{}$&%#_"}
+
+
+def _latex(text: str) -> str:
+    escaped = "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    # A minus before a number that stands alone, not a hyphen inside a name.
+    return re.sub(r"(?:(?<=[\s\[])|^)-(?=\d)", "$-$", escaped)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqeval_rl.results import RunResult, read_results
+
+BLOCKS = (("random", 0, 10_000, 1.2), ("medium", 10_000, 20_000, 44.3), ("expert", 20_000, 30_000, 108.2))
+HEIGHTS = {"td3_bc": 90.0, "iql": 75.0, "cql": 60.0, "bc": 45.0, "awac": 68.0}
+
+
+class Results:
+    """Writes run directories as the harness leaves them, with made-up scores."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def add(
+        self,
+        algorithm: str = "td3_bc",
+        seed: int = 0,
+        *,
+        dataset: str = "hopper random, medium, expert",
+        task: str = "hopper",
+        blocks: tuple[tuple[str, int, int, float | None], ...] = BLOCKS,
+        points: int = 31,
+        upto: int | None = None,
+        failed: bool = False,
+        scores: list[float] | None = None,
+        transitions: list[int] | None = None,
+        suite: str = "quickstart",
+        env_id: str = "Hopper-v5",
+        config: dict[str, Any] | None = None,
+        peeks: bool = False,
+        slug: str = "",
+    ) -> Path:
+        total = blocks[-1][2]
+        if transitions is None:
+            transitions = np.linspace(total // points, total, points).astype(int).tolist()
+        if scores is None:
+            noise = np.random.default_rng([seed, sum(map(ord, algorithm + dataset))])
+            x = np.asarray(transitions) / total
+            height = HEIGHTS.get(algorithm, 30 + sum(map(ord, algorithm)) % 50)
+            scores = (
+                height / (1 + np.exp(-9 * (x - 0.5))) + noise.normal(0, 5) * x + noise.normal(0, 2.5, len(x))
+            ).tolist()
+        directory = self.root / f"{len(list(self.root.iterdir())) if self.root.exists() else 0:04d}{slug}"
+        directory.mkdir(parents=True)
+        manifest = {
+            "suite": suite,
+            "dataset": {
+                "name": dataset,
+                "transitions": total,
+                "sha256": "0" * 64,
+                "mean_score": None if blocks[-1][3] is None else float(np.mean([block[3] for block in blocks])),
+                "blocks": [
+                    dict(zip(("label", "start", "stop", "mean_score"), block, strict=True), name=block[0])
+                    for block in blocks
+                ],
+            },
+            "task": {"name": task, "env_id": env_id, "reference_min": -20.27, "reference_max": 3234.3},
+            "algorithm": {"name": algorithm, "config": {"alpha": 2.5} | (config or {})},
+            "protocol": {"initial": 1000, "increment": 1},
+            "seed": seed,
+            "peeks": peeks,
+            "evaluations_expected": len(transitions),
+        }
+        (directory / "manifest.json").write_text(json.dumps(manifest))
+        lines = [
+            {"evaluation": i, "phase": "offline", "block": "", "transitions": t, "gradient_steps": t, "env_steps": 0}
+            | {"metrics": {"score": score, "return": 32.0 * score}}
+            for i, (t, score) in enumerate(zip(transitions, scores, strict=True))
+        ]
+        (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:upto]))
+        events = [{"event": "attempt"}] + ([{"event": "failed", "message": "exploding Q value"}] if failed else [])
+        (directory / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+        return directory
+
+    def read(self) -> list[RunResult]:
+        return read_results(self.root)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "results")
+
+
+@pytest.fixture
+def quickstart(results: Results) -> Results:
+    """Four algorithms, three seeds, three blocks, all finished."""
+    for algorithm in ("td3_bc", "iql", "cql", "bc"):
+        for seed in range(3):
+            results.add(algorithm, seed)
+    return results
