@@ -1,0 +1,183 @@
+"""What each command does. Every function takes its typed command and prints for people."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+from seqeval_rl.benchmarks import cli
+from seqeval_rl.errors import SeqevalError, UsageError
+
+
+def _words(text: str | None) -> list[str] | None:
+    """`a,b` as a list; None stays None."""
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str | None, option: str) -> list[int] | None:
+    words = _words(text)
+    if words is None:
+        return None
+    if not words or not all(word.isdigit() for word in words):
+        raise UsageError(f"{option} {text!r}: expected whole numbers from 0 separated by commas, for example 0,1,2.")
+    return [int(word) for word in words]
+
+
+@singledispatch
+def perform(command: Any) -> None:
+    """Do what the command says. Raises `SeqevalError` for whatever is not a bug."""
+    raise TypeError(f"no such command: {command!r}")
+
+
+@perform.register
+def _run(command: cli.Run) -> None:
+    from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
+    from seqeval_rl.registry import parse_setting
+
+    if command.list:
+        for name in suite_names():
+            print(f"{name:<12} {read_suite(name)[1].description}")
+        return
+    if not command.suite:
+        raise UsageError(f"run: expected a suite, found none. Name one of {', '.join(suite_names())}, or a .toml file.")
+    for option in ("algorithms", "datasets"):
+        if getattr(command, option) is not None and not _words(getattr(command, option)):
+            raise UsageError(f"--{option}: expected at least one name, found none.")
+    settings = [parse_setting(text) for text in command.set]
+    sweep = build_sweep(
+        command.suite, command.mini, _words(command.algorithms), _words(command.datasets),
+        _numbers(command.seeds, "--seeds"), settings,
+    )  # fmt: skip
+    from seqeval_rl.sweep import run_sweep
+
+    out = command.out or Path("results") / Path(command.suite).stem
+    if command.mini and command.out is None:
+        out = out.with_name(out.name + "-mini")
+    ends = run_sweep(sweep, out, command.device, command.environments, command.overwrite)
+    _summarise(out)
+    for end in ends:
+        if end.status == "failed":
+            print(f"{end.directory}: failed, {end.message}. It is left out of the figure's means.")
+    crashed = [end for end in ends if end.status == "crashed"]
+    if crashed:
+        raise SeqevalError(
+            f"{len(crashed)} runs stopped with an exception, first {crashed[0].directory}: {crashed[0].message}"
+        )
+
+
+def _summarise(out: Path) -> None:
+    """Derived files, the table and where the figure is."""
+    from seqeval_rl import plots
+    from seqeval_rl.results import export, read_results
+
+    results = read_results(out)
+    export(results, out / "results.parquet")
+    figures = plots.save(plots.curves(results), out, "curves", ("png", "pdf"))
+    print(plots.score_table(results).markdown())
+    print(f"figure: {figures[0]}")
+
+
+@perform.register
+def _plot(command: cli.Plot) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    formats = _words(command.format) or []
+    wrong = [item for item in formats if item not in ("png", "pdf", "svg")]
+    if wrong or not formats:
+        raise UsageError(f"--format {command.format!r}: expected png, pdf or svg separated by commas.")
+    figure = plots.curves(read_results(command.results))
+    for path in plots.save(figure, command.out or command.results, "curves", tuple(formats)):
+        print(path)
+
+
+@perform.register
+def _table(command: cli.Table) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    table = plots.score_table(read_results(command.results))
+    print({"md": table.markdown, "latex": table.latex, "csv": table.csv}[command.format]())
+
+
+@perform.register
+def _export(command: cli.Export) -> None:
+    from seqeval_rl.results import export, read_results
+
+    rows = export(read_results(command.results), command.file)
+    print(f"{command.file}: {rows:,} rows")
+
+
+@perform.register
+def _datasets(command: cli.Datasets) -> None:
+    from seqeval_rl.readers import known_datasets, load_dataset
+
+    if command.action == "list":
+        print("\n".join(known_datasets()))
+        return
+    if not command.id:
+        raise UsageError("datasets show: expected a dataset, found none. `seqeval datasets list` names them.")
+    dataset = load_dataset(command.id)
+    returns = dataset.episode_returns()
+    low, high = (returns.min(), returns.max()) if len(returns) else (float("nan"), float("nan"))
+    task = dataset.task
+    for name, value in {
+        "name": dataset.name,
+        "transitions": f"{len(dataset):,}",
+        "episodes": f"{len(dataset.episode_starts) - 1:,}",
+        "observations": dataset.obs_shape,
+        "actions": f"{dataset.act_dim}, of which {dataset.clipped_actions} transitions were clipped to the bounds",
+        "terminations": f"{int(dataset.terminations.sum()):,}",
+        "time limits": f"{int(dataset.truncations.sum()):,}",
+        "returns": f"{low:.1f} to {high:.1f}",
+        "mean score": f"{dataset.mean_score():.2f}",
+        "task": f"{task.name}, {task.env_id}, reference returns {task.reference_min} to {task.reference_max}",
+        "sha256": dataset.sha256,
+    }.items():
+        print(f"{name:<14} {value}")
+
+
+@perform.register
+def _algorithms(command: cli.Algorithms) -> None:
+    from seqeval_rl.registry import find_algorithm, registered
+
+    for name in sorted(registered()):
+        entry = find_algorithm(name)
+        print(f"{name}: {entry.summary}")
+        for item in dataclasses.fields(entry.algorithm.Config):  # type: ignore[attr-defined]
+            print(f"    {name}.{item.name} = {item.default!r}")
+
+
+@perform.register
+def _check(command: cli.Check) -> None:
+    from seqeval_rl.contract import check_algorithm
+    from seqeval_rl.registry import find_algorithm
+
+    entry = find_algorithm(command.algorithm, "check")
+    results = check_algorithm(entry.algorithm)
+    for result in results:
+        print(f"{'ok  ' if result.passed else 'FAIL'} {result.name}: {result.detail}")
+    broken = [result.name for result in results if not result.passed]
+    if broken:
+        raise SeqevalError(f"{command.algorithm}: {len(broken)} of {len(results)} checks failed: {', '.join(broken)}.")
+
+
+@perform.register
+def _bench(command: cli.Bench) -> None:
+    from seqeval_rl.benchmarks import bench
+    from seqeval_rl.registry import find_algorithm, registered
+    from seqeval_rl.sweep import choose_device
+
+    names = _words(command.algorithms) or sorted(registered())
+    sizes = _numbers(command.runs, "--runs") or [1]
+    if min(sizes) < 1 or command.repeats < 1 or command.threads < 0:
+        raise UsageError("bench: expected --runs and --repeats from 1 and --threads from 0.")
+    report = bench.bench(
+        [find_algorithm(name) for name in names], sizes, choose_device(command.device), command.threads, command.repeats
+    )
+    print(bench.as_table(report))
+    if command.json:
+        bench.save(report, command.json)
+        print(f"saved: {command.json}")

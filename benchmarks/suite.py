@@ -1,0 +1,161 @@
+"""Suites: TOML files that say what to run. A user copies one, edits it and runs it by its path."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.protocol import Protocol, invalid
+from seqeval_rl.registry import find_algorithm
+from seqeval_rl.sweep import StreamSpec, Sweep
+from seqeval_rl.tasks import Task, task_named
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CustomTask(_Strict):
+    """A task that is not among the known ones."""
+
+    name: str
+    env_id: str
+    reference_min: float
+    reference_max: float
+
+
+class StreamEntry(_Strict):
+    """One stream of a suite: blocks end to end."""
+
+    name: str | None = None  # default: the first block's source
+    blocks: tuple[str, ...] = Field(min_length=1)
+    task: str | CustomTask | None = None  # where the data do not say
+
+    def spec(self, where: str) -> StreamSpec:
+        """As the sweep takes it."""
+        match self.task:
+            case None:
+                task = None
+            case str():
+                task = task_named(self.task, where)
+            case CustomTask():
+                task = Task(**self.task.model_dump())
+        return StreamSpec(self.name or "+".join(self.blocks), self.blocks, task)
+
+
+class Overrides(_Strict):
+    """What the miniature replaces; the protocol's settings are merged, the rest is replaced whole."""
+
+    algorithms: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    streams: tuple[StreamEntry, ...] | None = None
+    protocol: dict[str, Any] = {}
+    settings: dict[str, dict[str, Any]] = {}
+
+
+class SuiteFile(_Strict):
+    """A suite as it stands in its file."""
+
+    description: str
+    algorithms: tuple[str, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    streams: tuple[StreamEntry, ...] = Field(min_length=1)
+    protocol: dict[str, Any] = {}
+    settings: dict[str, dict[str, Any]] = {}  # by algorithm
+    mini: Overrides
+
+
+def suite_names() -> list[str]:
+    """The suites that come with the package."""
+    folder = files("seqeval_rl.benchmarks.suites")
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_suite(reference: str) -> tuple[str, SuiteFile]:
+    """A suite by name, or by path where it ends in `.toml`: (name, contents). Raises `UsageError` in one line."""
+    if reference.endswith(".toml"):
+        path = Path(reference)
+        if not path.is_file():
+            raise UsageError(
+                f"suite {reference}: no such file. Check the path, or name one of: {', '.join(suite_names())}."
+            )
+        text, name = path.read_text(), path.stem
+    elif reference in suite_names():
+        text, name = (files("seqeval_rl.benchmarks.suites") / f"{reference}.toml").read_text(), reference
+    else:
+        raise unknown("suite", reference, suite_names())
+    try:
+        return name, SuiteFile(**tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"suite {reference}: not TOML: {error}. Correct the file.") from None
+    except ValidationError as error:
+        raise invalid(error, "suite", reference) from None
+
+
+def build_sweep(
+    reference: str,
+    mini: bool = False,
+    algorithms: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    settings: Iterable[tuple[str, str, Any]] = (),
+) -> Sweep:
+    """A suite with the command line's changes, names and settings checked.
+
+    Args:
+        reference: name or path of the suite.
+        mini: take its miniature.
+        algorithms, datasets, seeds: replace the suite's; a dataset may be several sources joined by `+`, laid end to end.
+        settings: (section, setting, value); section is `protocol` or an algorithm of the sweep.
+    """
+    name, suite = read_suite(reference)
+    small = suite.mini if mini else Overrides()
+    if seeds is None:
+        seeds = small.seeds or suite.seeds
+    _check_seeds(seeds, reference)
+    entries = _unique([find_algorithm(item) for item in algorithms or small.algorithms or suite.algorithms])
+    streams = [entry.spec(reference) for entry in small.streams or suite.streams]
+    if datasets is not None:
+        streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
+    doubled = [stream.name for i, stream in enumerate(streams) if stream.name in [s.name for s in streams[:i]]]
+    if doubled:
+        raise UsageError(f"suite {reference}: two streams are called {doubled[0]!r}. Give each a name of its own.")
+    protocol = {**suite.protocol, **small.protocol}
+    chosen: dict[str, dict[str, Any]] = {entry.name: {} for entry in entries}
+    for source in (suite.settings, small.settings):
+        for section, values in source.items():
+            # A suite may hold settings of algorithms that --algorithms left out.
+            if section in chosen:
+                chosen[section].update(values)
+            else:
+                find_algorithm(section, f"[settings.{section}] of {reference}")
+    for section, setting, value in settings:
+        if section == "protocol":
+            protocol[setting] = value
+        elif section in chosen:
+            chosen[section][setting] = value
+        else:
+            raise unknown("section", section, [*chosen, "protocol"], "--set")
+    where = f"suite {reference}" if not settings else f"suite {reference} with --set"
+    label = f"{name} (mini)" if mini else name
+    return Sweep(label, tuple(streams), tuple(entries), Protocol.parse(protocol, where), tuple(seeds), chosen, where)
+
+
+def _check_seeds(seeds: Sequence[int], reference: str) -> None:
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UsageError(
+            f"seeds of {reference}: expected different whole numbers from 0, found {', '.join(map(str, seeds))}."
+        )
+
+
+def _unique(entries: Sequence[Any]) -> Sequence[Any]:
+    names: Mapping[str, Any] = {entry.name: entry for entry in entries}
+    if len(names) != len(entries):
+        raise UsageError("--algorithms: two algorithms have the same name. Name each once, or rename a class.")
+    return entries

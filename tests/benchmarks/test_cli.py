@@ -1,0 +1,377 @@
+"""The command as a user meets it: suites, results, and one clear line for whatever is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.benchmarks.suite import suite_names
+from seqeval_rl.results import read_results
+
+ROOT = Path(__file__).parents[2]
+
+
+def npz(path, total=300, **changes):
+    """A log of noise in Hopper's shapes."""
+    rng = np.random.default_rng(0)
+    truncations = np.zeros(total, bool)
+    truncations[29::30] = True
+    columns = {
+        "observations": rng.standard_normal((total, 11)),
+        "actions": np.tanh(rng.standard_normal((total, 3))),
+        "rewards": rng.standard_normal(total),
+        "next_observations": rng.standard_normal((total, 11)),
+        "terminations": np.zeros(total, bool),
+        "truncations": truncations,
+        "env_id": "Hopper-v5",
+    }
+    columns.update(changes)
+    np.savez(path, **columns)
+    return path
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """A suite of one's own on a log of one's own."""
+    npz(tmp_path / "log.npz")
+    path = tmp_path / "mine.toml"
+    path.write_text(f"""
+description = "made"
+algorithms = ["bc", "td3_bc"]
+seeds = [0, 1]
+streams = [{{ name = "noise", blocks = ["{tmp_path}/log.npz"] }}]
+protocol = {{ initial = 100, batch_size = 16, evaluate_every = 50, episodes = 1 }}
+mini = {{ seeds = [0] }}
+""")
+    return path
+
+
+def comparable(directory):
+    """What a run left, without times."""
+    return [
+        {**entry, "metrics": {k: v for k, v in entry["metrics"].items() if "seconds" not in k}}
+        for entry in read_results(directory)[0].evaluations
+    ]
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_suite_has_a_miniature_that_leaves_everything_a_run_leaves(name, tmp_path, capsys):
+    assert main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"figure: {tmp_path / 'curves.png'}" in shown
+    assert "TD3+BC" in shown
+    results = read_results(tmp_path)
+    assert all(result.status == "finished" for result in results)
+    for result in results:
+        assert result.manifest["suite"] == f"{name} (mini)"
+        assert len(result.evaluations) == result.manifest["evaluations_expected"]
+        assert {"versions", "device", "git_revision", "peeks", "task", "protocol"} <= set(result.manifest)
+        assert all(len(block["sha256"]) == 64 for block in result.manifest["dataset"]["blocks"])
+        assert result.evaluations[0]["gradient_steps"] == 0
+        assert np.isfinite(result.curve()[1]).all()
+    for file in ("curves.png", "curves.pdf", "results.parquet"):
+        assert (tmp_path / file).stat().st_size > 1000
+    # The same command again has nothing left to do, and changes no result.
+    before = [(tmp_path / r.run / "metrics.jsonl").read_bytes() for r in results]
+    assert main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
+    assert [(tmp_path / r.run / "metrics.jsonl").read_bytes() for r in results] == before
+
+
+def test_a_suite_of_ones_own_runs_and_is_plotted_tabled_and_exported(suite, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = [
+        "run",
+        str(suite),
+        "--out",
+        str(out),
+        "--algorithms",
+        "bc",
+        "--seeds",
+        "0,3",
+        "--set",
+        "bc.learning_rate=0.01",
+    ]
+    assert main(command) == 0
+    results = read_results(out)
+    assert sorted(result.seed for result in results) == [0, 3]
+    assert results[0].manifest["algorithm"] == {
+        "name": "bc",
+        "config": {**results[0].manifest["algorithm"]["config"], "learning_rate": 0.01},
+    }
+    capsys.readouterr()
+    assert main(["plot", str(out), "--out", str(tmp_path / "figures"), "--format", "svg,pdf"]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "figures" / f"curves.{kind}") for kind in ("svg", "pdf")]
+    for kind in ("md", "latex", "csv"):
+        assert main(["table", str(out), "--format", kind]) == 0
+        assert "BC" in capsys.readouterr().out
+    for target in (tmp_path / "all.csv", tmp_path / "all.parquet"):
+        assert main(["export", str(out), str(target)]) == 0
+    import pyarrow.parquet
+
+    lines = (tmp_path / "all.csv").read_text().splitlines()
+    assert lines[0] == "run,dataset,algorithm,seed,phase,block,transitions,gradient_steps,env_steps,metric,value"
+    table = pyarrow.parquet.read_table(tmp_path / "all.parquet")
+    assert table.column_names == lines[0].split(",")
+    assert len(table) == len(lines) - 1 > 0
+
+
+def test_jobs_in_worker_processes_leave_what_jobs_in_one_process_leave(suite, tmp_path, monkeypatch):
+    command = ["run", str(suite), "--seeds", "0", "--out"]
+    assert main([*command, str(tmp_path / "one")]) == 0
+    monkeypatch.setattr("seqeval_rl.scheduler.WORTH_A_PROCESS", 1e-9)
+    monkeypatch.setattr("seqeval_rl.scheduler.available_cores", lambda: 2)
+    assert main([*command, str(tmp_path / "two")]) == 0
+    for name in ("bc", "td3_bc"):
+        run = Path("noise") / name / "seed-0"
+        events = [json.loads(line) for line in (tmp_path / "two" / run / "events.jsonl").read_text().splitlines()]
+        assert events[0]["process"] != os.getpid()
+        one, two = (read_results(tmp_path / place / run)[0] for place in ("one", "two"))
+        assert one.status == two.status == "finished"
+        assert one.curve()[0].tolist() == two.curve()[0].tolist()
+        # Threads may round differently, so weights agree in all but the last digits, and here after few updates.
+        first = "actor/loss"
+        np.testing.assert_allclose(one.curve(first)[1][0], two.curve(first)[1][0], rtol=1e-3)
+
+
+def test_a_killed_sweep_goes_on_and_ends_as_if_it_had_not_been_killed(suite, tmp_path):
+    command = [
+        "run",
+        str(suite),
+        "--algorithms",
+        "td3_bc",
+        "--seeds",
+        "0,1",
+        "--set",
+        "protocol.updates_per_increment=4",
+    ]
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seqeval_rl.benchmarks", *command, "--out", str(killed)],
+        env=dict(os.environ), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    metrics = killed / "noise" / "td3_bc" / "seed-0" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 2):
+        assert process.poll() is None, "the command ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    count = metrics.read_text().count("\n")
+    with metrics.open("a") as file:
+        file.write('{"evaluation": 77, "torn')  # what a kill in the middle of a line leaves
+    assert main([*command, "--out", str(killed)]) == 0
+    events = (killed / "noise" / "td3_bc" / "seed-0" / "events.jsonl").read_text()
+    if count < 5:
+        assert '"resumed"' in events
+    for seed in (0, 1):
+        run = Path("noise") / "td3_bc" / f"seed-{seed}"
+        assert comparable(killed / run) == comparable(tmp_path / "whole" / run)
+
+
+def test_an_unreadable_checkpoint_costs_one_generation_not_the_run(suite, tmp_path):
+    out = tmp_path / "out"
+    command = ["run", str(suite), "--out", str(out), "--algorithms", "td3_bc", "--seeds", "0"]
+    assert main(command) == 0
+    run = out / "noise" / "td3_bc" / "seed-0"
+    whole = comparable(run)
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:-1]))
+    newest = sorted((run / "checkpoint").iterdir())
+    newest[-1].unlink()
+    newest[-2].write_bytes(b"not a checkpoint")
+    assert main(command) == 0
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert any("unreadable" in event.get("message", "") for event in events)
+    assert comparable(run) == whole
+
+
+def test_an_exploding_run_fails_by_name_and_the_others_go_on(suite, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["run", str(suite), "--out", str(out), "--set", "td3_bc.learning_rate=1e30"]) == 0
+    shown = capsys.readouterr().out
+    assert "failed" in shown
+    by_name = {}
+    for result in read_results(out):
+        by_name.setdefault(result.algorithm, []).append(result)
+    assert [result.status for result in by_name["bc"]] == ["finished", "finished"]
+    for result in by_name["td3_bc"]:
+        assert result.status == "failed"
+        assert "transitions" in result.failure
+        assert len(result.evaluations) >= 1
+
+
+def test_results_of_other_settings_are_never_overwritten_unless_asked(suite, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["run", str(suite), "--out", str(out), "--algorithms", "bc", "--seeds", "0"]
+    assert main(command) == 0
+    metrics = out / "noise" / "bc" / "seed-0" / "metrics.jsonl"
+    before = metrics.read_bytes()
+    changed = [*command, "--set", "bc.learning_rate=0.5"]
+    assert main(changed) == 78
+    message = capsys.readouterr().err
+    assert "algorithm.config.learning_rate = 0.001, asked for 0.5" in message
+    assert metrics.read_bytes() == before
+    assert main([*changed, "--overwrite"]) == 0
+    assert metrics.read_bytes() != before
+
+
+def test_a_plain_example_runs_beside_ours(suite, tmp_path):
+    out = tmp_path / "out"
+    plugin = ROOT / "examples" / "filtered_bc.py"
+    assert len(plugin.read_text().splitlines()) < 60
+    command = ["run", str(suite), "--out", str(out), "--algorithms", f"{plugin}:FilteredBC,bc"]
+    assert main([*command, "--set", "filtered_bc.discount=0.9"]) == 0
+    results = [result for result in read_results(out) if result.algorithm == "filtered_bc"]
+    assert [result.status for result in results] == ["finished", "finished"]
+    assert results[0].manifest["algorithm"]["config"]["discount"] == 0.9
+    assert results[0].curve("value/loss")[1].tolist() != results[1].curve("value/loss")[1].tolist()
+
+
+def test_a_plug_in_that_raises_costs_only_its_own_runs(suite, tmp_path, capsys):
+    text = (ROOT / "examples" / "filtered_bc.py").read_text()
+    broken = tmp_path / "broken.py"
+    broken.write_text(text.replace("value_loss, policy_loss = ", "1 / 0; value_loss, policy_loss = "))
+    out = tmp_path / "out"
+    command = ["run", str(suite), "--out", str(out), "--algorithms", f"{broken}:FilteredBC,bc", "--seeds", "0"]
+    assert main(command) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    status = {result.algorithm: result.status for result in read_results(out)}
+    assert status == {"bc": "finished", "filtered_bc": "unfinished"}
+    events = (out / "noise" / "filtered_bc" / "seed-0" / "events.jsonl").read_text()
+    assert "broken.py" in events
+    broken.write_text(text)
+    sys.modules.pop("seqeval_plugin_broken")
+    assert main(command) == 0
+
+
+BAD = [
+    (["run", "quikstart"], 2, ["quikstart", "did you mean quickstart"]),
+    (["run", "nowhere.toml"], 2, ["nowhere.toml", "no such file"]),
+    (["run", "{suite}", "--algorithms", "cqll"], 2, ["cqll", "did you mean cql"]),
+    (["run", "{suite}", "--datasets", "bundled/hopper/medum"], 2, ["medum", "bundled/hopper/medium"]),
+    (["run", "{suite}", "--set", "bc.lr=1"], 2, ["lr", "learning_rate"]),
+    (["run", "{suite}", "--set", "bc.learning_rate=fast"], 2, ["bc.learning_rate", "fast"]),
+    (["run", "{suite}", "--set", "protocol.initial=0"], 2, ["protocol.initial", "0"]),
+    (["run", "{suite}", "--set", "protocol.initial=300"], 65, ["initial = 300", "found 300"]),
+    (["run", "{suite}", "--set", "protocol.increment=0"], 2, ["protocol.increment"]),
+    (["run", "{suite}", "--set", "protocol.updates_per_increment=0"], 2, ["protocol.updates_per_increment"]),
+    (["run", "{suite}", "--set", "protocol.window=8"], 2, ["protocol.window", "16"]),
+    (["run", "{suite}", "--set", "iql.alpha=1"], 2, ["iql", "--set"]),
+    (["run", "{suite}", "--seeds", "0,0"], 2, ["seeds", "0, 0"]),
+    (["run", "{suite}", "--seeds", "one"], 2, ["--seeds", "one"]),
+    (["run", "{suite}", "--device", "cuda"], 2, ["--device cuda", "--device cpu"]),
+    (["run"], 2, ["expected a suite", "quickstart"]),
+    (["plot", "{tmp}/nothing"], 65, ["nothing", "no such directory"]),
+    (["plot", "{tmp}", "--format", "gif"], 2, ["gif", "png"]),
+    (["table", "{tmp}"], 65, ["manifest.json"]),
+    (["datasets", "show"], 2, ["datasets list"]),
+    (["datasets", "show", "bundled/hoper/medium"], 2, ["bundled/hopper/medium"]),
+    (["check", "nowhere:Algo"], 2, ["nowhere", "not installed"]),
+    (["bench", "--runs", "0"], 2, ["--runs"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else None
+)
+def test_what_is_wrong_is_said_in_one_line_before_any_training(
+    command, code, words, suite, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    if "cuda" in command:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main([part.format(suite=suite, tmp=tmp_path) for part in command]) == code
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("seqeval: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert not list(tmp_path.rglob("manifest.json"))
+
+
+def wrong_logs():
+    noise = np.random.default_rng(0).standard_normal
+    yield "nan", {"rewards": np.where(np.arange(300) == 17, np.nan, 1.0)}, ["rewards", "17"]
+    yield "infinite", {"observations": np.full((300, 11), np.inf)}, ["observations"]
+    yield "empty", {key: np.zeros((0, 11)) for key in ("observations", "next_observations")} | {
+        "actions": np.zeros((0, 3)), "rewards": np.zeros(0), "terminations": np.zeros(0, bool), "truncations": np.zeros(0, bool),
+    }, ["log.npz"]  # fmt: skip
+    yield "outside the bounds", {"actions": np.full((300, 3), 1.5)}, ["actions", "1.5"]
+    yield "unequal lengths", {"rewards": noise(299)}, ["rewards", "299", "300"]
+    yield "other shapes", {"observations": noise((300, 5)), "next_observations": noise((300, 5))}, ["(5,)", "(11,)"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [case[1:] for case in wrong_logs()], ids=[case[0] for case in wrong_logs()]
+)
+def test_wrong_logs_are_refused_with_exit_code_65(changes, words, suite, tmp_path, capsys):
+    npz(tmp_path / "log.npz", **changes)
+    assert main(["run", str(suite), "--out", str(tmp_path / "out")]) == 65
+    message = capsys.readouterr().err
+    for word in words:
+        assert word in message
+
+
+def test_an_environment_that_is_not_installed_is_named(suite, tmp_path, capsys):
+    npz(tmp_path / "log.npz", env_id="Hoper-v5", reference_min=0.0, reference_max=1.0)
+    assert main(["run", str(suite), "--out", str(tmp_path / "out")]) == 69
+    assert "Hoper-v5" in capsys.readouterr().err
+
+
+def test_an_unwritable_output_directory_is_named(suite, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["run", str(suite), "--out", str(tmp_path / "file" / "out")]) == 74
+    assert str(tmp_path / "file" / "out") in capsys.readouterr().err
+
+
+def test_lists_name_what_is_there(capsys):
+    assert main(["run", "--list"]) == 0
+    assert "quickstart" in capsys.readouterr().out
+    assert main(["algorithms"]) == 0
+    shown = capsys.readouterr().out
+    assert "td3_bc.alpha = 2.5" in shown
+    assert main(["datasets", "list"]) == 0
+    assert "bundled/walker2d/replay" in capsys.readouterr().out
+
+
+def test_a_dataset_is_shown_with_its_numbers(tmp_path, capsys):
+    assert main(["datasets", "show", str(npz(tmp_path / "log.npz"))]) == 0
+    shown = capsys.readouterr().out
+    for word in ("300", "Hopper-v5", "mean score", "sha256"):
+        assert word in shown
+
+
+def test_check_reports_each_check(capsys):
+    assert main(["check", "bc"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= 5
+    assert all(line.startswith("ok") for line in lines)
+
+
+def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("seqeval_rl.benchmarks.bench.SECONDS", 0.05)
+    target = tmp_path / "bench.json"
+    assert (
+        main(
+            ["bench", "--algorithms", "bc", "--runs", "1,2", "--repeats", "2", "--threads", "1", "--json", str(target)]
+        )
+        == 0
+    )
+    report = json.loads(target.read_text())
+    assert [row["runs"] for row in report["rows"]] == [1, 2]
+    assert all(len(row["engine_updates_per_second"]) == 2 for row in report["rows"])
+    assert "engine/bare" in capsys.readouterr().out
+
+
+def test_help_is_quick_because_imports_wait():
+    code = "import sys; import seqeval_rl.benchmarks.cli; assert not {'torch', 'gymnasium'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
