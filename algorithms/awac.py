@@ -30,7 +30,7 @@ from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)
-class Config:
+class AWACConfig:
     """Settings of AWAC; defaults of Sujit et al. 2023."""
 
     hidden: Layers = (256, 256)  # widths of the hidden layers of the critics
@@ -49,11 +49,11 @@ class Config:
 class AWAC(Stateful):
     """AWAC of a stack of runs."""
 
-    Config = Config
+    Config = AWACConfig
     stacked = True
     name = "AWAC"
 
-    def __init__(self, config: Config, spec: Spec) -> None:
+    def __init__(self, config: AWACConfig, spec: Spec) -> None:
         self.discount = setting(config.discount, spec, 1)
         self.target_rate = setting(config.target_rate, spec)
         self.temperature = setting(config.temperature, spec, 1)
@@ -64,7 +64,7 @@ class AWAC(Stateful):
         self.critic_optimiser = Adam(self.critic.parameters(), config.learning_rate)
 
     @staticmethod
-    def noise_dim(config: Config, spec: Spec) -> int:
+    def noise_dim(config: AWACConfig, spec: Spec) -> int:
         """Two normals per action dimension: a policy's sample at s and one at s'."""
         return 2 * spec.act_dim
 

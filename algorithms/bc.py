@@ -20,7 +20,7 @@ from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)
-class Config:
+class BCConfig:
     """Settings of behavioural cloning."""
 
     hidden: Layers = (256, 256)  # widths of the hidden layers; Sujit et al. 2023
@@ -31,11 +31,11 @@ class Config:
 class BC(Stateful):
     """Behavioural cloning of a stack of runs."""
 
-    Config = Config
+    Config = BCConfig
     stacked = True
     name = "BC"
 
-    def __init__(self, config: Config, spec: Spec) -> None:
+    def __init__(self, config: BCConfig, spec: Spec) -> None:
         self.actor = TanhActor(spec, "actor", config.hidden)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)
 

@@ -32,7 +32,7 @@ from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)
-class Config:
+class CQLConfig:
     """Settings of CQL; defaults of Sujit et al. 2023."""
 
     hidden: Layers = (256, 256)  # widths of the hidden layers of actor and critics
@@ -50,7 +50,7 @@ class Config:
 class TanhGaussianActor(nn.Module):
     """tanh of a normal whose mean and log standard deviation depend on the state."""
 
-    def __init__(self, spec: Spec, purpose: str, config: Config) -> None:
+    def __init__(self, spec: Spec, purpose: str, config: CQLConfig) -> None:
         super().__init__()
         self.net = MLP(spec, purpose, spec.obs_dim, config.hidden, 2 * spec.act_dim)
         self.multiplier = nn.Parameter(torch.ones(spec.runs, 1, 1, device=spec.device))
@@ -65,11 +65,11 @@ class TanhGaussianActor(nn.Module):
 class CQL(Stateful):
     """CQL of a stack of runs."""
 
-    Config = Config
+    Config = CQLConfig
     stacked = True
     name = "CQL"
 
-    def __init__(self, config: Config, spec: Spec) -> None:
+    def __init__(self, config: CQLConfig, spec: Spec) -> None:
         self.sampled_actions = config.sampled_actions
         self.target_entropy = -float(spec.act_dim)
         self.discount = setting(config.discount, spec, 1)
@@ -83,7 +83,7 @@ class CQL(Stateful):
         self.optimiser = Adam(parameters, config.learning_rate)
 
     @staticmethod
-    def noise_dim(config: Config, spec: Spec) -> int:
+    def noise_dim(config: CQLConfig, spec: Spec) -> int:
         """Per action dimension: a sample at s for the policy, one at s' for the target, and three kinds of n."""
         return (2 + 3 * config.sampled_actions) * spec.act_dim
 
@@ -123,7 +123,7 @@ class CQL(Stateful):
         with torch.no_grad():
             at_next = self.actor(batch.next_observations)
             sampled, log_density = self.proposals((mean, log_std), at_next, many_noise)
-            target = self.target(batch, *at_next, next_noise)
+            target = self.target(batch, at_next[0], at_next[1], next_noise)
         # Q at the logged action, [R, M, B], and at the 3n others, [R, M, B, 3n]
         q_all = self.critic.many(batch.observations, torch.cat([batch.actions.unsqueeze(2), sampled], 2))
         q, q_sampled = q_all[..., 0], q_all[..., 1:]

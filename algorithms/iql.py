@@ -29,7 +29,7 @@ from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)
-class Config:
+class IQLConfig:
     """Settings of IQL; defaults of the paper for locomotion and of Sujit et al. 2023."""
 
     hidden: Layers = (256, 256)  # widths of the hidden layers of actor, critics and value
@@ -46,11 +46,11 @@ class Config:
 class IQL(Stateful):
     """IQL of a stack of runs."""
 
-    Config = Config
+    Config = IQLConfig
     stacked = True
     name = "IQL"
 
-    def __init__(self, config: Config, spec: Spec) -> None:
+    def __init__(self, config: IQLConfig, spec: Spec) -> None:
         self.discount = setting(config.discount, spec, 1)
         self.target_rate = setting(config.target_rate, spec)
         self.expectile = setting(config.expectile, spec, 1)

@@ -17,6 +17,7 @@ window by the harness, not over the whole log.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)
-class Config:
+class TD3BCConfig:
     """Settings of TD3+BC; defaults of the paper and of Sujit et al. 2023."""
 
     hidden: Layers = (256, 256)  # widths of the hidden layers of actor and critics
@@ -49,20 +50,20 @@ class Config:
 class TD3BC(Stateful):
     """TD3+BC of a stack of runs."""
 
-    Config = Config
+    Config = TD3BCConfig
     stacked = True
     name = "TD3+BC"
     period = 2
     counters = ("turn",)
 
-    def __init__(self, config: Config, spec: Spec) -> None:
+    def __init__(self, config: TD3BCConfig, spec: Spec) -> None:
         self.period = config.policy_delay
         self.turn = 0  # updates so far, modulo the period
         self.discount = setting(config.discount, spec, 1)
         self.target_rate = setting(config.target_rate, spec)
         self.alpha = setting(config.alpha, spec)
         self.policy_noise = setting(config.policy_noise, spec, 2)
-        self.noise_clip = setting(config.noise_clip, spec, 2)
+        self.noise_clip: Any = setting(config.noise_clip, spec, 2)
         self.exploration_noise = setting(config.exploration_noise, spec, 2)
         self.actor = TanhActor(spec, "actor", config.hidden)
         self.critic = Critic(spec, "critic", config.hidden)
@@ -75,7 +76,7 @@ class TD3BC(Stateful):
         self.last_cloning = nn.Parameter(torch.zeros(spec.runs, device=spec.device), requires_grad=False)
 
     @staticmethod
-    def noise_dim(config: Config, spec: Spec) -> int:
+    def noise_dim(config: TD3BCConfig, spec: Spec) -> int:
         """One normal per action dimension: target smoothing."""
         return spec.act_dim
 

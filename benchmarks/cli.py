@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     command = tyro.cli(
         Command, prog="seqeval", description="Sequential evaluation of offline reinforcement learning.", args=arguments
-    )  # type: ignore[call-overload]
+    )
     from seqeval_rl.benchmarks import commands
 
     try:

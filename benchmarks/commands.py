@@ -146,7 +146,7 @@ def _algorithms(command: cli.Algorithms) -> None:
     for name in sorted(registered()):
         entry = find_algorithm(name)
         print(f"{name}: {entry.summary}")
-        for item in dataclasses.fields(entry.algorithm.Config):  # type: ignore[attr-defined]
+        for item in dataclasses.fields(entry.algorithm.Config):
             print(f"    {name}.{item.name} = {item.default!r}")
 
 

@@ -7,7 +7,7 @@ a batch, E episodes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -64,9 +64,6 @@ class Algorithm(Protocol):
     In a stacked algorithm's `state_dict`, every tensor with at least one axis has the run axis first, so that the
     harness can keep one checkpoint per run.
     """
-
-    Config: ClassVar[type]
-    stacked: ClassVar[bool]
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step; returns detached metrics [R] named like `critic/loss`, `critic/q`, `actor/loss`."""

@@ -227,11 +227,13 @@ def environment_spaces(env_id: str) -> tuple[Any, Any]:
 
     import gymnasium
 
+    from seqeval_rl.lanes import open_environment
+
     try:
         with warnings.catch_warnings():
             # An older version of an environment is chosen on purpose: logs match one version.
             warnings.simplefilter("ignore")
-            environment = gymnasium.make(env_id)
+            environment = open_environment(env_id)
     except (gymnasium.error.Error, ImportError) as error:
         near = difflib.get_close_matches(env_id, list(gymnasium.registry), n=3, cutoff=0.6)
         hint = f"Did you mean {' or '.join(near)}?" if near else "Install the package that has it and import it."

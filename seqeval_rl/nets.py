@@ -47,7 +47,8 @@ def frozen_copy(module: ModuleT) -> ModuleT:
 @torch.no_grad()
 def follow(target: nn.Module, online: nn.Module, rate: float | Tensor) -> None:
     """target <- (1 - rate) target + rate online, for all parameters at once; `rate` a float or [R]."""
-    old, new = list(target.parameters()), list(online.parameters())
+    old: list[Tensor] = list(target.parameters())
+    new: list[Tensor] = list(online.parameters())
     if isinstance(rate, Tensor):
         for t, o in zip(old, new, strict=True):
             t.lerp_(o, rate.reshape(-1, *[1] * (o.ndim - 1)))
@@ -83,7 +84,7 @@ class Adam:
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float = 0.0) -> None:
-        self.parameters = list(parameters)
+        self.parameters: list[Tensor] = list(parameters)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.means = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]

@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+BLOCK = 1024
+"""About as many rows of extra inputs are worked out at a time on the CPU, so that they stay in the cache."""
+
 
 class Layer(NamedTuple):
     """The weights of one layer of a piece."""
@@ -79,36 +82,44 @@ def _piece(views: Views, members: int | None, i: int) -> list[Layer]:
     return [Layer(*(t[:members] for t in layer)) for layer in layers]
 
 
-def _inputs(x: Tensor, count: int, together: bool) -> list[Tensor]:
-    """The input of each piece, [S, ...], from what the `count` members of a run share, [R, ...]."""
+def _inputs(x: Tensor, extra: Tensor | None, count: int, together: bool) -> list[list[tuple[Tensor, Tensor | None]]]:
+    """The input of each piece, [S, ...], block of rows by block, from what the `count` members of a run share, [R, ...]."""
     if together:
-        return [x if count == 1 else x.repeat_interleave(count, 0)]
-    return [one.expand(count, *one.shape) for one in x.unbind(0)]
+        wide = [t if t is None or count == 1 else t.repeat_interleave(count, 0) for t in (x, extra)]
+        return [[(wide[0], wide[1])]]  # type: ignore[list-item]
+    runs = [one.expand(count, *one.shape) for one in x.unbind(0)]
+    if extra is None:
+        return [[(one, None)] for one in runs]
+    rows = max(1, x.shape[1] // -(-x.shape[1] * extra.shape[2] // BLOCK))
+    more = [one.expand(count, *one.shape).split(rows, 1) for one in extra.unbind(0)]
+    return [list(zip(one.split(rows, 1), other, strict=True)) for one, other in zip(runs, more, strict=True)]
 
 
 def _forward(x: Tensor, extra: Tensor | None, views: Views, members: int | None, kept: list[Tensor] | None) -> Tensor:
-    """See `evaluate`; to `kept` go the hidden layers' values, piece after piece."""
+    """See `evaluate`; to `kept` go the hidden layers' values, in the order in which they are worked out."""
     count = members or views.members
-    inputs = _inputs(x, count, views.together)
-    extras = [None] * len(inputs) if extra is None else _inputs(extra, count, views.together)
     outputs = []
-    for i, (h, more) in enumerate(zip(inputs, extras, strict=True)):
+    for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
         layers = _piece(views, members, i)
-        for n, (weight, bias, back) in enumerate(layers):
-            if n == 0 and more is not None:
-                width = more.shape[-1]
-                own = torch.baddbmm(bias, h, weight[:, :-width])
-                h = torch.bmm(more.flatten(1, 2), weight[:, -width:])
-                h.unflatten(1, more.shape[1:3]).add_(own.unsqueeze(2))
-            elif back.shape[1] == 1:  # a row times a matrix is several times faster than a matrix times a column
-                h = torch.baddbmm(bias, back, h.mT).mT
-            else:
-                h = torch.baddbmm(bias, h, weight)
-            if n < len(layers) - 1:
-                h.relu_()
-                if kept is not None:
-                    kept.append(h)
-        outputs.append(h)
+        parts = []
+        for own, more in blocks:
+            h = own
+            for n, (weight, bias, back) in enumerate(layers):
+                if n == 0 and more is not None:
+                    width = more.shape[-1]
+                    shared = torch.baddbmm(bias, h, weight[:, :-width])
+                    h = torch.bmm(more.flatten(1, 2), weight[:, -width:])
+                    h.unflatten(1, more.shape[1:3]).add_(shared.unsqueeze(2))
+                elif back.shape[1] == 1:  # a row times a matrix is several times faster than a matrix times a column
+                    h = torch.baddbmm(bias, back, h.mT).mT
+                else:
+                    h = torch.baddbmm(bias, h, weight)
+                if n < len(layers) - 1:
+                    h.relu_()
+                    if kept is not None:
+                        kept.append(h)
+            parts.append(h)
+        outputs.append(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
     if len(outputs) == 1:
         return outputs[0].unflatten(0, (x.shape[0], count))
     return torch.stack(outputs)
@@ -127,47 +138,60 @@ class _Perceptron(torch.autograd.Function):
             raise ValueError("the weights of some members alone get no gradient: expected frozen ones")
         kept: list[Tensor] = []
         out = _forward(x, extra, views, members, kept)
-        ctx.save_for_backward(x, extra, views.weights[0], *kept)  # the weight so that torch notices if it was changed
+        ctx.save_for_backward(x, extra, *views.weights, *kept)  # the weights so that torch notices if they were changed
         ctx.views, ctx.members = views, members
         return out
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, extra, _, *kept = ctx.saved_tensors
-        needs_x = ctx.needs_input_grad[0]
         views: Views = ctx.views
+        x, extra, *saved = ctx.saved_tensors
+        kept = iter(saved[len(views.weights) :])
+        needs_x = ctx.needs_input_grad[0]
         count = ctx.members or views.members
         into = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 4 else []
-        inputs = _inputs(x, count, views.together)
-        extras = [None] * len(inputs) if extra is None else _inputs(extra, count, views.together)
         by_x = []
-        for i, (own, more) in enumerate(zip(inputs, extras, strict=True)):
+        for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
             layers = _piece(views, ctx.members, i)
-            hidden = kept[i * (len(layers) - 1) : (i + 1) * (len(layers) - 1)]
-            g = gradient.flatten(0, 1) if views.together else gradient[i]
             to = [w.flatten(0, 1) if views.together else w[i] for w in into]
-            for n in reversed(range(len(layers))):
-                h = hidden[n - 1] if n else own
-                if to:
-                    weight = to[2 * n]
-                    if n == 0 and more is not None:
-                        width = more.shape[-1]
-                        torch.bmm(more.flatten(1, 2).mT, g, out=weight[:, -width:])
-                        g = g.unflatten(1, more.shape[1:3]).sum(2)  # over K
-                        weight = weight[:, :-width]
-                    if weight.shape[-1] == 1:
-                        torch.bmm(g.mT, h, out=weight.mT)
-                    else:
-                        torch.bmm(h.mT, g, out=weight)
-                    torch.sum(g, 1, keepdim=True, out=to[2 * n + 1])
-                if n or needs_x:
-                    back = layers[n].back
-                    g = g * back if back.shape[1] == 1 else torch.bmm(g, back)
-                if n:
-                    torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)
+            whole = gradient.flatten(0, 1) if views.together else gradient[i]
+            parts = whole.split(whole.shape[1] // x.shape[1] * blocks[0][0].shape[1], 1) if len(blocks) > 1 else [whole]
+            for part, ((own, more), block_gradient) in enumerate(zip(blocks, parts, strict=True)):
+                hidden = [next(kept) for _ in layers[1:]]
+                g = block_gradient
+                for n in reversed(range(len(layers))):
+                    h = hidden[n - 1] if n else own
+                    if to:
+                        weight, bias = to[2 * n], to[2 * n + 1]
+                        if n == 0 and more is not None:
+                            width = more.shape[-1]
+                            _accumulate(weight[:, -width:], more.flatten(1, 2).mT, g, part)
+                            g = g.unflatten(1, more.shape[1:3]).sum(2)  # over K
+                            weight = weight[:, :-width]
+                        if weight.shape[-1] == 1:
+                            _accumulate(weight.mT, g.mT, h, part)
+                        else:
+                            _accumulate(weight, h.mT, g, part)
+                        if part:
+                            bias += g.sum(1, keepdim=True)
+                        else:
+                            torch.sum(g, 1, keepdim=True, out=bias)
+                    if n or needs_x:
+                        back = layers[n].back
+                        g = g * back if back.shape[1] == 1 else torch.bmm(g, back)
+                    if n:
+                        torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)
             by_x.append(g)
         if not needs_x:
             return None, None, None, None, *into
         grad_x = by_x[0].unflatten(0, (-1, count)) if len(by_x) == 1 else torch.stack(by_x)
         return (grad_x.squeeze(1) if count == 1 else grad_x.sum(1)), None, None, None, *into
+
+
+def _accumulate(into: Tensor, a: Tensor, b: Tensor, part: int) -> None:
+    """Writes a product to `into`, or adds it where this is not the first part."""
+    if part:
+        into.baddbmm_(a, b)
+    else:
+        torch.bmm(a, b, out=into)

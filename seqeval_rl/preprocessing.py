@@ -91,9 +91,13 @@ class Preprocessing:
 
     def _upload(self) -> None:
         # Float32 unless a test asks for more digits.
-        to = {"dtype": torch.get_default_dtype(), "device": self._device}
-        self.scale: Tensor | None = None if self._identity else torch.as_tensor(self._scale, **to)
-        self.shift: Tensor | None = None if self._identity else torch.as_tensor(self._shift, **to)
+        dtype = torch.get_default_dtype()
+        self.scale: Tensor | None = (
+            None if self._identity else torch.as_tensor(self._scale, dtype=dtype, device=self._device)
+        )
+        self.shift: Tensor | None = (
+            None if self._identity else torch.as_tensor(self._shift, dtype=dtype, device=self._device)
+        )
 
     def refresh(self, transitions: int) -> None:
         """Use the statistics of the window that ends at `transitions`."""

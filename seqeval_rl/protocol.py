@@ -20,16 +20,18 @@ class Protocol(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    initial: int = Field(5_000, ge=1, description="T0: transitions visible before the first update")
-    increment: int = Field(1, ge=1, description="gamma: transitions revealed at once")
-    updates_per_increment: int = Field(1, ge=1, description="K: gradient steps after each reveal")
-    batch_size: int = Field(256, ge=1, description="B: transitions per gradient step")
-    order: Order = Field("shuffled", description="in which order the log arrives")
-    window: int | None = Field(None, ge=1, description="only the newest w visible transitions are sampled; none = all")
-    evaluate_every: int = Field(5_000, ge=1, description="transitions between evaluations")
-    episodes: int = Field(10, ge=1, description="E: evaluation episodes each time")
+    initial: int = Field(default=5_000, ge=1, description="T0: transitions visible before the first update")
+    increment: int = Field(default=1, ge=1, description="gamma: transitions revealed at once")
+    updates_per_increment: int = Field(default=1, ge=1, description="K: gradient steps after each reveal")
+    batch_size: int = Field(default=256, ge=1, description="B: transitions per gradient step")
+    order: Order = Field(default="shuffled", description="in which order the log arrives")
+    window: int | None = Field(
+        default=None, ge=1, description="only the newest w visible transitions are sampled; none = all"
+    )
+    evaluate_every: int = Field(default=5_000, ge=1, description="transitions between evaluations")
+    episodes: int = Field(default=10, ge=1, description="E: evaluation episodes each time")
     divergence_limit: float = Field(
-        1e6, gt=0, description="a mean Q value farther from 0 than this ends the run as failed"
+        default=1e6, gt=0, description="a mean Q value farther from 0 than this ends the run as failed"
     )
 
     @classmethod

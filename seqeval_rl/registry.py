@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from seqeval_rl import per_run
 from seqeval_rl.algorithm import Algorithm, Spec
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.per_run import PerRun
 from seqeval_rl.protocol import invalid
 
 GROUP = "seqeval_rl.algorithms"
@@ -29,7 +29,7 @@ class AlgorithmEntry:
 
     name: str
     reference: str  # a registered name, `module:Class` or `file.py:Class`; finds it again in another process
-    algorithm: type
+    algorithm: Any  # the class
 
     @property
     def summary(self) -> str:
@@ -39,7 +39,7 @@ class AlgorithmEntry:
 
     def configure(self, settings: Mapping[str, Any], where: str) -> Any:
         """Its frozen `Config` from settings, checked by name, type and range; raises `UsageError` in one line."""
-        config_class = self.algorithm.Config  # type: ignore[attr-defined]
+        config_class = self.algorithm.Config
         names = [field.name for field in dataclasses.fields(config_class)]
         for name in settings:
             if name not in names:
@@ -51,15 +51,11 @@ class AlgorithmEntry:
 
     def noise_dim(self, config: Any, spec: Spec) -> int:
         """Standard normals per transition that `update` takes; 0 where the algorithm does not say."""
-        declared = getattr(self.algorithm, "noise_dim", None)
-        return int(declared(config, spec)) if declared else 0
+        return per_run.noise_dim(self.algorithm, config, spec)
 
     def build(self, config: Any, spec: Spec) -> Algorithm:
         """The algorithm for a stack; a plain one is wrapped so that it sees one run at a time."""
-        if self.algorithm.stacked:  # type: ignore[attr-defined]
-            built: Algorithm = self.algorithm(config, spec)
-            return built
-        return PerRun(self.algorithm, config, spec)
+        return per_run.build(self.algorithm, config, spec)
 
 
 def registered() -> dict[str, str]:
@@ -96,7 +92,7 @@ def _snake(name: str) -> str:
 
 def _checked(name: str, reference: str, source: str, class_name: str) -> AlgorithmEntry:
     module = _module(source, reference)
-    found = getattr(module, class_name, None)
+    found: Any = getattr(module, class_name, None)
     if not isinstance(found, type):
         classes = [
             key
@@ -117,8 +113,10 @@ def _checked(name: str, reference: str, source: str, class_name: str) -> Algorit
                 f"{reference}: expected {class_name}.{attribute} ({meaning}), found none. "
                 f"Add it (see seqeval_rl.Algorithm), then try `seqeval check {reference}`."
             )
-    config = found.Config
-    if not (dataclasses.is_dataclass(config) and config.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+    algorithm: Any = found
+    config: Any = algorithm.Config
+    frozen = getattr(getattr(config, "__dataclass_params__", None), "frozen", False)
+    if not frozen:
         raise UsageError(
             f"{reference}: expected {class_name}.Config to be a frozen dataclass, found {config!r}. "
             "Decorate it with @dataclass(frozen=True)."

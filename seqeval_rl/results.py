@@ -134,7 +134,7 @@ def export(results: Iterable[RunResult], target: Path) -> int:
             import pyarrow
             import pyarrow.parquet
 
-            columns = list(zip(*rows, strict=True)) if rows else [[] for _ in LONG_COLUMNS]
+            columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
             table = pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
             pyarrow.parquet.write_table(table, partial)
         else:

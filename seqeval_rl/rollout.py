@@ -92,9 +92,9 @@ def _policy(task: str, checkpoint: str) -> Policy:
 
 @lru_cache(maxsize=1)
 def _environments(env_id: str) -> list[Any]:
-    import gymnasium
+    from seqeval_rl.lanes import open_environment
 
-    return [gymnasium.make(env_id, disable_env_checker=True) for _ in range(LANES)]
+    return [open_environment(env_id) for _ in range(LANES)]
 
 
 def time_limit(env_id: str) -> int:

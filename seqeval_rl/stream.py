@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError
 from seqeval_rl.protocol import Order
+from seqeval_rl.readers import parse_source
 from seqeval_rl.seeding import generator
 
 
@@ -25,7 +26,8 @@ class Block:
     @property
     def label(self) -> str:
         """Last part of the dataset's name without a size: `bundled/hopper/medium:10000` is `medium`."""
-        return self.dataset.name.partition(":")[0].rstrip("/").split("/")[-1].removesuffix(".npz")
+        base = parse_source(self.dataset.name)[0]
+        return base.rstrip("/").split("/")[-1].removesuffix(".npz")
 
 
 class Stream:
@@ -94,7 +96,7 @@ def arrange(
         return np.arange(length, dtype=np.int64)
     rng = generator(seed, "arrival", block)
     if order == "shuffled":
-        return rng.permutation(length).astype(np.int64, copy=False)
+        return rng.permutation(np.arange(length, dtype=np.int64))
     shuffled = rng.permutation(len(episode_starts) - 1)
     lengths = np.diff(episode_starts)[shuffled]
     # Row = episode's first row + place within the episode, for all episodes at once.

@@ -183,7 +183,7 @@ def _describe(stream: Stream) -> dict[str, Any]:
     """The stream as manifests name it."""
     first: Dataset = stream.first
     total = len(stream)
-    blocks = [
+    blocks: list[dict[str, Any]] = [
         {
             "name": block.dataset.name,
             "label": block.label,

@@ -93,6 +93,8 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
     for _ in range(updates):
         i = torch.randint(len(rewards), (BATCH,), generator=draws)
         noise = torch.randn(1, BATCH, width, generator=draws)
-        columns = (data.observations, data.actions, rewards, data.next_observations, data.masks)
-        stack.update(Batch(*(column[i][None] for column in columns), noise))
+        observations, actions, chosen, next_observations, masks = (
+            column[i][None] for column in (data.observations, data.actions, rewards, data.next_observations, data.masks)
+        )
+        stack.update(Batch(observations, actions, chosen, next_observations, masks, noise))
     return score(stack)

@@ -112,12 +112,14 @@ class TestPerceptron:
         with torch.no_grad():
             torch.testing.assert_close(evaluate(x, None, views), self.plain(weights, x))
 
-    def test_extra_inputs(self, members, out, together):
+    def test_extra_inputs(self, members, out, together, monkeypatch):
         weights, x, views = self.build(members, out, together)
         extra = torch.randn(self.R, self.B, self.K, 2, dtype=torch.float64)
         own = x[..., :5]
         whole = torch.cat([own.unsqueeze(2).expand(-1, -1, self.K, -1), extra], -1).flatten(1, 2)
-        self.assert_same_derivatives(evaluate(own, extra, views), self.plain(weights, whole), weights)
+        for rows in (1024, 6, 1):  # all rows at a time; a few blocks, the last one smaller; one row of x at a time
+            monkeypatch.setattr("seqeval_rl.perceptron.BLOCK", rows)
+            self.assert_same_derivatives(evaluate(own, extra, views), self.plain(weights, whole), weights)
 
     def test_first_members_of_frozen_weights(self, members, out, together):
         weights, x, views = self.build(members, out, together)
