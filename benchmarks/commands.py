@@ -75,7 +75,7 @@ def _summarise(out: Path) -> None:
     results = read_results(out)
     export(results, out / "results.parquet")
     figures = plots.save(plots.curves(results), out, "curves", ("png", "pdf"))
-    print(plots.score_table(results).markdown())
+    print(plots.score_table(results).text())
     print(f"figure: {figures[0]}")
 
 

@@ -73,7 +73,7 @@ def test_a_run_starts_the_same_in_every_stack():
 class TestPerceptron:
     """Both ways of working the perceptrons out, run after run and all at once, in float64."""
 
-    R, B, K = 3, 4, 5
+    R, B, K = 3, 5, 5
 
     def build(self, members, out, together):
         draws = generator(0, "perceptron")
@@ -117,7 +117,7 @@ class TestPerceptron:
         extra = torch.randn(self.R, self.B, self.K, 2, dtype=torch.float64)
         own = x[..., :5]
         whole = torch.cat([own.unsqueeze(2).expand(-1, -1, self.K, -1), extra], -1).flatten(1, 2)
-        for rows in (1024, 6, 1):  # all rows at a time; a few blocks, the last one smaller; one row of x at a time
+        for rows in (1024, 13, 1):  # all rows at a time; a few blocks, the last one smaller; one row of x at a time
             monkeypatch.setattr("seqeval_rl.perceptron.BLOCK", rows)
             self.assert_same_derivatives(evaluate(own, extra, views), self.plain(weights, whole), weights)
 
