@@ -171,7 +171,9 @@ class _Bar:
     def tell(self, news: Progress) -> None:
         """Take in a job's progress."""
         if news.share > self._shares[news.job]:
-            self._bar.update((news.share - self._shares[news.job]) * self._costs[news.job])
+            gained = (news.share - self._shares[news.job]) * self._costs[news.job]
+            # Rounding must not carry the bar past its end.
+            self._bar.update(min(gained, self._bar.total - self._bar.n))
             self._shares[news.job] = news.share
         if news.note:
             self._bar.set_postfix_str(news.note, refresh=False)
