@@ -34,7 +34,7 @@ def surroundings(device: str) -> dict[str, Any]:
     return {
         "versions": versions,
         "device": device,
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "git_revision": _revision(),
     }
