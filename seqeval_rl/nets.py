@@ -24,6 +24,7 @@ from seqeval_rl.perceptron import Views, evaluate, prepare
 
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+_VECTOR = 16  # numbers in the longest vector of a CPU
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
@@ -87,33 +88,60 @@ class Adam:
         self.parameters: list[Tensor] = list(parameters)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.means = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
-        self.squares = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
         first = self.parameters[0]
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
         self.ones = torch.ones(first.shape[0], device=first.device)
         self.kernel = torch._fused_adamw_ if weight_decay else torch._fused_adam_
+        # The CPU kernel rounds what is left over after whole vectors differently. Parameters whose size per run leaves
+        # something over are therefore stepped in a padded copy, where a run's share ends with a whole vector: so a run
+        # is the same to the last bit wherever it stands in a stack.
+        odd = [p[0].numel() % _VECTOR != 0 and first.device.type == "cpu" for p in self.parameters]
+        self._even = [i for i, is_odd in enumerate(odd) if not is_odd]
+        self._odd = [i for i, is_odd in enumerate(odd) if is_odd]
+        sizes = [self.parameters[i][0].numel() for i in self._odd]
+        width = -(-sum(sizes) // _VECTOR) * _VECTOR
+        runs = first.shape[0]
+        self._padded = [torch.zeros(runs, width, dtype=first.dtype, device=first.device) for _ in range(4)]
+        shapes = [self.parameters[i].shape for i in self._odd]
+        self._values, self._gradients, means, squares = (
+            [part.view(shape) for part, shape in zip(t[:, : sum(sizes)].split(sizes, 1), shapes, strict=True)]
+            for t in self._padded
+        )
+        self.means = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        self.squares = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        for i, mean, square in zip(self._odd, means, squares, strict=True):
+            self.means[i], self.squares[i] = mean, square
 
+    @torch.no_grad()
     def minimise(self, loss: Tensor) -> None:
         """One step down the gradient of each run's `loss`, [R]; runs share no parameter, so the sum's gradient is each run's."""
         gradients = torch.autograd.grad([loss], self.parameters, [self.ones])
-        with torch.no_grad():
-            self.count.add_(1)
-            self.kernel(
-                self.parameters,
-                gradients,
-                self.means,
-                self.squares,
-                [],
-                [self.count] * len(self.parameters),
-                lr=self.learning_rate,
-                beta1=0.9,
-                beta2=0.999,
-                weight_decay=self.weight_decay,
-                eps=1e-8,
-                amsgrad=False,
-                maximize=False,
-            )
+        values, grads, means, squares = (
+            [tensors[i] for i in self._even] for tensors in (self.parameters, gradients, self.means, self.squares)
+        )
+        if self._odd:
+            torch._foreach_copy_(self._values, [self.parameters[i] for i in self._odd])
+            torch._foreach_copy_(self._gradients, [gradients[i] for i in self._odd])
+            for tensors, tensor in zip((values, grads, means, squares), self._padded, strict=True):
+                tensors.append(tensor)
+        self.count.add_(1)
+        self.kernel(
+            values,
+            grads,
+            means,
+            squares,
+            [],
+            [self.count] * len(values),
+            lr=self.learning_rate,
+            beta1=0.9,
+            beta2=0.999,
+            weight_decay=self.weight_decay,
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+        )
+        if self._odd:
+            torch._foreach_copy_([self.parameters[i] for i in self._odd], self._values)
 
     def state_dict(self) -> dict[str, Any]:
         """Moving averages of gradients and of their squares, by parameter, and the count of steps."""
