@@ -7,7 +7,6 @@ No network is needed. A log is kept twice: in the flat cache, and as an ordinary
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import resources
@@ -18,6 +17,7 @@ import numpy as np
 
 from seqeval_rl import cache, minari_logs, rollout
 from seqeval_rl.dataset import Dataset, environment_spaces
+from seqeval_rl.environments import available_cores
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.rollout import Chunk, Crew, Episode
 from seqeval_rl.tasks import Task, task_named
@@ -101,7 +101,7 @@ def _cached(stem: str, transitions: int) -> Dataset | None:
 def _build(name: str, task: Task, level: str, transitions: int, workers: int | None, progress: bool) -> Dataset:
     _, action_space = environment_spaces(task.env_id)
     if workers is None:
-        workers = max(1, min(_cores(), transitions // _PER_WORKER))
+        workers = max(1, min(available_cores(), transitions // _PER_WORKER))
     checkpoints = ", ".join(behaviors()[task.name][level])
     trail: list[Episode] = []
     with (
@@ -135,11 +135,6 @@ def _minari_bytes(task: Task, level: str, transitions: int) -> float:
     episodes = transitions * float(np.mean(1.0 / np.array(lengths)))
     column_bytes: int = 8 * observations + 4 * actions + 10
     return 1.4 * transitions * column_bytes + 16e3 * episodes
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _log_of(task: Task, level: str, transitions: int, crew: Crew) -> Iterator[Episode]:
