@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ import torch
 from seqeval_rl import checkpoint
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.evaluation import Evaluator
-from seqeval_rl.loop import Outcome, Stack, sequential_evaluation
-from seqeval_rl.protocol import Protocol
+from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
+from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.recording import RunRecorder
 from seqeval_rl.registry import find_algorithm
@@ -27,18 +27,32 @@ LANES_WORTH_A_PROCESS = 4
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a worker process needs to know; plain data, so that it travels."""
+class PlannedRun:
+    """One run of a job; plain data, so that it travels."""
 
-    stream: str
-    sources: tuple[str, ...]  # see readers.load_dataset
+    stream: str  # name
+    sources: tuple[str, ...]  # its blocks, see readers.load_dataset
+    settings: dict[
+        str, Any
+    ]  # of the algorithm's Config; the Config itself may be of a class that only this process has loaded
+    seed: int
+    directory: Path
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What progress calls it."""
+        return f"{self.stream} {self.manifest['algorithm']['name']} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process needs to know: runs that train as one stack, and how."""
+
+    runs: tuple[PlannedRun, ...]
     task: Task
     algorithm: str  # reference, see registry.find_algorithm
-    settings: dict[str, Any]  # of its Config; the Config itself may be of a class that only this process has loaded
     protocol: Protocol
-    seeds: tuple[int, ...]
-    directories: tuple[Path, ...]  # one per seed
-    manifests: tuple[dict[str, Any], ...]  # one per seed
     device: str
     backend: str  # of the environments: auto, envpool or gymnasium
     overwrite: bool
@@ -66,36 +80,33 @@ class RunEnd:
 class Reporter:
     """Records a stack's outcomes run by run, and takes a run that has diverged out of the books."""
 
-    def __init__(self, job: Job, stack: Stack, recorders: list[RunRecorder], announce: Callable[[str], None]):
-        """For a stack whose recorders are open."""
-        self._job, self._stack, self._recorders, self._announce = job, stack, recorders, announce
+    def __init__(self, runs: Sequence[Recorded], divergence_limit: float, announce: Callable[[str], None]):
+        """For the runs of a stack, whose recorders are open."""
+        self._runs, self._limit, self._announce = runs, divergence_limit, announce
         self.failures: dict[int, str] = {}
+        self.states: list[dict[str, Any]] = []  # as last reported
 
     def __call__(self, outcome: Outcome) -> bool:
         """Record and save every run that is still sound; False when none is."""
-        states = self._stack.states()
-        point = outcome.point
-        for r, recorder in enumerate(self._recorders):
+        self.states = outcome.states
+        for r, (run, recorder) in enumerate(self._runs):
             if r in self.failures:
                 continue
             failure = self._diverged(outcome, r)
             if failure:
                 self.failures[r] = failure
-                recorder.event("failed", message=failure, transitions=point.transitions)
+                recorder.event("failed", message=failure, transitions=outcome.point.transitions)
                 self._announce(f"{recorder.directory}: failed, {failure}")
                 continue
-            recorder.record(_entry(outcome, r), states[r])
+            recorder.record(_entry(outcome, r), outcome.states[r])
             score = float(outcome.evaluation.scores[r].mean())
-            self._announce(f"{self._name(r)} at {point.transitions:,} transitions: score {score:.1f}")
-        return len(self.failures) < len(self._recorders)
-
-    def _name(self, r: int) -> str:
-        return f"{self._job.stream} {self._job.manifests[r]['algorithm']['name']} seed {self._job.seeds[r]}"
+            self._announce(f"{run.name} at {outcome.point.transitions:,} transitions: score {score:.1f}")
+        return len(self.failures) < len(self._runs)
 
     def _diverged(self, outcome: Outcome, r: int) -> str | None:
         """Why run `r` cannot go on, in one line, or None."""
         where = f"at {outcome.point.transitions} transitions"
-        limit = self._job.protocol.divergence_limit
+        limit = self._limit
         for name, values in outcome.metrics.items():
             if not np.isfinite(values[r]):
                 return f"{name} is {values[r]} {where}: lower the learning rate, or look at the rewards' scale"
@@ -123,7 +134,7 @@ def _entry(outcome: Outcome, r: int) -> dict[str, Any]:
     return {
         "evaluation": point.index,
         "phase": "offline",
-        "block": outcome.block,
+        "block": outcome.blocks[r],
         "transitions": point.transitions,
         "gradient_steps": point.gradient_steps,
         "env_steps": 0,
@@ -131,6 +142,13 @@ def _entry(outcome: Outcome, r: int) -> dict[str, Any]:
         "returns": evaluation.returns[r].tolist(),
         "lengths": evaluation.lengths[r].tolist(),
     }
+
+
+class Recorded(NamedTuple):
+    """A run and what writes its files."""
+
+    run: PlannedRun
+    recorder: RunRecorder
 
 
 def execute(job: Job, number: int, tell: Callable[[Progress], None], environment_workers: int) -> list[RunEnd]:
@@ -145,13 +163,16 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
     Raises:
         SeqevalError: the files or the data do not allow it; nothing that was there is lost.
     """
-    recorders = [RunRecorder(path, manifest) for path, manifest in zip(job.directories, job.manifests, strict=True)]
+    runs = [Recorded(run, RunRecorder(run.directory, run.manifest)) for run in job.runs]
     opened: list[RunRecorder] = []
     try:
-        for recorder in recorders:
+        for _, recorder in runs:
             recorder.open(job.overwrite)
             opened.append(recorder)
-        return _run(job, number, tell, environment_workers, recorders)
+        work = _Work(job, number, tell, environment_workers)
+        states, done = _saved(runs)
+        work.carry(runs, states, done)
+        return [work.ends[run.directory] for run in job.runs]
     except SeqevalError:
         raise
     except Exception as error:
@@ -160,63 +181,102 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
         message = f"{type(error).__name__}: {error}"
         for recorder in opened:
             recorder.event("crashed", message=message, traceback=text)
-        return [RunEnd(path, "crashed", f"{message} (traceback in events.jsonl)") for path in job.directories]
+        return [RunEnd(run.directory, "crashed", f"{message} (traceback in events.jsonl)") for run in job.runs]
     finally:
         for recorder in opened:
             recorder.close()
 
 
-def _run(
-    job: Job, number: int, tell: Callable[[Progress], None], workers: int, recorders: list[RunRecorder]
-) -> list[RunEnd]:
-    stream = Stream(job.stream, [load_dataset(source, job.task, progress=False) for source in job.sources])
-    entry = find_algorithm(job.algorithm)
-    config = entry.configure(job.settings, f"the plan of {job.stream!r}")
-    # A process for environments starts slowly; it is worth it from a handful of lanes on.
-    workers = max(1, min(workers, len(job.seeds) * job.protocol.episodes // LANES_WORTH_A_PROCESS))
-    with Evaluator(job.task, job.seeds, job.protocol.episodes, job.backend, workers) as evaluator:
-        stack = Stack(stream, entry, config, job.protocol, job.seeds, evaluator, torch.device(job.device))
-        done = _go_on(stack, recorders)
-        for recorder in recorders:
-            recorder.event("started", evaluations=done, environments=evaluator.backend)
-        total = stack.schedule.gradient_steps
-        last = 0.0
-        share = 0.0
+class _Work:
+    """A job on its way: its data, its algorithm, and how its runs ended."""
 
-        def progress(gradient_steps: int) -> None:
-            nonlocal last, share
-            now = time.monotonic()
-            if now - last > 0.3:
-                last, share = now, gradient_steps / total
-                tell(Progress(number, share))
+    def __init__(self, job: Job, number: int, tell: Callable[[Progress], None], environment_workers: int):
+        self._job, self._number, self._tell, self._environment_workers = job, number, tell, environment_workers
+        self._entry = find_algorithm(job.algorithm)
+        # One object for each stream: runs that share it share its rows in memory.
+        self._streams = {
+            (name, sources): Stream(name, [load_dataset(source, job.task, progress=False) for source in sources])
+            for name, sources in dict.fromkeys((run.stream, run.sources) for run in job.runs)
+        }
+        self._total = sum(self._schedule(run).gradient_steps for run in job.runs)
+        self._done = 0  # gradient steps of all runs together
+        self._told = 0.0
+        self.ends: dict[Path, RunEnd] = {}
 
-        report = Reporter(job, stack, recorders, lambda note: tell(Progress(number, share, note)))
-        sequential_evaluation(stack, report, progress, done)
-    ends = []
-    for r, recorder in enumerate(recorders):
-        if r in report.failures:
-            ends.append(RunEnd(recorder.directory, "failed", report.failures[r]))
-        else:
-            recorder.event("finished")
-            ends.append(RunEnd(recorder.directory, "finished"))
-    return ends
+    def _schedule(self, run: PlannedRun) -> Schedule:
+        return Schedule(self._job.protocol, len(self._streams[run.stream, run.sources]))
+
+    def carry(self, runs: Sequence[Recorded], states: list[dict[str, Any]], done: int) -> None:
+        """Carry runs that stand at the same evaluation to their ends: side by side as far as they have points in common,
+        then those of the shortest streams and the others each by themselves."""
+        job = self._job
+        planned = [run for run, _ in runs]
+        members = [
+            Run(
+                self._streams[run.stream, run.sources],
+                self._entry.configure(run.settings, f"the plan of {run.stream!r}"),
+                run.seed,
+            )
+            for run in planned
+        ]
+        # A process for environments starts slowly; it is worth it from a handful of lanes on.
+        lanes = len(runs) * job.protocol.episodes
+        workers = max(1, min(self._environment_workers, lanes // LANES_WORTH_A_PROCESS))
+        with Evaluator(
+            job.task, [run.seed for run in planned], job.protocol.episodes, job.backend, workers
+        ) as evaluator:
+            stack = Stack(members, self._entry, job.protocol, evaluator, torch.device(job.device))
+            if states:
+                stack.load_states(states)
+            for _, recorder in runs:
+                recorder.event("started", evaluations=done, environments=evaluator.backend, stack=len(runs))
+            points = stack.points()
+            base = self._done - (points[done - 1].gradient_steps if done else 0) * len(runs)
+            note = self._note
+            report = Reporter(runs, job.protocol.divergence_limit, note)
+            sequential_evaluation(stack, report, lambda steps: self._progress(base + steps * len(runs)), done)
+        self._done = base + points[-1].gradient_steps * len(runs)
+        left: dict[bool, list[int]] = {}
+        shortest = min(self._schedule(run).total for run in planned)
+        for r, (run, recorder) in enumerate(runs):
+            if r in report.failures:
+                self.ends[run.directory] = RunEnd(run.directory, "failed", report.failures[r])
+            elif len(self._schedule(run).points()) == len(points):
+                recorder.event("finished")
+                self.ends[run.directory] = RunEnd(run.directory, "finished")
+            else:
+                left.setdefault(self._schedule(run).total == shortest, []).append(r)
+        states = report.states or states
+        for part in left.values():
+            self.carry([runs[r] for r in part], [states[r] for r in part], len(points))
+
+    def _progress(self, gradient_steps: int) -> None:
+        """Tell how much is done, three times a second at most."""
+        now = time.monotonic()
+        self._done = gradient_steps
+        if now - self._told > 0.3:
+            self._told = now
+            self._tell(Progress(self._number, gradient_steps / self._total))
+
+    def _note(self, note: str) -> None:
+        self._tell(Progress(self._number, self._done / self._total, note))
 
 
-def _go_on(stack: Stack, recorders: list[RunRecorder]) -> int:
-    """Load the newest state that all runs have; returns how many evaluations are behind it (0: from the start)."""
+def _saved(runs: Sequence[Recorded]) -> tuple[list[dict[str, Any]], int]:
+    """The newest states that all runs have, and how many evaluations are behind them; ([], 0): from the start."""
+    recorders = [recorder for _, recorder in runs]
     common = set.intersection(*(set(recorder.resumable()) for recorder in recorders))
     for index in sorted(common, reverse=True):
         states = [checkpoint.load(recorder.checkpoints, index) for recorder in recorders]
         whole = [state for state in states if state is not None]
         if len(whole) == len(recorders):
-            stack.load_states(whole)
             for recorder in recorders:
                 recorder.keep(index + 1)
                 recorder.event("resumed", evaluation=index)
-            return index + 1
+            return whole, index + 1
         for recorder, state in zip(recorders, states, strict=True):
             if state is None:
                 recorder.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
     for recorder in recorders:
         recorder.keep(0)
-    return 0
+    return [], 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,18 @@ from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
 from seqeval_rl.protocol import Point, Protocol, Schedule
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.replay import Batches, Replay
+from seqeval_rl.stacking import stacked_config
 from seqeval_rl.state import join_states, split_state
 from seqeval_rl.stream import Stream
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a stack: what is revealed to it, with which settings, from which seed."""
+
+    stream: Stream
+    config: Any  # the algorithm's settings
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -27,46 +38,52 @@ class Outcome:
     """What a point of the loop yields for the runs of a stack."""
 
     point: Point
-    block: str  # label of the block that the newest visible transition belongs to
+    blocks: tuple[str, ...]  # by run: label of the block that the newest visible transition belongs to
     evaluation: Evaluation
     metrics: dict[str, NDArray[np.float64]]  # means since the point before, each [R]
+    states: list[dict[str, Any]]  # by run: what it goes on from, see `Stack.states`
     seconds: float  # wall time since the point before
 
 
 class Stack:
-    """R runs of one algorithm on one stream, differing in seed, ready to train side by side."""
+    """R runs of one algorithm side by side. They differ in seed, in the values of float settings, or in stream (of one task)."""
 
     def __init__(
-        self,
-        stream: Stream,
-        entry: AlgorithmEntry,
-        config: Any,
-        protocol: Protocol,
-        seeds: tuple[int, ...],
-        evaluator: Evaluator,
-        device: torch.device,
+        self, runs: Sequence[Run], entry: AlgorithmEntry, protocol: Protocol, evaluator: Evaluator, device: torch.device
     ):
-        """Nothing is trained yet. Raises `DataError` where the stream is too short for the protocol."""
-        self.stream, self.evaluator, self.seeds = stream, evaluator, seeds
-        self.schedule = Schedule(protocol, len(stream), f"stream {stream.name!r}")
-        first, task = stream.first, stream.first.task
-        spec = Spec(first.obs_shape, first.act_dim, seeds, device)
-        rows, arrivals = stream.rows(), [stream.arrival(protocol.order, seed) for seed in seeds]
+        """Nothing is trained yet.
+
+        Raises:
+            DataError: a stream is too short for the protocol.
+            ValueError: settings differ in something else than floats.
+        """
+        self.runs, self.evaluator, self.device = tuple(runs), evaluator, device
+        self.seeds = tuple(run.seed for run in runs)
+        self.schedules = [Schedule(protocol, len(run.stream), f"stream {run.stream.name!r}") for run in runs]
+        config = stacked_config([run.config for run in runs])
+        first = runs[0].stream.first
+        spec = Spec(first.obs_shape, first.act_dim, self.seeds, device)
+        rows, arrivals = _together(runs, protocol)
         replay = Replay(rows, arrivals, first.obs_shape, first.act_dim, device)
         obs_dim = int(np.prod(first.obs_shape))
         normalise = getattr(config, "normalise_observations", False)
         moments = VisibleMoments(rows, arrivals, obs_dim, protocol.window) if normalise else None
-        span = getattr(config, "return_range", None)
-        reward_scale = 1.0 if span is None else span / (task.reference_max - task.reference_min)
-        self.preprocessing = Preprocessing(moments, obs_dim, first.act_dim, len(seeds), reward_scale, device)
+        scales = np.array([_reward_scale(run) for run in runs])
+        self.preprocessing = Preprocessing(moments, obs_dim, first.act_dim, len(runs), scales, device)
         self.preprocessing.refresh(protocol.initial)
         self.algorithm: Algorithm = entry.build(config, spec)
-        batches = Batches(replay, self.schedule, seeds, entry.noise_dim(config, spec))
+        batches = Batches(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
         self.engine = Engine(self.algorithm, batches, self.preprocessing)
+
+    def points(self) -> list[Point]:
+        """The points that all runs share: all of them where streams are equally long, else those before the first one ends."""
+        all_points = [schedule.points() for schedule in self.schedules]
+        shared = takewhile(lambda points: len(set(points)) == 1, zip(*all_points, strict=False))
+        return [points[0] for points in shared]
 
     def states(self) -> list[dict[str, Any]]:
         """One state per run: networks, optimisers and statistics; batches need none (see `replay`)."""
-        runs = len(self.seeds)
+        runs = len(self.runs)
         algorithm = split_state(self.algorithm.state_dict(), runs)
         preprocessing = split_state(self.preprocessing.state_dict(), runs)
         return [{"algorithm": a, "preprocessing": p} for a, p in zip(algorithm, preprocessing, strict=True)]
@@ -77,18 +94,35 @@ class Stack:
         self.preprocessing.load_state_dict(join_states([state["preprocessing"] for state in states]))
 
 
+def _together(runs: Sequence[Run], protocol: Protocol) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
+    """The rows of all streams, [N, D], and each run's order of arrival among them; of one stream alone its memory map itself."""
+    streams = {id(run.stream): run.stream for run in runs}
+    starts = dict(zip(streams, np.cumsum([0, *(len(stream) for stream in streams.values())]), strict=False))
+    parts = [stream.rows() for stream in streams.values()]
+    rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return rows, [starts[id(run.stream)] + run.stream.arrival(protocol.order, run.seed) for run in runs]
+
+
+def _reward_scale(run: Run) -> float:
+    """What rewards are multiplied by, so that the task's reference returns are `return_range` apart; 1 where that is not set."""
+    span, task = getattr(run.config, "return_range", None), run.stream.first.task
+    return 1.0 if span is None else float(span / (task.reference_max - task.reference_min))
+
+
 def sequential_evaluation(
     stack: Stack, report: Callable[[Outcome], bool], progress: Callable[[int], None], done: int = 0
-) -> None:
-    """Reveal the stream and train as it grows, evaluating at each point of the schedule.
+) -> bool:
+    """Reveal the streams and train as they grow, evaluating at each point that the runs share.
 
     Args:
         stack: the runs, fresh or with the states loaded that they had after evaluation `done - 1`.
         report: takes each outcome, records and saves it; returns False when no run is left that could go on.
         progress: is told the gradient steps taken so far, a few times between evaluations.
         done: evaluations that are behind us.
+
+    Returns False when `report` did.
     """
-    points = stack.schedule.points()
+    points = stack.points()
     gradient_steps = points[done - 1].gradient_steps if done else 0
     for point in points[done:]:
         started = time.perf_counter()
@@ -98,6 +132,8 @@ def sequential_evaluation(
         evaluation = stack.evaluator.evaluate(stack.engine.greedy, point.index)
         # Statistics change only here, after the policy that was trained under the old ones has been evaluated.
         stack.preprocessing.refresh(point.transitions)
-        block = stack.stream.block_at(point.transitions).label
-        if not report(Outcome(point, block, evaluation, metrics, time.perf_counter() - started)):
-            return
+        blocks = tuple(run.stream.block_at(point.transitions).label for run in stack.runs)
+        seconds = time.perf_counter() - started
+        if not report(Outcome(point, blocks, evaluation, metrics, stack.states(), seconds)):
+            return False
+    return True

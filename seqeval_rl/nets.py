@@ -84,14 +84,17 @@ class Adam:
     Its state has the run axis first, and nothing in `minimise` reads a tensor back, so that it can be captured.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float | Tensor, weight_decay: float | Tensor = 0.0
+    ) -> None:
+        """For parameters [R, ...] of one stack; both settings a float or [R] (a sweep in one stack)."""
         self.parameters: list[Tensor] = list(parameters)
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
         first = self.parameters[0]
+        # The kernel takes one rate. Runs that differ are stepped one after the other.
+        self._rates = _by_run(learning_rate, weight_decay, first.shape[0])
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
         self.ones = torch.ones(first.shape[0], device=first.device)
-        self.kernel = torch._fused_adamw_ if weight_decay else torch._fused_adam_
+        self.kernel = torch._fused_adamw_ if any(decay for _, _, decay in self._rates) else torch._fused_adam_
         # The CPU kernel rounds what is left over after whole vectors differently. Parameters whose size per run leaves
         # something over are therefore stepped in a padded copy, where a run's share ends with a whole vector: so a run
         # is the same to the last bit wherever it stands in a stack.
@@ -125,21 +128,21 @@ class Adam:
             for tensors, tensor in zip((values, grads, means, squares), self._padded, strict=True):
                 tensors.append(tensor)
         self.count.add_(1)
-        self.kernel(
-            values,
-            grads,
-            means,
-            squares,
-            [],
-            [self.count] * len(values),
-            lr=self.learning_rate,
-            beta1=0.9,
-            beta2=0.999,
-            weight_decay=self.weight_decay,
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
-        )
+        for run, rate, decay in self._rates:
+            tensors_of = (values, grads, means, squares)
+            own = tensors_of if run is None else tuple([t[run] for t in tensors] for tensors in tensors_of)
+            self.kernel(
+                *own,
+                [],
+                [self.count] * len(values),
+                lr=rate,
+                beta1=0.9,
+                beta2=0.999,
+                weight_decay=decay,
+                eps=1e-8,
+                amsgrad=False,
+                maximize=False,
+            )
         if self._odd:
             torch._foreach_copy_([self.parameters[i] for i in self._odd], self._values)
 
@@ -158,6 +161,16 @@ class Adam:
             )
         for tensor, value in zip(own, found, strict=True):
             tensor.copy_(value)
+
+
+def _by_run(
+    learning_rate: float | Tensor, weight_decay: float | Tensor, runs: int
+) -> list[tuple[int | None, float, float]]:
+    """(run, learning rate, weight decay) for each run, or one for all of them, None, where no rate differs."""
+    if not isinstance(learning_rate, Tensor) and not isinstance(weight_decay, Tensor):
+        return [(None, learning_rate, weight_decay)]
+    rates, decays = (torch.as_tensor(value).expand(runs).tolist() for value in (learning_rate, weight_decay))
+    return [(run, rate, decay) for run, (rate, decay) in enumerate(zip(rates, decays, strict=True))]
 
 
 class MLP(nn.Module):

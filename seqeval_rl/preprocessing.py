@@ -76,16 +76,16 @@ class Preprocessing:
         obs_dim: int,
         act_dim: int,
         runs: int,
-        reward_scale: float,
+        reward_scale: float | NDArray[np.float64],
         device: torch.device,
     ):
-        """Without `moments` observations stay as they are; `reward_scale` multiplies rewards."""
+        """Without `moments` observations stay as they are; `reward_scale`, one for all runs or [R], multiplies rewards."""
         self._moments, self._obs_dim, self._reward = moments, obs_dim, obs_dim + act_dim
         self._device = device
-        self._identity = moments is None and reward_scale == 1.0
+        self._identity = moments is None and bool(np.all(np.asarray(reward_scale) == 1.0))
         width = 2 * obs_dim + act_dim + 2
         self._scale = np.ones((runs, 1, width))
-        self._scale[..., self._reward] = reward_scale
+        self._scale[:, 0, self._reward] = reward_scale
         self._shift = np.zeros((runs, 1, width))
         self._upload()
 

@@ -88,9 +88,9 @@ class Replay:
 class Batches:
     """The batches of consecutive gradient steps for R runs."""
 
-    def __init__(self, replay: Replay, schedule: Schedule, seeds: Sequence[int], noise_dim: int):
-        """`noise_dim` standard normals come with each transition."""
-        self.replay, self.schedule, self.seeds, self.noise_dim = replay, schedule, tuple(seeds), noise_dim
+    def __init__(self, replay: Replay, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
+        """Each run has its schedule (of one protocol) and its seed; `noise_dim` standard normals come with each transition."""
+        self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
         self._chunk = -1
         self._positions: NDArray[np.int64] = np.empty(0, np.int64)
         self._noise = torch.empty(0)
@@ -113,8 +113,9 @@ class Batches:
     def _draw(self, chunk: int) -> tuple[NDArray[np.int64], Tensor]:
         """Positions [R, CHUNK, B] and noise [CHUNK, R, B, n] of that chunk, kept for when an evaluation falls inside it."""
         if chunk != self._chunk:
-            self._positions = np.stack([draw_positions(self.schedule, seed, chunk) for seed in self.seeds])
-            shape = (CHUNK, self.schedule.protocol.batch_size, self.noise_dim)
+            runs = zip(self.schedules, self.seeds, strict=True)
+            self._positions = np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs])
+            shape = (*self._positions.shape[1:], self.noise_dim)
             noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
             if self.noise_dim:
                 for r, seed in enumerate(self.seeds):

@@ -149,7 +149,7 @@ class _Bar:
     def __init__(self, jobs: Sequence[Job], shown: bool):
         self._costs = [job.cost for job in jobs]
         self._shares = [0.0] * len(jobs)
-        self._runs = sum(len(job.seeds) for job in jobs)
+        self._runs = sum(len(job.runs) for job in jobs)
         self._ended = 0
         terminal = sys.stderr.isatty()
         self._bar = tqdm(

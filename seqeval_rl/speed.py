@@ -96,7 +96,9 @@ class Contest:
         preprocessing = Preprocessing(moments, obs_dim, act_dim, runs, 1.0, device)
         preprocessing.refresh(schedule.protocol.initial)
         self.engine = Engine(
-            entry.build(self.config, self.spec), Batches(replay, schedule, self.spec.seeds, noise_dim), preprocessing
+            entry.build(self.config, self.spec),
+            Batches(replay, [schedule] * runs, self.spec.seeds, noise_dim),
+            preprocessing,
         )
         self._done = 0
 

@@ -15,7 +15,7 @@ import torch
 from seqeval_rl import recording
 from seqeval_rl.dataset import Dataset, check_environment
 from seqeval_rl.errors import FileError, UsageError
-from seqeval_rl.job import Job, RunEnd
+from seqeval_rl.job import Job, PlannedRun, RunEnd
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.registry import AlgorithmEntry
@@ -96,7 +96,7 @@ def plan(
         described = _describe(stream)
         for entry in sweep.algorithms:
             config = configs[entry.name]
-            open_runs: dict[int, list[tuple[int, Path, dict[str, Any]]]] = {}
+            open_runs: dict[int, list[PlannedRun]] = {}
             for seed in sweep.seeds:
                 manifest = {
                     "suite": sweep.name,
@@ -121,7 +121,8 @@ def plan(
                         continue
                     latest = max(recording.RunRecorder(directory, manifest).resumable(), default=-1)
                 # Only runs that stand at the same evaluation can train side by side.
-                open_runs.setdefault(latest, []).append((seed, directory, manifest))
+                planned = PlannedRun(spec.name, spec.sources, asdict(config), seed, directory, manifest)
+                open_runs.setdefault(latest, []).append(planned)
             if open_runs:
                 key = (entry.reference, stream.first.obs_shape, stream.first.act_dim, sweep.protocol.batch_size)
                 if key not in costs:
@@ -129,18 +130,12 @@ def plan(
             for latest, runs in open_runs.items():
                 left = 1.0 if latest < 0 else 1.0 - schedule.points()[latest].gradient_steps / schedule.gradient_steps
                 for part in _divide(runs, device):
-                    seeds, directories, manifests = zip(*part, strict=True)
                     groups.append(
                         Job(
-                            spec.name,
-                            spec.sources,
+                            tuple(part),
                             stream.first.task,
                             entry.reference,
-                            asdict(config),
                             sweep.protocol,
-                            seeds,
-                            directories,
-                            manifests,
                             str(device),
                             backend,
                             overwrite,

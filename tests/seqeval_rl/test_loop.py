@@ -7,7 +7,7 @@ from made import made_dataset
 
 from seqeval_rl.errors import DataError
 from seqeval_rl.evaluation import Evaluator
-from seqeval_rl.loop import Stack, sequential_evaluation
+from seqeval_rl.loop import Run, Stack, sequential_evaluation
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.registry import find_algorithm, registered
 from seqeval_rl.stream import Stream
@@ -17,12 +17,23 @@ SMALL = {"cql": {"hidden": (32, 32), "sampled_actions": 3}}  # CQL's full size w
 CPU = torch.device("cpu")
 
 
+def make_stream(datasets=None):
+    return Stream("made", datasets or [made_dataset([60, 90, 150], seed=5)])
+
+
+def make_run(name, seed, stream, **settings):
+    """A run of an algorithm with these settings of its own."""
+    return Run(stream, find_algorithm(name).configure({**SMALL.get(name, {}), **settings}, "test"), seed)
+
+
 def make_stack(name, seeds, datasets=None, evaluator=None, **settings):
-    stream = Stream("made", datasets or [made_dataset([60, 90, 150], seed=5)])
-    entry = find_algorithm(name)
+    stream = make_stream(datasets)
+    return stack_of(name, [make_run(name, seed, stream) for seed in seeds], evaluator, **settings)
+
+
+def stack_of(name, runs, evaluator=None, **settings):
     protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 50, "episodes": 1, **settings})
-    evaluator = evaluator or FakeEvaluator(len(seeds))
-    return Stack(stream, entry, entry.configure(SMALL.get(name, {}), "test"), protocol, tuple(seeds), evaluator, CPU)
+    return Stack(runs, find_algorithm(name), protocol, evaluator or FakeEvaluator(len(runs)), CPU)
 
 
 class FakeEvaluator:
@@ -73,25 +84,60 @@ def precision(request, monkeypatch):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_stack_of_three_seeds_equals_three_single_runs(name, precision):
-    def run(seeds):
-        evaluator = FakeEvaluator(len(seeds))
-        evaluator.states = evaluator.states.astype(precision)
-        return collect(make_stack(name, seeds, evaluator=evaluator, batch_size=64))
+def assert_each_is_as_alone(name, runs, precision, **settings):
+    """Every run of a stack does what it does in a stack of its own; returns the states at the end."""
 
-    together = run((0, 1, 2))
+    def carried(members):
+        evaluator = FakeEvaluator(len(members))
+        evaluator.states = evaluator.states.astype(precision)
+        return collect(stack_of(name, members, evaluator, **settings))
+
+    together = carried(runs)
     assert together[-1][0].gradient_steps == 200
-    for r, seed in enumerate((0, 1, 2)):
-        alone = run((seed,))
-        for (_, actions, metrics, states), (_, own, own_metrics, own_states) in zip(together, alone, strict=True):
+    for r, run in enumerate(runs):
+        for (_, actions, metrics, states), (_, own, own_metrics, own_states) in zip(
+            together, carried([run]), strict=True
+        ):
             np.testing.assert_allclose(actions[r], own[0], atol=1e-5)
             for key in metrics:
                 np.testing.assert_allclose(metrics[key][r], own_metrics[key][0], rtol=1e-5, atol=1e-5)
             for one, other in zip(tensors(states[r]), tensors(own_states[0]), strict=True):
                 torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
-    weights = [state["algorithm"] for state in together[-1][3]]
+    return [state["algorithm"] for state in together[-1][3]]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_stack_of_three_seeds_equals_three_single_runs(name, precision):
+    stream = make_stream()
+    runs = [make_run(name, seed, stream) for seed in (0, 1, 2)]
+    weights = assert_each_is_as_alone(name, runs, precision, batch_size=64)
     assert not all(torch.equal(a, b) for a, b in zip(tensors(weights[0]), tensors(weights[1]), strict=True))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("precision", ["float64"], indirect=True)
+def test_a_stack_of_different_streams_and_float_settings_equals_single_runs(name, precision):
+    streams = [make_stream(), make_stream([made_dataset([100, 50], seed=6), made_dataset([150], seed=7)])]
+    defaults = vars(find_algorithm(name).configure({}, "test"))
+    changed = {key: value * 0.5 for key, value in defaults.items() if isinstance(value, float)}
+    assert changed
+    runs = [make_run(name, 0, streams[0]), make_run(name, 0, streams[1]), make_run(name, 0, streams[0], **changed)]
+    weights = assert_each_is_as_alone(name, runs, precision)
+    for other in (1, 2):
+        assert not all(torch.equal(a, b) for a, b in zip(tensors(weights[0]), tensors(weights[other]), strict=True))
+
+
+def test_runs_that_differ_in_more_than_floats_are_no_stack():
+    stream = make_stream()
+    with pytest.raises(ValueError, match="differ in floats only"):
+        stack_of("bc", [make_run("bc", 0, stream), make_run("bc", 0, stream, hidden=(32, 32))])
+
+
+def test_streams_of_different_lengths_share_the_points_before_the_first_one_ends():
+    long, short = make_stream(), make_stream([made_dataset([170], seed=6)])
+    stack = stack_of("bc", [make_run("bc", 0, long), make_run("bc", 0, short)])
+    assert [point.transitions for point in stack.points()] == [100, 150]
+    assert [point.transitions for point in stack_of("bc", [make_run("bc", 0, short)]).points()] == [100, 150, 170]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -132,7 +178,7 @@ def test_nothing_that_is_not_visible_yet_has_a_say(name):
 
 def test_rewards_are_scaled_to_the_declared_range_of_the_task():
     stack = make_stack("iql", (0,))
-    task = stack.stream.first.task
+    task = stack.runs[0].stream.first.task
     expected = 1000.0 / (task.reference_max - task.reference_min)
     assert stack.preprocessing.scale[0, 0, 14] == pytest.approx(expected)
     assert make_stack("bc", (0,)).preprocessing.scale is None
@@ -151,11 +197,9 @@ def test_a_log_that_is_too_short_is_refused():
 
 
 def test_a_real_evaluation_gives_scores_for_each_run():
-    stream = Stream("made", [made_dataset([60, 90])])
-    entry = find_algorithm("bc")
-    protocol = Protocol(initial=100, batch_size=16, evaluate_every=50, episodes=2)
+    stream = make_stream([made_dataset([60, 90])])
     with Evaluator(stream.first.task, (0, 1), 2, workers=1) as evaluator:
-        stack = Stack(stream, entry, entry.configure({}, "test"), protocol, (0, 1), evaluator, CPU)
+        stack = stack_of("bc", [make_run("bc", seed, stream) for seed in (0, 1)], evaluator, episodes=2)
         found = []
         sequential_evaluation(stack, lambda outcome: not found.append(outcome), lambda _: None)
     assert [outcome.point.transitions for outcome in found] == [100, 150]

@@ -58,12 +58,12 @@ def make_batches(seeds=(0, 1), noise_dim=3, total=200, **settings):
     protocol = Protocol(**{"initial": 20, "batch_size": 8, **settings})
     arrivals = [np.random.default_rng(seed).permutation(total) for seed in seeds]
     replay = Replay(rows, arrivals, (4,), 2, torch.device("cpu"))
-    return rows, arrivals, Batches(replay, Schedule(protocol, total), seeds, noise_dim)
+    return rows, arrivals, Batches(replay, [Schedule(protocol, total)] * len(seeds), seeds, noise_dim)
 
 
 def test_a_batch_holds_the_rows_of_the_drawn_positions():
     rows, arrivals, batches = make_batches()
-    drawn = [draw_positions(batches.schedule, seed, 0) for seed in (0, 1)]
+    drawn = [draw_positions(batches.schedules[0], seed, 0) for seed in (0, 1)]
     for g, batch in enumerate(batches.between(0, 5, None, None)):
         for r in (0, 1):
             expected = rows[arrivals[r][drawn[r][g]]]

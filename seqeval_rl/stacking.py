@@ -1,0 +1,45 @@
+"""Which runs may train in one stack, and the settings of a stack whose runs differ in theirs.
+
+Runs share a stack if their algorithm, task, shapes and protocol are the same and their settings differ in floats only:
+a stacked algorithm takes such a setting as a tensor [R], one value for each run, which its losses [R] broadcast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import torch
+
+
+def common_settings(config: Any) -> Hashable:
+    """What must be equal in the settings of two runs of one stack: every field that is not a float, and which fields are."""
+    return tuple(
+        (field.name, "a float" if _is_float(value) else repr(value))
+        for field in dataclasses.fields(config)
+        for value in [getattr(config, field.name)]
+    )
+
+
+def stacked_config(configs: Sequence[Any]) -> Any:
+    """The settings of a stack of R runs: a float in which they differ becomes a tensor [R], float64.
+
+    Raises:
+        ValueError: they differ in something else than floats.
+    """
+    first = configs[0]
+    wrong = [config for config in configs if common_settings(config) != common_settings(first)]
+    if wrong:
+        raise ValueError(f"settings of a stack: expected them to differ in floats only, found {first} and {wrong[0]}")
+    swept = {
+        field.name: torch.tensor(values, dtype=torch.float64)
+        for field in dataclasses.fields(first)
+        for values in [[getattr(config, field.name) for config in configs]]
+        if any(value != values[0] for value in values)
+    }
+    return dataclasses.replace(first, **swept) if swept else first
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float)
