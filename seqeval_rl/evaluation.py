@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,6 +57,13 @@ class Evaluator:
         self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
         self._lanes = make_lanes(task.env_id, len(self.seeds) * episodes, backend, workers)
         self.backend = self._lanes.backend
+        self._thread: ThreadPoolExecutor | None = None
+
+    def begin(self, act: Act, evaluation: int) -> Future[Evaluation]:
+        """`evaluate` in a thread of its own; one at a time. `close` waits for it."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "evaluation")
+        return self._thread.submit(self.evaluate, act, evaluation)
 
     def evaluate(self, act: Act, evaluation: int) -> Evaluation:
         """Run every episode to its end.
@@ -124,7 +132,9 @@ class Evaluator:
         return Evaluation(by_run, lengths.reshape(runs, episodes), scores, failures, int(lengths.sum()), seconds)
 
     def close(self) -> None:
-        """Release environments and worker processes."""
+        """Release environments and worker processes, when an evaluation that was begun has ended."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
         self._lanes.close()
 
     def __enter__(self) -> Evaluator:

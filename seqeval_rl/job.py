@@ -247,7 +247,7 @@ class _Work:
             else:
                 left.setdefault(self._schedule(run).total == shortest, []).append(r)
         states = report.states or states
-        for part in left.values():
+        for _, part in sorted(left.items(), reverse=True):  # the shortest first: they are nearly there
             self.carry([runs[r] for r in part], [states[r] for r in part], len(points))
 
     def _progress(self, gradient_steps: int) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl.algorithm import Algorithm, Spec
-from seqeval_rl.engine import Engine
+from seqeval_rl.captured import Capture, CapturedEngine, cuda_graph
+from seqeval_rl.engine import Engine, greedy
 from seqeval_rl.evaluation import Evaluation, Evaluator
 from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
 from seqeval_rl.protocol import Point, Protocol, Schedule
@@ -22,6 +24,8 @@ from seqeval_rl.replay import Batches, Replay
 from seqeval_rl.stacking import stacked_config
 from seqeval_rl.state import join_states, split_state
 from seqeval_rl.stream import Stream
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,25 @@ class Stack:
     """R runs of one algorithm side by side. They differ in seed, in the values of float settings, or in stream (of one task)."""
 
     def __init__(
-        self, runs: Sequence[Run], entry: AlgorithmEntry, protocol: Protocol, evaluator: Evaluator, device: torch.device
+        self,
+        runs: Sequence[Run],
+        entry: AlgorithmEntry,
+        protocol: Protocol,
+        evaluator: Evaluator,
+        device: torch.device,
+        capture: Capture | None = None,
+        beside: bool | None = None,
     ):
         """Nothing is trained yet.
+
+        Args:
+            runs: R of them, of one task.
+            entry: the algorithm.
+            protocol: of all runs.
+            evaluator: with R times E lanes.
+            device: where to train.
+            capture: captures update periods, see `captured`; none: on CUDA a graph, elsewhere nothing is captured.
+            beside: a copy of the policy is evaluated on the CPU while training goes on; none: on CUDA.
 
         Raises:
             DataError: a stream is too short for the protocol.
@@ -73,7 +93,34 @@ class Stack:
         self.preprocessing.refresh(protocol.initial)
         self.algorithm: Algorithm = entry.build(config, spec)
         batches = Batches(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
-        self.engine = Engine(self.algorithm, batches, self.preprocessing)
+        cuda = device.type == "cuda"
+        if capture is None and not cuda:
+            self.engine = Engine(self.algorithm, batches, self.preprocessing)
+        else:
+            self.engine = CapturedEngine(self.algorithm, batches, self.preprocessing, capture or cuda_graph)
+        self.beside = cuda if beside is None else beside
+        self._copy: Algorithm | None = entry.build(config, replace(spec, device=CPU)) if self.beside else None
+
+    def begin(self, point: Point, metrics: dict[str, NDArray[np.float64]], started: float) -> Callable[[], Outcome]:
+        """Begin the evaluation at a point and take in what became visible up to it; what is returned waits for the outcome.
+
+        `metrics` are the means since the point before, `started` is when (by `time.perf_counter`) it was left behind.
+        """
+        evaluation = self._evaluate(point.index)
+        # Statistics change only here, after the policy that was trained under the old ones has been evaluated.
+        self.preprocessing.refresh(point.transitions)
+        blocks = tuple(run.stream.block_at(point.transitions).label for run in self.runs)
+        states, seconds = self.states(), time.perf_counter() - started
+        return lambda: Outcome(point, blocks, evaluation(), metrics, states, seconds)
+
+    def _evaluate(self, index: int) -> Callable[[], Evaluation]:
+        """Evaluate the policy as it is now; what is returned waits for the result, which is there already unless `beside`."""
+        if self._copy is None:
+            evaluation = self.evaluator.evaluate(self.engine.greedy, index)
+            return lambda: evaluation
+        self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
+        act = partial(greedy, self._copy, self.preprocessing.now(CPU), CPU)
+        return self.evaluator.begin(act, index).result
 
     def points(self) -> list[Point]:
         """The points that all runs share: all of them where streams are equally long, else those before the first one ends."""
@@ -124,16 +171,16 @@ def sequential_evaluation(
     """
     points = stack.points()
     gradient_steps = points[done - 1].gradient_steps if done else 0
+    waiting: list[Callable[[], Outcome]] = []
     for point in points[done:]:
         started = time.perf_counter()
         # Each increment reveals γ transitions and is followed by K gradient steps on the visible window.
         metrics = stack.engine.train(gradient_steps, point.gradient_steps, progress)
         gradient_steps = point.gradient_steps
-        evaluation = stack.evaluator.evaluate(stack.engine.greedy, point.index)
-        # Statistics change only here, after the policy that was trained under the old ones has been evaluated.
-        stack.preprocessing.refresh(point.transitions)
-        blocks = tuple(run.stream.block_at(point.transitions).label for run in stack.runs)
-        seconds = time.perf_counter() - started
-        if not report(Outcome(point, blocks, evaluation, metrics, stack.states(), seconds)):
+        # Beside training there is one evaluation at a time: the one before is over first, and may end the runs.
+        if waiting and not report(waiting.pop()()):
             return False
-    return True
+        waiting.append(stack.begin(point, metrics, started))
+        if not stack.beside and not report(waiting.pop()()):
+            return False
+    return all(report(outcome()) for outcome in waiting)

@@ -45,6 +45,7 @@ class PerRun:
 
     Config: type
     stacked = True
+    capturable = False  # plain algorithms may draw, branch and count as they like
 
     def __init__(self, algorithm: type, config: Any, spec: Spec) -> None:
         """Builds one instance per seed of `spec`.
@@ -116,7 +117,7 @@ class PerRun:
         cuda_before = torch.cuda.get_rng_state(self.device) if cuda else None
         torch.set_rng_state(self.rng[r])
         own = self.cuda_rng[r]
-        if own is not None:
+        if own is not None and cuda:  # a copy on the CPU keeps it unused
             torch.cuda.set_rng_state(own, self.device)
         try:
             yield

@@ -5,7 +5,7 @@ No peeking: statistics come from transitions that are visible at the time, and n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,17 +87,22 @@ class Preprocessing:
         self._scale = np.ones((runs, 1, width))
         self._scale[:, 0, self._reward] = reward_scale
         self._shift = np.zeros((runs, 1, width))
+        self.scale: Tensor | None = None  # [R, 1, D]; None: rows stay as they are
+        self.shift: Tensor | None = None
         self._upload()
 
     def _upload(self) -> None:
+        if self._identity:
+            return
         # Float32 unless a test asks for more digits.
         dtype = torch.get_default_dtype()
-        self.scale: Tensor | None = (
-            None if self._identity else torch.as_tensor(self._scale, dtype=dtype, device=self._device)
-        )
-        self.shift: Tensor | None = (
-            None if self._identity else torch.as_tensor(self._shift, dtype=dtype, device=self._device)
-        )
+        scale, shift = (torch.tensor(a, dtype=dtype, device=self._device) for a in (self._scale, self._shift))
+        if self.scale is None or self.shift is None:
+            self.scale, self.shift = scale, shift
+        else:
+            # In place: a captured graph reads them where they are.
+            self.scale.copy_(scale)
+            self.shift.copy_(shift)
 
     def refresh(self, transitions: int) -> None:
         """Use the statistics of the window that ends at `transitions`."""
@@ -112,11 +117,15 @@ class Preprocessing:
 
     def observations(self, observations: Tensor) -> Tensor:
         """Observations [R, E, *obs] as the algorithm sees them."""
+        return self.now(observations.device)(observations)
+
+    def now(self, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """What `observations` does with the statistics in use now, for observations on `device`."""
         if self._moments is None or self.scale is None or self.shift is None:
-            return observations
-        flat = observations.flatten(2)
-        mapped = torch.addcmul(self.shift[..., : self._obs_dim], flat, self.scale[..., : self._obs_dim])
-        return mapped.view(observations.shape)
+            return lambda observations: observations
+        # On the statistics' own device a view, which `refresh` changes; elsewhere a copy.
+        scale, shift = (t[..., : self._obs_dim].to(device) for t in (self.scale, self.shift))
+        return lambda observations: torch.addcmul(shift, observations.flatten(2), scale).view(observations.shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Statistics in use, with the run axis first."""

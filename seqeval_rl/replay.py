@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -63,12 +64,17 @@ class Replay:
 
     def gather(self, positions: NDArray[np.int64]) -> Tensor:
         """Packed rows [CHUNK, R, B, D] for arrival positions [R, CHUNK, B]."""
-        runs, chunk, batch = positions.shape
-        indices = np.empty((chunk, runs, batch), np.int64)
-        for r, arrival in enumerate(self.arrivals):
-            indices[:, r] = arrival[positions[r]]
+        indices = self.indices(positions)
         flat = torch.from_numpy(indices.reshape(-1)).to(self.device)
-        return self.rows.index_select(0, flat).view(chunk, runs, batch, -1)
+        return self.rows.index_select(0, flat).view(*indices.shape, -1)
+
+    def indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row indices [CHUNK, R, B] for arrival positions [R, CHUNK, B]."""
+        runs, chunk, batch = positions.shape
+        found = np.empty((chunk, runs, batch), np.int64)
+        for r, arrival in enumerate(self.arrivals):
+            found[:, r] = arrival[positions[r]]
+        return found
 
     def unpack(self, packed: Tensor, noise: Tensor) -> Batch:
         """Packed rows [..., D] by column, each contiguous: matrix products take strided input at half the speed."""
@@ -85,15 +91,20 @@ class Replay:
         )
 
 
+class Draws(NamedTuple):
+    """What the gradient steps of one chunk draw."""
+
+    positions: NDArray[np.int64]  # [R, CHUNK, B] of arrival
+    noise: NDArray[np.float32]  # [CHUNK, R, B, n] standard normals
+
+
 class Batches:
     """The batches of consecutive gradient steps for R runs."""
 
     def __init__(self, replay: Replay, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
         """Each run has its schedule (of one protocol) and its seed; `noise_dim` standard normals come with each transition."""
         self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
-        self._chunk = -1
-        self._positions: NDArray[np.int64] = np.empty(0, np.int64)
-        self._noise = torch.empty(0)
+        self._latest: tuple[int, Draws] | None = None
 
     def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Batch]:
         """Batches of gradient steps `start` to `stop` (exclusive); packed rows become `row * scale + shift`, each [R, 1, D]."""
@@ -101,25 +112,25 @@ class Batches:
             chunk = start // CHUNK
             end = min((chunk + 1) * CHUNK, stop)
             inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
-            positions, noise = self._draw(chunk)
+            # Kept for when an evaluation falls inside a chunk.
+            if self._latest is None or self._latest[0] != chunk:
+                self._latest = (chunk, self.draw(chunk))
+            positions, noise = self._latest[1]
             packed = self.replay.gather(positions[:, inside])
             if shift is not None and scale is not None:
                 packed = torch.addcmul(shift, packed, scale)
-            chunk_of_batches = self.replay.unpack(packed, noise[inside])
+            chunk_of_batches = self.replay.unpack(packed, torch.from_numpy(noise[inside]).to(self.replay.device))
             for columns in zip(*chunk_of_batches, strict=True):
                 yield Batch(*columns)
             start = end
 
-    def _draw(self, chunk: int) -> tuple[NDArray[np.int64], Tensor]:
-        """Positions [R, CHUNK, B] and noise [CHUNK, R, B, n] of that chunk, kept for when an evaluation falls inside it."""
-        if chunk != self._chunk:
-            runs = zip(self.schedules, self.seeds, strict=True)
-            self._positions = np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs])
-            shape = (*self._positions.shape[1:], self.noise_dim)
-            noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
-            if self.noise_dim:
-                for r, seed in enumerate(self.seeds):
-                    noise[:, r] = generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
-            self._noise = torch.from_numpy(noise).to(self.replay.device)
-            self._chunk = chunk
-        return self._positions, self._noise
+    def draw(self, chunk: int) -> Draws:
+        """The draws of the gradient steps `chunk * CHUNK` and on; may be called from any thread."""
+        runs = zip(self.schedules, self.seeds, strict=True)
+        positions = np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs])
+        shape = (*positions.shape[1:], self.noise_dim)
+        noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
+        if self.noise_dim:
+            for r, seed in enumerate(self.seeds):
+                noise[:, r] = generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
+        return Draws(positions, noise)

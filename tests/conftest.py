@@ -17,3 +17,11 @@ def logs(tmp_path_factory):
 def private_caches(monkeypatch, logs):
     monkeypatch.setenv("SEQEVAL_CACHE", str(logs / "cache"))
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(logs / "minari"))
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")

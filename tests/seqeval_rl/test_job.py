@@ -1,0 +1,99 @@
+"""A job as a whole: several runs in one stack leave what each leaves by itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from made import made_dataset
+
+from seqeval_rl.job import execute
+from seqeval_rl.protocol import Protocol
+from seqeval_rl.registry import find_algorithm
+from seqeval_rl.results import read_results
+from seqeval_rl.sweep import StreamSpec, Sweep, plan
+from seqeval_rl.tasks import TASKS
+
+CPU = torch.device("cpu")
+
+
+def write_log(path, lengths, seed):
+    made = made_dataset(lengths, seed=seed)
+    obs = made.obs_shape[0]
+    rows = np.asarray(made.rows)
+    np.savez(
+        path, observations=rows[:, :obs], actions=rows[:, obs : obs + 3], rewards=rows[:, obs + 3],
+        next_observations=rows[:, -obs:], terminations=made.terminations, truncations=made.truncations,
+    )  # fmt: skip
+    return StreamSpec(path.stem, (str(path),), TASKS["hopper"])
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    """The jobs of runs on logs of 150, 190 and 230 transitions, for a directory."""
+    streams = tuple(
+        write_log(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190, 230)
+    )
+    protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
+    entry = find_algorithm("bc")
+    sweep = Sweep("lengths", streams, (entry,), protocol, (0,), {"bc": {"hidden": (16, 16)}})
+    return lambda out: plan(sweep, out, CPU, "gymnasium", progress=False).jobs
+
+
+def one_stack(jobs):
+    return replace(jobs[0], runs=tuple(run for job in jobs for run in job.runs))
+
+
+def found(out):
+    """What the runs under `out` have recorded, without wall times."""
+    return {
+        result.run: [
+            {**entry, "metrics": {k: v for k, v in entry["metrics"].items() if not k.endswith("seconds")}}
+            for entry in result.evaluations
+        ]
+        for result in read_results(out)
+    }
+
+
+def test_runs_on_streams_of_different_lengths_in_one_stack_are_as_alone(jobs, tmp_path):
+    told = []
+    ends = execute(one_stack(jobs(tmp_path / "together")), 0, told.append, 1)
+    for job in jobs(tmp_path / "alone"):
+        execute(job, 0, lambda _: None, 1)
+    together, alone = found(tmp_path / "together"), found(tmp_path / "alone")
+    assert [end.status for end in ends] == ["finished"] * 3
+    assert {run: [e["transitions"] for e in entries] for run, entries in together.items()} == {
+        "log-150/bc/seed-0": [100, 120, 150],
+        "log-190/bc/seed-0": [100, 120, 160, 190],
+        "log-230/bc/seed-0": [100, 120, 160, 200, 230],
+    }
+    assert together.keys() == alone.keys()
+    for run, entries in together.items():
+        for one, other in zip(entries, alone[run], strict=True):
+            assert one["returns"] == pytest.approx(other["returns"], rel=1e-5)
+            assert one["metrics"] == pytest.approx(other["metrics"], rel=1e-5)
+            assert (one["transitions"], one["gradient_steps"]) == (other["transitions"], other["gradient_steps"])
+    shares = [progress.share for progress in told]
+    assert shares == sorted(shares)
+    assert 0.8 < shares[-1] <= 1.0
+
+
+def test_a_stack_goes_on_with_the_runs_that_are_left(jobs, tmp_path):
+    """Interrupted after the shortest run had ended: the others go on from where they stood."""
+
+    def stop(progress):
+        if progress.note and "160 transitions" in progress.note and "log-230" in progress.note:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(one_stack(jobs(tmp_path / "out")), 0, stop, 1)
+    left = jobs(tmp_path / "out")
+    assert sorted(run.stream for job in left for run in job.runs) == ["log-190", "log-230"]
+    ends = execute(one_stack(left), 0, lambda _: None, 1)
+    assert [end.status for end in ends] == ["finished", "finished"]
+    for job in jobs(tmp_path / "alone"):
+        execute(job, 0, lambda _: None, 1)
+    interrupted, alone = found(tmp_path / "out"), found(tmp_path / "alone")
+    for run, entries in interrupted.items():
+        assert [e["transitions"] for e in entries] == [e["transitions"] for e in alone[run]]
+        assert entries[-1]["metrics"] == pytest.approx(alone[run][-1]["metrics"], rel=1e-5)
