@@ -123,8 +123,7 @@ class Preprocessing:
         """What `observations` does with the statistics in use now, for observations on `device`."""
         if self._moments is None or self.scale is None or self.shift is None:
             return lambda observations: observations
-        # On the statistics' own device a view, which `refresh` changes; elsewhere a copy.
-        scale, shift = (t[..., : self._obs_dim].to(device) for t in (self.scale, self.shift))
+        scale, shift = (t[..., : self._obs_dim].to(device, copy=True) for t in (self.scale, self.shift))
         return lambda observations: torch.addcmul(shift, observations.flatten(2), scale).view(observations.shape)
 
     def state_dict(self) -> dict[str, Any]:

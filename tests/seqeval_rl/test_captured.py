@@ -68,7 +68,7 @@ def leaves(state):
     elif isinstance(state, list | tuple):
         for value in state:
             yield from leaves(value)
-    else:
+    elif state is not None:
         yield torch.as_tensor(float(state))
 
 
