@@ -368,7 +368,7 @@ def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
     )
     report = json.loads(target.read_text())
     assert [row["runs"] for row in report["rows"]] == [1, 2]
-    assert all(len(row["engine_updates_per_second"]) == 2 for row in report["rows"])
+    assert all(len(row["updates_per_second"]["engine"]) == 2 for row in report["rows"])
     assert "engine/bare" in capsys.readouterr().out
 
 
