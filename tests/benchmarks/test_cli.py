@@ -276,7 +276,18 @@ BAD = [
     (["datasets", "show"], 2, ["datasets list"]),
     (["datasets", "show", "bundled/hoper/medium"], 2, ["bundled/hopper/medium"]),
     (["check", "nowhere:Algo"], 2, ["nowhere", "not installed"]),
-    (["bench", "--runs", "0"], 2, ["--runs"]),
+    (["bench", "--runs", "0"], 2, ["--runs", "from 1", "found 0"]),
+    (["bench", "--runs", "1,x"], 2, ["--runs", "1,x"]),
+    (["bench", "--repeats", "0"], 2, ["--repeats", "found 0"]),
+    (["bench", "--threads", "-1"], 2, ["--threads", "found -1"]),
+    (["bench", "--algorithms", ","], 2, ["--algorithms", "found none"]),
+    (["bench", "--algorithms", "cqll"], 2, ["cqll", "did you mean cql"]),
+    (["bench", "--device", "cuda"], 2, ["--device cuda", "--device cpu"]),
+    (["bench", "--mini"], 2, ["--mini", "--estimate"]),
+    (["bench", "--estimate", "quikstart"], 2, ["quikstart", "did you mean quickstart"]),
+    (["bench", "--estimate", "{suite}", "--runs", "2"], 2, ["--runs", "--estimate"]),
+    (["bench", "--estimate", "{suite}", "--threads", "2"], 2, ["--threads", "--estimate"]),
+    (["bench", "--estimate", "{suite}", "--algorithms", ","], 2, ["--algorithms", "found none"]),
 ]
 
 
