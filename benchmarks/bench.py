@@ -1,9 +1,11 @@
-"""The speed benchmark: updates per second through the engine beside bare updates, interleaved, medians of several repeats."""
+"""The speed benchmark: the engine beside bare updates, a plain loop and the machine's ceiling, interleaved; medians."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,63 +13,158 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from seqeval_rl.ceiling import copy_rate
+from seqeval_rl.contest import Contest, Problem
 from seqeval_rl.environments import available_cores
 from seqeval_rl.recording import surroundings, write_whole
 from seqeval_rl.registry import AlgorithmEntry
-from seqeval_rl.speed import Contest
 
 SECONDS = 2.0  # aimed at for one measurement
+LEAST = 10  # updates of one measurement
+_RUNS = {"cuda": (1, 5, 20, 40), "cpu": (1, 2, 4)}
+
+
+def default_runs(device: torch.device) -> tuple[int, ...]:
+    """Stack sizes that are measured unless others are asked for."""
+    return _RUNS["cuda" if device.type == "cuda" else "cpu"]
 
 
 def bench(
-    entries: Sequence[AlgorithmEntry], runs: Sequence[int], device: torch.device, threads: int, repeats: int
+    entries: Sequence[AlgorithmEntry],
+    runs: Sequence[int],
+    device: torch.device,
+    threads: int,
+    repeats: int,
+    problem: Problem | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Measure; returns the machine's description and one row per algorithm and stack size."""
+    """Measure; returns the machine's description and one row per algorithm and stack size.
+
+    Args:
+        entries: the algorithms.
+        runs: stack sizes R.
+        device: where.
+        threads: of torch; 0 = all cores.
+        repeats: measurements of each contestant.
+        problem: sizes; default Hopper's.
+        settings: of the algorithms, by name; default their own.
+    """
+    problem = problem or Problem()
+    before = torch.get_num_threads()
     torch.set_num_threads(threads or available_cores())
-    rows = []
-    contests = [(entry, r) for entry in entries for r in runs]
-    for entry, r in tqdm(contests, desc="bench", unit="row"):
-        contest = Contest(entry, r, device)
-        contest.run_bare(3), contest.run_engine(3)
-        updates = max(10, round(SECONDS / (contest.run_bare(5) / 5)))
-        bare, engine = [], []
-        for _ in range(repeats):
-            bare.append(updates / contest.run_bare(updates))
-            engine.append(updates / contest.run_engine(updates))
-        rows.append(
-            {
-                "algorithm": entry.name,
-                "runs": r,
-                "updates_per_measurement": updates,
-                "bare_updates_per_second": bare,
-                "engine_updates_per_second": engine,
-                "bare_median": float(np.median(bare)),
-                "engine_median": float(np.median(engine)),
-                # Of pairs that ran one after the other: the machine's slow drifts cancel.
-                "ratio": float(np.median(np.divide(engine, bare))),
-            }
-        )
+    try:
+        rate = copy_rate(device)
+        rows = []
+        for entry, r in tqdm([(entry, r) for entry in entries for r in runs], desc="bench", unit="row"):
+            config = entry.configure((settings or {}).get(entry.name, {}), "the benchmark")
+            rows.append(_row(Contest(entry, r, device, problem, config), repeats, rate))
+        return {
+            "what": "updates per second, float32; ratios are medians over repeats in which all ran one after the other",
+            "problem": asdict(problem),
+            "repeats": repeats,
+            "seconds_aimed_at": SECONDS,
+            "threads": torch.get_num_threads(),
+            "torch_settings": _torch_settings(device),
+            **surroundings(str(device)),
+            "copy_bytes_per_second": rate,
+            "rows": rows,
+        }
+    finally:
+        torch.set_num_threads(before)
+
+
+def _row(contest: Contest, repeats: int, rate: float) -> dict[str, Any]:
+    """Every measurement of one algorithm and stack size, and what follows from them; None where there is no such figure."""
+    updates = {}
+    for name, run in contest.contestants.items():
+        run(contest.whole(3))  # warm
+        some = contest.whole(5)
+        updates[name] = contest.whole(max(LEAST, SECONDS * some / run(some)))
+    speeds: dict[str, list[float]] = {name: [] for name in updates}
+    for _ in range(repeats):
+        for name, run in contest.contestants.items():
+            speeds[name].append(updates[name] / run(updates[name]))
+
+    def median(values: Any) -> float:
+        return float(np.median(values))
+
+    engine, recording = np.array(speeds["engine"]), contest.recording
+    products, adam = speeds.get("products"), recording.adam_bytes_per_update
     return {
-        "what": "updates per second, batch 256, observations 11, actions 3, float32",
-        "threads": torch.get_num_threads(),
-        "repeats": repeats,
-        **surroundings(str(device)),
-        "rows": rows,
+        "algorithm": contest.entry.name,
+        "runs": contest.runs,
+        "period": contest.period,
+        "updates_per_measurement": updates,
+        "updates_per_second": speeds,
+        "medians": {name: median(values) for name, values in speeds.items()},
+        "run_updates_per_second": median(engine) * contest.runs,
+        # Of measurements that stood beside each other: the machine's slow drifts cancel.
+        "engine_over_bare": median(engine / speeds["bare"]),
+        "runs_over_eager": median(engine * contest.runs / speeds["eager"]),
+        "share_of_ceiling": median(engine / products) if products else None,
+        "flop_per_update": recording.flop_per_update,
+        "flop_per_second": median(engine) * recording.flop_per_update,
+        "ceiling_flop_per_second": median(products) * recording.flop_per_update if products else None,
+        "adam_bytes_per_update": adam,
+        "share_of_copy_rate": median(engine) * adam / rate if adam else None,
     }
+
+
+def _torch_settings(device: torch.device) -> dict[str, Any]:
+    """What torch's speed depends on beside its version and its threads."""
+    found: dict[str, Any] = {
+        "default_dtype": str(torch.get_default_dtype()),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "mkl": torch.backends.mkl.is_available(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found["cuda"] = torch.version.cuda
+        found["gpu"] = properties.name
+        found["gpu_memory_bytes"] = properties.total_memory
+        found["gpu_multiprocessors"] = properties.multi_processor_count
+    return found
 
 
 def as_table(report: dict[str, Any]) -> str:
     """The report for people."""
+    problem, versions, found = report["problem"], report["versions"], report["torch_settings"]
+    place = found.get("gpu", f"{report['threads']} threads")
     lines = [
-        f"{report['what']}; {report['device']}, {report['threads']} threads, {report['processor']}",
-        f"{'algorithm':<12} {'runs':>4} {'bare':>9} {'engine':>9} {'engine/bare':>12} {'run-updates/s':>14}",
+        report["what"],
+        f"batch {problem['batch_size']}, observations {'x'.join(map(str, problem['obs_shape']))}, actions "
+        f"{problem['act_dim']}; medians of {report['repeats']}",
+        f"{report['device']} ({place}), {report['processor']}, {report['platform']}; "
+        f"copying memory moves {report['copy_bytes_per_second'] / 1e9:.1f} GB/s",
+        ", ".join(f"{name} {versions[name]}" for name in ("python", "seqeval-rl", "torch", "numpy"))
+        + f", revision {report['git_revision']}",
+        "",
+        f"{'algorithm':<12} {'runs':>4} {'updates/s':>10} {'run-updates/s':>14} {'engine/bare':>12} {'over eager':>11} "
+        f"{'of ceiling':>11} {'GFLOP/update':>13} {'GFLOP/s':>9} {'Adam/copy':>10}",
     ]
+    for row in report["rows"]:
+        lines.append(
+            f"{row['algorithm']:<12} {row['runs']:>4} {row['medians']['engine']:>10.1f} "
+            f"{row['run_updates_per_second']:>14.1f} {row['engine_over_bare']:>12.3f} {row['runs_over_eager']:>11.2f} "
+            f"{_share(row['share_of_ceiling']):>11} {row['flop_per_update'] / 1e9:>13.3f} "
+            f"{row['flop_per_second'] / 1e9:>9.1f} {_share(row['share_of_copy_rate']):>10}"
+        )
     lines += [
-        f"{row['algorithm']:<12} {row['runs']:>4} {row['bare_median']:>9.1f} {row['engine_median']:>9.1f} "
-        f"{row['ratio']:>12.3f} {row['engine_median'] * row['runs']:>14.1f}"
-        for row in report["rows"]
+        "",
+        "updates/s: of the whole stack through the engine; run-updates/s: times runs. engine/bare: beside the same updates",
+        "on a batch that is there. over eager: run-updates/s beside a plain loop with one run. of ceiling: beside the",
+        "update's matrix products alone. Adam/copy: bytes that Adam must move beside the rate of copying. -: no such work.",
     ]
+    if report["device"] == "cpu" and any(row["runs"] > 1 for row in report["rows"]):
+        lines.append("On a CPU `seqeval run` trains no stacks: it gives each core a run of its own.")
     return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def save(report: dict[str, Any], target: Path) -> None:

@@ -103,16 +103,22 @@ class Check:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure updates per second through the engine beside bare update calls on the same batch shapes."""
+    """Measure updates per second beside a plain loop and the machine's ceiling, or estimate how long a suite will take."""
 
-    algorithms: Annotated[str | None, arg(help="names separated by commas; default all registered", metavar="A,B")] = (
-        None
-    )
-    runs: Annotated[str, arg(help="stack sizes separated by commas", metavar="1,2,4")] = "1"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    algorithms: Annotated[
+        str | None, arg(help="names separated by commas; default all registered, or the suite's", metavar="A,B")
+    ] = None
+    runs: Annotated[
+        str | None, arg(help="stack sizes separated by commas; default 1,5,20,40 on CUDA, else 1,2,4", metavar="1,2,4")
+    ] = None
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to update; auto takes CUDA where it is")] = "auto"
     threads: Annotated[int, arg(help="threads of torch; 0 = all cores")] = 0
     repeats: Annotated[int, arg(help="measurements of each, interleaved; medians are reported")] = 5
-    json: Annotated[Path | None, arg(help="also save the figures", metavar="FILE")] = None
+    json: Annotated[Path | None, arg(help="also save every figure", metavar="FILE")] = None
+    estimate: Annotated[
+        str | None, arg(help="instead say how long this suite (a name or a .toml file) will take here", metavar="SUITE")
+    ] = None
+    mini: Annotated[bool, arg(help="with --estimate: the suite's miniature")] = False
 
 
 Command = (

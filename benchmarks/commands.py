@@ -170,14 +170,49 @@ def _bench(command: cli.Bench) -> None:
     from seqeval_rl.registry import find_algorithm, registered
     from seqeval_rl.sweep import choose_device
 
-    names = _words(command.algorithms) or sorted(registered())
-    sizes = _numbers(command.runs, "--runs") or [1]
-    if min(sizes) < 1 or command.repeats < 1 or command.threads < 0:
-        raise UsageError("bench: expected --runs and --repeats from 1 and --threads from 0.")
-    report = bench.bench(
-        [find_algorithm(name) for name in names], sizes, choose_device(command.device), command.threads, command.repeats
-    )
+    names = _words(command.algorithms)
+    if names == []:
+        raise UsageError("--algorithms: expected at least one name, found none.")
+    if command.estimate is not None:
+        _estimate(command)
+        return
+    if command.mini:
+        raise UsageError("bench --mini: expected --estimate SUITE beside it, found none. Name a suite or leave it out.")
+    device = choose_device(command.device)
+    sizes = _numbers(command.runs, "--runs") or list(bench.default_runs(device))
+    for option, least, found in (
+        ("runs", 1, min(sizes)),
+        ("repeats", 1, command.repeats),
+        ("threads", 0, command.threads),
+    ):
+        if found < least:
+            raise UsageError(f"bench --{option}: expected whole numbers from {least}, found {found}. Correct it.")
+    entries = [find_algorithm(name) for name in names or sorted(registered())]
+    report = bench.bench(entries, sizes, device, command.threads, command.repeats)
     print(bench.as_table(report))
+    if command.json:
+        bench.save(report, command.json)
+        print(f"saved: {command.json}")
+
+
+def _estimate(command: cli.Bench) -> None:
+    """How long a suite will take here."""
+    from seqeval_rl.benchmarks import bench, forecast
+    from seqeval_rl.benchmarks.suite import build_sweep
+    from seqeval_rl.estimate import estimate
+    from seqeval_rl.sweep import choose_device
+
+    for item in dataclasses.fields(command):
+        if item.name in ("runs", "threads", "repeats") and getattr(command, item.name) != item.default:
+            raise UsageError(
+                f"bench --{item.name}: expected no such option beside --estimate, found {getattr(command, item.name)}. "
+                "The suite and the scheduler decide it; leave it out."
+            )
+    assert command.estimate is not None
+    device = choose_device(command.device)
+    sweep = build_sweep(command.estimate, command.mini, _words(command.algorithms))
+    report = forecast.as_report(estimate(sweep, device), sweep, device)
+    print(forecast.as_table(report))
     if command.json:
         bench.save(report, command.json)
         print(f"saved: {command.json}")

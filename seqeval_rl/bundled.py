@@ -46,6 +46,17 @@ def minari_id(task_name: str, level: str, transitions: int) -> str:
     return f"seqeval/{task_name}/{level}-{transitions}-v{VERSION}"
 
 
+def check(task_name: str, level: str, transitions: int = FULL) -> None:
+    """Raise `UsageError` unless there is such a log of such a size; builds nothing."""
+    name = f"bundled/{task_name}/{level}"
+    if name not in names():
+        raise unknown("bundled log", name, names())
+    if not 1 <= transitions <= FULL:
+        raise UsageError(
+            f"{name}:{transitions}: expected 1 to {FULL} transitions, found {transitions}. Change the size."
+        )
+
+
 def build(
     task_name: str, level: str, transitions: int = FULL, workers: int | None = None, progress: bool = True
 ) -> Dataset:
@@ -68,13 +79,8 @@ def build(
         FileError: the cache or Minari's directory cannot be written.
         EnvironmentMissingError: MuJoCo's environments are not installed.
     """
+    check(task_name, level, transitions)
     name = f"bundled/{task_name}/{level}"
-    if name not in names():
-        raise unknown("bundled log", name, names())
-    if not 1 <= transitions <= FULL:
-        raise UsageError(
-            f"{name}:{transitions}: expected 1 to {FULL} transitions, found {transitions}. Change the size."
-        )
     if transitions != FULL:
         name = f"{name}:{transitions}"
     stem = f"bundled-{task_name}-{level}-v{VERSION}-"

@@ -135,6 +135,15 @@ class CapturedEngine(Engine):
         self._whole_period()
 
 
+def make_engine(
+    algorithm: Algorithm, batches: Batches, preprocessing: Preprocessing, capture: Capture | None = None
+) -> Engine:
+    """The engine that suits the device: on CUDA, or where a `capture` is given, a `CapturedEngine`."""
+    if capture is None and batches.replay.device.type != "cuda":
+        return Engine(algorithm, batches, preprocessing)
+    return CapturedEngine(algorithm, batches, preprocessing, capture or cuda_graph)
+
+
 class _Ahead:
     """Draws chunks in threads before they are needed, into page-locked memory where there is CUDA."""
 

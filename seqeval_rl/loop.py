@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl.algorithm import Algorithm, Spec
-from seqeval_rl.captured import Capture, CapturedEngine, cuda_graph
-from seqeval_rl.engine import Engine, greedy
+from seqeval_rl.captured import Capture, make_engine
+from seqeval_rl.engine import greedy
 from seqeval_rl.evaluation import Evaluation, Evaluator
 from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
 from seqeval_rl.protocol import Point, Protocol, Schedule
@@ -93,12 +93,8 @@ class Stack:
         self.preprocessing.refresh(protocol.initial)
         self.algorithm: Algorithm = entry.build(config, spec)
         batches = Batches(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
-        cuda = device.type == "cuda"
-        if capture is None and not cuda:
-            self.engine = Engine(self.algorithm, batches, self.preprocessing)
-        else:
-            self.engine = CapturedEngine(self.algorithm, batches, self.preprocessing, capture or cuda_graph)
-        self.beside = cuda if beside is None else beside
+        self.engine = make_engine(self.algorithm, batches, self.preprocessing, capture)
+        self.beside = device.type == "cuda" if beside is None else beside
         self._copy: Algorithm | None = entry.build(config, replace(spec, device=CPU)) if self.beside else None
 
     def begin(self, point: Point, metrics: dict[str, NDArray[np.float64]], started: float) -> Callable[[], Outcome]:

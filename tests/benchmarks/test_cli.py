@@ -276,7 +276,18 @@ BAD = [
     (["datasets", "show"], 2, ["datasets list"]),
     (["datasets", "show", "bundled/hoper/medium"], 2, ["bundled/hopper/medium"]),
     (["check", "nowhere:Algo"], 2, ["nowhere", "not installed"]),
-    (["bench", "--runs", "0"], 2, ["--runs"]),
+    (["bench", "--runs", "0"], 2, ["--runs", "from 1", "found 0"]),
+    (["bench", "--runs", "1,x"], 2, ["--runs", "1,x"]),
+    (["bench", "--repeats", "0"], 2, ["--repeats", "found 0"]),
+    (["bench", "--threads", "-1"], 2, ["--threads", "found -1"]),
+    (["bench", "--algorithms", ","], 2, ["--algorithms", "found none"]),
+    (["bench", "--algorithms", "cqll"], 2, ["cqll", "did you mean cql"]),
+    (["bench", "--device", "cuda"], 2, ["--device cuda", "--device cpu"]),
+    (["bench", "--mini"], 2, ["--mini", "--estimate"]),
+    (["bench", "--estimate", "quikstart"], 2, ["quikstart", "did you mean quickstart"]),
+    (["bench", "--estimate", "{suite}", "--runs", "2"], 2, ["--runs", "--estimate"]),
+    (["bench", "--estimate", "{suite}", "--threads", "2"], 2, ["--threads", "--estimate"]),
+    (["bench", "--estimate", "{suite}", "--algorithms", ","], 2, ["--algorithms", "found none"]),
 ]
 
 
@@ -368,7 +379,7 @@ def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
     )
     report = json.loads(target.read_text())
     assert [row["runs"] for row in report["rows"]] == [1, 2]
-    assert all(len(row["engine_updates_per_second"]) == 2 for row in report["rows"])
+    assert all(len(row["updates_per_second"]["engine"]) == 2 for row in report["rows"])
     assert "engine/bare" in capsys.readouterr().out
 
 

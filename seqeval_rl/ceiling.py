@@ -1,0 +1,195 @@
+"""What an update cannot be faster than here: its matrix products alone, and the rate at which memory is copied.
+
+The products are not derived from an algorithm's text but recorded while it updates, so the count is right for whatever a
+plug-in does. Recorded are `mm`, `addmm`, `bmm` and `baddbmm` with their in-place and `out` forms, which is what linear layers
+come down to; convolutions, products of a matrix and a vector and elementwise work are not.
+
+Arithmetic: a product [S, m, k] x [S, k, n] is 2 S m n k FLOP, one multiplication and one addition for each term; adding a bias
+is not counted. A step of Adam on P numbers of b bytes moves 7 P b bytes at least: number, gradient and two moments are read;
+number and moments are written.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from seqeval_rl.speed import timed
+
+_aten: Any = torch.ops.aten
+# Places of the left factor among the arguments; the right one follows it.
+_LEFT = {_aten.mm: 0, _aten.bmm: 0, _aten.addmm: 1, _aten.baddbmm: 1, _aten.addmm_: 1, _aten.baddbmm_: 1}
+_IN_PLACE = (_aten.addmm_, _aten.baddbmm_)
+_ADAM = (_aten._fused_adam_, _aten._fused_adamw_)
+_ALIGNMENT = 64  # bytes; the kernels choose by it
+
+
+class Operand(NamedTuple):
+    """A tensor of a product, without its numbers."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]  # in elements; 0 where the tensor was expanded
+    dtype: torch.dtype
+    shift: int  # elements by which it begins after a boundary of 64 bytes
+
+    @staticmethod
+    def of(tensor: Tensor) -> Operand:
+        """The operand that a tensor is."""
+        shift = tensor.data_ptr() % _ALIGNMENT // tensor.element_size()
+        return Operand(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, shift)
+
+    def tensor(self, device: torch.device, numbers: torch.Generator) -> Tensor:
+        """A tensor of the same size, strides and alignment, of standard normals; expanded axes share memory again."""
+        reach = sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True)) + 1 if math.prod(self.size) else 0
+        memory = torch.randn(self.shift + reach, generator=numbers).to(device, self.dtype)
+        return memory.as_strided(self.size, self.stride, self.shift)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One matrix product as it was called: tensors as `Operand`s, other arguments as they were."""
+
+    operator: Any  # torch.ops.aten.…, with its overload
+    arguments: tuple[Any, ...]
+    keywords: tuple[tuple[str, Any], ...]
+    result: Operand
+
+    @property
+    def factors(self) -> tuple[Operand, Operand]:
+        """Left and right, [S, m, k] and [S, k, n] or without S."""
+        left = _LEFT[self.operator.overloadpacket]
+        return self.arguments[left], self.arguments[left + 1]
+
+    @property
+    def flop(self) -> int:
+        """2 S m n k: the result has S m n numbers, each a sum of k products."""
+        return 2 * math.prod(self.result.size) * self.factors[0].size[-1]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What some consecutive updates did."""
+
+    products: tuple[Product, ...]  # in their order, of all updates together
+    updates: int
+    adam_bytes: int  # that torch's fused Adam kernels moved at least in all updates; 0 where none was called
+
+    @property
+    def flop_per_update(self) -> float:
+        """FLOP of the matrix products, mean over the updates."""
+        return sum(product.flop for product in self.products) / self.updates
+
+    @property
+    def adam_bytes_per_update(self) -> float:
+        """Bytes, mean over the updates."""
+        return self.adam_bytes / self.updates
+
+
+class _Recorder(TorchDispatchMode):
+    """Sees every operation below automatic differentiation, those of a backward pass included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: list[Product] = []
+        self.adam_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        keywords = kwargs or {}
+        if func.overloadpacket not in _LEFT:
+            if func.overloadpacket in _ADAM:
+                self.adam_bytes += sum(7 * p.numel() * p.element_size() for p in args[0])
+            with self:  # in inference mode compound operations such as `linear` arrive whole
+                result = func.decompose(*args, **keywords)
+            return func(*args, **keywords) if result is NotImplemented else result
+        arguments = tuple(Operand.of(value) if isinstance(value, Tensor) else value for value in args)
+        named = tuple((key, Operand.of(v) if isinstance(v, Tensor) else v) for key, v in keywords.items())
+        result = func(*args, **keywords)
+        self.products.append(Product(func, arguments, named, Operand.of(result)))
+        return result
+
+
+def record(update: Callable[[], object], updates: int = 1) -> Recording:
+    """Call `update` that many times (a whole period, where updates differ in a rhythm) and note what it does."""
+    with _Recorder() as recorder:
+        for _ in range(updates):
+            update()
+    return Recording(tuple(recorder.products), updates, recorder.adam_bytes)
+
+
+class Products:
+    """A recording's matrix products, to be run again on tensors of their own and with nothing between them.
+
+    Results are written where there is room already. Products share a tensor where size, strides and role (which argument, or
+    the result) are the same, so the caches are at least as warm as during an update. On CUDA all of them are one
+    captured graph: a ceiling must not wait for Python. On a CPU each is a call from Python, about a microsecond beside the
+    product itself.
+    """
+
+    def __init__(self, products: Sequence[Product], device: torch.device) -> None:
+        """Makes the tensors; runs the products once or more."""
+        self.device = device
+        self.tensors: dict[tuple[int | str, Operand], Tensor] = {}
+        numbers = torch.Generator().manual_seed(0)
+
+        def made(role: int | str, value: Any) -> Any:
+            if not isinstance(value, Operand):
+                return value
+            if (role, value) not in self.tensors:
+                self.tensors[role, value] = value.tensor(device, numbers)
+            return self.tensors[role, value]
+
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        for product in products:
+            operator, keywords = product.operator, {key: made(key, value) for key, value in product.keywords}
+            in_place = operator.overloadpacket in _IN_PLACE
+            arguments = tuple(
+                made("out" if in_place and i == 0 else i, value) for i, value in enumerate(product.arguments)
+            )
+            if operator._overloadname == "default" and not in_place:
+                operator, keywords["out"] = operator.overloadpacket.out, made("out", product.result)
+            self.calls.append((operator, arguments, keywords))
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if device.type == "cuda" and self.calls:
+            self._capture()
+
+    def run(self, times: int = 1) -> None:
+        """All products, that many times over; on CUDA without waiting for the end."""
+        with torch.inference_mode():
+            for _ in range(times):
+                if self._graph is None:
+                    self._once()
+                else:
+                    self._graph.replay()
+
+    def _once(self) -> None:
+        for operator, arguments, keywords in self.calls:
+            operator(*arguments, **keywords)
+
+    def _capture(self) -> None:
+        with torch.inference_mode():
+            # Libraries set themselves up at first use, which must not fall into the capture.
+            side = torch.cuda.Stream(self.device)
+            side.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    self._once()
+            torch.cuda.current_stream(self.device).wait_stream(side)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._once()
+
+
+def copy_rate(device: torch.device, size: int = 256 << 20, repeats: int = 5) -> float:
+    """Bytes per second, read and written ones together, of copying `size` bytes: median of `repeats` measurements."""
+    source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
+
+    source.fill_(1)  # zeros may be pages that nobody has written yet
+    timed(lambda: target.copy_(source), device)
+    return 2 * size / statistics.median(timed(lambda: target.copy_(source), device) for _ in range(repeats))

@@ -1,0 +1,176 @@
+"""The contestants of the speed benchmark: one algorithm driven in three ways, and its matrix products alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqeval_rl.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.captured import make_engine
+from seqeval_rl.ceiling import Products, record
+from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
+from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.registry import AlgorithmEntry
+from seqeval_rl.replay import Batches, Replay
+from seqeval_rl.speed import random_batch, timed
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Sizes of what is learned from; the defaults are Hopper's."""
+
+    obs_shape: tuple[int, ...] = (11,)
+    act_dim: int = 3
+    batch_size: int = 256
+    transitions: int = 200_000  # in the made log, at least 2
+
+    def rows(self) -> NDArray[np.float32]:
+        """A made log [transitions, obs|act|reward|mask|next_obs]: standard normals, actions in [-1, 1], no terminals."""
+        width = int(np.prod(self.obs_shape))
+        rng = np.random.default_rng(0)
+        rows = rng.standard_normal((self.transitions, 2 * width + self.act_dim + 2), dtype=np.float32)
+        actions = slice(width, width + self.act_dim)
+        rows[:, actions] = np.tanh(rows[:, actions])
+        rows[:, width + self.act_dim + 1] = 1.0
+        return rows
+
+
+class EngineLoop:
+    """A stack as the harness trains it: drawing, gathering, preprocessing and metrics included."""
+
+    def __init__(
+        self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem, rows: NDArray[np.float32] | None = None
+    ):
+        """Over `rows`, by default those of the problem."""
+        self.device = spec.device
+        rows = problem.rows() if rows is None else rows
+        width = int(np.prod(spec.obs_shape))
+        arrivals = [np.random.default_rng(seed).permutation(len(rows)) for seed in spec.seeds]
+        initial = min(Protocol().initial, len(rows) // 2)
+        schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), len(rows))
+        replay = Replay(rows, arrivals, spec.obs_shape, spec.act_dim, spec.device)
+        normalise = getattr(config, "normalise_observations", False)
+        moments = VisibleMoments(rows, arrivals, width, None) if normalise else None
+        preprocessing = Preprocessing(moments, width, spec.act_dim, spec.runs, 1.0, spec.device)
+        preprocessing.refresh(initial)
+        batches = Batches(replay, [schedule] * spec.runs, spec.seeds, entry.noise_dim(config, spec))
+        self.engine = make_engine(entry.build(config, spec), batches, preprocessing)
+        self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]
+        self._done = 0
+
+    def run(self, updates: int) -> float:
+        """Seconds of that many updates of the whole stack, one call of the engine."""
+        start, self._done = self._done, self._done + updates
+
+        def work() -> None:
+            self.metrics = self.engine.train(start, start + updates, lambda _: None)
+
+        return timed(work, self.device)
+
+
+class EagerLoop:
+    """One run as a training script would have it: draw indices, gather, make noise, update; each step by itself."""
+
+    def __init__(
+        self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem, rows: NDArray[np.float32] | None = None
+    ):
+        """Over `rows`, by default those of the problem; of `spec` the first seed alone."""
+        self.spec = Spec(spec.obs_shape, spec.act_dim, spec.seeds[:1], spec.device)
+        self.algorithm: Algorithm = entry.build(config, self.spec)
+        self.rows = torch.from_numpy(problem.rows() if rows is None else rows).to(spec.device)
+        self.batch_size, self.noise_dim = problem.batch_size, entry.noise_dim(config, self.spec)
+        self.draws = torch.Generator(spec.device).manual_seed(spec.seeds[0])
+        self.metrics: dict[str, Tensor] = {}  # of the latest update, each [1]
+
+    def batch(self) -> Batch:
+        """B transitions of the whole log, with replacement, and fresh noise."""
+        device, width, size = self.spec.device, int(np.prod(self.spec.obs_shape)), self.batch_size
+        chosen = torch.randint(len(self.rows), (size,), generator=self.draws, device=device)
+        columns = self.rows[chosen].split([width, self.spec.act_dim, 1, 1, width], 1)
+        observations, actions, rewards, masks, following = (column.contiguous() for column in columns)
+        return Batch(
+            observations.view(1, size, *self.spec.obs_shape),
+            actions.view(1, size, -1),
+            rewards.view(1, size),
+            following.view(1, size, *self.spec.obs_shape),
+            masks.view(1, size),
+            torch.randn(1, size, self.noise_dim, generator=self.draws, device=device),
+        )
+
+    def run(self, updates: int) -> float:
+        """Seconds of that many updates of the one run."""
+
+        def work() -> None:
+            for _ in range(updates):
+                self.metrics = self.algorithm.update(self.batch())
+
+        return timed(work, self.spec.device)
+
+
+class Contest:
+    """One algorithm as a stack of R runs on one problem, and those it is compared with.
+
+    `contestants` are functions from a number of updates, a multiple of `period`, to the seconds that they took:
+
+    engine: the stack through the engine.
+    bare: the stack's `update` on one batch that is there already.
+    eager: one run in a plain loop.
+    products: the matrix products of the stack's updates alone; absent where the algorithm makes none.
+    """
+
+    def __init__(
+        self,
+        entry: AlgorithmEntry,
+        runs: int,
+        device: torch.device,
+        problem: Problem | None = None,
+        config: Any = None,
+    ):
+        """Builds everything and takes a first period of bare updates.
+
+        Args:
+            entry: the algorithm.
+            runs: R ≥ 1.
+            device: where.
+            problem: its sizes; default Hopper's.
+            config: the algorithm's settings; default its own.
+        """
+        self.entry, self.runs, self.device, self.problem = entry, runs, device, problem or Problem()
+        config = entry.configure({}, "the benchmark") if config is None else config
+        self.spec = Spec(self.problem.obs_shape, self.problem.act_dim, tuple(range(runs)), device)
+        rows = self.problem.rows()
+        self.engine = EngineLoop(entry, config, self.spec, self.problem, rows)
+        self.eager = EagerLoop(entry, config, self.spec, self.problem, rows)
+        self.bare: Algorithm = entry.build(config, self.spec)
+        self.batch = random_batch(self.spec, self.problem.batch_size, entry.noise_dim(config, self.spec))
+        self.period: int = getattr(self.bare, "period", 1)
+        self.recording = record(lambda: self.bare.update(self.batch), self.period)
+        self.products = Products(self.recording.products, device)
+        self.contestants: dict[str, Callable[[int], float]] = {
+            "engine": self.engine.run,
+            "bare": self._run_bare,
+            "eager": self.eager.run,
+        }
+        if self.recording.products:
+            self.contestants["products"] = self._run_products
+
+    def whole(self, updates: float) -> int:
+        """The least multiple of the period that is at least so many updates, and at least one."""
+        return max(1, math.ceil(updates / self.period)) * self.period
+
+    def _run_bare(self, updates: int) -> float:
+        def work() -> None:
+            for _ in range(updates):
+                self.bare.update(self.batch)
+
+        return timed(work, self.device)
+
+    def _run_products(self, updates: int) -> float:
+        return timed(lambda: self.products.run(updates // self.period), self.device)

@@ -1,0 +1,119 @@
+"""The benchmark's report: a row for each algorithm and stack size, every measurement kept. No time is asserted."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from seqeval_rl.benchmarks import bench, forecast
+from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.contest import Problem
+from seqeval_rl.registry import find_algorithm
+
+CPU = torch.device("cpu")
+SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4, transitions=100)
+SETTINGS = {name: {"hidden": (8, 8)} for name in ("bc", "td3_bc")}
+
+
+@pytest.fixture
+def report(monkeypatch):
+    monkeypatch.setattr(bench, "SECONDS", 0.005)
+    return bench.bench([find_algorithm("bc"), find_algorithm("td3_bc")], [1, 3], CPU, 1, 2, SMALL, SETTINGS)
+
+
+def test_there_is_a_row_for_each_algorithm_and_stack_size(report):
+    assert [(row["algorithm"], row["runs"]) for row in report["rows"]] == [
+        ("bc", 1),
+        ("bc", 3),
+        ("td3_bc", 1),
+        ("td3_bc", 3),
+    ]
+    lines = bench.as_table(report).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("algorithm"))
+    assert [line.split()[:2] for line in lines[start + 1 : start + 5]] == [
+        ["bc", "1"],
+        ["bc", "3"],
+        ["td3_bc", "1"],
+        ["td3_bc", "3"],
+    ]
+    columns = len(lines[start + 1].split())
+    assert columns == 10
+    text = "\n".join(lines)
+    for word in ("engine/bare", "over eager", "of ceiling", f"torch {torch.__version__}", report["processor"], "core"):
+        assert word in text
+
+
+def test_ratios_follow_from_the_measurements_that_are_kept(report):
+    for row in report["rows"]:
+        speeds = {name: np.array(values) for name, values in row["updates_per_second"].items()}
+        assert list(speeds) == ["engine", "bare", "eager", "products"]
+        assert all(len(values) == 2 for values in speeds.values())
+        assert all(n % row["period"] == 0 for n in row["updates_per_measurement"].values())
+        runs = row["runs"]
+        assert row["run_updates_per_second"] == pytest.approx(runs * row["medians"]["engine"])
+        assert row["engine_over_bare"] == pytest.approx(np.median(speeds["engine"] / speeds["bare"]))
+        assert row["runs_over_eager"] == pytest.approx(np.median(runs * speeds["engine"] / speeds["eager"]))
+        assert row["share_of_ceiling"] == pytest.approx(np.median(speeds["engine"] / speeds["products"]))
+    one, three = report["rows"][:2]
+    assert three["flop_per_update"] == 3 * one["flop_per_update"]
+    assert three["adam_bytes_per_update"] == 3 * one["adam_bytes_per_update"] > 0
+
+
+def test_the_report_survives_json_and_says_what_it_was_measured_on(report, tmp_path):
+    bench.save(report, tmp_path / "sub" / "bench.json")
+    again = json.loads((tmp_path / "sub" / "bench.json").read_text())
+    assert again == json.loads(json.dumps(report))
+    assert bench.as_table(again) == bench.as_table(report)
+    assert again["threads"] == 1
+    assert {"versions", "processor", "platform", "git_revision", "copy_bytes_per_second"} <= set(again)
+    assert again["torch_settings"]["default_dtype"] == "torch.float32"
+    assert again["problem"] == {"obs_shape": [5], "act_dim": 2, "batch_size": 4, "transitions": 100}
+
+
+def test_a_benchmark_puts_the_number_of_threads_back():
+    before = torch.get_num_threads()
+    bench.bench([], [1], CPU, before + 1, 1, SMALL)
+    assert torch.get_num_threads() == before
+
+
+def test_what_is_not_there_is_a_dash():
+    assert bench._share(None) == "-"
+
+
+def test_stack_sizes_by_device():
+    assert bench.default_runs(torch.device("cuda")) == (1, 5, 20, 40)
+    assert bench.default_runs(CPU) == (1, 2, 4)
+
+
+def test_an_estimate_is_printed_and_saved(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("seqeval_rl.estimate.SECONDS", 0.01)
+    target = tmp_path / "estimate.json"
+    command = ["bench", "--estimate", "quickstart", "--mini", "--algorithms", "bc,td3_bc", "--json", str(target)]
+    assert main([*command, "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("quickstart (mini)", "bc", "td3_bc", "total: at most about", "time limit allows (1000 steps)"):
+        assert word in shown
+    report = json.loads(target.read_text())
+    assert [row["algorithm"] for row in report["rows"]] == ["bc", "td3_bc"]
+    for row in report["rows"]:
+        # 1 200 transitions, 200 of them visible at first, 50 more each time; evaluated at 0, 400, 800 and 1200.
+        assert (row["updates"], row["evaluations"], row["runs"]) == (20, 4, 2)
+    assert forecast.as_table(report) in shown
+
+
+def test_a_stream_without_a_time_limit_is_said_to_be_left_out():
+    row = {
+        "stream": "endless", "algorithm": "bc", "runs": 1, "updates": 10, "evaluations": 2, "env_steps_per_second": 5.0,
+        "jobs": 1, "hours": 0.1, "time_limit": None, "training_seconds_per_job": 9.0, "evaluation_seconds_per_job_at_most": 0.0,
+        "cost": {"seconds_per_update": 0.1},
+    }  # fmt: skip
+    made = {"suite": "s", "device": "cpu", "processor": "p", "workers": 1, "threads": 1, "seconds": 9.0, "rows": [row]}
+    assert "No time limit is known for endless" in forecast.as_table(made)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(3.2, "3 s"), (119, "119 s"), (600, "10 min"), (9000, "2.5 h"), (3e5, "3.5 days")]
+)
+def test_durations(seconds, text):
+    assert forecast.duration(seconds) == text

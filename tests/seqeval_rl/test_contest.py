@@ -1,0 +1,103 @@
+"""The benchmark's contestants learn, each in its own way, and take whole periods."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from seqeval_rl.algorithm import Spec
+from seqeval_rl.contest import Contest, EagerLoop, EngineLoop, Problem
+from seqeval_rl.registry import AlgorithmEntry, find_algorithm, registered
+
+CPU = torch.device("cpu")
+SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4, transitions=100)
+
+
+def small(name):
+    entry = find_algorithm(name)
+    return entry, entry.configure({"hidden": (8, 8)}, "a test")
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """None."""
+
+
+class Elementwise:
+    """Learns a mean action; a plug-in without a matrix product."""
+
+    Config = NoSettings
+    stacked = True
+
+    def __init__(self, config, spec):
+        self.mean = torch.zeros(spec.runs, spec.act_dim)
+
+    def update(self, batch):
+        self.mean.lerp_(batch.actions.mean(1), 0.1)
+        return {"mean": self.mean.mean(1)}
+
+    def act(self, observations, noise):
+        return self.mean.unsqueeze(1).expand(*observations.shape[:2], -1)
+
+    def state_dict(self):
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state):
+        self.mean.copy_(state["mean"])
+
+
+@pytest.mark.parametrize("name", sorted(registered()))
+@pytest.mark.parametrize(("loop", "runs"), [(EngineLoop, 2), (EagerLoop, 1)])
+def test_loops_make_finite_progress(name, loop, runs):
+    entry, config = small(name)
+    made = loop(entry, config, Spec((5,), 2, (0, 1), CPU), SMALL)
+    algorithm = made.engine.algorithm if loop is EngineLoop else made.algorithm
+    before = [t.clone() for t in tensors(algorithm.state_dict())]
+    assert made.run(4) > 0
+    after = tensors(algorithm.state_dict())
+    assert all(t.isfinite().all() for t in after)
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    for value in made.metrics.values():
+        value = torch.as_tensor(value)
+        assert value.shape == (runs,)
+        assert value.isfinite().all()
+
+
+def tensors(state):
+    """Those in a nested state."""
+    if isinstance(state, torch.Tensor):
+        return [state]
+    if isinstance(state, dict):
+        return [t for value in state.values() for t in tensors(value)]
+    return [t for value in state for t in tensors(value)] if isinstance(state, list | tuple) else []
+
+
+def test_the_plain_loop_draws_rows_of_the_log_and_other_ones_each_time():
+    entry, config = small("td3_bc")
+    loop = EagerLoop(entry, config, Spec((5,), 2, (0,), CPU), SMALL)
+    one, other = loop.batch(), loop.batch()
+    assert one.observations.shape == (1, 4, 5)
+    assert one.noise.shape == (1, 4, 2)
+    assert not torch.equal(one.observations, other.observations)
+    assert not torch.equal(one.noise, other.noise)
+    for i in range(4):
+        row = torch.cat([one.observations[0, i], one.actions[0, i], one.rewards[:, i], one.masks[:, i]])
+        row = torch.cat([row, one.next_observations[0, i]])
+        assert (loop.rows == row).all(1).any()
+
+
+def test_a_contest_has_all_contestants_and_counts_whole_periods():
+    entry, config = small("td3_bc")
+    contest = Contest(entry, 2, CPU, SMALL, config)
+    assert list(contest.contestants) == ["engine", "bare", "eager", "products"]
+    assert [contest.whole(n) for n in (0, 1, 2, 2.5, 3)] == [2, 2, 2, 4, 4]
+    assert contest.recording.updates == contest.period == 2
+    for run in contest.contestants.values():
+        assert run(2) > 0
+    assert contest.eager.spec.runs == 1
+    assert len(contest.engine.metrics["critic/loss"]) == 2
+
+
+def test_an_algorithm_without_products_has_no_such_contestant():
+    contest = Contest(AlgorithmEntry("elementwise", "a:test", Elementwise), 2, CPU, SMALL)
+    assert list(contest.contestants) == ["engine", "bare", "eager"]

@@ -1,0 +1,125 @@
+"""Estimates: counts are the schedule's, sizes are the logs', and nothing is built for them. No time is asserted."""
+
+import pytest
+import torch
+
+from seqeval_rl.environments import available_cores
+from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.estimate import Cost, Extent, Forecast, estimate, extent, packed
+from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.readers import load_dataset
+from seqeval_rl.registry import find_algorithm
+from seqeval_rl.sweep import StreamSpec, Sweep
+from seqeval_rl.tasks import TASKS
+
+CPU = torch.device("cpu")
+
+
+def streams(**sources):
+    return tuple(StreamSpec(name, tuple(source.split("+"))) for name, source in sources.items())
+
+
+def test_counts_are_those_of_the_schedule_and_no_log_is_built(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
+    protocol = Protocol(initial=100, increment=7, updates_per_increment=3, batch_size=8, evaluate_every=250, episodes=2)
+    sweep = Sweep(
+        "made",
+        streams(one="bundled/hopper/medium:1000", two="bundled/walker2d/random:1200+bundled/walker2d/expert:1300"),
+        (find_algorithm("bc"), find_algorithm("td3_bc")),
+        protocol,
+        (0, 1, 2),
+        {"bc": {"hidden": (8,)}, "td3_bc": {"hidden": (8,)}},
+    )
+    found = estimate(sweep, CPU, seconds=0.01)
+    assert [(f.stream, f.algorithm) for f in found.forecasts] == [
+        ("one", "bc"),
+        ("one", "td3_bc"),
+        ("two", "bc"),
+        ("two", "td3_bc"),
+    ]
+    for forecast in found.forecasts:
+        total = {"one": 1000, "two": 2500}[forecast.stream]
+        schedule = Schedule(protocol, total)
+        assert forecast.updates == schedule.gradient_steps == -(-(total - 100) // 7) * 3
+        assert forecast.evaluations == len(schedule.points())
+        # Untrained, at each multiple of 250 (the first of them at the increment that crosses it), and at the end.
+        assert forecast.evaluations == {"one": 1 + 4, "two": 1 + 10}[forecast.stream]
+        assert (forecast.runs, forecast.runs_per_job, forecast.jobs) == (3, 1, 3)
+        assert (forecast.episodes, forecast.time_limit) == (2, 1000)
+        assert min(forecast.cost.seconds_per_update, forecast.cost.seconds_per_index) > 0
+    assert found.seconds > 0
+    assert 1 <= found.workers <= available_cores()
+    # The same algorithm on the same shapes is measured once, and another environment by itself.
+    assert len({id(f.cost) for f in found.forecasts}) == 4
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_bundled_log_is_as_large_as_its_name_says_and_its_shapes_are_those_of_the_log_itself():
+    source = "bundled/hopper/random:300"
+    found = extent(StreamSpec("x", (source,)))
+    dataset = load_dataset(source, progress=False)
+    assert found == Extent(len(dataset), dataset.task, dataset.obs_shape, dataset.act_dim, 1000)
+    assert extent(StreamSpec("x", ("bundled/hopper/medium",))).transitions == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        ("bundled/hopper/medum", UsageError, ["medum", "bundled/hopper/medium"]),
+        ("bundled/hopper/medium:1000001", UsageError, ["1000001", "1000000"]),
+        ("bundled/hopper/medium:100+bundled/walker2d/medium:100", DataError, ["'x'", "hopper", "walker2d"]),
+    ],
+)
+def test_wrong_sources_are_named(source, error, words):
+    with pytest.raises(error) as caught:
+        extent(StreamSpec("x", tuple(source.split("+"))))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_stream_too_short_for_the_protocol_is_refused_before_anything_is_measured(monkeypatch):
+    monkeypatch.setattr("seqeval_rl.estimate.measure", lambda *_: pytest.fail("measured"))
+    sweep = Sweep("made", streams(a="bundled/hopper/medium:100"), (find_algorithm("bc"),), Protocol(), (0,))
+    with pytest.raises(DataError, match="initial = 5000"):
+        estimate(sweep, CPU)
+
+
+def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
+    costs = {"bc": Cost(0.001, 0.5, 0.01), "td3_bc": Cost(0.01, 0.5, 0.02)}
+    monkeypatch.setattr("seqeval_rl.estimate.measure", lambda entry, *_: costs[entry.name])
+    monkeypatch.setattr("seqeval_rl.estimate.available_cores", lambda: 2)
+    protocol = Protocol(initial=1000, evaluate_every=1000)
+    algorithms = (find_algorithm("bc"), find_algorithm("td3_bc"))
+    sweep = Sweep("made", streams(a="bundled/hopper/medium:11_000"), algorithms, protocol, (0, 1, 2))
+    found = estimate(sweep, CPU)
+    bc = found.forecasts[0]
+    assert (bc.updates, bc.evaluations) == (10_000, 11)
+    assert bc.training_seconds == pytest.approx(10)
+    assert bc.evaluation_seconds == pytest.approx(11 * (0.5 + 1000 * 0.01))
+    assert bc.hours == pytest.approx(3 * (10 + 115.5) / 3600)
+    assert bc.env_steps_per_second == pytest.approx(10 / 0.01)
+    one, other = 10 + 115.5, 100 + 11 * 20.5
+    # Three long jobs, then three short ones, on two cores: long, long, long beside the short ones.
+    assert found.seconds == pytest.approx(max(2 * other, other + 3 * one))
+    assert (found.workers, found.threads) == (2, 1)
+    cuda = estimate(sweep, torch.device("cuda"))
+    assert [f.jobs for f in cuda.forecasts] == [1, 1]
+    assert (cuda.workers, cuda.threads) == (1, 2)
+    assert cuda.seconds == pytest.approx(one + other)
+
+
+def test_without_a_time_limit_evaluations_are_left_out():
+    forecast = Forecast("a", "bc", 3, 1, 100, 5, 10, None, Cost(0.1, 1.0, 1.0))
+    assert forecast.evaluation_seconds == 0
+    assert forecast.training_seconds == pytest.approx(10)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "workers", "seconds"), [([], 2, 0), ([5, 3, 3], 2, 6), ([5, 3, 3], 1, 11), ([1, 2], 9, 2)]
+)
+def test_packing(jobs, workers, seconds):
+    assert packed(jobs, workers) == seconds
+
+
+def test_tasks_of_bundled_logs_may_be_replaced():
+    assert extent(StreamSpec("x", ("bundled/hopper/medium:50",), TASKS["walker2d"])).task == TASKS["walker2d"]
