@@ -1,9 +1,8 @@
-"""A sweep: every (stream, algorithm, seed) of an experiment, checked as a whole before anything is trained."""
+"""A sweep: every (stream, algorithm, variant, seed) of an experiment, checked as a whole before anything is trained."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from seqeval_rl.scheduler import run_jobs
 from seqeval_rl.speed import seconds_per_update
 from seqeval_rl.stream import Stream
 from seqeval_rl.tasks import Task
+from seqeval_rl.variants import slug, variants
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,15 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to run: the cross product of streams, algorithms and seeds under one protocol."""
+    """What to run: the cross product of streams, algorithms with their variants, and seeds under one protocol."""
 
     name: str
     streams: tuple[StreamSpec, ...]
     algorithms: tuple[AlgorithmEntry, ...]
     protocol: Protocol
     seeds: tuple[int, ...]
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm, one value each
+    swept: dict[str, dict[str, tuple[Any, ...]]] = field(default_factory=dict)  # by algorithm, a variant for each value
     where: str = "the suite"  # for messages
 
 
@@ -55,11 +56,6 @@ class Plan:
     jobs: tuple[Job, ...]
     finished: int  # runs that were there already
     failed: tuple[RunEnd, ...]  # runs that had diverged before
-
-
-def slug(name: str) -> str:
-    """A name as one directory."""
-    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", name).strip("-.") or "stream"
 
 
 def choose_device(device: str) -> torch.device:
@@ -79,10 +75,11 @@ def plan(
     Raises:
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
     """
-    configs = {}
-    for entry in sweep.algorithms:
-        config = entry.configure(sweep.settings.get(entry.name, {}), sweep.where)
-        configs[entry.name] = config
+    chosen = [
+        variant
+        for entry in sweep.algorithms
+        for variant in variants(entry, sweep.settings.get(entry.name, {}), sweep.swept.get(entry.name, {}), sweep.where)
+    ]
     _check_writable(out)
     groups = []
     costs: dict[Any, float] = {}
@@ -94,8 +91,9 @@ def plan(
         check_environment(stream.first)
         schedule = Schedule(sweep.protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         described = _describe(stream)
-        for entry in sweep.algorithms:
-            config = configs[entry.name]
+        recorded = recording.recorded_runs(out / slug(spec.name))
+        for variant in chosen:
+            entry, config = variant.entry, variant.config
             open_runs: dict[int, list[tuple[int, Path, dict[str, Any]]]] = {}
             for seed in sweep.seeds:
                 manifest = {
@@ -109,7 +107,10 @@ def plan(
                     "evaluations_expected": len(schedule.points()),
                     **surroundings,
                 }
-                directory = out / slug(spec.name) / slug(entry.name) / f"seed-{seed}"
+                # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
+                directory = recorded.get(
+                    recording.identity(manifest), out / slug(spec.name) / variant.directory / f"seed-{seed}"
+                )
                 latest = -1
                 if not overwrite and recording.RunRecorder(directory, manifest).check():
                     result = read_results(directory)[0]
@@ -123,7 +124,9 @@ def plan(
                 # Only runs that stand at the same evaluation can train side by side.
                 open_runs.setdefault(latest, []).append((seed, directory, manifest))
             if open_runs:
-                key = (entry.reference, stream.first.obs_shape, stream.first.act_dim, sweep.protocol.batch_size)
+                # Widths and counts make updates dearer, rates do not.
+                sizes = repr([value for value in asdict(config).values() if not isinstance(value, float)])
+                key = (entry.reference, sizes, stream.first.obs_shape, stream.first.act_dim, sweep.protocol.batch_size)
                 if key not in costs:
                     costs[key] = _cost(entry, config, stream, sweep.protocol, device)
             for latest, runs in open_runs.items():
