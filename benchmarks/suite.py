@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.protocol import Protocol, invalid
-from seqeval_rl.registry import find_algorithm
+from seqeval_rl.registry import Several, find_algorithm
+from seqeval_rl.results import show
 from seqeval_rl.sweep import StreamSpec, Sweep
 from seqeval_rl.tasks import Task, task_named
 
@@ -50,13 +51,14 @@ class StreamEntry(_Strict):
 
 
 class Overrides(_Strict):
-    """What the miniature replaces; the protocol's settings are merged, the rest is replaced whole."""
+    """What the miniature replaces: settings one by one (a value may replace a sweep), the rest whole."""
 
     algorithms: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
     streams: tuple[StreamEntry, ...] | None = None
     protocol: dict[str, Any] = {}
     settings: dict[str, dict[str, Any]] = {}
+    sweep: dict[str, dict[str, tuple[Any, ...]]] = {}
 
 
 class SuiteFile(_Strict):
@@ -68,6 +70,7 @@ class SuiteFile(_Strict):
     streams: tuple[StreamEntry, ...] = Field(min_length=1)
     protocol: dict[str, Any] = {}
     settings: dict[str, dict[str, Any]] = {}  # by algorithm
+    sweep: dict[str, dict[str, tuple[Any, ...]]] = {}  # by algorithm: several values for a setting
     mini: Overrides
 
 
@@ -112,7 +115,8 @@ def build_sweep(
         reference: name or path of the suite.
         mini: take its miniature.
         algorithms, datasets, seeds: replace the suite's; a dataset may be several sources joined by `+`, laid end to end.
-        settings: (section, setting, value); section is `protocol` or an algorithm of the sweep.
+        settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and an algorithm's value may
+            be `Several`.
     """
     name, suite = read_suite(reference)
     small = suite.mini if mini else Overrides()
@@ -128,15 +132,17 @@ def build_sweep(
         raise UsageError(f"suite {reference}: two streams are called {doubled[0]!r}. Give each a name of its own.")
     protocol = {**suite.protocol, **small.protocol}
     chosen: dict[str, dict[str, Any]] = {entry.name: {} for entry in entries}
-    for source in (suite.settings, small.settings):
-        for section, values in source.items():
+    for source, place in ((suite, reference), (small, f"[mini] of {reference}")):
+        for table, section, values in _tables(source, place):
             # A suite may hold settings of algorithms that --algorithms left out.
             if section in chosen:
                 chosen[section].update(values)
             else:
-                find_algorithm(section, f"[settings.{section}] of {reference}")
+                find_algorithm(section, f"[{table}.{section}] of {place}")
     for section, setting, value in settings:
         if section == "protocol":
+            if isinstance(value, Several):
+                raise _unsweepable(setting, value.values, "--set")
             protocol[setting] = value
         elif section in chosen:
             chosen[section][setting] = value
@@ -144,7 +150,41 @@ def build_sweep(
             raise unknown("section", section, [*chosen, "protocol"], "--set")
     where = f"suite {reference}" if not settings else f"suite {reference} with --set"
     label = f"{name} (mini)" if mini else name
-    return Sweep(label, tuple(streams), tuple(entries), Protocol.parse(protocol, where), tuple(seeds), chosen, where)
+    single = {
+        section: {name: value for name, value in values.items() if not isinstance(value, Several)}
+        for section, values in chosen.items()
+    }
+    swept = {
+        section: {name: value.values for name, value in values.items() if isinstance(value, Several)}
+        for section, values in chosen.items()
+    }
+    return Sweep(
+        label, tuple(streams), tuple(entries), Protocol.parse(protocol, where), tuple(seeds), single, swept, where
+    )
+
+
+def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The tables of algorithms' settings as (kind, algorithm, values), those of `sweep` as `Several`."""
+    for section, values in source.settings.items():
+        yield "settings", section, values
+    for section, swept in source.sweep.items():
+        for setting, several in swept.items():
+            if section == "protocol":
+                raise _unsweepable(setting, several, place)
+            if setting in source.settings.get(section, {}):
+                raise UsageError(
+                    f"suite {place}: expected {section}.{setting} once, found it in [settings.{section}] and in "
+                    f"[sweep.{section}]. Delete one."
+                )
+        yield "sweep", section, {setting: Several(several) for setting, several in swept.items()}
+
+
+def _unsweepable(setting: str, values: Sequence[Any], where: str) -> UsageError:
+    """What to say of a protocol's setting that was given several values."""
+    return UsageError(
+        f"sweep of protocol.{setting} in {where}: expected one value, found {', '.join(map(show, values)) or 'none'}. "
+        "All variants share one protocol: run the suite once for each value, each with an --out of its own."
+    )
 
 
 def _check_seeds(seeds: Sequence[int], reference: str) -> None:

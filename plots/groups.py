@@ -6,9 +6,8 @@ named by what differs.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.plots.style import display_name, legend_order
+from seqeval_rl.plots.style import by_value, display_name, legend_order
+from seqeval_rl.results import differences, hashable, show
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
@@ -77,15 +77,15 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
         _check(run)
     if not results:
         raise UsageError("results: expected at least one run, found none. Give the folder that `seqeval run` wrote.")
-    by_panel: dict[str, list[RunResult]] = defaultdict(list)
+    by_panel: dict[Hashable, list[RunResult]] = defaultdict(list)
     for run in results:
-        by_panel[_key(_panel_settings(run))].append(run)
+        by_panel[hashable(_panel_settings(run))].append(run)
     titles = _names({key: (runs[0].dataset, _panel_settings(runs[0])) for key, runs in by_panel.items()})
 
-    by_group: dict[tuple[str, str, str], list[RunResult]] = defaultdict(list)
+    by_group: dict[tuple[Hashable, str, Hashable], list[RunResult]] = defaultdict(list)
     for panel, runs in by_panel.items():
         for run in runs:
-            by_group[panel, run.algorithm, _key(_settings(run))].append(run)
+            by_group[panel, run.algorithm, hashable(_settings(run))].append(run)
     varying = _varying(by_group)
 
     panels = []
@@ -96,7 +96,7 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
             if panel == key
         ]
         order = {name: place for place, name in enumerate(legend_order(group.algorithm for group in groups))}
-        groups.sort(key=lambda group: (order[group.algorithm], group.label))
+        groups.sort(key=lambda group: (order[group.algorithm], by_value(group.label)))
         dataset = runs[0].manifest["dataset"]
         panels.append(
             Panel(
@@ -125,30 +125,30 @@ def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Gro
             )
         seeds[run.seed] = run
     settings = _settings(runs[0])
-    differences = [f"{name.rpartition('.')[2]}={_show(settings.get(name))}" for name in varying if name != "peeks"]
+    shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "peeks"]
     if settings["peeks"]:
-        differences.append("peeks")
-    label = display_name(algorithm) + (f" ({', '.join(differences)})" if differences else "")
+        shown.append("peeks")
+    label = display_name(algorithm) + (f" ({', '.join(shown)})" if shown else "")
     return Group(algorithm, label if varying else algorithm, label, tuple(seeds[seed] for seed in sorted(seeds)))
 
 
-def _varying(groups: Mapping[tuple[str, str, str], list[RunResult]]) -> dict[str, list[str]]:
+def _varying(groups: Mapping[tuple[Hashable, str, Hashable], list[RunResult]]) -> dict[str, list[str]]:
     """For each algorithm the settings in which its groups on some panel differ, so that labels agree on all panels."""
-    siblings: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    siblings: dict[tuple[Hashable, str], list[dict[str, Any]]] = defaultdict(list)
     for (panel, algorithm, _), runs in groups.items():
         siblings[panel, algorithm].append(_settings(runs[0]))
     varying: dict[str, set[str]] = defaultdict(set)
     for (_, algorithm), settings in siblings.items():
-        varying[algorithm] |= set(_differences(settings))
+        varying[algorithm] |= set(differences(settings))
     return {algorithm: sorted(names) for algorithm, names in varying.items()}
 
 
-def _names(named: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, str]:
+def _names(named: Mapping[Hashable, tuple[str, dict[str, Any]]]) -> dict[Hashable, str]:
     """The datasets' names, with what differs in brackets where several panels have one name."""
     titles = {}
     for key, (name, settings) in named.items():
-        differing = _differences([other for other_name, other in named.values() if other_name == name])
-        shown = [f"{part}={_show(settings.get(part))}" for part in differing if part != "name"]
+        differing = differences([other for other_name, other in named.values() if other_name == name])
+        shown = [f"{part}={show(settings.get(part))}" for part in differing if part != "name"]
         titles[key] = f"{name} ({', '.join(shown)})" if shown else name
     return titles
 
@@ -187,19 +187,6 @@ def _settings(run: RunResult) -> dict[str, Any]:
     for section, values in (("protocol", manifest["protocol"]), ("algorithm", manifest["algorithm"]["config"])):
         settings |= {f"{section}.{name}": value for name, value in values.items()}
     return settings
-
-
-def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = sorted({name for each in settings for name in each})
-    return [name for name in names if len({_key(each.get(name)) for each in settings}) > 1]
-
-
-def _key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
-
-
-def _show(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _finite(value: float | None) -> float | None:

@@ -110,9 +110,22 @@ def display_name(algorithm: str) -> str:
 
 
 def legend_order(names: Iterable[str]) -> list[str]:
-    """Each name once: the reference algorithms in a fixed order, then the others by alphabet."""
-    found = set(names)
-    return [name for name in _KNOWN if name in found] + sorted(found - _KNOWN.keys())
+    """Each name once: the reference algorithms in a fixed order, then the others by alphabet; variants by value.
+
+    A reference algorithm's variants, `TD3+BC (alpha=1)`, stand where it stands.
+    """
+
+    def place(name: str) -> int:
+        shown = enumerate((key, f"{label} (") for key, (label, _) in _KNOWN.items())
+        return next((i for i, (key, start) in shown if name == key or name.startswith(start)), len(_KNOWN))
+
+    return sorted(set(names), key=lambda name: (place(name), by_value(name)))
+
+
+def by_value(name: str) -> list[str | float]:
+    """Sorts names by alphabet, and those that differ in a setting's number by this: alpha=2.5 before alpha=10."""
+    parts = re.split(r"(?<==)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?=[,)]|$)", name)
+    return [float(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:

@@ -31,8 +31,10 @@ from seqeval_rl.protocol import Schedule
 from seqeval_rl.readers import load_dataset, parse_source
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.scheduler import WORTH_A_PROCESS
+from seqeval_rl.stacking import common_settings
 from seqeval_rl.sweep import StreamSpec, Sweep
 from seqeval_rl.tasks import Task, task_named
+from seqeval_rl.variants import variants
 
 SECONDS = 1.5  # at least, of the measurement of one update and of that of one time index
 _MADE = 200_000  # transitions at most in the log that updates are measured on
@@ -226,17 +228,20 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
 
     Args:
         sweep: what to run.
-        device: where to train: on CUDA all seeds are one job and jobs run one after the other; on a CPU each run is a
-            job and each core a worker.
+        device: where to train: on CUDA all seeds are one job and jobs run one after the other (variants and streams that
+            would share a stack are counted as jobs of their own, so this is an upper bound); on a CPU each run is a job
+            and each core a worker.
         backend: of the environments.
         seconds: see `measure`; default `SECONDS`.
 
     Raises:
         SeqevalError: whatever is wrong with the sweep, before anything is measured.
     """
-    configs = {
-        entry.name: entry.configure(sweep.settings.get(entry.name, {}), sweep.where) for entry in sweep.algorithms
-    }
+    chosen = [
+        variant
+        for entry in sweep.algorithms
+        for variant in variants(entry, sweep.settings.get(entry.name, {}), sweep.swept.get(entry.name, {}), sweep.where)
+    ]
     streams = []
     for spec in sweep.streams:
         found = extent(spec)
@@ -245,7 +250,7 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
         )
     on_cpu, cores, seeds = device.type == "cpu", available_cores(), len(sweep.seeds)
     runs_per_job = 1 if on_cpu else seeds
-    jobs = len(streams) * len(configs) * seeds // runs_per_job
+    jobs = len(streams) * len(chosen) * seeds // runs_per_job
     workers = min(cores, jobs) if on_cpu else 1
     threads = max(1, cores // workers)
     seconds = SECONDS if seconds is None else seconds
@@ -253,15 +258,17 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
     forecasts = []
     batch_size, episodes = sweep.protocol.batch_size, sweep.protocol.episodes
     for spec, found, schedule in streams:
-        for entry in sweep.algorithms:
-            key = (entry.name, found.task.env_id, found.obs_shape, found.act_dim)
+        for variant in chosen:
+            # Widths and counts make updates dearer, rates do not.
+            kind = common_settings(variant.config)
+            key = (variant.entry.reference, kind, found.task.env_id, found.obs_shape, found.act_dim)
             if key not in costs:
                 costs[key] = measure(
-                    entry, configs[entry.name], found, batch_size, runs_per_job, episodes, device, threads, backend, seconds
+                    variant.entry, variant.config, found, batch_size, runs_per_job, episodes, device, threads, backend, seconds
                 )  # fmt: skip
             forecasts.append(
                 Forecast(
-                    spec.name, entry.name, seeds, runs_per_job, schedule.gradient_steps, len(schedule.points()), episodes,
+                    spec.name, variant.directory, seeds, runs_per_job, schedule.gradient_steps, len(schedule.points()), episodes,
                     found.time_limit, costs[key],
                 )
             )  # fmt: skip

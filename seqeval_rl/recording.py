@@ -10,13 +10,14 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Hashable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
 from seqeval_rl import checkpoint
 from seqeval_rl.errors import BusyError, FileError, MismatchError
-from seqeval_rl.results import EVENTS, MANIFEST, METRICS, read_lines
+from seqeval_rl.results import EVENTS, MANIFEST, METRICS, hashable, read_lines
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
 IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks")
@@ -58,6 +59,23 @@ def _revision() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
+
+
+def identity(manifest: dict[str, Any]) -> Hashable:
+    """What makes the run of that manifest this run: equal for two attempts at one run, and for no two runs."""
+    return hashable(json.loads(json.dumps({key: manifest.get(key) for key in IDENTITY})))
+
+
+def recorded_runs(directory: Path) -> dict[Hashable, Path]:
+    """The runs under a stream's directory, by `identity`; one whose manifest cannot be read is not among them."""
+    found: dict[Hashable, Path] = {}
+    for path in sorted(directory.glob(f"*/seed-*/{MANIFEST}")):
+        try:
+            found.setdefault(identity(json.loads(path.read_text())), path.parent)
+        except (OSError, ValueError, AttributeError):
+            # Damaged. Whoever wants to write to that directory is told so by `RunRecorder.check`.
+            continue
+    return found
 
 
 class RunRecorder:

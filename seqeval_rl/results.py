@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +44,11 @@ class RunResult:
     def algorithm(self) -> str:
         """Name of the algorithm."""
         return str(self.manifest["algorithm"]["name"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The algorithm's settings."""
+        return dict(self.manifest["algorithm"]["config"])
 
     @property
     def seed(self) -> int:
@@ -91,7 +97,7 @@ def _read_run(root: Path, directory: Path) -> RunResult:
         failure,
         evaluations,
     )
-    _ = result.dataset, result.algorithm, result.seed  # a manifest without them is damaged
+    _ = result.dataset, result.algorithm, result.config, result.seed  # a manifest without them is damaged
     return result
 
 
@@ -104,13 +110,59 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
-def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
-    """One row per run, evaluation and metric, with the columns `LONG_COLUMNS`."""
+def hashable(value: Any) -> Hashable:
+    """A value of JSON as one that can be a key; two are equal where the values are (1 and 1.0 too, and NaN and NaN)."""
+    if isinstance(value, Mapping):
+        return frozenset((name, hashable(item)) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(hashable(item) for item in value)
+    return "NaN" if value != value else value
+
+
+def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the settings in which these differ, by alphabet; one that is missing counts as None."""
+    names = sorted({name for each in settings for name in each})
+    return [name for name in names if len({hashable(each.get(name)) for each in settings}) > 1]
+
+
+def show(value: Any) -> str:
+    """A setting's value as `--set` takes it: `2.5`, `1`, `true`, `none`, a word, or a list. No digit that counts is lost."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(show(item) for item in value)}]"
+    return str(value)
+
+
+def algorithm_names(results: Sequence[RunResult]) -> list[str]:
+    """Each run's algorithm, with its settings where runs of it on one dataset differ in them: `td3_bc (alpha=2.5)`."""
+    siblings = defaultdict(list)
     for result in results:
+        siblings[result.algorithm, result.dataset].append(result.config)
+    varying: dict[str, set[str]] = defaultdict(set)
+    for (algorithm, _), configs in siblings.items():
+        varying[algorithm] |= set(differences(configs))
+    names = []
+    for result in results:
+        shown = ", ".join(f"{name}={show(result.config.get(name))}" for name in sorted(varying[result.algorithm]))
+        names.append(f"{result.algorithm} ({shown})" if shown else result.algorithm)
+    return names
+
+
+def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
+    """One row per run, evaluation and metric, with the columns `LONG_COLUMNS`.
+
+    The algorithm is named by `algorithm_names`, so that variants of a sweep are not averaged together by its column.
+    """
+    runs = list(results)
+    for result, algorithm in zip(runs, algorithm_names(runs), strict=True):
         for entry in result.evaluations:
             for metric, value in entry["metrics"].items():
                 yield (
-                    result.run, result.dataset, result.algorithm, result.seed, entry["phase"], entry["block"],
+                    result.run, result.dataset, algorithm, result.seed, entry["phase"], entry["block"],
                     entry["transitions"], entry["gradient_steps"], entry["env_steps"], metric, value,
                 )  # fmt: skip
 

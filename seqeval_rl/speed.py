@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.registry import AlgorithmEntry
+from seqeval_rl.replay import CHUNK
 
 
 def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
@@ -40,10 +41,21 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def seconds_per_update(
+class Cost(NamedTuple):
+    """Of one run of an algorithm."""
+
+    seconds: float  # wall time of one gradient step
+    bytes: int  # of the device's memory that a run of a stack may take; 0 on a CPU
+
+
+def cost_of_update(
     entry: AlgorithmEntry, config: Any, obs_shape: tuple[int, ...], act_dim: int, batch_size: int, device: torch.device
-) -> float:
-    """A quick measurement for planning: wall seconds of one bare update of one run on one thread."""
+) -> Cost:
+    """A quick measurement for planning: bare updates of one run, on a CPU on one thread."""
+    cuda = device.type == "cuda"
+    before = torch.cuda.memory_allocated(device) if cuda else 0
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
     spec = Spec(obs_shape, act_dim, (0,), device)
     algorithm = entry.build(config, spec)
     batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
@@ -51,6 +63,11 @@ def seconds_per_update(
     torch.set_num_threads(1)
     try:
         algorithm.update(batch)
-        return timed(lambda: [algorithm.update(batch) for _ in range(4)], device) / 4
+        seconds = timed(lambda: [algorithm.update(batch) for _ in range(4)], device) / 4
     finally:
         torch.set_num_threads(threads)
+    if not cuda:
+        return Cost(seconds, 0)
+    draws = CHUNK * batch_size * (8 + 4 * batch.noise.shape[-1])
+    # Twice the peak: a captured graph keeps its own memory beside that of what was taken before the capture.
+    return Cost(seconds, 2 * (torch.cuda.max_memory_allocated(device) - before) + draws)

@@ -7,7 +7,7 @@ a stacked algorithm takes such a setting as a tensor [R], one value for each run
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +39,35 @@ def stacked_config(configs: Sequence[Any]) -> Any:
         if any(value != values[0] for value in values)
     }
     return dataclasses.replace(first, **swept) if swept else first
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A run that is to be trained, as the planner sees it."""
+
+    run: Any
+    kind: Any  # hashable; only runs of one kind fit into one stack
+    log: Hashable  # runs of one log share its rows
+    log_bytes: int  # of the rows, on the device
+    run_bytes: int  # of everything that the run has to itself, on the device
+
+
+def divide(candidates: Iterable[Candidate], room: float) -> list[list[Candidate]]:
+    """Stacks: runs of one kind, in their order, as many in each as `room` bytes hold; at least one."""
+    stacks: list[list[Candidate]] = []
+    latest: dict[Any, list[Candidate]] = {}  # by kind, the stack that is being filled
+    for candidate in candidates:
+        stack = latest.get(candidate.kind)
+        if stack is None or _bytes([*stack, candidate]) > room:
+            stack = latest[candidate.kind] = []
+            stacks.append(stack)
+        stack.append(candidate)
+    return stacks
+
+
+def _bytes(stack: Sequence[Candidate]) -> int:
+    logs = {candidate.log: candidate.log_bytes for candidate in stack}
+    return sum(logs.values()) + sum(candidate.run_bytes for candidate in stack)
 
 
 def _is_float(value: Any) -> bool:

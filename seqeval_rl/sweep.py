@@ -1,10 +1,11 @@
-"""A sweep: every (stream, algorithm, seed) of an experiment, checked as a whole before anything is trained."""
+"""A sweep: every (stream, algorithm, variant, seed) of an experiment, checked as a whole before anything is trained."""
 
 from __future__ import annotations
 
 import hashlib
-import re
+import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,9 +22,13 @@ from seqeval_rl.readers import load_dataset
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.results import read_results
 from seqeval_rl.scheduler import run_jobs
-from seqeval_rl.speed import seconds_per_update
+from seqeval_rl.speed import Cost, cost_of_update
+from seqeval_rl.stacking import Candidate, common_settings, divide
 from seqeval_rl.stream import Stream
 from seqeval_rl.tasks import Task
+from seqeval_rl.variants import Variant, slug, variants
+
+MOST = 0.8  # share of a device's free memory that stacks may take
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,15 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to run: the cross product of streams, algorithms and seeds under one protocol."""
+    """What to run: the cross product of streams, algorithms with their variants, and seeds under one protocol."""
 
     name: str
     streams: tuple[StreamSpec, ...]
     algorithms: tuple[AlgorithmEntry, ...]
     protocol: Protocol
     seeds: tuple[int, ...]
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm, one value each
+    swept: dict[str, dict[str, tuple[Any, ...]]] = field(default_factory=dict)  # by algorithm, a variant for each value
     where: str = "the suite"  # for messages
 
 
@@ -56,10 +62,12 @@ class Plan:
     finished: int  # runs that were there already
     failed: tuple[RunEnd, ...]  # runs that had diverged before
 
-
-def slug(name: str) -> str:
-    """A name as one directory."""
-    return re.sub(r"[^A-Za-z0-9.+_-]+", "-", name).strip("-.") or "stream"
+    def __str__(self) -> str:
+        """In one line, for people."""
+        sizes = Counter((job.algorithm, len(job.runs)) for job in self.jobs)
+        parts = [f"{count} x {size} {name}" for (name, size), count in sizes.items()]
+        there = f"; {self.finished} were there already" if self.finished else ""
+        return f"{sum(len(job.runs) for job in self.jobs)} runs in {len(self.jobs)} stacks ({', '.join(parts)}){there}"
 
 
 def choose_device(device: str) -> torch.device:
@@ -72,20 +80,38 @@ def choose_device(device: str) -> torch.device:
 
 
 def plan(
-    sweep: Sweep, out: Path, device: torch.device, backend: str = "auto", overwrite: bool = False, progress: bool = True
+    sweep: Sweep,
+    out: Path,
+    device: torch.device,
+    backend: str = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+    room: float | None = None,
 ) -> Plan:
     """Load (or build) the logs, check everything that can be checked, and divide what is left to do into jobs.
+
+    Args:
+        sweep: what to run.
+        out: results directory.
+        device: where to train.
+        backend: of the environments.
+        overwrite: begin again what is there.
+        progress: show it while logs are built.
+        room: bytes that stacks may take on the device; none: most of what is free on CUDA, and on a CPU no stacks at
+            all, since one run fills a core.
 
     Raises:
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
     """
-    configs = {}
-    for entry in sweep.algorithms:
-        config = entry.configure(sweep.settings.get(entry.name, {}), sweep.where)
-        configs[entry.name] = config
+    chosen = [
+        variant
+        for entry in sweep.algorithms
+        for variant in variants(entry, sweep.settings.get(entry.name, {}), sweep.swept.get(entry.name, {}), sweep.where)
+    ]
     _check_writable(out)
-    groups = []
-    costs: dict[Any, float] = {}
+    costs: dict[Any, Cost] = {}
+    candidates: list[Candidate] = []
+    seconds: dict[Path, float] = {}
     surroundings = recording.surroundings(str(device))
     finished, failed = 0, []
     for spec in sweep.streams:
@@ -93,23 +119,26 @@ def plan(
         stream = Stream(spec.name, datasets)
         check_environment(stream.first)
         schedule = Schedule(sweep.protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
+        points = schedule.points()
         described = _describe(stream)
-        for entry in sweep.algorithms:
-            config = configs[entry.name]
-            open_runs: dict[int, list[PlannedRun]] = {}
+        recorded = recording.recorded_runs(out / slug(spec.name))
+        for variant in chosen:
             for seed in sweep.seeds:
                 manifest = {
                     "suite": sweep.name,
                     "dataset": described,
                     "task": stream.first.task.as_dict(),
-                    "algorithm": {"name": entry.name, "config": asdict(config)},
+                    "algorithm": {"name": variant.entry.name, "config": asdict(variant.config)},
                     "protocol": sweep.protocol.model_dump(),
                     "seed": seed,
                     "peeks": False,
-                    "evaluations_expected": len(schedule.points()),
+                    "evaluations_expected": len(points),
                     **surroundings,
                 }
-                directory = out / slug(spec.name) / slug(entry.name) / f"seed-{seed}"
+                # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
+                directory = recorded.get(
+                    recording.identity(manifest), out / slug(spec.name) / variant.directory / f"seed-{seed}"
+                )
                 latest = -1
                 if not overwrite and recording.RunRecorder(directory, manifest).check():
                     result = read_results(directory)[0]
@@ -120,45 +149,47 @@ def plan(
                         failed.append(RunEnd(directory, "failed", result.failure or ""))
                         continue
                     latest = max(recording.RunRecorder(directory, manifest).resumable(), default=-1)
+                cost = _cost(variant, stream, sweep.protocol, device, costs)
+                left = schedule.gradient_steps - (0 if latest < 0 else points[latest].gradient_steps)
+                seconds[directory] = cost.seconds * left
+                run = PlannedRun(spec.name, spec.sources, asdict(variant.config), seed, directory, manifest)
                 # Only runs that stand at the same evaluation can train side by side.
-                planned = PlannedRun(spec.name, spec.sources, asdict(config), seed, directory, manifest)
-                open_runs.setdefault(latest, []).append(planned)
-            if open_runs:
-                key = (entry.reference, stream.first.obs_shape, stream.first.act_dim, sweep.protocol.batch_size)
-                if key not in costs:
-                    costs[key] = _cost(entry, config, stream, sweep.protocol, device)
-            for latest, runs in open_runs.items():
-                left = 1.0 if latest < 0 else 1.0 - schedule.points()[latest].gradient_steps / schedule.gradient_steps
-                for part in _divide(runs, device):
-                    groups.append(
-                        Job(
-                            tuple(part),
-                            stream.first.task,
-                            entry.reference,
-                            sweep.protocol,
-                            str(device),
-                            backend,
-                            overwrite,
-                            costs[key] * schedule.gradient_steps * left * len(part),
-                        )
-                    )
+                kind = (variant.entry.reference, common_settings(variant.config), stream.first.task, latest)
+                log_bytes = 4 * len(stream) * stream.first.rows.shape[1]
+                candidates.append(Candidate(run, kind, (spec.name, spec.sources), log_bytes, cost.bytes))
+    if room is None:
+        room = MOST * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0
+    jobs = [
+        Job(
+            tuple(candidate.run for candidate in stack),
+            stack[0].kind[2],
+            stack[0].kind[0],
+            sweep.protocol,
+            str(device),
+            backend,
+            overwrite,
+            sum(seconds[candidate.run.directory] for candidate in stack),
+        )
+        for stack in divide(candidates, room)
+    ]
     # Longest first, so that the last job to end is a short one.
-    groups.sort(key=lambda job: -job.cost)
-    return Plan(tuple(groups), finished, tuple(failed))
+    jobs.sort(key=lambda job: -job.cost)
+    return Plan(tuple(jobs), finished, tuple(failed))
 
 
-def _cost(entry: AlgorithmEntry, config: Any, stream: Stream, protocol: Protocol, device: torch.device) -> float:
-    """Seconds of one gradient step of one run; 0 for an algorithm that raises, which its own job will report."""
+def _cost(variant: Variant, stream: Stream, protocol: Protocol, device: torch.device, known: dict[Any, Cost]) -> Cost:
+    """What one gradient step of one run costs; nothing for an algorithm that raises, which its own job will report."""
     first = stream.first
-    try:
-        return seconds_per_update(entry, config, first.obs_shape, first.act_dim, protocol.batch_size, device)
-    except Exception:
-        return 0.0
-
-
-def _divide(runs: Sequence[Any], device: torch.device) -> list[Sequence[Any]]:
-    """On CUDA all seeds in one stack; on a CPU one run a job, since one run already fills a core."""
-    return [runs] if device.type == "cuda" else [[run] for run in runs]
+    # Widths and counts make updates dearer, rates do not.
+    key = (variant.entry.reference, common_settings(variant.config), first.obs_shape, first.act_dim)
+    if key not in known:
+        try:
+            known[key] = cost_of_update(
+                variant.entry, variant.config, first.obs_shape, first.act_dim, protocol.batch_size, device
+            )
+        except Exception:
+            known[key] = Cost(0.0, 0)
+    return known[key]
 
 
 def run_sweep(
@@ -171,6 +202,8 @@ def run_sweep(
         SeqevalError: see `plan`.
     """
     planned = plan(sweep, out, choose_device(device), backend, overwrite, progress)
+    if progress and any(len(job.runs) > 1 for job in planned.jobs):
+        print(f"plan: {planned}", file=sys.stderr)
     return [*planned.failed, *run_jobs(planned.jobs, progress)]
 
 

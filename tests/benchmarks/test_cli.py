@@ -10,47 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made import npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names
 from seqeval_rl.results import read_results
 
 ROOT = Path(__file__).parents[2]
-
-
-def npz(path, total=300, **changes):
-    """A log of noise in Hopper's shapes."""
-    rng = np.random.default_rng(0)
-    truncations = np.zeros(total, bool)
-    truncations[29::30] = True
-    columns = {
-        "observations": rng.standard_normal((total, 11)),
-        "actions": np.tanh(rng.standard_normal((total, 3))),
-        "rewards": rng.standard_normal(total),
-        "next_observations": rng.standard_normal((total, 11)),
-        "terminations": np.zeros(total, bool),
-        "truncations": truncations,
-        "env_id": "Hopper-v5",
-    }
-    columns.update(changes)
-    np.savez(path, **columns)
-    return path
-
-
-@pytest.fixture
-def suite(tmp_path):
-    """A suite of one's own on a log of one's own."""
-    npz(tmp_path / "log.npz")
-    path = tmp_path / "mine.toml"
-    path.write_text(f"""
-description = "made"
-algorithms = ["bc", "td3_bc"]
-seeds = [0, 1]
-streams = [{{ name = "noise", blocks = ["{tmp_path}/log.npz"] }}]
-protocol = {{ initial = 100, batch_size = 16, evaluate_every = 50, episodes = 1 }}
-mini = {{ seeds = [0] }}
-""")
-    return path
 
 
 def comparable(directory):

@@ -7,6 +7,7 @@ import pytest
 
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.groups import collect, run_curve
+from seqeval_rl.plots.style import legend_order
 
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
@@ -39,6 +40,32 @@ def test_other_settings_are_other_groups_named_by_what_differs(results: Results)
     # The same settings have the same name and style on a panel where nothing has to be told apart.
     assert [(group.label, group.style) for group in another.groups] == [("TD3+BC (alpha=2.5)", "TD3+BC (alpha=2.5)")]
     assert hopper.groups[2].style == "iql"
+
+
+def test_variants_of_a_sweep_are_told_apart_and_stand_in_the_order_of_their_values(results: Results) -> None:
+    for alpha in (10, 2.5, 1e-5, 1.0, 0.1234567, 0.12345678):
+        for seed in range(2):
+            results.add("td3_bc", seed, config={"alpha": alpha, "hidden": [256, 256], "flag": alpha > 1})
+    results.add("td3_bc", 0, config={"alpha": 10.0, "hidden": [64], "flag": True})
+    results.add("bc", 0)
+    (panel,) = collect(results.read())
+    assert [group.label.removeprefix("TD3+BC ") for group in panel.groups] == [
+        "(alpha=1e-05, flag=false, hidden=[256, 256])",
+        "(alpha=0.1234567, flag=false, hidden=[256, 256])",
+        "(alpha=0.12345678, flag=false, hidden=[256, 256])",
+        "(alpha=1, flag=false, hidden=[256, 256])",
+        "(alpha=2.5, flag=true, hidden=[256, 256])",
+        "(alpha=10, flag=true, hidden=[256, 256])",
+        "(alpha=10, flag=true, hidden=[64])",
+        "BC",
+    ]
+    assert legend_order(group.style for group in reversed(panel.groups)) == [group.style for group in panel.groups]
+
+
+def test_one_value_written_in_two_ways_is_one_group(results: Results) -> None:
+    results.add("td3_bc", 0, config={"alpha": 1})
+    results.add("td3_bc", 1, config={"alpha": 1.0})
+    assert labels(results) == [["TD3+BC"]]
 
 
 def test_suites_are_not_averaged_together(results: Results) -> None:

@@ -97,3 +97,21 @@ def test_a_stack_goes_on_with_the_runs_that_are_left(jobs, tmp_path):
     for run, entries in interrupted.items():
         assert [e["transitions"] for e in entries] == [e["transitions"] for e in alone[run]]
         assert entries[-1]["metrics"] == pytest.approx(alone[run][-1]["metrics"], rel=1e-5)
+
+
+def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_stack(tmp_path):
+    streams = tuple(write_log(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190))
+    protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
+    sweep = Sweep(
+        "sweep", streams, (find_algorithm("td3_bc"),), protocol, (0, 1), {"td3_bc": {"hidden": (16, 16)}},
+        {"td3_bc": {"alpha": (1.0, 2.5), "policy_delay": (2, 3)}},
+    )  # fmt: skip
+    planned = plan(sweep, tmp_path / "out", CPU, "gymnasium", progress=False, room=1e12)
+    assert [len(job.runs) for job in planned.jobs] == [8, 8]
+    assert str(planned) == "16 runs in 2 stacks (2 x 8 td3_bc)"
+    for job in planned.jobs:
+        assert len({run.settings["policy_delay"] for run in job.runs}) == 1
+    assert [end.status for end in execute(planned.jobs[0], 0, lambda _: None, 1)] == ["finished"] * 8
+    again = plan(sweep, tmp_path / "out", CPU, "gymnasium", progress=False, room=1e12)
+    assert (again.finished, [len(job.runs) for job in again.jobs]) == (8, [8])
+    assert [len(job.runs) for job in plan(sweep, tmp_path / "two", CPU, progress=False).jobs] == [1] * 16

@@ -30,3 +30,22 @@ def made_dataset(lengths, obs_dim=11, act_dim=3, seed=0, name="made", task=TASKS
         terminations=np.zeros(total, bool),
         truncations=truncations,
     )  # fmt: skip
+
+
+def npz(path, total=300, **changes):
+    """A log of noise in Hopper's shapes."""
+    rng = np.random.default_rng(0)
+    truncations = np.zeros(total, bool)
+    truncations[29::30] = True
+    columns = {
+        "observations": rng.standard_normal((total, 11)),
+        "actions": np.tanh(rng.standard_normal((total, 3))),
+        "rewards": rng.standard_normal(total),
+        "next_observations": rng.standard_normal((total, 11)),
+        "terminations": np.zeros(total, bool),
+        "truncations": truncations,
+        "env_id": "Hopper-v5",
+    }
+    columns.update(changes)
+    np.savez(path, **columns)
+    return path

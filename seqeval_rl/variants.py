@@ -1,0 +1,118 @@
+"""Variants of an algorithm: one for each combination of the values that a sweep gives to its settings.
+
+A variant's runs lie in a directory named after the algorithm and the swept values, `td3_bc,alpha=2.5`; without a sweep
+there is one variant, in `td3_bc`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.registry import AlgorithmEntry
+from seqeval_rl.results import show
+
+_UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
+_LONGEST = 150  # characters of a directory's name, well within what file systems take
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """An algorithm with all its settings."""
+
+    entry: AlgorithmEntry
+    config: Any
+    directory: str  # name of the directory of its runs
+
+
+def slug(name: str) -> str:
+    """A name as one directory."""
+    return _UNFIT.sub("-", name).strip("-.") or "stream"
+
+
+def variants(
+    entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mapping[str, Sequence[Any]], where: str
+) -> list[Variant]:
+    """The variants of an algorithm: the cross product of the swept settings, the last of them varying fastest.
+
+    Args:
+        entry: the algorithm.
+        settings: one value each, for all variants; defaults elsewhere.
+        swept: at least one value each. A single one is no sweep: it names no directory.
+        where: where they were found, for messages.
+
+    Raises:
+        UsageError: an unknown setting, a value of the wrong type or out of range, no value, or one value twice.
+    """
+    # In the order of the declaration, so that a directory's name does not depend on the order in which they were given.
+    names = [field.name for field in dataclasses.fields(entry.algorithm.Config)]
+    for name in swept:
+        if name not in names:
+            raise unknown(f"setting of {entry.name}", name, names, where)
+    ordered = {name: swept[name] for name in names if name in swept}
+    for name, values in ordered.items():
+        if not values:
+            raise UsageError(f"sweep of {entry.name}.{name} in {where}: expected values, found none. Name one or more.")
+    several = [name for name, values in ordered.items() if len(values) > 1]
+    firsts = {**settings, **{name: values[0] for name, values in ordered.items()}}
+    for name in several:
+        _check_different(entry, name, [_configure(entry, firsts, name, value, where) for value in ordered[name]], where)
+    found: dict[str, Variant] = {}
+    for combination in _combinations(ordered):
+        config = entry.configure({**settings, **combination}, where)
+        directory = _directory(entry.name, {name: getattr(config, name) for name in several})
+        if directory in found:
+            raise UsageError(
+                f"sweep of {entry.name} in {where}: expected values whose names differ, found two for {directory!r}. "
+                "Run one of them with an --out of its own."
+            )
+        found[directory] = Variant(entry, config, directory)
+    return list(found.values())
+
+
+def _combinations(swept: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*swept.values()):
+        yield dict(zip(swept, values, strict=True))
+
+
+def _configure(entry: AlgorithmEntry, firsts: Mapping[str, Any], name: str, value: Any, where: str) -> Any:
+    """The setting's value as the algorithm will get it, the other swept settings having their first values."""
+    try:
+        return getattr(entry.configure({**firsts, name: value}, where), name)
+    except UsageError as error:
+        default = next(field.default for field in dataclasses.fields(entry.algorithm.Config) if field.name == name)
+        if isinstance(default, tuple) and not isinstance(value, (tuple, list)):
+            raise UsageError(
+                f"{error} Values separated by commas are a sweep; a list is written {name}={list(default)}."
+            ) from None
+        raise
+
+
+def _check_different(entry: AlgorithmEntry, name: str, values: Sequence[Any], where: str) -> None:
+    """Raise `UsageError` where one of the values, as the algorithm gets them, is there twice (1 and 1.0 are one)."""
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise UsageError(
+                f"sweep of {entry.name}.{name} in {where}: expected different values, found {show(value)} twice. "
+                "Name each value once."
+            )
+
+
+def _directory(algorithm: str, swept: Mapping[str, Any]) -> str:
+    """For example `td3_bc,alpha=2.5,hidden=256x256`; a very long one ends in a hash of itself."""
+    name = ",".join([slug(algorithm), *(f"{setting}={_part(value)}" for setting, value in swept.items())])
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _part(value: Any) -> str:
+    """A value in a directory's name. A leading minus stays: it is a sign."""
+    if isinstance(value, (tuple, list)):
+        return "x".join(_part(item) for item in value)
+    return _UNFIT.sub("-", show(value))

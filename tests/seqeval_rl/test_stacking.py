@@ -1,0 +1,48 @@
+"""What the planner puts into one stack."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqeval_rl.stacking import Candidate, common_settings, divide, stacked_config
+
+
+@dataclass(frozen=True)
+class Config:
+    rate: float = 0.5
+    scale: float | None = None
+    width: int = 8
+
+
+def test_float_settings_become_tensors_and_others_must_agree():
+    config = stacked_config([Config(rate=0.1), Config(rate=0.2), Config(rate=0.1)])
+    assert torch.equal(config.rate, torch.tensor([0.1, 0.2, 0.1], dtype=torch.float64))
+    assert config.width == 8
+    assert stacked_config([Config(), Config()]) == Config()
+    for other in (Config(width=9), Config(scale=1.0)):
+        assert common_settings(other) != common_settings(Config())
+        with pytest.raises(ValueError, match="differ in floats only"):
+            stacked_config([Config(), other])
+
+
+@given(
+    runs=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(1, 50)), max_size=30),
+    room=st.integers(0, 300),
+)
+def test_every_run_is_in_one_stack_of_its_kind_that_fits(runs, room):
+    candidates = [Candidate(i, kind, log, 100, size) for i, (kind, log, size) in enumerate(runs)]
+    stacks = divide(candidates, room)
+    assert sorted(candidate.run for stack in stacks for candidate in stack) == list(range(len(runs)))
+    for stack in stacks:
+        assert len({candidate.kind for candidate in stack}) == 1
+        taken = 100 * len({candidate.log for candidate in stack}) + sum(candidate.run_bytes for candidate in stack)
+        assert taken <= room or len(stack) == 1
+
+
+def test_without_room_every_run_is_alone_and_with_room_none_is_split():
+    candidates = [Candidate(i, "kind", "log", 10, 0) for i in range(5)]
+    assert [len(stack) for stack in divide(candidates, 0)] == [1] * 5
+    assert [len(stack) for stack in divide(candidates, 1e9)] == [5]

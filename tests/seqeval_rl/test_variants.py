@@ -1,0 +1,163 @@
+"""Variants of an algorithm: how their values are written, checked and named."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqeval_rl.config_types import Layers, Positive
+from seqeval_rl.errors import UsageError
+from seqeval_rl.recording import identity, recorded_runs
+from seqeval_rl.registry import AlgorithmEntry, Several, parse_setting
+from seqeval_rl.results import show
+from seqeval_rl.variants import variants
+
+
+class Made:
+    """An algorithm with a setting of every kind."""
+
+    @dataclass(frozen=True)
+    class Config:
+        rate: Positive = 0.5
+        shift: float = 0
+        layers: Layers = (8, 8)
+        flag: bool = True
+        kind: str = "plain"
+        limit: Positive | None = None
+
+
+ENTRY = AlgorithmEntry("made", "made", Made)
+
+words = st.from_regex(r"[a-z][a-z_/ -]{0,8}[a-z]", fullmatch=True).filter(
+    lambda w: w not in ("true", "none", "nan", "inf")
+)
+lists = st.recursive(st.integers(), lambda inner: st.lists(inner, max_size=3), max_leaves=6)
+values = st.one_of(
+    st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.none(), words,
+    st.lists(lists, max_size=3), st.text("abc,[]{}'= #", max_size=6).map(lambda text: Quoted(text)),
+)  # fmt: skip
+
+
+class Quoted(str):
+    """Text that the user put in quotation marks."""
+
+
+def written(value):
+    """A value as a user writes it."""
+    return json.dumps(value) if isinstance(value, Quoted) else show(value)
+
+
+@given(st.lists(values, min_size=1, max_size=5), st.sampled_from([",", ", ", " , "]))
+def test_what_is_written_is_what_is_read(several, comma):
+    section, setting, read = parse_setting("made.kind=" + comma.join(map(written, several)))
+    assert (section, setting) == ("made", "kind")
+    assert (list(read.values) if len(several) > 1 else [read]) == several
+    for value, back in zip(several, read.values if len(several) > 1 else [read], strict=True):
+        # 2.0 may come back as 2; what is a flag, a number or a word stays one.
+        assert [isinstance(back, kind) for kind in (bool, str)] == [isinstance(value, kind) for kind in (bool, str)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1,2.5,4", Several((1, 2.5, 4))),
+        ("[256,256]", [256, 256]),
+        ("[256,256],[512,512]", Several(([256, 256], [512, 512]))),
+        ("none,1", Several((None, 1))),
+        ("true,false", Several((True, False))),
+        ("shuffled,logged", Several(("shuffled", "logged"))),
+        ("'a,b'", "a,b"),
+        ("1", 1),
+    ],
+)
+def test_several_values_are_told_from_one(text, expected):
+    assert parse_setting(f"made.kind={text}")[2] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1,,2", ["'made.rate=1,,2'", "nothing before or after a comma"]),
+        ("1,2,", ["nothing before or after a comma"]),
+        ("[1,2],[3", ["'[3'", "not closed", "[64,64],[256,256]"]),
+    ],
+)
+def test_values_that_cannot_be_read_are_named(text, words):
+    with pytest.raises(UsageError) as error:
+        parse_setting(f"made.rate={text}")
+    for word in words:
+        assert word in str(error.value)
+
+
+def directories(settings=None, **swept):
+    return [variant.directory for variant in variants(ENTRY, settings or {}, swept, "here")]
+
+
+def test_without_a_sweep_there_is_one_variant_in_the_algorithms_own_directory():
+    assert directories({"rate": 2}) == ["made"]
+    assert directories(rate=(2,)) == ["made"]
+    (variant,) = variants(ENTRY, {"flag": False}, {"rate": (2,)}, "here")
+    assert (variant.config.rate, variant.config.flag) == (2.0, False)
+
+
+def test_variants_are_the_cross_product_in_the_order_of_the_declaration():
+    found = variants(ENTRY, {"shift": 3}, {"flag": (True, False), "rate": (1, 2.5), "kind": ("own",)}, "here")
+    assert [variant.directory for variant in found] == [
+        "made,rate=1,flag=true", "made,rate=1,flag=false", "made,rate=2.5,flag=true", "made,rate=2.5,flag=false",
+    ]  # fmt: skip
+    assert [(v.config.rate, v.config.flag) for v in found] == [(1, True), (1, False), (2.5, True), (2.5, False)]
+    assert {(v.config.shift, v.config.kind) for v in found} == {(3, "own")}
+
+
+def test_every_kind_of_value_has_a_name_of_its_own():
+    assert directories(shift=(-1, 1, 1e-5, 0.1 + 0.2, 0.3)) == [
+        f"made,shift={text}" for text in ("-1", "1", "1e-05", "0.30000000000000004", "0.3")
+    ]
+    assert directories(layers=([256, 256], [512])) == ["made,layers=256x256", "made,layers=512"]
+    assert directories(limit=(None, 3)) == ["made,limit=none", "made,limit=3"]
+    assert directories(kind=("../up", "two words")) == ["made,kind=..-up", "made,kind=two-words"]
+    long, longer = directories(kind=("x" * 400, "x" * 401))
+    assert long != longer
+    assert len(long) == len(longer) == 150
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False).map(lambda x: x + 0.0), min_size=2, unique=True))
+def test_different_numbers_have_different_directories(numbers):
+    assert len(set(directories(shift=tuple(numbers)))) == len(numbers)
+
+
+@pytest.mark.parametrize(
+    ("swept", "words"),
+    [
+        ({"rat": (1, 2)}, ["unknown setting of made 'rat' in here", "did you mean rate"]),
+        ({"rate": (1, -2)}, ["made.rate in here", "greater than 0", "-2"]),
+        ({"rate": (1, "fast")}, ["made.rate in here", "valid number", "'fast'"]),
+        ({"rate": (1, 2, 1.0)}, ["sweep of made.rate in here", "found 1 twice"]),
+        ({"rate": (1, 2), "flag": (True, True)}, ["sweep of made.flag", "found true twice"]),
+        ({"layers": ([8], (8,))}, ["sweep of made.layers", "twice"]),
+        ({"layers": (256, 128)}, ["made.layers", "256", "are a sweep", "a list is written layers=[8, 8]"]),
+        ({"rate": ()}, ["sweep of made.rate", "found none"]),
+        ({"kind": ("a b", "a-b")}, ["sweep of made", "names differ", "'made,kind=a-b'"]),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_is_said_in_one_line(swept, words):
+    with pytest.raises(UsageError) as error:
+        variants(ENTRY, {}, swept, "here")
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_recorded_runs_are_found_by_what_they_are(tmp_path):
+    # A default that nobody checked may be the integer 0, and the same setting swept the float 0.0.
+    manifest = {"algorithm": {"name": "made", "config": {"shift": 0, "layers": (8, 8)}}, "seed": 1, "device": "cpu"}
+    same = {"algorithm": {"config": {"layers": [8, 8], "shift": 0.0}, "name": "made"}, "seed": 1, "device": "cuda"}
+    assert identity(manifest) == identity(same) != identity({**manifest, "seed": 2})
+    for name, text in (("made", json.dumps(manifest)), ("made,shift=0", "torn"), ("made,shift=1", "[]")):
+        directory = tmp_path / name / "seed-1"
+        directory.mkdir(parents=True)
+        (directory / "manifest.json").write_text(text)
+    assert recorded_runs(tmp_path) == {identity(same): tmp_path / "made" / "seed-1"}
+    assert recorded_runs(tmp_path / "nowhere") == {}
