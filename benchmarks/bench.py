@@ -59,7 +59,7 @@ def bench(
             config = entry.configure((settings or {}).get(entry.name, {}), "the benchmark")
             rows.append(_row(Contest(entry, r, device, problem, config), repeats, rate))
         return {
-            "what": "updates per second, float32; ratios are medians over repeats in which all ran one after the other",
+            "what": "updates per second; ratios are medians over repeats in which all ran one after the other",
             "problem": asdict(problem),
             "repeats": repeats,
             "seconds_aimed_at": SECONDS,
@@ -136,7 +136,7 @@ def as_table(report: dict[str, Any]) -> str:
     lines = [
         report["what"],
         f"batch {problem['batch_size']}, observations {'x'.join(map(str, problem['obs_shape']))}, actions "
-        f"{problem['act_dim']}; medians of {report['repeats']}",
+        f"{problem['act_dim']}; torch's float32 products at {found['float32_matmul_precision']!r}; medians of {report['repeats']}",
         f"{report['device']} ({place}), {report['processor']}, {report['platform']}; "
         f"copying memory moves {report['copy_bytes_per_second'] / 1e9:.1f} GB/s",
         ", ".join(f"{name} {versions[name]}" for name in ("python", "seqeval-rl", "torch", "numpy"))

@@ -48,6 +48,10 @@ class Run:
         Literal["auto", "envpool", "gymnasium"],
         arg(help="what steps the environments; auto takes envpool where it is installed and knows them"),
     ] = "auto"
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"],
+        arg(help="of matrix products; tf32 is faster on CUDA, bfloat16 on CPUs that have it, both round more"),
+    ] = "float32"
     mini: Annotated[bool, arg(help="the suite's miniature: the same code path in well under a minute")] = False
     overwrite: Annotated[bool, arg(help="delete the named runs' results that are there and begin again")] = False
     list: Annotated[bool, arg(help="list the suites and end")] = False
@@ -115,6 +119,7 @@ class Bench:
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to update; auto takes CUDA where it is")] = "auto"
     threads: Annotated[int, arg(help="threads of torch; 0 = all cores")] = 0
     repeats: Annotated[int, arg(help="measurements of each, interleaved; medians are reported")] = 5
+    precision: Annotated[Literal["float32", "tf32", "bfloat16"], arg(help="of matrix products")] = "float32"
     json: Annotated[Path | None, arg(help="also save every figure", metavar="FILE")] = None
     estimate: Annotated[
         str | None, arg(help="instead say how long this suite (a name or a .toml file) will take here", metavar="SUITE")

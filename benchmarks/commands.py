@@ -50,6 +50,7 @@ def _run(command: cli.Run) -> None:
         command.suite, command.mini, _words(command.algorithms), _words(command.datasets),
         _numbers(command.seeds, "--seeds"), settings,
     )  # fmt: skip
+    sweep = dataclasses.replace(sweep, precision=command.precision)
     from seqeval_rl.sweep import run_sweep
 
     out = command.out or Path("results") / Path(command.suite).stem
@@ -167,6 +168,7 @@ def _check(command: cli.Check) -> None:
 @perform.register
 def _bench(command: cli.Bench) -> None:
     from seqeval_rl.benchmarks import bench
+    from seqeval_rl.precision import matrix_products
     from seqeval_rl.registry import find_algorithm, registered
     from seqeval_rl.sweep import choose_device
 
@@ -188,7 +190,8 @@ def _bench(command: cli.Bench) -> None:
         if found < least:
             raise UsageError(f"bench --{option}: expected whole numbers from {least}, found {found}. Correct it.")
     entries = [find_algorithm(name) for name in names or sorted(registered())]
-    report = bench.bench(entries, sizes, device, command.threads, command.repeats)
+    with matrix_products(command.precision):
+        report = bench.bench(entries, sizes, device, command.threads, command.repeats)
     print(bench.as_table(report))
     if command.json:
         bench.save(report, command.json)
@@ -200,6 +203,7 @@ def _estimate(command: cli.Bench) -> None:
     from seqeval_rl.benchmarks import bench, forecast
     from seqeval_rl.benchmarks.suite import build_sweep
     from seqeval_rl.estimate import estimate
+    from seqeval_rl.precision import matrix_products
     from seqeval_rl.sweep import choose_device
 
     for item in dataclasses.fields(command):
@@ -211,7 +215,8 @@ def _estimate(command: cli.Bench) -> None:
     assert command.estimate is not None
     device = choose_device(command.device)
     sweep = build_sweep(command.estimate, command.mini, _words(command.algorithms))
-    report = forecast.as_report(estimate(sweep, device), sweep, device)
+    with matrix_products(command.precision):
+        report = forecast.as_report(estimate(sweep, device), sweep, device)
     print(forecast.as_table(report))
     if command.json:
         bench.save(report, command.json)

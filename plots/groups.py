@@ -184,6 +184,7 @@ def _panel_settings(run: RunResult) -> dict[str, Any]:
 def _settings(run: RunResult) -> dict[str, Any]:
     manifest = run.manifest
     settings = {"peeks": bool(manifest["peeks"]), "suite": manifest["suite"]}
+    settings["precision"] = manifest.get("precision", "float32")  # of matrix products
     for section, values in (("protocol", manifest["protocol"]), ("algorithm", manifest["algorithm"]["config"])):
         settings |= {f"{section}.{name}": value for name, value in values.items()}
     return settings

@@ -16,6 +16,7 @@ from seqeval_rl import checkpoint
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
+from seqeval_rl.precision import Precision, matrix_products
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.recording import RunRecorder
@@ -55,6 +56,7 @@ class Job:
     protocol: Protocol
     device: str
     backend: str  # of the environments: auto, envpool or gymnasium
+    precision: Precision  # of matrix products
     overwrite: bool
     cost: float  # estimated seconds of one core
 
@@ -171,7 +173,8 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
             opened.append(recorder)
         work = _Work(job, number, tell, environment_workers)
         states, done = _saved(runs)
-        work.carry(runs, states, done)
+        with matrix_products(job.precision):
+            work.carry(runs, states, done)
         return [work.ends[run.directory] for run in job.runs]
     except SeqevalError:
         raise

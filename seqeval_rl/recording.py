@@ -20,7 +20,8 @@ from seqeval_rl.errors import BusyError, FileError, MismatchError
 from seqeval_rl.results import EVENTS, MANIFEST, METRICS, hashable, read_lines
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
-IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks")
+IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks", "precision")
+_ABSENT = {"precision": "float32"}  # what a manifest without that key means
 _PACKAGES = ("seqeval-rl", "torch", "numpy", "gymnasium", "mujoco", "envpool", "minari")
 
 
@@ -63,7 +64,7 @@ def _revision() -> str | None:
 
 def identity(manifest: dict[str, Any]) -> Hashable:
     """What makes the run of that manifest this run: equal for two attempts at one run, and for no two runs."""
-    return hashable(json.loads(json.dumps({key: manifest.get(key) for key in IDENTITY})))
+    return hashable(json.loads(json.dumps({key: manifest.get(key, _ABSENT.get(key)) for key in IDENTITY})))
 
 
 def recorded_runs(directory: Path) -> dict[Hashable, Path]:
@@ -100,8 +101,9 @@ class RunRecorder:
             ) from None
         wanted = json.loads(json.dumps(self.manifest))
         for key in IDENTITY:
-            if found.get(key) != wanted[key]:
-                where, old, new = _first_difference(key, found.get(key), wanted[key])
+            there, asked = (manifest.get(key, _ABSENT.get(key)) for manifest in (found, wanted))
+            if there != asked:
+                where, old, new = _first_difference(key, there, asked)
                 raise MismatchError(
                     f"{self.directory}: holds results made with {where} = {old!r}, asked for {new!r}. "
                     "Choose another --out, or --overwrite to begin again."

@@ -17,6 +17,7 @@ from seqeval_rl import recording
 from seqeval_rl.dataset import Dataset, check_environment
 from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.job import Job, PlannedRun, RunEnd
+from seqeval_rl.precision import Precision
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.registry import AlgorithmEntry
@@ -52,6 +53,7 @@ class Sweep:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm, one value each
     swept: dict[str, dict[str, tuple[Any, ...]]] = field(default_factory=dict)  # by algorithm, a variant for each value
     where: str = "the suite"  # for messages
+    precision: Precision = "float32"  # of matrix products
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def plan(
                     "protocol": sweep.protocol.model_dump(),
                     "seed": seed,
                     "peeks": False,
+                    "precision": sweep.precision,
                     "evaluations_expected": len(points),
                     **surroundings,
                 }
@@ -167,6 +170,7 @@ def plan(
             sweep.protocol,
             str(device),
             backend,
+            sweep.precision,
             overwrite,
             sum(seconds[candidate.run.directory] for candidate in stack),
         )
