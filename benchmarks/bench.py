@@ -136,7 +136,7 @@ def as_table(report: dict[str, Any]) -> str:
     lines = [
         report["what"],
         f"batch {problem['batch_size']}, observations {'x'.join(map(str, problem['obs_shape']))}, actions "
-        f"{problem['act_dim']}; torch's float32 products at {found['float32_matmul_precision']!r}; medians of {report['repeats']}",
+        f"{problem['act_dim']}; float32 products at {found['float32_matmul_precision']!r}; medians of {report['repeats']}",
         f"{report['device']} ({place}), {report['processor']}, {report['platform']}; "
         f"copying memory moves {report['copy_bytes_per_second'] / 1e9:.1f} GB/s",
         ", ".join(f"{name} {versions[name]}" for name in ("python", "seqeval-rl", "torch", "numpy"))
