@@ -61,6 +61,10 @@ class Algorithm(Protocol):
     (mean and standard deviation over the visible window; absent: False) and `return_range: float | None` (rewards are
     scaled so that the task's reference returns are this far apart; absent: None, rewards as logged).
 
+    In a stacked algorithm a float setting may arrive as a tensor [R], one value for each run (a sweep in one stack): losses
+    are [R], so it broadcasts; `nets.setting` gives it the axes that it needs elsewhere. Optionally `capturable = False`, for
+    one whose updates a CUDA graph cannot hold.
+
     In a stacked algorithm's `state_dict`, every tensor with at least one axis has the run axis first, so that the
     harness can keep one checkpoint per run.
     """

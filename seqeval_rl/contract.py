@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from seqeval_rl.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.nets import generator
 from seqeval_rl.per_run import build, noise_dim
+from seqeval_rl.stacking import stacked_config
 from seqeval_rl.state import join_states, split_state
 from seqeval_rl.tiny_problem import learn
 
@@ -224,6 +225,30 @@ def check_stack(algorithm: Any) -> str:
     return "a stack equals its runs"
 
 
+def check_sweep(algorithm: Any) -> str:
+    """Float settings may differ between the runs of a stack: each arrives as a tensor [R], and each run is as it is alone."""
+    default = algorithm.Config()
+    floats = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
+    changed = {name: 0.9 * value for name, value in floats.items() if isinstance(value, float) and value}
+    if not changed:
+        return "no float settings"
+    configs = (default, dataclasses.replace(default, **changed))
+    spec = Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU)
+    together, batches = build(algorithm, stacked_config(configs), spec), _batches(algorithm)
+    alone = [
+        build(algorithm, config, dataclasses.replace(spec, seeds=(seed,)))
+        for config, seed in zip(configs, SEEDS, strict=True)
+    ]
+    for _ in range(5 * _period(together)):
+        batch = next(batches)
+        together.update(batch)
+        for r, single in enumerate(alone):
+            single.update(Batch(*(column[r : r + 1] for column in batch)))
+    joined = join_states([single.state_dict() for single in alone])
+    _equal(joined, together.state_dict(), f"single runs and a stack that differ in {', '.join(changed)}", 1e-5)
+    return f"runs may differ in {', '.join(changed)}"
+
+
 def check_state(algorithm: Any) -> str:
     """The state of a stack splits into states of single runs, each of which acts as in the stack, and joins again unchanged."""
     stack, batches = _build(algorithm), _batches(algorithm)
@@ -281,6 +306,7 @@ CHECKS: dict[str, Callable[[Any], str]] = {
     "resume": check_resume,
     "isolation": check_isolation,
     "stack": check_stack,
+    "sweep": check_sweep,
     "state": check_state,
     "capture": check_capture,
     "learning": check_learning,

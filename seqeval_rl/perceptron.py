@@ -170,7 +170,9 @@ class _Perceptron(torch.autograd.Function):
                             g = g.unflatten(1, more.shape[1:3]).sum(2)  # over K
                             weight = weight[:, :-width]
                         if weight.shape[-1] == 1:
-                            _accumulate(weight.mT, g.mT, h, part)
+                            # A view, not weight.mT: into its strides oneDNN's kernels, which torch takes at lower precision
+                            # than the highest, write wrong numbers.
+                            _accumulate(weight.view(weight.shape[0], 1, -1), g.mT, h, part)
                         else:
                             _accumulate(weight, h.mT, g, part)
                         if part:

@@ -17,9 +17,12 @@ _TORCH = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 def matrix_products(precision: Precision) -> Iterator[None]:
     """Inside the block, torch's float32 matrix products are taken in that precision; numbers stay float32 in memory.
 
-    float32: all 24 bits of the mantissa. tf32: factors are rounded to 11 bits on CUDA devices that can. bfloat16: factors are
-    rounded to 8 bits on processors that multiply these (AVX512_BF16, AMX), on CUDA as tf32. Sums are float32 in each. A
-    device that cannot takes the next more exact one.
+    float32: all 24 bits of the mantissa. tf32: factors are rounded to 11 bits on CUDA devices that can. bfloat16: they may be
+    rounded to 8 bits, where the processor and oneDNN do so; on CUDA as tf32. Sums are float32 in each. A device that cannot
+    takes a more exact one, and may be faster all the same: for bfloat16 torch asks oneDNN instead of MKL on a CPU.
+
+    torch 2.13's `bmm(..., out=...)` writes wrong numbers into an `out` that is not contiguous at bfloat16 on a CPU; nothing
+    here does that, and a plug-in must not.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(_TORCH[precision])

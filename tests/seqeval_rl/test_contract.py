@@ -152,6 +152,10 @@ def start(change):
     return init
 
 
+def one_rate_for_all(self, config, spec):
+    Stacked.__init__(self, Config(float(torch.as_tensor(config.learning_rate).flatten()[0])), spec)
+
+
 def clip_all_runs_together(self, batch):
     loss = Stacked.loss(self, batch)
     gradient = torch.autograd.grad(loss.sum(), list(self.actor.parameters()))[0]
@@ -203,6 +207,7 @@ BROKEN = [
     ("isolation", "spoilt run 0", broken(update=clip_all_runs_together)),
     ("stack", "at the start", broken(__init__=start(lambda self: self.actor.net.weights[0].mul_(self.spec.runs)))),
     ("stack", "after some updates", broken(update=clip_all_runs_together)),
+    ("sweep", "differ in learning_rate", broken(__init__=one_rate_for_all)),
     ("state", "2 runs on the first axis", broken(state_dict=wrong_axis)),
     ("capture", "_local_scalar_dense", with_loss(lambda self, batch, loss: loss * float(loss.sum() > -1))),
     (

@@ -7,7 +7,9 @@ import torch
 from made import npz
 
 from seqeval_rl import plots
+from seqeval_rl.algorithm import Spec
 from seqeval_rl.errors import MismatchError
+from seqeval_rl.nets import MLP
 from seqeval_rl.precision import PRECISIONS, matrix_products
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import RunRecorder, identity
@@ -26,6 +28,22 @@ def test_products_are_as_exact_as_the_precision_says_and_the_setting_is_put_back
     bits = {"float32": 24, "tf32": 11, "bfloat16": 8}[precision]
     assert error < 8 * 2.0**-bits
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_gradients_of_perceptrons_are_right_at_every_precision(precision, outputs):
+    """A library may write into strided outputs wrongly at the lower ones, with garbage rather than rounding."""
+    spec = Spec((11,), 3, (0, 1), torch.device("cpu"))
+    net = MLP(spec, "net", 11, (64, 64), outputs, members=2)
+    x = torch.randn(2, 32, 11)
+    found = []
+    for chosen in ("float32", precision):
+        with matrix_products(chosen):
+            torch.empty(1 << 16).fill_(float("nan"))  # what is freed now is likely to be what the next tensors get
+            found.append(torch.autograd.grad(net(x).square().sum(), list(net.parameters())))
+    for exact, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, exact, rtol=0, atol=0.05 * float(exact.abs().max()))
 
 
 def test_the_setting_is_put_back_after_an_error():
