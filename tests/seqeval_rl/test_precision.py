@@ -35,8 +35,8 @@ def test_products_are_as_exact_as_the_precision_says_and_the_setting_is_put_back
 def test_gradients_of_perceptrons_are_right_at_every_precision(precision, outputs):
     """A library may write into strided outputs wrongly at the lower ones, with garbage rather than rounding."""
     spec = Spec((11,), 3, (0, 1), torch.device("cpu"))
-    net = MLP(spec, "net", 11, (64, 64), outputs, members=2)
-    x = torch.randn(2, 32, 11)
+    net = MLP(spec, "net", 11, (256, 256), outputs, members=2)
+    x = torch.randn(2, 256, 11)
     found = []
     for chosen in ("float32", precision):
         with matrix_products(chosen):
