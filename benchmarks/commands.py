@@ -71,12 +71,15 @@ def _run(command: cli.Run) -> None:
 def _summarise(out: Path) -> None:
     """Derived files, the table and where the figure is."""
     from seqeval_rl import plots
-    from seqeval_rl.results import export, read_results
+    from seqeval_rl.results import evaluation_share, export, read_results
 
     results = read_results(out)
     export(results, out / "results.parquet")
     figures = plots.save(plots.curves(results), out, "curves", ("png", "pdf"))
     print(plots.score_table(results).text())
+    share = evaluation_share(results)
+    if share is not None:
+        print(f"evaluation: {share:.0%} of the runs' wall time")
     print(f"figure: {figures[0]}")
 
 

@@ -31,7 +31,8 @@ Capture = Callable[[Callable[[], None]], Callable[[], None]]
 def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
     """Capture `work` without doing it; what is returned does it. Raises `RuntimeError` where something cannot be captured."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Threads that draw ahead may ask for page-locked memory meanwhile, which does not concern this capture.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         work()
     replay: Callable[[], None] = graph.replay
     return replay

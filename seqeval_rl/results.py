@@ -101,6 +101,22 @@ def _read_run(root: Path, directory: Path) -> RunResult:
     return result
 
 
+def evaluation_share(results: Iterable[RunResult]) -> float | None:
+    """Seconds of evaluation over seconds between evaluations, all runs together; None where nothing was timed.
+
+    On a CPU the rest is training. On CUDA evaluation goes on beside training, and costs nothing as long as the share is
+    below 1. The runs of a stack share their seconds, so each counts as often as the stack has runs: in both sums alike.
+    """
+    seconds = [
+        (entry["metrics"]["evaluation_seconds"], entry["metrics"]["seconds"])
+        for result in results
+        for entry in result.evaluations
+        if {"evaluation_seconds", "seconds"} <= entry["metrics"].keys()
+    ]
+    total = sum(whole for _, whole in seconds)
+    return sum(part for part, _ in seconds) / total if total else None
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a JSON-lines file; a last line that was torn when the writer was killed does not count."""
     if not path.exists():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def test_every_suite_has_a_miniature_that_leaves_everything_a_run_leaves(name, t
     assert main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert f"figure: {tmp_path / 'curves.png'}" in shown
+    assert re.search(r"evaluation: \d+% of the runs' wall time", shown)
     assert "TD3+BC" in shown
     results = read_results(tmp_path)
     assert all(result.status == "finished" for result in results)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seqeval_rl.results import RunResult, algorithm_names, differences, hashable, long_rows, show
+from seqeval_rl.results import RunResult, algorithm_names, differences, evaluation_share, hashable, long_rows, show
 
 
 def result(algorithm="td3_bc", dataset="noise", seed=0, **config):
@@ -43,3 +43,12 @@ def test_variants_have_names_of_their_own_and_nothing_else_changes_its_name():
     several = [*runs, result(alpha=1.0, rate=1)]
     assert algorithm_names(several) == ["td3_bc (alpha=2.5)", "td3_bc (alpha=2.5)", "bc", "td3_bc (alpha=1)"]
     assert [row[2] for row in long_rows(iter(several))] == algorithm_names(several)
+
+
+def test_the_share_of_evaluation_is_that_of_all_timed_evaluations():
+    one, other = result(), result(seed=1)
+    assert evaluation_share([one, other]) is None
+    one.evaluations[0]["metrics"] |= {"seconds": 8.0, "evaluation_seconds": 1.0}
+    assert evaluation_share([one, other]) == pytest.approx(1 / 8)
+    other.evaluations[0]["metrics"] |= {"seconds": 2.0, "evaluation_seconds": 1.5}
+    assert evaluation_share([one, other]) == pytest.approx(2.5 / 10)
