@@ -129,10 +129,14 @@ class Adam:
                 tensors.append(tensor)
         self.count.add_(1)
         for run, rate, decay in self._rates:
-            tensors_of = (values, grads, means, squares)
-            own = tensors_of if run is None else tuple([t[run] for t in tensors] for tensors in tensors_of)
+            p, g, m, s = (
+                tensors if run is None else [t[run] for t in tensors] for tensors in (values, grads, means, squares)
+            )
             self.kernel(
-                *own,
+                p,
+                g,
+                m,
+                s,
                 [],
                 [self.count] * len(values),
                 lr=rate,
