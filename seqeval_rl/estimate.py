@@ -1,6 +1,7 @@
 """How long a sweep will take on this machine, from a few seconds of measurement and the arithmetic of its schedule.
 
     job = updates x seconds per update + evaluations x (reset + time limit x seconds per time index)
+          (on CUDA the larger of the two, since they go on side by side)
     wall = the jobs, longest training first, each given to the worker that is free first
 
 Nothing is trained beyond the measurement, and bundled logs are not built: their size is in their name, their shapes are the
@@ -276,5 +277,7 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
     # As the scheduler: no more processes than the training is worth, and its order knows nothing of evaluations.
     workers = max(1, min(workers, math.ceil(training / WORTH_A_PROCESS)))
     order = sorted(forecasts, key=lambda f: -f.training_seconds)
-    wall = packed([f.training_seconds + f.evaluation_seconds for f in order for _ in range(f.jobs)], workers)
+    # On CUDA evaluations go on beside training.
+    together = sum if on_cpu else max
+    wall = packed([together((f.training_seconds, f.evaluation_seconds)) for f in order for _ in range(f.jobs)], workers)
     return Estimate(tuple(forecasts), workers, threads, wall)

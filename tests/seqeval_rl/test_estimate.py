@@ -105,7 +105,23 @@ def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
     cuda = estimate(sweep, torch.device("cuda"))
     assert [f.jobs for f in cuda.forecasts] == [1, 1]
     assert (cuda.workers, cuda.threads) == (1, 2)
-    assert cuda.seconds == pytest.approx(one + other)
+    assert cuda.seconds == pytest.approx(11 * 10.5 + 11 * 20.5)  # beside the training, which is shorter
+
+
+def test_every_variant_of_a_sweep_is_counted(monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        "seqeval_rl.estimate.measure", lambda entry, config, *_: measured.append(config) or Cost(1, 1, 1)
+    )
+    sweep = Sweep(
+        "made", streams(a="bundled/hopper/medium:11_000"), (find_algorithm("td3_bc"),), Protocol(), (0,), {},
+        {"td3_bc": {"alpha": (1.0, 2.5), "policy_delay": (1, 2)}},
+    )  # fmt: skip
+    found = estimate(sweep, CPU)
+    assert [f.algorithm for f in found.forecasts] == [
+        f"td3_bc,alpha={alpha},policy_delay={delay}" for alpha in (1, 2.5) for delay in (1, 2)
+    ]
+    assert [config.policy_delay for config in measured] == [1, 2]  # alpha does not make updates dearer
 
 
 def test_without_a_time_limit_evaluations_are_left_out():
