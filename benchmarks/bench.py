@@ -21,6 +21,7 @@ from seqeval_rl.registry import AlgorithmEntry
 
 SECONDS = 2.0  # aimed at for one measurement
 LEAST = 10  # updates of one measurement
+WARM = 10  # updates at least in the last warm-up: beyond the periods that precede a capture
 _RUNS = {"cuda": (1, 5, 20, 40), "cpu": (1, 2, 4)}
 
 
@@ -77,9 +78,11 @@ def _row(contest: Contest, repeats: int, rate: float) -> dict[str, Any]:
     """Every measurement of one algorithm and stack size, and what follows from them; None where there is no such figure."""
     updates = {}
     for name, run in contest.contestants.items():
-        run(contest.whole(3))  # warm
+        # Twice as many each time: all but the last are for warming up, a capture included.
         some = contest.whole(5)
-        updates[name] = contest.whole(max(LEAST, SECONDS * some / run(some)))
+        while (taken := run(some)) < SECONDS / 8 or some < WARM:
+            some *= 2
+        updates[name] = contest.whole(max(LEAST, SECONDS * some / taken))
     speeds: dict[str, list[float]] = {name: [] for name in updates}
     for _ in range(repeats):
         for name, run in contest.contestants.items():

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -123,16 +124,25 @@ class CapturedEngine(Engine):
         """Capture a period, then take it; an algorithm that cannot be captured goes on eagerly."""
         runs = len(self.batches.seeds)
         before = split_state(self.algorithm.state_dict(), runs)
+        why = ""
+        go: Callable[[], None] | None = None
         try:
-            self._go = self._capture(self._period_of_steps)
+            go = self._capture(self._period_of_steps)
         except RuntimeError as error:
-            # What the attempt has changed in Python (counters) is put back.
+            why = (str(error).splitlines() or [""])[0]
+        # A graph repeats operations, not Python: a counter that a period leaves changed would stand still from here on.
+        moved = _moved(before[0], split_state(self.algorithm.state_dict(), runs)[0])
+        if moved:
+            why = why or f"its state in Python changes: {', '.join(moved)}"
+        if why:
+            # What the attempt has changed in Python is put back.
             self.algorithm.load_state_dict(join_states(before))
             self._eager = True
             _log.warning(
-                "%s: cannot be captured (%s); its updates run one operation after the other",
-                *(_name(self.algorithm), (str(error).splitlines() or [""])[0]),
+                "%s: cannot be captured (%s); its updates run one operation after the other", _name(self.algorithm), why
             )
+        else:
+            self._go = go
         self._whole_period()
 
 
@@ -157,7 +167,7 @@ class _Ahead:
 
     def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
         """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; those after it are begun."""
-        for number in range(chunk, min(chunk + self._depth, self._last) + 1):
+        for number in range(chunk, max(chunk, min(chunk + self._depth - 1, self._last)) + 1):
             if number not in self._coming:
                 self._coming[number] = self._pool.submit(self._draw, number)
         for number in [number for number in self._coming if number < chunk]:
@@ -171,6 +181,18 @@ class _Ahead:
             # From page-locked memory a copy does not make the host wait; torch keeps it until the copy is done.
             found = (found[0].pin_memory(), found[1].pin_memory())
         return found
+
+
+def _moved(before: Any, after: Any, path: str = "") -> list[str]:
+    """Where two states of one form differ in something else than tensors."""
+    if isinstance(before, Tensor):
+        return []
+    if isinstance(before, dict):
+        return [place for key in before for place in _moved(before[key], after[key], f"{path}/{key}".strip("/"))]
+    if isinstance(before, list | tuple):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [place for i, (one, other) in pairs for place in _moved(one, other, f"{path}/{i}".strip("/"))]
+    return [] if before == after else [path]
 
 
 def _name(algorithm: Algorithm) -> str:

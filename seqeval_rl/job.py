@@ -167,15 +167,16 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
     """
     runs = [Recorded(run, RunRecorder(run.directory, run.manifest)) for run in job.runs]
     opened: list[RunRecorder] = []
+    ends: dict[Path, RunEnd] = {}
     try:
         for _, recorder in runs:
             recorder.open(job.overwrite)
             opened.append(recorder)
-        work = _Work(job, number, tell, environment_workers)
+        work = _Work(job, number, tell, environment_workers, ends)
         states, done = _saved(runs)
         with matrix_products(job.precision):
             work.carry(runs, states, done)
-        return [work.ends[run.directory] for run in job.runs]
+        return [ends[run.directory] for run in job.runs]
     except SeqevalError:
         raise
     except Exception as error:
@@ -183,8 +184,10 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
         text = traceback.format_exc()
         message = f"{type(error).__name__}: {error}"
         for recorder in opened:
-            recorder.event("crashed", message=message, traceback=text)
-        return [RunEnd(run.directory, "crashed", f"{message} (traceback in events.jsonl)") for run in job.runs]
+            if recorder.directory not in ends:
+                recorder.event("crashed", message=message, traceback=text)
+        crashed = f"{message} (traceback in events.jsonl)"
+        return [ends.get(run.directory, RunEnd(run.directory, "crashed", crashed)) for run in job.runs]
     finally:
         for recorder in opened:
             recorder.close()
@@ -193,7 +196,15 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
 class _Work:
     """A job on its way: its data, its algorithm, and how its runs ended."""
 
-    def __init__(self, job: Job, number: int, tell: Callable[[Progress], None], environment_workers: int):
+    def __init__(
+        self,
+        job: Job,
+        number: int,
+        tell: Callable[[Progress], None],
+        environment_workers: int,
+        ends: dict[Path, RunEnd],
+    ):
+        """`ends` is filled as runs end."""
         self._job, self._number, self._tell, self._environment_workers = job, number, tell, environment_workers
         self._entry = find_algorithm(job.algorithm)
         # One object for each stream: runs that share it share its rows in memory.
@@ -204,7 +215,7 @@ class _Work:
         self._total = sum(self._schedule(run).gradient_steps for run in job.runs)
         self._done = 0  # gradient steps of all runs together
         self._told = 0.0
-        self.ends: dict[Path, RunEnd] = {}
+        self.ends = ends
 
     def _schedule(self, run: PlannedRun) -> Schedule:
         return Schedule(self._job.protocol, len(self._streams[run.stream, run.sources]))
@@ -250,6 +261,7 @@ class _Work:
             else:
                 left.setdefault(self._schedule(run).total == shortest, []).append(r)
         states = report.states or states
+        del stack, report  # and with them what they have on the device
         for _, part in sorted(left.items(), reverse=True):  # the shortest first: they are nearly there
             self.carry([runs[r] for r in part], [states[r] for r in part], len(points))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,6 +50,13 @@ class Outcome:
     seconds: float  # wall time since the point before
 
 
+class Pending(NamedTuple):
+    """An outcome whose evaluation may still go on."""
+
+    evaluation: Future[Evaluation]
+    outcome: Callable[[], Outcome]  # waits for it
+
+
 class Stack:
     """R runs of one algorithm side by side. They differ in seed, in the values of float settings, or in stream (of one task)."""
 
@@ -71,7 +79,8 @@ class Stack:
             evaluator: with R times E lanes.
             device: where to train.
             capture: captures update periods, see `captured`; none: on CUDA a graph, elsewhere nothing is captured.
-            beside: a copy of the policy is evaluated on the CPU while training goes on; none: on CUDA.
+            beside: a copy of the policy is evaluated on the CPU while training goes on; none: on CUDA, but for algorithms that
+                cannot be captured.
 
         Raises:
             DataError: a stream is too short for the protocol.
@@ -94,11 +103,13 @@ class Stack:
         self.algorithm: Algorithm = entry.build(config, spec)
         batches = Batches(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
         self.engine = make_engine(self.algorithm, batches, self.preprocessing, capture)
-        self.beside = device.type == "cuda" if beside is None else beside
+        # A plain algorithm has torch's global generator to itself while it acts: not beside another that does.
+        capturable = getattr(self.algorithm, "capturable", True)
+        self.beside = device.type == "cuda" and capturable if beside is None else beside
         self._copy: Algorithm | None = entry.build(config, replace(spec, device=CPU)) if self.beside else None
 
-    def begin(self, point: Point, metrics: dict[str, NDArray[np.float64]], started: float) -> Callable[[], Outcome]:
-        """Begin the evaluation at a point and take in what became visible up to it; what is returned waits for the outcome.
+    def begin(self, point: Point, metrics: dict[str, NDArray[np.float64]], started: float) -> Pending:
+        """Begin the evaluation at a point and take in what became visible up to it.
 
         `metrics` are the means since the point before, `started` is when (by `time.perf_counter`) it was left behind.
         """
@@ -107,16 +118,17 @@ class Stack:
         self.preprocessing.refresh(point.transitions)
         blocks = tuple(run.stream.block_at(point.transitions).label for run in self.runs)
         states, seconds = self.states(), time.perf_counter() - started
-        return lambda: Outcome(point, blocks, evaluation(), metrics, states, seconds)
+        return Pending(evaluation, lambda: Outcome(point, blocks, evaluation.result(), metrics, states, seconds))
 
-    def _evaluate(self, index: int) -> Callable[[], Evaluation]:
-        """Evaluate the policy as it is now; what is returned waits for the result, which is there already unless `beside`."""
+    def _evaluate(self, index: int) -> Future[Evaluation]:
+        """Evaluate the policy as it is now: the result is there already unless `beside`."""
         if self._copy is None:
-            evaluation = self.evaluator.evaluate(self.engine.greedy, index)
-            return lambda: evaluation
+            found: Future[Evaluation] = Future()
+            found.set_result(self.evaluator.evaluate(self.engine.greedy, index))
+            return found
         self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
         act = partial(greedy, self._copy, self.preprocessing.now(CPU), CPU)
-        return self.evaluator.begin(act, index).result
+        return self.evaluator.begin(act, index)
 
     def points(self) -> list[Point]:
         """The points that all runs share: all of them where streams are equally long, else those before the first one ends."""
@@ -167,16 +179,31 @@ def sequential_evaluation(
     """
     points = stack.points()
     gradient_steps = points[done - 1].gradient_steps if done else 0
-    waiting: list[Callable[[], Outcome]] = []
+    waiting: list[Pending] = []
+    alive = True
+
+    def settle() -> None:
+        nonlocal alive
+        alive = report(waiting.pop().outcome()) and alive
+
+    def tell(gradient_steps: int) -> None:
+        progress(gradient_steps)
+        # An evaluation beside training is recorded as soon as it is over, so that an interruption does not cost it.
+        if waiting and waiting[0].evaluation.done():
+            settle()
+
     for point in points[done:]:
         started = time.perf_counter()
         # Each increment reveals γ transitions and is followed by K gradient steps on the visible window.
-        metrics = stack.engine.train(gradient_steps, point.gradient_steps, progress)
+        metrics = stack.engine.train(gradient_steps, point.gradient_steps, tell)
         gradient_steps = point.gradient_steps
-        # Beside training there is one evaluation at a time: the one before is over first, and may end the runs.
-        if waiting and not report(waiting.pop()()):
+        if waiting:  # one evaluation at a time
+            settle()
+        if not alive:
             return False
         waiting.append(stack.begin(point, metrics, started))
-        if not stack.beside and not report(waiting.pop()()):
-            return False
-    return all(report(outcome()) for outcome in waiting)
+        if not stack.beside:
+            settle()
+    if waiting:
+        settle()
+    return alive
