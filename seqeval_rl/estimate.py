@@ -35,7 +35,6 @@ from seqeval_rl.scheduler import WORTH_A_PROCESS
 from seqeval_rl.stacking import common_settings
 from seqeval_rl.sweep import StreamSpec, Sweep
 from seqeval_rl.tasks import Task, task_named
-from seqeval_rl.variants import variants
 
 SECONDS = 1.5  # at least, of the measurement of one update and of that of one time index
 _MADE = 200_000  # transitions at most in the log that updates are measured on
@@ -238,11 +237,7 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
     Raises:
         SeqevalError: whatever is wrong with the sweep, before anything is measured.
     """
-    chosen = [
-        variant
-        for entry in sweep.algorithms
-        for variant in variants(entry, sweep.settings.get(entry.name, {}), sweep.swept.get(entry.name, {}), sweep.where)
-    ]
+    chosen = sweep.variants()
     streams = []
     for spec in sweep.streams:
         found = extent(spec)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,9 +34,8 @@ class PlannedRun:
 
     stream: str  # name
     sources: tuple[str, ...]  # its blocks, see readers.load_dataset
-    settings: dict[
-        str, Any
-    ]  # of the algorithm's Config; the Config itself may be of a class that only this process has loaded
+    # Of the algorithm's Config; the Config itself may be of a class that only this process has loaded.
+    settings: dict[str, Any]
     seed: int
     directory: Path
     manifest: dict[str, Any]
@@ -43,7 +43,7 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """What progress calls it."""
-        return f"{self.stream} {self.manifest['algorithm']['name']} seed {self.seed}"
+        return f"{self.stream} {self.directory.parent.name} seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -172,10 +172,8 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
         for _, recorder in runs:
             recorder.open(job.overwrite)
             opened.append(recorder)
-        work = _Work(job, number, tell, environment_workers, ends)
-        states, done = _saved(runs)
         with matrix_products(job.precision):
-            work.carry(runs, states, done)
+            _Work(job, number, tell, environment_workers, ends).go_on(_saved(runs))
         return [ends[run.directory] for run in job.runs]
     except SeqevalError:
         raise
@@ -191,6 +189,13 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
     finally:
         for recorder in opened:
             recorder.close()
+
+
+class Saved(NamedTuple):
+    """A run and what it goes on from."""
+
+    run: Recorded
+    state: dict[str, Any]  # see `loop.Stack.states`; empty: from the start
 
 
 class _Work:
@@ -212,13 +217,22 @@ class _Work:
             (name, sources): Stream(name, [load_dataset(source, job.task, progress=False) for source in sources])
             for name, sources in dict.fromkeys((run.stream, run.sources) for run in job.runs)
         }
-        self._total = sum(self._schedule(run).gradient_steps for run in job.runs)
-        self._done = 0  # gradient steps of all runs together
+        self._total = 0  # gradient steps to be taken, of all runs together
+        self._done = 0  # of these
         self._told = 0.0
         self.ends = ends
 
     def _schedule(self, run: PlannedRun) -> Schedule:
         return Schedule(self._job.protocol, len(self._streams[run.stream, run.sources]))
+
+    def go_on(self, saved: Mapping[int, Sequence[Saved]]) -> None:
+        """Carry all runs to their ends, from the evaluations at which they stand (see `_saved`)."""
+        for done, part in saved.items():
+            for one in part:
+                schedule = self._schedule(one.run.run)
+                self._total += schedule.gradient_steps - (schedule.points()[done - 1].gradient_steps if done else 0)
+        for done, part in saved.items():
+            self.carry([one.run for one in part], [one.state for one in part] if done else [], done)
 
     def carry(self, runs: Sequence[Recorded], states: list[dict[str, Any]], done: int) -> None:
         """Carry runs that stand at the same evaluation to their ends: side by side as far as they have points in common,
@@ -277,21 +291,22 @@ class _Work:
         self._tell(Progress(self._number, self._done / self._total, note))
 
 
-def _saved(runs: Sequence[Recorded]) -> tuple[list[dict[str, Any]], int]:
-    """The newest states that all runs have, and how many evaluations are behind them; ([], 0): from the start."""
-    recorders = [recorder for _, recorder in runs]
-    common = set.intersection(*(set(recorder.resumable()) for recorder in recorders))
-    for index in sorted(common, reverse=True):
-        states = [checkpoint.load(recorder.checkpoints, index) for recorder in recorders]
-        whole = [state for state in states if state is not None]
-        if len(whole) == len(recorders):
-            for recorder in recorders:
-                recorder.keep(index + 1)
+def _saved(runs: Sequence[Recorded]) -> dict[int, list[Saved]]:
+    """The runs by how many evaluations are behind them, each with its newest state that can be read; 0: from the start.
+
+    A run of a stack whose checkpoints are damaged goes back by itself: what the others have recorded stays.
+    """
+    found: dict[int, list[Saved]] = defaultdict(list)
+    for one in runs:
+        recorder = one.recorder
+        done, state = 0, None
+        for index in sorted(recorder.resumable(), reverse=True):
+            state = checkpoint.load(recorder.checkpoints, index)
+            if state is not None:
+                done = index + 1
                 recorder.event("resumed", evaluation=index)
-            return whole, index + 1
-        for recorder, state in zip(recorders, states, strict=True):
-            if state is None:
-                recorder.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
-    for recorder in recorders:
-        recorder.keep(0)
-    return [], 0
+                break
+            recorder.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
+        recorder.keep(done)
+        found[done].append(Saved(one, state or {}))
+    return found

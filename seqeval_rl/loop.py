@@ -166,7 +166,7 @@ def _reward_scale(run: Run) -> float:
 
 def sequential_evaluation(
     stack: Stack, report: Callable[[Outcome], bool], progress: Callable[[int], None], done: int = 0
-) -> bool:
+) -> None:
     """Reveal the streams and train as they grow, evaluating at each point that the runs share.
 
     Args:
@@ -174,8 +174,6 @@ def sequential_evaluation(
         report: takes each outcome, records and saves it; returns False when no run is left that could go on.
         progress: is told the gradient steps taken so far, a few times between evaluations.
         done: evaluations that are behind us.
-
-    Returns False when `report` did.
     """
     points = stack.points()
     gradient_steps = points[done - 1].gradient_steps if done else 0
@@ -200,10 +198,9 @@ def sequential_evaluation(
         if waiting:  # one evaluation at a time
             settle()
         if not alive:
-            return False
+            return
         waiting.append(stack.begin(point, metrics, started))
         if not stack.beside:
             settle()
     if waiting:
         settle()
-    return alive

@@ -16,7 +16,7 @@ import torch
 def common_settings(config: Any) -> Hashable:
     """What must be equal in the settings of two runs of one stack: every field that is not a float, and which fields are."""
     return tuple(
-        (field.name, "a float" if _is_float(value) else repr(value))
+        (field.name, "a float" if isinstance(value, float) else repr(value))
         for field in dataclasses.fields(config)
         for value in [getattr(config, field.name)]
     )
@@ -68,7 +68,3 @@ def divide(candidates: Iterable[Candidate], room: float) -> list[list[Candidate]
 def _bytes(stack: Sequence[Candidate]) -> int:
     logs = {candidate.log: candidate.log_bytes for candidate in stack}
     return sum(logs.values()) + sum(candidate.run_bytes for candidate in stack)
-
-
-def _is_float(value: Any) -> bool:
-    return isinstance(value, float)

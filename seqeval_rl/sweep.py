@@ -55,6 +55,16 @@ class Sweep:
     where: str = "the suite"  # for messages
     precision: Precision = "float32"  # of matrix products
 
+    def variants(self) -> list[Variant]:
+        """Every algorithm with its settings, once for each combination of swept values; raises `UsageError`."""
+        return [
+            variant
+            for entry in self.algorithms
+            for variant in variants(
+                entry, self.settings.get(entry.name, {}), self.swept.get(entry.name, {}), self.where
+            )
+        ]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -105,11 +115,7 @@ def plan(
     Raises:
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
     """
-    chosen = [
-        variant
-        for entry in sweep.algorithms
-        for variant in variants(entry, sweep.settings.get(entry.name, {}), sweep.swept.get(entry.name, {}), sweep.where)
-    ]
+    chosen = sweep.variants()
     _check_writable(out)
     costs: dict[Any, Cost] = {}
     candidates: list[Candidate] = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import npz
+from made import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names
@@ -269,12 +269,7 @@ def test_what_is_wrong_is_said_in_one_line_before_any_training(
     if "cuda" in command:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main([part.format(suite=suite, tmp=tmp_path) for part in command]) == code
-    message = capsys.readouterr().err.strip()
-    assert message.startswith("seqeval: ")
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    assert not list(tmp_path.rglob("manifest.json"))
+    assert_one_line(capsys, words, tmp_path)
 
 
 def wrong_logs():

@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+from made import assert_one_line
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import build_sweep
@@ -152,12 +153,7 @@ def test_a_sweep_with_other_settings_elsewhere_is_refused_not_mixed(run, tmp_pat
 )
 def test_a_wrong_sweep_is_said_in_one_line_before_any_training(setting, words, run, tmp_path, capsys):
     assert run(setting) == 2
-    message = capsys.readouterr().err.strip()
-    assert message.startswith("seqeval: ")
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    assert not list(tmp_path.rglob("manifest.json"))
+    assert_one_line(capsys, words, tmp_path)
 
 
 def add(suite, text):

@@ -99,6 +99,33 @@ def test_a_stack_goes_on_with_the_runs_that_are_left(jobs, tmp_path):
         assert entries[-1]["metrics"] == pytest.approx(alone[run][-1]["metrics"], rel=1e-5)
 
 
+def test_a_run_of_a_stack_with_damaged_checkpoints_goes_back_by_itself(jobs, tmp_path):
+    def stop(progress):
+        if progress.note and "160 transitions" in progress.note and "log-230" in progress.note:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        execute(one_stack(jobs(out)), 0, stop, 1)
+    left = one_stack(jobs(out))
+    assert len(left.runs) == 2
+    for path in (out / "log-190").rglob("*.pt"):
+        path.write_bytes(b"damaged")
+    kept = (out / "log-230/bc/seed-0/metrics.jsonl").read_text()
+    assert kept.count("\n") == 3
+    told = []
+    ends = execute(left, 0, told.append, 1)
+    assert [end.status for end in ends] == ["finished", "finished"]
+    assert 0.8 < told[-1].share <= 1.0
+    assert (out / "log-230/bc/seed-0/metrics.jsonl").read_text().startswith(kept)  # with its seconds: not done again
+    for job in jobs(tmp_path / "alone"):
+        execute(job, 0, lambda _: None, 1)
+    again, alone = found(out), found(tmp_path / "alone")
+    for run, entries in again.items():
+        assert [e["transitions"] for e in entries] == [e["transitions"] for e in alone[run]]
+        assert entries[-1]["metrics"] == pytest.approx(alone[run][-1]["metrics"], rel=1e-5)
+
+
 def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_stack(tmp_path):
     streams = tuple(write_log(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190))
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)

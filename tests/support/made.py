@@ -49,3 +49,13 @@ def npz(path, total=300, **changes):
     columns.update(changes)
     np.savez(path, **columns)
     return path
+
+
+def assert_one_line(capsys, words, folder):
+    """What was wrong stands on standard error in one line with these words, and no run was begun in the folder."""
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("seqeval: ")
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    assert not list(folder.rglob("manifest.json"))
