@@ -100,6 +100,10 @@ class LocalLanes(Lanes):
         pairs = zip(self._envs, seeds, strict=True)
         return np.stack([np.asarray(env.reset(seed=int(seed))[0]) for env, seed in pairs])
 
+    def restart(self, lane: int, seed: int) -> NDArray[Any]:
+        """Begin an episode in one lane, from a seed as in `reset`, and leave the others as they are; its observation [*obs]."""
+        return np.asarray(self._envs[lane].reset(seed=int(seed))[0])
+
     def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
         """See `Lanes`."""
         observations, rewards, terminated, truncated = found = self._blank(len(lanes))

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from seqeval_rl.errors import DataError, UsageError, unknown
 
 Order = Literal["shuffled", "episodes", "logged"]
+Phase = Literal["offline", "online"]
+
+
+def _transitions(value: int | float) -> int | float:
+    """A number of transitions from 1 on, or a share of the log between 0 and 1."""
+    if value >= 1 and value == int(value):
+        return int(value)
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    raise ValueError("expected a whole number of transitions from 1, or a share of the log between 0 and 1")
+
+
+Extent = Annotated[int | float, AfterValidator(_transitions)]
 
 
 class Protocol(BaseModel):
@@ -20,7 +33,9 @@ class Protocol(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    initial: int = Field(default=5_000, ge=1, description="T0: transitions visible before the first update")
+    initial: Extent = Field(
+        default=5_000, description="T0: transitions visible before the first update; below 1 a share of the log"
+    )
     increment: int = Field(default=1, ge=1, description="gamma: transitions revealed at once")
     updates_per_increment: int = Field(default=1, ge=1, description="K: gradient steps after each reveal")
     batch_size: int = Field(default=256, ge=1, description="B: transitions per gradient step")
@@ -28,8 +43,21 @@ class Protocol(BaseModel):
     window: int | None = Field(
         default=None, ge=1, description="only the newest w visible transitions are sampled; none = all"
     )
-    evaluate_every: int = Field(default=5_000, ge=1, description="transitions between evaluations")
-    episodes: int = Field(default=10, ge=1, description="E: evaluation episodes each time")
+    evaluate_every: Extent = Field(
+        default=5_000, description="transitions between evaluations; below 1 a share of the log"
+    )
+    episodes: int = Field(
+        default=10, ge=0, description="E: evaluation episodes each time; 0: no environment, prequential scores alone"
+    )
+    online: int = Field(
+        default=0, ge=0, description="transitions that the policy gathers in an environment once the log is used up"
+    )
+    static: bool = Field(
+        default=False, description="the control: the whole log from the start, as many gradient steps as sequentially"
+    )
+    peeks: bool = Field(
+        default=False, description="as published: statistics of the whole log, and schedules that know its length"
+    )
     divergence_limit: float = Field(
         default=1e6, gt=0, description="a mean Q value farther from 0 than this ends the run as failed"
     )
@@ -49,13 +77,20 @@ class Protocol(BaseModel):
                 f"protocol.window in {where}: expected at least batch_size = {protocol.batch_size}, found {protocol.window}. "
                 "Widen the window or shrink the batch."
             )
+        for name in ("window", "online"):
+            if protocol.static and getattr(protocol, name):
+                raise UsageError(
+                    f"protocol.{name} in {where}: expected none beside static = true, found {getattr(protocol, name)}. "
+                    "The static control shows the whole log at once, and no more than that: leave one of them out."
+                )
         return protocol
 
 
 def invalid(error: ValidationError, section: str, where: str) -> UsageError:
     """The first complaint of pydantic as one line."""
     first = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in (section, *first["loc"]))
+    # A type that is one of several is no part of the setting's name.
+    path = ".".join(str(part) for part in (section, *first["loc"]) if part not in ("int", "float"))
     return UsageError(f"setting {path} in {where}: {first['msg']}, found {first['input']!r}. Change it and run again.")
 
 
@@ -64,31 +99,69 @@ class Point:
     """A point of the loop at which the runs are evaluated."""
 
     index: int  # which evaluation, 0 = untrained
-    transitions: int  # t, transitions seen so far, T0 included
+    transitions: int  # t, transitions seen so far, T0 included, offline plus online
     gradient_steps: int  # updates so far
+    env_steps: int = 0  # of the online phase so far
+
+    @property
+    def phase(self) -> Phase:
+        """Whether the newest transition is of the log, or was gathered by the policy."""
+        return "online" if self.env_steps else "offline"
 
 
 class Schedule:
-    """What the loop does to a stream of N transitions: increment j = 1, 2, … shows t_j = min(T0 + jγ, N), then takes K steps.
+    """What the loop does to a log of N transitions and M online ones: increment j = 1, 2, … shows γ more, then takes K steps.
 
-    Gradient steps are counted from 0, so step g belongs to increment g // K + 1. Pure arithmetic: nothing depends on data.
+    t_j = min(T0 + jγ, N) until the log is used up, after J increments; then t_j = min(N + (j - J)γ, N + M). Without a log the
+    first T0 transitions are gathered before the first gradient step. Gradient steps are counted from 0, so step g
+    belongs to increment g // K + 1. Pure arithmetic: nothing depends on data.
     """
 
-    def __init__(self, protocol: Protocol, total: int, where: str = "the stream"):
-        """For a stream of `total` transitions; raises `DataError` unless T0 < N and the first window holds a batch."""
-        if protocol.initial >= total:
+    def __init__(self, protocol: Protocol, log: int, where: str = "the stream"):
+        """For a log of `log` transitions, 0: plain online learning.
+
+        Raises:
+            DataError: not T0 < N, or without a log not T0 < M.
+            UsageError: a share of a log where there is none.
+        """
+        self.protocol, self.log = protocol, log
+        self.initial, self.evaluate_every = (
+            self._whole(name, where) for name in ("initial", "evaluate_every")
+        )
+        self.total = log + protocol.online
+        available, what = (log, "") if log else (protocol.online, " of protocol.online, since there is no log")
+        if self.initial >= available:
             raise DataError(
-                f"{where}: expected more transitions than protocol.initial = {protocol.initial}, found {total}. "
+                f"{where}: expected more transitions than protocol.initial = {self.initial}, found {available}{what}. "
                 "Use a longer log or a smaller initial."
             )
-        self.protocol = protocol
-        self.total = total
-        self.increments = -(-(total - protocol.initial) // protocol.increment)
+        gamma = protocol.increment
+        self._offline = -(-(log - self.initial) // gamma) if log else 0  # J
+        self._base = log or self.initial  # t after J increments
+        self.increments = self._offline + -(-(self.total - self._base) // gamma)
         self.gradient_steps = self.increments * protocol.updates_per_increment
 
+    def _whole(self, name: str, where: str) -> int:
+        """A setting in transitions."""
+        value = getattr(self.protocol, name)
+        if isinstance(value, int):
+            return value
+        if not self.log:
+            raise UsageError(
+                f"{where}: expected protocol.{name} in transitions, since there is no log, found the share {value:g}."
+            )
+        return max(1, round(value * self.log))
+
+    def seen(self, increments: NDArray[np.int64]) -> NDArray[np.int64]:
+        """t after that many increments of a sequential run, any shape: also a static control's place on its axis."""
+        gamma = self.protocol.increment
+        offline = np.minimum(self.initial + increments * gamma, self.log)
+        online = np.minimum(self._base + (increments - self._offline) * gamma, self.total)
+        return np.where(increments <= self._offline, offline if self.log else online, online)
+
     def visible(self, increments: NDArray[np.int64]) -> NDArray[np.int64]:
-        """t after that many increments, any shape."""
-        return np.minimum(self.protocol.initial + increments * self.protocol.increment, self.total)
+        """How many transitions may be sampled from after that many increments, any shape: t, or all for the static control."""
+        return np.full_like(increments, self.log) if self.protocol.static else self.seen(increments)
 
     def window(self, gradient_steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For gradient steps [G], the half-open range of arrival positions that may be sampled: (low [G], high [G])."""
@@ -97,10 +170,13 @@ class Schedule:
         return (np.zeros_like(high) if width is None else np.maximum(high - width, 0)), high
 
     def points(self) -> list[Point]:
-        """Where to evaluate: before training, whenever t crosses a multiple of `evaluate_every`, and at the end."""
-        every = self.protocol.evaluate_every
-        counts = self.visible(np.arange(self.increments + 1, dtype=np.int64))
-        crossed = np.flatnonzero(np.diff(counts // every)) + 1
-        increments = np.unique(np.concatenate(([0], crossed, [self.increments])))
-        per_increment = self.protocol.updates_per_increment
-        return [Point(i, int(counts[j]), int(j) * per_increment) for i, j in enumerate(increments)]
+        """Where to evaluate: before training, whenever t crosses a multiple of `evaluate_every`, where the log is used up, and
+        at the end."""
+        all_increments = np.arange(self.increments + 1, dtype=np.int64)
+        crossed = np.flatnonzero(np.diff(self.seen(all_increments) // self.evaluate_every)) + 1
+        increments = np.unique(np.concatenate(([0, self._offline], crossed, [self.increments])))
+        visible, per_increment = self.visible(increments), self.protocol.updates_per_increment
+        return [
+            Point(i, int(t), int(j) * per_increment, max(int(t) - self.log, 0))
+            for i, (j, t) in enumerate(zip(increments, visible, strict=True))
+        ]

@@ -54,13 +54,20 @@ class Replay:
         act_dim: int,
         device: torch.device,
     ):
-        """Rows [N, D] shared by the runs and each run's arrival order [N]."""
+        """Rows [N, D] shared by the runs and each run's arrival order [N]; rows that are written to must be writable."""
         self.obs_shape, self.act_dim, self.device = obs_shape, act_dim, device
+        self.host = rows  # on a CPU the memory of `rows` itself
         self.arrivals = list(arrivals)
         with warnings.catch_warnings():
             # A read-only memory map is fine: nothing writes to rows.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             self.rows = torch.from_numpy(rows).to(device)
+
+    def write(self, indices: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        """Put packed rows [k, D] at row indices [k]."""
+        self.host[indices] = values
+        if self.device.type != "cpu":
+            self.rows[torch.from_numpy(indices).to(self.device)] = torch.from_numpy(values).to(self.device)
 
     def gather(self, positions: NDArray[np.int64]) -> Tensor:
         """Packed rows [CHUNK, R, B, D] for arrival positions [R, CHUNK, B]."""

@@ -1,4 +1,4 @@
-"""The stream: one log, or several laid end to end, in the order in which a seed's run gets to see it."""
+"""The stream: one log, several laid end to end, or none, in the order in which a seed's run gets to see it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.dataset import Dataset
-from seqeval_rl.errors import DataError
+from seqeval_rl.dataset import Dataset, environment_spaces
+from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.protocol import Order
-from seqeval_rl.readers import parse_source
+from seqeval_rl.readers import load_dataset, parse_source
 from seqeval_rl.seeding import generator
+from seqeval_rl.tasks import Task
+
+ONLINE = "online"  # label of what comes after the log
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """A stream to be loaded; plain data, so that it travels."""
+
+    name: str
+    sources: tuple[str, ...]  # of its blocks, see `readers.load_dataset`; none: plain online learning of `task`
+    task: Task | None = None  # where a source does not say
+
+    def load(self, progress: bool = False) -> Stream:
+        """Read, build or download the blocks. Raises what `load_dataset` and `Stream` raise."""
+        return Stream(self.name, [load_dataset(source, self.task, progress=progress) for source in self.sources], self.task)
 
 
 @dataclass(frozen=True)
@@ -31,39 +47,69 @@ class Block:
 
 
 class Stream:
-    """Several datasets end to end. Blocks arrive one after the other; inside a block the order is per seed."""
+    """Datasets end to end. Blocks arrive one after the other; inside a block the order is per seed."""
 
-    def __init__(self, name: str, datasets: Sequence[Dataset]):
-        """A stream called `name`; raises `DataError` if there is no dataset or they are not of one task and shape."""
-        if not datasets:
-            raise DataError(f"stream {name!r}: expected at least one dataset, found none. Name one.")
+    def __init__(self, name: str, datasets: Sequence[Dataset], task: Task | None = None):
+        """A stream called `name`.
+
+        Args:
+            name: what it is called.
+            datasets: its blocks; none for plain online learning.
+            task: of a stream without blocks, whose shapes are those of the task's environment.
+
+        Raises:
+            DataError: blocks that are not of one task and shape, or an environment without a box of observations.
+            UsageError: neither a dataset nor a task.
+            EnvironmentMissingError: a stream without blocks, whose environment is not installed.
+        """
         self.name = name
         self.blocks: list[Block] = []
-        self.first = datasets[0]
+        if datasets:
+            first = datasets[0]
+            self.task, self.obs_shape, self.act_dim = first.task, first.obs_shape, first.act_dim
+        elif task is None:
+            raise UsageError(f"stream {name!r}: expected at least one dataset, or a task to learn online, found none.")
+        else:
+            observations, actions = environment_spaces(task.env_id)
+            if not observations.shape or len(actions.shape or ()) != 1:
+                raise DataError(
+                    f"stream {name!r}: expected boxes of observations and of action vectors in {task.env_id}, found "
+                    f"{observations} and {actions}. Use another task."
+                )
+            self.task, self.obs_shape, self.act_dim = task, observations.shape, actions.shape[0]
         start = 0
         for dataset in datasets:
-            self._check_same_task(dataset)
+            self._check_same_task(dataset, datasets[0].name)
             self.blocks.append(Block(dataset, start, start + len(dataset)))
             start += len(dataset)
 
-    def _check_same_task(self, dataset: Dataset) -> None:
-        mine = (self.first.task, self.first.obs_shape, self.first.act_dim)
+    def _check_same_task(self, dataset: Dataset, first: str) -> None:
+        mine = (self.task, self.obs_shape, self.act_dim)
         found = (dataset.task, dataset.obs_shape, dataset.act_dim)
         if mine != found:
             raise DataError(
                 f"stream {self.name!r}: {dataset.name} has task {found[0].name}, observations {found[1]}, {found[2]} actions; "
-                f"expected those of {self.first.name}: {mine[0].name}, {mine[1]}, {mine[2]}. Blocks must share one task."
+                f"expected those of {first}: {mine[0].name}, {mine[1]}, {mine[2]}. Blocks must share one task."
             )
 
     def __len__(self) -> int:
         """N, transitions in the whole stream."""
-        return self.blocks[-1].stop
+        return self.blocks[-1].stop if self.blocks else 0
+
+    @property
+    def width(self) -> int:
+        """Numbers in a packed row."""
+        return 2 * int(np.prod(self.obs_shape)) + self.act_dim + 2
 
     def rows(self) -> NDArray[np.float32]:
         """Packed rows [N, obs|act|reward|mask|next_obs] in the logs' own order; of one block alone, its memory map itself."""
         if len(self.blocks) == 1:
-            return self.first.rows
-        return np.concatenate([block.dataset.rows for block in self.blocks])
+            return self.blocks[0].dataset.rows
+        return np.concatenate([np.empty((0, self.width), np.float32), *(block.dataset.rows for block in self.blocks)])
+
+    def returns(self) -> NDArray[np.float64]:
+        """Returns of the logs' whole episodes."""
+        return np.concatenate([np.empty(0), *(block.dataset.episode_returns() for block in self.blocks)])
 
     def arrival(self, order: Order, seed: int) -> NDArray[np.int64]:
         """Row indices [N] in order of arrival. Depends on the blocks' lengths (and episodes), order and seed alone."""
@@ -71,11 +117,11 @@ class Stream:
             block.start + arrange(len(block.dataset), block.dataset.episode_starts, order, seed, index)
             for index, block in enumerate(self.blocks)
         ]
-        return np.concatenate(parts)
+        return np.concatenate([np.empty(0, np.int64), *parts])
 
-    def block_at(self, transitions: int) -> Block:
-        """The block of the newest of `transitions` visible ones."""
-        return next(block for block in self.blocks if transitions <= block.stop)
+    def label_at(self, transitions: int) -> str:
+        """Label of the block of the newest of `transitions` visible ones; `online` where that is of no log."""
+        return next((block.label for block in self.blocks if transitions <= block.stop), ONLINE)
 
 
 def arrange(

@@ -1,0 +1,190 @@
+"""The online phase: each run's policy acts in an environment of its own, and what it finds joins what can be sampled.
+
+Run r's transitions are written behind the log, in rows of its own. What it explores with depends on (seed, purpose,
+environment step) alone, and where its environment stands is what the actions of the episode under way lead to: so a
+run goes on from its transitions, with no generator's or simulator's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seqeval_rl.environments import gymnasium_shapes
+from seqeval_rl.errors import DataError
+from seqeval_rl.lanes import LocalLanes
+from seqeval_rl.replay import Replay
+from seqeval_rl.seeding import generator
+from seqeval_rl.tasks import Task
+
+Explore = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+CHUNK = 1024  # environment steps whose noise is drawn at once
+RUNNING, TERMINATED, TRUNCATED = 0, 1, 2  # how an episode stands after a transition
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """The environment's seed (0 ≤ · < 2**31) of an exploration episode; the algorithm has no say in it."""
+    return int(generator(seed, "exploration episode", episode).integers(2**31))
+
+
+class Interaction:
+    """R environments, one per run, and the transitions that the runs' policies gather in them; to be closed.
+
+    Axes: R runs, M transitions of the phase, n of them gathered so far, D numbers in a packed row.
+    """
+
+    def __init__(self, task: Task, seeds: Sequence[int], replay: Replay, log: int, random: int, explore: Explore):
+        """Opens the environments (gymnasium's: what is learned must not depend on an optional extra) and begins an episode in each.
+
+        Args:
+            task: names the environment.
+            seeds: of the runs.
+            replay: with room for each run's M transitions at the arrival positions from `log` on.
+            log: N, transitions that are there already.
+            random: so many first actions are uniform on [-1, 1], for runs that begin with nothing.
+            explore: raw observations float32 [R, 1, *obs] and standard normals [R, 1, act_dim] to actions [R, 1, act_dim].
+
+        Raises:
+            DataError: the environment's shapes are not those of the log.
+            EnvironmentMissingError: see `environments.gymnasium_shapes`.
+        """
+        self._seeds, self._replay, self._log, self._random, self._explore = tuple(seeds), replay, log, random, explore
+        self._lanes = LocalLanes(*gymnasium_shapes(task.env_id), len(self._seeds))
+        found, expected = (self._lanes.obs_shape, self._lanes.act_dim), (replay.obs_shape, replay.act_dim)
+        if found != expected:
+            self._lanes.close()
+            raise DataError(
+                f"environment {task.env_id!r}: observations and actions have shapes {found}, expected {expected} as in the "
+                "log. Check that the task names the environment of the log."
+            )
+        room = len(replay.arrivals[0]) - log
+        self.gathered = 0  # n
+        self._ends = np.zeros((len(self._seeds), room), np.uint8)  # [R, M]
+        self._episodes = np.zeros(len(self._seeds), np.int64)  # begun before the one under way, [R]
+        self._first = np.zeros(len(self._seeds), np.int64)  # transition with which the one under way began, [R]
+        self._finished: list[list[tuple[float, int]]] = [[] for _ in self._seeds]  # (return, length) since last asked
+        self._drawn: tuple[int, NDArray[np.float32]] | None = None
+        self._observations = np.empty((len(self._seeds), *replay.obs_shape), np.float32)
+        for r in range(len(self._seeds)):
+            self._begin(r)
+
+    def gather(self, transitions: int) -> None:
+        """Act until there are that many transitions, those of the log included."""
+        while self._log + self.gathered < transitions:
+            noise = self._noise(self.gathered)
+            if self.gathered < self._random:
+                actions = noise
+            else:
+                actions = self._explore(self._observations[:, None], noise[:, None])[:, 0]
+                # A policy that has diverged is found out by its evaluation; until then the other runs go on.
+                actions = np.clip(np.nan_to_num(actions, posinf=0.0, neginf=0.0), -1.0, 1.0)
+            self._advance(actions.astype(np.float32))
+
+    def metrics(self) -> dict[str, NDArray[np.float64]]:
+        """Mean return and length [R] of the exploration episodes that ended since last asked; nothing where a run had none."""
+        finished, self._finished = self._finished, [[] for _ in self._seeds]
+        if not all(finished):
+            return {}
+        means = np.array([np.mean(episodes, axis=0) for episodes in finished])
+        return {"online/return": means[:, 0], "online/length": means[:, 1]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was gathered, with the run axis first: rows [R, n, D], and how the episode stood after each, uint8 [R, n]."""
+        n = self.gathered
+        rows = np.stack([self._replay.host[self._place(r, 0, n)] for r in range(len(self._seeds))])
+        return {"rows": torch.from_numpy(rows), "ends": torch.from_numpy(self._ends[:, :n].copy())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`: the episodes under way are played again, by the actions that were taken.
+
+        Raises:
+            DataError: the environment does not lead where it led before.
+        """
+        rows, ends = state["rows"].numpy(), state["ends"].numpy()
+        self.gathered = n = rows.shape[1]
+        self._ends[:, :n] = ends
+        self._finished = [[] for _ in self._seeds]
+        for r in range(len(self._seeds)):
+            self._replay.write(self._place(r, 0, n), rows[r])
+            ended = np.flatnonzero(ends[r])
+            self._episodes[r], self._first[r] = len(ended), ended[-1] + 1 if len(ended) else 0
+            self._begin(r)
+            for row in rows[r, self._first[r] :]:
+                following, *_ = self._lanes.step(self._in_units(self._action(row)[None]), np.array([r]))
+                self._observations[r] = following[0]
+            if n > self._first[r] and not np.array_equal(self._observations[r].ravel(), rows[r, -1, -self._width :]):
+                raise DataError(
+                    f"environment of run {r} (seed {self._seeds[r]}): played again, the episode under way does not lead where it "
+                    "led before. Versions of the environment have changed: begin again with --overwrite."
+                )
+
+    def close(self) -> None:
+        """Release the environments."""
+        self._lanes.close()
+
+    @property
+    def _width(self) -> int:
+        return int(np.prod(self._replay.obs_shape))
+
+    def _place(self, r: int, start: int, stop: int) -> NDArray[np.int64]:
+        """Row indices of run r's transitions `start` to `stop` (exclusive)."""
+        return self._replay.arrivals[r][self._log + start : self._log + stop]
+
+    def _action(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
+        return row[self._width : self._width + self._replay.act_dim]
+
+    def _in_units(self, actions: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Actions in [-1, 1] in the environment's own units."""
+        low, high = self._lanes.action_low, self._lanes.action_high
+        return low + (actions.astype(np.float64) + 1.0) / 2.0 * (high - low)
+
+    def _begin(self, r: int) -> None:
+        """Begin run r's next episode."""
+        seed = episode_seed(self._seeds[r], int(self._episodes[r]))
+        self._observations[r] = self._lanes.restart(r, seed)
+
+    def _noise(self, env_step: int) -> NDArray[np.float32]:
+        """What runs explore with at an environment step, [R, act_dim]: uniform on [-1, 1] at first, then standard normal."""
+        chunk, place = divmod(env_step, CHUNK)
+        if self._drawn is None or self._drawn[0] != chunk:
+            shape, first = (CHUNK, self._replay.act_dim), chunk * CHUNK
+            drawn = np.stack(
+                [generator(seed, "exploration", chunk).standard_normal(shape, dtype=np.float32) for seed in self._seeds]
+            )
+            uniform = max(0, min(self._random - first, CHUNK))
+            for r, seed in enumerate(self._seeds):
+                drawn[r, :uniform] = generator(seed, "first actions", chunk).uniform(-1, 1, shape)[:uniform]
+            self._drawn = (chunk, drawn)
+        return self._drawn[1][:, place]
+
+    def _advance(self, actions: NDArray[np.float32]) -> None:
+        """One environment step of every run with actions [R, act_dim] in [-1, 1]."""
+        runs, n = len(self._seeds), self.gathered
+        following, rewards, terminated, truncated = self._lanes.step(self._in_units(actions), np.arange(runs))
+        rows = np.concatenate(
+            [
+                self._observations.reshape(runs, -1),
+                actions,
+                rewards[:, None],
+                1.0 - terminated[:, None],
+                following.reshape(runs, -1),
+            ],
+            axis=1,
+            dtype=np.float32,
+            casting="same_kind",
+        )
+        self._replay.write(np.array([self._place(r, n, n + 1)[0] for r in range(runs)]), rows)
+        self._observations[:] = following
+        self._ends[:, n] = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, RUNNING))
+        self.gathered += 1
+        for r in np.flatnonzero(self._ends[:, n]):
+            rewards_column = self._width + self._replay.act_dim
+            episode = self._replay.host[self._place(r, int(self._first[r]), n + 1), rewards_column]
+            self._finished[r].append((float(episode.sum(dtype=np.float64)), len(episode)))
+            self._episodes[r] += 1
+            self._first[r] = n + 1
+            self._begin(int(r))
