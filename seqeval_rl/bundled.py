@@ -124,7 +124,7 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
 
         def collected() -> Iterator[Episode]:
             """Episodes as they come, kept for the flat cache while Minari writes them."""
-            for episode in _log_of(task, level, transitions, crew):
+            for episode in log_of(task, level, transitions, crew):
                 trail.append(episode)
                 bar.update(len(episode.rewards))
                 yield episode
@@ -143,15 +143,24 @@ def _minari_bytes(task: Task, level: str, transitions: int) -> float:
     return 1.4 * transitions * column_bytes + 16e3 * episodes
 
 
-def _log_of(task: Task, level: str, transitions: int, crew: Crew) -> Iterator[Episode]:
-    """The log's episodes; the last one is cut to fit."""
+def log_of(task: Task, level: str, transitions: int, crew: Crew, full: int = FULL, seed: int = 0) -> Iterator[Episode]:
+    """A log's episodes; the last one is cut to fit.
+
+    Args:
+        task: of the bundled policies.
+        level: one of `LEVELS`.
+        transitions: size of the log.
+        crew: who rolls out.
+        full: size of the log whose equal shares the checkpoints of `replay` fill.
+        seed: of starts and actions; 0 gives the bundled log.
+    """
     behavior = behaviors()[task.name]
     checkpoints: list[str | None] = list(behavior[level]) or [None]
     have = 0
     for number, checkpoint in enumerate(checkpoints, 1):
         # Shares are those of the full log, whatever the size, so that a smaller log is a prefix.
-        boundary = min(round(FULL * number / len(checkpoints)), transitions)
-        chunks = (Chunk(task.name, task.env_id, level, checkpoint, index) for index in count())
+        boundary = min(round(full * number / len(checkpoints)), transitions)
+        chunks = (Chunk(task.name, task.env_id, level, checkpoint, index, seed) for index in count())
         expected_length = behavior["returns"][checkpoint or "random"][2]
         for episode in rollout.episodes(chunks, crew, boundary - have, expected_length):
             left = transitions - have

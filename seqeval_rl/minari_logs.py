@@ -166,7 +166,7 @@ def _convert(name: str, directory: Path, source: Any, task: Task, progress: bool
 
 @contextlib.contextmanager
 def writer(
-    identity: str, task: Task, algorithm: str, description: str, size: float
+    identity: str, task: Task, algorithm: str, description: str, size: float, replace_old: bool = False
 ) -> Iterator[Callable[[Iterable[Episode]], None]]:
     """A function that writes episodes as a Minari dataset, which appears in its place when the block ends well.
 
@@ -178,6 +178,7 @@ def writer(
         algorithm: what chose the actions, for its metadata.
         description: what it is, for its metadata.
         size: bytes that it will have, more or less; checked first, because HDF5 crashes where it finds a full disk.
+        replace_old: put it in the place of a dataset that is there.
 
     Raises:
         FileError: Minari's directory cannot be written, or there is too little room.
@@ -188,12 +189,15 @@ def writer(
         target = Path(get_dataset_path(identity))
         target.parent.mkdir(parents=True, exist_ok=True)
         # Minari overlooks directories whose name begins with a dot.
-        partial = target.with_name(f".{target.name}.partial")
+        partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
         with cache.hold(target.with_name(f".{target.name}.lock")):
-            if target.exists():
+            if old.exists() and not target.exists():
+                old.rename(target)  # a process was killed between taking it away and putting another in its place
+            if target.exists() and not replace_old:
                 yield lambda episodes: deque(episodes, maxlen=0).clear()
                 return
-            shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
+            for leftover in (partial, old):  # of a build that was killed
+                shutil.rmtree(leftover, ignore_errors=True)
             free = shutil.disk_usage(target.parent).free
             if free < size:
                 raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free", target)
@@ -203,11 +207,16 @@ def writer(
                 for path in (partial / "data").iterdir():
                     with path.open("rb") as file:
                         os.fsync(file.fileno())
+                if target.exists():
+                    target.rename(old)
                 partial.rename(target)
+                shutil.rmtree(old, ignore_errors=True)
                 cache.sync_directory(target.parent)
                 _create_namespace(identity.rpartition("/")[0])
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+                if old.exists() and not target.exists():
+                    old.rename(target)
     except OSError as error:
         raise _unusable(f"minari:{identity}", error) from error
 
@@ -259,10 +268,10 @@ def _buffers(episodes: Iterable[Episode]) -> Iterator[Any]:
 def _create_namespace(namespace: str) -> None:
     from minari.namespace import create_namespace, list_local_namespaces
 
-    if namespace not in list_local_namespaces():
+    if namespace and namespace not in list_local_namespaces():
         # Another process may be a moment faster.
         with contextlib.suppress(ValueError):
-            create_namespace(namespace, description="Logs built by seqeval-rl from its bundled behaviour policies")
+            create_namespace(namespace, description="Logs made by seqeval-rl")
 
 
 def progress_bar(description: str, total: int, shown: bool) -> Any:
