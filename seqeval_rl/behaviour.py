@@ -156,7 +156,8 @@ def behaviour_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[n
     scale, shift = (value.double() for value in observation_map(state, obs_dim))
     weights[1] = weights[1] + shift @ weights[0]
     weights[0] = scale[:, None] * weights[0]
-    arrays = {key: value.numpy().astype(np.float16) for key, value in zip(KEYS, weights, strict=True)}
+    with np.errstate(over="ignore"):  # said below
+        arrays = {key: value.numpy().astype(np.float16) for key, value in zip(KEYS, weights, strict=True)}
     if not all(np.isfinite(value).all() for value in arrays.values()):
         raise DataError("behaviour policy: expected weights that fit into float16, found larger ones. Train it anew.")
     return arrays

@@ -6,7 +6,8 @@ batch of `LANES` observations, so that neither the length of the log nor the num
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -143,22 +144,16 @@ def cut_to(episodes: Iterable[Episode], transitions: int) -> Iterator[Episode]:
         left -= len(episode.rewards)
 
 
-def write_log(
-    identity: str,
-    task: Task,
-    episodes: Iterable[Episode],
-    transitions: int,
-    algorithm: str,
-    description: str,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> None:
-    """Write the first `transitions` of the episodes as a Minari dataset, which appears in its place when all is written.
+@contextmanager
+def writing(
+    identity: str, task: Task, transitions: int, algorithm: str, description: str, overwrite: bool, progress: bool
+) -> Iterator[Callable[[Iterable[Episode]], None]]:
+    """A function that writes the first `transitions` of the episodes it is given as a Minari dataset, which appears in its
+    place when the block ends well.
 
     Args:
         identity: its id; see `check_new`, whose errors this raises.
         task: its environment and reference returns.
-        episodes: in order, with at least so many transitions.
         transitions: its size.
         algorithm: what chose the actions, for its metadata.
         description: what it is, likewise.
@@ -169,17 +164,34 @@ def write_log(
         FileError: Minari's directory cannot be written, or there is too little room.
     """
     check_new(identity, overwrite)
-    with (
-        minari_logs.writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write,
-        minari_logs.progress_bar(f"minari:{identity}", transitions, progress) as bar,
-    ):
 
-        def told() -> Iterator[Episode]:
-            for episode in cut_to(episodes, transitions):
-                yield episode
-                bar.update(len(episode.rewards))
+    def told(episodes: Iterable[Episode], bar: Any) -> Iterator[Episode]:
+        for episode in cut_to(episodes, transitions):
+            yield episode
+            bar.update(len(episode.rewards))
 
-        write(told())
+    with minari_logs.writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
+
+        def write_shown(episodes: Iterable[Episode]) -> None:
+            with minari_logs.progress_bar(f"minari:{identity}", transitions, progress) as bar:
+                write(told(episodes, bar))
+
+        yield write_shown
+
+
+def write_log(
+    identity: str,
+    task: Task,
+    episodes: Iterable[Episode],
+    transitions: int,
+    algorithm: str,
+    description: str,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> None:
+    """Write the first `transitions` of the episodes as a Minari dataset, whole or not at all; see `writing`."""
+    with writing(identity, task, transitions, algorithm, description, overwrite, progress) as write:
+        write(episodes)
 
 
 def _bytes(task: Task, transitions: int) -> float:
