@@ -151,7 +151,7 @@ def log_of(task: Task, level: str, transitions: int, crew: Crew, full: int = FUL
         level: one of `LEVELS`.
         transitions: size of the log.
         crew: who rolls out.
-        full: size of the log whose equal shares the checkpoints of `replay` fill.
+        full: size of the log whose equal shares the checkpoints of `replay` fill; none: that of the bundled log.
         seed: of starts and actions; 0 gives the bundled log.
     """
     behavior = behaviors()[task.name]
@@ -159,7 +159,7 @@ def log_of(task: Task, level: str, transitions: int, crew: Crew, full: int = FUL
     have = 0
     for number, checkpoint in enumerate(checkpoints, 1):
         # Shares are those of the full log, whatever the size, so that a smaller log is a prefix.
-        boundary = min(round(full * number / len(checkpoints)), transitions)
+        boundary = min(round((full or FULL) * number / len(checkpoints)), transitions)
         chunks = (Chunk(task.name, task.env_id, level, checkpoint, index, seed) for index in count())
         expected_length = behavior["returns"][checkpoint or "random"][2]
         for episode in rollout.episodes(chunks, crew, boundary - have, expected_length):
