@@ -14,7 +14,8 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """One batch of each run, float32 on the device. Observations and rewards come as the run's settings ask for them."""
+    """One batch of each run, float32 on the device. Observations and rewards come as the run's settings ask for them; images
+    come with values from 0 to 255, here and in `act`, and scaling them is the algorithm's."""
 
     observations: Tensor  # [R, B, *obs_shape]
     actions: Tensor  # [R, B, act_dim], scaled to [-1, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -126,3 +127,61 @@ def first_rows(name: str, ended: NDArray[np.bool_], given: ArrayLike | None) -> 
             "Leave episode_starts out, or correct it."
         )
     return starts
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of N transitions besides their observations, checked and scaled."""
+
+    actions: NDArray[np.float32]  # [N, act_dim] in [-1, 1]
+    rewards: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    clipped: NDArray[np.bool_]  # rows of which an action was clipped
+    cut: bool
+
+    @classmethod
+    def check(
+        cls,
+        name: str,
+        length: int,
+        actions: ArrayLike,
+        rewards: ArrayLike,
+        terminations: ArrayLike,
+        truncations: ArrayLike,
+        episode_starts: ArrayLike | None,
+        action_low: ArrayLike | None,
+        action_high: ArrayLike | None,
+    ) -> Columns:
+        """From columns as they were logged; see `Dataset.from_arrays`."""
+        act = column(name, "actions", actions, (2, 2), length)
+        reward = column(name, "rewards", rewards, (1, 1), length)
+        terminated = flags(name, "terminations", terminations, length)
+        truncated = flags(name, "truncations", truncations, length)
+        scaled, clipped = scale_actions(name, act, action_low, action_high)
+        starts = first_rows(name, terminated | truncated, episode_starts)
+        cut = not (terminated[-1] or truncated[-1])
+        last = starts[1:] - 1
+        truncated[last] |= ~terminated[last]
+        return cls(scaled, reward, terminated, truncated, starts, clipped, cut)
+
+    def without_open_ends(self, name: str) -> tuple[Columns, NDArray[np.bool_]]:
+        """Without the rows that end an episode but not in a terminal state, and which rows stay, [N]."""
+        length, last = len(self.rewards), self.starts[1:] - 1
+        keep = np.ones(length, bool)
+        keep[last] = self.terminated[last]
+        # The row before a dropped one is the last of its episode that has a true next observation.
+        open_end = ~self.terminated[last]
+        dropped, first = last[open_end], self.starts[:-1][open_end]
+        truncated = self.truncated.copy()
+        truncated[dropped[dropped > first] - 1] = True
+        if not keep.any():
+            raise DataError(
+                f"{name}: expected transitions with a next observation, found {length} that each end an episode "
+                "without a terminal state. Log next_observations, or longer episodes."
+            )
+        starts = np.unique(np.concatenate(([0], np.cumsum(keep)))[self.starts])
+        cut = self.cut and bool(dropped[-1] > first[-1])
+        columns = (column[keep] for column in (self.actions, self.rewards, self.terminated, truncated))
+        return Columns(*columns, starts, self.clipped[keep], cut), keep

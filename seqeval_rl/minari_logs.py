@@ -218,8 +218,8 @@ def _write(
     import gymnasium
     from minari.dataset.minari_storage import MinariStorage
 
-    spec = gymnasium.spec(task.env_id)
-    storage = MinariStorage.new(directory, *environment_spaces(task.env_id), spec)
+    spec = gymnasium.spec(str(task.environment))
+    storage = MinariStorage.new(directory, *environment_spaces(task.environment), spec)
     metadata = {
         "dataset_id": identity,
         "minari_version": version("minari"),

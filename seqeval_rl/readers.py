@@ -115,7 +115,7 @@ def _from_columns(name: str, columns: Mapping[str, Any], task: Task | None) -> D
         task = task_of_log(name, env_id, low, high, how)
     bounds = [columns.get("action_low"), columns.get("action_high")]
     if any(bound is None for bound in bounds):
-        space = environment_spaces(task.env_id)[1]
+        space = environment_spaces(task.environment)[1]
         own = [getattr(space, side, None) for side in ("low", "high")]
         bounds = [given if given is not None else default for given, default in zip(bounds, own, strict=True)]
     return Dataset.from_arrays(

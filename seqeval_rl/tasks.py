@@ -17,15 +17,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class EnvironmentSource:
+    """An environment that an id alone does not tell; whatever opens environments takes one in place of an id."""
+
+    env_id: str
+    spec: str = ""  # gymnasium's `EnvSpec` as JSON; empty: the one that is registered
+    obs_keys: tuple[str, ...] = ()  # entries of its Dict observations that are seen, end to end in this order
+
+    def __str__(self) -> str:
+        return self.env_id
+
+    def __repr__(self) -> str:
+        return repr(self.env_id)
+
+
+@dataclass(frozen=True)
 class Task:
     """What a log is about: `score = 100 (return - reference_min) / (reference_max - reference_min)`."""
 
     name: str  # for example "hopper"
-    env_id: str  # gymnasium's id, for example "Hopper-v5"
+    env_id: str | None  # gymnasium's id, for example "Hopper-v5"; None for a log without an environment
     reference_min: float  # return of a random policy
     reference_max: float  # return of an expert
+    env_spec: str = ""  # gymnasium's `EnvSpec` as JSON, for an environment with other settings than that id's
+    obs_keys: tuple[str, ...] = ()  # for Dict observations: the entries that are seen, end to end in this order
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "obs_keys", tuple(self.obs_keys))  # from JSON it comes as a list
         if not (
             np.isfinite([self.reference_min, self.reference_max]).all() and self.reference_max > self.reference_min
         ):
@@ -39,9 +57,25 @@ class Task:
         span = self.reference_max - self.reference_min
         return 100.0 * (np.asarray(returns, np.float64) - self.reference_min) / span
 
+    @property
+    def environment(self) -> str | EnvironmentSource:
+        """What opens its environment: the id where that tells everything.
+
+        Raises:
+            DataError: it has none.
+        """
+        if self.env_id is None:
+            raise DataError(
+                f"task {self.name!r}: expected an environment, found a log without one. Give a task with an env_id."
+            )
+        if self.env_spec or self.obs_keys:
+            return EnvironmentSource(self.env_id, self.env_spec, self.obs_keys)
+        return self.env_id
+
     def as_dict(self) -> dict[str, Any]:
-        """The fields, for manifests."""
-        return asdict(self)
+        """The fields, for manifests; those that few tasks have only where they are set."""
+        fields = asdict(self)
+        return {key: value for key, value in fields.items() if value or key not in ("env_spec", "obs_keys")}
 
 
 # Reference returns of D4RL's locomotion tasks (Fu et al., 2020), used on the v5 environments for want of others.
