@@ -140,6 +140,14 @@ def paired(observations: NDArray[np.uint8], following: NDArray[np.uint8]) -> Pix
     return Pixels(frames, np.stack([place, place, place + 1], 1))
 
 
+def of_trails(frames: NDArray[np.uint8], lengths: NDArray[np.int64], stack: int = 1) -> Pixels:
+    """From episodes as they were seen, end to end: each has `lengths` frames, one more than transitions, [episodes]."""
+    ends = np.cumsum(lengths)
+    newest = np.setdiff1d(np.arange(len(frames)), ends - 1)
+    firsts = np.repeat(ends - lengths, lengths)[newest]
+    return Pixels(frames, np.stack([firsts, newest, newest + 1], 1), stack)
+
+
 def join(parts: Sequence[Pixels]) -> Pixels:
     """Logs of one shape laid end to end; of one alone its memory map itself."""
     if len(parts) == 1:

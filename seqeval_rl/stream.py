@@ -68,7 +68,7 @@ class Stream:
         return self.blocks[-1].stop
 
     def rows(self) -> NDArray[np.float32]:
-        """Packed rows [N, obs|act|reward|mask|next_obs] (see `Dataset.rows`) in the logs' own order; of one block alone, its memory map itself."""
+        """Packed rows (see `Dataset.rows`) in the logs' own order; of one block alone, its memory map itself."""
         if len(self.blocks) == 1:
             return self.first.rows
         return np.concatenate([block.dataset.rows for block in self.blocks])
