@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from seqeval_rl.tasks import Task
 
 FORMAT = 1  # of an entry; others are built again
 _META = "meta.json"
+_HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
 _MAPPED = ("rows", "frames", "frame_index")  # the arrays that are not read before they are used
 _log = logging.getLogger("seqeval_rl")
 
@@ -77,6 +80,42 @@ def hold(path: Path) -> Iterator[None]:
             _log.warning("%s: another process is building the same dataset, waiting for it", path.with_suffix(""))
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def obtain(key: str, build: Callable[[], Dataset]) -> Dataset:
+    """The entry, built and stored first where there is none that can be used; by one process, while others wait for it.
+
+    Raises:
+        FileError: the root cannot be used. And whatever `build` raises; nothing is stored then.
+    """
+    found = open(key)
+    if found is None:
+        with lock(key):
+            found = open(key)  # another process may have built it while this one waited
+            if found is None:
+                found = store(key, build())
+    return found
+
+
+def files_hash(paths: Sequence[Path]) -> str:
+    """SHA-256 over the names and contents of files; blocks are read and hashed side by side."""
+
+    def digest(part: tuple[Path, int]) -> bytes:
+        path, start = part
+        with path.open("rb") as file:
+            file.seek(start)
+            return hashlib.sha256(file.read(_HASH_BLOCK)).digest()
+
+    try:
+        sizes = [path.stat().st_size for path in paths]
+        total = hashlib.sha256(repr([(p.name, size) for p, size in zip(paths, sizes, strict=True)]).encode())
+        parts = [(p, start) for p, size in zip(paths, sizes, strict=True) for start in range(0, size, _HASH_BLOCK)]
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(digest, parts):
+                total.update(found)
+    except OSError as error:
+        raise FileError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from error
+    return total.hexdigest()
 
 
 def store(key: str, dataset: Dataset) -> Dataset:

@@ -32,9 +32,9 @@ def column(
     if found.dtype.kind not in "fiub":
         raise DataError(f"{name}: {column} have type {found.dtype}, expected numbers. Convert them.")
     if not axes[0] <= found.ndim <= axes[1]:
-        layout = {"rewards": "[N]", "actions": "[N, act_dim]"}.get(column, "[N, *obs_shape]")
+        layout = {(1, 1): "[N]", (2, 2): "[N, act_dim]"}.get(axes, "[N, *obs_shape]")
         raise DataError(f"{name}: {column} have shape {found.shape}, expected {layout}. Reshape them.")
-    _check_length(name, column, found, length)
+    check_length(name, column, found, length)
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused below
         result = found.astype(np.float32)
     finite = np.isfinite(result)
@@ -48,7 +48,7 @@ def column(
 def flags(name: str, column: str, values: ArrayLike, length: int) -> NDArray[np.bool_]:
     """Values [N] of true and false, or 0 and 1."""
     found = _array(name, column, values)
-    _check_length(name, column, found, length)
+    check_length(name, column, found, length)
     if found.ndim != 1 or found.dtype.kind not in "fiub" or not np.isin(found, (0, 1)).all():
         what = f"{found.dtype} of shape {found.shape}"
         raise DataError(f"{name}: {column} expected to be [N] of true and false, found {what}. Check them.")
@@ -64,12 +64,11 @@ def _array(name: str, column: str, values: ArrayLike) -> NDArray[Any]:
         ) from error
 
 
-def _check_length(name: str, column: str, values: NDArray[Any], length: int | None) -> None:
+def check_length(name: str, column: str, values: NDArray[Any], length: int | None, other: str = "observations") -> None:
+    """Check that there are `length` values, as many as of the `other` column; None: any number will do."""
     if length is not None and (values.ndim == 0 or len(values) != length):
         found = "a single number" if values.ndim == 0 else len(values)
-        raise DataError(
-            f"{name}: {column} have length {found}, expected that of observations, {length}. Make them equal."
-        )
+        raise DataError(f"{name}: {column} have length {found}, expected that of {other}, {length}. Make them equal.")
 
 
 def scale_actions(
@@ -153,6 +152,7 @@ class Columns:
         episode_starts: ArrayLike | None,
         action_low: ArrayLike | None,
         action_high: ArrayLike | None,
+        terminal_inside: bool = False,
     ) -> Columns:
         """From columns as they were logged; see `Dataset.from_arrays`."""
         act = column(name, "actions", actions, (2, 2), length)
@@ -160,7 +160,7 @@ class Columns:
         terminated = flags(name, "terminations", terminations, length)
         truncated = flags(name, "truncations", truncations, length)
         scaled, clipped = scale_actions(name, act, action_low, action_high)
-        starts = first_rows(name, terminated | truncated, episode_starts)
+        starts = first_rows(name, truncated if terminal_inside else terminated | truncated, episode_starts)
         cut = not (terminated[-1] or truncated[-1])
         last = starts[1:] - 1
         truncated[last] |= ~terminated[last]

@@ -59,6 +59,7 @@ class Dataset:
         episode_starts: ArrayLike | None = None,
         action_low: ArrayLike | None = None,
         action_high: ArrayLike | None = None,
+        terminal_inside: bool = False,
     ) -> Dataset:
         """Check columns and pack them.
 
@@ -78,6 +79,7 @@ class Dataset:
             episode_starts: first row of each episode; by default one starts after each termination or truncation.
             action_low: the environment's lower bound of actions, a number or [act_dim]; default -1.
             action_high: the upper bound; default 1.
+            terminal_inside: a terminal state need not end an episode: the log's makers let some go on behind it.
 
         Raises:
             DataError: empty, NaN or infinite values, unequal lengths, actions outside the bounds, bounds that are no
@@ -103,7 +105,16 @@ class Dataset:
                     f"{obs.shape[1:]}. Check how the log was written."
                 )
         table = Columns.check(
-            name, length, actions, rewards, terminations, truncations, episode_starts, action_low, action_high
+            name,
+            length,
+            actions,
+            rewards,
+            terminations,
+            truncations,
+            episode_starts,
+            action_low,
+            action_high,
+            terminal_inside,
         )
         place = np.arange(length)
         if following is None:
@@ -131,11 +142,21 @@ class Dataset:
         episode_starts: ArrayLike | None = None,
         action_low: ArrayLike | None = None,
         action_high: ArrayLike | None = None,
+        terminal_inside: bool = False,
         action_repeat: int = 1,
     ) -> Dataset:
         """Check the columns of transitions whose images are in order already; arguments and errors as for `from_arrays`."""
         table = Columns.check(
-            name, len(pixels), actions, rewards, terminations, truncations, episode_starts, action_low, action_high
+            name,
+            len(pixels),
+            actions,
+            rewards,
+            terminations,
+            truncations,
+            episode_starts,
+            action_low,
+            action_high,
+            terminal_inside,
         )
         return replace(cls._packed(name, task, table, pixels), action_repeat=action_repeat)
 

@@ -75,12 +75,7 @@ def read(source: str, task: Task | None, progress: bool) -> Dataset:
     check_spaces(name, found, keys)
     task = task_of(name, found, tuple(keys), task)
     key = f"minari-{cache.slug(source)}-{_fingerprint(directory)}"
-    dataset = cache.open(key)
-    if dataset is None:
-        with cache.lock(key):
-            dataset = cache.open(key)  # another process may have read it while this one waited
-            if dataset is None:
-                dataset = cache.store(key, _convert(name, directory, found, keys, task, progress))
+    dataset = cache.obtain(key, lambda: _convert(name, directory, found, keys, task, progress))
     return replace(dataset, name=name, task=task)
 
 

@@ -1,7 +1,7 @@
 """Readers: a source, given as text or as arrays, becomes a `Dataset`.
 
-Sources are `bundled/<task>/<level>`, `minari:<id>` and the path of an `.npz` file, each with `:N` behind it for the
-first N transitions, or a mapping of arrays.
+Sources are `bundled/<task>/<level>`, `minari:<id>`, `ogbench:<name>`, `vd4rl:<directory>` and the path of an `.npz` file (own
+arrays, or OGBench's), each with `:N` behind it for the first N transitions, or a mapping of arrays.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from seqeval_rl import bundled, minari_logs
+from seqeval_rl import bundled, minari_logs, npz_files, ogbench, vd4rl
 from seqeval_rl.dataset import Dataset, environment_spaces, task_of_log
-from seqeval_rl.errors import DataError, FileError, UsageError, unknown
+from seqeval_rl.errors import DataError, UsageError, unknown
 from seqeval_rl.tasks import Task
 
+_SCHEMES = ("minari:", "ogbench:", "vd4rl:")
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
 _SCALARS = ("env_id", "reference_min", "reference_max")
 _OPTIONAL = ("next_observations", "episode_starts", *_SCALARS, "action_low", "action_high")
@@ -31,10 +29,12 @@ def load_dataset(
     """Read, build or download a dataset.
 
     Args:
-        source: `bundled/hopper/medium`, `minari:D4RL/door/human-v2`, `logs/mine.npz`, each with an optional `:10000`
-            for a prefix; or a mapping with the keys of such a file: `observations`, `actions`, `rewards`,
-            `terminations`, `truncations`, and where there are any `next_observations`, `episode_starts`, `env_id`,
-            `reference_min`, `reference_max`, `action_low`, `action_high` (see `Dataset.from_arrays`).
+        source: `bundled/hopper/medium`, `minari:D4RL/door/human-v2`, `minari:D4RL/antmaze/umaze-v1@observation@desired_goal`,
+            `ogbench:antmaze-large-navigate-singletask-v0`, `vd4rl:vd4rl_data/main/walker_walk/random/84px`,
+            `logs/mine.npz`, each with an optional `:10000` for a prefix; or a mapping with the keys of such a file:
+            `observations`, `actions`, `rewards`, `terminations`, `truncations`, and where there are any
+            `next_observations`, `episode_starts`, `env_id`, `reference_min`, `reference_max`, `action_low`, `action_high`
+            (see `Dataset.from_arrays`).
         task: environment and reference returns; by default those that come with the data, else those of the known task
             with that environment.
         progress: show a bar for what takes long.
@@ -50,14 +50,23 @@ def load_dataset(
     base, size = parse_source(os.fspath(source))
     if base.startswith("minari:"):
         dataset = minari_logs.read(base.removeprefix("minari:"), task, progress)
+    elif base.startswith("ogbench:"):
+        dataset = ogbench.read(ogbench.place(base.removeprefix("ogbench:")), base, task)
+    elif base.startswith("vd4rl:"):
+        dataset = vd4rl.read(base.removeprefix("vd4rl:"), task, progress)
     elif base.endswith(".npz"):
-        dataset = _read_npz(base, task)
+        if ogbench.recognised(npz_files.names(base)):
+            dataset = ogbench.read(base, base, task)
+        else:
+            dataset = _from_columns(base, npz_files.load(base), task)
     elif base in bundled.names():
         _, task_name, level = base.split("/")
         dataset = bundled.build(task_name, level, bundled.FULL if size is None else size, progress=progress)
         return dataset if task is None else replace(dataset, task=task)
     else:
-        raise unknown("dataset", base, [*known_datasets(), "minari:<id>", "<path>.npz"])
+        raise unknown(
+            "dataset", base, [*known_datasets(), "minari:<id>", "ogbench:<name>", "vd4rl:<directory>", "<path>.npz"]
+        )
     return dataset if size is None else dataset.prefix(size)
 
 
@@ -67,7 +76,7 @@ def parse_source(source: str) -> tuple[str, int | None]:
     Raises:
         UsageError: what stands behind the colon is no number of transitions.
     """
-    scheme = "minari:" if source.startswith("minari:") else ""
+    scheme = next((scheme for scheme in _SCHEMES if source.startswith(scheme)), "")
     head, colon, tail = source.removeprefix(scheme).rpartition(":")
     if not colon or "/" in tail or tail.endswith(".npz"):
         return source, None
@@ -83,21 +92,6 @@ def known_datasets() -> list[str]:
     return [*bundled.names(), *(f"minari:{identity}" for identity in minari_logs.local())]
 
 
-def _read_npz(path: str, task: Task | None) -> Dataset:
-    try:
-        # numpy leaves a file that it opened itself open when it is damaged.
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            columns = {key: file[key] for key in file.files}
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        place = Path(path).absolute()
-        raise FileError(f"{place}: expected an .npz file, found: {error.strerror}. Check the path.") from error
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for a damaged file
-        raise DataError(
-            f"{path}: expected an .npz file of plain arrays, found {type(error).__name__}: {error}. Write it again."
-        ) from error
-    return _from_columns(path, columns, task)
-
-
 def _from_columns(name: str, columns: Mapping[str, Any], task: Task | None) -> Dataset:
     missing = [key for key in _REQUIRED if key not in columns]
     extra = [str(key) for key in columns if key not in (*_REQUIRED, *_OPTIONAL)]
@@ -110,7 +104,7 @@ def _from_columns(name: str, columns: Mapping[str, Any], task: Task | None) -> D
             "Rename or leave out."
         )
     if task is None:
-        env_id, low, high = (_scalar(name, key, columns) for key in _SCALARS)
+        env_id, low, high = (npz_files.scalar(name, key, columns) for key in _SCALARS)
         how = "Give a task, or add env_id, reference_min and reference_max."
         task = task_of_log(name, env_id, low, high, how)
     bounds = [columns.get("action_low"), columns.get("action_high")]
@@ -127,16 +121,3 @@ def _from_columns(name: str, columns: Mapping[str, Any], task: Task | None) -> D
         action_low=bounds[0],
         action_high=bounds[1],
     )
-
-
-def _scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
-    """A name or a number that stands among the arrays; None if it does not."""
-    if columns.get(key) is None:
-        return None
-    value = np.asarray(columns[key])
-    if value.size != 1 or value.dtype.kind not in ("U" if key == "env_id" else "fiu"):
-        expected = "one name" if key == "env_id" else "one number"
-        raise DataError(
-            f"{name}: expected {key} to be {expected}, found {value.dtype} of shape {value.shape}. Correct it."
-        )
-    return value.item()
