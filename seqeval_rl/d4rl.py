@@ -8,6 +8,7 @@ returns of the log are those of its whole trajectories in both.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -193,8 +194,20 @@ def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
             f"{name}: observations have shape {observations.shape}, expected [N, obs_dim] of at least one row. Check the file."
         )
     for key, item in found.items():
+        if not _is_whole(item):
+            raise DataError(
+                f"{name}: parts of {key} are missing in the file, expected all of it. Delete it and get it again."
+            )
         # Without an axis there is no length; `check_length` says so.
         check_length(name, key, np.empty(item.shape[:1]), len(observations))
+
+
+def _is_whole(item: Any) -> bool:
+    """Whether all of a column is in the file; HDF5 reads what is not as zeros, without a word."""
+    if item.chunks is None:
+        return item.id.get_storage_size() >= item.nbytes
+    expected = math.prod(-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True))
+    return item.id.get_num_chunks() == expected
 
 
 def _dtype(item: Any) -> np.dtype[Any]:
