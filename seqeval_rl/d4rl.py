@@ -1,8 +1,9 @@
 """D4RL's HDF5 files, through the flat cache.
 
 Two reading modes: `native` keeps every transition with its true next observation; `d4rl` is exactly `qlearning_dataset` of the
-d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_rules`). The
-returns of the log are those of its whole trajectories in both.
+d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_rules`). In
+both, actions hardly outside their bounds are clipped (see `Dataset`), and the returns of the log are those of its whole
+trajectories.
 """
 
 from __future__ import annotations

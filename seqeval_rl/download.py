@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqeval_rl import cache, d4rl, d4rl_catalogue, d4rl_made, minari_logs, ogbench, transfer
+from seqeval_rl import d4rl, d4rl_catalogue, d4rl_made, minari_logs, ogbench, transfer
 from seqeval_rl.d4rl import Reading
 from seqeval_rl.d4rl_catalogue import Entry
 from seqeval_rl.dataset import Dataset
@@ -59,8 +59,8 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
     if base.startswith("vd4rl:"):
         return Path(base.removeprefix("vd4rl:"))
     dataset = load_dataset(source, progress=progress)
-    place = dataset.rows.filename if isinstance(dataset.rows, np.memmap) else None
-    return cache.root() if place is None else Path(place).parent
+    assert isinstance(dataset.rows, np.memmap)  # what is rolled out is read from the cache
+    return Path(str(dataset.rows.filename)).parent
 
 
 def verify(source: str) -> list[str]:
