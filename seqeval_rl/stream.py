@@ -26,9 +26,12 @@ class Block:
 
     @property
     def label(self) -> str:
-        """Last part of the dataset's name without a size: `bundled/hopper/medium:10000` is `medium`."""
+        """The part of the dataset's name that tells it from others of its task: of `bundled/hopper/medium:10000` `medium`, of
+        `vd4rl:walker_walk/random/84px` `random`."""
         base = parse_source(self.dataset.name)[0]
-        return base.rstrip("/").split("/")[-1].removesuffix(".npz")
+        parts = base.split("@")[0].rstrip("/").split("/")
+        last = parts[-2] if len(parts) > 1 and parts[-1] in ("84px", "64px") else parts[-1]
+        return last.removeprefix("ogbench:").removeprefix("vd4rl:").removesuffix(".npz")
 
 
 class Stream:
