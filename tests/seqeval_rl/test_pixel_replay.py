@@ -176,6 +176,14 @@ def test_observations_that_are_images_are_not_normalised(tmp_path: Path) -> None
         stack_of([stream], [0], settings={"normalise_observations": True})
 
 
+def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:
+    stream = Stream("bright", [bright_log(tmp_path / "walker_walk", 0)])
+    entry = find_algorithm("bc")
+    runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
+    with pytest.raises(UsageError, match=r"expected observations that are vectors, found shape \(9, 6, 6\)"):
+        Stack(runs, entry, Protocol(initial=100, batch_size=16), Fixed(1), CPU)  # type: ignore[arg-type]
+
+
 def test_the_speed_of_a_plug_in_for_images_is_measured_on_images() -> None:
     entry = find_algorithm(PLUG_IN)
     problem = Problem((9, SIDE, SIDE), 1, 16, 500)
