@@ -78,14 +78,45 @@ class Task:
         return {key: value for key, value in fields.items() if value or key not in ("env_spec", "obs_keys")}
 
 
-# Reference returns of D4RL's locomotion tasks (Fu et al., 2020), used on the v5 environments for want of others.
+# Reference returns of D4RL (Fu et al., 2020, arXiv 2004.07219) for a random and an expert policy.
+_LOCOMOTION = {
+    "hopper": (-20.272305, 3234.3),
+    "halfcheetah": (-280.178953, 12135.0),
+    "walker2d": (1.629008, 4592.3),
+    "ant": (-325.6, 3879.7),
+}
+_OTHERS = {
+    **dict.fromkeys(("antmaze-umaze", "antmaze-medium", "antmaze-large"), (0.0, 1.0)),
+    "maze2d-umaze": (23.85, 161.86),
+    "maze2d-medium": (13.13, 277.39),
+    "maze2d-large": (6.7, 273.99),
+    "pen": (96.262799, 3076.8331017826877),
+    "door": (-56.512833, 2880.5693087298737),
+    "hammer": (-274.856578, 12794.134825156867),
+    "relocate": (-6.425911, 4233.877797728884),
+    **dict.fromkeys(("kitchen-complete", "kitchen-partial", "kitchen-mixed"), (0.0, 4.0)),
+}
+_ENV_NAMES = {"hopper": "Hopper", "halfcheetah": "HalfCheetah", "walker2d": "Walker2d", "ant": "Ant"}
+# The environments that D4RL's data can be evaluated in. MuJoCo's v4 are those of its locomotion data. Its others were moved to
+# gymnasium-robotics, two of them as they were. Not the same there: pen (does not end when the pen is dropped, other time
+# limit), door (the distance to the handle is rewarded, not punished), the mazes and the kitchen (Dict observations, other
+# starts and goals). Ant's data have 111 observations with contact forces, Ant-v4 has 27 without.
+_D4RL_ENVIRONMENTS = {
+    **{name: f"{_ENV_NAMES[name]}-v4" for name in ("hopper", "halfcheetah", "walker2d")},
+    "hammer": "gymnasium_robotics:AdroitHandHammer-v1",
+    "relocate": "gymnasium_robotics:AdroitHandRelocate-v1",
+}
+
+# By name: "hopper" is gymnasium's current environment with D4RL's references for want of others, "d4rl/hopper" that of D4RL's
+# data. They have other names and environments, so that nothing takes one for the other.
 TASKS = {
     task.name: task
     for task in (
-        Task("hopper", "Hopper-v5", -20.272305, 3234.3),
-        Task("halfcheetah", "HalfCheetah-v5", -280.178953, 12135.0),
-        Task("walker2d", "Walker2d-v5", 1.629008, 4592.3),
-        Task("ant", "Ant-v5", -325.6, 3879.7),
+        *(Task(name, f"{_ENV_NAMES[name]}-v5", *references) for name, references in _LOCOMOTION.items()),
+        *(
+            Task(f"d4rl/{name}", _D4RL_ENVIRONMENTS.get(name), *references)
+            for name, references in (_LOCOMOTION | _OTHERS).items()
+        ),
     )
 }
 
