@@ -9,22 +9,25 @@ is 1, only has the last observation; with `valids` (a "compact" dataset) that la
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
-from seqeval_rl import cache, npz_files
+from seqeval_rl import cache, npz_files, transfer
 from seqeval_rl.columns import check_length, flags
 from seqeval_rl.dataset import Dataset
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.log_environment import task_of_log
 from seqeval_rl.pixels import Pixels, are_images
 from seqeval_rl.tasks import Task
 
+_SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 _REQUIRED = ("observations", "actions", "terminals")
 _OPTIONAL = ("next_observations", "valids", "masks", "rewards")
 _SCALARS = ("env_id", "reference_min", "reference_max")
@@ -35,19 +38,35 @@ def recognised(keys: Iterable[str]) -> bool:
     return "terminals" in keys and "terminations" not in keys
 
 
-def place(name: str) -> Path:
-    """Where the dataset of that name lies, as OGBench's package lays it.
+def obtain(name: str, progress: bool = True) -> Path:
+    """The file of the dataset of that name, where OGBench's package has it too; downloaded where it is not on this machine.
+
+    From OGBench's server, or the mirror in `SEQEVAL_OGBENCH_MIRROR`. Single-task logs are not published: their rewards are
+    computed by OGBench's package.
 
     Raises:
-        FileError: it does not.
+        UsageError: this cannot be a name, or the mirror is no http(s) address.
+        FileError: a single-task log that is not there, or the download failed.
+        DataError: what came has the wrong size.
     """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"dataset ogbench:{name}: expected a name such as antmaze-large-navigate-v0. Correct it.")
     path = Path.home() / ".ogbench" / "data" / f"{name}.npz"
-    if not path.is_file():
+    if path.is_file():
+        return path
+    if "singletask" in name.split("-"):
         near = difflib.get_close_matches(name, [file.stem for file in path.parent.glob("*.npz")], n=3, cutoff=0.6)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        what = f"{_recipe(name)} in that directory" if "singletask" in name.split("-") else "Download it to there"
-        raise FileError(f"dataset ogbench:{name}: expected {path}, found no such file. {hint}{what}.")
-    return path
+        raise FileError(
+            f"dataset ogbench:{name}: expected {path}, found no such file. {hint}{_recipe(name)} in that directory."
+        )
+    mirror = os.environ.get("SEQEVAL_OGBENCH_MIRROR") or _SERVER
+    if urlsplit(mirror).scheme not in ("http", "https"):
+        raise UsageError(
+            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {path.name} lies, "
+            f"found {mirror!r}. Correct it."
+        )
+    return transfer.download(f"{mirror.rstrip('/')}/{path.name}", path, progress=progress)
 
 
 def read(path: str | Path, name: str, task: Task | None) -> Dataset:

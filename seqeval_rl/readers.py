@@ -51,7 +51,7 @@ def load_dataset(
     if base.startswith("minari:"):
         dataset = minari_logs.read(base.removeprefix("minari:"), task, progress)
     elif base.startswith("ogbench:"):
-        dataset = ogbench.read(ogbench.place(base.removeprefix("ogbench:")), base, task)
+        dataset = ogbench.read(ogbench.obtain(base.removeprefix("ogbench:"), progress), base, task)
     elif base.startswith("vd4rl:"):
         dataset = vd4rl.read(base.removeprefix("vd4rl:"), task, progress)
     elif base.endswith(".npz"):

@@ -224,7 +224,9 @@ class _Transfer:
         have, expected = self._have(), self._remote.size if self._remote else None
         if expected is not None and have != expected:
             self._drop()
-            raise DataError(f"{self._url}: expected {expected} bytes, found {have}. Get it again, or name another server.")
+            raise DataError(
+                f"{self._url}: expected {expected} bytes, found {have}. Get it again, or name another server."
+            )
         digest = sha256_of(self._partial)
         if self._sha256 is not None and digest != self._sha256.lower():
             self._drop()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +135,6 @@ def test_a_dataset_by_its_name(tmp_path: Path) -> None:
         FileError, match=rf"expected .*\.ogbench/data/{name}\.npz, found no such file\. Make a single-task"
     ):
         load_dataset(f"ogbench:{name}")
-    with pytest.raises(FileError, match=r"found no such file\. Download it to there"):
-        load_dataset("ogbench:antmaze-large-navigate-v0")
     place = tmp_path / ".ogbench" / "data"
     place.mkdir(parents=True)
     file = downloaded([4, 3])
@@ -152,6 +154,49 @@ def test_a_dataset_by_its_name(tmp_path: Path) -> None:
     assert load_dataset(f"ogbench:{name}").task == Task("Mine-v0", "Mine-v0", -9.0, 0.0)
     with pytest.raises(UsageError, match="ogbench:<name>"):
         load_dataset("ogbenchantmaze")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory that is served as OGBench's mirror."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        monkeypatch.setenv("SEQEVAL_OGBENCH_MIRROR", f"http://127.0.0.1:{found.server_port}/")
+        yield folder
+        found.shutdown()
+        thread.join()
+
+
+def test_a_dataset_that_is_not_here_is_downloaded(
+    server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, file = "pointmaze-medium-navigate-v0", downloaded([4, 3])
+    np.savez(server / f"{name}.npz", **file)
+    monkeypatch.setenv("SEQEVAL_OFFLINE", "1")
+    with pytest.raises(FileError, match="SEQEVAL_OFFLINE"):
+        load_dataset(f"ogbench:{name}", TASK, progress=False)
+    monkeypatch.delenv("SEQEVAL_OFFLINE")
+    assert len(load_dataset(f"ogbench:{name}", TASK, progress=False)) == 7
+    place = tmp_path / ".ogbench" / "data" / f"{name}.npz"
+    assert place.read_bytes() == (server / f"{name}.npz").read_bytes()
+    (server / f"{name}.npz").unlink()
+    assert len(load_dataset(f"ogbench:{name}", TASK, progress=False)) == 7  # from here
+    with pytest.raises(FileError, match=r"pointmaze-gone-v0\.npz"):
+        load_dataset("ogbench:pointmaze-gone-v0", TASK, progress=False)
+    assert [path.name for path in place.parent.glob("[!.]*.npz")] == [place.name]
+    with pytest.raises(UsageError, match="expected a name such as"):
+        load_dataset("ogbench:../other", TASK)
+    monkeypatch.setenv("SEQEVAL_OGBENCH_MIRROR", "example.org")
+    with pytest.raises(UsageError, match="SEQEVAL_OGBENCH_MIRROR: expected an address"):
+        load_dataset("ogbench:pointmaze-gone-v0", TASK)
 
 
 def test_a_log_without_rewards_says_how_to_get_them(tmp_path: Path) -> None:
