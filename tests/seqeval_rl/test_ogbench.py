@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,10 +20,12 @@ from numpy.testing import assert_array_equal
 
 from seqeval_rl import cache, ogbench
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, SeqevalError, UsageError
-from seqeval_rl.log_environment import check_environment
+from seqeval_rl.log_environment import check_environment, environment_spaces
 from seqeval_rl.readers import load_dataset, parse_source
 from seqeval_rl.tasks import Task
 
+INSTALLED = importlib.util.find_spec("ogbench") is not None
+ENVIRONMENT = "pointmaze-medium-singletask-task2-v0"
 TASK = Task("toy", None, -100.0, 0.0)
 TRAJECTORIES = st.lists(st.integers(0, 5), min_size=1, max_size=5)  # transitions of each
 
@@ -132,15 +137,19 @@ def test_a_dataset_by_its_name(tmp_path: Path) -> None:
     name = "antmaze-large-navigate-singletask-v0"
     assert parse_source(f"ogbench:{name}:5") == (f"ogbench:{name}", 5)
     with pytest.raises(
-        FileError, match=rf"expected .*\.ogbench/data/{name}\.npz, found no such file\. Make a single-task"
+        DataError, match=rf"expected rewards.*found a name without a task.*Name a task, such as ogbench:{name}"
     ):
-        load_dataset(f"ogbench:{name}")
+        load_dataset("ogbench:antmaze-large-navigate-v0")
+    with pytest.raises(DataError, match=f"such as ogbench:{name}"):
+        load_dataset("ogbench:nonsense")
+    with pytest.raises(UsageError, match="expected a name such as"):
+        load_dataset("ogbench:../other", TASK)
     place = tmp_path / ".ogbench" / "data"
     place.mkdir(parents=True)
     file = downloaded([4, 3])
     np.savez(place / f"{name}.npz", **file)
-    with pytest.raises(FileError, match=f"Did you mean {name}"):
-        load_dataset("ogbench:antmaze-large-navigat-singletask-v0")
+    with pytest.raises(DataError, match=f"Did you mean {name}"):
+        load_dataset("ogbench:antmaze-large-navigat-singletsk-v0")
     with pytest.raises(DataError, match="expected both reference returns for ogbench:antmaze-large-singletask-v0"):
         load_dataset(f"ogbench:{name}")
     np.savez(place / f"{name}.npz", **file, reference_min=-1000.0, reference_max=0.0)
@@ -148,8 +157,9 @@ def test_a_dataset_by_its_name(tmp_path: Path) -> None:
     environment = "ogbench:antmaze-large-singletask-v0"
     assert dataset.task == Task(environment, environment, -1000.0, 0.0)
     assert (len(dataset), dataset.name) == (5, f"ogbench:{name}:5")
-    with pytest.raises(EnvironmentMissingError, match="ogbench"):
-        check_environment(dataset)
+    if not INSTALLED:
+        with pytest.raises(EnvironmentMissingError, match="ogbench"):
+            check_environment(dataset)
     np.savez(place / f"{name}.npz", **file, reference_min=-9.0, reference_max=0.0, env_id="Mine-v0")
     assert load_dataset(f"ogbench:{name}").task == Task("Mine-v0", "Mine-v0", -9.0, 0.0)
     with pytest.raises(UsageError, match="ogbench:<name>"):
@@ -167,7 +177,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as found:
-        thread = threading.Thread(target=found.serve_forever)
+        thread = threading.Thread(target=found.serve_forever, args=(0.01,))
         thread.start()
         monkeypatch.setenv("SEQEVAL_OGBENCH_MIRROR", f"http://127.0.0.1:{found.server_port}/")
         yield folder
@@ -175,39 +185,117 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         thread.join()
 
 
-def test_a_dataset_that_is_not_here_is_downloaded(
-    server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+NAME = "pointmaze-medium-navigate-singletask-task2-v0"
+STAND_IN = """
+import gymnasium
+
+class Maze(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-9, 9, (3,))
+    action_space = gymnasium.spaces.Box(-1, 1, (2,))
+
+gymnasium.register("pointmaze-medium-singletask-task2-v0", "ogbench:Maze")
+"""
+RELABEL = """
+def relabel_dataset(env_name, env, dataset):
+    assert env_name == env.spec.id
+    success = dataset["qpos"][:, 0] > 0.5
+    dataset["rewards"], dataset["masks"] = success - 1.0, 1.0 - success
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What of OGBench's package is used, for where that is not installed."""
+    (tmp_path / "site" / "ogbench").mkdir(parents=True)
+    (tmp_path / "site" / "ogbench" / "__init__.py").write_text(STAND_IN)
+    (tmp_path / "site" / "ogbench" / "relabel_utils.py").write_text(RELABEL)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    kept = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] == "ogbench"}
+    yield
+    for key in [key for key in sys.modules if key.partition(".")[0] == "ogbench"]:
+        del sys.modules[key]
+    sys.modules.update(kept)
+    gymnasium.registry.pop(ENVIRONMENT, None)
+    environment_spaces.cache_clear()
+
+
+def published() -> dict[str, Any]:
+    file = downloaded([4, 3])
+    del file["rewards"], file["masks"]
+    return file
+
+
+def test_a_single_task_is_made_of_what_is_published(
+    package: None, server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, file = "pointmaze-medium-navigate-v0", downloaded([4, 3])
-    np.savez(server / f"{name}.npz", **file)
+    file, source = published(), f"ogbench:{NAME}"
+    np.savez(server / "pointmaze-medium-navigate-v0.npz", **file)
     monkeypatch.setenv("SEQEVAL_OFFLINE", "1")
     with pytest.raises(FileError, match="SEQEVAL_OFFLINE"):
-        load_dataset(f"ogbench:{name}", TASK, progress=False)
+        load_dataset(source, TASK, progress=False)
     monkeypatch.delenv("SEQEVAL_OFFLINE")
-    assert len(load_dataset(f"ogbench:{name}", TASK, progress=False)) == 7
-    place = tmp_path / ".ogbench" / "data" / f"{name}.npz"
-    assert place.read_bytes() == (server / f"{name}.npz").read_bytes()
-    (server / f"{name}.npz").unlink()
-    assert len(load_dataset(f"ogbench:{name}", TASK, progress=False)) == 7  # from here
-    with pytest.raises(FileError, match=r"pointmaze-gone-v0\.npz"):
-        load_dataset("ogbench:pointmaze-gone-v0", TASK, progress=False)
-    assert [path.name for path in place.parent.glob("[!.]*.npz")] == [place.name]
-    with pytest.raises(UsageError, match="expected a name such as"):
-        load_dataset("ogbench:../other", TASK)
+    dataset = load_dataset(source, Task("maze", f"ogbench:{ENVIRONMENT}", -10, 0), progress=False)
+    rows = np.flatnonzero(~file["terminals"])
+    assert_array_equal(dataset.rewards, (file["qpos"][rows, 0] > 0.5) - 1.0)
+    assert_array_equal(dataset.terminations, file["qpos"][rows, 0] > 0.5)
+    check_environment(dataset)
+    place = tmp_path / ".ogbench" / "data"
+    assert {path.name for path in place.glob("[!.]*.npz")} == {"pointmaze-medium-navigate-v0.npz", f"{NAME}.npz"}
+    assert not list(place.glob(".*partial*"))
+    for path in (server / "pointmaze-medium-navigate-v0.npz", place / "pointmaze-medium-navigate-v0.npz"):
+        path.unlink()
+    assert len(load_dataset(source, TASK, progress=False)) == 7  # from here
+    with pytest.raises(FileError, match=r"pointmaze-gone-navigate-v0\.npz"):
+        load_dataset("ogbench:pointmaze-gone-navigate-singletask-v0", TASK, progress=False)
     monkeypatch.setenv("SEQEVAL_OGBENCH_MIRROR", "example.org")
     with pytest.raises(UsageError, match="SEQEVAL_OGBENCH_MIRROR: expected an address"):
-        load_dataset("ogbench:pointmaze-gone-v0", TASK)
+        load_dataset("ogbench:pointmaze-gone-navigate-singletask-v0", TASK)
 
 
-def test_a_log_without_rewards_says_how_to_get_them(tmp_path: Path) -> None:
-    file = downloaded([4])
-    del file["rewards"], file["masks"]
+def test_what_cannot_be_given_rewards_is_refused(package: None, server: Path, tmp_path: Path) -> None:
+    file = published()
+    del file["qpos"]
+    np.savez(server / "pointmaze-medium-navigate-v0.npz", **file)
+    with pytest.raises(
+        DataError, match=r"pointmaze-medium-navigate-v0\.npz: expected a log that OGBench's package can give"
+    ):
+        load_dataset(f"ogbench:{NAME}", TASK, progress=False)
+    assert not (tmp_path / ".ogbench" / "data" / f"{NAME}.npz").exists()
+
+
+@pytest.mark.skipif(INSTALLED, reason="OGBench's package is installed")
+def test_without_the_package_a_single_task_cannot_be_made() -> None:
+    with pytest.raises(EnvironmentMissingError, match="pip install ogbench"):
+        load_dataset(f"ogbench:{NAME}", TASK)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="OGBench's package is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_a_single_task_is_that_of_the_package(server: Path, tmp_path: Path) -> None:
+    import ogbench as package
+
+    rng = np.random.default_rng(0)
+    file = downloaded([60, 60])
+    file["observations"] = rng.uniform(-5, 25, (122, 2)).astype(np.float32)
+    file["qpos"] = file["observations"].astype(np.float64)
+    columns = {key: file[key] for key in ("observations", "actions", "terminals", "qpos")}
+    for kind in ("", "-val"):
+        np.savez(server / f"pointmaze-medium-navigate-v0{kind}.npz", **columns)
+    _, theirs, _ = package.make_env_and_datasets(NAME, dataset_path=str(server / "pointmaze-medium-navigate-v0.npz"))
+    dataset = load_dataset(f"ogbench:{NAME}", Task("maze", ogbench.environment_of(NAME), -10, 0), progress=False)
+    for column in ("observations", "next_observations", "actions", "rewards"):
+        assert_array_equal(getattr(dataset, column), theirs[column])
+    assert_array_equal(dataset.terminations, theirs["masks"] == 0)
+    assert 0 < dataset.terminations.sum() < 120
+    check_environment(dataset)
+
+
+def test_a_file_without_rewards_says_how_to_get_them(tmp_path: Path) -> None:
     single = "antmaze-large-navigate-singletask-v0"
     with pytest.raises(
-        DataError, match=rf"expected rewards, found a goal-conditioned log without.*'{single}'"
-    ) as caught:
-        load(tmp_path / "antmaze-large-navigate-v0.npz", file)
-    assert f"numpy.savez('{single}.npz', **log)" in str(caught.value)
+        DataError, match=rf"expected rewards.*found a file without\. Name a task, such as ogbench:{single}"
+    ):
+        load(tmp_path / "antmaze-large-navigate-v0.npz", published())
 
 
 @pytest.mark.parametrize(
