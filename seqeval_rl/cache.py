@@ -1,8 +1,8 @@
 """The flat cache: datasets as plain arrays on disk, opened as memory maps in a moment and verified when they are.
 
 One directory per key under the root: `rows.npy`, `truncations.npy`, `episode_starts.npy` and `meta.json`, for images also
-`frames.npy` and `frame_index.npy` (see `pixels.Pixels`). An entry is written beside its place and renamed, so that what
-stands there is whole.
+`frames.npy` and `frame_index.npy` (see `pixels.Pixels`), and `log_returns.npy` where a reader kept returns. An entry is
+written beside its place and renamed, so that what stands there is whole.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.dataset import Dataset, content_hash
 from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.hash_memo import HashMemo
 from seqeval_rl.pixels import Pixels
 from seqeval_rl.tasks import Task
 
@@ -98,7 +99,10 @@ def obtain(key: str, build: Callable[[], Dataset]) -> Dataset:
 
 
 def files_hash(paths: Sequence[Path]) -> str:
-    """SHA-256 over the names and contents of files; blocks are read and hashed side by side."""
+    """SHA-256 over the names and contents of files; blocks are read and hashed side by side.
+
+    That of files which have the size and the time of modification that they had when it was computed is not computed again.
+    """
 
     def digest(part: tuple[Path, int]) -> bytes:
         path, start = part
@@ -107,14 +111,17 @@ def files_hash(paths: Sequence[Path]) -> str:
             return hashlib.sha256(file.read(_HASH_BLOCK)).digest()
 
     try:
-        sizes = [path.stat().st_size for path in paths]
-        total = hashlib.sha256(repr([(p.name, size) for p, size in zip(paths, sizes, strict=True)]).encode())
-        parts = [(p, start) for p, size in zip(paths, sizes, strict=True) for start in range(0, size, _HASH_BLOCK)]
+        memo = HashMemo(root() / ".hashes", paths)
+        if (known := memo.recall()) is not None:
+            return known
+        total = hashlib.sha256(repr([(path.name, size) for path, size, _ in memo.state]).encode())
+        parts = [(Path(path), start) for path, size, _ in memo.state for start in range(0, size, _HASH_BLOCK)]
         with ThreadPoolExecutor(4) as pool:
             for found in pool.map(digest, parts):
                 total.update(found)
     except OSError as error:
         raise FileError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from error
+    memo.remember(total.hexdigest())
     return total.hexdigest()
 
 
@@ -143,6 +150,9 @@ def store(key: str, dataset: Dataset) -> Dataset:
     if dataset.pixels is not None:
         meta["frame_stack"] = dataset.pixels.stack
         arrays |= {"frames": dataset.pixels.frames, "frame_index": dataset.pixels.index}
+    if dataset.log_returns is not None:
+        meta["log_returns"] = len(dataset.log_returns)
+        arrays["log_returns"] = dataset.log_returns
     try:
         for leftover in (partial, old):  # of a process that was killed
             if leftover.exists():
@@ -185,6 +195,7 @@ def open(key: str) -> Dataset | None:
             _log.warning("%s: written in format %s, expected %s; it is built again", place, meta["format"], FORMAT)
             return None
         names = ["rows", "truncations", "episode_starts", *(["frames", "frame_index"] if "frame_stack" in meta else [])]
+        names += ["log_returns"] if "log_returns" in meta else []
         arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r" if name in _MAPPED else None) for name in names}
         length, shape = meta["transitions"], meta["obs_shape"]
         width = meta["act_dim"] + 2
@@ -197,6 +208,8 @@ def open(key: str) -> Dataset | None:
         _expect("rows", arrays["rows"], np.dtype(np.float32), (length, width))
         _expect("truncations", arrays["truncations"], np.dtype(np.bool_), (length,))
         _expect("episode_starts", arrays["episode_starts"], np.dtype(np.int64), arrays["episode_starts"].shape)
+        if "log_returns" in meta:
+            _expect("log_returns", arrays["log_returns"], np.dtype(np.float64), (meta["log_returns"], 2))
         dataset = _dataset(meta, arrays)
         found = content_hash(dataset)
         if found != meta["sha256"]:
@@ -215,8 +228,9 @@ def _expect(name: str, array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[i
 
 
 def _dataset(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
-    for name in ("truncations", "episode_starts"):
-        arrays[name].flags.writeable = False
+    for name in ("truncations", "episode_starts", "log_returns"):
+        if name in arrays:
+            arrays[name].flags.writeable = False
     stack = meta.get("frame_stack")
     return Dataset(
         meta["name"],
@@ -230,6 +244,7 @@ def _dataset(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
         meta["cut"],
         meta["sha256"],
         None if stack is None else Pixels(arrays["frames"], arrays["frame_index"], stack),
+        arrays.get("log_returns"),
         meta.get("action_repeat", 1),
     )
 

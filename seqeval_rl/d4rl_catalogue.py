@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from seqeval_rl import cache
+from seqeval_rl import cache, transfer
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.tasks import TASKS, Task
 
@@ -157,3 +157,13 @@ def url(found: Entry) -> str:
             f"{found.path} lies, found {mirror!r}. Correct it."
         )
     return f"{mirror.rstrip('/')}/{found.path}"
+
+
+def obtain(found: Entry, sha256: str | None = None, offline: bool | None = None, progress: bool = True) -> Path:
+    """The dataset's file, downloaded where it is not on this machine; see `transfer.download`."""
+    path = find(found)
+    if path is None:
+        return transfer.download(url(found), downloads() / found.file_name, sha256, offline, progress)
+    if sha256 is not None:
+        transfer.check_sha256(path, sha256)
+    return path

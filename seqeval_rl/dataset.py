@@ -43,6 +43,8 @@ class Dataset:
     cut: bool = False  # the last episode was still running when the log ended
     digest: str = field(default="", repr=False)  # `sha256` where it is known already
     pixels: Pixels | None = field(default=None, repr=False)  # of observations that are images
+    # [E, 2]: for each whole episode of the log the number of rows up to its end, and its return; None: the rows' rewards tell
+    log_returns: NDArray[np.float64] | None = field(default=None, repr=False)
     action_repeat: int = 1  # the environment's own time indices in a transition, as the log's makers chose it
 
     @classmethod
@@ -223,8 +225,11 @@ class Dataset:
     def episode_returns(self) -> NDArray[np.float64]:
         """Returns of the whole episodes; one that the log's end cut short counts only where there is no other.
 
-        They are sums of the rewards that are in the dataset (see `from_arrays` for rows that are dropped).
+        Those of the log where its reader kept them, else sums of the rewards that are in the dataset (see `from_arrays` for
+        rows that are dropped).
         """
+        if self.log_returns is not None:
+            return self.log_returns[:, 1]
         returns = np.add.reduceat(self.rewards, self.episode_starts[:-1], dtype=np.float64)
         return returns[:-1] if self.cut and len(returns) > 1 else returns
 
@@ -260,7 +265,14 @@ class Dataset:
             cut=cut,
             digest="",
             pixels=None if self.pixels is None else self.pixels.prefix(n),
+            log_returns=self._returns_within(n),
         )
+
+    def _returns_within(self, n: int) -> NDArray[np.float64] | None:
+        """`log_returns` of the episodes that are over after `n` rows."""
+        if self.log_returns is None or not (over := self.log_returns[:, 0] <= n).any():
+            return None
+        return self.log_returns[over]
 
     @property
     def nbytes(self) -> int:
@@ -270,7 +282,7 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the contents: rows, images, truncations, episode bounds and shapes, but neither name nor task."""
+        """Hash of the contents: rows, images, truncations, episode bounds, kept returns and shapes, but neither name nor task."""
         return self.digest or content_hash(self)
 
 
@@ -278,8 +290,10 @@ def content_hash(dataset: Dataset) -> str:
     """SHA-256 over shapes and the SHA-256 of each block of the arrays, which threads can compute side by side."""
     blocks: list[memoryview] = []
     pixels = dataset.pixels
-    images = () if pixels is None else (pixels.frames, pixels.index)
-    for array in (dataset.rows, dataset.truncations, dataset.episode_starts, *images):
+    more = [] if pixels is None else [pixels.frames, pixels.index]
+    if dataset.log_returns is not None:
+        more.append(dataset.log_returns)
+    for array in (dataset.rows, dataset.truncations, dataset.episode_starts, *more):
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         blocks += [data[start : start + _HASH_BLOCK] for start in range(0, len(data), _HASH_BLOCK)]
     header = (
@@ -287,6 +301,8 @@ def content_hash(dataset: Dataset) -> str:
     )
     if pixels is not None:
         header += f" {pixels.frames.shape} {pixels.stack}"
+    if dataset.log_returns is not None:
+        header += f" {len(dataset.log_returns)} returns"
     total = hashlib.sha256(header.encode())
     with ThreadPoolExecutor(4) as pool:
         for digest in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):

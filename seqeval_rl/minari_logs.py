@@ -65,7 +65,7 @@ def read(source: str, task: Task | None, progress: bool) -> Dataset:
     """
     identity, *keys = source.split("@")
     name = f"minari:{source}"
-    directory = _find(identity)
+    directory = find(identity)
     try:
         import minari
 
@@ -79,7 +79,7 @@ def read(source: str, task: Task | None, progress: bool) -> Dataset:
     return replace(dataset, name=name, task=task)
 
 
-def _find(identity: str) -> Path:
+def find(identity: str) -> Path:
     """Directory of a local Minari dataset, downloaded if need be."""
     import minari
     from minari.dataset.minari_dataset import parse_dataset_id

@@ -27,10 +27,12 @@ from tqdm import tqdm
 from seqeval_rl import cache
 from seqeval_rl.errors import DataError, FileError
 
-ATTEMPTS = 5  # in a row that bring nothing new
+ATTEMPTS = 4  # in a row that bring nothing new
 FIRST_PAUSE = 1.0  # seconds before the second of them; doubled each time
 _TIMEOUT = 30.0  # seconds without a byte
 _PIECE = 1 << 18  # bytes read at once
+# What a network that fails raises.
+_FAILURES = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)  # answers of a server that may think better of it
 _log = logging.getLogger("seqeval_rl")
 
@@ -133,12 +135,12 @@ class _Transfer:
         )
 
     def run(self) -> None:
-        failures = 0
+        """Try until it is here; an attempt that brought more than any before begins the count anew."""
+        failures, most = 0, self._have()
         with self._bar:
             while True:
-                before = self._have()
                 try:
-                    self._receive(before)
+                    self._receive(self._have())
                     break
                 except urllib.error.HTTPError as error:
                     error.close()
@@ -148,9 +150,10 @@ class _Transfer:
                             "another server."
                         ) from error
                     problem: Exception = error
-                except ssl_errors() as error:
+                except _FAILURES as error:
                     problem = error
-                failures = 1 if self._have() > before else failures + 1
+                failures = 1 if self._have() > most else failures + 1
+                most = max(most, self._have())
                 if failures >= ATTEMPTS:
                     self._give_up(problem)
                 pause = FIRST_PAUSE * 2 ** (failures - 1)
@@ -187,7 +190,7 @@ class _Transfer:
             self._drop()
             raise ConnectionError("the server has less than what came before; starting over") from error
         with answer:
-            start = _start_of(answer, have, known)
+            start = self._start_of(answer, have)
             size = _length(answer)
             self._remote = _Remote(self._url, _validator(answer), None if size is None else start + size)
             self._make_room(size or 0)
@@ -202,6 +205,18 @@ class _Transfer:
                     self._bar.update(len(piece))
         if self._remote.size is not None and self._have() < self._remote.size:
             raise ConnectionError(f"the connection ended after {self._have()} of {self._remote.size} bytes")
+
+    def _start_of(self, answer: Any, have: int) -> int:
+        """The byte at which the answer begins: that which was asked for, or 0 where the server sends all of the file."""
+        if answer.status != 206:
+            return 0
+        sent = answer.headers.get("Content-Range", "no Content-Range")
+        match, known = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent), self._known()
+        same = known is not None and known.validator == _validator(answer)
+        if match is None or int(match[1]) != have or not same or match[2] not in ("*", str(known and known.size)):
+            self._drop()
+            raise ConnectionError(f"asked for bytes from {have} on, the server sends others ({sent}); starting over")
+        return have
 
     def _known(self) -> _Remote | None:
         """What the part that is there is of, or None where that is not known or it is of another address."""
@@ -246,24 +261,6 @@ class _Transfer:
     def _drop(self) -> None:
         self._partial.unlink(missing_ok=True)
         self._facts.unlink(missing_ok=True)
-
-
-def ssl_errors() -> tuple[type[Exception], ...]:
-    """What a network that fails raises."""
-    return urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError
-
-
-def _start_of(answer: Any, have: int, known: _Remote | None) -> int:
-    """The byte at which the answer begins: what was asked for, or 0 where the server sends the file from the start."""
-    if answer.status != 206:
-        return 0
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
-    changed = known is not None and known.validator not in ("", _validator(answer) or known.validator)
-    if match is None or int(match[1]) != have or changed:
-        raise ConnectionError(
-            f"asked for bytes from {have}, the server sends {answer.headers.get('Content-Range', 'no Content-Range')}"
-        )
-    return have
 
 
 def _length(answer: Any) -> int | None:
