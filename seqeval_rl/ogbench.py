@@ -47,7 +47,7 @@ def place(name: str) -> Path:
     return Path.home() / ".ogbench" / "data" / f"{name}.npz"
 
 
-def obtain(name: str, progress: bool = True) -> Path:
+def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Path:
     """The file of a single-task dataset, where OGBench's package keeps its own; made where it is not on this machine.
 
     Rewards are not published. OGBench's package computes them from the goal-conditioned file, which is downloaded from OGBench's
@@ -79,7 +79,9 @@ def obtain(name: str, progress: bool = True) -> Path:
             f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz lies, "
             f"found {mirror!r}. Correct it."
         )
-    found = transfer.download(f"{mirror.rstrip('/')}/{goals}.npz", path.with_stem(goals), progress=progress)
+    found = transfer.download(
+        f"{mirror.rstrip('/')}/{goals}.npz", path.with_stem(goals), offline=offline, progress=progress
+    )
     _write_with_rewards(found, path, environment)
     return path
 

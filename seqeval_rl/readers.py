@@ -125,9 +125,14 @@ def parse_source(source: str) -> tuple[str, int | None]:
 
 
 def label(source: str) -> str:
-    """A source's name beside others of its task: `bundled/hopper/medium:10000` and `d4rl:hopper-medium-v2` are `medium`."""
-    base = parse_source(source)[0]
-    name = base.removeprefix("d4rl:").rstrip("/").split("/")[-1]
+    """A source's name beside others of its task: `bundled/hopper/medium:10000` and `d4rl:hopper-medium-v2` are `medium`,
+    `vd4rl:walker_walk/random/84px` is `random`."""
+    base = parse_source(source)[0].split("@")[0]  # behind it are entries of observations
+    for scheme in _SCHEMES:
+        base = base.removeprefix(scheme)
+    *above, name = base.rstrip("/").split("/")
+    if above and name in ("84px", "64px"):
+        name = above[-1]
     entry = d4rl_catalogue.of_file(name) or d4rl_catalogue.ENTRIES.get(name)
     if entry is not None:
         kind = entry.identity.rpartition("-")[0].removeprefix(entry.task.name.removeprefix("d4rl/"))

@@ -12,7 +12,7 @@ from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError
 from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.protocol import Order
-from seqeval_rl.readers import parse_source
+from seqeval_rl.readers import label
 from seqeval_rl.seeding import generator
 
 
@@ -26,12 +26,8 @@ class Block:
 
     @property
     def label(self) -> str:
-        """The part of the dataset's name that tells it from others of its task: of `bundled/hopper/medium:10000` `medium`, of
-        `vd4rl:walker_walk/random/84px` `random`."""
-        base = parse_source(self.dataset.name)[0]
-        parts = base.split("@")[0].rstrip("/").split("/")
-        last = parts[-2] if len(parts) > 1 and parts[-1] in ("84px", "64px") else parts[-1]
-        return last.removeprefix("ogbench:").removeprefix("vd4rl:").removesuffix(".npz")
+        """What tells its data from others of the task, see `readers.label`."""
+        return label(self.dataset.name)
 
 
 class Stream:
