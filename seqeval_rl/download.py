@@ -60,7 +60,8 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
     if base.startswith("vd4rl:"):
         return Path(base.removeprefix("vd4rl:"))
     dataset = load_dataset(source, progress=progress)
-    return Path(dataset.rows.filename).parent if isinstance(dataset.rows, np.memmap) else cache.root()
+    place = dataset.rows.filename if isinstance(dataset.rows, np.memmap) else None
+    return cache.root() if place is None else Path(place).parent
 
 
 def verify(source: str) -> list[str]:

@@ -186,6 +186,7 @@ class _Transfer:
                 raise
             error.close()
             if known is not None and known.size == have:
+                self._remote = known
                 return
             self._drop()
             raise ConnectionError("the server has less than what came before; starting over") from error
@@ -194,12 +195,12 @@ class _Transfer:
             size = _length(answer)
             self._remote = _Remote(self._url, _validator(answer), None if size is None else start + size)
             self._make_room(size or 0)
-            self._facts.write_text(json.dumps(asdict(self._remote)))
             self._bar.reset(total=self._remote.size)
             self._bar.update(start)
             with self._partial.open("r+b" if start else "wb") as file:
                 file.seek(start)
-                file.truncate()
+                # Only now that an earlier part is gone: what is written down must never be of another file than the part.
+                self._facts.write_text(json.dumps(asdict(self._remote)))
                 while piece := answer.read(_PIECE):
                     file.write(piece)
                     self._bar.update(len(piece))
@@ -213,7 +214,10 @@ class _Transfer:
         sent = answer.headers.get("Content-Range", "no Content-Range")
         match, known = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent), self._known()
         same = known is not None and known.validator == _validator(answer)
-        if match is None or int(match[1]) != have or not same or match[2] not in ("*", str(known and known.size)):
+        fits = match is not None and int(match[1]) == have
+        if match is not None and known is not None and known.size is not None:
+            fits &= match[2] in ("*", str(known.size))
+        if not (same and fits):
             self._drop()
             raise ConnectionError(f"asked for bytes from {have} on, the server sends others ({sent}); starting over")
         return have
@@ -275,5 +279,6 @@ def _validator(answer: Any) -> str:
 
 
 def _line(error: Exception) -> str:
-    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    # A `URLError` only wraps what went wrong; an `HTTPError` is one too and says it itself.
+    reason = error.reason if type(error) is urllib.error.URLError else error
     return " ".join(f"{type(error).__name__}: {reason}".split()).rstrip(".")

@@ -141,7 +141,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected an \.npz file of plain arrays"):
         load_dataset(damaged)
     pickled = tmp_path / "pickled.npz"
-    np.savez(pickled, observations=np.array([{}], object))
+    np.savez(pickled, **{**hopper_arrays(), "observations": np.array([{}], object)}, env_id="Hopper-v5")
     with pytest.raises(DataError, match="plain arrays"):
         load_dataset(pickled)
 
