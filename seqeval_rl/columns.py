@@ -183,5 +183,13 @@ class Columns:
             )
         starts = np.unique(np.concatenate(([0], np.cumsum(keep)))[self.starts])
         cut = self.cut and bool(dropped[-1] > first[-1])
-        columns = (column[keep] for column in (self.actions, self.rewards, self.terminated, truncated))
-        return Columns(*columns, starts, self.clipped[keep], cut), keep
+        stay = Columns(
+            self.actions[keep],
+            self.rewards[keep],
+            self.terminated[keep],
+            truncated[keep],
+            starts,
+            self.clipped[keep],
+            cut,
+        )
+        return stay, keep

@@ -127,7 +127,8 @@ class Dataset:
             after[last] = last
             place, after = place[keep], after[keep]
             if images:
-                return cls._packed(name, task, table, Pixels(obs, np.stack([place, place, after], 1)))
+                # A copy, since the caller may go on to change what is his.
+                return cls._packed(name, task, table, Pixels(obs.copy(), np.stack([place, place, after], 1)))
             return cls._packed(name, task, table, (obs[place], obs[after]))
         return cls._packed(name, task, table, paired(obs, following) if images else (obs, following))
 
@@ -147,7 +148,10 @@ class Dataset:
         terminal_inside: bool = False,
         action_repeat: int = 1,
     ) -> Dataset:
-        """Check the columns of transitions whose images are in order already; arguments and errors as for `from_arrays`."""
+        """Check the columns of transitions whose images are in order already; arguments and errors as for `from_arrays`.
+
+        The images are not copied.
+        """
         table = Columns.check(
             name,
             len(pixels),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -30,7 +30,7 @@ class ConcatenatedKeys(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstr
         """Raises `DataError` where the observations are no Dict with Boxes under these names."""
         RecordConstructorArgs.__init__(self, keys=tuple(keys))
         super().__init__(env)
-        name, space = getattr(env.spec, "id", type(env).__name__), env.observation_space
+        name, space = getattr(env.spec, "id", type(env).__name__), cast(Any, env.observation_space)
         boxes = [key for key, entry in space.items() if isinstance(entry, Box)] if isinstance(space, Dict) else []
         missing = [key for key in keys if key not in boxes]
         if missing:

@@ -38,7 +38,8 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
             transfer.check_sha256(path, recorded)
         return path
     if base.endswith((".npz", ".hdf5")) or base.startswith("ogbench:"):
-        path = ogbench.place(base.removeprefix("ogbench:")) if base.startswith("ogbench:") else Path(base)
+        name = base.removeprefix("ogbench:")
+        path = ogbench.obtain(name, progress, offline) if name != base else Path(base)
         if not path.is_file():
             raise FileError(f"{path.absolute()}: expected a file, found none. Check the path.")
         if sha256 is not None:

@@ -69,9 +69,9 @@ def check_environment(dataset: Dataset) -> None:
                 "Check that the task names the environment of the log."
             )
     if (dataset.pixels is not None) != (observations.dtype == np.uint8 and len(observations.shape) > 1):
-        found = "float32" if dataset.pixels is None else "uint8"
+        kind = "float32" if dataset.pixels is None else "uint8"
         raise DataError(
-            f"{dataset.name}: observations are {found}, expected {observations.dtype} as in {env_id}. Log and environment "
+            f"{dataset.name}: observations are {kind}, expected {observations.dtype} as in {env_id}. Log and environment "
             "must both have images from 0 to 255, or neither."
         )
     if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):

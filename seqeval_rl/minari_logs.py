@@ -137,7 +137,7 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task:
         raise _damaged(name, directory, ValueError(f"{starts[-1]} of {source.total_steps} transitions"))
     if len(starts) == 1:
         raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
-    arrays = {key: np.concatenate(parts) for key, parts in columns.items()}
+    arrays: dict[str, Any] = {key: np.concatenate(parts) for key, parts in columns.items()}
     limit = None if source.env_spec is None else source.env_spec.max_episode_steps
     if limit is not None and starts[-1] - starts[-2] < limit and not arrays["terminations"][-1]:
         # Neither a terminal state nor the time limit: recording stopped here.

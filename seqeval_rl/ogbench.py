@@ -9,22 +9,27 @@ is 1, only has the last observation; with `valids` (a "compact" dataset) that la
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
-from seqeval_rl import cache, npz_files
+from seqeval_rl import cache, npz_files, transfer
 from seqeval_rl.columns import check_length, flags
 from seqeval_rl.dataset import Dataset
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
 from seqeval_rl.log_environment import task_of_log
 from seqeval_rl.pixels import Pixels, are_images
 from seqeval_rl.tasks import Task
 
+_SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
+_EXAMPLE = "antmaze-large-navigate-singletask-v0"
 _REQUIRED = ("observations", "actions", "terminals")
 _OPTIONAL = ("next_observations", "valids", "masks", "rewards")
 _SCALARS = ("env_id", "reference_min", "reference_max")
@@ -36,18 +41,81 @@ def recognised(keys: Iterable[str]) -> bool:
 
 
 def place(name: str) -> Path:
-    """Where the dataset of that name lies, as OGBench's package lays it.
+    """Where the file of the dataset of that name lies or would lie; raises `UsageError` where this cannot be a name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"dataset ogbench:{name}: expected a name such as {_EXAMPLE}. Correct it.")
+    return Path.home() / ".ogbench" / "data" / f"{name}.npz"
+
+
+def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Path:
+    """The file of a single-task dataset, where OGBench's package keeps its own; made where it is not on this machine.
+
+    Rewards are not published. OGBench's package computes them from the goal-conditioned file, which is downloaded from OGBench's
+    server, or the mirror in `SEQEVAL_OGBENCH_MIRROR`.
 
     Raises:
-        FileError: it does not.
+        UsageError: this cannot be a name, or the mirror is no http(s) address.
+        DataError: the name is of goal-conditioned data, or what came cannot be used.
+        EnvironmentMissingError: OGBench's package is not installed.
+        FileError: the download failed, or the directory cannot be written.
     """
-    path = Path.home() / ".ogbench" / "data" / f"{name}.npz"
-    if not path.is_file():
+    path = place(name)
+    if path.is_file():
+        return path
+    environment = environment_of(name)
+    if environment is None or "singletask" not in name.split("-"):
         near = difflib.get_close_matches(name, [file.stem for file in path.parent.glob("*.npz")], n=3, cutoff=0.6)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        what = f"{_recipe(name)} in that directory" if "singletask" in name.split("-") else "Download it to there"
-        raise FileError(f"dataset ogbench:{name}: expected {path}, found no such file. {hint}{what}.")
+        raise _without_rewards(f"ogbench:{name}", name, f"a name without a task, and no {path}. {hint}")
+    if importlib.util.find_spec("ogbench") is None:
+        raise EnvironmentMissingError(
+            f"dataset ogbench:{name}: expected {path}, or OGBench's package, which computes its rewards, found neither. "
+            "pip install ogbench."
+        )
+    goals = _goal_conditioned(name)
+    mirror = os.environ.get("SEQEVAL_OGBENCH_MIRROR") or _SERVER
+    if urlsplit(mirror).scheme not in ("http", "https"):
+        raise UsageError(
+            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz lies, "
+            f"found {mirror!r}. Correct it."
+        )
+    found = transfer.download(
+        f"{mirror.rstrip('/')}/{goals}.npz", path.with_stem(goals), offline=offline, progress=progress
+    )
+    _write_with_rewards(found, path, environment)
     return path
+
+
+def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
+    """Write the file with rewards and masks beside it, whole or not at all."""
+    from ogbench.relabel_utils import relabel_dataset
+
+    from seqeval_rl.lanes import open_environment
+
+    columns: dict[str, Any] = npz_files.load(goals, (*_REQUIRED, "qpos", "button_states"))
+    try:
+        with open_environment(environment) as env:
+            relabel_dataset(environment.removeprefix("ogbench:"), env, columns)
+    except Exception as error:  # whatever that code makes of a file that is not as it expects
+        first_line = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{goals}: expected a log that OGBench's package can give rewards for {environment}, found "
+            f"{type(error).__name__}: {first_line}. Delete it and get it again."
+        ) from error
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with cache.hold(path.with_name(f".{path.name}.lock")):
+            try:
+                with partial.open("wb") as file:
+                    np.savez(file, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.rename(path)
+                cache.sync_directory(path.parent)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror or error}). Make room there.") from error
 
 
 def read(path: str | Path, name: str, task: Task | None) -> Dataset:
@@ -70,7 +138,7 @@ def read(path: str | Path, name: str, task: Task | None) -> Dataset:
             f"{name}: expected arrays {', '.join(_REQUIRED)}, found no {', '.join(missing)}. Write it again."
         )
     if "rewards" not in keys:
-        raise DataError(f"{name}: expected rewards, found a goal-conditioned log without. {_recipe(path.stem)}.")
+        raise _without_rewards(name, path.stem, "a file without. ")
     task = task or _task(name, path)
     key = f"ogbench-{cache.slug(path.stem)}-{cache.files_hash([path])[:16]}"
     dataset = cache.obtain(key, lambda: _convert(path, name, task))
@@ -98,13 +166,19 @@ def _task(name: str, path: Path) -> Task:
     return task_of_log(name, env_id or environment_of(path.stem), low, high, how)
 
 
-def _recipe(name: str) -> str:
-    """How to make a log with rewards of one without."""
+def _goal_conditioned(name: str) -> str:
+    """The name of the data that a single-task dataset is made of."""
     parts = name.split("-")
-    single = name if "singletask" in parts else "-".join([*parts[:-1], "singletask", parts[-1]])
-    return (
-        "Make a single-task log with OGBench's package, which computes rewards and masks: "
-        f"_, log, _ = ogbench.make_env_and_datasets('{single}'); numpy.savez('{single}.npz', **log)"
+    return "-".join([*parts[: parts.index("singletask")], parts[-1]])
+
+
+def _without_rewards(where: str, name: str, found: str) -> DataError:
+    """What to say of goal-conditioned data."""
+    parts = name.split("-")
+    single = "-".join([*parts[:-1], "singletask", parts[-1]]) if environment_of(name) else _EXAMPLE
+    return DataError(
+        f"{where}: expected rewards, which goal-conditioned data have not, found {found}Name a task, such as ogbench:{single}, "
+        "or add rewards (and masks, 0 where a transition ends in a terminal state) to the file."
     )
 
 

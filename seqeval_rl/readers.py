@@ -72,7 +72,7 @@ def load_dataset(
     if base.startswith("minari:"):
         dataset = minari_logs.read(base.removeprefix("minari:"), task, progress)
     elif base.startswith("ogbench:"):
-        dataset = ogbench.read(ogbench.place(base.removeprefix("ogbench:")), base, task)
+        dataset = ogbench.read(ogbench.obtain(base.removeprefix("ogbench:"), progress), base, task)
     elif base.startswith("vd4rl:"):
         dataset = vd4rl.read(base.removeprefix("vd4rl:"), task, progress)
     elif base.endswith(".npz"):
@@ -125,9 +125,14 @@ def parse_source(source: str) -> tuple[str, int | None]:
 
 
 def label(source: str) -> str:
-    """A source's name beside others of its task: `bundled/hopper/medium:10000` and `d4rl:hopper-medium-v2` are `medium`."""
-    base = parse_source(source)[0]
-    name = base.removeprefix("d4rl:").rstrip("/").split("/")[-1]
+    """A source's name beside others of its task: `bundled/hopper/medium:10000` and `d4rl:hopper-medium-v2` are `medium`,
+    `vd4rl:walker_walk/random/84px` is `random`."""
+    base = parse_source(source)[0].split("@")[0]  # behind it are entries of observations
+    for scheme in _SCHEMES:
+        base = base.removeprefix(scheme)
+    *above, name = base.rstrip("/").split("/")
+    if above and name in ("84px", "64px"):
+        name = above[-1]
     entry = d4rl_catalogue.of_file(name) or d4rl_catalogue.ENTRIES.get(name)
     if entry is not None:
         kind = entry.identity.rpartition("-")[0].removeprefix(entry.task.name.removeprefix("d4rl/"))

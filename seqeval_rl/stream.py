@@ -12,7 +12,7 @@ from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError
 from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.protocol import Order
-from seqeval_rl.readers import parse_source
+from seqeval_rl.readers import label
 from seqeval_rl.seeding import generator
 
 
@@ -26,9 +26,8 @@ class Block:
 
     @property
     def label(self) -> str:
-        """Last part of the dataset's name without a size: `bundled/hopper/medium:10000` is `medium`."""
-        base = parse_source(self.dataset.name)[0]
-        return base.rstrip("/").split("/")[-1].removesuffix(".npz")
+        """What tells its data from others of the task, see `readers.label`."""
+        return label(self.dataset.name)
 
 
 class Stream:

@@ -258,6 +258,10 @@ def test_an_npz_of_own_images(tmp_path: Path) -> None:
     assert (dataset.obs_shape, len(dataset)) == ((5, 5), 6)
     assert dataset.pixels is not None
     assert_array_equal(dataset.observations, arrays["observations"])
+    mine = {**arrays, "action_low": -1.0, "action_high": 1.0}
+    in_memory = load_dataset(mine, TASK)
+    arrays["observations"][:] = 0
+    assert in_memory.sha256 == dataset.sha256
 
 
 @pytest.mark.parametrize(
