@@ -58,7 +58,12 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
             )
         return minari_logs.find(identity)
     if base.startswith("vd4rl:"):
-        return Path(base.removeprefix("vd4rl:"))
+        directory = Path(base.removeprefix("vd4rl:"))
+        if not directory.exists():
+            raise FileError(
+                f"{directory.absolute()}: expected a directory of V-D4RL's files, found none. Check the path."
+            )
+        return directory
     dataset = load_dataset(source, progress=progress)
     assert isinstance(dataset.rows, np.memmap)  # what is rolled out is read from the cache
     return Path(str(dataset.rows.filename)).parent

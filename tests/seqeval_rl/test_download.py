@@ -138,6 +138,8 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
     assert "60 transitions in 2 episodes" in verify(str(arrays))[1]
     with pytest.raises(FileError, match=r"gone\.npz: expected a file, found none"):
         fetch(str(tmp_path / "gone.npz"))
+    with pytest.raises(FileError, match="gone: expected a directory of V-D4RL's files"):
+        fetch(f"vd4rl:{tmp_path / 'gone'}")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="expected a whole HDF5 file"):
         verify(str(path))
