@@ -62,8 +62,8 @@ def read(path: str | Path, name: str, task: Task | None, reading: Reading, progr
             that is not installed.
     """
     path = Path(path)
-    task = task or _task(path, name)
     _check_there(path)
+    task = task or _task(path, name)
     low, high = _bounds(task)
     facts = [cache.files_hash([path]), _VERSION, str(reading), _limit(path, task), low.tolist(), high.tolist()]
     key = f"d4rl-{cache.slug(path.stem)}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"

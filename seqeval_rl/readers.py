@@ -99,7 +99,8 @@ def _read_d4rl(base: str, size: int | None, task: Task | None, reading: Reading,
     """A file in D4RL's format, downloaded or made first if need be."""
     if base.startswith("made:"):
         path, entry = d4rl_made.build(base, size, progress)
-        return d4rl.read(path, f"{base}:{size}", task or entry.task, reading, progress)
+        # Rolling it out shows a bar; reading so small a file takes no time.
+        return d4rl.read(path, f"{base}:{size}", task or entry.task, reading, progress=False)
     if base.startswith("d4rl:"):
         entry = d4rl_catalogue.entry(base.removeprefix("d4rl:"))
         path = d4rl_catalogue.obtain(entry, progress=progress)

@@ -92,7 +92,7 @@ def download(
         if is_offline(offline):
             raise FileError(
                 f"{target}: no such file on this machine, and the network is out of bounds (offline). Unset "
-                f"SEQEVAL_OFFLINE, or get it from {url} by other means."
+                f"SEQEVAL_OFFLINE, or get it from {url} by other means and put it there."
             )
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,8 @@ class _Transfer:
         have = self._have()
         kept = f" {have} bytes are kept, the same command goes on from there." if have else ""
         raise FileError(
-            f"{self._url}: download failed {ATTEMPTS} times ({_line(problem)}). Check the network.{kept}"
+            f"{self._url}: download failed {ATTEMPTS} times ({_line(problem)}). Check the network, or put the file at "
+            f"{self._target} by other means.{kept}"
         ) from problem
 
     def _have(self) -> int:

@@ -329,7 +329,7 @@ def test_unusable_columns_are_refused_in_one_line(tmp_path: Path, change: dict[s
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"gone\.hdf5: expected an HDF5 file, found: No such file"):
-        read(tmp_path / "gone.hdf5")
+        load_dataset(tmp_path / "gone.hdf5")
     (tmp_path / "folder.hdf5").mkdir()
     with pytest.raises(FileError, match="directory"):
         read(tmp_path / "folder.hdf5")
