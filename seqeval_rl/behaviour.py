@@ -59,7 +59,7 @@ def policy(entry: AlgorithmEntry, config: Any, task: Task, state: dict[str, Any]
         DataError: the state is not one of this algorithm with these settings.
         EnvironmentMissingError: the task's environment is not installed.
     """
-    shapes = gymnasium_shapes(task.env_id)[1]
+    shapes = gymnasium_shapes(task.environment)[1]
     spec = Spec(shapes.obs_shape, len(shapes.action_low), (seed,), CPU)
     algorithm = entry.build(config, spec)
     try:

@@ -59,7 +59,7 @@ def play(behaviour: Behaviour, seed: int, transitions: int) -> Iterator[Episode]
     """
     workers = min(available_cores(), LANES) if transitions >= _WORTH_WORKERS else 1
     have = 0
-    with make_lanes(behaviour.task.env_id, LANES, "gymnasium", workers) as lanes:
+    with make_lanes(behaviour.task.environment, LANES, "gymnasium", workers) as lanes:
         for chunk in count():
             for episode in _play_chunk(behaviour, lanes, seed, chunk):
                 yield episode
@@ -196,7 +196,7 @@ def write_log(
 
 def _bytes(task: Task, transitions: int) -> float:
     """Size of the Minari form, more or less: see `bundled`, with episodes of a hundred transitions."""
-    shapes = gymnasium_shapes(task.env_id)[1]
+    shapes = gymnasium_shapes(task.environment)[1]
     return transitions * (1.4 * (8 * int(np.prod(shapes.obs_shape)) + 4 * len(shapes.action_low) + 10) + 160.0)
 
 
@@ -212,7 +212,7 @@ def episodes_of(
         task: gives the shapes and the actions' units.
         seeds: that the environment was reset with, episode by episode.
     """
-    shapes = gymnasium_shapes(task.env_id)[1]
+    shapes = gymnasium_shapes(task.environment)[1]
     width, act_dim = int(np.prod(shapes.obs_shape)), len(shapes.action_low)
     stops = np.flatnonzero(ends) + 1
     if not len(stops) or stops[-1] < len(rows):

@@ -13,6 +13,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -97,7 +98,9 @@ def _policy(task: str, checkpoint: str) -> Policy:
 def _environments(env_id: str) -> list[Any]:
     from seqeval_rl.lanes import open_environment
 
-    return [open_environment(env_id) for _ in range(LANES)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about an older version, which is chosen on purpose
+        return [open_environment(env_id) for _ in range(LANES)]
 
 
 def time_limit(env_id: str) -> int:

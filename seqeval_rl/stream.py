@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError
+from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.protocol import Order
-from seqeval_rl.readers import parse_source
+from seqeval_rl.readers import label
 from seqeval_rl.seeding import generator
 
 
@@ -25,9 +26,8 @@ class Block:
 
     @property
     def label(self) -> str:
-        """Last part of the dataset's name without a size: `bundled/hopper/medium:10000` is `medium`."""
-        base = parse_source(self.dataset.name)[0]
-        return base.rstrip("/").split("/")[-1].removesuffix(".npz")
+        """What tells its data from others of the task, see `readers.label`."""
+        return label(self.dataset.name)
 
 
 class Stream:
@@ -54,16 +54,28 @@ class Stream:
                 f"stream {self.name!r}: {dataset.name} has task {found[0].name}, observations {found[1]}, {found[2]} actions; "
                 f"expected those of {self.first.name}: {mine[0].name}, {mine[1]}, {mine[2]}. Blocks must share one task."
             )
+        stacks = [None if one.pixels is None else one.pixels.stack for one in (self.first, dataset)]
+        if stacks[0] != stacks[1]:
+            kinds = ["no images of bytes" if stack is None else f"images in stacks of {stack}" for stack in stacks]
+            raise DataError(
+                f"stream {self.name!r}: {dataset.name} has {kinds[1]}, expected {kinds[0]} as in {self.first.name}. Blocks "
+                "must be of one kind."
+            )
 
     def __len__(self) -> int:
         """N, transitions in the whole stream."""
         return self.blocks[-1].stop
 
     def rows(self) -> NDArray[np.float32]:
-        """Packed rows [N, obs|act|reward|mask|next_obs] in the logs' own order; of one block alone, its memory map itself."""
+        """Packed rows (see `Dataset.rows`) in the logs' own order; of one block alone, its memory map itself."""
         if len(self.blocks) == 1:
             return self.first.rows
         return np.concatenate([block.dataset.rows for block in self.blocks])
+
+    def pixels(self) -> Pixels | None:
+        """The images of the transitions, in the order of `rows`; None where observations are vectors."""
+        parts = [block.dataset.pixels for block in self.blocks if block.dataset.pixels is not None]
+        return join(parts) if parts else None
 
     def arrival(self, order: Order, seed: int) -> NDArray[np.int64]:
         """Row indices [N] in order of arrival. Depends on the blocks' lengths (and episodes), order and seed alone."""

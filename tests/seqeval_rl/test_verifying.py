@@ -46,7 +46,7 @@ def test_a_sound_log_passes():
         ({"rows": rows(18, 12, 1.5)}, "actions", r"row 18: expected numbers in [-1, 1]"),
         ({"rows": rows(19, 14, np.inf)}, "rewards", "row 19"),
         ({"rows": rows(149, -1, np.nan)}, "next_observations", "row 149"),
-        ({"rows": rows(20, 15, 0.0)}, "episode ends", "row 20"),
+        ({"truncations": np.arange(150) % 10 == 9}, "episode ends", "row 9"),
         ({"episode_starts": np.array([0, 40, 30, 150])}, "episode bounds", "rising rows"),
         ({"episode_starts": np.array([0, 40, 100, 140])}, "episode bounds", "rising rows"),
         ({"episode_starts": np.array([0, 40, 101, 150])}, "episode ends", "row 99"),
