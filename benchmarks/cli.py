@@ -98,6 +98,10 @@ class DatasetsShow:
             metavar="ID",
         ),
     ] = ""
+    mode: Annotated[
+        Literal["native", "d4rl"],
+        arg(help="how D4RL's files are read: all that has a next observation, or as d4rl does"),
+    ] = "native"
     out: Annotated[Path, arg(help="where to write the figure", metavar="DIR")] = Path("results/datasets")
 
 

@@ -32,15 +32,22 @@ def _named(action: str, source: str) -> str:
 
 @perform.register
 def _list(_: cli.DatasetsList) -> None:
-    from seqeval_rl import bundled, cache, minari_logs
+    from seqeval_rl import bundled, cache, d4rl_catalogue, minari_logs
+    from seqeval_rl.readers import d4rl_datasets
 
+    here = d4rl_catalogue.local()
     for heading, lines in (
         ("bundled, rolled out on first use", bundled.names()),
+        ("D4RL, on this machine", here),
+        ("D4RL, to be downloaded on first use or by `seqeval datasets fetch`", sorted({*d4rl_datasets()} - {*here})),
         ("Minari, on this machine", [f"minari:{identity}" for identity in minari_logs.local()]),
         (f"cache, {cache.root()}", [f"{key:<48} {_size(cache.root() / key)}" for key in cache.entries()]),
     ):
         print(f"{heading}:")
         print("\n".join(f"  {line}" for line in lines or ["none"]))
+    print(
+        "others: minari:ID, ogbench:NAME, vd4rl:DIRECTORY, PATH.npz, PATH.hdf5, each with :N for its first N transitions"
+    )
 
 
 def _size(folder: Path) -> str:
@@ -56,7 +63,7 @@ def _show(command: cli.DatasetsShow) -> None:
     from seqeval_rl.stream import Stream
 
     sources = _named("show", command.id).split("+")
-    stream = Stream(command.id, [load_dataset(source) for source in sources])
+    stream = Stream(command.id, [load_dataset(source, mode=command.mode) for source in sources])
     for block in stream.blocks:
         for name, value in _numbers(block.dataset):
             print(f"{name:<14} {value}")
@@ -106,15 +113,26 @@ def _drawn(label: str, dataset: Dataset) -> LogBlock:
 
 
 @perform.register
+def _fetch(command: cli.DatasetsFetch) -> None:
+    from seqeval_rl.download import fetch
+
+    print(fetch(_named("fetch", command.id), command.sha256, command.offline or None))
+
+
+@perform.register
 def _verify(command: cli.DatasetsVerify) -> None:
-    from seqeval_rl import cache
-    from seqeval_rl.verifying import logs_of, verify_log
+    from seqeval_rl import cache, download
+    from seqeval_rl.verifying import cached, logs_of, verify_log
 
     sources = [command.id] if command.id else cache.entries()
     if not sources:
         print(f"{cache.root()}: nothing is there to be verified")
     broken = []
     for source in sources:
+        if not source.startswith(("bundled/", "minari:")) and not cached(source):
+            print(source)
+            print("\n".join(f"  ok   {line}" for line in download.verify(source)))
+            continue
         for name, dataset in logs_of(source):
             print(name)
             for check in verify_log(dataset):

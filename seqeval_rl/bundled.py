@@ -143,7 +143,9 @@ def _minari_bytes(task: Task, level: str, transitions: int) -> float:
     return 1.4 * transitions * column_bytes + 16e3 * episodes
 
 
-def log_of(task: Task, level: str, transitions: int, crew: Crew, full: int | None = None, seed: int = 0) -> Iterator[Episode]:
+def log_of(
+    task: Task, level: str, transitions: int, crew: Crew, full: int | None = None, seed: int = 0
+) -> Iterator[Episode]:
     """A log's episodes; the last one is cut to fit.
 
     Args:

@@ -1,4 +1,4 @@
-"""Checks of logs that are on this machine: hashes, episode bounds, values."""
+"""Checks of logs in the cache and of Minari's on this machine: hashes, episode bounds, values. Files: see `download.verify`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl import bundled, cache
+from seqeval_rl import bundled, cache, minari_logs
 from seqeval_rl.dataset import Dataset, content_hash
-from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.readers import load_dataset, parse_source
 
 _PIECE = 65_536  # transitions looked at in one go
@@ -96,19 +96,22 @@ def open_verified(key: str) -> Dataset:
 
 
 def logs_of(source: str) -> Iterator[tuple[str, Dataset]]:
-    """What a source has on this machine, to be verified: (name, log).
+    """What a source has on this machine in the cache or among Minari's datasets, to be verified: (name, log).
 
     Raises:
-        DataError: it cannot be used.
-        UsageError: unknown, or a bundled log that was not built yet.
+        DataError: it is damaged.
+        FileError: it is not on this machine.
+        UsageError: unknown.
     """
+    base = parse_source(source)[0]
     keys = cached(source)
     for key in keys:
         yield key, open_verified(key)
     if keys:
         return
-    if parse_source(source)[0] in bundled.names():
-        raise UsageError(
-            f"{source}: not built yet, so there is nothing to verify. `seqeval datasets fetch {source}` builds it."
+    minari = base.removeprefix("minari:").partition("@")[0]
+    if base in bundled.names() or (minari != base and minari not in minari_logs.local()):
+        raise FileError(
+            f"{source}: not on this machine, so there is nothing to verify. `seqeval datasets fetch {source}`."
         )
-    yield source, load_dataset(source)
+    yield source, load_dataset(source, progress=False)

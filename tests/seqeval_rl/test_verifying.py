@@ -7,7 +7,7 @@ import pytest
 from made import made_dataset
 
 from seqeval_rl import bundled, cache
-from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.verifying import logs_of, open_verified, verify_log
 
 
@@ -73,8 +73,9 @@ def test_entries_of_the_cache_are_found_by_key_and_by_source(tmp_path, monkeypat
 
 def test_what_is_damaged_or_not_there_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path))
-    with pytest.raises(UsageError, match="not built yet"):
-        list(logs_of("bundled/hopper/random"))
+    for source in ("bundled/hopper/random", "minari:mine/nothing-v0"):
+        with pytest.raises(FileError, match="not on this machine"):
+            list(logs_of(source))
     with pytest.raises(UsageError, match="unknown dataset 'nothing'"):
         list(logs_of("nothing"))
     bundled.build("hopper", "random", 60, progress=False)
