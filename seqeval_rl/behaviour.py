@@ -117,7 +117,7 @@ def from_run(directory: Path, explore: bool, algorithm: str | None = None) -> Be
     done = run.evaluations[evaluation]["transitions"] if evaluation < len(run.evaluations) else "unrecorded"
     how = "exploring" if explore else "greedy"
     return Behaviour(
-        task, act, f"{run.algorithm}, seed {run.seed}, after {done} transitions of {run.dataset}, {how}", f"run/{how}"
+        task, act, f"{run.algorithm}, seed {run.seed}, after {done} transitions of {run.dataset}, {how}", "run"
     )
 
 
