@@ -74,7 +74,7 @@ def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> li
     purpose = f"collect/{behaviour.purpose}"
     seeds = [int(generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]
     current = lanes.reset(seeds)
-    trails: list[list[NDArray[np.float64]]] = [[np.asarray(one, np.float64)] for one in current]
+    trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
     actions: list[list[NDArray[np.float32]]] = [[] for _ in numbers]
     rewards: list[list[float]] = [[] for _ in numbers]
     terminals = np.zeros(LANES, bool)
@@ -97,7 +97,7 @@ def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> li
         taken = np.clip((middle + np.clip(chosen, -1, 1) * half).astype(np.float32), low, high)
         found, gained, terminated, truncated = lanes.step(taken[live], live)
         for place, lane in enumerate(live):
-            trails[lane].append(np.asarray(found[place], np.float64))
+            trails[lane].append(np.array(found[place], np.float64))
             actions[lane].append(taken[lane])
             rewards[lane].append(float(gained[place]))
         current[live] = found
