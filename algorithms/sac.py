@@ -92,7 +92,8 @@ class SAC(Stateful):
     def target(self, batch: Batch, noise: Tensor) -> Tensor:
         """Equation (1), [R, B], for noise [R, B, A]."""
         # y = r + gamma m (min_i Q'_i(s', a') - alpha log pi(a' | s'))
-        next_actions, log_prob = tanh_normal(*self.actor(batch.next_observations), noise)
+        mean, log_std = self.actor(batch.next_observations)
+        next_actions, log_prob = tanh_normal(mean, log_std, noise)
         next_q: Tensor = self.critic_target(batch.next_observations, next_actions).amin(1)
         soft = next_q - self.log_alpha.exp().unsqueeze(1) * log_prob
         return batch.rewards + self.discount * batch.masks * soft
@@ -107,7 +108,8 @@ class SAC(Stateful):
     def actor_loss(self, observations: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Equation (3), [R], and the mean log-density of the sampled actions, [R], without gradient."""
         # L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
-        actions, log_prob = tanh_normal(*self.actor(observations), noise)
+        mean, log_std = self.actor(observations)
+        actions, log_prob = tanh_normal(mean, log_std, noise)
         q = self.critic(observations, actions, frozen=True).amin(1)
         return self.log_alpha.detach().exp() * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
 
@@ -149,4 +151,5 @@ class SAC(Stateful):
     @torch.no_grad()
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        return tanh_normal_log_prob(*self.actor(observations), actions)
+        mean, log_std = self.actor(observations)
+        return tanh_normal_log_prob(mean, log_std, actions)

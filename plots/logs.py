@@ -165,9 +165,14 @@ def running_mean(values: NDArray[Any], window: int) -> NDArray[np.float64]:
 def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
     """Normalised scores of the returns on the right."""
     low, span = reference[0], reference[1] - reference[0]
-    scores = ax.secondary_yaxis(
-        "right", functions=(lambda value: 100 * (value - low) / span, lambda value: low + value * span / 100)
-    )
+
+    def score(returns: Any) -> Any:
+        return 100 * (returns - low) / span
+
+    def inverse(scores: Any) -> Any:
+        return low + scores * span / 100
+
+    scores = ax.secondary_yaxis("right", functions=(score, inverse))
     scores.spines["right"].set_visible(True)
     scores.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     scores.set_ylabel("normalised score")

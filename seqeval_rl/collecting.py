@@ -6,7 +6,7 @@ batch of `LANES` observations, so that neither the length of the log nor the num
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -49,7 +49,7 @@ def check_new(identity: str, overwrite: bool) -> None:
         raise MismatchError(f"minari:{identity}: is there already, in {place}. Choose another --id, or --overwrite it.")
 
 
-def play(behaviour: Behaviour, seed: int, transitions: int) -> Iterator[Episode]:
+def play(behaviour: Behaviour, seed: int, transitions: int) -> Generator[Episode, None, None]:
     """Whole episodes in order, until they have at least `transitions` together.
 
     Raises:
@@ -96,7 +96,7 @@ def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> li
             )
         taken = np.clip((middle + np.clip(chosen, -1, 1) * half).astype(np.float32), low, high)
         found, gained, terminated, truncated = lanes.step(taken[live], live)
-        for place, lane in enumerate(live):
+        for place, lane in enumerate(live.tolist()):
             trails[lane].append(np.array(found[place], np.float64))
             actions[lane].append(taken[lane])
             rewards[lane].append(float(gained[place]))
