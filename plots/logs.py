@@ -51,8 +51,8 @@ def log_figure(
 ) -> Figure:
     """Returns (and scores) and lengths of the episodes over transitions, and a histogram of each action dimension.
 
-    A dot stands where its episode ended. The line is the mean over so many episodes around, within a block; vertical lines are
-    block boundaries.
+    A dot stands where its episode ended. The line is the mean over so many episodes around that the log's end did not cut,
+    within a block; vertical lines are block boundaries.
 
     Args:
         title: what the log is called.
@@ -125,8 +125,9 @@ def _over_transitions(ax: Axes, blocks: Sequence[LogBlock], what: str, window: i
                 ends[chosen], values[chosen], s=size if marker != "x" else 3 * size, c=colour, marker=marker,
                 alpha=strength, linewidths=0.8 if marker == "x" else 0, rasterized=count > _MANY, zorder=2,
             )  # fmt: skip
-        if len(values) >= window:
-            ax.plot(ends, running_mean(values, window), color="black", linewidth=1.1, zorder=3)
+        whole = block.ends != CUT
+        if np.count_nonzero(whole) >= window:
+            ax.plot(ends[whole], running_mean(values[whole], window), color="black", linewidth=1.1, zorder=3)
         if number:
             ax.axvline(start, color=style.BLOCK_COLOUR, linewidth=0.8, zorder=1)
         start += int(block.lengths.sum())
@@ -202,8 +203,8 @@ def _handles(blocks: Sequence[LogBlock], window: int) -> list[Line2D]:
         if count:
             name = f"ended by {label} ({count:,})"
             handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=name))
-    if any(len(block.returns) >= window for block in blocks):
-        handles.append(Line2D([], [], color="black", label=f"mean of {window} episodes around"))
+    if any(np.count_nonzero(block.ends != CUT) >= window for block in blocks):
+        handles.append(Line2D([], [], color="black", label=f"mean of {window} whole episodes around"))
     if len(blocks) > 1:
         handles += [
             Line2D([], [], color=_BLOCKS[number % len(_BLOCKS)], label=f"actions of {block.label}")
