@@ -116,31 +116,9 @@ def _export(command: cli.Export) -> None:
 
 @perform.register
 def _datasets(command: cli.Datasets) -> None:
-    from seqeval_rl.readers import known_datasets, load_dataset
+    from seqeval_rl.benchmarks import datasets
 
-    if command.action == "list":
-        print("\n".join(known_datasets()))
-        return
-    if not command.id:
-        raise UsageError("datasets show: expected a dataset, found none. `seqeval datasets list` names them.")
-    dataset = load_dataset(command.id)
-    returns = dataset.episode_returns()
-    low, high = (returns.min(), returns.max()) if len(returns) else (float("nan"), float("nan"))
-    task = dataset.task
-    for name, value in {
-        "name": dataset.name,
-        "transitions": f"{len(dataset):,}",
-        "episodes": f"{len(dataset.episode_starts) - 1:,}",
-        "observations": dataset.obs_shape,
-        "actions": f"{dataset.act_dim}, of which {dataset.clipped_actions} transitions were clipped to the bounds",
-        "terminations": f"{int(dataset.terminations.sum()):,}",
-        "time limits": f"{int(dataset.truncations.sum()):,}",
-        "returns": f"{low:.1f} to {high:.1f}",
-        "mean score": f"{dataset.mean_score():.2f}",
-        "task": f"{task.name}, {task.env_id}, reference returns {task.reference_min} to {task.reference_max}",
-        "sha256": dataset.sha256,
-    }.items():
-        print(f"{name:<14} {value}")
+    datasets.perform(command.action)
 
 
 @perform.register

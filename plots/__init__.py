@@ -9,6 +9,7 @@ print(score_table(results).text())
 """
 
 from seqeval_rl.plots.curves import curves
+from seqeval_rl.plots.logs import LogBlock, log_figure
 from seqeval_rl.plots.statistics import (
     area_under_curve,
     bootstrap_interval,
@@ -21,12 +22,14 @@ from seqeval_rl.plots.tables import Cell, Row, Table, score_table
 
 __all__ = [
     "Cell",
+    "LogBlock",
     "Row",
     "Table",
     "area_under_curve",
     "bootstrap_interval",
     "curves",
     "interquartile_mean",
+    "log_figure",
     "mean",
     "save",
     "score_at_share",

@@ -12,9 +12,12 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from seqeval_rl.errors import UsageError
+
 
 class Batch(NamedTuple):
-    """One batch of each run, float32 on the device. Observations and rewards come as the run's settings ask for them."""
+    """One batch of each run, float32 on the device. Observations and rewards come as the run's settings ask for them; images
+    come with values from 0 to 255, here and in `act`, and scaling them is the algorithm's."""
 
     observations: Tensor  # [R, B, *obs_shape]
     actions: Tensor  # [R, B, act_dim], scaled to [-1, 1]
@@ -39,9 +42,12 @@ class Spec:
 
     @property
     def obs_dim(self) -> int:
-        """Length of a flat observation vector."""
+        """Length of a flat observation vector; raises `UsageError` where observations are none, such as images."""
         if len(self.obs_shape) != 1:
-            raise ValueError(f"this algorithm takes flat observations, found shape {self.obs_shape}")
+            raise UsageError(
+                f"algorithm: expected observations that are vectors, found shape {self.obs_shape}. Choose an algorithm that "
+                "takes these."
+            )
         return self.obs_shape[0]
 
     @property

@@ -105,7 +105,7 @@ def _cached(stem: str, transitions: int) -> Dataset | None:
 
 
 def _build(name: str, task: Task, level: str, transitions: int, workers: int | None, progress: bool) -> Dataset:
-    _, action_space = environment_spaces(task.env_id)
+    _, action_space = environment_spaces(task.environment)
     if workers is None:
         workers = max(1, min(available_cores(), transitions // _PER_WORKER))
     checkpoints = ", ".join(behaviors()[task.name][level])
@@ -124,7 +124,7 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
 
         def collected() -> Iterator[Episode]:
             """Episodes as they come, kept for the flat cache while Minari writes them."""
-            for episode in _log_of(task, level, transitions, crew):
+            for episode in log_of(task, level, transitions, crew):
                 trail.append(episode)
                 bar.update(len(episode.rewards))
                 yield episode
@@ -136,22 +136,33 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
 def _minari_bytes(task: Task, level: str, transitions: int) -> float:
     """Size of the Minari form: measured, 1.3 times the columns and 15 kB for each episode."""
     behavior = behaviors()[task.name]
-    observations, actions = (space.shape[0] for space in environment_spaces(task.env_id))
+    observations, actions = (space.shape[0] for space in environment_spaces(task.environment))
     lengths = [behavior["returns"][checkpoint][2] for checkpoint in behavior[level] or ["random"]]
     episodes = transitions * float(np.mean(1.0 / np.array(lengths)))
     column_bytes: int = 8 * observations + 4 * actions + 10
     return 1.4 * transitions * column_bytes + 16e3 * episodes
 
 
-def _log_of(task: Task, level: str, transitions: int, crew: Crew) -> Iterator[Episode]:
-    """The log's episodes; the last one is cut to fit."""
+def log_of(
+    task: Task, level: str, transitions: int, crew: Crew, full: int | None = None, seed: int = 0
+) -> Iterator[Episode]:
+    """A log's episodes; the last one is cut to fit.
+
+    Args:
+        task: of the bundled policies.
+        level: one of `LEVELS`.
+        transitions: size of the log.
+        crew: who rolls out.
+        full: size of the log whose equal shares the checkpoints of `replay` fill; none: that of the bundled log.
+        seed: of starts and actions; 0 gives the bundled log.
+    """
     behavior = behaviors()[task.name]
     checkpoints: list[str | None] = list(behavior[level]) or [None]
     have = 0
     for number, checkpoint in enumerate(checkpoints, 1):
         # Shares are those of the full log, whatever the size, so that a smaller log is a prefix.
-        boundary = min(round(FULL * number / len(checkpoints)), transitions)
-        chunks = (Chunk(task.name, task.env_id, level, checkpoint, index) for index in count())
+        boundary = min(round((full or FULL) * number / len(checkpoints)), transitions)
+        chunks = (Chunk(task.name, str(task.environment), level, checkpoint, index, seed) for index in count())
         expected_length = behavior["returns"][checkpoint or "random"][2]
         for episode in rollout.episodes(chunks, crew, boundary - have, expected_length):
             left = transitions - have
@@ -172,7 +183,7 @@ def _flat(name: str, task: Task, trail: list[Episode], low: Any, high: Any) -> D
     terminations[last] = [episode.terminated for episode in trail]
     truncations = np.zeros_like(terminations)
     truncations[last] = ~terminations[last]
-    limit = rollout.time_limit(task.env_id)
+    limit = rollout.time_limit(str(task.environment))
     if not terminations[-1] and lengths[-1] < limit:
         truncations[-1] = False  # cut by the end of the log, which `from_arrays` marks and remembers
     return Dataset.from_arrays(

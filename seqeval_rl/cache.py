@@ -1,6 +1,7 @@
 """The flat cache: datasets as plain arrays on disk, opened as memory maps in a moment and verified when they are.
 
-One directory per key under the root: `rows.npy`, `truncations.npy`, `episode_starts.npy` and `meta.json`. An entry is
+One directory per key under the root: `rows.npy`, `truncations.npy`, `episode_starts.npy` and `meta.json`, for images also
+`frames.npy` and `frame_index.npy` (see `pixels.Pixels`), and `log_returns.npy` where a reader kept returns. An entry is
 written beside its place and renamed, so that what stands there is whole.
 """
 
@@ -8,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +25,14 @@ from numpy.typing import NDArray
 
 from seqeval_rl.dataset import Dataset, content_hash
 from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.hash_memo import HashMemo
+from seqeval_rl.pixels import Pixels
 from seqeval_rl.tasks import Task
 
 FORMAT = 1  # of an entry; others are built again
 _META = "meta.json"
-_ARRAYS = ("rows", "truncations", "episode_starts")
+_HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
+_MAPPED = ("rows", "frames", "frame_index")  # the arrays that are not read before they are used
 _log = logging.getLogger("seqeval_rl")
 
 
@@ -77,6 +83,48 @@ def hold(path: Path) -> Iterator[None]:
         yield
 
 
+def obtain(key: str, build: Callable[[], Dataset]) -> Dataset:
+    """The entry, built and stored first where there is none that can be used; by one process, while others wait for it.
+
+    Raises:
+        FileError: the root cannot be used. And whatever `build` raises; nothing is stored then.
+    """
+    found = open(key)
+    if found is None:
+        with lock(key):
+            found = open(key)  # another process may have built it while this one waited
+            if found is None:
+                found = store(key, build())
+    return found
+
+
+def files_hash(paths: Sequence[Path]) -> str:
+    """SHA-256 over the names and contents of files; blocks are read and hashed side by side.
+
+    That of files which have the size and the time of modification that they had when it was computed is not computed again.
+    """
+
+    def digest(part: tuple[Path, int]) -> bytes:
+        path, start = part
+        with path.open("rb") as file:
+            file.seek(start)
+            return hashlib.sha256(file.read(_HASH_BLOCK)).digest()
+
+    try:
+        memo = HashMemo(root() / ".hashes", paths)
+        if (known := memo.recall()) is not None:
+            return known
+        total = hashlib.sha256(repr([(path.name, size) for path, size, _ in memo.state]).encode())
+        parts = [(Path(path), start) for path, size, _ in memo.state for start in range(0, size, _HASH_BLOCK)]
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(digest, parts):
+                total.update(found)
+    except OSError as error:
+        raise FileError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from error
+    memo.remember(total.hexdigest())
+    return total.hexdigest()
+
+
 def store(key: str, dataset: Dataset) -> Dataset:
     """Write an entry, whole or not at all, in place of one that is there; returns the dataset as memory-mapped from it.
 
@@ -96,16 +144,24 @@ def store(key: str, dataset: Dataset) -> Dataset:
         "clipped_actions": dataset.clipped_actions,
         "cut": dataset.cut,
         "sha256": dataset.sha256,
+        "action_repeat": dataset.action_repeat,
     }
+    arrays = {name: getattr(dataset, name) for name in ("rows", "truncations", "episode_starts")}
+    if dataset.pixels is not None:
+        meta["frame_stack"] = dataset.pixels.stack
+        arrays |= {"frames": dataset.pixels.frames, "frame_index": dataset.pixels.index}
+    if dataset.log_returns is not None:
+        meta["log_returns"] = len(dataset.log_returns)
+        arrays["log_returns"] = dataset.log_returns
     try:
         for leftover in (partial, old):  # of a process that was killed
             if leftover.exists():
                 shutil.rmtree(leftover)
         partial.mkdir(parents=True)
         try:
-            for name in _ARRAYS:
+            for name, array in arrays.items():
                 with (partial / f"{name}.npy").open("wb") as file:
-                    np.save(file, getattr(dataset, name), allow_pickle=False)
+                    np.save(file, array, allow_pickle=False)
                     os.fsync(file.fileno())
             with (partial / _META).open("w") as text:
                 json.dump(meta, text, indent=1)
@@ -119,10 +175,10 @@ def store(key: str, dataset: Dataset) -> Dataset:
         finally:
             for leftover in (partial, old):
                 shutil.rmtree(leftover, ignore_errors=True)
-        rows = np.load(place / "rows.npy", mmap_mode="r")
+        mapped = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in arrays if name in _MAPPED}
     except OSError as error:
         raise _unusable(place, error) from error
-    return _dataset(meta, rows, dataset.truncations, dataset.episode_starts)
+    return _dataset(meta, {**arrays, **mapped})
 
 
 def open(key: str) -> Dataset | None:
@@ -138,14 +194,23 @@ def open(key: str) -> Dataset | None:
         if meta["format"] != FORMAT:
             _log.warning("%s: written in format %s, expected %s; it is built again", place, meta["format"], FORMAT)
             return None
-        rows, truncations, starts = (
-            np.load(place / f"{name}.npy", mmap_mode="r" if name == "rows" else None) for name in _ARRAYS
-        )
-        length, width = meta["transitions"], 2 * int(np.prod(meta["obs_shape"])) + meta["act_dim"] + 2
-        _expect("rows", rows, np.dtype(np.float32), (length, width))
-        _expect("truncations", truncations, np.dtype(np.bool_), (length,))
-        _expect("episode_starts", starts, np.dtype(np.int64), starts.shape)
-        dataset = _dataset(meta, rows, truncations, starts)
+        names = ["rows", "truncations", "episode_starts", *(["frames", "frame_index"] if "frame_stack" in meta else [])]
+        names += ["log_returns"] if "log_returns" in meta else []
+        arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r" if name in _MAPPED else None) for name in names}
+        length, shape = meta["transitions"], meta["obs_shape"]
+        width = meta["act_dim"] + 2
+        if "frame_stack" in meta:
+            frame = (shape[0] // meta["frame_stack"], *shape[1:])
+            _expect("frames", arrays["frames"], np.dtype(np.uint8), (len(arrays["frames"]), *frame))
+            _expect("frame_index", arrays["frame_index"], np.dtype(np.int64), (length, 3))
+        else:
+            width += 2 * int(np.prod(shape))
+        _expect("rows", arrays["rows"], np.dtype(np.float32), (length, width))
+        _expect("truncations", arrays["truncations"], np.dtype(np.bool_), (length,))
+        _expect("episode_starts", arrays["episode_starts"], np.dtype(np.int64), arrays["episode_starts"].shape)
+        if "log_returns" in meta:
+            _expect("log_returns", arrays["log_returns"], np.dtype(np.float64), (meta["log_returns"], 2))
+        dataset = _dataset(meta, arrays)
         found = content_hash(dataset)
         if found != meta["sha256"]:
             raise ValueError(f"SHA-256 is {found[:12]}…, expected {meta['sha256'][:12]}…")
@@ -162,22 +227,25 @@ def _expect(name: str, array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[i
         raise ValueError(f"{name} are {array.dtype} {array.shape}, expected {dtype} {shape}")
 
 
-def _dataset(
-    meta: dict[str, Any], rows: NDArray[np.float32], truncations: NDArray[np.bool_], starts: NDArray[np.int64]
-) -> Dataset:
-    for array in (truncations, starts):
-        array.flags.writeable = False
+def _dataset(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
+    for name in ("truncations", "episode_starts", "log_returns"):
+        if name in arrays:
+            arrays[name].flags.writeable = False
+    stack = meta.get("frame_stack")
     return Dataset(
         meta["name"],
         Task(**meta["task"]),
-        rows,
+        arrays["rows"],
         tuple(meta["obs_shape"]),
         meta["act_dim"],
-        truncations,
-        starts,
+        arrays["truncations"],
+        arrays["episode_starts"],
         meta["clipped_actions"],
         meta["cut"],
         meta["sha256"],
+        None if stack is None else Pixels(arrays["frames"], arrays["frame_index"], stack),
+        arrays.get("log_returns"),
+        meta.get("action_repeat", 1),
     )
 
 

@@ -85,13 +85,9 @@ class CapturedEngine(Engine):
 
     def _step(self) -> None:
         """One gradient step, at the place that the counter on the device says."""
-        replay = self.batches.replay
-        indices = self._indices.index_select(0, self._place).flatten()
-        packed = replay.rows.index_select(0, indices).view(*self._indices.shape[1:], -1)
+        indices, noise = (drawn.index_select(0, self._place).squeeze(0) for drawn in (self._indices, self._noise))
         shift, scale = self.preprocessing.shift, self.preprocessing.scale
-        if shift is not None and scale is not None:
-            packed = torch.addcmul(shift, packed, scale)
-        self._update(replay.unpack(packed, self._noise.index_select(0, self._place).squeeze(0)))
+        self._update(self.batches.replay.batch(indices, noise, shift, scale))
         self._place.add_(1)
 
     def _period_of_steps(self) -> None:

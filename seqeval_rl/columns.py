@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,9 @@ def column(
     if found.dtype.kind not in "fiub":
         raise DataError(f"{name}: {column} have type {found.dtype}, expected numbers. Convert them.")
     if not axes[0] <= found.ndim <= axes[1]:
-        layout = {"rewards": "[N]", "actions": "[N, act_dim]"}.get(column, "[N, *obs_shape]")
+        layout = {(1, 1): "[N]", (2, 2): "[N, act_dim]"}.get(axes, "[N, *obs_shape]")
         raise DataError(f"{name}: {column} have shape {found.shape}, expected {layout}. Reshape them.")
-    _check_length(name, column, found, length)
+    check_length(name, column, found, length)
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused below
         result = found.astype(np.float32)
     finite = np.isfinite(result)
@@ -47,7 +48,7 @@ def column(
 def flags(name: str, column: str, values: ArrayLike, length: int) -> NDArray[np.bool_]:
     """Values [N] of true and false, or 0 and 1."""
     found = _array(name, column, values)
-    _check_length(name, column, found, length)
+    check_length(name, column, found, length)
     if found.ndim != 1 or found.dtype.kind not in "fiub" or not np.isin(found, (0, 1)).all():
         what = f"{found.dtype} of shape {found.shape}"
         raise DataError(f"{name}: {column} expected to be [N] of true and false, found {what}. Check them.")
@@ -63,12 +64,11 @@ def _array(name: str, column: str, values: ArrayLike) -> NDArray[Any]:
         ) from error
 
 
-def _check_length(name: str, column: str, values: NDArray[Any], length: int | None) -> None:
+def check_length(name: str, column: str, values: NDArray[Any], length: int | None, other: str = "observations") -> None:
+    """Check that there are `length` values, as many as of the `other` column; None: any number will do."""
     if length is not None and (values.ndim == 0 or len(values) != length):
         found = "a single number" if values.ndim == 0 else len(values)
-        raise DataError(
-            f"{name}: {column} have length {found}, expected that of observations, {length}. Make them equal."
-        )
+        raise DataError(f"{name}: {column} have length {found}, expected that of {other}, {length}. Make them equal.")
 
 
 def scale_actions(
@@ -126,3 +126,70 @@ def first_rows(name: str, ended: NDArray[np.bool_], given: ArrayLike | None) -> 
             "Leave episode_starts out, or correct it."
         )
     return starts
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of N transitions besides their observations, checked and scaled."""
+
+    actions: NDArray[np.float32]  # [N, act_dim] in [-1, 1]
+    rewards: NDArray[np.float32]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    starts: NDArray[np.int64]
+    clipped: NDArray[np.bool_]  # rows of which an action was clipped
+    cut: bool
+
+    @classmethod
+    def check(
+        cls,
+        name: str,
+        length: int,
+        actions: ArrayLike,
+        rewards: ArrayLike,
+        terminations: ArrayLike,
+        truncations: ArrayLike,
+        episode_starts: ArrayLike | None,
+        action_low: ArrayLike | None,
+        action_high: ArrayLike | None,
+        terminal_inside: bool = False,
+    ) -> Columns:
+        """From columns as they were logged; see `Dataset.from_arrays`."""
+        act = column(name, "actions", actions, (2, 2), length)
+        reward = column(name, "rewards", rewards, (1, 1), length)
+        terminated = flags(name, "terminations", terminations, length)
+        truncated = flags(name, "truncations", truncations, length)
+        scaled, clipped = scale_actions(name, act, action_low, action_high)
+        starts = first_rows(name, truncated if terminal_inside else terminated | truncated, episode_starts)
+        cut = not (terminated[-1] or truncated[-1])
+        last = starts[1:] - 1
+        truncated[last] |= ~terminated[last]
+        return cls(scaled, reward, terminated, truncated, starts, clipped, cut)
+
+    def without_open_ends(self, name: str) -> tuple[Columns, NDArray[np.bool_]]:
+        """Without the rows that end an episode but not in a terminal state, and which rows stay, [N]."""
+        length, last = len(self.rewards), self.starts[1:] - 1
+        keep = np.ones(length, bool)
+        keep[last] = self.terminated[last]
+        # The row before a dropped one is the last of its episode that has a true next observation.
+        open_end = ~self.terminated[last]
+        dropped, first = last[open_end], self.starts[:-1][open_end]
+        truncated = self.truncated.copy()
+        truncated[dropped[dropped > first] - 1] = True
+        if not keep.any():
+            raise DataError(
+                f"{name}: expected transitions with a next observation, found {length} that each end an episode "
+                "without a terminal state. Log next_observations, or longer episodes."
+            )
+        starts = np.unique(np.concatenate(([0], np.cumsum(keep)))[self.starts])
+        cut = self.cut and bool(dropped[-1] > first[-1])
+        stay = Columns(
+            self.actions[keep],
+            self.rewards[keep],
+            self.terminated[keep],
+            truncated[keep],
+            starts,
+            self.clipped[keep],
+            cut,
+        )
+        return stay, keep

@@ -15,11 +15,15 @@ from torch import Tensor
 from seqeval_rl.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.captured import make_engine
 from seqeval_rl.ceiling import Products, record
+from seqeval_rl.pixel_replay import PixelReplay
+from seqeval_rl.pixels import Pixels
 from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.replay import Batches, Replay
 from seqeval_rl.speed import random_batch, timed
+
+_IMAGES = 256  # different ones in a made log
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,28 @@ class Problem:
     transitions: int = 200_000  # in the made log, at least 2
 
     def rows(self) -> NDArray[np.float32]:
-        """A made log [transitions, obs|act|reward|mask|next_obs]: standard normals, actions in [-1, 1], no terminals."""
-        width = int(np.prod(self.obs_shape))
+        """A made log (see `Dataset.rows`): standard normals, actions in [-1, 1], no terminals."""
+        width = self.obs_columns
         rng = np.random.default_rng(0)
         rows = rng.standard_normal((self.transitions, 2 * width + self.act_dim + 2), dtype=np.float32)
         actions = slice(width, width + self.act_dim)
         rows[:, actions] = np.tanh(rows[:, actions])
         rows[:, width + self.act_dim + 1] = 1.0
         return rows
+
+    @property
+    def obs_columns(self) -> int:
+        """Columns of an observation in a row: none for images."""
+        return self.obs_shape[0] if len(self.obs_shape) == 1 else 0
+
+    def pixels(self) -> Pixels | None:
+        """A few made images over and over, where observations are images."""
+        if self.obs_columns:
+            return None
+        count = min(self.transitions, _IMAGES)
+        frames = np.random.default_rng(0).integers(0, 256, (count + 1, *self.obs_shape), np.uint8)
+        place = np.arange(self.transitions) % count
+        return Pixels(frames, np.stack([place, place, place + 1], 1))
 
 
 class EngineLoop:
@@ -51,12 +69,15 @@ class EngineLoop:
         """Over `rows`, by default those of the problem."""
         self.device = spec.device
         rows = problem.rows() if rows is None else rows
-        width = int(np.prod(spec.obs_shape))
+        width, pixels = problem.obs_columns, problem.pixels()
         arrivals = [np.random.default_rng(seed).permutation(len(rows)) for seed in spec.seeds]
         initial = min(Protocol().initial, len(rows) // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), len(rows))
-        replay = Replay(rows, arrivals, spec.obs_shape, spec.act_dim, spec.device)
-        normalise = getattr(config, "normalise_observations", False)
+        if pixels is None:
+            replay = Replay(rows, arrivals, spec.obs_shape, spec.act_dim, spec.device)
+        else:
+            replay = PixelReplay(pixels, rows, arrivals, spec.act_dim, spec.device)
+        normalise = pixels is None and getattr(config, "normalise_observations", False)
         moments = VisibleMoments(rows, arrivals, width, None) if normalise else None
         preprocessing = Preprocessing(moments, width, spec.act_dim, spec.runs, 1.0, spec.device)
         preprocessing.refresh(initial)

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from seqeval_rl.columns import column, first_rows, flags, scale_actions
-from seqeval_rl.errors import DataError, EnvironmentMissingError
-from seqeval_rl.tasks import TASKS, Task
+from seqeval_rl.columns import Columns, column
+from seqeval_rl.errors import DataError
+from seqeval_rl.log_environment import check_environment, environment_spaces, task_of_log
+from seqeval_rl.pixels import Pixels, PixelView, are_images, image_column, paired
+from seqeval_rl.tasks import Task
+
+__all__ = ["Dataset", "check_environment", "content_hash", "environment_spaces", "task_of_log"]
 
 _HASH_BLOCK = 8 << 20  # bytes hashed at once by one thread
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """N transitions in the order in which they were logged; nothing in it can be changed."""
+    """N transitions in the order in which they were logged; nothing in it can be changed.
+
+    Images (uint8, two axes or more) stay bytes: `pixels` has their frames, and `observations` and `next_observations` are
+    gathered from these when they are indexed. A batch has them as float32 with values from 0 to 255, as an environment's
+    images come to an algorithm too; scaling them is the algorithm's.
+    """
 
     name: str  # as in the source it was loaded from, for example "bundled/hopper/medium:10000"
     task: Task
-    rows: NDArray[np.float32]  # [N, obs|act|reward|mask|next_obs], mask = 1 - terminated; may be a memory map
+    # [N, obs|act|reward|mask|next_obs], of images [N, act|reward|mask]; mask = 1 - terminated; may be a memory map
+    rows: NDArray[np.float32]
     obs_shape: tuple[int, ...]
     act_dim: int
     truncations: NDArray[np.bool_]  # [N]; True where an episode ends without a terminal state
@@ -33,6 +42,10 @@ class Dataset:
     clipped_actions: int = 0  # actions that were clipped to their bounds
     cut: bool = False  # the last episode was still running when the log ended
     digest: str = field(default="", repr=False)  # `sha256` where it is known already
+    pixels: Pixels | None = field(default=None, repr=False)  # of observations that are images
+    # [E, 2]: for each whole episode of the log the number of rows up to its end, and its return; None: the rows' rewards tell
+    log_returns: NDArray[np.float64] | None = field(default=None, repr=False)
+    action_repeat: int = 1  # the environment's own time indices in a transition, as the log's makers chose it
 
     @classmethod
     def from_arrays(
@@ -48,6 +61,7 @@ class Dataset:
         episode_starts: ArrayLike | None = None,
         action_low: ArrayLike | None = None,
         action_high: ArrayLike | None = None,
+        terminal_inside: bool = False,
     ) -> Dataset:
         """Check columns and pack them.
 
@@ -67,62 +81,106 @@ class Dataset:
             episode_starts: first row of each episode; by default one starts after each termination or truncation.
             action_low: the environment's lower bound of actions, a number or [act_dim]; default -1.
             action_high: the upper bound; default 1.
+            terminal_inside: a terminal state need not end an episode: the log's makers let some go on behind it.
 
         Raises:
             DataError: empty, NaN or infinite values, unequal lengths, actions outside the bounds, bounds that are no
                 bounds, flags inside an episode.
         """
-        obs = column(name, "observations", observations, (2, 9))
+        images = are_images(observations)
+        obs: NDArray[Any] = (
+            image_column(name, "observations", observations)
+            if images
+            else column(name, "observations", observations, (2, 9))
+        )
         length = len(obs)
-        act = column(name, "actions", actions, (2, 2), length)
-        reward = column(name, "rewards", rewards, (1, 1), length)
-        terminated = flags(name, "terminations", terminations, length)
-        truncated = flags(name, "truncations", truncations, length)
-        following = None
+        following: NDArray[Any] | None = None
         if next_observations is not None:
-            following = column(name, "next_observations", next_observations, (2, 9), length)
+            following = (
+                image_column(name, "next_observations", next_observations, length)
+                if images
+                else column(name, "next_observations", next_observations, (2, 9), length)
+            )
             if following.shape != obs.shape:
                 raise DataError(
                     f"{name}: next_observations have shape {following.shape[1:]}, expected that of observations, "
                     f"{obs.shape[1:]}. Check how the log was written."
                 )
-        scaled, clipped = scale_actions(name, act, action_low, action_high)
-        starts = first_rows(name, terminated | truncated, episode_starts)
-        last = starts[1:] - 1
-        cut = not (terminated[-1] or truncated[-1])
-        truncated[last] |= ~terminated[last]
-        if following is None:
-            following = np.concatenate([obs[1:], obs[-1:]])
-            following[last] = obs[last]  # never matters: those that stay are terminal and masked
-            keep = np.ones(length, bool)
-            keep[last] = terminated[last]
-            # The row before a dropped one is the last of its episode that has a true next observation.
-            dropped, first = last[~terminated[last]], starts[:-1][~terminated[last]]
-            truncated[dropped[dropped > first] - 1] = True
-            cut = cut and bool(dropped[-1] > first[-1])
-            obs, scaled, reward, following = obs[keep], scaled[keep], reward[keep], following[keep]
-            terminated, truncated, clipped = terminated[keep], truncated[keep], clipped[keep]
-            starts = np.unique(np.concatenate(([0], np.cumsum(keep)))[starts])
-            if len(obs) == 0:
-                raise DataError(
-                    f"{name}: expected transitions with a next observation, found {length} that each end an episode "
-                    "without a terminal state. Log next_observations, or longer episodes."
-                )
-        count = len(obs)
-        rows = np.concatenate(
-            [
-                obs.reshape(count, -1),
-                scaled,
-                reward[:, None],
-                1.0 - terminated[:, None].astype(np.float32),
-                following.reshape(count, -1),
-            ],
-            axis=1,
+        table = Columns.check(
+            name,
+            length,
+            actions,
+            rewards,
+            terminations,
+            truncations,
+            episode_starts,
+            action_low,
+            action_high,
+            terminal_inside,
         )
-        for array in (rows, truncated, starts):
+        place = np.arange(length)
+        if following is None:
+            last = table.starts[1:] - 1
+            table, keep = table.without_open_ends(name)
+            # Never matters at an episode's end: rows that stay there are terminal and masked.
+            after = place + 1
+            after[last] = last
+            place, after = place[keep], after[keep]
+            if images:
+                # A copy, since the caller may go on to change what is his.
+                return cls._packed(name, task, table, Pixels(obs.copy(), np.stack([place, place, after], 1)))
+            return cls._packed(name, task, table, (obs[place], obs[after]))
+        return cls._packed(name, task, table, paired(obs, following) if images else (obs, following))
+
+    @classmethod
+    def from_frames(
+        cls,
+        name: str,
+        task: Task,
+        pixels: Pixels,
+        actions: ArrayLike,
+        rewards: ArrayLike,
+        terminations: ArrayLike,
+        truncations: ArrayLike,
+        episode_starts: ArrayLike | None = None,
+        action_low: ArrayLike | None = None,
+        action_high: ArrayLike | None = None,
+        terminal_inside: bool = False,
+        action_repeat: int = 1,
+    ) -> Dataset:
+        """Check the columns of transitions whose images are in order already; arguments and errors as for `from_arrays`.
+
+        The images are not copied.
+        """
+        table = Columns.check(
+            name,
+            len(pixels),
+            actions,
+            rewards,
+            terminations,
+            truncations,
+            episode_starts,
+            action_low,
+            action_high,
+            terminal_inside,
+        )
+        return replace(cls._packed(name, task, table, pixels), action_repeat=action_repeat)
+
+    @classmethod
+    def _packed(
+        cls, name: str, task: Task, table: Columns, seen: Pixels | tuple[NDArray[Any], NDArray[Any]]
+    ) -> Dataset:
+        """Of columns with images, or with observations and next observations [N, *obs_shape]."""
+        count, pixels = len(table.rewards), seen if isinstance(seen, Pixels) else None
+        ends = [] if isinstance(seen, Pixels) else [observations.reshape(count, -1) for observations in seen]
+        middle = [table.actions, table.rewards[:, None], 1.0 - table.terminated[:, None].astype(np.float32)]
+        rows = np.concatenate([*ends[:1], *middle, *ends[1:]], axis=1)
+        for array in (rows, table.truncated, table.starts):
             array.flags.writeable = False
+        obs_shape = seen.obs_shape if isinstance(seen, Pixels) else seen[0].shape[1:]
+        act_dim, clipped = table.actions.shape[1], int(np.count_nonzero(table.clipped))
         return cls(
-            name, task, rows, obs.shape[1:], scaled.shape[1], truncated, starts, int(np.count_nonzero(clipped)), cut
+            name, task, rows, obs_shape, act_dim, table.truncated, table.starts, clipped, table.cut, pixels=pixels
         )
 
     def __len__(self) -> int:
@@ -131,11 +189,14 @@ class Dataset:
 
     @property
     def _obs_dim(self) -> int:
-        return int(np.prod(self.obs_shape))
+        """Columns of an observation in `rows`."""
+        return int(np.prod(self.obs_shape)) if self.pixels is None else 0
 
     @property
-    def observations(self) -> NDArray[np.float32]:
+    def observations(self) -> NDArray[np.float32] | PixelView:
         """[N, *obs_shape], a view."""
+        if self.pixels is not None:
+            return PixelView(self.pixels, following=False)
         return self.rows[:, : self._obs_dim].reshape(-1, *self.obs_shape)
 
     @property
@@ -149,8 +210,10 @@ class Dataset:
         return self.rows[:, self._obs_dim + self.act_dim]
 
     @property
-    def next_observations(self) -> NDArray[np.float32]:
+    def next_observations(self) -> NDArray[np.float32] | PixelView:
         """[N, *obs_shape], a view."""
+        if self.pixels is not None:
+            return PixelView(self.pixels, following=True)
         return self.rows[:, -self._obs_dim :].reshape(-1, *self.obs_shape)
 
     @property
@@ -162,8 +225,11 @@ class Dataset:
     def episode_returns(self) -> NDArray[np.float64]:
         """Returns of the whole episodes; one that the log's end cut short counts only where there is no other.
 
-        They are sums of the rewards that are in the dataset (see `from_arrays` for rows that are dropped).
+        Those of the log where its reader kept them, else sums of the rewards that are in the dataset (see `from_arrays` for
+        rows that are dropped).
         """
+        if self.log_returns is not None:
+            return self.log_returns[:, 1]
         returns = np.add.reduceat(self.rewards, self.episode_starts[:-1], dtype=np.float64)
         return returns[:-1] if self.cut and len(returns) > 1 else returns
 
@@ -190,112 +256,55 @@ class Dataset:
         for array in (truncations, starts):
             array.flags.writeable = False
         # Where clipping happened is not kept, so the count stays that of the whole log.
-        return Dataset(
-            name, self.task, self.rows[:n], self.obs_shape, self.act_dim, truncations, starts, self.clipped_actions, cut
+        return replace(
+            self,
+            name=name,
+            rows=self.rows[:n],
+            truncations=truncations,
+            episode_starts=starts,
+            cut=cut,
+            digest="",
+            pixels=None if self.pixels is None else self.pixels.prefix(n),
+            log_returns=self._returns_within(n),
         )
+
+    def _returns_within(self, n: int) -> NDArray[np.float64] | None:
+        """`log_returns` of the episodes that are over after `n` rows."""
+        if self.log_returns is None or not (over := self.log_returns[:, 0] <= n).any():
+            return None
+        return self.log_returns[over]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its rows and frames take on a device."""
+        images = 0 if self.pixels is None else self.pixels.frames.nbytes + self.pixels.index.nbytes
+        return self.rows.nbytes + images
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the contents: rows, truncations, episode bounds and shapes, but neither name nor task."""
+        """Hash of the contents: rows, images, truncations, episode bounds, kept returns and shapes, but neither name nor task."""
         return self.digest or content_hash(self)
 
 
 def content_hash(dataset: Dataset) -> str:
     """SHA-256 over shapes and the SHA-256 of each block of the arrays, which threads can compute side by side."""
     blocks: list[memoryview] = []
-    for array in (dataset.rows, dataset.truncations, dataset.episode_starts):
+    pixels = dataset.pixels
+    more = [] if pixels is None else [pixels.frames, pixels.index]
+    if dataset.log_returns is not None:
+        more.append(dataset.log_returns)
+    for array in (dataset.rows, dataset.truncations, dataset.episode_starts, *more):
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         blocks += [data[start : start + _HASH_BLOCK] for start in range(0, len(data), _HASH_BLOCK)]
     header = (
         f"{dataset.rows.shape} {tuple(dataset.obs_shape)} {dataset.act_dim} {len(dataset.episode_starts)} {dataset.cut}"
     )
+    if pixels is not None:
+        header += f" {pixels.frames.shape} {pixels.stack}"
+    if dataset.log_returns is not None:
+        header += f" {len(dataset.log_returns)} returns"
     total = hashlib.sha256(header.encode())
     with ThreadPoolExecutor(4) as pool:
         for digest in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):
             total.update(digest)
     return total.hexdigest()
-
-
-@lru_cache(maxsize=16)
-def environment_spaces(env_id: str) -> tuple[Any, Any]:
-    """Observation and action space of an environment.
-
-    Raises:
-        EnvironmentMissingError: it is not registered, or does not start.
-    """
-    import difflib
-
-    import gymnasium
-
-    from seqeval_rl.lanes import open_environment
-
-    try:
-        with warnings.catch_warnings():
-            # An older version of an environment is chosen on purpose: logs match one version.
-            warnings.simplefilter("ignore")
-            environment = open_environment(env_id)
-    except (gymnasium.error.Error, ImportError) as error:
-        near = difflib.get_close_matches(env_id, list(gymnasium.registry), n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "Install the package that has it and import it."
-        first_line = (str(error).splitlines() or [""])[0]
-        raise EnvironmentMissingError(
-            f"environment {env_id!r}: expected an installed gymnasium environment, found {type(error).__name__}: "
-            f"{first_line} {hint}"
-        ) from error
-    spaces = environment.observation_space, environment.action_space
-    environment.close()
-    return spaces
-
-
-def check_environment(dataset: Dataset) -> None:
-    """Check that the log's shapes are those of its task's environment.
-
-    Raises:
-        DataError: shapes differ, or the environment's actions are not a bounded box.
-        EnvironmentMissingError: the environment is not installed.
-    """
-    from gymnasium.spaces import Box
-
-    env_id = dataset.task.env_id
-    observations, actions = environment_spaces(env_id)
-    for what, space, found in (
-        ("observations", observations, dataset.obs_shape),
-        ("actions", actions, (dataset.act_dim,)),
-    ):
-        if not isinstance(space, Box):
-            raise DataError(f"{dataset.name}: {what} of {env_id} are {space}, expected a Box. Use another environment.")
-        if space.shape != found:
-            raise DataError(
-                f"{dataset.name}: {what} have shape {found}, expected {space.shape} as in {env_id}. "
-                "Check that the task names the environment of the log."
-            )
-    if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
-        raise DataError(f"{dataset.name}: actions of {env_id} have no bounds, expected finite ones to scale by.")
-
-
-def task_of_log(
-    name: str, env_id: str | None, reference_min: float | None, reference_max: float | None, how: str
-) -> Task:
-    """The task that a log belongs to, from what it says of itself.
-
-    Args:
-        name: of the dataset.
-        env_id: the environment that it was logged in, if it says so.
-        reference_min: its reference return of a random policy, if it has one.
-        reference_max: that of an expert.
-        how: what to do where something is missing.
-
-    Raises:
-        DataError: no environment, or no reference returns and no known task with that environment.
-    """
-    if env_id is None:
-        raise DataError(f"{name}: expected to be told its environment, found nothing. {how}")
-    known = next((task for task in TASKS.values() if task.env_id == env_id), None)
-    if reference_min is None and reference_max is None and known is not None:
-        return known
-    if reference_min is None or reference_max is None:
-        found = f"{reference_min} and {reference_max}"
-        raise DataError(f"{name}: expected both reference returns for {env_id}, found {found}. {how}")
-    if known is not None and (known.reference_min, known.reference_max) == (reference_min, reference_max):
-        return known
-    return Task(env_id, env_id, float(reference_min), float(reference_max))

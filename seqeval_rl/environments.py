@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
 from seqeval_rl.lane_workers import ProcessLanes
 from seqeval_rl.lanes import Lanes, LocalLanes, Shapes, Transition, open_environment
+from seqeval_rl.tasks import EnvironmentSource
 
 __all__ = ["Lanes", "Shapes", "available_cores", "gymnasium_shapes", "make_lanes", "open_environment"]
 
@@ -30,11 +31,12 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_lanes(env_id: str, lanes: int, backend: str = "auto", workers: int | None = None) -> Lanes:
+def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto", workers: int | None = None) -> Lanes:
     """Open `lanes` copies of an environment.
 
     Args:
-        env_id: gymnasium's id, or `module:id` for one whose module must be imported first.
+        env_id: gymnasium's id, or `module:id` for one whose module must be imported first, or what `Task.environment`
+            says where an id is not enough; envpool does not have these.
         lanes: L ≥ 1.
         backend: `auto` is envpool where it is installed and has this very environment, else gymnasium.
         workers: gymnasium's processes or envpool's threads; None: as many as cores. With 1, gymnasium's environments
@@ -51,21 +53,29 @@ def make_lanes(env_id: str, lanes: int, backend: str = "auto", workers: int | No
     if lanes < 1 or workers < 1:
         raise UsageError(f"environments of {env_id!r}: expected lanes and workers ≥ 1, found {lanes} and {workers}.")
     workers = min(workers, lanes)
-    if backend == "envpool" or (backend == "auto" and _envpool_has(env_id)):
+    if isinstance(env_id, EnvironmentSource):
+        if backend == "envpool":
+            raise EnvironmentMissingError(
+                f"environment {env_id!r}: expected the registered settings and plain observations for backend envpool, "
+                "found others. Use backend gymnasium."
+            )
+    elif backend == "envpool" or (backend == "auto" and _envpool_has(env_id)):
         return EnvpoolLanes(env_id, lanes, workers)
     spec, shapes = gymnasium_shapes(env_id)
     return LocalLanes(spec, shapes, lanes) if workers == 1 else ProcessLanes(spec, shapes, lanes, workers)
 
 
-def gymnasium_shapes(env_id: str) -> tuple[Any, Shapes]:
+def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
     """Gymnasium's `EnvSpec` of an environment, and its shapes; starts it once. Raises as `make_lanes` does."""
     try:
         env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
-        hint = _nearest(env_id, gymnasium.registry) or " Install the package that registers it."
+        hint = _nearest(str(env_id), gymnasium.registry) or " Install the package that registers it."
         raise EnvironmentMissingError(
             f"environment {env_id!r}: unknown to gymnasium ({_line(error)}).{hint}"
         ) from error
+    except DataError:  # of `ConcatenatedKeys`
+        raise
     except Exception as error:
         # Whatever an environment's own code raises: to the user it is an environment that does not start.
         raise EnvironmentMissingError(
@@ -76,7 +86,7 @@ def gymnasium_shapes(env_id: str) -> tuple[Any, Shapes]:
         return spec, _shapes(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
 
 
-def _shapes(env_id: str, observations: Any, actions: Any, limit: int | None) -> Shapes:
+def _shapes(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int | None) -> Shapes:
     if not (isinstance(observations, Box) and isinstance(actions, Box) and len(actions.shape) == 1):
         raise DataError(
             f"environment {env_id!r}: expected boxes of observations and of action vectors, found {observations} and "

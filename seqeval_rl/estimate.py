@@ -137,11 +137,11 @@ def _block(source: str, task: Task | None) -> Extent:
         transitions = bundled.FULL if size is None else size
         bundled.check(task_name, level, transitions)
         task = task or task_named(task_name)
-        shapes = gymnasium_shapes(task.env_id)[1]
+        shapes = gymnasium_shapes(task.environment)[1]
         return Extent(transitions, task, shapes.obs_shape, len(shapes.action_low), shapes.max_episode_length)
     dataset = load_dataset(source, task, progress=False)
     check_environment(dataset)
-    limit = gymnasium_shapes(dataset.task.env_id)[1].max_episode_length
+    limit = gymnasium_shapes(dataset.task.environment)[1].max_episode_length
     return Extent(len(dataset), dataset.task, dataset.obs_shape, dataset.act_dim, limit)
 
 
@@ -192,7 +192,7 @@ def _evaluation_cost(
     task: Task, runs: int, episodes: int, loop: EngineLoop, workers: int, backend: str, seconds: float
 ) -> tuple[float, float]:
     """Mean seconds of a reset and of a time index, with all environments alive: after the first end all begin anew."""
-    with make_lanes(task.env_id, runs * episodes, backend, workers) as lanes:
+    with make_lanes(task.environment, runs * episodes, backend, workers) as lanes:
         everyone = np.arange(lanes.lanes)
         low, span = lanes.action_low, lanes.action_high - lanes.action_low
         resetting, stepping, resets, indices = 0.0, 0.0, 0, 0
@@ -257,7 +257,7 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
         for variant in chosen:
             # Widths and counts make updates dearer, rates do not.
             kind = common_settings(variant.config)
-            key = (variant.entry.reference, kind, found.task.env_id, found.obs_shape, found.act_dim)
+            key = (variant.entry.reference, kind, found.task.environment, found.obs_shape, found.act_dim)
             if key not in costs:
                 costs[key] = measure(
                     variant.entry, variant.config, found, batch_size, runs_per_job, episodes, device, threads, backend, seconds

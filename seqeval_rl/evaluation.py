@@ -55,7 +55,7 @@ class Evaluator:
             workers: likewise.
         """
         self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
-        self._lanes = make_lanes(task.env_id, len(self.seeds) * episodes, backend, workers)
+        self._lanes = make_lanes(task.environment, len(self.seeds) * episodes, backend, workers)
         self.backend = self._lanes.backend
         self._thread: ThreadPoolExecutor | None = None
 

@@ -16,7 +16,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
+
+from seqeval_rl.dict_observations import ConcatenatedKeys
+from seqeval_rl.tasks import EnvironmentSource
 
 Transition = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
 _log = logging.getLogger("seqeval_rl")
@@ -118,9 +122,13 @@ class LocalLanes(Lanes):
 
 
 def open_environment(env: Any) -> Any:
-    """`gymnasium.make` of an id or an `EnvSpec`, with MuJoCo's warnings in our log."""
+    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in our log."""
     _mujoco_warns_in_log()
-    return gymnasium.make(env, disable_env_checker=True)
+    if not isinstance(env, EnvironmentSource):
+        return gymnasium.make(env, disable_env_checker=True)
+    spec = EnvSpec.from_json(env.spec) if env.spec else env.env_id
+    made = gymnasium.make(spec, disable_env_checker=True)
+    return ConcatenatedKeys(made, env.obs_keys) if env.obs_keys else made
 
 
 @functools.cache

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from seqeval_rl.algorithm import Algorithm, Spec
 from seqeval_rl.captured import Capture, make_engine
 from seqeval_rl.engine import greedy
+from seqeval_rl.errors import UsageError
 from seqeval_rl.evaluation import Evaluation, Evaluator
+from seqeval_rl.pixel_replay import PixelReplay
+from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
 from seqeval_rl.protocol import Point, Protocol, Schedule
 from seqeval_rl.registry import AlgorithmEntry
@@ -92,10 +95,19 @@ class Stack:
         config = stacked_config([run.config for run in runs])
         first = runs[0].stream.first
         spec = Spec(first.obs_shape, first.act_dim, self.seeds, device)
-        rows, arrivals = _together(runs, protocol)
-        replay = Replay(rows, arrivals, first.obs_shape, first.act_dim, device)
-        obs_dim = int(np.prod(first.obs_shape))
+        rows, pixels, arrivals = _together(runs, protocol)
         normalise = getattr(config, "normalise_observations", False)
+        if pixels is None:
+            replay = Replay(rows, arrivals, first.obs_shape, first.act_dim, device)
+            obs_dim = int(np.prod(first.obs_shape))
+        else:
+            if normalise:
+                raise UsageError(
+                    f"{entry.name}.normalise_observations: expected false for images, found true on {first.name}. Set it to "
+                    "false; images come with values from 0 to 255, and scaling them is the algorithm's."
+                )
+            replay = PixelReplay(pixels, rows, arrivals, first.act_dim, device)
+            obs_dim = 0  # columns of an observation in a packed row
         moments = VisibleMoments(rows, arrivals, obs_dim, protocol.window) if normalise else None
         scales = np.array([_reward_scale(run) for run in runs])
         self.preprocessing = Preprocessing(moments, obs_dim, first.act_dim, len(runs), scales, device)
@@ -149,13 +161,21 @@ class Stack:
         self.preprocessing.load_state_dict(join_states([state["preprocessing"] for state in states]))
 
 
-def _together(runs: Sequence[Run], protocol: Protocol) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
-    """The rows of all streams, [N, D], and each run's order of arrival among them; of one stream alone its memory map itself."""
+def _together(
+    runs: Sequence[Run], protocol: Protocol
+) -> tuple[NDArray[np.float32], Pixels | None, list[NDArray[np.int64]]]:
+    """The rows of all streams, [N, D], their images where they have such, and each run's order of arrival among them; of one
+    stream alone its memory maps themselves."""
     streams = {id(run.stream): run.stream for run in runs}
     starts = dict(zip(streams, np.cumsum([0, *(len(stream) for stream in streams.values())]), strict=False))
     parts = [stream.rows() for stream in streams.values()]
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return rows, [starts[id(run.stream)] + run.stream.arrival(protocol.order, run.seed) for run in runs]
+    images = [pixels for stream in streams.values() if (pixels := stream.pixels()) is not None]
+    return (
+        rows,
+        join(images) if images else None,
+        [starts[id(run.stream)] + run.stream.arrival(protocol.order, run.seed) for run in runs],
+    )
 
 
 def _reward_scale(run: Run) -> float:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import logging
 import os
 import shutil
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +21,15 @@ import numpy as np
 from tqdm import tqdm
 
 from seqeval_rl import cache
-from seqeval_rl.dataset import Dataset, environment_spaces, task_of_log
+from seqeval_rl.dataset import Dataset, environment_spaces
+from seqeval_rl.dict_observations import concatenate
 from seqeval_rl.errors import DataError, FileError, UsageError
+from seqeval_rl.minari_facts import check_spaces, task_of
+from seqeval_rl.pixels import are_images, of_trails
 from seqeval_rl.rollout import Episode
 from seqeval_rl.tasks import Task
 
-_COLUMNS = ("observations", "actions", "rewards", "terminations", "truncations")
+_COLUMNS = ("actions", "rewards", "terminations", "truncations")
 _log = logging.getLogger("seqeval_rl")
 
 
@@ -46,34 +48,38 @@ def local() -> list[str]:
     return names
 
 
-def read(identity: str, task: Task | None, progress: bool) -> Dataset:
-    """A Minari dataset by id, through the flat cache; downloaded first where it is not on this machine.
+def read(source: str, task: Task | None, progress: bool) -> Dataset:
+    """A Minari dataset, through the flat cache; downloaded first where it is not on this machine.
+
+    Args:
+        source: its id; where observations are a Dict, with the entries that are seen: `D4RL/antmaze/umaze-v1@observation@goal`
+            lays `observation` and `goal` end to end.
+        task: reference returns and environment. Where it names the environment of the dataset by its id alone, it takes over
+            that one's settings.
+        progress: show a bar.
 
     Raises:
-        UsageError: the id is not one of Minari's form.
+        UsageError: the id is not one of Minari's form, or an entry is not known.
         DataError: damaged, not of Boxes, or nothing tells its task.
         FileError: the download failed.
     """
-    name = f"minari:{identity}"
-    directory = _find(identity)
+    identity, *keys = source.split("@")
+    name = f"minari:{source}"
+    directory = find(identity)
     try:
         import minari
 
-        source = minari.MinariDataset(directory)
-    except Exception as error:  # JSON, HDF5 or Minari's own checks
+        found = minari.MinariDataset(directory)
+    except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
         raise _damaged(name, directory, error) from error
-    task = task or _task(name, source)
-    key = f"minari-{cache.slug(identity)}-{_fingerprint(directory)}"
-    dataset = cache.open(key)
-    if dataset is None:
-        with cache.lock(key):
-            dataset = cache.open(key)  # another process may have read it while this one waited
-            if dataset is None:
-                dataset = cache.store(key, _convert(name, directory, source, task, progress))
+    check_spaces(name, found, keys)
+    task = task_of(name, found, tuple(keys), task)
+    key = f"minari-{cache.slug(source)}-{_fingerprint(directory)}"
+    dataset = cache.obtain(key, lambda: _convert(name, directory, found, keys, task, progress))
     return replace(dataset, name=name, task=task)
 
 
-def _find(identity: str) -> Path:
+def find(identity: str) -> Path:
     """Directory of a local Minari dataset, downloaded if need be."""
     import minari
     from minari.dataset.minari_dataset import parse_dataset_id
@@ -107,66 +113,46 @@ def _fingerprint(directory: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def _task(name: str, source: Any) -> Task:
-    """The task that the dataset's metadata tell.
-
-    A task names an environment by id alone, so a log of one with other settings than the registered ones is refused.
-    """
-    import gymnasium
-
-    how = "Give a task: env_id, reference_min and reference_max."
-    spec, metadata = source.env_spec, source.storage.metadata
-    registered = None if spec is None else gymnasium.registry.get(spec.id)
-    if registered is not None:
-        settings, expected = (json.dumps(s.kwargs, default=str, sort_keys=True) for s in (spec, registered))
-        if settings != expected:
-            raise DataError(
-                f"{name}: logged in {spec.id} with settings {settings}, expected the registered ones, {expected}. "
-                f"Register an environment with these settings. {how}"
-            )
-        if spec.max_episode_steps != registered.max_episode_steps:
-            _log.warning(
-                "%s: its episodes were limited to %s transitions, evaluation in %s limits them to %s",
-                *(name, spec.max_episode_steps, spec.id, registered.max_episode_steps),
-            )
-    env_id = None if spec is None else spec.id
-    return task_of_log(name, env_id, metadata.get("ref_min_score"), metadata.get("ref_max_score"), how)
-
-
-def _convert(name: str, directory: Path, source: Any, task: Task, progress: bool) -> Dataset:
+def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task: Task, progress: bool) -> Dataset:
     """Read every episode."""
-    from gymnasium.spaces import Box
-
-    for what, space in (("observations", source.observation_space), ("actions", source.action_space)):
-        if not isinstance(space, Box):
-            raise DataError(f"{name}: expected {what} in a Box, found {space}. Such datasets are not supported.")
-    columns: dict[str, list[Any]] = {key: [] for key in (*_COLUMNS, "next_observations")}
+    columns: dict[str, list[Any]] = {key: [] for key in _COLUMNS}
+    trails: list[Any] = []  # an episode's observations, the last one included
     starts = [0]
     with progress_bar(name, int(source.total_steps), progress) as bar:
         try:
             for episode in source.iterate_episodes():
                 length = len(episode.rewards)
+                trails.append(concatenate(episode.observations, keys, 1) if keys else np.asarray(episode.observations))
+                if len(trails[-1]) != length + 1:
+                    raise ValueError(
+                        f"{len(trails[-1])} observations and {length} rewards, expected one observation more"
+                    )
                 for key in _COLUMNS:
-                    columns[key].append(np.asarray(getattr(episode, key))[:length])
-                columns["next_observations"].append(episode.observations[1:])
+                    columns[key].append(np.asarray(getattr(episode, key)))
                 starts += [starts[-1] + length] if length else []
                 bar.update(length)
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
+        except Exception as error:  # HDF5, Arrow and JPEG each have errors of their own for a damaged file
             raise _damaged(f"{name}, episode {len(starts) - 1}", directory, error) from error
     if starts[-1] != source.total_steps:
         raise _damaged(name, directory, ValueError(f"{starts[-1]} of {source.total_steps} transitions"))
-    arrays = {key: np.concatenate(parts) if parts else np.empty(0) for key, parts in columns.items()}
+    if len(starts) == 1:
+        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+    arrays: dict[str, Any] = {key: np.concatenate(parts) for key, parts in columns.items()}
     limit = None if source.env_spec is None else source.env_spec.max_episode_steps
-    if len(starts) > 1 and limit is not None and starts[-1] - starts[-2] < limit and not arrays["terminations"][-1]:
+    if limit is not None and starts[-1] - starts[-2] < limit and not arrays["terminations"][-1]:
         # Neither a terminal state nor the time limit: recording stopped here.
         arrays["truncations"][-1] = False
-    low, high = source.action_space.low, source.action_space.high
-    return Dataset.from_arrays(name, task, **arrays, episode_starts=starts, action_low=low, action_high=high)
+    arrays |= {"action_low": source.action_space.low, "action_high": source.action_space.high}
+    if are_images(trails[0]):
+        pixels = of_trails(np.concatenate(trails), np.array([len(trail) for trail in trails]))
+        return Dataset.from_frames(name, task, pixels, **arrays, episode_starts=starts)
+    seen, following = (np.concatenate([trail[part] for trail in trails]) for part in (slice(-1), slice(1, None)))
+    return Dataset.from_arrays(name, task, seen, **arrays, next_observations=following, episode_starts=starts)
 
 
 @contextlib.contextmanager
 def writer(
-    identity: str, task: Task, algorithm: str, description: str, size: float
+    identity: str, task: Task, algorithm: str, description: str, size: float, replace_old: bool = False
 ) -> Iterator[Callable[[Iterable[Episode]], None]]:
     """A function that writes episodes as a Minari dataset, which appears in its place when the block ends well.
 
@@ -178,6 +164,7 @@ def writer(
         algorithm: what chose the actions, for its metadata.
         description: what it is, for its metadata.
         size: bytes that it will have, more or less; checked first, because HDF5 crashes where it finds a full disk.
+        replace_old: put it in the place of a dataset that is there.
 
     Raises:
         FileError: Minari's directory cannot be written, or there is too little room.
@@ -188,12 +175,15 @@ def writer(
         target = Path(get_dataset_path(identity))
         target.parent.mkdir(parents=True, exist_ok=True)
         # Minari overlooks directories whose name begins with a dot.
-        partial = target.with_name(f".{target.name}.partial")
+        partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
         with cache.hold(target.with_name(f".{target.name}.lock")):
-            if target.exists():
+            if old.exists() and not target.exists():
+                old.rename(target)  # a process was killed between taking it away and putting another in its place
+            if target.exists() and not replace_old:
                 yield lambda episodes: deque(episodes, maxlen=0).clear()
                 return
-            shutil.rmtree(partial, ignore_errors=True)  # of a build that was killed
+            for leftover in (partial, old):  # of a build that was killed
+                shutil.rmtree(leftover, ignore_errors=True)
             free = shutil.disk_usage(target.parent).free
             if free < size:
                 raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free", target)
@@ -203,11 +193,16 @@ def writer(
                 for path in (partial / "data").iterdir():
                     with path.open("rb") as file:
                         os.fsync(file.fileno())
+                if target.exists():
+                    target.rename(old)
                 partial.rename(target)
+                shutil.rmtree(old, ignore_errors=True)
                 cache.sync_directory(target.parent)
                 _create_namespace(identity.rpartition("/")[0])
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
+                if old.exists() and not target.exists():
+                    old.rename(target)
     except OSError as error:
         raise _unusable(f"minari:{identity}", error) from error
 
@@ -218,8 +213,8 @@ def _write(
     import gymnasium
     from minari.dataset.minari_storage import MinariStorage
 
-    spec = gymnasium.spec(task.env_id)
-    storage = MinariStorage.new(directory, *environment_spaces(task.env_id), spec)
+    spec = gymnasium.spec(str(task.environment))
+    storage = MinariStorage.new(directory, *environment_spaces(task.environment), spec)
     metadata = {
         "dataset_id": identity,
         "minari_version": version("minari"),
@@ -259,10 +254,10 @@ def _buffers(episodes: Iterable[Episode]) -> Iterator[Any]:
 def _create_namespace(namespace: str) -> None:
     from minari.namespace import create_namespace, list_local_namespaces
 
-    if namespace not in list_local_namespaces():
+    if namespace and namespace not in list_local_namespaces():
         # Another process may be a moment faster.
         with contextlib.suppress(ValueError):
-            create_namespace(namespace, description="Logs built by seqeval-rl from its bundled behaviour policies")
+            create_namespace(namespace, description="Logs made by seqeval-rl")
 
 
 def progress_bar(description: str, total: int, shown: bool) -> Any:

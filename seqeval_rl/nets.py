@@ -24,6 +24,7 @@ from seqeval_rl.perceptron import Views, evaluate, prepare
 
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+BOUND_MARGIN = 1e-6  # distance from the bounds of an action below which a squashed density is not asked for
 _VECTOR = 16  # numbers in the longest vector of a CPU
 
 
@@ -70,6 +71,17 @@ def tanh_normal(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, T
     u = mean + log_std.exp() * noise
     log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))
     return u.tanh(), normal_log_prob(noise, log_std) - log_slope.sum(-1)
+
+
+def tanh_normal_log_prob(mean: Tensor, log_std: Tensor, actions: Tensor) -> Tensor:
+    """Log-density of the normal squashed by tanh at given actions: [..., A] -> [...].
+
+    Actions nearer to a bound than 1e-6 count as that near: at the bound itself the density is 0 or infinite.
+    """
+    inner = actions.clamp(-1 + BOUND_MARGIN, 1 - BOUND_MARGIN)
+    log_slope = torch.log1p(-inner.square())
+    deviation = (inner.atanh() - mean) * (-log_std).exp()
+    return normal_log_prob(deviation, log_std) - log_slope.sum(-1)
 
 
 def uniform(noise: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Readers: a source, given as text or as arrays, becomes a `Dataset`.
 
-Sources are `bundled/<task>/<level>`, `minari:<id>` and the path of an `.npz` file, each with `:N` behind it for the
-first N transitions, or a mapping of arrays.
+Sources are `bundled/<task>/<level>`, `d4rl:<id>` and the path of an `.hdf5` file in D4RL's format, `minari:<id>`,
+`ogbench:<name>`, `vd4rl:<directory>` and the path of an `.npz` file (own arrays, or OGBench's), each with `:N` behind it for the
+first N transitions; `made:d4rl/<id>:N` for made data in D4RL's format; or a mapping of arrays.
 """
 
 from __future__ import annotations
@@ -13,52 +14,98 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from seqeval_rl import bundled, minari_logs
-from seqeval_rl.dataset import Dataset, environment_spaces, task_of_log
-from seqeval_rl.errors import DataError, FileError, UsageError, unknown
+from seqeval_rl import bundled, d4rl, d4rl_catalogue, d4rl_made, minari_logs, npz_files, ogbench, own_arrays, vd4rl
+from seqeval_rl.d4rl import Reading
+from seqeval_rl.dataset import Dataset
+from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.tasks import Task
 
-_REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
-_SCALARS = ("env_id", "reference_min", "reference_max")
-_OPTIONAL = ("next_observations", "episode_starts", *_SCALARS, "action_low", "action_high")
+_SCHEMES = ("minari:", "d4rl:", "made:", "ogbench:", "vd4rl:")
+_FILES = (".npz", ".hdf5")
+_OTHERS = ("d4rl:<id>", "minari:<id>", "ogbench:<name>", "vd4rl:<directory>", "<path>.npz", "<path>.hdf5")
 
 
 def load_dataset(
-    source: str | os.PathLike[str] | Mapping[str, Any], task: Task | None = None, progress: bool = True
+    source: str | os.PathLike[str] | Mapping[str, Any],
+    task: Task | None = None,
+    mode: d4rl.Mode = "native",
+    progress: bool = True,
+    terminate_on_end: bool = False,
 ) -> Dataset:
     """Read, build or download a dataset.
 
     Args:
-        source: `bundled/hopper/medium`, `minari:D4RL/door/human-v2`, `logs/mine.npz`, each with an optional `:10000`
-            for a prefix; or a mapping with the keys of such a file: `observations`, `actions`, `rewards`,
-            `terminations`, `truncations`, and where there are any `next_observations`, `episode_starts`, `env_id`,
-            `reference_min`, `reference_max`, `action_low`, `action_high` (see `Dataset.from_arrays`).
+        source: `bundled/hopper/medium`, `d4rl:hopper-medium-v2`, `made:d4rl/hopper-medium-v2:600`,
+            `minari:D4RL/door/human-v2`, `minari:D4RL/antmaze/umaze-v1@observation@desired_goal`,
+            `ogbench:antmaze-large-navigate-singletask-v0`, `vd4rl:vd4rl_data/main/walker_walk/random/84px`,
+            `logs/mine.npz`, `logs/mine.hdf5` (in D4RL's format), each with an optional `:10000` for a prefix; or a mapping with
+            the keys of such an `.npz` file: `observations`, `actions`, `rewards`, `terminations`, `truncations`, and where there
+            are any `next_observations`, `episode_starts`, `env_id`, `reference_min`, `reference_max`, `action_low`,
+            `action_high` (see `Dataset.from_arrays`).
         task: environment and reference returns; by default those that come with the data, else those of the known task
             with that environment.
+        mode: `native` has true next observations and loses nothing that has one; `d4rl`, for files in D4RL's format, is exactly
+            d4rl's `qlearning_dataset`.
         progress: show a bar for what takes long.
+        terminate_on_end: of `qlearning_dataset`, in mode `d4rl`: keep the rows of time limits.
 
     Raises:
-        UsageError: the source is not understood or not known.
+        UsageError: the source is not understood or not known, or cannot be read in that mode.
         DataError: the data cannot be used, or nothing tells their task.
         FileError: a file cannot be read or written, or a download failed.
         EnvironmentMissingError: arrays without action bounds, of an environment that is not installed.
     """
+    if mode not in ("native", "d4rl"):
+        raise UsageError(f"mode: expected native or d4rl, found {mode!r}. Choose one of them.")
+    if terminate_on_end and mode != "d4rl":
+        raise UsageError(
+            "terminate_on_end: expected mode d4rl with it, found mode native. Leave it out, or change the mode."
+        )
     if isinstance(source, Mapping):
-        return _from_columns("arrays", source, task)
+        _only_native("arrays", mode)
+        return own_arrays.from_mapping(source, task)
     base, size = parse_source(os.fspath(source))
+    if base.startswith(("d4rl:", "made:")) or base.endswith(".hdf5"):
+        dataset = _read_d4rl(base, size, task, Reading(mode, terminate_on_end), progress)
+        return dataset if size is None or base.startswith("made:") else dataset.prefix(size)
+    _only_native(base, mode)
     if base.startswith("minari:"):
         dataset = minari_logs.read(base.removeprefix("minari:"), task, progress)
+    elif base.startswith("ogbench:"):
+        dataset = ogbench.read(ogbench.obtain(base.removeprefix("ogbench:"), progress), base, task)
+    elif base.startswith("vd4rl:"):
+        dataset = vd4rl.read(base.removeprefix("vd4rl:"), task, progress)
     elif base.endswith(".npz"):
-        dataset = _read_npz(base, task)
+        theirs = ogbench.recognised(npz_files.names(base))
+        dataset = ogbench.read(base, base, task) if theirs else own_arrays.read_npz(base, task)
     elif base in bundled.names():
         _, task_name, level = base.split("/")
         dataset = bundled.build(task_name, level, bundled.FULL if size is None else size, progress=progress)
         return dataset if task is None else replace(dataset, task=task)
     else:
-        raise unknown("dataset", base, [*known_datasets(), "minari:<id>", "<path>.npz"])
+        raise unknown("dataset", base, [*known_datasets(), *_OTHERS])
     return dataset if size is None else dataset.prefix(size)
+
+
+def _only_native(name: str, mode: str) -> None:
+    if mode != "native":
+        raise UsageError(
+            f"dataset {name!r}: mode {mode} reads files in D4RL's format, found another source. Use mode native, or a "
+            "source d4rl:<id>, made:d4rl/<id>:<N> or <path>.hdf5."
+        )
+
+
+def _read_d4rl(base: str, size: int | None, task: Task | None, reading: Reading, progress: bool) -> Dataset:
+    """A file in D4RL's format, downloaded or made first if need be."""
+    if base.startswith("made:"):
+        path, entry = d4rl_made.build(base, size, progress)
+        # Rolling it out shows a bar; reading so small a file takes no time.
+        return d4rl.read(path, f"{base}:{size}", task or entry.task, reading, progress=False)
+    if base.startswith("d4rl:"):
+        entry = d4rl_catalogue.entry(base.removeprefix("d4rl:"))
+        path = d4rl_catalogue.obtain(entry, progress=progress)
+        return d4rl.read(path, base, task or entry.task, reading, progress)
+    return d4rl.read(Path(base), base, task, reading, progress)
 
 
 def parse_source(source: str) -> tuple[str, int | None]:
@@ -67,9 +114,9 @@ def parse_source(source: str) -> tuple[str, int | None]:
     Raises:
         UsageError: what stands behind the colon is no number of transitions.
     """
-    scheme = "minari:" if source.startswith("minari:") else ""
+    scheme = next((scheme for scheme in _SCHEMES if source.startswith(scheme)), "")
     head, colon, tail = source.removeprefix(scheme).rpartition(":")
-    if not colon or "/" in tail or tail.endswith(".npz"):
+    if not colon or "/" in tail or tail.endswith(_FILES):
         return source, None
     if not re.fullmatch(r"[0-9]+(_[0-9]+)*", tail) or int(tail) < 1:
         raise UsageError(
@@ -78,65 +125,27 @@ def parse_source(source: str) -> tuple[str, int | None]:
     return scheme + head, int(tail)
 
 
+def label(source: str) -> str:
+    """A source's name beside others of its task: `bundled/hopper/medium:10000` and `d4rl:hopper-medium-v2` are `medium`,
+    `vd4rl:walker_walk/random/84px` is `random`."""
+    base = parse_source(source)[0].split("@")[0]  # behind it are entries of observations
+    for scheme in _SCHEMES:
+        base = base.removeprefix(scheme)
+    *above, name = base.rstrip("/").split("/")
+    if above and name in ("84px", "64px"):
+        name = above[-1]
+    entry = d4rl_catalogue.of_file(name) or d4rl_catalogue.ENTRIES.get(name)
+    if entry is not None:
+        kind = entry.identity.rpartition("-")[0].removeprefix(entry.task.name.removeprefix("d4rl/"))
+        return kind.lstrip("-") or entry.identity
+    return name.removesuffix(".npz").removesuffix(".hdf5")
+
+
 def known_datasets() -> list[str]:
-    """The bundled logs and the Minari datasets that are on this machine."""
-    return [*bundled.names(), *(f"minari:{identity}" for identity in minari_logs.local())]
+    """The bundled logs, and D4RL's and Minari's datasets that are on this machine."""
+    return [*bundled.names(), *d4rl_catalogue.local(), *(f"minari:{identity}" for identity in minari_logs.local())]
 
 
-def _read_npz(path: str, task: Task | None) -> Dataset:
-    try:
-        # numpy leaves a file that it opened itself open when it is damaged.
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            columns = {key: file[key] for key in file.files}
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        place = Path(path).absolute()
-        raise FileError(f"{place}: expected an .npz file, found: {error.strerror}. Check the path.") from error
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for a damaged file
-        raise DataError(
-            f"{path}: expected an .npz file of plain arrays, found {type(error).__name__}: {error}. Write it again."
-        ) from error
-    return _from_columns(path, columns, task)
-
-
-def _from_columns(name: str, columns: Mapping[str, Any], task: Task | None) -> Dataset:
-    missing = [key for key in _REQUIRED if key not in columns]
-    extra = [str(key) for key in columns if key not in (*_REQUIRED, *_OPTIONAL)]
-    if missing or extra:
-        found = " and ".join(
-            f"{what} {', '.join(keys)}" for what, keys in (("no", missing), ("the unknown", extra)) if keys
-        )
-        raise DataError(
-            f"{name}: expected arrays {', '.join(_REQUIRED)} and perhaps {', '.join(_OPTIONAL)}, found {found}. "
-            "Rename or leave out."
-        )
-    if task is None:
-        env_id, low, high = (_scalar(name, key, columns) for key in _SCALARS)
-        how = "Give a task, or add env_id, reference_min and reference_max."
-        task = task_of_log(name, env_id, low, high, how)
-    bounds = [columns.get("action_low"), columns.get("action_high")]
-    if any(bound is None for bound in bounds):
-        space = environment_spaces(task.env_id)[1]
-        own = [getattr(space, side, None) for side in ("low", "high")]
-        bounds = [given if given is not None else default for given, default in zip(bounds, own, strict=True)]
-    return Dataset.from_arrays(
-        name,
-        task,
-        **{key: columns[key] for key in _REQUIRED},
-        next_observations=columns.get("next_observations"),
-        episode_starts=columns.get("episode_starts"),
-        action_low=bounds[0],
-        action_high=bounds[1],
-    )
-
-
-def _scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
-    """A name or a number that stands among the arrays; None if it does not."""
-    if columns.get(key) is None:
-        return None
-    value = np.asarray(columns[key])
-    if value.size != 1 or value.dtype.kind not in ("U" if key == "env_id" else "fiu"):
-        expected = "one name" if key == "env_id" else "one number"
-        raise DataError(
-            f"{name}: expected {key} to be {expected}, found {value.dtype} of shape {value.shape}. Correct it."
-        )
-    return value.item()
+def d4rl_datasets() -> list[str]:
+    """Every dataset of D4RL that is known, `d4rl:<id>`, on this machine or not."""
+    return d4rl_catalogue.identities()

@@ -46,6 +46,8 @@ def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int6
 class Replay:
     """The stream's transitions on the device, rows [N, obs|act|reward|mask|next_obs], in each of R runs' order of arrival."""
 
+    at_once = CHUNK  # gradient steps of one chunk whose batches are gathered together
+
     def __init__(
         self,
         rows: NDArray[np.float32],
@@ -69,12 +71,6 @@ class Replay:
         if self.device.type != "cpu":
             self.rows[torch.from_numpy(indices).to(self.device)] = torch.from_numpy(values).to(self.device)
 
-    def gather(self, positions: NDArray[np.int64]) -> Tensor:
-        """Packed rows [CHUNK, R, B, D] for arrival positions [R, CHUNK, B]."""
-        indices = self.indices(positions)
-        flat = torch.from_numpy(indices.reshape(-1)).to(self.device)
-        return self.rows.index_select(0, flat).view(*indices.shape, -1)
-
     def indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row indices [CHUNK, R, B] for arrival positions [R, CHUNK, B]."""
         runs, chunk, batch = positions.shape
@@ -82,6 +78,17 @@ class Replay:
         for r, arrival in enumerate(self.arrivals):
             found[:, r] = arrival[positions[r]]
         return found
+
+    def batch(self, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
+        """The batch of row indices [..., R, B] on the device; its rows become `row * scale + shift`, each [R, 1, D]."""
+        return self.unpack(self.packed(indices, shift, scale), noise)
+
+    def packed(self, indices: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
+        """The rows [..., R, B, D] of a batch."""
+        packed = self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1)
+        if shift is not None and scale is not None:
+            packed = torch.addcmul(shift, packed, scale)
+        return packed
 
     def unpack(self, packed: Tensor, noise: Tensor) -> Batch:
         """Packed rows [..., D] by column, each contiguous: matrix products take strided input at half the speed."""
@@ -117,16 +124,15 @@ class Batches:
         """Batches of gradient steps `start` to `stop` (exclusive); packed rows become `row * scale + shift`, each [R, 1, D]."""
         while start < stop:
             chunk = start // CHUNK
-            end = min((chunk + 1) * CHUNK, stop)
+            end = min((chunk + 1) * CHUNK, start + self.replay.at_once, stop)
             inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
             # Kept for when an evaluation falls inside a chunk.
             if self._latest is None or self._latest[0] != chunk:
                 self._latest = (chunk, self.draw(chunk))
             positions, noise = self._latest[1]
-            packed = self.replay.gather(positions[:, inside])
-            if shift is not None and scale is not None:
-                packed = torch.addcmul(shift, packed, scale)
-            chunk_of_batches = self.replay.unpack(packed, torch.from_numpy(noise[inside]).to(self.replay.device))
+            device = self.replay.device
+            indices = torch.from_numpy(self.replay.indices(positions[:, inside])).to(device)
+            chunk_of_batches = self.replay.batch(indices, torch.from_numpy(noise[inside]).to(device), shift, scale)
             for columns in zip(*chunk_of_batches, strict=True):
                 yield Batch(*columns)
             start = end

@@ -1,6 +1,6 @@
 """Seeded roll-outs of the behaviour policies with plain gymnasium, in worker processes.
 
-An episode depends on (task, level, checkpoint, its number) alone. Episodes are rolled out in chunks of `LANES` that run
+An episode depends on (seed, task, level, checkpoint, its number) alone. Episodes are rolled out in chunks of `LANES` that run
 side by side, always under a batch of `LANES` observations, so that neither the number of workers nor the length of the
 log changes an episode.
 """
@@ -13,12 +13,14 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -55,20 +57,22 @@ class Chunk:
     level: str
     checkpoint: str | None  # None: uniform random actions
     index: int
+    seed: int = 0  # that of the bundled logs
 
 
 class Policy:
     """A tanh-Gaussian behaviour policy; format in `behavior/README.md`."""
 
-    def __init__(self, task: str, checkpoint: str):
-        path = resources.files("seqeval_rl.behavior") / task / f"{checkpoint}.npz"
+    def __init__(self, task: str, checkpoint: str, folder: Traversable | None = None):
+        """One of the bundled policies, or of those under a folder laid out as theirs is."""
+        path = (folder or resources.files("seqeval_rl.behavior")) / task / f"{checkpoint}.npz"
         with path.open("rb") as file, np.load(file) as arrays:
             self._weights = [arrays[key].astype(np.float64) for key in ("w0", "b0", "w2", "b2")]
             w1, b1 = (arrays[key].astype(np.float64) for key in ("w1", "b1"))
         # Products of this size stay on one thread of the linear algebra library, whose threads would otherwise wait for
         # one another at every one of a million small products as soon as another process needs a core.
-        parts = w1.shape[1] // _COLUMNS
-        self._hidden = list(zip(np.split(w1, parts, axis=1), np.split(b1, parts, axis=1), strict=True))
+        parts = -(-w1.shape[1] // _COLUMNS)
+        self._hidden = list(zip(np.array_split(w1, parts, axis=1), np.array_split(b1, parts, axis=1), strict=True))
 
     def mean_and_log_std(self, observations: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Of the Gaussian before tanh, each [lanes, act], for observations [lanes, obs]."""
@@ -94,7 +98,9 @@ def _policy(task: str, checkpoint: str) -> Policy:
 def _environments(env_id: str) -> list[Any]:
     from seqeval_rl.lanes import open_environment
 
-    return [open_environment(env_id) for _ in range(LANES)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about an older version, which is chosen on purpose
+        return [open_environment(env_id) for _ in range(LANES)]
 
 
 def time_limit(env_id: str) -> int:
@@ -117,7 +123,7 @@ def roll_out(chunk: Chunk) -> list[Episode]:
     observations: list[list[NDArray[np.float64]]] = []
     for lane, environment in enumerate(environments):
         purpose = f"bundled/{chunk.task}/{chunk.level}/{chunk.checkpoint}"
-        rng = generator(0, purpose, chunk.index * LANES + lane)
+        rng = generator(chunk.seed, purpose, chunk.index * LANES + lane)
         seeds.append(int(rng.integers(2**31)))
         # All of an episode's draws at once, so that no lane's depend on another's length.
         draws[lane] = (

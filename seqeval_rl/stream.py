@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.dataset import Dataset, environment_spaces
+from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.log_environment import environment_spaces
+from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.protocol import Order
-from seqeval_rl.readers import load_dataset, parse_source
+from seqeval_rl.readers import Mode, label, load_dataset
 from seqeval_rl.seeding import generator
 from seqeval_rl.tasks import Task
 
@@ -25,10 +27,12 @@ class StreamSpec:
     name: str
     sources: tuple[str, ...]  # of its blocks, see `readers.load_dataset`; none: plain online learning of `task`
     task: Task | None = None  # where a source does not say
+    mode: Mode = "native"  # of reading
 
     def load(self, progress: bool = False) -> Stream:
         """Read, build or download the blocks. Raises what `load_dataset` and `Stream` raise."""
-        return Stream(self.name, [load_dataset(source, self.task, progress=progress) for source in self.sources], self.task)
+        datasets = [load_dataset(source, self.task, self.mode, progress) for source in self.sources]
+        return Stream(self.name, datasets, self.task)
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,8 @@ class Block:
 
     @property
     def label(self) -> str:
-        """Last part of the dataset's name without a size: `bundled/hopper/medium:10000` is `medium`."""
-        base = parse_source(self.dataset.name)[0]
-        return base.rstrip("/").split("/")[-1].removesuffix(".npz")
+        """What tells its data from others of the task, see `readers.label`."""
+        return label(self.dataset.name)
 
 
 class Stream:
@@ -70,7 +73,7 @@ class Stream:
         elif task is None:
             raise UsageError(f"stream {name!r}: expected at least one dataset, or a task to learn online, found none.")
         else:
-            observations, actions = environment_spaces(task.env_id)
+            observations, actions = environment_spaces(task.environment)
             if not observations.shape or len(actions.shape or ()) != 1:
                 raise DataError(
                     f"stream {name!r}: expected boxes of observations and of action vectors in {task.env_id}, found "
@@ -79,17 +82,24 @@ class Stream:
             self.task, self.obs_shape, self.act_dim = task, observations.shape, actions.shape[0]
         start = 0
         for dataset in datasets:
-            self._check_same_task(dataset, datasets[0].name)
+            self._check_same_task(dataset, datasets[0])
             self.blocks.append(Block(dataset, start, start + len(dataset)))
             start += len(dataset)
 
-    def _check_same_task(self, dataset: Dataset, first: str) -> None:
+    def _check_same_task(self, dataset: Dataset, first: Dataset) -> None:
         mine = (self.task, self.obs_shape, self.act_dim)
         found = (dataset.task, dataset.obs_shape, dataset.act_dim)
         if mine != found:
             raise DataError(
                 f"stream {self.name!r}: {dataset.name} has task {found[0].name}, observations {found[1]}, {found[2]} actions; "
-                f"expected those of {first}: {mine[0].name}, {mine[1]}, {mine[2]}. Blocks must share one task."
+                f"expected those of {first.name}: {mine[0].name}, {mine[1]}, {mine[2]}. Blocks must share one task."
+            )
+        stacks = [None if one.pixels is None else one.pixels.stack for one in (first, dataset)]
+        if stacks[0] != stacks[1]:
+            kinds = ["no images of bytes" if stack is None else f"images in stacks of {stack}" for stack in stacks]
+            raise DataError(
+                f"stream {self.name!r}: {dataset.name} has {kinds[1]}, expected {kinds[0]} as in {first.name}. Blocks "
+                "must be of one kind."
             )
 
     def __len__(self) -> int:
@@ -102,14 +112,21 @@ class Stream:
         return 2 * int(np.prod(self.obs_shape)) + self.act_dim + 2
 
     def rows(self) -> NDArray[np.float32]:
-        """Packed rows [N, obs|act|reward|mask|next_obs] in the logs' own order; of one block alone, its memory map itself."""
+        """Packed rows (see `Dataset.rows`) in the logs' own order; of one block alone, its memory map itself."""
         if len(self.blocks) == 1:
             return self.blocks[0].dataset.rows
-        return np.concatenate([np.empty((0, self.width), np.float32), *(block.dataset.rows for block in self.blocks)])
+        if not self.blocks:
+            return np.empty((0, self.width), np.float32)
+        return np.concatenate([block.dataset.rows for block in self.blocks])
 
     def returns(self) -> NDArray[np.float64]:
         """Returns of the logs' whole episodes."""
         return np.concatenate([np.empty(0), *(block.dataset.episode_returns() for block in self.blocks)])
+
+    def pixels(self) -> Pixels | None:
+        """The images of the transitions, in the order of `rows`; None where observations are vectors."""
+        parts = [block.dataset.pixels for block in self.blocks if block.dataset.pixels is not None]
+        return join(parts) if parts else None
 
     def arrival(self, order: Order, seed: int) -> NDArray[np.int64]:
         """Row indices [N] in order of arrival. Depends on the blocks' lengths (and episodes), order and seed alone."""

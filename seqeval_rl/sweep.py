@@ -164,7 +164,7 @@ def plan(
                 run = PlannedRun(spec.name, spec.sources, asdict(variant.config), seed, directory, manifest)
                 # Only runs that stand at the same evaluation can train side by side.
                 kind = (variant.entry.reference, common_settings(variant.config), stream.first.task, latest)
-                log_bytes = 4 * len(stream) * stream.first.rows.shape[1]
+                log_bytes = sum(block.dataset.nbytes for block in stream.blocks)
                 candidates.append(Candidate(run, kind, (spec.name, spec.sources), log_bytes, cost.bytes))
     if room is None:
         room = MOST * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0

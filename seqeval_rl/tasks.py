@@ -17,15 +17,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class EnvironmentSource:
+    """An environment that an id alone does not tell; whatever opens environments takes one in place of an id."""
+
+    env_id: str
+    spec: str = ""  # gymnasium's `EnvSpec` as JSON; empty: the one that is registered
+    obs_keys: tuple[str, ...] = ()  # entries of its Dict observations that are seen, end to end in this order
+
+    def __str__(self) -> str:
+        return self.env_id
+
+    def __repr__(self) -> str:
+        return repr(self.env_id)
+
+
+@dataclass(frozen=True)
 class Task:
     """What a log is about: `score = 100 (return - reference_min) / (reference_max - reference_min)`."""
 
     name: str  # for example "hopper"
-    env_id: str  # gymnasium's id, for example "Hopper-v5"
+    env_id: str | None  # gymnasium's id, for example "Hopper-v5"; None for a log without an environment
     reference_min: float  # return of a random policy
     reference_max: float  # return of an expert
+    env_spec: str = ""  # gymnasium's `EnvSpec` as JSON, for an environment with other settings than that id's
+    obs_keys: tuple[str, ...] = ()  # for Dict observations: the entries that are seen, end to end in this order
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "obs_keys", tuple(self.obs_keys))  # from JSON it comes as a list
         if not (
             np.isfinite([self.reference_min, self.reference_max]).all() and self.reference_max > self.reference_min
         ):
@@ -39,19 +57,66 @@ class Task:
         span = self.reference_max - self.reference_min
         return 100.0 * (np.asarray(returns, np.float64) - self.reference_min) / span
 
+    @property
+    def environment(self) -> str | EnvironmentSource:
+        """What opens its environment: the id where that tells everything.
+
+        Raises:
+            DataError: it has none.
+        """
+        if self.env_id is None:
+            raise DataError(
+                f"task {self.name!r}: expected an environment, found a log without one. Give a task with an env_id."
+            )
+        if self.env_spec or self.obs_keys:
+            return EnvironmentSource(self.env_id, self.env_spec, self.obs_keys)
+        return self.env_id
+
     def as_dict(self) -> dict[str, Any]:
-        """The fields, for manifests."""
-        return asdict(self)
+        """The fields, for manifests; those that few tasks have only where they are set."""
+        fields = asdict(self)
+        return {key: value for key, value in fields.items() if value or key not in ("env_spec", "obs_keys")}
 
 
-# Reference returns of D4RL's locomotion tasks (Fu et al., 2020), used on the v5 environments for want of others.
+# Reference returns of D4RL (Fu et al., 2020, arXiv 2004.07219) for a random and an expert policy.
+_LOCOMOTION = {
+    "hopper": (-20.272305, 3234.3),
+    "halfcheetah": (-280.178953, 12135.0),
+    "walker2d": (1.629008, 4592.3),
+    "ant": (-325.6, 3879.7),
+}
+_OTHERS = {
+    **dict.fromkeys(("antmaze-umaze", "antmaze-medium", "antmaze-large"), (0.0, 1.0)),
+    "maze2d-umaze": (23.85, 161.86),
+    "maze2d-medium": (13.13, 277.39),
+    "maze2d-large": (6.7, 273.99),
+    "pen": (96.262799, 3076.8331017826877),
+    "door": (-56.512833, 2880.5693087298737),
+    "hammer": (-274.856578, 12794.134825156867),
+    "relocate": (-6.425911, 4233.877797728884),
+    **dict.fromkeys(("kitchen-complete", "kitchen-partial", "kitchen-mixed"), (0.0, 4.0)),
+}
+_ENV_NAMES = {"hopper": "Hopper", "halfcheetah": "HalfCheetah", "walker2d": "Walker2d", "ant": "Ant"}
+# The environments that D4RL's data can be evaluated in. MuJoCo's v4 are those of its locomotion data. Its others were moved to
+# gymnasium-robotics, two of them as they were. Not the same there: pen (does not end when the pen is dropped, other time
+# limit), door (the distance to the handle is rewarded, not punished), the mazes and the kitchen (Dict observations, other
+# starts and goals). Ant's data have 111 observations with contact forces, Ant-v4 has 27 without.
+_D4RL_ENVIRONMENTS = {
+    **{name: f"{_ENV_NAMES[name]}-v4" for name in ("hopper", "halfcheetah", "walker2d")},
+    "hammer": "gymnasium_robotics:AdroitHandHammer-v1",
+    "relocate": "gymnasium_robotics:AdroitHandRelocate-v1",
+}
+
+# By name: "hopper" is gymnasium's current environment with D4RL's references for want of others, "d4rl/hopper" that of D4RL's
+# data. They have other names and environments, so that nothing takes one for the other.
 TASKS = {
     task.name: task
     for task in (
-        Task("hopper", "Hopper-v5", -20.272305, 3234.3),
-        Task("halfcheetah", "HalfCheetah-v5", -280.178953, 12135.0),
-        Task("walker2d", "Walker2d-v5", 1.629008, 4592.3),
-        Task("ant", "Ant-v5", -325.6, 3879.7),
+        *(Task(name, f"{_ENV_NAMES[name]}-v5", *references) for name, references in _LOCOMOTION.items()),
+        *(
+            Task(f"d4rl/{name}", _D4RL_ENVIRONMENTS.get(name), *references)
+            for name, references in (_LOCOMOTION | _OTHERS).items()
+        ),
     )
 }
 

@@ -13,7 +13,9 @@ from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.algorithms.cql import CQL
 from seqeval_rl.algorithms.iql import IQL
+from seqeval_rl.algorithms.sac import SAC
 from seqeval_rl.algorithms.td3_bc import TD3BC
+from seqeval_rl.nets import tanh_normal_log_prob
 from seqeval_rl.per_run import noise_dim
 
 OBS, ACT, B, RUN = 3, 2, 6, 1  # the run of the stack that is compared
@@ -279,7 +281,78 @@ def test_cql():
         assert_same(targets[i], algorithm.critic_target.net, i)
 
 
-@pytest.mark.parametrize("algorithm", [TD3BC, IQL, AWAC, CQL])
+def test_sac():
+    algorithm = SAC(SAC.Config(hidden=(4, 5)), SPEC)
+    assert algorithm.period == 2
+    actor, critics, targets = Net(algorithm.actor.net), twins(algorithm.critic), twins(algorithm.critic_target)
+    log_alpha = torch.tensor(0.0, requires_grad=True)
+    actor_adam, alpha_adam = PlainAdam(actor.leaves, 3e-4), PlainAdam([log_alpha], 3e-4)
+    critic_adam = PlainAdam(critics[0].leaves + critics[1].leaves, 3e-4)
+
+    def policy(s):
+        out = actor(s)
+        normal = Normal(out[:, :ACT], out[:, ACT:].clamp(-5, 2).exp())
+        return normal, Independent(TransformedDistribution(normal, TanhTransform()), 1)
+
+    for t, batch in enumerate(batches(2 * ACT, 4), 1):
+        batch = batch._replace(observations=8 * batch.observations)  # so that the clip is met
+        metrics = algorithm.update(batch)
+        s, a, r, s2, m, e = batch.run(RUN)
+        normal, squashed = policy(s2)
+        a2 = (normal.mean + normal.stddev * e[:, :ACT]).tanh()
+        y = (r + 0.99 * m * (smaller(targets, s2, a2) - log_alpha.exp() * squashed.log_prob(a2))).detach()
+        critic_loss = ((critics[0].q(s, a) - y) ** 2).mean() + ((critics[1].q(s, a) - y) ** 2).mean()
+        mean_q = (critics[0].q(s, a) + critics[1].q(s, a)).mean() / 2
+        critic_adam.step(critic_loss)
+        assert_metric(metrics, "critic/loss", critic_loss)
+        assert_metric(metrics, "critic/q", mean_q)
+        if t % 2 == 0:
+            normal, squashed = policy(s)
+            b = (normal.mean + normal.stddev * e[:, ACT:]).tanh()
+            log_prob = squashed.log_prob(b)
+            actor_loss = (log_alpha.exp().detach() * log_prob - smaller(critics, s, b)).mean()
+            alpha_loss = -(log_alpha * (log_prob - ACT).detach()).mean()
+            actor_adam.step(actor_loss)
+            alpha_adam.step(alpha_loss)
+            assert_metric(metrics, "actor/loss", actor_loss)
+            assert_metric(metrics, "actor/log_prob", log_prob.mean())
+        assert_metric(metrics, "actor/alpha", log_alpha.exp())
+        for i in (0, 1):
+            targets[i].towards(critics[i], 0.005)
+    assert_same(actor, algorithm.actor.net)
+    torch.testing.assert_close(algorithm.log_alpha.detach()[RUN], log_alpha.detach())
+    for i in (0, 1):
+        assert_same(critics[i], algorithm.critic.net, i)
+        assert_same(targets[i], algorithm.critic_target.net, i)
+
+
+def test_sac_says_how_likely_an_action_is_and_what_it_is_worth():
+    algorithm = SAC(SAC.Config(hidden=(4, 5)), SPEC)
+    batch = batches(2 * ACT, 1)[0]
+    mean, log_std = algorithm.actor(batch.observations)
+    policy = Independent(TransformedDistribution(Normal(mean, log_std.exp()), TanhTransform()), 1)
+    torch.testing.assert_close(
+        algorithm.log_prob(batch.observations, batch.actions), policy.log_prob(batch.actions).detach()
+    )
+    critics = twins(algorithm.critic)
+    s, a, *_ = batch.run(RUN)
+    torch.testing.assert_close(
+        algorithm.values(batch.observations, batch.actions)[RUN], smaller(critics, s, a).detach()
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_squashed_density_is_finite_at_the_bounds_and_near_them(dtype):
+    mean, log_std = torch.tensor([0.3, -8.0], dtype=dtype), torch.tensor([-5.0, 2.0], dtype=dtype)
+    ends = torch.tensor([1.0, 1 - 1e-6, 1 - 1e-7, -1.0, 0.0], dtype=dtype)
+    actions = torch.cartesian_prod(ends, ends)
+    found = tanh_normal_log_prob(mean, log_std, actions)
+    assert found.isfinite().all()
+    # Within the margin of the bounds the density is that at the margin.
+    assert torch.allclose(found[0], tanh_normal_log_prob(mean, log_std, actions[6]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("algorithm", [TD3BC, IQL, AWAC, CQL, SAC])
 def test_only_a_terminal_masks_the_next_state(algorithm):
     """The critics' target has no next state where the mask is 0, and has it where the mask is 1 (a time limit keeps 1)."""
     width = noise_dim(algorithm, algorithm.Config(), SPEC)

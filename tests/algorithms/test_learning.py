@@ -13,6 +13,7 @@ from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.algorithms.cql import CQL
 from seqeval_rl.algorithms.iql import IQL
+from seqeval_rl.algorithms.sac import SAC
 from seqeval_rl.algorithms.td3_bc import TD3BC
 from seqeval_rl.nets import generator
 from seqeval_rl.per_run import noise_dim
@@ -30,6 +31,7 @@ SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}
         (IQL, SMALL),
         (AWAC, {**SMALL, "actor_hidden": (64, 64)}),
         (CQL, {**SMALL, "sampled_actions": 4}),
+        (SAC, {**SMALL, "updates": 1500}),  # its values of actions that the log lacks are put right slowly
     ],
 )
 def test_values_are_carried_back(algorithm, settings):
@@ -39,7 +41,13 @@ def test_values_are_carried_back(algorithm, settings):
 
 @pytest.mark.parametrize(
     ("algorithm", "settings"),
-    [(TD3BC, {}), (IQL, {}), (AWAC, {"actor_hidden": (64, 64)}), (CQL, {"sampled_actions": 4, "min_q_weight": 1.0})],
+    [
+        (TD3BC, {}),
+        (IQL, {}),
+        (AWAC, {"actor_hidden": (64, 64)}),
+        (CQL, {"sampled_actions": 4, "min_q_weight": 1.0}),
+        (SAC, {}),
+    ],
 )
 def test_without_a_next_state_the_bait_is_taken(algorithm, settings):
     """The problem can tell: with discount 0 the same algorithms end below the log."""
@@ -65,6 +73,7 @@ SWEEPS = {
     },
     AWAC: {"temperature": (0.5, 2.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
     CQL: {"min_q_weight": (1.0, 10.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
+    SAC: {"discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
 }  # fmt: skip
 
 
@@ -112,7 +121,7 @@ def test_td3_bc_explores_with_its_own_noise():
     torch.testing.assert_close(added, torch.tensor([0.1, 0.2]).reshape(2, 1, 1).expand(2, 4, 2))
 
 
-@pytest.mark.parametrize(("algorithm", "name"), [(IQL, "IQL"), (AWAC, "AWAC"), (CQL, "CQL")])
+@pytest.mark.parametrize(("algorithm", "name"), [(IQL, "IQL"), (AWAC, "AWAC"), (CQL, "CQL"), (SAC, "SAC")])
 def test_stochastic_policies_explore_by_sampling(algorithm, name):
     assert algorithm.name == name
     stack = algorithm(algorithm.Config(hidden=(8,)), Spec((3,), 2, (0,), CPU))
@@ -132,6 +141,7 @@ def test_stochastic_policies_explore_by_sampling(algorithm, name):
         (AWAC, {"temperature": 0.0}),
         (CQL, {"hidden": ()}),
         (CQL, {"sampled_actions": 2.5}),
+        (SAC, {"policy_delay": 0}),
         (IQL, {"return_range": float("inf")}),
     ],
 )
@@ -143,10 +153,11 @@ def test_settings_out_of_range_are_refused(algorithm, wrong):
         adapter.validate_python(right | wrong)
 
 
-def test_policy_delay_sets_the_period():
-    stack = TD3BC(TD3BC.Config(hidden=(8,), policy_delay=3), Spec((3,), 2, (0,), CPU))
+@pytest.mark.parametrize(("algorithm", "width"), [(TD3BC, 2), (SAC, 4)])
+def test_policy_delay_sets_the_period(algorithm, width):
+    stack = algorithm(algorithm.Config(hidden=(8,), policy_delay=3), Spec((3,), 2, (0,), CPU))
     assert stack.period == 3
-    batch = Batch(*(torch.ones(1, 4, *shape) for shape in ((3,), (2,), (), (3,), (), (2,))))
+    batch = Batch(*(torch.ones(1, 4, *shape) for shape in ((3,), (2,), (), (3,), (), (width,))))
     weights = []
     for _ in range(6):
         stack.update(batch)

@@ -241,8 +241,6 @@ BAD = [
     (["plot", "{tmp}/nothing"], 65, ["nothing", "no such directory"]),
     (["plot", "{tmp}", "--format", "gif"], 2, ["gif", "png"]),
     (["table", "{tmp}"], 65, ["manifest.json"]),
-    (["datasets", "show"], 2, ["datasets list"]),
-    (["datasets", "show", "bundled/hoper/medium"], 2, ["bundled/hopper/medium"]),
     (["check", "nowhere:Algo"], 2, ["nowhere", "not installed"]),
     (["bench", "--runs", "0"], 2, ["--runs", "from 1", "found 0"]),
     (["bench", "--runs", "1,x"], 2, ["--runs", "1,x"]),
@@ -313,15 +311,6 @@ def test_lists_name_what_is_there(capsys):
     assert main(["algorithms"]) == 0
     shown = capsys.readouterr().out
     assert "td3_bc.alpha = 2.5" in shown
-    assert main(["datasets", "list"]) == 0
-    assert "bundled/walker2d/replay" in capsys.readouterr().out
-
-
-def test_a_dataset_is_shown_with_its_numbers(tmp_path, capsys):
-    assert main(["datasets", "show", str(npz(tmp_path / "log.npz"))]) == 0
-    shown = capsys.readouterr().out
-    for word in ("300", "Hopper-v5", "mean score", "sha256"):
-        assert word in shown
 
 
 def test_check_reports_each_check(capsys):

@@ -18,7 +18,7 @@ REGISTERED = {entry.name: entry for entry in entry_points(group="seqeval_rl.algo
 
 
 def test_the_reference_algorithms_are_registered():
-    assert {"awac", "bc", "cql", "iql", "td3_bc"} <= REGISTERED.keys()
+    assert {"awac", "bc", "cql", "iql", "sac", "td3_bc"} <= REGISTERED.keys()
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -36,7 +36,7 @@ def plugin(tmp_path):
 
 
 def test_our_own_algorithms_are_entry_points():
-    assert set(registered()) >= {"awac", "bc", "cql", "iql", "td3_bc"}
+    assert set(registered()) >= {"awac", "bc", "cql", "iql", "sac", "td3_bc"}
     assert find_algorithm("td3_bc").reference == "td3_bc"
 
 

@@ -72,6 +72,21 @@ def test_blocks_arrive_one_after_the_other_and_are_recorded(order):
     assert [stream.block_at(t).label for t in (1, 100, 101, 170)] == ["a", "a", "b", "b"]
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("bundled/hopper/medium:10", "medium"),
+        ("logs/mine.npz", "mine"),
+        ("minari:D4RL/antmaze/umaze-v1@observation@desired_goal", "umaze-v1"),
+        ("ogbench:cube-single-play-singletask-v0:10", "cube-single-play-singletask-v0"),
+        ("vd4rl:main/walker_walk/random/84px:10", "random"),
+        ("vd4rl:random", "random"),
+    ],
+)
+def test_a_block_is_labelled_by_what_tells_its_data_from_others(name, label):
+    assert Stream("one", [made_dataset([30], name=name)]).blocks[0].label == label
+
+
 def test_one_block_alone_is_not_copied():
     dataset = made_dataset([30])
     assert np.shares_memory(Stream("one", [dataset]).rows(), dataset.rows)

@@ -1,0 +1,171 @@
+"""`seqeval datasets collect`: from what is asked for on the command line to a new log."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqeval_rl.benchmarks import cli
+from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.results import MANIFEST
+
+if TYPE_CHECKING:
+    from seqeval_rl.tasks import Task
+
+_TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options that go with --train
+_CHECKPOINT = ("greedy", "algorithm")  # those that go with a run's directory
+
+
+def collect(command: cli.DatasetsCollect) -> None:
+    """Make the log, or with --train the logs. Raises `UsageError` where options do not go together."""
+    if command.transitions < 1 or command.seed < 0:
+        raise UsageError(
+            f"datasets collect: expected --transitions from 1 and --seed from 0, found {command.transitions} and {command.seed}."
+        )
+    if not command.id:
+        raise UsageError(
+            "datasets collect: expected an id for the new dataset, found none. Add --id mine/hopper/medium-v0."
+        )
+    if command.train is not None:
+        _refuse(command, ("source", *_CHECKPOINT), "--train")
+        _by_training(command)
+        return
+    _refuse(command, _TRAINING, "anything but --train")
+    if not command.source:
+        raise UsageError(
+            "datasets collect: expected bundled/TASK/LEVEL, a run's directory or --train ALGORITHM, found none. Name one."
+        )
+    if command.source.startswith("bundled/"):
+        _refuse(command, _CHECKPOINT, "the bundled policies")
+        _from_bundled(command)
+    else:
+        _from_run(command)
+    print(f"minari:{command.id}: {command.transitions:,} transitions")
+
+
+def _refuse(command: cli.DatasetsCollect, options: tuple[str, ...], beside: str) -> None:
+    """Raise where one of these options was given another value than it has by default."""
+    for item in dataclasses.fields(command):
+        if item.name in options and getattr(command, item.name) != item.default:
+            name = "SOURCE" if item.name == "source" else f"--{item.name}"
+            raise UsageError(
+                f"datasets collect: expected no {name} beside {beside}, found {getattr(command, item.name)!r}. Leave one out."
+            )
+
+
+def _from_bundled(command: cli.DatasetsCollect) -> None:
+    from seqeval_rl import bundled
+    from seqeval_rl.collecting import check_new, play_bundled, write_log
+    from seqeval_rl.tasks import task_named
+
+    if command.source not in bundled.names():
+        raise unknown("bundled policy", command.source, bundled.names())
+    check_new(command.id, command.overwrite)
+    _, name, level = command.source.split("/")
+    task = task_named(name)
+    checkpoints = ", ".join(bundled.behaviors()[name][level])
+    write_log(
+        command.id,
+        task,
+        play_bundled(task, level, command.seed, command.transitions),
+        command.transitions,
+        f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions",
+        f"{command.source} of seqeval-rl, played with seed {command.seed}. The end of the log truncates the last episode.",
+        command.overwrite,
+    )
+
+
+def _from_run(command: cli.DatasetsCollect) -> None:
+    from seqeval_rl.behaviour import from_run
+    from seqeval_rl.collecting import check_new, play, write_log
+
+    directory = Path(command.source)
+    if not (directory / MANIFEST).is_file():
+        raise UsageError(
+            f"datasets collect {command.source}: expected bundled/TASK/LEVEL or a run's directory with its {MANIFEST}, "
+            "found neither. Check the path."
+        )
+    check_new(command.id, command.overwrite)
+    behaviour = from_run(directory, not command.greedy, command.algorithm)
+    write_log(
+        command.id,
+        behaviour.task,
+        play(behaviour, command.seed, command.transitions),
+        command.transitions,
+        behaviour.algorithm,
+        f"{behaviour.algorithm}, played by seqeval-rl with seed {command.seed}. The end of the log truncates the last episode.",
+        command.overwrite,
+    )
+
+
+def _by_training(command: cli.DatasetsCollect) -> None:
+    import torch
+
+    from seqeval_rl.behaviour_training import Training, train
+    from seqeval_rl.cache import slug
+    from seqeval_rl.level_logs import check_all_new, collect_levels, save_policies
+    from seqeval_rl.protocol import Protocol
+    from seqeval_rl.registry import find_algorithm
+
+    assert command.train is not None
+    check_all_new(command.id, command.overwrite)
+    entry = find_algorithm(command.train, "--train")
+    settings = _settings(command, entry.name)
+    task = _task(command)
+    training = Training(
+        command.out / slug(task.name) / entry.name / f"seed-{command.seed}",
+        task,
+        entry,
+        entry.configure(settings[entry.name], "--set"),
+        Protocol.parse({**settings["protocol"], "online": command.online}, "--set"),
+        command.seed,
+    )
+    train(training, torch.device("cpu"), command.overwrite)
+    for log in collect_levels(training, command.id, command.transitions, command.overwrite):
+        print(f"minari:{log.identity}: {log.transitions:,} transitions. {log.description}")
+    if command.policies is not None:
+        for path in save_policies(training, command.policies):
+            print(path)
+
+
+def _settings(command: cli.DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
+    """What --set says, by section."""
+    from seqeval_rl.registry import Several, parse_setting
+
+    found: dict[str, dict[str, Any]] = {algorithm: {}, "protocol": {}}
+    for text in command.set:
+        section, setting, value = parse_setting(text)
+        if section not in found:
+            raise unknown("section", section, found, "--set")
+        if isinstance(value, Several):
+            raise UsageError(
+                f"--set {text!r}: expected one value, found {len(value.values)}. Train one policy at a time."
+            )
+        if (section, setting) == ("protocol", "online"):
+            raise UsageError(f"--set {text!r}: expected no protocol.online, which is --online. Use that.")
+        found[section][setting] = value
+    return found
+
+
+def _task(command: cli.DatasetsCollect) -> Task:
+    """The task to train in: a known one, or an environment with the references of --reference."""
+    from seqeval_rl.tasks import TASKS, Task, task_named
+
+    if command.reference is None:
+        if not command.task:
+            raise UsageError(
+                "datasets collect --train: expected a task, found none. Add --task hopper, or an environment id."
+            )
+        return next((task for task in TASKS.values() if task.env_id == command.task), None) or task_named(
+            command.task, "--task; for an environment id give --reference MIN,MAX"
+        )
+    try:
+        low, high = (float(word) for word in command.reference.split(","))
+    except ValueError:
+        raise UsageError(
+            f"--reference {command.reference!r}: expected the returns of score 0 and of score 100, for example 0,1000."
+        ) from None
+    known = TASKS.get(command.task)
+    env_id = known.env_id if known is not None else command.task
+    return Task(command.task, env_id, low, high)

@@ -1,0 +1,149 @@
+"""What `seqeval datasets` does: each function takes its typed command and prints for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import singledispatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqeval_rl.benchmarks import cli
+from seqeval_rl.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from seqeval_rl.dataset import Dataset
+    from seqeval_rl.plots import LogBlock
+
+_HINT = "`seqeval datasets list` names them."
+
+
+@singledispatch
+def perform(command: Any) -> None:
+    """Do what the command says. Raises `SeqevalError` for whatever is not a bug."""
+    raise TypeError(f"no such command: {command!r}")
+
+
+def _named(action: str, source: str) -> str:
+    """The source; raises `UsageError` where there is none."""
+    if not source:
+        raise UsageError(f"datasets {action}: expected a dataset, found none. {_HINT}")
+    return source
+
+
+@perform.register
+def _list(_: cli.DatasetsList) -> None:
+    from seqeval_rl import bundled, cache, d4rl_catalogue, minari_logs
+    from seqeval_rl.readers import d4rl_datasets
+
+    here = d4rl_catalogue.local()
+    for heading, lines in (
+        ("bundled, rolled out on first use", bundled.names()),
+        ("D4RL, on this machine", here),
+        ("D4RL, to be downloaded on first use or by `seqeval datasets fetch`", sorted({*d4rl_datasets()} - {*here})),
+        ("Minari, on this machine", [f"minari:{identity}" for identity in minari_logs.local()]),
+        (f"cache, {cache.root()}", [f"{key:<48} {_size(cache.root() / key)}" for key in cache.entries()]),
+    ):
+        print(f"{heading}:")
+        print("\n".join(f"  {line}" for line in lines or ["none"]))
+    print(
+        "others: minari:ID, ogbench:NAME, vd4rl:DIRECTORY, PATH.npz, PATH.hdf5, each with :N for its first N transitions"
+    )
+
+
+def _size(folder: Path) -> str:
+    """Of the files in a folder."""
+    return f"{sum(path.stat().st_size for path in folder.iterdir()) / 1e6:,.1f} MB"
+
+
+@perform.register
+def _show(command: cli.DatasetsShow) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.cache import slug
+    from seqeval_rl.readers import load_dataset
+    from seqeval_rl.stream import Stream
+
+    sources = _named("show", command.id).split("+")
+    stream = Stream(command.id, [load_dataset(source, mode=command.mode) for source in sources])
+    for block in stream.blocks:
+        for name, value in _numbers(block.dataset):
+            print(f"{name:<14} {value}")
+    if len(stream.blocks) > 1:
+        scores = sum(block.dataset.mean_score() * len(block.dataset) for block in stream.blocks)
+        print(
+            f"{'together':<14} {len(stream):,} transitions, mean score {scores / len(stream):.2f}, weighted by transitions"
+        )
+    task = stream.blocks[0].dataset.task
+    figure = plots.log_figure(
+        command.id,
+        [_drawn(block.label, block.dataset) for block in stream.blocks],
+        (task.reference_min, task.reference_max),
+    )
+    print(f"figure: {plots.save(figure, command.out, slug(command.id), ('png',))[0]}")
+
+
+def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
+    """What there is to say about a log, line by line."""
+    returns, task = dataset.episode_returns(), dataset.task
+    low, high = (returns.min(), returns.max()) if len(returns) else (float("nan"), float("nan"))
+    yield "name", dataset.name
+    yield "transitions", f"{len(dataset):,}"
+    yield "episodes", f"{len(dataset.episode_starts) - 1:,}"
+    yield "observations", dataset.obs_shape
+    yield "actions", f"{dataset.act_dim}, of which {dataset.clipped_actions} transitions were clipped to the bounds"
+    yield "terminations", f"{int(dataset.terminations.sum()):,}"
+    yield "time limits", f"{int(dataset.truncations.sum()):,}"
+    yield "returns", f"{low:.1f} to {high:.1f}"
+    yield "mean score", f"{dataset.mean_score():.2f}"
+    yield "task", f"{task.name}, {task.env_id}, reference returns {task.reference_min} to {task.reference_max}"
+    yield "sha256", dataset.sha256
+
+
+def _drawn(label: str, dataset: Dataset) -> LogBlock:
+    """A log as the figure takes it."""
+    import numpy as np
+
+    from seqeval_rl.plots import logs
+
+    starts = dataset.episode_starts
+    ends = np.where(dataset.terminations[starts[1:] - 1], logs.TERMINAL, logs.TIME_LIMIT)
+    if dataset.cut:
+        ends[-1] = logs.CUT
+    returns = np.add.reduceat(dataset.rewards, starts[:-1], dtype=np.float64)
+    return logs.LogBlock(label, returns, np.diff(starts), ends, dataset.actions)
+
+
+@perform.register
+def _fetch(command: cli.DatasetsFetch) -> None:
+    from seqeval_rl.download import fetch
+
+    print(fetch(_named("fetch", command.id), command.sha256, command.offline or None))
+
+
+@perform.register
+def _verify(command: cli.DatasetsVerify) -> None:
+    from seqeval_rl import cache, download
+    from seqeval_rl.verifying import cached, logs_of, verify_log
+
+    sources = [command.id] if command.id else cache.entries()
+    if not sources:
+        print(f"{cache.root()}: nothing is there to be verified")
+    broken = []
+    for source in sources:
+        if not source.startswith(("bundled/", "minari:")) and not cached(source):
+            print(source)
+            print("\n".join(f"  ok   {line}" for line in download.verify(source)))
+            continue
+        for name, dataset in logs_of(source):
+            print(name)
+            for check in verify_log(dataset):
+                print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
+                broken += [] if check.passed else [f"{name}: {check.name}"]
+    if broken:
+        raise DataError(f"{len(broken)} checks failed, first {broken[0]}. Delete it and get it again.")
+
+
+@perform.register
+def _collect(command: cli.DatasetsCollect) -> None:
+    from seqeval_rl.benchmarks.collect import collect
+
+    collect(command)

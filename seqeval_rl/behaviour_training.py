@@ -1,0 +1,196 @@
+"""Training a behaviour policy: an algorithm in the online phase from nothing, with every checkpoint that may become a level.
+
+The run lies in its directory as any other, can be drawn and goes on when it was interrupted. Beside its own two checkpoints it
+keeps, under `policies/`, the state of every evaluation that scored more than all before (see `levels`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from seqeval_rl import checkpoint, recording
+from seqeval_rl.behaviour import Act, policy
+from seqeval_rl.errors import MismatchError, SeqevalError
+from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.job import PlannedRun, Recorded, Reporter
+from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
+from seqeval_rl.online import TERMINATED
+from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.registry import AlgorithmEntry
+from seqeval_rl.results import read_results
+from seqeval_rl.stream import Stream
+from seqeval_rl.tasks import Task
+
+POLICIES = "policies"  # in a run's directory
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is to be trained, and what was."""
+
+    directory: Path
+    task: Task
+    entry: AlgorithmEntry
+    config: Any
+    protocol: Protocol  # of the online phase: `online` transitions in all, the first `initial` with uniform actions
+    seed: int
+
+    @property
+    def stream(self) -> Stream:
+        """Of no log: plain online learning."""
+        return Stream(f"{self.task.name} online", [], self.task)
+
+    def manifest(self, device: torch.device) -> dict[str, Any]:
+        """As a sweep writes it."""
+        stream = self.stream
+        return {
+            "suite": "collect",
+            "dataset": {
+                "name": stream.name,
+                "transitions": 0,
+                "sha256": None,
+                "observation_shape": list(stream.obs_shape),
+                "action_dimensions": stream.act_dim,
+                "mean_score": None,
+                "blocks": [],
+            },
+            "task": self.task.as_dict(),
+            "algorithm": {"name": self.entry.name, "config": asdict(self.config)},
+            "protocol": self.protocol.model_dump(),
+            "seed": self.seed,
+            "peeks": False,
+            "precision": "float32",
+            "evaluations_expected": len(Schedule(self.protocol, 0, stream.name).points()),
+            **recording.surroundings(str(device)),
+        }
+
+    def scores(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Transitions [P] and scores [P] of the evaluations so far."""
+        return read_results(self.directory)[0].curve("score")
+
+    def policy(self, evaluation: int, explore: bool = True) -> Act:
+        """The policy as it was at an evaluation that scored more than all before. Raises `SeqevalError` where it is lost."""
+        return policy(self.entry, self.config, self.task, self.state(evaluation), self.seed, explore)
+
+    def state(self, evaluation: int) -> dict[str, Any]:
+        """Its state, see `loop.Stack.states`, without what it had gathered."""
+        folder = self._folder(evaluation)
+        state = checkpoint.load(folder, evaluation)
+        if state is None:
+            raise SeqevalError(f"{folder}: expected the policy of evaluation {evaluation}, found none. Train it again.")
+        return state
+
+    def replay(self, transitions: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """What it gathered first: rows [n, D], where episodes ended [n], and where in a terminal state [n]."""
+        newest = checkpoint.available(self.directory / "checkpoint")[-1]
+        state = checkpoint.load(self.directory / "checkpoint", newest)
+        if state is None:
+            raise SeqevalError(f"{self.directory}: its newest checkpoint cannot be read. Train it again.")
+        rows, ends = (state["online"][name][0].numpy()[:transitions] for name in ("rows", "ends"))
+        return rows, ends > 0, ends == TERMINATED
+
+    def _folder(self, evaluation: int) -> Path:
+        return self.directory / POLICIES / f"{evaluation:06d}"
+
+    def keep(self, outcome: Outcome, scores: list[float]) -> None:
+        """Save the policy of this evaluation if it is better than all before, whose scores these are."""
+        score = float(outcome.evaluation.scores[0].mean())
+        if not scores or score > max(scores):
+            state = {name: outcome.states[0][name] for name in ("algorithm", "preprocessing")}
+            checkpoint.save(self._folder(outcome.point.index), outcome.point.index, state)
+
+
+def train(training: Training, device: torch.device, overwrite: bool = False, progress: bool = True) -> None:
+    """Train to the end, from wherever an attempt before was left; with `overwrite`, a run of other settings that is in the
+    way is deleted first.
+
+    Raises:
+        MismatchError: the directory holds a run of other settings.
+        BusyError: another process writes to it.
+        FileError: it cannot be written.
+        SeqevalError: the training diverged.
+    """
+    recorder = recording.RunRecorder(training.directory, training.manifest(device))
+    try:
+        recorder.check()
+        anew = False
+    except MismatchError:
+        if not overwrite:
+            raise
+        anew = True
+    recorder.open(anew)
+    try:
+        done, state = _newest(recorder)
+        recorder.keep(done)
+        if not done:
+            shutil.rmtree(training.directory / POLICIES, ignore_errors=True)
+        scores = training.scores()[1].tolist() if done else []
+        if done < recorder.manifest["evaluations_expected"]:
+            _go_on(training, recorder, device, done, state, scores, progress)
+    finally:
+        recorder.close()
+
+
+def _newest(recorder: recording.RunRecorder) -> tuple[int, dict[str, Any]]:
+    """Evaluations that are behind the run, and its state then."""
+    for index in sorted(recorder.resumable(), reverse=True):
+        state = checkpoint.load(recorder.checkpoints, index)
+        if state is not None:
+            recorder.event("resumed", evaluation=index)
+            return index + 1, state
+        recorder.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
+    return 0, {}
+
+
+def _go_on(
+    training: Training,
+    recorder: recording.RunRecorder,
+    device: torch.device,
+    done: int,
+    state: dict[str, Any],
+    scores: list[float],
+    progress: bool,
+) -> None:
+    """The training itself, from evaluation `done` on, before which the scores were these."""
+    stream, protocol = training.stream, training.protocol
+    name = f"{training.task.name} {training.entry.name}"
+    run = PlannedRun(stream.name, (), asdict(training.config), training.seed, training.directory, recorder.manifest)
+    with (
+        Evaluator(training.task, [training.seed], protocol.episodes, workers=1) as evaluator,
+        tqdm(
+            desc=name, total=Schedule(protocol, 0, stream.name).gradient_steps, unit=" updates", unit_scale=True,
+            disable=not progress, mininterval=0.5,
+        ) as bar,
+    ):  # fmt: skip
+        stack = Stack([Run(stream, training.config, training.seed)], training.entry, protocol, evaluator, device)
+        if state:
+            stack.load_states([state])
+        recorder.event("started", evaluations=done, environments=evaluator.backend, stack=1)
+        record = Reporter([Recorded(run, recorder)], protocol.divergence_limit, lambda _: None)
+
+        def report(outcome: Outcome) -> bool:
+            # The policy first: a recorded evaluation always has what it may be asked for.
+            training.keep(outcome, scores)
+            alive = record(outcome)
+            scores.append(float(outcome.evaluation.scores[0].mean()))
+            bar.set_postfix_str(f"score {scores[-1]:.1f}")
+            return alive
+
+        def tell(gradient_steps: int) -> None:
+            bar.update(gradient_steps - bar.n)
+
+        sequential_evaluation(stack, report, tell, done)
+        tell(bar.total)
+    if record.failures:
+        raise SeqevalError(
+            f"{training.directory}: {record.failures[0]}. Train it with other settings, or another seed."
+        )
+    recorder.event("finished")

@@ -1,0 +1,226 @@
+"""New logs: episodes that a policy plays, written as a Minari dataset, whole or not at all.
+
+Episode i of a policy depends on (seed, what the policy is, i) alone. Episodes are played `LANES` at a time, always under a
+batch of `LANES` observations, so that neither the length of the log nor the number of processes changes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl import bundled, minari_logs
+from seqeval_rl.behaviour import Behaviour
+from seqeval_rl.environments import available_cores, gymnasium_shapes, make_lanes
+from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
+from seqeval_rl.evaluation import LONGEST_EPISODE
+from seqeval_rl.lanes import Lanes
+from seqeval_rl.rollout import LANES, Crew, Episode
+from seqeval_rl.seeding import generator
+from seqeval_rl.tasks import Task
+
+_NOISE = 1024  # draws of an episode made at once
+_WORTH_WORKERS = 20_000  # transitions from which on processes for the environments pay
+
+
+def check_new(identity: str, overwrite: bool) -> None:
+    """Raise unless a dataset may be written under that id.
+
+    Raises:
+        UsageError: not an id of Minari's form.
+        MismatchError: there is one already, and it is not to be overwritten.
+    """
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.storage import get_dataset_path
+
+    try:
+        parse_dataset_id(identity)
+    except (ValueError, TypeError):
+        raise UsageError(
+            f"--id {identity!r}: expected an id such as mine/hopper/medium-v0, with its version. Correct it."
+        ) from None
+    place = get_dataset_path(identity)
+    if not overwrite and place.exists():
+        raise MismatchError(f"minari:{identity}: is there already, in {place}. Choose another --id, or --overwrite it.")
+
+
+def play(behaviour: Behaviour, seed: int, transitions: int) -> Generator[Episode, None, None]:
+    """Whole episodes in order, until they have at least `transitions` together.
+
+    Raises:
+        DataError: the policy's actions are not finite.
+        SeqevalError: an episode does not end.
+        EnvironmentMissingError: see `environments.make_lanes`.
+    """
+    workers = min(available_cores(), LANES) if transitions >= _WORTH_WORKERS else 1
+    have = 0
+    with make_lanes(behaviour.task.environment, LANES, "gymnasium", workers) as lanes:
+        for chunk in count():
+            for episode in _play_chunk(behaviour, lanes, seed, chunk):
+                yield episode
+                have += len(episode.rewards)
+                if have >= transitions:
+                    return
+
+
+def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> list[Episode]:
+    """Episodes `chunk * LANES` to `(chunk + 1) * LANES`, side by side."""
+    numbers = range(chunk * LANES, (chunk + 1) * LANES)
+    purpose = f"collect/{behaviour.purpose}"
+    seeds = [int(generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]
+    current = lanes.reset(seeds)
+    trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
+    actions: list[list[NDArray[np.float32]]] = [[] for _ in numbers]
+    rewards: list[list[float]] = [[] for _ in numbers]
+    terminals = np.zeros(LANES, bool)
+    active = np.ones(LANES, bool)
+    middle, half = (lanes.action_high + lanes.action_low) / 2, (lanes.action_high - lanes.action_low) / 2
+    low, high = lanes.action_low.astype(np.float32), lanes.action_high.astype(np.float32)
+    noise = np.empty((LANES, _NOISE, lanes.act_dim), np.float32)
+    for time in count():
+        if time % _NOISE == 0:
+            for lane, number in enumerate(numbers):
+                draws = generator(seed, f"{purpose}/noise", number, time // _NOISE)
+                noise[lane] = draws.standard_normal(noise.shape[1:], dtype=np.float32)
+        chosen = np.asarray(behaviour.act(np.asarray(current, np.float32), noise[:, time % _NOISE]))
+        live = np.flatnonzero(active)
+        if not np.isfinite(chosen[live]).all():
+            raise DataError(
+                f"{behaviour.algorithm}: expected finite actions, found others in an episode at time index {time}. "
+                "The policy has diverged: use an earlier one."
+            )
+        taken = np.clip((middle + np.clip(chosen, -1, 1) * half).astype(np.float32), low, high)
+        found, gained, terminated, truncated = lanes.step(taken[live], live)
+        for place, lane in enumerate(live.tolist()):
+            trails[lane].append(np.array(found[place], np.float64))
+            actions[lane].append(taken[lane])
+            rewards[lane].append(float(gained[place]))
+        current[live] = found
+        terminals[live] = terminated
+        active[live] = ~(terminated | truncated)
+        if not active.any():
+            break
+        if time + 1 >= (lanes.max_episode_length or LONGEST_EPISODE):
+            raise SeqevalError(
+                f"environment {behaviour.task.env_id!r}: expected an episode to end within {time + 1} environment steps, "
+                "found one that goes on. Register it with max_episode_steps."
+            )
+    return [
+        Episode(seeds[i], np.stack(trails[i]), np.stack(actions[i]), np.array(rewards[i]), bool(terminals[i]))
+        for i in range(LANES)
+    ]
+
+
+def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterator[Episode]:
+    """A log of the bundled policies, of `transitions`; seed 0 gives the bundled log's episodes.
+
+    The checkpoints of `replay` fill equal shares of this log, however long it is.
+    """
+    workers = max(1, min(available_cores(), transitions // _WORTH_WORKERS))
+    with Crew(workers) as crew:
+        yield from bundled.log_of(task, level, transitions, crew, full=transitions, seed=seed)
+
+
+def cut_to(episodes: Iterable[Episode], transitions: int) -> Iterator[Episode]:
+    """The first `transitions` of the episodes; the last one is cut to fit, and then has no terminal state."""
+    left = transitions
+    for episode in episodes:
+        if left < len(episode.rewards):
+            if left:
+                yield Episode(
+                    episode.seed,
+                    episode.observations[: left + 1],
+                    episode.actions[:left],
+                    episode.rewards[:left],
+                    False,
+                )
+            return
+        yield episode
+        left -= len(episode.rewards)
+
+
+@contextmanager
+def writing(
+    identity: str, task: Task, transitions: int, algorithm: str, description: str, overwrite: bool, progress: bool
+) -> Iterator[Callable[[Iterable[Episode]], None]]:
+    """A function that writes the first `transitions` of the episodes it is given as a Minari dataset, which appears in its
+    place when the block ends well.
+
+    Args:
+        identity: its id; see `check_new`, whose errors this raises.
+        task: its environment and reference returns.
+        transitions: its size.
+        algorithm: what chose the actions, for its metadata.
+        description: what it is, likewise.
+        overwrite: put it in place of one that is there.
+        progress: show a bar.
+
+    Raises:
+        FileError: Minari's directory cannot be written, or there is too little room.
+    """
+    check_new(identity, overwrite)
+
+    def told(episodes: Iterable[Episode], bar: Any) -> Iterator[Episode]:
+        for episode in cut_to(episodes, transitions):
+            yield episode
+            bar.update(len(episode.rewards))
+
+    with minari_logs.writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
+
+        def write_shown(episodes: Iterable[Episode]) -> None:
+            with minari_logs.progress_bar(f"minari:{identity}", transitions, progress) as bar:
+                write(told(episodes, bar))
+
+        yield write_shown
+
+
+def write_log(
+    identity: str,
+    task: Task,
+    episodes: Iterable[Episode],
+    transitions: int,
+    algorithm: str,
+    description: str,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> None:
+    """Write the first `transitions` of the episodes as a Minari dataset, whole or not at all; see `writing`."""
+    with writing(identity, task, transitions, algorithm, description, overwrite, progress) as write:
+        write(episodes)
+
+
+def _bytes(task: Task, transitions: int) -> float:
+    """Size of the Minari form, more or less: see `bundled`, with episodes of a hundred transitions."""
+    shapes = gymnasium_shapes(task.environment)[1]
+    return transitions * (1.4 * (8 * int(np.prod(shapes.obs_shape)) + 4 * len(shapes.action_low) + 10) + 160.0)
+
+
+def episodes_of(
+    rows: NDArray[np.float32], ends: NDArray[Any], terminals: NDArray[np.bool_], task: Task, seeds: Iterator[int]
+) -> Iterator[Episode]:
+    """The episodes in packed rows, in their order.
+
+    Args:
+        rows: [n, obs|act|reward|mask|next_obs], of flat observations, in the order in which they were gathered.
+        ends: [n], true where an episode ended.
+        terminals: [n], true where it ended in a terminal state.
+        task: gives the shapes and the actions' units.
+        seeds: that the environment was reset with, episode by episode.
+    """
+    shapes = gymnasium_shapes(task.environment)[1]
+    width, act_dim = int(np.prod(shapes.obs_shape)), len(shapes.action_low)
+    stops = np.flatnonzero(ends) + 1
+    if not len(stops) or stops[-1] < len(rows):
+        stops = np.append(stops, len(rows))
+    low, high = shapes.action_low, shapes.action_high
+    for start, stop in zip(np.append(0, stops[:-1]), stops, strict=True):
+        part = rows[start:stop].astype(np.float64)
+        trail = np.concatenate([part[:, :width], part[-1:, -width:]]).reshape(-1, *shapes.obs_shape)
+        actions = low + (part[:, width : width + act_dim] + 1) / 2 * (high - low)
+        taken, rewards = np.clip(actions, low, high).astype(np.float32), part[:, width + act_dim]
+        yield Episode(next(seeds), trail, taken, rewards, bool(terminals[stop - 1]))

@@ -1,0 +1,189 @@
+"""The logs of a trained behaviour policy, after D4RL's levels, and its policies in the format of the bundled ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqeval_rl import levels
+from seqeval_rl.behaviour import Behaviour, behaviour_arrays, uniform_behaviour, write_behaviour
+from seqeval_rl.behaviour_training import Training
+from seqeval_rl.collecting import check_new, cut_to, episodes_of, play, writing
+from seqeval_rl.environments import gymnasium_shapes
+from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.online import episode_seed
+from seqeval_rl.recording import write_whole
+from seqeval_rl.rollout import Episode, Policy
+
+PLACE = "{level}"  # in an id
+_EPISODES = 20  # that a saved policy's returns are measured on
+_REPLAY_POLICIES = 6  # as many as the bundled `replay` has
+
+
+@dataclass(frozen=True)
+class LevelLog:
+    """A log that is to be written."""
+
+    level: str
+    identity: str
+    transitions: int
+    algorithm: str
+    description: str
+
+
+def identities(identity: str) -> dict[str, str]:
+    """The id of each level's dataset; raises `UsageError` where `identity` has no place for the level."""
+    if PLACE not in identity:
+        raise UsageError(
+            f"--id {identity!r}: expected {PLACE} where the level goes, for example mine/hopper/{PLACE}-v0. Add it."
+        )
+    return {level: identity.replace(PLACE, level) for level in levels.LEVELS}
+
+
+def check_all_new(identity: str, overwrite: bool) -> None:
+    """Raise unless the datasets of all levels may be written; see `collecting.check_new`."""
+    for one in identities(identity).values():
+        check_new(one, overwrite)
+
+
+def plan(training: Training, identity: str, transitions: int) -> list[LevelLog]:
+    """The logs of a finished training, each but the replay of `transitions`. Raises `DataError` where nothing was learned."""
+    seen, scores = training.scores()
+    middle, best = levels.medium(scores.tolist()), levels.expert(scores.tolist())
+    names = identities(identity)
+    how = f"{training.entry.name}, seed {training.seed}, trained from nothing in {training.task.env_id}"
+
+    def policy(evaluation: int) -> str:
+        return f"its policy after {seen[evaluation]:,} transitions, evaluated at score {scores[evaluation]:.1f}"
+
+    told = {
+        "random": ("uniform random actions", f"uniform random actions in {training.task.env_id}"),
+        "medium": (how, f"{policy(middle)}, the first past a third of the best; sampled actions"),
+        "medium-replay": (how, f"what it gathered up to the medium policy, in order: {policy(middle)}"),
+        "expert": (how, f"{policy(best)}, the best; sampled actions"),
+        "medium-expert": (how, f"half of the medium and half of the expert log: {policy(middle)}, {policy(best)}"),
+    }
+    return [
+        LevelLog(
+            level, names[level], int(seen[middle]) if level == "medium-replay" else transitions, algorithm, f"{level}: {text}."
+        )
+        for level, (algorithm, text) in told.items()
+    ]  # fmt: skip
+
+
+def collect_levels(
+    training: Training, identity: str, transitions: int, overwrite: bool = False, progress: bool = True
+) -> list[LevelLog]:
+    """Write the logs of all levels as Minari datasets, which appear together when all are written.
+
+    Args:
+        training: finished.
+        identity: of the datasets, with `{level}` in it.
+        transitions: size of each but the replay.
+        overwrite: replace datasets that are there.
+        progress: show bars.
+
+    Raises:
+        DataError: nothing was learned.
+        MismatchError: a dataset is there already.
+        FileError: Minari's directory cannot be written, or there is too little room.
+    """
+    logs = plan(training, identity, transitions)
+    with ExitStack() as stack:
+        for log in logs:
+            write = stack.enter_context(
+                writing(
+                    log.identity, training.task, log.transitions, log.algorithm, log.description, overwrite, progress
+                )
+            )
+            write(_episodes(training, log.level, log.transitions))
+    return logs
+
+
+def _episodes(training: Training, level: str, transitions: int) -> Iterator[Episode]:
+    """The episodes of a level's log, of at least so many transitions."""
+    if level == "random":
+        return play(uniform_behaviour(training.task), training.seed, transitions)
+    scores = training.scores()[1].tolist()
+    if level == "medium-replay":
+        rows, ends, terminals = training.replay(transitions)
+        seeds = (episode_seed(training.seed, number) for number in count())
+        return episodes_of(rows, ends, terminals, training.task, seeds)
+    if level == "medium-expert":
+        half = transitions // 2
+        parts = (("medium", half), ("expert", transitions - half))
+        return chain.from_iterable(cut_to(_episodes(training, part, size), size) for part, size in parts)
+    evaluation = levels.medium(scores) if level == "medium" else levels.expert(scores)
+    behaviour = Behaviour(training.task, training.policy(evaluation), training.entry.name, level)
+    return play(behaviour, training.seed, transitions)
+
+
+def save_policies(training: Training, folder: Path) -> list[Path]:
+    """Write the policies of a finished training as the bundled ones are: `TASK/TRANSITIONS.npz` and `levels.json`, where what
+    is said of other tasks stays.
+
+    Raises:
+        DataError: nothing was learned, or the algorithm's policy has no place in that format.
+        FileError: the folder cannot be written.
+    """
+    task, (seen, scores) = training.task, training.scores()
+    values = scores.tolist()
+    middle, best = levels.medium(values), levels.expert(values)
+    rising = [index for index in levels.records(values) if index <= best]
+    places = np.linspace(0, len(rising) - 1, min(_REPLAY_POLICIES, len(rising))).round().astype(int)
+    chosen = sorted({*(rising[place] for place in places), middle, best})
+    names = {index: f"{seen[index]:07d}" for index in chosen}
+    obs_dim = int(np.prod(gymnasium_shapes(task.environment)[1].obs_shape))
+    path = folder / "levels.json"
+    paths = [folder / task.name / f"{name}.npz" for name in names.values()]
+    try:
+        for index, place in zip(chosen, paths, strict=True):
+            write_behaviour(place, behaviour_arrays(training.state(index), obs_dim))
+        told = json.loads(path.read_text()) if path.exists() else {}
+        told[task.name] = {
+            "env_id": task.env_id,
+            "random": [],
+            "medium": [names[middle]],
+            "expert": [names[best]],
+            "replay": [names[index] for index in chosen],
+            "returns": {
+                **{name: _measured(_saved(training, folder, name), training.seed) for name in names.values()},
+                "random": _measured(uniform_behaviour(task), training.seed),
+            },
+        }
+        write_whole(path, json.dumps(told, indent=1) + "\n")
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or error
+        raise FileError(
+            f"--policies {folder}: cannot be read or written ({found}). Choose another directory."
+        ) from error
+    return [*paths, path]
+
+
+def _saved(training: Training, folder: Path, name: str) -> Behaviour:
+    """A saved policy as the bundled ones are played."""
+    policy = Policy(training.task.name, name, folder)
+
+    def act(observations: Any, noise: Any) -> Any:
+        return policy.act(observations.astype(np.float64), noise.astype(np.float64)).astype(np.float32)
+
+    return Behaviour(training.task, act, name, f"saved/{name}")
+
+
+def _measured(behaviour: Behaviour, seed: int) -> list[float]:
+    """Mean and standard deviation of the returns of some episodes, and their mean length."""
+    found = play(behaviour, seed, 10**9)
+    episodes = [next(found) for _ in range(_EPISODES)]
+    found.close()
+    returns = np.array([episode.rewards.sum() for episode in episodes])
+    return [
+        round(float(returns.mean()), 1), round(float(returns.std()), 1),
+        round(float(np.mean([len(episode.rewards) for episode in episodes]))),
+    ]  # fmt: skip

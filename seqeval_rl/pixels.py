@@ -1,0 +1,157 @@
+"""Image observations: every frame is kept once, as bytes, and each transition knows where its stack of frames lies.
+
+Axes: F frames, N transitions, obs an observation's shape, which is a frame's with `stack` times as many channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from seqeval_rl.errors import DataError
+
+_COMPARED = 4096  # images compared at once
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """The images of a log. A stack is the frame at its place and those before it, oldest first, joined along the first axis of
+    a frame; where an episode has none before, its first frame is repeated."""
+
+    frames: NDArray[np.uint8]  # [F, *frame]; may be a memory map
+    index: NDArray[
+        np.int64
+    ]  # [N, 3]; frames: its episode's first, its observation's newest, its next observation's newest
+    stack: int = 1  # frames in an observation
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "index"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    def __len__(self) -> int:
+        """N, the number of transitions."""
+        return len(self.index)
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        """Of a stack."""
+        return (self.stack * self.frames.shape[1], *self.frames.shape[2:])
+
+    def gather(self, rows: NDArray[np.int64], following: bool) -> NDArray[np.uint8]:
+        """The observations, or the next observations, of any array of rows: [*rows.shape, *obs]."""
+        chosen = self.index[rows]
+        newest = chosen[..., 2 if following else 1]
+        places = np.maximum(newest[..., None] - np.arange(self.stack)[::-1], chosen[..., :1])
+        return np.asarray(self.frames[places]).reshape(*rows.shape, *self.obs_shape)
+
+    def prefix(self, n: int) -> Pixels:
+        """The first `n` transitions and no frame that none of them has, sharing memory."""
+        index = self.index[:n]
+        return Pixels(self.frames[: int(index.max()) + 1], index, self.stack)
+
+
+class PixelView:
+    """Observations [N, *obs] that are read when they are indexed: `view[3]`, `view[10:20]`, `view[[5, 1]]`, `view[mask]` and
+    `np.asarray(view)` are numpy arrays of uint8."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, pixels: Pixels, following: bool):
+        """Of the observations, or of the next observations."""
+        self._pixels, self._following = pixels, following
+        self.shape: tuple[int, ...] = (len(pixels), *pixels.obs_shape)
+        self.ndim, self.size = len(self.shape), int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+        rows, *rest = key if isinstance(key, tuple) else (key,)
+        if rows is Ellipsis:  # it stands for the rows too
+            return np.asarray(self)[key]
+        chosen = np.arange(len(self))[np.asarray(rows) if isinstance(rows, list) else rows]
+        found = self._pixels.gather(np.asarray(chosen), self._following)
+        return np.asarray(found[(*[slice(None)] * np.ndim(chosen), *rest)])
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return (self[row] for row in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("pixels are gathered from frames: they cannot become an array without a copy")
+        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"PixelView(shape={self.shape}, dtype=uint8)"
+
+
+def are_images(values: ArrayLike) -> bool:
+    """True for observations that stay bytes: uint8 with two axes or more behind the transitions'."""
+    return isinstance(values, np.ndarray) and values.dtype == np.uint8 and values.ndim >= 3
+
+
+def image_column(name: str, column: str, values: ArrayLike, length: int | None = None) -> NDArray[np.uint8]:
+    """Images [N, *frame], checked.
+
+    Args:
+        name: of the dataset, for messages.
+        column: of the column, for messages.
+        values: transitions first.
+        length: transitions that there should be.
+
+    Raises:
+        DataError: no images of bytes, none at all, or another number of them.
+    """
+    found = np.asarray(values)
+    if not are_images(found):
+        raise DataError(
+            f"{name}: {column} are {found.dtype} of shape {found.shape}, expected images, uint8 [N, *frame] with values from "
+            "0 to 255. Convert them."
+        )
+    if not found.size:
+        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+    if length is not None and len(found) != length:
+        raise DataError(
+            f"{name}: {column} have length {len(found)}, expected that of observations, {length}. Make them equal."
+        )
+    return found
+
+
+def paired(observations: NDArray[np.uint8], following: NDArray[np.uint8]) -> Pixels:
+    """From an observation and a next observation for each row, both [N, *frame]. A next observation that is the observation
+    of the row behind it is kept once."""
+    length = len(observations)
+    shared = np.zeros(length, bool)
+    for start in range(0, length - 1, _COMPARED):
+        stop = min(start + _COMPARED, length - 1)
+        same = following[start:stop] == observations[start + 1 : stop + 1]
+        shared[start:stop] = same.reshape(stop - start, -1).all(1)
+    # Behind an observation's frame stands either the next row's or one of its own.
+    place = np.arange(length) + np.cumsum(~shared) - ~shared
+    frames = np.empty((length + np.count_nonzero(~shared), *observations.shape[1:]), np.uint8)
+    frames[place] = observations
+    frames[place[~shared] + 1] = following[~shared]
+    return Pixels(frames, np.stack([place, place, place + 1], 1))
+
+
+def of_trails(frames: NDArray[np.uint8], lengths: NDArray[np.int64], stack: int = 1) -> Pixels:
+    """From episodes as they were seen, end to end: each has `lengths` frames, one more than transitions, [episodes]."""
+    ends = np.cumsum(lengths)
+    newest = np.setdiff1d(np.arange(len(frames)), ends - 1)
+    firsts = np.repeat(ends - lengths, lengths)[newest]
+    return Pixels(frames, np.stack([firsts, newest, newest + 1], 1), stack)
+
+
+def join(parts: Sequence[Pixels]) -> Pixels:
+    """Logs of one shape laid end to end; of one alone its memory map itself."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(part.frames) for part in parts)])
+    index = np.concatenate([part.index + start for part, start in zip(parts, starts, strict=False)])
+    return Pixels(np.concatenate([part.frames for part in parts]), index, parts[0].stack)

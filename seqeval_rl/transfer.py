@@ -1,0 +1,285 @@
+"""Downloading one file over HTTP: whole or not at all, going on where an earlier attempt stopped, checked before it appears.
+
+Beside a file `name` lie `.name.partial` and `.name.partial.json` while it is on its way, and `name.sha256` afterwards, in the
+format of `sha256sum -c`. A part is gone on with only if the server says by its ETag or its time of modification that the file
+is still the one that the part is of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from seqeval_rl import cache
+from seqeval_rl.errors import DataError, FileError
+
+ATTEMPTS = 4  # in a row that bring nothing new
+FIRST_PAUSE = 1.0  # seconds before the second of them; doubled each time
+_TIMEOUT = 30.0  # seconds without a byte
+_PIECE = 1 << 18  # bytes read at once
+# What a network that fails raises.
+_FAILURES = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+_RETRIED = (408, 425, 429, 500, 502, 503, 504)  # answers of a server that may think better of it
+_log = logging.getLogger("seqeval_rl")
+
+
+def is_offline(offline: bool | None = None) -> bool:
+    """Whether the network is out of bounds: as said, or by `SEQEVAL_OFFLINE` (1, true, yes)."""
+    return os.environ.get("SEQEVAL_OFFLINE", "").lower() in ("1", "true", "yes") if offline is None else offline
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's contents; raises `FileError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
+
+
+def recorded_sha256(path: Path) -> str | None:
+    """The SHA-256 that was written down when the file was downloaded, or None."""
+    record = path.with_name(f"{path.name}.sha256")
+    try:
+        words = record.read_text().split()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{record}: cannot be read ({type(error).__name__}). Delete it.") from error
+    return words[0] if words else None
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Raise `DataError` unless the file has that SHA-256."""
+    found = sha256_of(path)
+    if found != expected.lower():
+        raise DataError(
+            f"{path}: SHA-256 is {found}, expected {expected.lower()}. Delete the file and get it again, or correct the hash."
+        )
+
+
+def download(
+    url: str, target: Path, sha256: str | None = None, offline: bool | None = None, progress: bool = True
+) -> Path:
+    """The file at `target`, downloaded from `url` where it is not there; one process at a time.
+
+    Args:
+        url: http or https.
+        target: where it goes.
+        sha256: what it must have, if known, whether it is there already or not.
+        offline: use no network; None: as `SEQEVAL_OFFLINE` says.
+        progress: show a bar.
+
+    Raises:
+        FileError: no network, no such file, a full disk, or offline. What has come is kept, to go on from there.
+        DataError: its size or its hash is wrong. Nothing of it is kept.
+    """
+    if not target.is_file():
+        if is_offline(offline):
+            raise FileError(
+                f"{target}: no such file on this machine, and the network is out of bounds (offline). Unset "
+                f"SEQEVAL_OFFLINE, or get it from {url} by other means and put it there."
+            )
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with cache.hold(_beside(target, "lock")):
+                if not target.is_file():  # another process may have got it while this one waited
+                    _Transfer(url, target, sha256, progress).run()
+                    return target
+        except OSError as error:
+            raise FileError(
+                f"{target}: cannot be written ({error.strerror or error}). Set SEQEVAL_CACHE to a directory with room."
+            ) from error
+    if sha256 is not None:
+        check_sha256(target, sha256)
+    return target
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(f".{target.name}.{suffix}")
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """What tells a file on a server from a later one at the same address."""
+
+    url: str
+    validator: str  # a strong ETag or a time of modification; empty: the server gives none, so no part can be trusted
+    size: int | None  # bytes in all
+
+
+class _Transfer:
+    """One file's way here."""
+
+    def __init__(self, url: str, target: Path, sha256: str | None, progress: bool):
+        self._url, self._target, self._sha256 = url, target, sha256
+        self._partial, self._facts = _beside(target, "partial"), _beside(target, "partial.json")
+        self._remote: _Remote | None = None
+        interval = 0.2 if sys.stderr.isatty() else 10.0
+        self._bar = tqdm(
+            desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress, mininterval=interval
+        )
+
+    def run(self) -> None:
+        """Try until it is here; an attempt that brought more than any before begins the count anew."""
+        failures, most = 0, self._have()
+        with self._bar:
+            while True:
+                try:
+                    self._receive(self._have())
+                    break
+                except urllib.error.HTTPError as error:
+                    error.close()
+                    if error.code not in _RETRIED:
+                        raise FileError(
+                            f"{self._url}: the server answers {error.code} {error.reason}. Check the address, or name "
+                            "another server."
+                        ) from error
+                    problem: Exception = error
+                except _FAILURES as error:
+                    problem = error
+                failures = 1 if self._have() > most else failures + 1
+                most = max(most, self._have())
+                if failures >= ATTEMPTS:
+                    self._give_up(problem)
+                pause = FIRST_PAUSE * 2 ** (failures - 1)
+                _log.warning("%s: %s; trying again in %.3g s", self._url, _line(problem), pause)
+                time.sleep(pause)
+        self._finish()
+
+    def _give_up(self, problem: Exception) -> None:
+        have = self._have()
+        kept = f" {have} bytes are kept, the same command goes on from there." if have else ""
+        raise FileError(
+            f"{self._url}: download failed {ATTEMPTS} times ({_line(problem)}). Check the network, or put the file at "
+            f"{self._target} by other means.{kept}"
+        ) from problem
+
+    def _have(self) -> int:
+        return self._partial.stat().st_size if self._partial.exists() else 0
+
+    def _receive(self, have: int) -> None:
+        """Ask for what is missing and write it down as it comes."""
+        known = self._known()
+        if have and (known is None or not known.validator):
+            have = 0
+        headers = {"User-Agent": "seqeval-rl", "Accept-Encoding": "identity"}
+        if have and known is not None:
+            headers |= {"Range": f"bytes={have}-", "If-Range": known.validator}
+        try:
+            answer = urllib.request.urlopen(urllib.request.Request(self._url, headers=headers), timeout=_TIMEOUT)
+        except urllib.error.HTTPError as error:
+            if error.code != 416:  # the part is as long as the file, or longer
+                raise
+            error.close()
+            if known is not None and known.size == have:
+                self._remote = known
+                return
+            self._drop()
+            raise ConnectionError("the server has less than what came before; starting over") from error
+        with answer:
+            start = self._start_of(answer, have)
+            size = _length(answer)
+            self._remote = _Remote(self._url, _validator(answer), None if size is None else start + size)
+            self._make_room(size or 0)
+            self._bar.reset(total=self._remote.size)
+            self._bar.update(start)
+            with self._partial.open("r+b" if start else "wb") as file:
+                file.seek(start)
+                # Only now that an earlier part is gone: what is written down must never be of another file than the part.
+                self._facts.write_text(json.dumps(asdict(self._remote)))
+                while piece := answer.read(_PIECE):
+                    file.write(piece)
+                    self._bar.update(len(piece))
+        if self._remote.size is not None and self._have() < self._remote.size:
+            raise ConnectionError(f"the connection ended after {self._have()} of {self._remote.size} bytes")
+
+    def _start_of(self, answer: Any, have: int) -> int:
+        """The byte at which the answer begins: that which was asked for, or 0 where the server sends all of the file."""
+        if answer.status != 206:
+            return 0
+        sent = answer.headers.get("Content-Range", "no Content-Range")
+        match, known = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent), self._known()
+        same = known is not None and known.validator == _validator(answer)
+        fits = match is not None and int(match[1]) == have
+        if match is not None and known is not None and known.size is not None:
+            fits &= match[2] in ("*", str(known.size))
+        if not (same and fits):
+            self._drop()
+            raise ConnectionError(f"asked for bytes from {have} on, the server sends others ({sent}); starting over")
+        return have
+
+    def _known(self) -> _Remote | None:
+        """What the part that is there is of, or None where that is not known or it is of another address."""
+        try:
+            known = _Remote(**json.loads(self._facts.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return known if known.url == self._url else None
+
+    def _make_room(self, size: int) -> None:
+        free = shutil.disk_usage(self._target.parent).free
+        if free < size:
+            raise FileError(
+                f"{self._target}: {size / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free. Make room, or set "
+                "SEQEVAL_CACHE to a directory with room."
+            )
+
+    def _finish(self) -> None:
+        """Check the file and put it in its place."""
+        have, expected = self._have(), self._remote.size if self._remote else None
+        if expected is not None and have != expected:
+            self._drop()
+            raise DataError(
+                f"{self._url}: expected {expected} bytes, found {have}. Get it again, or name another server."
+            )
+        digest = sha256_of(self._partial)
+        if self._sha256 is not None and digest != self._sha256.lower():
+            self._drop()
+            raise DataError(
+                f"{self._url}: SHA-256 is {digest}, expected {self._sha256.lower()}. Nothing is kept. Correct the hash, or "
+                "name another server."
+            )
+        with self._partial.open("rb") as file:
+            os.fsync(file.fileno())
+        record = _beside(self._target, "sha256.partial")
+        record.write_text(f"{digest}  {self._target.name}\n")
+        record.rename(self._target.with_name(f"{self._target.name}.sha256"))
+        self._partial.rename(self._target)
+        self._facts.unlink(missing_ok=True)
+        cache.sync_directory(self._target.parent)
+
+    def _drop(self) -> None:
+        self._partial.unlink(missing_ok=True)
+        self._facts.unlink(missing_ok=True)
+
+
+def _length(answer: Any) -> int | None:
+    length = answer.headers.get("Content-Length")
+    return int(length) if length is not None and length.isdigit() else None
+
+
+def _validator(answer: Any) -> str:
+    """A strong ETag, or the time of modification; a weak ETag promises too little."""
+    etag = answer.headers.get("ETag") or ""
+    return etag if etag.startswith('"') else answer.headers.get("Last-Modified") or ""
+
+
+def _line(error: Exception) -> str:
+    # A `URLError` only wraps what went wrong; an `HTTPError` is one too and says it itself.
+    reason = error.reason if type(error) is urllib.error.URLError else error
+    return " ".join(f"{type(error).__name__}: {reason}".split()).rstrip(".")

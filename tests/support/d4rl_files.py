@@ -1,0 +1,69 @@
+"""Files in D4RL's format, and d4rl's `qlearning_dataset` as a loop over their rows."""
+
+import h5py
+import numpy as np
+
+from seqeval_rl.tasks import Task
+
+LIMIT = 4  # of the made task's environment
+TASK = Task("made", None, 0.0, 10.0)
+
+
+def columns(ends, following=True, timeouts=True, obs_dim=3, act_dim=2):
+    """Columns of a file whose rows end as told: a string of "." (goes on), "T" (terminal), "L" (time limit), "B" (both).
+
+    Every observation differs from every other; the true next observation of a row is its observation + 0.5.
+    """
+    total = len(ends)
+    observations = np.arange(total * obs_dim, dtype=np.float32).reshape(total, obs_dim)
+    found = {
+        "observations": observations,
+        "actions": np.linspace(-1, 1, total * act_dim, dtype=np.float32).reshape(total, act_dim),
+        "rewards": np.arange(1, total + 1, dtype=np.float32),
+        "terminals": np.array([end in "TB" for end in ends]),
+    }
+    if timeouts:
+        found["timeouts"] = np.array([end in "LB" for end in ends])
+    if following:
+        found["next_observations"] = observations + 0.5
+    return found
+
+
+def write(path, arrays, **settings):
+    """An HDF5 file of these arrays, each under its key, which may be a path of groups."""
+    with h5py.File(path, "w") as file:
+        for key, values in arrays.items():
+            file.create_dataset(key, data=values, **settings)
+    return path
+
+
+def qlearning_loop(dataset, limit, terminate_on_end):
+    """What d4rl 1.1 does, row by row."""
+    kept = {"observations": [], "actions": [], "rewards": [], "next_observations": [], "terminals": []}
+    count = 0
+    for row in range(len(dataset["rewards"]) - 1):
+        terminal = bool(dataset["terminals"][row])
+        last = bool(dataset["timeouts"][row]) if "timeouts" in dataset else count == limit - 1
+        if last and not terminate_on_end:
+            count = 0
+            continue
+        if terminal or last:
+            count = 0
+        count += 1
+        for key in ("observations", "actions", "rewards"):
+            kept[key].append(np.float32(dataset[key][row]))
+        kept["next_observations"].append(np.float32(dataset["observations"][row + 1]))
+        kept["terminals"].append(terminal)
+    return {key: np.array(values) for key, values in kept.items()}
+
+
+def trajectories(dataset, limit):
+    """(rows, whole) of each trajectory, row by row: it ends in a terminal state, at a time limit, or with the file."""
+    found, begun = [], 0
+    total = len(dataset["rewards"])
+    for row in range(total):
+        timeout = bool(dataset["timeouts"][row]) if "timeouts" in dataset else row - begun + 1 == limit
+        if dataset["terminals"][row] or timeout or row == total - 1:
+            found.append((range(begun, row + 1), bool(dataset["terminals"][row] or timeout)))
+            begun = row + 1
+    return found
