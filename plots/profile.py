@@ -164,9 +164,11 @@ def improvement(
         ax.grid(which="minor", color="white", linewidth=1.5)
         ax.tick_params(which="minor", length=0)
 
-    grey = f"grey: the 95 % bootstrap interval{' (below the number)' if room else ''} holds 0.5, or there is none."
+    half = "50" if narrow else "0.5"
+    grey = f"grey: the 95 % bootstrap interval{' (below the number)' if room else ''} holds {half}, or there is none."
     text = (
-        f"Probability{' in per cent' if narrow else ''} that a run of the row's algorithm scores higher than one of the column's at {100 * share:g} % of the data; "
+        f"Probability{' in per cent' if narrow else ''} that a run of the row's algorithm scores higher "
+        f"than one of the column's at {100 * share:g} % of the data; "
         f"{grey} {scores.sentence()}"
     ).rstrip()
     tall = max(0.28, 0.42 if room else 0.0, min(side, 0.5)) * len(names)
