@@ -110,7 +110,7 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     return Scores(
         tuple(titles),
         float(np.mean(logs)) if len(logs) == len(datasets) else None,
-        tuple(panel.title for panel in panels if panel not in datasets),
+        tuple(panel.title for panel in panels if panel.title not in titles),
         tuple(entries),
     )
 
@@ -180,7 +180,8 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
     ]
     caption = (
         f"Normalised scores at {100 * share:g} % of the data with 95 % stratified bootstrap intervals. {scores.sentence()}"
-        "IQM: interquartile mean over runs and datasets; median and mean: over datasets of the mean over runs; "
+        "IQM: interquartile mean over runs and datasets (mean below 4 scores); "
+        "median and mean: over datasets of the mean over runs; "
         "optimality gap: mean shortfall below 100; rank: mean over datasets of the rank by the mean over runs. "
         "Bold: best, and values within its interval."
     )

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from seqeval_rl.plots.statistics import (
     Floats,
+    Mask,
     bootstrap_interval,
     check_intervals,
     draws,
@@ -129,7 +130,7 @@ def _above(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
     return np.where(np.isnan(scores), np.nan, (scores > np.asarray(thresholds, np.float64)).astype(np.float64))
 
 
-def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats, Floats]:
+def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Mask, Mask]:
     """What each run of x won against each of y, 1, 1/2 or 0 [run of x, run of y, task], and who is there [run, task]."""
     x, y = _with_point(x), _with_point(y)
     if x.shape[1] != y.shape[1]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.groups import Panel, collect
-from seqeval_rl.plots.measures import change, forgetting, measured, online_transitions, part, reach, regret
+from seqeval_rl.plots.measures import change, forgetting, is_static, measured, online_transitions, part, reach, regret
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic, score_at_share
 from seqeval_rl.plots.tables import Kind, Row, Table, make_row, statistic_name
 
@@ -57,7 +57,8 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
 def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
     """What each change of block in a mixed stream costs: recovery, score lost, forgetting; see `measures.change`.
 
-    A row is an algorithm at a boundary; its log's mean is that of the block that begins there.
+    A row is an algorithm at a boundary; its log's mean is that of the block that begins there. Static controls, which see
+    all blocks from the start, are left out.
 
     Args:
         results: of `seqeval_rl.read_results`.
@@ -72,12 +73,15 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         for block, following in zip(panel.blocks, panel.blocks[1:], strict=False):
             place = f"{panel.title}: {block.label} → {following.label}"
             for group in panel.groups:
+                if is_static(group.runs[0]):
+                    continue
                 changes = [change(*measured(run), following.start, following.stop) for run in group.runs]
                 values = [(c.before, c.after, c.dip, c.recovery, c.lost, c.forgotten) for c in changes]
                 rows.append(make_row(place, following.mean_score, group, _array(values), statistic, seed))
     if not rows:
         raise UsageError(
-            "results: expected a mixed stream with block boundaries, found none. Other measures: --measures data or reach."
+            "results: expected runs on a mixed stream with block boundaries, found none. "
+            "Other measures: --measures data or reach."
         )
     caption = (
         "Score before a block boundary and at the end of the block after it; dip: how far it falls below the score before; "

@@ -50,9 +50,9 @@ def measured(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], 
     A static control sees all data from the start; it stands where the sequential run had taken as many gradient steps,
     at min(initial + gradient_steps / updates_per_increment * increment, transitions of the log).
     """
-    protocol = run.manifest["protocol"]
-    if not protocol.get("static", False):
+    if not is_static(run):
         return run_curve(run, metric)
+    protocol = run.manifest["protocol"]
     total = run.manifest["dataset"]["transitions"]
     each = protocol["increment"] / protocol["updates_per_increment"]  # transitions per gradient step
     points = {
@@ -62,6 +62,11 @@ def measured(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], 
     }
     places = sorted(points)
     return np.array(places, np.int64), np.array([points[place] for place in places], np.float64)
+
+
+def is_static(run: RunResult) -> bool:
+    """Whether the run saw the whole log from the start, as the conventional control does."""
+    return bool(run.manifest["protocol"].get("static", False))
 
 
 def online_transitions(run: RunResult) -> int:

@@ -153,7 +153,7 @@ def improvement(
             for right, cell in enumerate(row):
                 if not np.isnan(cell.value):
                     text = f"{100 * cell.value:.0f}" if narrow else _written(cell, room)
-                    ax.text(right, down, text, ha="center", va="center", **_ink(cell), linespacing=1.2)
+                    ax.text(right, down, text, ha="center", va="center", color=_ink(cell), linespacing=1.2)
         ax.set_xticks(range(len(names)), names, rotation=0 if flat else 90)
         ax.set_yticks(range(len(names)), names)
         ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
@@ -237,6 +237,6 @@ def _written(cell: Cell, room: bool) -> str:
     return f"{cell.value:.2f}\n{cell.low:.2f}–{cell.high:.2f}"
 
 
-def _ink(cell: Cell) -> dict[str, str]:
+def _ink(cell: Cell) -> str:
     """Black where the interval leaves 0.5 out."""
-    return {"color": "black" if cell.low > 0.5 or cell.high < 0.5 else "#666666"}
+    return "black" if cell.low > 0.5 or cell.high < 0.5 else "#666666"

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Statistic = Literal["iqm", "mean"]
 
 # Largest block of samples times scores at once.
@@ -117,7 +118,7 @@ def normalise(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     return scaled
 
 
-def present(scores: Floats) -> NDArray[np.bool_]:
+def present(scores: Floats) -> Mask:
     """Which runs are there: [run, task, point] -> [run, task].
 
     Raises:
@@ -126,7 +127,7 @@ def present(scores: Floats) -> NDArray[np.bool_]:
     if scores.ndim != 3:
         raise ValueError(f"scores: expected axes [run, task, point], found shape {scores.shape}")
     absent = np.isnan(scores)
-    there: NDArray[np.bool_] = ~absent.all(axis=2)
+    there: Mask = np.logical_not(absent.all(axis=2))
     if np.isinf(scores).any() or (absent.any(axis=2) & there).any() or not there.any(axis=0).all():
         raise ValueError(
             "scores: expected finite numbers, or NaN at every point of a run that is not there, and a run of every task; "
@@ -135,7 +136,7 @@ def present(scores: Floats) -> NDArray[np.bool_]:
     return there
 
 
-def draws(there: NDArray[np.bool_], samples: int, seed: int | Sequence[int]) -> Counts:
+def draws(there: Mask, samples: int, seed: int | Sequence[int]) -> Counts:
     """How often each run is drawn with replacement, within each task as many as the task has: [sample, run, task]."""
     generator = np.random.default_rng(seed)
     runs, tasks = there.shape
@@ -195,7 +196,7 @@ def bootstrap_interval(
     return percentiles(np.concatenate(values), confidence)
 
 
-def check_intervals(scores: Floats, confidence: float, samples: int) -> NDArray[np.bool_]:
+def check_intervals(scores: Floats, confidence: float, samples: int) -> Mask:
     """Which runs are there, [run, task]; raises `ValueError` for what has no bootstrap interval."""
     if scores.ndim != 3 or scores.shape[0] < 2:
         raise ValueError(f"scores: expected axes [run, task, point] with at least 2 runs, found shape {scores.shape}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured, online_transitions, part
+from seqeval_rl.plots.notation import latex_text, markdown_text, number_text
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic, area_under_curve, bootstrap_interval, score_at_share
 
 if TYPE_CHECKING:
@@ -99,11 +99,11 @@ class Table:
     def markdown(self) -> str:
         """GitHub-flavoured, with intervals; bold: the best of a dataset, and values within the best one's interval."""
         lines = [
-            [_markdown(text) for text in self._header()],
+            [markdown_text(text) for text in self._header()],
             ["---"] * _NAMES + ["---:"] * (_LEADING - _NAMES + len(self.quantities)),
         ]
         for row in self.rows:
-            texts = [_markdown(text) for text in self._texts(row)[:_NAMES]] + self._texts(row)[_NAMES:]
+            texts = [markdown_text(text) for text in self._texts(row)[:_NAMES]] + self._texts(row)[_NAMES:]
             for place in self._bold(row):
                 texts[_LEADING + place] = f"**{texts[_LEADING + place]}**"
             lines.append(texts)
@@ -114,14 +114,14 @@ class Table:
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_latex(self.caption)}}}",
+            rf"\caption{{{latex_text(self.caption)}}}",
             rf"\label{{tab:seqeval-{self.name}}}",
             rf"\begin{{tabular}}{{{'l' * _NAMES}{'r' * (_LEADING - _NAMES + len(self.quantities))}}}",
             r"\toprule",
-            " & ".join(_latex(text) for text in self._header()) + r" \\",
+            " & ".join(latex_text(text) for text in self._header()) + r" \\",
         ]
         for place, row in enumerate(self.rows):
-            texts = [_latex(text) for text in self._texts(row)]
+            texts = [latex_text(text) for text in self._texts(row)]
             for bold in self._bold(row):
                 texts[_LEADING + bold] = rf"\textbf{{{texts[_LEADING + bold]}}}"
             if not place or row.dataset != self.rows[place - 1].dataset:
@@ -154,12 +154,12 @@ class Table:
             f"{number} {word}" for number, word in ((row.failed, "failed"), (row.unfinished, "unfinished")) if number
         ]
         runs = f"{row.runs} ({', '.join(others)})" if others else str(row.runs)
-        texts = [row.dataset, row.algorithm, runs, "–" if row.log_mean is None else _number(row.log_mean, "score")]
+        texts = [row.dataset, row.algorithm, runs, "–" if row.log_mean is None else number_text(row.log_mean, "score")]
         for place, cell in enumerate(row.cells):
             unit = self.kind(place).unit
-            text = "–" if np.isnan(cell.value) else _number(cell.value, unit)
+            text = "–" if np.isnan(cell.value) else number_text(cell.value, unit)
             if intervals and not np.isnan(cell.low):
-                text += f" [{_number(cell.low, unit)}, {_number(cell.high, unit)}]"
+                text += f" [{number_text(cell.low, unit)}, {number_text(cell.high, unit)}]"
             if 0 < cell.runs < row.runs:
                 text += f" ({cell.runs} of {row.runs})"
             texts.append(text)
@@ -277,36 +277,3 @@ def statistic_name(rows: Sequence[Row], statistic: Statistic) -> str:
     if statistic == "iqm" and max(row.runs for row in rows) >= 4:
         return "interquartile mean over seeds (mean below 4)"
     return "mean over seeds"
-
-
-def _number(value: float, unit: str) -> str:
-    if unit == "transitions":
-        for size, suffix in ((1e6, "M"), (1e3, "k")):
-            if abs(value) >= 0.9995 * size:
-                return f"{value / size:.3g}{suffix}"
-        return f"{value:.3g}"
-    text = f"{value:.1f}" if unit == "score" else f"{value:.2f}"
-    return text.removeprefix("-") if not float(text) else text
-
-
-def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|$#~])", r"\\\1", " ".join(text.split()))
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "→": r"$\rightarrow$",
-    "…": r"\dots{}",
-    "–": "--",
-} | {letter: f"\\{letter}" for letter in "{}$&%#_"}
-
-
-def _latex(text: str) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
-    # A minus before a number that stands alone, not a hyphen inside a name.
-    return re.sub(r"(?:(?<=[\s\[])|^)-(?=\d)", "$-$", escaped)

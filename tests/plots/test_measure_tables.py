@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import TABLES, block_table, online_table, reach_table, score_table
+from seqeval_rl.plots.notation import number_text
 
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
@@ -70,6 +73,8 @@ def test_blocks_have_a_row_at_each_boundary(results: Results) -> None:
     assert numbers(table) == pytest.approx([20, 40, 10, 10_000, (25_000 + 5_000 * 10 / 3 / 2) / 10_000, -10])
     assert numbers(table, 2) == pytest.approx([40, 60, 0, 0, 0, -20])
     results.add("iql", 0, dataset="one log", blocks=LOG, transitions=PLACES, scores=[1.0] * 5)
+    # A static control sees all blocks from the start.
+    results.add("cql", 0, transitions=[30_000] * 7, gradient_steps=places, scores=[1.0] * 7, protocol={"static": True})
     assert len(block_table(results.read()).rows) == 4
 
 
@@ -160,6 +165,18 @@ def test_every_table_can_be_written_in_every_way(everything: Results, measures: 
             assert (line["dataset"], line["algorithm"], line["quantity"]) == (row.dataset, row.algorithm, name)
             assert line["value"] == ("" if np.isnan(cell.value) else str(cell.value))
     assert len({make(everything.read()).name for makes in TABLES.values() for make in makes}) == 6
+
+
+@given(st.floats(0, 1e9), st.sampled_from(["transitions", "score", "probability"]))
+def test_numbers_are_written_short_and_lose_less_than_half_a_digit(value: float, unit: str) -> None:
+    text = number_text(value, unit)
+    suffixes = {"k": 1e3, "M": 1e6}
+    read = float(text.rstrip("kM")) * suffixes.get(text[-1], 1)
+    least = {"transitions": 5e-3 * value, "score": 0.05, "probability": 0.005}[unit]
+    assert abs(read - value) <= least * 1.001 + 1e-9 * value
+    if unit == "transitions" and 1 <= value < 9.99e8:
+        assert len(text) <= 5
+    assert number_text(-0.001, "score") == "0.0"
 
 
 def test_what_is_not_in_the_results_is_said(results: Results) -> None:
