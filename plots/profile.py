@@ -100,13 +100,14 @@ def aggregate_intervals(
     looks = style.line_styles(entry.style for entry in scores.entries)
     across = len(ACROSS) if inches >= 5 else 2 if inches >= 2.5 else 1
     down = len(ACROSS) // across
-    names = [style.shorten(entry.label, 0.3 * inches) for entry in scores.entries]
-    cell = (inches - max(map(style.text_width, names)) - 0.3) / across
+    names, longest, lines = _names(scores, 0.3 * inches)
+    cell = (inches - longest - 0.3) / across
+    row = max(0.2, layout.LINE_HEIGHT * lines + 0.06)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(down, across, squeeze=False, sharey=True)
         for ax, name in zip(axes.flat, ACROSS, strict=True):
-            _draw_aggregate(ax, of[name], [looks[entry.style] for entry in scores.entries])
+            _draw_aggregate(ax, of[name], [looks[entry.style] for entry in scores.entries], 0.12 / row)
             ax.set_title(f"{name} {'←' if name == 'optimality gap' else '→'}")
             ax.set_yticks(range(len(names)), names)
             ax.set_ylim(len(names) - 0.4, -0.6)
@@ -117,7 +118,7 @@ def aggregate_intervals(
 
     better = "Arrows point to what is better. "
     text = f"Scores at {100 * share:g} % of the data. {better}{scores.sentence()}{_shaded(scores, 'Bars')}"
-    return _figure(inches, down * (0.2 * len(names) + 0.45) + 0.3, text if caption else "", draw)
+    return _figure(inches, down * (row * len(names) + 0.45) + 0.3, text if caption else "", draw)
 
 
 def improvement(
@@ -138,12 +139,18 @@ def improvement(
     cells = improvements(scores, seed)
     if len(cells) < 2:
         raise UsageError("results: expected at least two algorithms to compare, found one. Give results of several.")
-    names = [style.shorten(entry.label, min(0.25 * inches, 1.2)) for entry in scores.entries]
-    longest = max(map(style.text_width, names))
-    side = min((inches - longest - 0.35) / len(names), 1.2)
+    names, longest, lines = _names(scores, min(0.25 * inches, 1.2))
+    side = (inches - longest - 0.35) / len(names)
+    if side < layout.LINE_HEIGHT:
+        raise UsageError(
+            f"improvement: expected a figure wide enough for {len(names)} algorithms, found {inches:g} inches. "
+            "Draw it wider, or give the results of fewer."
+        )
     room = side >= style.text_width("0.00–0.00") + 0.06
     narrow = side < style.text_width("0.00") + 0.06  # then in per cent, which takes less room
-    flat = all(style.text_width(name) + 0.08 <= side for name in names)
+    numbers = side >= style.text_width("100") + 0.02
+    flat = all(style.text_width(entry.label) + 0.08 <= side for entry in scores.entries)
+    above, high, _ = _names(scores, side if flat else min(0.25 * inches, 1.2), int(side / layout.LINE_HEIGHT))
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
@@ -151,10 +158,10 @@ def improvement(
         ax.imshow(colours, aspect="auto")
         for down, row in enumerate(cells):
             for right, cell in enumerate(row):
-                if not np.isnan(cell.value):
+                if numbers and not np.isnan(cell.value):
                     text = f"{100 * cell.value:.0f}" if narrow else _written(cell, room)
                     ax.text(right, down, text, ha="center", va="center", color=_ink(cell), linespacing=1.2)
-        ax.set_xticks(range(len(names)), names, rotation=0 if flat else 90)
+        ax.set_xticks(range(len(names)), above, rotation=0 if flat else 90)
         ax.set_yticks(range(len(names)), names)
         ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
         for edge in ax.spines.values():
@@ -171,8 +178,8 @@ def improvement(
         f"than one of the column's at {100 * share:g} % of the data; "
         f"{grey} {scores.sentence()}"
     ).rstrip()
-    tall = max(0.28, 0.42 if room else 0.0, min(side, 0.5)) * len(names)
-    return _figure(inches, tall + (0.3 if flat else longest + 0.15), text if caption else "", draw)
+    tall = max(0.28, 0.42 if room else 0.0, min(side, 0.5), layout.LINE_HEIGHT * lines + 0.06) * len(names)
+    return _figure(inches, tall + (0.3 if flat else high + 0.15), text if caption else "", draw)
 
 
 def _figure(inches: float, height: float, text: str, draw: Callable[[Figure], None]) -> Figure:
@@ -184,6 +191,13 @@ def _figure(inches: float, height: float, text: str, draw: Callable[[Figure], No
         if lines:
             figure.supxlabel("\n".join(lines), x=0.1 / inches, ha="left", linespacing=1.25)
     return figure
+
+
+def _names(scores: Scores, width: float, most: int = 3) -> tuple[list[str], float, int]:
+    """The algorithms' names in at most `most` lines of `width` inches, how wide they are, and in how many lines."""
+    names = [style.wrap(entry.label, width, max(1, min(most, 3))) for entry in scores.entries]
+    rows = [name.split("\n") for name in names]
+    return names, max(style.text_width(line) for lines in rows for line in lines), max(map(len, rows))
 
 
 def _labels(scores: Scores, inches: float) -> list[str]:
@@ -209,12 +223,12 @@ def _shaded(scores: Scores, what: str) -> str:
     return f"{what}: 95 % stratified bootstrap interval{none}."
 
 
-def _draw_aggregate(ax: Axes, cells: list[Cell], looks: list[style.LineStyle]) -> None:
-    """Each algorithm in a row of its own, from the top: its interval as a bar, its value as its marker."""
+def _draw_aggregate(ax: Axes, cells: list[Cell], looks: list[style.LineStyle], thick: float) -> None:
+    """Each algorithm in a row of its own, from the top: its interval as a bar `thick` rows wide, its value as its marker."""
     for place, (cell, look) in enumerate(zip(cells, looks, strict=True)):
         if not np.isnan(cell.low):
-            ax.barh(place, cell.high - cell.low, 0.62, cell.low, color=look.colour, alpha=0.35, linewidth=0, zorder=3)
-        ax.plot([cell.value] * 2, [place - 0.31, place + 0.31], color=look.colour, linewidth=1.3, zorder=4)
+            ax.barh(place, cell.high - cell.low, thick, cell.low, color=look.colour, alpha=0.35, linewidth=0, zorder=3)
+        ax.plot([cell.value] * 2, [place - thick / 2, place + thick / 2], color=look.colour, linewidth=1.3, zorder=4)
         ax.plot(cell.value, place, color=look.colour, marker=look.marker, linestyle="", zorder=5)
     ax.use_sticky_edges = False  # a bar has room beside it
     ax.margins(x=0.08)
@@ -239,4 +253,4 @@ def _written(cell: Cell, room: bool) -> str:
 
 def _ink(cell: Cell) -> str:
     """Black where the interval leaves 0.5 out."""
-    return "black" if cell.low > 0.5 or cell.high < 0.5 else "#666666"
+    return "black" if cell.low > 0.5 or cell.high < 0.5 else style.LOG_COLOUR

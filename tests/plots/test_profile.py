@@ -131,7 +131,34 @@ def test_nothing_overlaps_and_nothing_is_cut_off(
         assert all(text.get_window_extent(renderer).width <= side for text in ax.texts)
 
 
+@pytest.mark.parametrize("width", [3.25, 6.75])
+def test_variants_are_told_apart_by_their_names(results: Results, width: float) -> None:
+    for task in TASKS[:2]:
+        for alpha in (1.0, 2.5):
+            for seed in range(2):
+                results.add(
+                    "td3_bc",
+                    seed,
+                    dataset=task,
+                    points=3,
+                    config={"alpha": alpha, "critic_learning_rate": 1e-3 * alpha},
+                )
+    read = results.read()
+    names = ["TD3+BC (alpha=1, critic_learning_rate=0.001)", "TD3+BC (alpha=2.5, critic_learning_rate=0.0025)"]
+    for draw in (aggregate_intervals, improvement):
+        (ax, *_) = draw(read, width=width).axes
+        for labels in (ax.get_yticklabels(), ax.get_xticklabels() if draw is improvement else ax.get_yticklabels()):
+            shown = ["".join(text.get_text().split()) for text in labels]
+            assert [text.partition(",")[0] for text in shown] == ["TD3+BC(alpha=1", "TD3+BC(alpha=2.5"]
+            assert width < 5 or shown == ["".join(name.split()) for name in names]
+
+
 def test_what_cannot_be_drawn_is_refused(results: Results) -> None:
+    for place in range(30):
+        results.add(f"algorithm_{place}", 0, points=2)
+    with pytest.raises(UsageError, match=r"30 algorithms, found 3\.25 inches"):
+        improvement(results.read(), width="column")
+    results = type(results)(results.root / "other")
     results.add("iql", 0)
     with pytest.raises(UsageError, match="at least two algorithms"):
         improvement(results.read())

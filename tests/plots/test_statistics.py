@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -217,6 +219,13 @@ def test_the_interval_is_that_of_sorting_every_sample() -> None:
     np.testing.assert_allclose(
         bootstrap_interval(scores), np.quantile(samples, [0.025, 0.975], axis=0), rtol=0, atol=1e-9
     )
+
+
+def test_a_suites_interval_takes_well_under_two_seconds() -> None:
+    scores = np.random.default_rng(10).normal(50, 20, (25, 12, 40))
+    begin = time.perf_counter()
+    bootstrap_interval(scores)
+    assert time.perf_counter() - begin < 2
 
 
 def test_a_wild_score_that_is_cut_off_leaves_no_trace_by_rounding() -> None:
