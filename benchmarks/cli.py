@@ -59,19 +59,34 @@ class Run:
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw the data-efficiency curves of a results directory."""
+    """Draw the data-efficiency curves of a results directory, or its algorithms over all datasets."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    kind: Annotated[
+        Literal["curves", "profile", "aggregates", "improvement"],
+        arg(
+            help="curves: score over transitions; over all datasets, at the end of the log: profile, the share of runs "
+            "above each score; aggregates, means and medians with intervals; improvement, how probably one beats another"
+        ),
+    ] = "curves"
     out: Annotated[Path | None, arg(help="where to write; default RESULTS", metavar="DIR")] = None
     format: Annotated[str, arg(help="png, pdf or svg, separated by commas", metavar="PNG,PDF,SVG")] = "png"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Print scores at 25, 50, 75 and 100 % of the data."""
+    """Print scores at 25, 50, 75 and 100 % of the data, or other measures."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
-    format: Literal["md", "latex", "csv"] = "md"
+    measures: Annotated[
+        Literal["data", "reach", "blocks", "online", "across"],
+        arg(
+            help="data: scores at shares of the data, best, area; reach: transitions to the log's mean and to 90 % of the "
+            "final score; blocks: recovery and loss after block changes; online: before, after, dip, regret; "
+            "across: over all datasets"
+        ),
+    ] = "data"
+    format: Literal["md", "latex", "csv", "text"] = "md"
 
 
 @dataclass(frozen=True)

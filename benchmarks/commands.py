@@ -92,8 +92,8 @@ def _plot(command: cli.Plot) -> None:
     wrong = [item for item in formats if item not in ("png", "pdf", "svg")]
     if wrong or not formats:
         raise UsageError(f"--format {command.format!r}: expected png, pdf or svg separated by commas.")
-    figure = plots.curves(read_results(command.results))
-    for path in plots.save(figure, command.out or command.results, "curves", tuple(formats)):
+    figure = plots.FIGURES[command.kind](read_results(command.results))
+    for path in plots.save(figure, command.out or command.results, command.kind, tuple(formats)):
         print(path)
 
 
@@ -102,8 +102,13 @@ def _table(command: cli.Table) -> None:
     from seqeval_rl import plots
     from seqeval_rl.results import read_results
 
-    table = plots.score_table(read_results(command.results))
-    print({"md": table.markdown, "latex": table.latex, "csv": table.csv}[command.format]())
+    results = read_results(command.results)
+    for place, make in enumerate(plots.TABLES[command.measures]):
+        table = make(results)
+        if command.format == "csv":  # one file, whose columns are those of every table
+            print(table.csv() if not place else table.csv().partition("\n")[2], end="")
+        else:
+            print({"md": table.markdown, "latex": table.latex, "text": table.text}[command.format]())
 
 
 @perform.register

@@ -6,32 +6,95 @@ from seqeval_rl.plots import curves, save, score_table
 results = read_results("results/quickstart")
 save(curves(results), "results/quickstart/figures", "curves")
 print(score_table(results).text())
+
+`FIGURES` and `TABLES` are what `seqeval plot --kind` and `seqeval table --measures` offer, by name.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from seqeval_rl.plots.across import across_table, improvement_table, scores_across
+from seqeval_rl.plots.comparisons import (
+    improvement_interval,
+    mean_ranks,
+    performance_profile,
+    probability_of_improvement,
+    profile_interval,
+    rank_intervals,
+)
 from seqeval_rl.plots.curves import curves
 from seqeval_rl.plots.logs import LogBlock, log_figure
+from seqeval_rl.plots.measure_tables import block_table, online_table, reach_table
+from seqeval_rl.plots.measures import change, forgetting, measured, reach, regret
+from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile
 from seqeval_rl.plots.statistics import (
     area_under_curve,
     bootstrap_interval,
     interquartile_mean,
     mean,
+    median,
+    normalise,
+    optimality_gap,
     score_at_share,
 )
 from seqeval_rl.plots.style import save
-from seqeval_rl.plots.tables import Cell, Row, Table, score_table
+from seqeval_rl.plots.tables import Cell, Kind, Row, Table, score_table
+
+# Results of `read_results` -> a figure, or the tables that are printed one after the other.
+FIGURES: dict[str, Callable[[Any], Figure]] = {
+    "curves": curves,
+    "profile": profile,
+    "aggregates": aggregate_intervals,
+    "improvement": improvement,
+}
+TABLES: dict[str, tuple[Callable[[Any], Table], ...]] = {
+    "data": (score_table,),
+    "reach": (reach_table,),
+    "blocks": (block_table,),
+    "online": (online_table,),
+    "across": (across_table, improvement_table),
+}
 
 __all__ = [
+    "FIGURES",
+    "TABLES",
     "Cell",
+    "Kind",
     "LogBlock",
     "Row",
     "Table",
+    "across_table",
+    "aggregate_intervals",
     "area_under_curve",
+    "block_table",
     "bootstrap_interval",
+    "change",
     "curves",
+    "forgetting",
+    "improvement",
+    "improvement_interval",
+    "improvement_table",
     "interquartile_mean",
     "log_figure",
     "mean",
+    "mean_ranks",
+    "measured",
+    "median",
+    "normalise",
+    "online_table",
+    "optimality_gap",
+    "performance_profile",
+    "probability_of_improvement",
+    "profile",
+    "profile_interval",
+    "rank_intervals",
+    "reach",
+    "reach_table",
+    "regret",
     "save",
     "score_at_share",
     "score_table",
+    "scores_across",
 ]

@@ -1,55 +1,163 @@
 """Statistics behind every figure and table: plain numpy, seeded, vectorised.
 
 Score arrays have the axes `[run, task, point]`: a run is one seed, a task one dataset, a point one value per run (a
-place on the x-axis, or a quantity of a table). Every run of every task must have every point; which runs are there is
-decided before.
+place on the x-axis, or a quantity of a table). A run has all its points, or is not there: then it is NaN at every point.
+Tasks may have different numbers of runs; each task counts as much as any other, so that a run of a task with n runs
+weighs 1 / (tasks * n). Nothing is padded.
+
+Each aggregate takes beside the scores how often every run was drawn, so one implementation gives the value and its
+bootstrap: the scores are sorted once, not once for each sample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Statistic = Literal["iqm", "mean"]
 
-# Largest block of resampled scores held at once, in numbers (8 bytes each).
+# Largest block of samples times scores at once.
 _BLOCK = 4_000_000
 
 
 class Aggregate(Protocol):
-    """Scores [..., run, task, point] -> one value per point [..., point]."""
+    """Scores [run, task, point] -> one value per point [point]."""
 
-    def __call__(self, scores: Floats) -> Floats:
-        """Reduces the axes run and task."""
+    def __call__(self, scores: Floats, counts: Counts | None = None) -> Floats:
+        """With `counts` [sample, run, task], how often each run was drawn: one value per sample, [sample, point]."""
         ...
 
 
-def mean(scores: Floats) -> Floats:
-    """Mean over runs and tasks: [..., run, task, point] -> [..., point]."""
-    centre: Floats = np.asarray(scores, np.float64).mean(axis=(-3, -2))
-    return centre
+def mean(scores: Floats, counts: Counts | None = None) -> Floats:
+    """Mean over tasks of the mean over a task's runs: [run, task, point] -> [point]; see `Aggregate`."""
+    values, weights = _pooled(scores, counts)
+    return _shape(weights.T @ values / len(values), counts)
 
 
-def interquartile_mean(scores: Floats) -> Floats:
-    """Mean of the middle half over runs and tasks together: [..., run, task, point] -> [..., point].
+def interquartile_mean(scores: Floats, counts: Counts | None = None) -> Floats:
+    """Mean of the middle half over runs and tasks together: [run, task, point] -> [point]; see `Aggregate`.
 
-    Of n = runs * tasks scores the floor(n / 4) lowest and highest are left out, as `scipy.stats.trim_mean(x, 0.25)`
-    does; below four scores it therefore *is* the mean. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
+    Of n scores the floor(n / 4) lowest and highest are left out, as `scipy.stats.trim_mean(x, 0.25)` does; below four
+    scores it therefore *is* the mean. Where tasks have different numbers of runs, the same share of the weight is left
+    out. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
     """
-    scores = np.asarray(scores, np.float64)
-    *leading, runs, tasks, points = scores.shape
-    count = runs * tasks
-    cut = count // 4
-    ordered = np.sort(scores.reshape(*leading, count, points), axis=-2)
-    middle: Floats = ordered[..., cut : count - cut, :].mean(axis=-2)
-    return middle
+    values, weights = _pooled(scores, counts)
+    total = len(values)
+    cut = total // 4
+    middles = np.empty((weights.shape[1], values.shape[1]))
+    for point, order in enumerate(np.argsort(values, axis=0).T):
+        # From how much weight lies below to how much of each score lies in the middle half.
+        below = np.cumsum(weights[order], axis=0, dtype=weights.dtype)
+        np.clip(below, cut, total - cut, out=below)
+        inside = np.diff(below, axis=0, prepend=weights.dtype.type(cut))
+        middles[:, point] = values[order, point] @ inside / (total - 2 * cut)
+    return _shape(middles, counts)
+
+
+def median(scores: Floats, counts: Counts | None = None) -> Floats:
+    """Median over tasks of the mean over a task's runs: [run, task, point] -> [point]; see `Aggregate`.
+
+    The median that benchmarks report; of one task it is the mean. Source: Agarwal et al., arXiv 2108.13264.
+    """
+    return _shape(np.median(task_means(scores, counts), axis=1), counts)
+
+
+def optimality_gap(scores: Floats, counts: Counts | None = None, *, target: float = 100.0) -> Floats:
+    """How much scores fall short of `target` on average, E max(0, target - score): [run, task, point] -> [point].
+
+    Lower is better; what a score has above the target makes up for nothing. See `Aggregate`. Source: Agarwal et al., arXiv
+    2108.13264, section 4.3.
+    """
+    return mean(np.maximum(target - np.asarray(scores, np.float64), 0.0), counts)
 
 
 AGGREGATES: dict[str, Aggregate] = {"iqm": interquartile_mean, "mean": mean}
+ACROSS: dict[str, Aggregate] = {
+    "IQM": interquartile_mean,
+    "median": median,
+    "mean": mean,
+    "optimality gap": optimality_gap,
+}
+
+
+def task_means(scores: Floats, counts: Counts | None = None) -> Floats:
+    """Mean over a task's runs: [run, task, point] -> [sample, task, point], one sample if there are no `counts`."""
+    scores = np.asarray(scores, np.float64)
+    there = present(scores)
+    drawn = np.ones((1, *there.shape)) if counts is None else counts
+    sums = drawn.transpose(2, 0, 1) @ np.where(there[:, :, None], scores, 0.0).transpose(
+        1, 0, 2
+    )  # [task, sample, point]
+    means: Floats = sums.transpose(1, 0, 2) / there.sum(axis=0)[:, None]
+    return means
+
+
+def normalise(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
+    """Scores on another scale for each task, 100 * (score - low) / (high - low): [run, task, point] -> the same.
+
+    Args:
+        scores: [run, task, point].
+        low: [task], what becomes 0.
+        high: [task], what becomes 100, for example the mean scores of the logs.
+
+    Raises:
+        ValueError: a task's high is its low.
+    """
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    if np.any(high == low):
+        raise ValueError(
+            f"task {int(np.argmax(high == low))}: expected a high that differs from its low, found equal ones"
+        )
+    scaled: Floats = 100 * (np.asarray(scores, np.float64) - low[:, None]) / (high - low)[:, None]
+    return scaled
+
+
+def present(scores: Floats) -> Mask:
+    """Which runs are there: [run, task, point] -> [run, task].
+
+    Raises:
+        ValueError: wrong axes, a run with some of its points only, an infinite score, or a task without any run.
+    """
+    if scores.ndim != 3:
+        raise ValueError(f"scores: expected axes [run, task, point], found shape {scores.shape}")
+    absent = np.isnan(scores)
+    there: Mask = np.logical_not(absent.all(axis=2))
+    if np.isinf(scores).any() or (absent.any(axis=2) & there).any() or not there.any(axis=0).all():
+        raise ValueError(
+            "scores: expected finite numbers, or NaN at every point of a run that is not there, and a run of every task; "
+            "leave out what is missing before"
+        )
+    return there
+
+
+def draws(there: Mask, samples: int, seed: int | Sequence[int]) -> Counts:
+    """How often each run is drawn with replacement, within each task as many as the task has: [sample, run, task]."""
+    generator = np.random.default_rng(seed)
+    runs, tasks = there.shape
+    if there.all():
+        chosen = generator.integers(runs, size=(samples, runs, tasks))
+        places = (np.arange(samples)[:, None, None] * runs + chosen) * tasks + np.arange(tasks)
+    else:
+        columns = []
+        for task, column in enumerate(there.T):
+            (who,) = np.nonzero(column)
+            chosen = who[generator.integers(len(who), size=(samples, len(who)))]
+            columns.append((np.arange(samples)[:, None] * runs + chosen) * tasks + task)
+        places = np.concatenate(columns, axis=1)
+    return np.bincount(places.ravel(), minlength=samples * runs * tasks).reshape(samples, runs, tasks)
+
+
+def percentiles(values: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """The ends of the middle `confidence` of bootstrap samples: [sample, ...] -> two of [...]."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+    return low, high
 
 
 def bootstrap_interval(
@@ -68,7 +176,7 @@ def bootstrap_interval(
     Bootstrap, chapter 13.
 
     Args:
-        scores: [run, task, point], finite, at least two runs.
+        scores: [run, task, point], at least two runs of every task; NaN at every point of a run that is not there.
         aggregate: what is computed for each sample.
         confidence: share of samples inside the interval.
         samples: bootstrap samples.
@@ -78,26 +186,45 @@ def bootstrap_interval(
         Lower and upper ends, each [point].
 
     Raises:
-        ValueError: wrong axes, one run only, or a score that is not finite.
+        ValueError: wrong axes, one run only of some task (whose spread nobody knows), or a score that is not finite.
     """
     scores = np.asarray(scores, np.float64)
+    there = check_intervals(scores, confidence, samples)
+    counts = draws(there, samples, seed)
+    block = max(1, _BLOCK // scores.size) if scores.size else samples
+    values = [aggregate(scores, counts[start : start + block]) for start in range(0, samples, block)]
+    return percentiles(np.concatenate(values), confidence)
+
+
+def check_intervals(scores: Floats, confidence: float, samples: int) -> Mask:
+    """Which runs are there, [run, task]; raises `ValueError` for what has no bootstrap interval."""
     if scores.ndim != 3 or scores.shape[0] < 2:
         raise ValueError(f"scores: expected axes [run, task, point] with at least 2 runs, found shape {scores.shape}")
-    if not np.isfinite(scores).all():
-        raise ValueError("scores: expected finite numbers; leave out what is missing before")
     if not 0 < confidence < 1 or samples < 1:
         raise ValueError(f"expected 0 < confidence < 1 and samples >= 1, found {confidence} and {samples}")
-    runs, tasks, points = scores.shape
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(runs, size=(samples, runs, tasks))
-    block = max(1, _BLOCK // scores.size) if scores.size else samples
-    values = np.empty((samples, points))
-    for start in range(0, samples, block):
-        chosen = drawn[start : start + block]
-        values[start : start + block] = aggregate(scores[chosen, np.arange(tasks)])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
-    return low, high
+    there = present(scores)
+    if there.sum(axis=0).min(initial=2) < 2:
+        raise ValueError(f"scores: expected at least 2 runs of every task, found {there.sum(axis=0).tolist()}")
+    return there
+
+
+def _pooled(scores: Floats, counts: Counts | None) -> tuple[Floats, NDArray[Any]]:
+    """The runs that are there, of all tasks: values [n, point] and their weights [n, sample], n in all in each sample."""
+    scores = np.asarray(scores, np.float64)
+    there = present(scores)
+    drawn = np.ones((1, *there.shape), np.int64) if counts is None else counts
+    values = scores[there]
+    weights = drawn[:, there].T
+    if there.all() and len(values) <= np.iinfo(np.int16).max:
+        # A cumulated weight is at most n: small whole numbers, which are exact and the fastest to sum.
+        return values, weights.astype(np.int16, order="C")
+    share = len(values) / (there.shape[1] * there.sum(axis=0))  # of a run, [task]
+    return values, np.ascontiguousarray(weights * np.broadcast_to(share, there.shape)[there][:, None])
+
+
+def _shape(values: Floats, counts: Counts | None) -> Floats:
+    """[sample, point], or [point] of the only sample where nothing was drawn."""
+    return values[0] if counts is None else values
 
 
 def score_at_share(transitions: ArrayLike, values: ArrayLike, share: float, total: int) -> float:

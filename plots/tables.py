@@ -1,22 +1,24 @@
-"""Scores as a table: at shares of the data, best, and area under the curve, per dataset and algorithm.
+"""Quantities as a table, and four ways of writing it; the scores at shares of the data, best, and area under the curve.
 
-Only numbers that were measured: the score at a share of the data is that of the last evaluation at or before it.
+Only numbers that were measured: the score at a share of the data is that of the last evaluation at or before it. The
+tables of other measures are in `measure_tables` and `across`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.plots.groups import Group, Panel, collect, run_curve
+from seqeval_rl.plots.groups import Group, Panel, collect
+from seqeval_rl.plots.measures import measured, online_transitions, part
+from seqeval_rl.plots.notation import latex_text, markdown_text, number_text
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic, area_under_curve, bootstrap_interval, score_at_share
 
 if TYPE_CHECKING:
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 SHARES = (0.25, 0.5, 0.75, 1.0)
 _NAMES = 2  # columns that hold names: dataset and algorithm
 _LEADING = 4  # columns before the quantities: those, runs, and the log's mean
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What sort of number a quantity is: how it is written, and which is put in bold."""
+
+    unit: Literal["score", "transitions", "probability", "rank"] = "score"
+    better: Literal["higher", "lower"] | None = "higher"  # None: no number is better than another
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,12 @@ class Table:
     quantities: tuple[str, ...]
     rows: tuple[Row, ...]
     caption: str
+    kinds: tuple[Kind, ...] = ()  # one per quantity; none: scores, of which the highest is best
+    name: str = "scores"  # in LaTeX's label
+
+    def kind(self, place: int) -> Kind:
+        """Of the quantity at that place."""
+        return self.kinds[place] if self.kinds else Kind()
 
     def text(self) -> str:
         """For a terminal: aligned columns without intervals, each dataset's name on a line of its own."""
@@ -82,9 +98,12 @@ class Table:
 
     def markdown(self) -> str:
         """GitHub-flavoured, with intervals; bold: the best of a dataset, and values within the best one's interval."""
-        lines = [self._header(), ["---"] * _NAMES + ["---:"] * (_LEADING - _NAMES + len(self.quantities))]
+        lines = [
+            [markdown_text(text) for text in self._header()],
+            ["---"] * _NAMES + ["---:"] * (_LEADING - _NAMES + len(self.quantities)),
+        ]
         for row in self.rows:
-            texts = [_markdown(text) for text in self._texts(row)[:_NAMES]] + self._texts(row)[_NAMES:]
+            texts = [markdown_text(text) for text in self._texts(row)[:_NAMES]] + self._texts(row)[_NAMES:]
             for place in self._bold(row):
                 texts[_LEADING + place] = f"**{texts[_LEADING + place]}**"
             lines.append(texts)
@@ -95,14 +114,14 @@ class Table:
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_latex(self.caption)}}}",
-            r"\label{tab:seqeval-scores}",
+            rf"\caption{{{latex_text(self.caption)}}}",
+            rf"\label{{tab:seqeval-{self.name}}}",
             rf"\begin{{tabular}}{{{'l' * _NAMES}{'r' * (_LEADING - _NAMES + len(self.quantities))}}}",
             r"\toprule",
-            " & ".join(_latex(text) for text in self._header()) + r" \\",
+            " & ".join(latex_text(text) for text in self._header()) + r" \\",
         ]
         for place, row in enumerate(self.rows):
-            texts = [_latex(text) for text in self._texts(row)]
+            texts = [latex_text(text) for text in self._texts(row)]
             for bold in self._bold(row):
                 texts[_LEADING + bold] = rf"\textbf{{{texts[_LEADING + bold]}}}"
             if not place or row.dataset != self.rows[place - 1].dataset:
@@ -135,11 +154,12 @@ class Table:
             f"{number} {word}" for number, word in ((row.failed, "failed"), (row.unfinished, "unfinished")) if number
         ]
         runs = f"{row.runs} ({', '.join(others)})" if others else str(row.runs)
-        texts = [row.dataset, row.algorithm, runs, "–" if row.log_mean is None else _number(row.log_mean)]
-        for cell in row.cells:
-            text = "–" if np.isnan(cell.value) else _number(cell.value)
+        texts = [row.dataset, row.algorithm, runs, "–" if row.log_mean is None else number_text(row.log_mean, "score")]
+        for place, cell in enumerate(row.cells):
+            unit = self.kind(place).unit
+            text = "–" if np.isnan(cell.value) else number_text(cell.value, unit)
             if intervals and not np.isnan(cell.low):
-                text += f" [{_number(cell.low)}, {_number(cell.high)}]"
+                text += f" [{number_text(cell.low, unit)}, {number_text(cell.high, unit)}]"
             if 0 < cell.runs < row.runs:
                 text += f" ({cell.runs} of {row.runs})"
             texts.append(text)
@@ -149,6 +169,7 @@ class Table:
         """Quantities, with all runs in, in which the row is its dataset's best or within the best one's interval."""
         bold = []
         for place, cell in enumerate(row.cells):
+            better = self.kind(place).better
             rivals = [
                 other.cells[place]
                 for other in self.rows
@@ -156,10 +177,16 @@ class Table:
                 and other.cells[place].runs == other.runs
                 and not np.isnan(other.cells[place].value)
             ]
-            if len(rivals) > 1 and cell in rivals:
+            if len(rivals) < 2 or cell not in rivals or better is None:
+                continue
+            if better == "higher":
                 best = max(rivals, key=lambda rival: rival.value)
-                if cell.value >= (best.value if np.isnan(best.low) else best.low):
-                    bold.append(place)
+                within = cell.value >= (best.value if np.isnan(best.low) else best.low)
+            else:
+                best = min(rivals, key=lambda rival: rival.value)
+                within = cell.value <= (best.value if np.isnan(best.high) else best.high)
+            if within:
+                bold.append(place)
         return bold
 
 
@@ -193,14 +220,19 @@ def score_table(
             )
     panels = collect(results)
     rows = tuple(_row(panel, group, shares, statistic, seed) for panel in panels for group in panel.groups)
-    most = max(row.runs for row in rows)
-    name = "interquartile mean over seeds (mean below 4)" if statistic == "iqm" and most >= 4 else "mean over seeds"
     caption = (
-        f"Normalised score, {name} with its 95 % bootstrap interval (none for one run). "
+        f"Normalised score, {statistic_name(rows, statistic)} with its 95 % bootstrap interval (none for one run). "
         "Shares of the data: the last evaluation at or before; best: a run's highest evaluation; "
         "area: under the curve, divided by its width. "
         "Bold: highest of the dataset, and values within its interval."
     )
+    if any(
+        panel.transitions and online_transitions(run)
+        for panel in panels
+        for group in panel.groups
+        for run in group.runs
+    ):
+        caption += " All of the log alone, without the online phase after it."
     return Table((*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption)
 
 
@@ -208,14 +240,22 @@ def _row(panel: Panel, group: Group, shares: Sequence[float], statistic: Statist
     # [run, quantity]; NaN where a run has not got there.
     values = np.full((len(group.runs), len(shares) + 2), np.nan)
     for run, line in zip(group.runs, values, strict=True):
-        transitions, scores = run_curve(run)
-        line[:-2] = [score_at_share(transitions, scores, share, panel.transitions) for share in shares]
+        total = panel.transitions or online_transitions(run)
+        transitions, scores = part(*measured(run), total)
+        line[:-2] = [score_at_share(transitions, scores, share, total) for share in shares]
         if run.status == "finished" and len(scores):
             line[-2:] = np.nanmax(scores, initial=-np.inf), area_under_curve(transitions, scores)
+    return make_row(panel.title, panel.mean_score, group, values, statistic, seed)
+
+
+def make_row(
+    dataset: str, log_mean: float | None, group: Group, values: NDArray[np.float64], statistic: Statistic, seed: int
+) -> Row:
+    """The group's row from `values` [run, quantity], NaN where a run has none."""
     return Row(
-        dataset=panel.title,
+        dataset=dataset,
         algorithm=group.label,
-        log_mean=panel.mean_score,
+        log_mean=log_mean,
         cells=tuple(_cell(column[np.isfinite(column)], statistic, seed) for column in values.T),
         finished=len(group.having("finished")),
         failed=len(group.having("failed")),
@@ -232,29 +272,8 @@ def _cell(values: NDArray[np.float64], statistic: Statistic, seed: int) -> Cell:
     return Cell(float(aggregate(scores)[0]), float(low[0]), float(high[0]), len(values))
 
 
-def _number(value: float) -> str:
-    text = f"{value:.1f}"
-    return "0.0" if text == "-0.0" else text
-
-
-def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|$#~])", r"\\\1", " ".join(text.split()))
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "→": r"$\rightarrow$",
-    "…": r"\dots{}",
-    "–": "--",
-} | {letter: f"\\{letter}" for letter in "{}$&%#_"}
-
-
-def _latex(text: str) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
-    # A minus before a number that stands alone, not a hyphen inside a name.
-    return re.sub(r"(?:(?<=[\s\[])|^)-(?=\d)", "$-$", escaped)
+def statistic_name(rows: Sequence[Row], statistic: Statistic) -> str:
+    """What the cells are, for a caption."""
+    if statistic == "iqm" and max(row.runs for row in rows) >= 4:
+        return "interquartile mean over seeds (mean below 4)"
+    return "mean over seeds"

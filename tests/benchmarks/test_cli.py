@@ -1,5 +1,6 @@
 """The command as a user meets it: suites, results, and one clear line for whatever is wrong."""
 
+import csv
 import json
 import os
 import re
@@ -76,9 +77,20 @@ def test_a_suite_of_ones_own_runs_and_is_plotted_tabled_and_exported(suite, tmp_
     capsys.readouterr()
     assert main(["plot", str(out), "--out", str(tmp_path / "figures"), "--format", "svg,pdf"]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "figures" / f"curves.{kind}") for kind in ("svg", "pdf")]
-    for kind in ("md", "latex", "csv"):
-        assert main(["table", str(out), "--format", kind]) == 0
-        assert "BC" in capsys.readouterr().out
+    assert main(["plot", str(out), "--kind", "profile", "--out", str(tmp_path / "figures")]) == 0
+    assert (tmp_path / "figures" / "profile.png").stat().st_size
+    assert main(["plot", str(out), "--kind", "improvement"]) == 2
+    assert "at least two algorithms" in capsys.readouterr().err
+    for kind in ("md", "latex", "csv", "text"):
+        for measures in ("data", "reach", "across"):
+            assert main(["table", str(out), "--format", kind, "--measures", measures]) == 0
+            assert "BC" in capsys.readouterr().out
+    assert main(["table", str(out), "--format", "csv", "--measures", "across"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["quantity"] for row in rows] == ["IQM", "median", "mean", "optimality gap", "rank", "P(> BC)"]
+    for measures, missing in (("blocks", "mixed stream"), ("online", "online phase")):
+        assert main(["table", str(out), "--measures", measures]) == 2
+        assert missing in capsys.readouterr().err
     for target in (tmp_path / "all.csv", tmp_path / "all.parquet"):
         assert main(["export", str(out), str(target)]) == 0
     import pyarrow.parquet

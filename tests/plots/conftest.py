@@ -37,8 +37,11 @@ class Results:
         config: dict[str, Any] | None = None,
         peeks: bool = False,
         slug: str = "",
+        protocol: dict[str, Any] | None = None,
+        gradient_steps: list[int] | None = None,
     ) -> Path:
-        total = blocks[-1][2]
+        """Transitions past the log's end are of the online phase; `blocks=()` is plain online RL."""
+        total = blocks[-1][2] if blocks else 0
         if transitions is None:
             transitions = np.linspace(total // points, total, points).astype(int).tolist()
         if scores is None:
@@ -56,7 +59,9 @@ class Results:
                 "name": dataset,
                 "transitions": total,
                 "sha256": "0" * 64,
-                "mean_score": None if blocks[-1][3] is None else float(np.mean([block[3] for block in blocks])),
+                "mean_score": None
+                if not blocks or blocks[-1][3] is None
+                else float(np.mean([block[3] for block in blocks])),
                 "blocks": [
                     dict(zip(("label", "start", "stop", "mean_score"), block, strict=True), name=block[0])
                     for block in blocks
@@ -64,16 +69,19 @@ class Results:
             },
             "task": {"name": task, "env_id": env_id, "reference_min": -20.27, "reference_max": 3234.3},
             "algorithm": {"name": algorithm, "config": {"alpha": 2.5} | (config or {})},
-            "protocol": {"initial": 1000, "increment": 1},
+            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1} | (protocol or {}),
             "seed": seed,
             "peeks": peeks,
             "evaluations_expected": len(transitions),
         }
         (directory / "manifest.json").write_text(json.dumps(manifest))
         lines = [
-            {"evaluation": i, "phase": "offline", "block": "", "transitions": t, "gradient_steps": t, "env_steps": 0}
+            {"evaluation": i, "phase": "offline" if t <= total else "online", "block": "" if t <= total else "online"}
+            | {"transitions": t, "gradient_steps": updates, "env_steps": max(0, t - total)}
             | {"metrics": {"score": score, "return": 32.0 * score}}
-            for i, (t, score) in enumerate(zip(transitions, scores, strict=True))
+            for i, (t, updates, score) in enumerate(
+                zip(transitions, gradient_steps or transitions, scores, strict=True)
+            )
         ]
         (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:upto]))
         events = [{"event": "attempt"}] + ([{"event": "failed", "message": "exploding Q value"}] if failed else [])
