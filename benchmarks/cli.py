@@ -53,6 +53,10 @@ class Run:
         arg(help="of matrix products; tf32 is faster on CUDA, bfloat16 on CPUs that have it, both round more"),
     ] = "float32"
     mini: Annotated[bool, arg(help="the suite's miniature: the same code path in well under a minute")] = False
+    paper: Annotated[
+        bool,
+        arg(help="as the published runs: D4RL's reading, statistics of the whole log, decay over its length; it peeks"),
+    ] = False
     overwrite: Annotated[bool, arg(help="delete the named runs' results that are there and begin again")] = False
     list: Annotated[bool, arg(help="list the suites and end")] = False
 
@@ -61,15 +65,29 @@ class Run:
 class Plot:
     """Draw the data-efficiency curves of a results directory, or its algorithms over all datasets."""
 
-    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    results: Annotated[Positional[Path | None], arg(help="omit with --paper-figure", metavar="RESULTS")] = None
     kind: Annotated[
-        Literal["curves", "profile", "aggregates", "improvement"],
+        Literal["curves", "profile", "aggregates", "improvement", "prequential"],
         arg(
             help="curves: score over transitions; over all datasets, at the end of the log: profile, the share of runs "
-            "above each score; aggregates, means and medians with intervals; improvement, how probably one beats another"
+            "above each score; aggregates, means and medians with intervals; improvement, how probably one beats another; "
+            "prequential: scores without an environment over transitions, see --score"
         ),
     ] = "curves"
-    out: Annotated[Path | None, arg(help="where to write; default RESULTS", metavar="DIR")] = None
+    score: Annotated[
+        Literal["action_error", "nll", "td_error", "value_error", "value_gap"],
+        arg(help="with --kind prequential: which"),
+    ] = "td_error"
+    paper_curves: Annotated[
+        bool, arg(help="draw the published curves of the same datasets behind ours (with --kind curves)")
+    ] = False
+    paper_figure: Annotated[
+        Literal["offline", "finetune", "mixed"] | None,
+        arg(help="instead draw this figure of the paper from its published data alone"),
+    ] = None
+    out: Annotated[
+        Path | None, arg(help="where to write; default RESULTS, of --paper-figure results/paper", metavar="DIR")
+    ] = None
     format: Annotated[str, arg(help="png, pdf or svg, separated by commas", metavar="PNG,PDF,SVG")] = "png"
 
 
@@ -86,7 +104,28 @@ class Table:
             "across: over all datasets"
         ),
     ] = "data"
+    ranking: Annotated[
+        bool, arg(help="instead how well each prequential score ranks algorithms and settings against true scores")
+    ] = False
+    paper_curves: Annotated[bool, arg(help="instead the differences to the published scores of the same datasets")] = (
+        False
+    )
     format: Literal["md", "latex", "csv", "text"] = "md"
+
+
+@dataclass(frozen=True)
+class Select:
+    """Pick an algorithm and its settings for each dataset from prequential scores alone, and say what a wrong pick would cost."""
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    score: Annotated[
+        Literal["action_error", "nll", "td_error", "value_error", "value_gap"],
+        arg(help="prequential score to pick by: the lowest, of value_gap the nearest to 0"),
+    ] = "action_error"
+    share: Annotated[float, arg(help="of the data over which it is summed, above 0 and at most 1")] = 1.0
+    algorithm: Annotated[
+        str | None, arg(help="pick among the settings of this one; default among all algorithms", metavar="NAME")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -241,6 +280,7 @@ Command = (
     Annotated[Run, subcommand("run")]
     | Annotated[Plot, subcommand("plot")]
     | Annotated[Table, subcommand("table")]
+    | Annotated[Select, subcommand("select")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Datasets, subcommand("datasets")]
     | Annotated[Algorithms, subcommand("algorithms")]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import singledispatch
+from functools import partial, singledispatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.benchmarks import cli
 from seqeval_rl.errors import SeqevalError, UsageError
+
+if TYPE_CHECKING:
+    from seqeval_rl.results import RunResult
 
 
 def _words(text: str | None) -> list[str] | None:
@@ -48,7 +51,7 @@ def _run(command: cli.Run) -> None:
     settings = [parse_setting(text) for text in command.set]
     sweep = build_sweep(
         command.suite, command.mini, _words(command.algorithms), _words(command.datasets),
-        _numbers(command.seeds, "--seeds"), settings,
+        _numbers(command.seeds, "--seeds"), settings, command.paper,
     )  # fmt: skip
     sweep = dataclasses.replace(sweep, precision=command.precision)
     from seqeval_rl.sweep import run_sweep
@@ -75,12 +78,27 @@ def _summarise(out: Path) -> None:
 
     results = read_results(out)
     export(results, out / "results.parquet")
-    figures = plots.save(plots.curves(results), out, "curves", ("png", "pdf"))
-    print(plots.score_table(results).text())
+    instead = plots.without_scores(results)
+    if instead is None:
+        figures = plots.save(plots.curves(results), out, "curves", ("png", "pdf"))
+        print(plots.score_table(results).text())
+    else:
+        print(instead)
+        figures = _prequential_instead(results, out, ("png", "pdf"))
     share = evaluation_share(results)
     if share is not None:
         print(f"evaluation: {share:.0%} of the runs' wall time")
-    print(f"figure: {figures[0]}")
+    for figure in figures[:1]:
+        print(f"figure: {figure}")
+
+
+def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...]) -> list[Path]:
+    """The figure for runs that were never evaluated in an environment, where they have prequential scores."""
+    from seqeval_rl import plots
+
+    names = {name for result in results for name in result.prequential_scores()}
+    score = next((name for name in plots.SCORES if name in names), None)
+    return [] if score is None else plots.save(plots.prequential(results, score), out, "prequential", formats)
 
 
 @perform.register
@@ -92,8 +110,29 @@ def _plot(command: cli.Plot) -> None:
     wrong = [item for item in formats if item not in ("png", "pdf", "svg")]
     if wrong or not formats:
         raise UsageError(f"--format {command.format!r}: expected png, pdf or svg separated by commas.")
-    figure = plots.FIGURES[command.kind](read_results(command.results))
-    for path in plots.save(figure, command.out or command.results, command.kind, tuple(formats)):
+    if command.paper_figure is not None:
+        figure = plots.paper_figure(command.paper_figure)
+        out, name = command.out or Path("results") / "paper", f"paper-{command.paper_figure}"
+        print("\n".join(map(str, plots.save(figure, out, name, tuple(formats)))))
+        return
+    if command.results is None:
+        raise UsageError("plot: expected a results directory, found none. Name one that `seqeval run` wrote.")
+    if command.paper_curves and command.kind != "curves":
+        raise UsageError(
+            f"--paper-curves: expected --kind curves beside it, found {command.kind}. Leave one of them out."
+        )
+    results, out = read_results(command.results), command.out or command.results
+    instead = plots.without_scores(results)
+    if command.kind == "curves" and instead is not None:
+        print(instead)
+        paths = _prequential_instead(results, out, tuple(formats))
+    else:
+        figures = plots.FIGURES | {
+            "curves": partial(plots.curves, published=command.paper_curves),
+            "prequential": partial(plots.prequential, score=command.score),
+        }
+        paths = plots.save(figures[command.kind](results), out, command.kind, tuple(formats))
+    for path in paths:
         print(path)
 
 
@@ -103,12 +142,39 @@ def _table(command: cli.Table) -> None:
     from seqeval_rl.results import read_results
 
     results = read_results(command.results)
-    for place, make in enumerate(plots.TABLES[command.measures]):
+    chosen = {
+        "--ranking": command.ranking, "--paper-curves": command.paper_curves, "--measures": command.measures != "data"
+    }  # fmt: skip
+    if sum(chosen.values()) > 1:
+        given = " and ".join(option for option, found in chosen.items() if found)
+        raise UsageError(f"table: expected one sort of table, found {given}. Leave one of them out.")
+    makers = plots.TABLES[command.measures]
+    if command.ranking:
+        makers = (plots.ranking_table,)
+    elif command.paper_curves:
+        makers = (plots.published_table,)
+    for place, make in enumerate(makers):
         table = make(results)
         if command.format == "csv":  # one file, whose columns are those of every table
             print(table.csv() if not place else table.csv().partition("\n")[2], end="")
         else:
             print({"md": table.markdown, "latex": table.latex, "text": table.text}[command.format]())
+
+
+@perform.register
+def _select(command: cli.Select) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    choices = plots.select(
+        read_results(command.results), score=command.score, share=command.share, algorithm=command.algorithm
+    )
+    print("\n".join(choice.text() for choice in choices), end="")
+    if not any(choice.picked for choice in choices):
+        raise UsageError(
+            f"select: expected a setting with {command.score} at {100 * command.share:g} % of the data in all of its runs, found "
+            "none. Choose another --score or a smaller --share, or finish the runs."
+        )
 
 
 @perform.register

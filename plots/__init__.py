@@ -16,6 +16,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from seqeval_rl.plots.across import across_table, improvement_table, scores_across
+from seqeval_rl.plots.candidates import Candidate
 from seqeval_rl.plots.comparisons import (
     improvement_interval,
     mean_ranks,
@@ -24,11 +25,17 @@ from seqeval_rl.plots.comparisons import (
     profile_interval,
     rank_intervals,
 )
-from seqeval_rl.plots.curves import curves
+from seqeval_rl.plots.curves import curves, without_scores
 from seqeval_rl.plots.logs import LogBlock, log_figure
 from seqeval_rl.plots.measure_tables import block_table, online_table, reach_table
 from seqeval_rl.plots.measures import change, forgetting, measured, reach, regret
+from seqeval_rl.plots.paper_figures import paper_figure
+from seqeval_rl.plots.prequential import SCORES, prequential
 from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile
+from seqeval_rl.plots.published import CITATION, EXPERIMENTS, published, published_results
+from seqeval_rl.plots.published_table import published_table
+from seqeval_rl.plots.ranking import ranking_table, regret_at_1, spearman
+from seqeval_rl.plots.select import DEFAULT_SCORE, Choice, select
 from seqeval_rl.plots.statistics import (
     area_under_curve,
     bootstrap_interval,
@@ -48,6 +55,7 @@ FIGURES: dict[str, Callable[[Any], Figure]] = {
     "profile": profile,
     "aggregates": aggregate_intervals,
     "improvement": improvement,
+    "prequential": prequential,
 }
 TABLES: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "data": (score_table,),
@@ -58,9 +66,15 @@ TABLES: dict[str, tuple[Callable[[Any], Table], ...]] = {
 }
 
 __all__ = [
+    "CITATION",
+    "DEFAULT_SCORE",
+    "EXPERIMENTS",
     "FIGURES",
+    "SCORES",
     "TABLES",
+    "Candidate",
     "Cell",
+    "Choice",
     "Kind",
     "LogBlock",
     "Row",
@@ -85,16 +99,26 @@ __all__ = [
     "normalise",
     "online_table",
     "optimality_gap",
+    "paper_figure",
     "performance_profile",
+    "prequential",
     "probability_of_improvement",
     "profile",
     "profile_interval",
+    "published",
+    "published_results",
+    "published_table",
     "rank_intervals",
+    "ranking_table",
     "reach",
     "reach_table",
     "regret",
+    "regret_at_1",
     "save",
     "score_at_share",
     "score_table",
     "scores_across",
+    "select",
+    "spearman",
+    "without_scores",
 ]

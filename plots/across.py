@@ -15,7 +15,7 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.comparisons import improvement_interval, mean_ranks, probability_of_improvement, rank_intervals
 from seqeval_rl.plots.groups import Group, collect
-from seqeval_rl.plots.measures import measured, online_transitions
+from seqeval_rl.plots.measures import measured
 from seqeval_rl.plots.statistics import ACROSS, Floats, bootstrap_interval, score_at_share
 from seqeval_rl.plots.style import by_value, legend_order
 from seqeval_rl.plots.tables import Cell, Kind, Row, Table
@@ -83,10 +83,7 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     groups: dict[str, dict[str, Group]] = {}
     for panel in panels:
         for group in panel.groups:
-            found = [
-                score_at_share(*measured(run), share, panel.transitions or online_transitions(run))
-                for run in group.runs
-            ]
+            found = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
             groups.setdefault(group.label, {})[panel.title] = group
             values.setdefault(group.label, {})[panel.title] = [score for score in found if np.isfinite(score)]
     datasets = [panel for panel in panels if all(of.get(panel.title) for of in values.values())]

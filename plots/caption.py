@@ -7,19 +7,37 @@ from collections import defaultdict
 import numpy as np
 
 from seqeval_rl.plots.groups import Group, Panel
+from seqeval_rl.plots.published import CITATION, PublishedCurve
 from seqeval_rl.plots.segments import Segment
 from seqeval_rl.plots.statistics import Statistic
+from seqeval_rl.plots.style import display_name, legend_order
 
 
 def caption(
-    panels: list[Panel], drawn: list[list[tuple[Group, list[Segment]]]], metric: str, statistic: Statistic
+    panels: list[Panel],
+    drawn: list[list[tuple[Group, list[Segment]]]],
+    metric: str,
+    statistic: Statistic,
+    behind: list[dict[str, PublishedCurve]] | None = None,
 ) -> str:
-    """What the figure shows and what it leaves out, in sentences."""
+    """What the figure shows and what it leaves out, in sentences; `behind`: the published curves of each panel, if asked for."""
     parts = [part for panel in drawn for _, group_parts in panel for part in group_parts]
     groups = [group for panel in panels for group in panel.groups]
     sentences = [_statistic_sentence([part.runs for part in parts], statistic)]
-    if any(len(panel.blocks) > 1 for panel in panels):
-        sentences.append("Vertical lines: block boundaries.")
+    blocks = any(len(panel.blocks) > 1 for panel in panels)
+    switch = any(panel.transitions and panel.online for panel in panels)
+    if blocks or switch:
+        found = ["block boundaries"] * blocks + ["the switch from the log to online interaction"] * switch
+        sentences.append(f"Vertical line{'s' if blocks or len(panels) > 1 else ''}: {' and '.join(found)}.")
+    if any(group.static for group in groups):
+        sentences.append(
+            "Static: saw the whole log from the start; drawn where the sequential run had taken as many gradient steps."
+        )
+    if behind is not None:
+        sentences.append(_published_sentence(panels, behind))
+    empty = [panel.title for panel, of in zip(panels, drawn, strict=True) if not any(parts for _, parts in of)]
+    if empty:
+        sentences.append(f"No {metric} in the runs on {', '.join(empty)}.")
     if any(not part.whole for part in parts):
         sentences.append("Faded: where not every run has got that far, or none has finished.")
     for status, words in (("failed", "Failed"), ("unfinished", "Unfinished")):
@@ -41,6 +59,16 @@ def _statistic_sentence(runs: list[int], statistic: Statistic) -> str:
     fallback = " (mean below 4)" if name != "Mean" and fewest < 4 else ""
     single = "; none where there is one seed" if fewest == 1 else ""
     return f"{name} over {seeds}{fallback}, shaded: 95 % bootstrap interval over seeds{single}."
+
+
+def _published_sentence(panels: list[Panel], behind: list[dict[str, PublishedCurve]]) -> str:
+    if not any(behind):
+        return "None of these datasets has a published curve."
+    sentence = f"Thin lines: means of the published runs ({CITATION}), results of others."
+    shown = {group.algorithm for panel, curves in zip(panels, behind, strict=True) if curves for group in panel.groups}
+    without = [display_name(name) for name in legend_order(shown - {name for curves in behind for name in curves})]
+    without += [panel.title for panel, curves in zip(panels, behind, strict=True) if not curves]
+    return sentence + (f" Not published: {', '.join(without)}." if without else "")
 
 
 def _counts(groups: list[Group], status: str) -> str:

@@ -7,26 +7,41 @@ is not finished), or where no run has finished yet, the curve is faded, and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots import layout, style
 from seqeval_rl.plots.caption import caption as describe
-from seqeval_rl.plots.groups import Group, Panel, collect, run_curve
+from seqeval_rl.plots.groups import Group, Panel, collect
+from seqeval_rl.plots.measures import measured
+from seqeval_rl.plots.published import PublishedCurve, behind
 from seqeval_rl.plots.segments import Segment, segments
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic
+from seqeval_rl.results import PREQUENTIAL
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
 _FADED = 0.4  # opacity
 _ROOM = 1.015  # of the x-axis, so that a marker on the last transition is whole
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is drawn over transitions."""
+
+    metric: str = "score"  # of the runs' evaluations
+    label: str = "normalised score"  # of the y-axis
+    logarithmic: bool = False  # where all values are above 0
+    note: str = ""  # with which the caption begins
 
 
 def curves(
@@ -37,11 +52,14 @@ def curves(
     width: str | float = "page",
     caption: bool = True,
     seed: int = 0,
+    published: bool = False,
 ) -> Figure:
     """Score over transitions: a panel per dataset, a curve per algorithm with a 95 % bootstrap interval over its seeds.
 
-    Dashed is the mean score of the log (of each block of a mixed stream), vertical lines are block boundaries, and
-    `(peeks)` in the legend marks runs that used data before these were visible. Tasks × levels make a grid.
+    Dashed is the mean score of the log (of each block of a mixed stream), vertical lines are block boundaries and the
+    switch to online, `(peeks)` in the legend marks runs that used data before these were visible, and `(static)` those
+    that saw the whole log from the start: they stand where the sequential run had taken as many gradient steps. Tasks ×
+    levels make a grid.
 
     Args:
         results: of `seqeval_rl.read_results`.
@@ -50,29 +68,57 @@ def curves(
         width: "column" (3.25 in), "page" (6.75 in), "slide" (10 in), or inches.
         caption: whether to write under the figure what it shows, with numbers of seeds, failed and unfinished runs.
         seed: of the bootstrap.
+        published: whether to draw the published mean curves behind those of the same dataset and algorithm.
 
     Raises:
         UsageError: no run, no run with that metric, or an unknown width or statistic.
     """
+    quantity = Quantity() if metric == "score" else Quantity(metric, metric)
+    return draw(results, quantity, statistic=statistic, width=width, caption=caption, seed=seed, published=published)
+
+
+def without_scores(results: Sequence[RunResult]) -> str | None:
+    """What to look at instead, where evaluations have metrics but no score; None where there are scores, or nothing yet."""
+    metrics = {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
+    if not metrics or "score" in metrics:
+        return None
+    losses = sorted(name for name in metrics if "/" in name and not name.startswith(PREQUENTIAL))
+    found = sorted({name for run in results for name in run.prequential_scores()})
+    return (
+        "results: no scores, since nothing was played in an environment (protocol.episodes = 0). Instead there are "
+        f"prequential scores ({', '.join(found) or 'none'}; `--kind prequential`) and the metrics {', '.join(losses) or 'none'}."
+    )
+
+
+def draw(
+    results: Sequence[RunResult],
+    quantity: Quantity,
+    *,
+    statistic: Statistic = "iqm",
+    width: str | float = "page",
+    caption: bool = True,
+    seed: int = 0,
+    published: bool = False,
+) -> Figure:
+    """The figure of any quantity; the other arguments and errors as those of `curves`."""
     inches = layout.figure_width(width)
     if statistic not in AGGREGATES:
         raise unknown("statistic", statistic, AGGREGATES)
+    metric = quantity.metric
     panels = collect(results)
     drawn = [[(group, segments(group, metric, statistic, seed)) for group in panel.groups] for panel in panels]
     if not any(parts for panel in drawn for _, parts in panel):
-        metrics = {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
-        if metrics:
-            raise unknown("metric", metric, metrics)
-        raise UsageError(f"results: expected evaluations, found none in {len(results)} runs. Wait for the first one.")
+        raise _nothing(results, metric)
     grid = layout.grid(panels, inches)
     styles = style.line_styles(group.style for panel in panels for group in panel.groups)
+    others = [behind(panel) if published else {} for panel in panels]
 
     with mpl.rc_context(style.RC):
-        handles = _handles(panels, drawn, styles, metric, inches)
+        handles = _handles(panels, drawn, styles, metric, inches) + _published_handles(others)
         labels = [str(handle.get_label()) for handle in handles]
         columns = layout.legend_columns(labels, inches)
-        text = describe(panels, drawn, metric, statistic) if caption else ""
-        lines = style.wrap(text, inches - 0.2).split("\n") if text else []
+        text = describe(panels, drawn, metric, statistic, others if published else None) if caption else ""
+        lines = style.wrap(f"{quantity.note} {text}".strip(), inches - 0.2).split("\n") if text else []
         cell = inches / len(grid[0])
         inner = cell - 0.45  # of the axes: less ticks, their labels and gaps
         tops = [layout.above(panel, inner) for panel in panels]
@@ -91,14 +137,26 @@ def curves(
                 if index is None:
                     ax.set_axis_off()
                     continue
-                _draw_panel(ax, panels[index], drawn[index], styles, metric, tops[index], inner)
+                _draw_published(ax, others[index], panels[index].extent)
+                _draw_panel(ax, panels[index], drawn[index], styles, quantity, tops[index], inner)
                 if under is None:
                     ax.set_xlabel("transitions")
-            axes_row[0].set_ylabel("normalised score" if metric == "score" else metric)
+            axes_row[0].set_ylabel(quantity.label)
         figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **layout.LEGEND)
         if lines:
             figure.supxlabel("\n".join(lines), x=0.1 / inches, ha="left", linespacing=1.25)
     return figure
+
+
+def _nothing(results: Sequence[RunResult], metric: str) -> UsageError:
+    """Why there is nothing to draw."""
+    instead = without_scores(results)
+    if metric == "score" and instead is not None:
+        return UsageError(instead)
+    metrics = {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
+    if metrics:
+        return unknown("metric", metric, metrics)
+    return UsageError(f"results: expected evaluations, found none in {len(results)} runs. Wait for the first one.")
 
 
 def _draw_panel(
@@ -106,15 +164,22 @@ def _draw_panel(
     panel: Panel,
     drawn: list[tuple[Group, list[Segment]]],
     styles: dict[str, style.LineStyle],
-    metric: str,
+    quantity: Quantity,
     top: layout.Top,
     width: float,
 ) -> None:
     """One dataset, on axes about `width` inches wide."""
-    ax.set_xlim(0, panel.transitions * _ROOM)
+    metric = quantity.metric
+    ax.set_xlim(0, panel.extent * _ROOM)
     steps = [1, 2, 2.5, 5, 10]
     ax.xaxis.set_major_locator(MaxNLocator(nbins=min(int(width / 0.5) + 1, 7), steps=steps))
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=6 if width > 2.5 else 4, steps=steps))
+    most = 6 if width > 2.5 else 4
+    centres = [part.centre for _, parts in drawn for part in parts]
+    logarithmic = quantity.logarithmic and bool(centres) and min(centre.min() for centre in centres) > 0
+    if logarithmic:
+        ax.set_yscale("log")
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=most, steps=steps))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.count(value)))
     if metric == "score":
         _draw_log(ax, panel)
@@ -124,6 +189,8 @@ def _draw_panel(
                 _draw_group(ax, group, parts, styles[name], place / len(styles), metric)
     for block in panel.blocks[1:]:
         ax.axvline(block.start, color=style.BLOCK_COLOUR, linewidth=0.8, zorder=1)
+    if panel.transitions and panel.online:
+        ax.axvline(panel.transitions, color=style.LOG_COLOUR, linewidth=0.8, zorder=1)
     for label, middle, row in top.names:
         ax.annotate(
             label, (middle / _ROOM, 1), xycoords="axes fraction", xytext=(0, 2 + row * layout.LINE_HEIGHT * 72),
@@ -131,6 +198,21 @@ def _draw_panel(
         )  # fmt: skip
     ax.set_title(top.title, pad=5 + top.rows * layout.LINE_HEIGHT * 72)
     ax.margins(y=0.06)
+    if logarithmic:
+        _logarithmic_ticks(ax, most)
+
+
+def _logarithmic_ticks(ax: Axes, most: int) -> None:
+    """About so many on the y-axis, with numbers as on any other axis."""
+    low, high = ax.dataLim.intervaly
+    if high / low < 1 + 1e-6:  # matplotlib gives no room to what does not change, and warns
+        ax.set_autoscaley_on(False)
+        ax.set_ylim(low / 1.5, high * 1.5)
+    decades = np.log10(high / low)
+    subs = (1, 2, 5) if decades < 1.5 else (1, 3) if decades < 3 else (1,)
+    ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=most))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: style.count(value)))
+    ax.yaxis.set_minor_locator(NullLocator())
 
 
 def _draw_log(ax: Axes, panel: Panel) -> None:
@@ -152,7 +234,7 @@ def _draw_group(ax: Axes, group: Group, parts: list[Segment], look: style.LineSt
         strength = 1.0 if part.whole else _FADED
         few = len(part.transitions) < 4
         ax.plot(
-            part.transitions, part.centre, color=look.colour, linestyle=look.line, marker=look.marker, alpha=strength,
+            part.transitions, part.centre, **look.drawn, alpha=strength,
             markevery=None if few else (0.02 + 0.14 * place, 0.14), zorder=4,
         )  # fmt: skip
         if part.interval is not None:
@@ -161,7 +243,7 @@ def _draw_group(ax: Axes, group: Group, parts: list[Segment], look: style.LineSt
                 part.transitions, low, high, color=look.colour, alpha=0.17 * strength, linewidth=0, zorder=3
             )
     for run in group.having("failed"):
-        transitions, values = run_curve(run, metric)
+        transitions, values = measured(run, metric)
         if len(transitions):
             ax.plot(transitions, values, color=look.colour, linewidth=0.6, alpha=_FADED, zorder=3)
             ax.plot(transitions[-1], values[-1], color=look.colour, marker="x", markersize=5, zorder=5, linestyle="")
@@ -177,7 +259,7 @@ def _handles(
     labels = {group.style: group.label for panel in panels for group in panel.groups}
     handles = [
         Line2D(
-            [], [], color=look.colour, linestyle=look.line, marker=look.marker,
+            [], [], **look.drawn,
             label=style.wrap(labels[name], inches - layout.LEGEND_ROOM - 0.2, 3),
         )
         for name, look in styles.items()
@@ -191,3 +273,25 @@ def _handles(
     if any(run.evaluations for group in groups for run in group.having("failed")):
         handles.append(Line2D([], [], color="black", linestyle="", marker="x", markersize=5, label="run failed"))
     return handles
+
+
+def _draw_published(ax: Axes, others: dict[str, PublishedCurve], extent: int) -> None:
+    """Means of the published runs, as far as the panel goes."""
+    for name, curve in others.items():
+        there = curve.transitions <= extent
+        ax.plot(curve.transitions[there], curve.mean[there], **_published_look(name))
+
+
+def _published_handles(others: list[dict[str, PublishedCurve]]) -> list[Line2D]:
+    names = style.legend_order({name for curves in others for name in curves})
+    return [Line2D([], [], label=f"{style.display_name(name)}, published", **_published_look(name)) for name in names]
+
+
+def _published_look(algorithm: str) -> dict[str, Any]:
+    """Thin and pale, without markers, in the algorithm's colour."""
+    return {
+        "color": style.line_styles([algorithm])[algorithm].colour,
+        "linewidth": 0.9,
+        "alpha": 0.55,
+        "zorder": 2,
+    }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.plots.style import by_value, display_name, legend_order
+from seqeval_rl.plots.style import by_value, control, display_name, legend_order
 from seqeval_rl.results import differences, hashable, show
 
 if TYPE_CHECKING:
@@ -27,9 +27,19 @@ class Group:
     """The runs of one algorithm with the same settings on the same data: one curve, one row of a table."""
 
     algorithm: str
-    style: str  # key for `style.line_styles`: the algorithm, or its label where it has several settings
-    label: str  # for people: display name, what differs from its siblings, and whether it peeks
+    style: str  # key for `style.line_styles`: the algorithm, or its label where it has several settings; see `control`
+    label: str  # for people: display name, what differs from its siblings, whether it peeks or is the static control
     runs: tuple[RunResult, ...]  # by seed
+
+    @property
+    def static(self) -> bool:
+        """Whether it is the static control, which sees the whole log from the start."""
+        return self.runs[0].static
+
+    @property
+    def online(self) -> int:
+        """Transitions of the online phase of each run."""
+        return self.runs[0].online
 
     def having(self, status: str) -> list[RunResult]:
         """The runs with that status."""
@@ -41,6 +51,7 @@ class Block:
     """A part of the stream that comes from one log."""
 
     label: str
+    name: str  # of the dataset that it comes from
     start: int  # transitions
     stop: int
     mean_score: float | None  # of the log
@@ -53,10 +64,28 @@ class Panel:
     dataset: str
     title: str  # the dataset, with what differs where several have that name
     task: str
-    transitions: int
+    transitions: int  # of the log; 0 for plain online learning
     mean_score: float | None  # of the log; None where it has no whole episode
     blocks: tuple[Block, ...]
     groups: tuple[Group, ...]
+
+    @property
+    def online(self) -> int:
+        """Transitions of the longest online phase after the log."""
+        return max(group.online for group in self.groups)
+
+    @property
+    def extent(self) -> int:
+        """Where the x-axis ends: transitions of log and online phase."""
+        return self.transitions + self.online
+
+    @property
+    def stretches(self) -> list[tuple[str, int, int]]:
+        """What the data are, with where each begins and ends: the blocks, and the online phase, if there is one."""
+        blocks = [(block.label, block.start, block.stop) for block in self.blocks]
+        if len(blocks) == 1 or (not blocks and self.transitions):
+            blocks = [("offline", 0, self.transitions)]
+        return blocks + ([("online", self.transitions, self.extent)] if self.online else [])
 
 
 def run_curve(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -106,7 +135,7 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
                 transitions=dataset["transitions"],
                 mean_score=_finite(dataset["mean_score"]),
                 blocks=tuple(
-                    Block(block["label"], block["start"], block["stop"], _finite(block["mean_score"]))
+                    Block(block["label"], block["name"], block["start"], block["stop"], _finite(block["mean_score"]))
                     for block in dataset["blocks"]
                 ),
                 groups=tuple(groups),
@@ -126,10 +155,21 @@ def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Gro
         seeds[run.seed] = run
     settings = _settings(runs[0])
     shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "peeks"]
-    if settings["peeks"]:
-        shown.append("peeks")
-    label = display_name(algorithm) + (f" ({', '.join(shown)})" if shown else "")
-    return Group(algorithm, label if varying else algorithm, label, tuple(seeds[seed] for seed in sorted(seeds)))
+    shown += ["peeks"] * settings["peeks"]
+    style = _label(algorithm, shown) if varying and shown else algorithm
+    if settings["static"]:
+        style = control(style)
+        shown.append("static")
+    return Group(algorithm, style, _label(algorithm, shown), tuple(seeds[seed] for seed in sorted(seeds)))
+
+
+def _label(algorithm: str, shown: Sequence[str]) -> str:
+    return display_name(algorithm) + (f" ({', '.join(shown)})" if shown else "")
+
+
+# In these a static control differs from the sequential run beside which it belongs: it has no window and no online phase, and
+# may be a suite of its own.
+_OF_CONTROLS = {"suite", "static", "protocol.window", "protocol.online"}
 
 
 def _varying(groups: Mapping[tuple[Hashable, str, Hashable], list[RunResult]]) -> dict[str, list[str]]:
@@ -139,7 +179,9 @@ def _varying(groups: Mapping[tuple[Hashable, str, Hashable], list[RunResult]]) -
         siblings[panel, algorithm].append(_settings(runs[0]))
     varying: dict[str, set[str]] = defaultdict(set)
     for (_, algorithm), settings in siblings.items():
-        varying[algorithm] |= set(differences(settings))
+        varying[algorithm] |= set(differences(settings)) - _OF_CONTROLS
+        for static in (False, True):
+            varying[algorithm] |= set(differences([each for each in settings if each["static"] == static]))
     return {algorithm: sorted(names) for algorithm, names in varying.items()}
 
 
@@ -176,16 +218,17 @@ def _check(run: RunResult) -> None:
 def _panel_settings(run: RunResult) -> dict[str, Any]:
     dataset, task = run.manifest["dataset"], run.manifest["task"]
     # The first digits of the hash say as much as all of them, and fit into a title.
-    return {"name": run.dataset, "transitions": dataset["transitions"], "sha256": str(dataset["sha256"])[:8]} | {
-        name: task[name] for name in ("env_id", "reference_min", "reference_max")
-    }
+    settings = {"name": run.dataset, "transitions": dataset["transitions"], "sha256": str(dataset["sha256"])[:8]}
+    settings["mode"] = dataset.get("mode", "native")  # of reading D4RL's files
+    return settings | {name: task[name] for name in ("env_id", "reference_min", "reference_max")}
 
 
 def _settings(run: RunResult) -> dict[str, Any]:
     manifest = run.manifest
-    settings = {"peeks": bool(manifest["peeks"]), "suite": manifest["suite"]}
+    settings = {"peeks": bool(manifest["peeks"]), "static": run.static, "suite": manifest["suite"]}
     settings["precision"] = manifest.get("precision", "float32")  # of matrix products
-    for section, values in (("protocol", manifest["protocol"]), ("algorithm", manifest["algorithm"]["config"])):
+    protocol = {name: value for name, value in run.protocol.items() if name not in settings}
+    for section, values in (("protocol", protocol), ("algorithm", manifest["algorithm"]["config"])):
         settings |= {f"{section}.{name}": value for name, value in values.items()}
     return settings
 

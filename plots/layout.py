@@ -41,7 +41,8 @@ def figure_width(width: str | float) -> float:
 def grid(panels: list[Panel], inches: float) -> list[list[int | None]]:
     """Which panel stands where: tasks × levels if the datasets fill such a grid and it fits, else as text is read."""
     most = max(1, int(inches / 1.55))
-    levels = [panel.title.replace(panel.task, "*", 1) for panel in panels]
+    # Within D4RL's names stands the task's without `d4rl/`.
+    levels = [panel.title.replace(panel.task.rpartition("/")[2], "*", 1) for panel in panels]
     places = {(panel.task, level): index for index, (panel, level) in enumerate(zip(panels, levels, strict=True))}
     columns = sorted(set(levels), key=_by_level)
     tasks = sorted({panel.task for panel in panels})
@@ -57,21 +58,21 @@ def grid(panels: list[Panel], inches: float) -> list[list[int | None]]:
 
 def _by_level(title: str) -> tuple[int, str]:
     """Sorts random before medium before expert, other names by alphabet and last."""
-    level = re.split(r"[/:]", title.partition(":")[0].partition("*")[2].strip("/-_ "))[-1]
+    level = re.split(r"[/:]", title.partition("*")[2].partition(":")[0].strip("/-_ "))[-1]
     level = re.sub(r"-v\d+$", "", level)
     return (_LEVELS.index(level) if level in _LEVELS else len(_LEVELS), title)
 
 
 @dataclass(frozen=True)
 class Top:
-    """What stands above a panel: its title, and the blocks' names in as many rows as they need."""
+    """What stands above a panel: its title, and the names of blocks and online phase in as many rows as they need."""
 
     title: str
     names: list[tuple[str, float, int]]  # text, centre as a share of the axes' width, row from below
 
     @property
     def rows(self) -> int:
-        """Of the blocks' names."""
+        """Of the names."""
         return 1 + max((row for _, _, row in self.names), default=-1)
 
     @property
@@ -81,13 +82,13 @@ class Top:
 
 
 def above(panel: Panel, width: float) -> Top:
-    """For axes of `width` inches: each block's name over its block, in the lowest row where it meets no other."""
+    """For axes of `width` inches: the name of each block, and of the online phase, over it in the lowest row that is free."""
     names = []
     ends = [0.0] * 6  # of what is written so far in each row
-    for block in panel.blocks if len(panel.blocks) > 1 else ():
-        label = style.shorten(block.label, width)
+    for name, start, stop in panel.stretches if len(panel.stretches) > 1 or panel.online else ():
+        label = style.shorten(name, width)
         half = style.text_width(label) / 2
-        middle = min(max((block.start + block.stop) / 2 / panel.transitions * width, half), width - half)
+        middle = min(max((start + stop) / 2 / panel.extent * width, half), width - half)
         row = next((row for row, end in enumerate(ends) if middle - half >= end), None)
         if row is None:
             continue  # more blocks than names have room for: the boundaries alone are drawn

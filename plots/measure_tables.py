@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.groups import Panel, collect
-from seqeval_rl.plots.measures import change, forgetting, is_static, measured, online_transitions, part, reach, regret
+from seqeval_rl.plots.measures import change, forgetting, measured, part, reach, regret
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic, score_at_share
 from seqeval_rl.plots.tables import Kind, Row, Table, make_row, statistic_name
 
@@ -73,7 +73,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         for block, following in zip(panel.blocks, panel.blocks[1:], strict=False):
             place = f"{panel.title}: {block.label} → {following.label}"
             for group in panel.groups:
-                if is_static(group.runs[0]):
+                if group.runs[0].static:
                     continue
                 changes = [change(*measured(run), following.start, following.stop) for run in group.runs]
                 values = [(c.before, c.after, c.dip, c.recovery, c.lost, c.forgotten) for c in changes]
@@ -108,7 +108,7 @@ def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", 
     rows = []
     for panel in _panels(results, statistic):
         for group in panel.groups:
-            if online_transitions(group.runs[0]):
+            if group.runs[0].online:
                 values = [_online(panel, run) for run in group.runs]
                 rows.append(make_row(panel.title, panel.mean_score, group, _array(values), statistic, seed))
     if not rows:
@@ -134,7 +134,7 @@ def _panels(results: Sequence[RunResult], statistic: Statistic) -> list[Panel]:
 
 
 def _reached(panel: Panel, run: RunResult) -> tuple[float, ...]:
-    total = panel.transitions or online_transitions(run)
+    total = panel.transitions or run.online
     curve = part(*measured(run), total)
     final = score_at_share(*curve, 1.0, total)
     mean = reach(*curve, np.nan if panel.mean_score is None else panel.mean_score, total)
@@ -143,7 +143,7 @@ def _reached(panel: Panel, run: RunResult) -> tuple[float, ...]:
 
 
 def _online(panel: Panel, run: RunResult) -> tuple[float, ...]:
-    switch, stop = panel.transitions, panel.transitions + online_transitions(run)
+    switch, stop = panel.transitions, panel.transitions + run.online
     curve = measured(run)
     found = change(*curve, switch, stop)
     # Plain online RL has nothing before; its score after is that of its end.

@@ -50,28 +50,20 @@ def measured(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], 
     A static control sees all data from the start; it stands where the sequential run had taken as many gradient steps,
     at min(initial + gradient_steps / updates_per_increment * increment, transitions of the log).
     """
-    if not is_static(run):
+    if not run.static:
         return run_curve(run, metric)
-    protocol = run.manifest["protocol"]
-    total = run.manifest["dataset"]["transitions"]
+    protocol, total = run.protocol, run.manifest["dataset"]["transitions"]
+    initial = protocol["initial"]
+    if initial < 1:  # a share of the log
+        initial = max(1, round(initial * total))
     each = protocol["increment"] / protocol["updates_per_increment"]  # transitions per gradient step
     points = {
-        min(round(protocol["initial"] + entry["gradient_steps"] * each), total): entry["metrics"][metric]
+        min(round(initial + entry["gradient_steps"] * each), total): entry["metrics"][metric]
         for entry in run.evaluations
         if metric in entry["metrics"]
     }
     places = sorted(points)
     return np.array(places, np.int64), np.array([points[place] for place in places], np.float64)
-
-
-def is_static(run: RunResult) -> bool:
-    """Whether the run saw the whole log from the start, as the conventional control does."""
-    return bool(run.manifest["protocol"].get("static", False))
-
-
-def online_transitions(run: RunResult) -> int:
-    """How many transitions of its own the run was to collect after the log; 0 where there is no online phase."""
-    return int(run.manifest["protocol"].get("online", 0))
 
 
 def part(transitions: ArrayLike, values: ArrayLike, stop: float) -> tuple[Floats, Floats]:

@@ -62,8 +62,8 @@ def profile(
         for place, entry in enumerate(scores.entries):
             look = looks[entry.style]
             ax.plot(
-                thresholds, performance_profile(entry.scores, thresholds), color=look.colour, linestyle=look.line,
-                marker=look.marker, markevery=(0.02 + 0.14 * place / len(looks), 0.14), zorder=4,
+                thresholds, performance_profile(entry.scores, thresholds), **look.drawn,
+                markevery=(0.02 + 0.14 * place / len(looks), 0.14), zorder=4,
             )  # fmt: skip
             if entry.has_interval:
                 low, high = profile_interval(entry.scores, thresholds, seed=seed)
@@ -209,7 +209,7 @@ def _legend(figure: Figure, scores: Scores, looks: dict[str, style.LineStyle], i
     handles = []
     for entry, label in zip(scores.entries, labels, strict=True):
         look = looks[entry.style]
-        handles.append(Line2D([], [], color=look.colour, linestyle=look.line, marker=look.marker, label=label))
+        handles.append(Line2D([], [], **look.drawn, label=label))
     columns = layout.legend_columns(labels, inches)
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **layout.LEGEND)
 
@@ -229,7 +229,7 @@ def _draw_aggregate(ax: Axes, cells: list[Cell], looks: list[style.LineStyle], t
         if not np.isnan(cell.low):
             ax.barh(place, cell.high - cell.low, thick, cell.low, color=look.colour, alpha=0.35, linewidth=0, zorder=3)
         ax.plot([cell.value] * 2, [place - thick / 2, place + thick / 2], color=look.colour, linewidth=1.3, zorder=4)
-        ax.plot(cell.value, place, color=look.colour, marker=look.marker, linestyle="", zorder=5)
+        ax.plot(cell.value, place, **look.drawn | {"linestyle": ""}, zorder=5)
     ax.use_sticky_edges = False  # a bar has room beside it
     ax.margins(x=0.08)
     ax.grid(axis="x", color=style.BLOCK_COLOUR, linewidth=0.4, alpha=0.5)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqeval_rl.plots.groups import Group, run_curve
+from seqeval_rl.plots.groups import Group
+from seqeval_rl.plots.measures import measured
 from seqeval_rl.plots.statistics import AGGREGATES, Floats, Statistic, align, bootstrap_interval
 
 
@@ -30,7 +31,7 @@ def segments(group: Group, metric: str = "score", statistic: Statistic = "iqm", 
         statistic: `iqm` (below four runs the mean) or `mean`.
         seed: of the bootstrap.
     """
-    curves = [run_curve(run, metric) for run in group.runs]
+    curves = [measured(run, metric) for run in group.runs]
     if not any(len(transitions) for transitions, _ in curves):
         return []
     points, values = align(curves)

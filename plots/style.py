@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -67,6 +67,13 @@ class LineStyle:
     colour: str
     line: Any  # matplotlib's line style
     marker: str
+    hollow: bool = False  # whether the marker is an outline
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """Line and marker as matplotlib's properties of a line."""
+        outline = {"markerfacecolor": "white", "markersize": 5.0, "markeredgewidth": 0.8} if self.hollow else {}
+        return {"color": self.colour, "linestyle": self.line, "marker": self.marker, **outline}
 
 
 _SOLID: Any = "-"
@@ -75,6 +82,7 @@ _DASHDOT: Any = (0, (5, 1.5, 1, 1.5))
 _DASHDOTDOT: Any = (0, (4, 1.2, 1, 1.2, 1, 1.2))
 _DOTTED: Any = (0, (1.2, 1.2))
 _SHORT: Any = (0, (2.5, 1.2))
+_SPARSE: Any = (0, (0.8, 2.4))
 
 _KNOWN = {
     "td3_bc": ("TD3+BC", LineStyle("#0072B2", _SOLID, "o")),
@@ -109,17 +117,29 @@ def display_name(algorithm: str) -> str:
     return _KNOWN[algorithm][0] if algorithm in _KNOWN else algorithm
 
 
+_CONTROL = " (static control)"
+
+
+def control(name: str) -> str:
+    """The style's key of the static control of the runs whose key is `name`: their colour, another line."""
+    return name + _CONTROL
+
+
 def legend_order(names: Iterable[str]) -> list[str]:
     """Each name once: the reference algorithms in a fixed order, then the others by alphabet; variants by value.
 
-    A reference algorithm's variants, `TD3+BC (alpha=1)`, stand where it stands.
+    A reference algorithm's variants, `TD3+BC (alpha=1)`, stand where it stands, a static control behind its own.
     """
 
     def place(name: str) -> int:
         shown = enumerate((key, f"{label} (") for key, (label, _) in _KNOWN.items())
         return next((i for i, (key, start) in shown if name == key or name.startswith(start)), len(_KNOWN))
 
-    return sorted(set(names), key=lambda name: (place(name), by_value(name)))
+    def rank(name: str) -> tuple[int, list[str | float], bool]:
+        own = name.removesuffix(_CONTROL)
+        return place(own), by_value(display_name(own)), own != name
+
+    return sorted(set(names), key=rank)
 
 
 def by_value(name: str) -> list[str | float]:
@@ -133,11 +153,12 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
 
     The reference algorithms have fixed styles. Any other name starts at a place given by its hash and takes the next
     that is free, so that it keeps its style when others come or go, unless their places meet. Beyond 51 other names
-    styles repeat.
+    styles repeat. A static control (`control`) has the colour and marker of its own, hollow on a line of sparse dots.
     """
-    styles = {}
+    order = legend_order(names)
+    styles: dict[str, LineStyle] = {}
     taken: set[LineStyle] = set()
-    for name in legend_order(names):
+    for name in legend_order(name.removesuffix(_CONTROL) for name in order):
         if name in _KNOWN:
             styles[name] = _KNOWN[name][1]
             continue
@@ -145,7 +166,12 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
         candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]
         styles[name] = next((style for style in candidates if style not in taken), candidates[0])
         taken.add(styles[name])
-    return styles
+    return {
+        name: styles[name]
+        if name in styles
+        else replace(styles[name.removesuffix(_CONTROL)], line=_SPARSE, hollow=True)
+        for name in order
+    }
 
 
 @lru_cache(maxsize=4096)

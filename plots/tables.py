@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.groups import Group, Panel, collect
-from seqeval_rl.plots.measures import measured, online_transitions, part
+from seqeval_rl.plots.measures import measured, part
 from seqeval_rl.plots.notation import latex_text, markdown_text, number_text
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic, area_under_curve, bootstrap_interval, score_at_share
 
@@ -74,6 +74,7 @@ class Table:
     caption: str
     kinds: tuple[Kind, ...] = ()  # one per quantity; none: scores, of which the highest is best
     name: str = "scores"  # in LaTeX's label
+    leading: tuple[str, str, str, str] = ("dataset", "algorithm", "seeds", "log's mean")  # headers of a row's beginning
 
     def kind(self, place: int) -> Kind:
         """Of the quantity at that place."""
@@ -136,7 +137,7 @@ class Table:
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         counts = ("finished", "failed", "unfinished")
-        writer.writerow(("dataset", "algorithm", "quantity", "value", "low", "high", "runs", *counts, "log_mean"))
+        writer.writerow((*self.leading[:_NAMES], "quantity", "value", "low", "high", "runs", *counts, "log_mean"))
         for row in self.rows:
             log_mean = "" if row.log_mean is None else row.log_mean
             for name, cell in zip(self.quantities, row.cells, strict=True):
@@ -146,7 +147,7 @@ class Table:
         return file.getvalue()
 
     def _header(self) -> list[str]:
-        return ["dataset", "algorithm", "seeds", "log's mean", *self.quantities]
+        return [*self.leading, *self.quantities]
 
     def _texts(self, row: Row, intervals: bool = True) -> list[str]:
         """The row as plain text; a cell with fewer runs than the row says so."""
@@ -226,12 +227,7 @@ def score_table(
         "area: under the curve, divided by its width. "
         "Bold: highest of the dataset, and values within its interval."
     )
-    if any(
-        panel.transitions and online_transitions(run)
-        for panel in panels
-        for group in panel.groups
-        for run in group.runs
-    ):
+    if any(panel.transitions and run.online for panel in panels for group in panel.groups for run in group.runs):
         caption += " All of the log alone, without the online phase after it."
     return Table((*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption)
 
@@ -240,7 +236,7 @@ def _row(panel: Panel, group: Group, shares: Sequence[float], statistic: Statist
     # [run, quantity]; NaN where a run has not got there.
     values = np.full((len(group.runs), len(shares) + 2), np.nan)
     for run, line in zip(group.runs, values, strict=True):
-        total = panel.transitions or online_transitions(run)
+        total = panel.transitions or run.online
         transitions, scores = part(*measured(run), total)
         line[:-2] = [score_at_share(transitions, scores, share, total) for share in shares]
         if run.status == "finished" and len(scores):

@@ -21,6 +21,10 @@ LONG_COLUMNS = (
     "run", "dataset", "algorithm", "seed", "phase", "block",
     "transitions", "gradient_steps", "env_steps", "metric", "value",
 )  # fmt: skip
+PREQUENTIAL, TOTAL = "prequential/", "prequential_total/"
+_COUNTS = ("count", "value_count")  # of transitions: all that arrived, and those whose return the log observed
+_OF_VALUES = ("value_gap", "value_error")  # means over the latter
+_EARLIER: dict[str, Any] = {"online": 0, "static": False, "peeks": False}  # settings of the protocol that came later
 _log = logging.getLogger("seqeval_rl")
 
 
@@ -55,10 +59,45 @@ class RunResult:
         """The run's seed."""
         return int(self.manifest["seed"])
 
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The protocol's settings; what older manifests lack is as it was then."""
+        return _EARLIER | self.manifest.get("protocol", {})
+
+    @property
+    def static(self) -> bool:
+        """Whether it is the static control, which sees the whole log from the start."""
+        return bool(self.protocol["static"])
+
+    @property
+    def online(self) -> int:
+        """How many transitions of its own it gathers after the log; 0 where there is no online phase."""
+        return int(self.protocol["online"])
+
     def curve(self, metric: str = "score") -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Transitions [P] and the metric [P] at the evaluations that have it."""
         points = [(e["transitions"], e["metrics"][metric]) for e in self.evaluations if metric in e["metrics"]]
         return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
+
+    def prequential(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """A prequential score (`td_error`, `nll`, …) summed over all transitions that arrived so far, PROTOCOL §7.
+
+        Returns:
+            Transitions [P] at the evaluations that have the score, and its sum up to there [P]; for `count` and
+            `value_count` that is how many transitions it is over.
+        """
+        points = [(entry["transitions"], total) for entry, total, _ in _cumulated(self.evaluations, name)]
+        return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
+
+    def prequential_mean(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """`prequential`, divided by how many transitions the sum is over."""
+        points = [(entry["transitions"], total / over) for entry, total, over in _cumulated(self.evaluations, name)]
+        return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
+
+    def prequential_scores(self) -> list[str]:
+        """Names of the prequential scores that the run has, by alphabet, without the counts."""
+        names = {name for entry in self.evaluations for name in entry["metrics"] if name.startswith(PREQUENTIAL)}
+        return sorted({name.removeprefix(PREQUENTIAL) for name in names} - set(_COUNTS))
 
 
 def read_results(path: str | Path) -> list[RunResult]:
@@ -99,6 +138,18 @@ def _read_run(root: Path, directory: Path) -> RunResult:
     )
     _ = result.dataset, result.algorithm, result.config, result.seed  # a manifest without them is damaged
     return result
+
+
+def _cumulated(evaluations: Iterable[dict[str, Any]], name: str) -> Iterator[tuple[dict[str, Any], float, float]]:
+    """The evaluations that have a prequential score, each with its sum over transitions up to there, and their number."""
+    total = over = 0.0
+    for entry in evaluations:
+        metrics = entry["metrics"]
+        if PREQUENTIAL + name in metrics:
+            counted = metrics[PREQUENTIAL + (_COUNTS[1] if name in (*_OF_VALUES, _COUNTS[1]) else _COUNTS[0])]
+            total += counted if name in _COUNTS else metrics[PREQUENTIAL + name] * counted
+            over += counted
+            yield entry, total, over
 
 
 def evaluation_share(results: Iterable[RunResult]) -> float | None:
@@ -154,16 +205,20 @@ def show(value: Any) -> str:
 
 
 def algorithm_names(results: Sequence[RunResult]) -> list[str]:
-    """Each run's algorithm, with its settings where runs of it on one dataset differ in them: `td3_bc (alpha=2.5)`."""
+    """Each run's algorithm, with its and the protocol's settings where runs of it on one dataset differ in them:
+    `td3_bc (alpha=2.5)`, `td3_bc (protocol.increment=10)`."""
+    settings = [
+        result.config | {f"protocol.{name}": value for name, value in result.protocol.items()} for result in results
+    ]
     siblings = defaultdict(list)
-    for result in results:
-        siblings[result.algorithm, result.dataset].append(result.config)
+    for result, own in zip(results, settings, strict=True):
+        siblings[result.algorithm, result.dataset].append(own)
     varying: dict[str, set[str]] = defaultdict(set)
     for (algorithm, _), configs in siblings.items():
         varying[algorithm] |= set(differences(configs))
     names = []
-    for result in results:
-        shown = ", ".join(f"{name}={show(result.config.get(name))}" for name in sorted(varying[result.algorithm]))
+    for result, own in zip(results, settings, strict=True):
+        shown = ", ".join(f"{name}={show(own.get(name))}" for name in sorted(varying[result.algorithm]))
         names.append(f"{result.algorithm} ({shown})" if shown else result.algorithm)
     return names
 
@@ -172,11 +227,16 @@ def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
     """One row per run, evaluation and metric, with the columns `LONG_COLUMNS`.
 
     The algorithm is named by `algorithm_names`, so that variants of a sweep are not averaged together by its column.
+    Prequential scores are there twice: as recorded, and summed up to the evaluation as `prequential_total/NAME`.
     """
     runs = list(results)
     for result, algorithm in zip(runs, algorithm_names(runs), strict=True):
+        totals: dict[int, dict[str, float]] = defaultdict(dict)
+        for name in (*_COUNTS, *result.prequential_scores()):
+            for entry, total, _ in _cumulated(result.evaluations, name):
+                totals[id(entry)][TOTAL + name] = total
         for entry in result.evaluations:
-            for metric, value in entry["metrics"].items():
+            for metric, value in (entry["metrics"] | totals[id(entry)]).items():
                 yield (
                     result.run, result.dataset, algorithm, result.seed, entry["phase"], entry["block"],
                     entry["transitions"], entry["gradient_steps"], entry["env_steps"], metric, value,

@@ -26,7 +26,7 @@ class Results:
         *,
         dataset: str = "hopper random, medium, expert",
         task: str = "hopper",
-        blocks: tuple[tuple[str, int, int, float | None], ...] = BLOCKS,
+        blocks: tuple[tuple[Any, ...], ...] = BLOCKS,  # label, start, stop, mean score, and the dataset's name if other
         points: int = 31,
         upto: int | None = None,
         failed: bool = False,
@@ -39,18 +39,38 @@ class Results:
         slug: str = "",
         protocol: dict[str, Any] | None = None,
         gradient_steps: list[int] | None = None,
+        evaluated: bool = True,
+        prequential: dict[str, float | list[float]] | None = None,
     ) -> Path:
-        """Transitions past the log's end are of the online phase; `blocks=()` is plain online RL."""
+        """Transitions past the log's end are of the online phase; `blocks=()` is plain online RL.
+
+        `prequential`: means of each evaluation over what arrived on the log since the one before, or one for all of them.
+        """
         total = blocks[-1][2] if blocks else 0
+        end = total + (protocol or {}).get("online", 0)
         if transitions is None:
-            transitions = np.linspace(total // points, total, points).astype(int).tolist()
+            transitions = np.unique([*np.linspace(end // points, end, points).astype(int), total or end]).tolist()
+        static = (protocol or {}).get("static", False)
+        if static and gradient_steps is None:
+            gradient_steps = [place - transitions[0] for place in transitions]
         if scores is None:
             noise = np.random.default_rng([seed, sum(map(ord, algorithm + dataset))])
-            x = np.asarray(transitions) / total
+            x = np.asarray(transitions) / end
             height = HEIGHTS.get(algorithm, 30 + sum(map(ord, algorithm)) % 50)
             scores = (
                 height / (1 + np.exp(-9 * (x - 0.5))) + noise.normal(0, 5) * x + noise.normal(0, 2.5, len(x))
             ).tolist()
+        metrics_of = [{"score": score, "return": 32.0 * score} if evaluated else {} for score in scores]
+        for place in range(1, len(transitions)):
+            arrived = min(transitions[place], total) - min(transitions[place - 1], total)
+            metrics_of[place]["critic/loss"] = 1.0
+            if prequential and arrived > 0 and not static:
+                metrics_of[place] |= {"prequential/count": arrived, "prequential/value_count": arrived // 2} | {
+                    f"prequential/{name}": value[place - 1] if isinstance(value, list) else value
+                    for name, value in prequential.items()
+                }
+        if static:
+            transitions = [total] * len(transitions)
         directory = self.root / f"{len(list(self.root.iterdir())) if self.root.exists() else 0:04d}{slug}"
         directory.mkdir(parents=True)
         manifest = {
@@ -63,7 +83,7 @@ class Results:
                 if not blocks or blocks[-1][3] is None
                 else float(np.mean([block[3] for block in blocks])),
                 "blocks": [
-                    dict(zip(("label", "start", "stop", "mean_score"), block, strict=True), name=block[0])
+                    dict(zip(("label", "start", "stop", "mean_score", "name"), (*block, block[0])[:5], strict=True))
                     for block in blocks
                 ],
             },
@@ -78,9 +98,9 @@ class Results:
         lines = [
             {"evaluation": i, "phase": "offline" if t <= total else "online", "block": "" if t <= total else "online"}
             | {"transitions": t, "gradient_steps": updates, "env_steps": max(0, t - total)}
-            | {"metrics": {"score": score, "return": 32.0 * score}}
-            for i, (t, updates, score) in enumerate(
-                zip(transitions, gradient_steps or transitions, scores, strict=True)
+            | {"metrics": metrics}
+            for i, (t, updates, metrics) in enumerate(
+                zip(transitions, gradient_steps or transitions, metrics_of, strict=True)
             )
         ]
         (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:upto]))

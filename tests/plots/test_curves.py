@@ -228,6 +228,17 @@ def many(results: Results, case: str) -> None:
     elif case == "a hundred blocks":
         blocks = tuple((f"block {i}", i * 300, (i + 1) * 300, 10.0) for i in range(100))
         results.add("iql", 0, blocks=blocks)
+    elif case == "online":
+        for algorithm, online in itertools.product(("td3_bc", "iql"), (300, 10_000)):
+            results.add(algorithm, 0, dataset=f"hopper {online}", protocol={"online": online})
+        results.add("td3_bc", 0, dataset="d4rl:walker2d-medium-v2", blocks=(), protocol={"online": 10_000})
+    elif case == "static controls":
+        for algorithm, static in itertools.product(("td3_bc", "iql", "cql", "bc"), (False, True)):
+            results.add(algorithm, 0, protocol={"static": static})
+    elif case == "published":
+        for algorithm, level in itertools.product(("td3_bc", "iql", "cql", "awac", "bc"), ("medium", "random")):
+            name = f"d4rl:hopper-{level}-v2"
+            results.add(algorithm, 0, dataset=name, task="d4rl/hopper", blocks=((level, 0, 999_998, 44.3, name),))
     elif case == "five datasets":
         for number in range(5):
             results.add("iql", 0, dataset=f"bundled/halfcheetah/medium-{number}", task="halfcheetah")
@@ -241,6 +252,9 @@ CASES = [
     "twelve blocks",
     "a hundred blocks",
     "five datasets",
+    "online",
+    "static controls",
+    "published",
 ]
 
 
@@ -248,7 +262,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_overlaps_and_nothing_is_cut_off(results: Results, case: str, width: str) -> None:
     many(results, case)
-    figure = drawn(curves(results.read(), width=width))
+    figure = drawn(curves(results.read(), width=width, published=case == "published"))
     renderer = figure.canvas.get_renderer()
     undrawn = {text for ax in figure.axes for text in (_ticks(ax, False) if ax.axison else ax.findobj(Text))}
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]

@@ -118,7 +118,7 @@ def test_a_static_control_is_read_at_equal_gradient_steps(results: Results) -> N
             protocol={"static": static},
         )  # fmt: skip
     table = score_table(results.read())
-    assert [row.algorithm for row in table.rows] == ["IQL (static=false)", "IQL (static=true)"]
+    assert [row.algorithm for row in table.rows] == ["IQL", "IQL (static)"]
     assert numbers(table, 0) == numbers(table, 1)
 
 
