@@ -109,3 +109,15 @@ class AWAC(Stateful):
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """The policy's mean, or a sample where there is `noise`."""
         return self.actor.act(observations, noise)
+
+    @torch.no_grad()
+    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
+        q: Tensor = self.critic(observations, actions).amin(1)
+        return q
+
+    @torch.no_grad()
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
+        mean, log_std = self.actor(observations)
+        return normal_log_prob((actions - mean) * (-log_std).exp(), log_std)

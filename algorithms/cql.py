@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, Positive
-from seqeval_rl.nets import MLP, Adam, Critic, follow, frozen_copy, setting, tanh_normal, uniform
+from seqeval_rl.nets import MLP, Adam, Critic, follow, frozen_copy, setting, tanh_normal, tanh_normal_log_prob, uniform
 from seqeval_rl.state import Stateful
 
 
@@ -156,3 +156,15 @@ class CQL(Stateful):
         mean, log_std = self.actor(observations)
         actions: Tensor = mean if noise is None else mean + log_std.exp() * noise
         return actions.tanh()
+
+    @torch.no_grad()
+    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
+        q: Tensor = self.critic(observations, actions).amin(1)
+        return q
+
+    @torch.no_grad()
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
+        mean, log_std = self.actor(observations)
+        return tanh_normal_log_prob(mean, log_std, actions)

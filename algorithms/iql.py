@@ -10,7 +10,8 @@ Q' follows Q by `target_rate`. The policy is a normal with mean tanh(f(s)) and o
 dimension, within [-5, 2]; greedy is the mean.
 
 Different from the authors' JAX code: all three losses are taken at the same weights (as in their rlkit port), where the
-JAX code takes V's step first; no cosine decay of the actor's rate, since it knows the length of the run; initial weights
+JAX code takes V's step first; no cosine decay of the actor's rate unless `decay_steps` asks for it, since it knows the
+length of the run; initial weights
 are those of `torch.nn.Linear`, not orthogonal; the reward scale is a declared constant of the task (`return_range`), not
 taken from the returns of the whole log.
 """
@@ -20,10 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.config_types import Fraction, Layers, NonNegative, OpenFraction, Positive
+from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
 from seqeval_rl.nets import Adam, Critic, GaussianActor, Value, follow, frozen_copy, normal_log_prob, setting
 from seqeval_rl.state import Stateful
 
@@ -39,6 +40,9 @@ class IQLConfig:
     expectile: OpenFraction = 0.7  # tau of the value's regression
     temperature: NonNegative = 3.0  # beta, inverse temperature of the policy's weights
     max_weight: Positive = 100.0  # upper bound of the policy's weights; authors' code
+    decay_steps: Count | None = (
+        None  # gradient steps over which the actor's rate falls to 0; set by --paper, since it peeks
+    )
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = 1000.0  # distance of the task's reference returns after reward scaling
 
@@ -60,7 +64,12 @@ class IQL(Stateful):
         self.critic = Critic(spec, "critic", config.hidden)
         self.value = Value(spec, "value", config.hidden)
         self.critic_target = frozen_copy(self.critic)
-        networks = (self.actor, self.critic, self.value)
+        networks: list[nn.Module] = [self.critic, self.value]
+        self.actor_optimiser: Adam | None = None
+        if config.decay_steps is None:
+            networks.insert(0, self.actor)
+        else:
+            self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, decay_steps=config.decay_steps)
         self.optimiser = Adam([p for net in networks for p in net.parameters()], config.learning_rate)
 
     @torch.no_grad()
@@ -96,7 +105,11 @@ class IQL(Stateful):
         value_loss = self.value_loss(advantage)
         critic_loss, q = self.critic_loss(batch, target)
         actor_loss = self.actor_loss(batch, advantage.detach())
-        self.optimiser.minimise(value_loss + critic_loss + actor_loss)
+        if self.actor_optimiser is None:
+            self.optimiser.minimise(value_loss + critic_loss + actor_loss)
+        else:
+            self.optimiser.minimise(value_loss + critic_loss)
+            self.actor_optimiser.minimise(actor_loss)
         follow(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
@@ -110,3 +123,15 @@ class IQL(Stateful):
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """The policy's mean, or a sample where there is `noise`."""
         return self.actor.act(observations, noise)
+
+    @torch.no_grad()
+    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
+        q: Tensor = self.critic(observations, actions).amin(1)
+        return q
+
+    @torch.no_grad()
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
+        mean, log_std = self.actor(observations)
+        return normal_log_prob((actions - mean) * (-log_std).exp(), log_std)

@@ -130,3 +130,9 @@ class TD3BC(Stateful):
         """The policy's action, with `exploration_noise` where there is `noise`."""
         actions: Tensor = self.actor(observations)
         return actions if noise is None else (actions + self.exploration_noise * noise).clamp(-1, 1)
+
+    @torch.no_grad()
+    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
+        q: Tensor = self.critic(observations, actions).amin(1)
+        return q

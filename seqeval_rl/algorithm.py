@@ -63,9 +63,14 @@ class Algorithm(Protocol):
     with a run axis; optionally `period`, the rhythm of updates that differ (2 for a policy update every second step);
     `noise_dim(config, spec) -> int`, static, how many standard normals per transition `update` takes.
 
-    Two fields of `Config` speak to the harness, which prepares batches accordingly: `normalise_observations: bool`
+    Some fields of `Config` speak to the harness, which prepares batches accordingly: `normalise_observations: bool`
     (mean and standard deviation over the visible window; absent: False) and `return_range: float | None` (rewards are
-    scaled so that the task's reference returns are this far apart; absent: None, rewards as logged).
+    scaled so that the task's reference returns are this far apart; absent: None, rewards as logged). Under a protocol that
+    peeks, as the published runs do, the harness sets a field `decay_steps: int | None` to the gradient steps of the whole run.
+
+    Two optional hooks serve the prequential scores (see `prequential`), each from observations [R, B, *obs_shape] and actions
+    [R, B, act_dim] to [R, B] and without gradient: `values`, the algorithm's Q in the units of the rewards that it is given
+    (it needs a setting `discount` beside it), and `log_prob`, the policy's log-density.
 
     In a stacked algorithm a float setting may arrive as a tensor [R], one value for each run (a sweep in one stack): losses
     are [R], so it broadcasts; `nets.setting` gives it the axes that it needs elsewhere. Optionally `capturable = False`, for

@@ -26,7 +26,7 @@ from seqeval_rl.online import TERMINATED
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.results import read_results
-from seqeval_rl.stream import Stream
+from seqeval_rl.stream import Stream, StreamSpec
 from seqeval_rl.tasks import Task
 
 POLICIES = "policies"  # in a run's directory
@@ -162,7 +162,13 @@ def _go_on(
     """The training itself, from evaluation `done` on, before which the scores were these."""
     stream, protocol = training.stream, training.protocol
     name = f"{training.task.name} {training.entry.name}"
-    run = PlannedRun(stream.name, (), asdict(training.config), training.seed, training.directory, recorder.manifest)
+    run = PlannedRun(
+        StreamSpec(stream.name, (), training.task),
+        asdict(training.config),
+        training.seed,
+        training.directory,
+        recorder.manifest,
+    )
     with (
         Evaluator(training.task, [training.seed], protocol.episodes, workers=1) as evaluator,
         tqdm(
@@ -187,7 +193,10 @@ def _go_on(
         def tell(gradient_steps: int) -> None:
             bar.update(gradient_steps - bar.n)
 
-        sequential_evaluation(stack, report, tell, done)
+        try:
+            sequential_evaluation(stack, report, tell, done)
+        finally:
+            stack.close()
         tell(bar.total)
     if record.failures:
         raise SeqevalError(

@@ -80,7 +80,7 @@ class EngineLoop:
         normalise = pixels is None and getattr(config, "normalise_observations", False)
         moments = VisibleMoments(rows, arrivals, width, None) if normalise else None
         preprocessing = Preprocessing(moments, width, spec.act_dim, spec.runs, 1.0, spec.device)
-        preprocessing.refresh(initial)
+        preprocessing.refresh(schedule.initial)
         batches = Batches(replay, [schedule] * spec.runs, spec.seeds, entry.noise_dim(config, spec))
         self.engine = make_engine(entry.build(config, spec), batches, preprocessing)
         self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]

@@ -23,8 +23,18 @@ class Engine:
         self._names: list[str] = []
         self._sums: list[Tensor] = []
 
-    def train(self, start: int, stop: int, progress: Callable[[int], None]) -> dict[str, NDArray[np.float64]]:
+    def train(
+        self,
+        start: int,
+        stop: int,
+        progress: Callable[[int], None],
+        reveal: Callable[[int], None] | None = None,
+        per_increment: int = 1,
+    ) -> dict[str, NDArray[np.float64]]:
         """Take gradient steps `start` to `stop` (exclusive), telling `progress` now and then how many are done.
+
+        Where `reveal` is given, it is called before each `per_increment` gradient steps with the number of increments that
+        must have been seen by then.
 
         Returns each metric's mean over these gradient steps, [R].
         """
@@ -32,7 +42,12 @@ class Engine:
             return {}
         for total in self._sums:
             total.zero_()
-        self._steps(start, stop, progress)
+        if reveal is None:
+            self._steps(start, stop, progress)
+        else:
+            for first in range(start, stop, per_increment):
+                reveal(first // per_increment + 1)
+                self._steps(first, first + per_increment, progress)
         return {
             name: (value / (stop - start)).cpu().numpy() for name, value in zip(self._names, self._sums, strict=True)
         }
@@ -53,20 +68,23 @@ class Engine:
         # One call for all metrics; float64, since thousands of values are summed.
         torch._foreach_add_(self._sums, [metrics[name] for name in self._names])
 
-    @torch.no_grad()
     def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """The algorithm's deterministic action for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]."""
-        return greedy(self.algorithm, self.preprocessing.observations, self.batches.replay.device, observations)
+        return act(self.algorithm, self.preprocessing.observations, self.batches.replay.device, observations)
 
 
 @torch.no_grad()
-def greedy(
+def act(
     algorithm: Algorithm,
     preprocess: Callable[[Tensor], Tensor],
     device: torch.device,
     observations: NDArray[np.float32],
+    noise: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """The deterministic action of an algorithm on `device` for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]."""
+    """The action of an algorithm on `device` for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]; deterministic, or
+    with standard normals [R, E, act_dim] exploring."""
     seen = preprocess(torch.from_numpy(observations).to(device))
-    actions: NDArray[np.float32] = algorithm.act(seen, None).cpu().numpy()
+    actions: NDArray[np.float32] = (
+        algorithm.act(seen, None if noise is None else torch.from_numpy(noise).to(device)).cpu().numpy()
+    )
     return actions

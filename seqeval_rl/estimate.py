@@ -33,7 +33,8 @@ from seqeval_rl.readers import load_dataset, parse_source
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.scheduler import WORTH_A_PROCESS
 from seqeval_rl.stacking import common_settings
-from seqeval_rl.sweep import StreamSpec, Sweep
+from seqeval_rl.stream import StreamSpec
+from seqeval_rl.sweep import Sweep
 from seqeval_rl.tasks import Task, task_named
 
 SECONDS = 1.5  # at least, of the measurement of one update and of that of one time index
@@ -71,6 +72,7 @@ class Forecast:
     updates: int  # gradient steps of one run
     evaluations: int  # of one run
     episodes: int  # of one run in one evaluation
+    env_steps: int  # of one run's online phase
     time_limit: int | None
     cost: Cost
 
@@ -81,13 +83,14 @@ class Forecast:
 
     @property
     def training_seconds(self) -> float:
-        """Of one job."""
-        return self.updates * self.cost.seconds_per_update
+        """Of one job; an environment step of the online phase is taken to cost what one of an evaluation's lanes does."""
+        index = self.cost.seconds_per_index / max(self.episodes, 1)
+        return self.updates * self.cost.seconds_per_update + self.env_steps * index
 
     @property
     def evaluation_seconds(self) -> float:
         """Of one job, at most: every episode as long as the time limit; 0 where there is no limit."""
-        if self.time_limit is None:
+        if self.time_limit is None or not self.episodes:
             return 0.0
         return self.evaluations * (self.cost.seconds_per_reset + self.time_limit * self.cost.seconds_per_index)
 
@@ -99,7 +102,7 @@ class Forecast:
     @property
     def env_steps_per_second(self) -> float:
         """While a job evaluates, resets left out."""
-        return self.runs_per_job * self.episodes / self.cost.seconds_per_index
+        return self.runs_per_job * self.episodes / self.cost.seconds_per_index if self.episodes else 0.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,11 @@ def extent(spec: StreamSpec) -> Extent:
     Raises:
         SeqevalError: a source is unknown, cannot be read or is not of the environment; blocks of different tasks.
     """
-    blocks = [_block(source, spec.task) for source in spec.sources]
+    if not spec.sources:
+        stream = spec.load()
+        limit = gymnasium_shapes(stream.task.environment)[1].max_episode_length
+        return Extent(0, stream.task, stream.obs_shape, stream.act_dim, limit)
+    blocks = [_block(source, spec) for source in spec.sources]
     first = blocks[0]
     for source, block in zip(spec.sources, blocks, strict=True):
         if (block.task, block.obs_shape, block.act_dim) != (first.task, first.obs_shape, first.act_dim):
@@ -130,8 +137,9 @@ def extent(spec: StreamSpec) -> Extent:
     return Extent(total, first.task, first.obs_shape, first.act_dim, first.time_limit)
 
 
-def _block(source: str, task: Task | None) -> Extent:
+def _block(source: str, spec: StreamSpec) -> Extent:
     base, size = parse_source(source)
+    task = spec.task
     if base in bundled.names():
         _, task_name, level = base.split("/")
         transitions = bundled.FULL if size is None else size
@@ -139,9 +147,11 @@ def _block(source: str, task: Task | None) -> Extent:
         task = task or task_named(task_name)
         shapes = gymnasium_shapes(task.environment)[1]
         return Extent(transitions, task, shapes.obs_shape, len(shapes.action_low), shapes.max_episode_length)
-    dataset = load_dataset(source, task, progress=False)
-    check_environment(dataset)
-    limit = gymnasium_shapes(dataset.task.environment)[1].max_episode_length
+    dataset = load_dataset(source, task, spec.mode, progress=False)
+    limit = None
+    if dataset.task.env_id is not None:
+        check_environment(dataset)
+        limit = gymnasium_shapes(dataset.task.environment)[1].max_episode_length
     return Extent(len(dataset), dataset.task, dataset.obs_shape, dataset.act_dim, limit)
 
 
@@ -175,14 +185,17 @@ def measure(
     torch.set_num_threads(threads)
     try:
         spec = Spec(extent.obs_shape, extent.act_dim, tuple(range(runs)), device)
-        problem = Problem(extent.obs_shape, extent.act_dim, batch_size, min(extent.transitions, _MADE))
+        problem = Problem(extent.obs_shape, extent.act_dim, batch_size, min(extent.transitions or _MADE, _MADE))
         loop = EngineLoop(entry, config, spec, problem)
         updates = 4 * int(getattr(loop.engine.algorithm, "period", 1))
         # Twice as many each time: all but the last measurement are for warming up.
         while (taken := loop.run(updates)) < seconds:
             updates *= 2
-        workers = max(1, min(threads, runs * episodes // LANES_WORTH_A_PROCESS))
-        reset, index = _evaluation_cost(extent.task, runs, episodes, loop, workers, backend, seconds)
+        if extent.task.env_id is None:
+            return Cost(taken / updates, 0.0, 0.0)
+        lanes = runs * max(episodes, 1)
+        workers = max(1, min(threads, lanes // LANES_WORTH_A_PROCESS))
+        reset, index = _evaluation_cost(extent.task, runs, max(episodes, 1), loop, workers, backend, seconds)
         return Cost(taken / updates, reset, index)
     finally:
         torch.set_num_threads(before)
@@ -238,12 +251,11 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
         SeqevalError: whatever is wrong with the sweep, before anything is measured.
     """
     chosen = sweep.variants()
-    streams = []
-    for spec in sweep.streams:
-        found = extent(spec)
-        streams.append(
-            (spec, found, Schedule(sweep.protocol, found.transitions, f"stream {spec.name!r} in {sweep.where}"))
-        )
+    streams = [(spec, extent(spec)) for spec in sweep.streams]
+    where = {spec.name: f"stream {spec.name!r} in {sweep.where}" for spec in sweep.streams}
+    for spec, found in streams:  # errors before anything is measured
+        for variant in chosen:
+            Schedule(variant.protocol, found.transitions, where[spec.name])
     on_cpu, cores, seeds = device.type == "cpu", available_cores(), len(sweep.seeds)
     runs_per_job = 1 if on_cpu else seeds
     jobs = len(streams) * len(chosen) * seeds // runs_per_job
@@ -252,12 +264,14 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
     seconds = SECONDS if seconds is None else seconds
     costs: dict[Any, Cost] = {}
     forecasts = []
-    batch_size, episodes = sweep.protocol.batch_size, sweep.protocol.episodes
-    for spec, found, schedule in streams:
+    for spec, found in streams:
         for variant in chosen:
+            schedule = Schedule(variant.protocol, found.transitions, where[spec.name])
+            batch_size, episodes = variant.protocol.batch_size, variant.protocol.episodes
             # Widths and counts make updates dearer, rates do not.
             kind = common_settings(variant.config)
-            key = (variant.entry.reference, kind, found.task.environment, found.obs_shape, found.act_dim)
+            sizes = (found.obs_shape, found.act_dim, batch_size, episodes)
+            key = (variant.entry.reference, kind, found.task, *sizes)
             if key not in costs:
                 costs[key] = measure(
                     variant.entry, variant.config, found, batch_size, runs_per_job, episodes, device, threads, backend, seconds
@@ -265,7 +279,7 @@ def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds:
             forecasts.append(
                 Forecast(
                     spec.name, variant.directory, seeds, runs_per_job, schedule.gradient_steps, len(schedule.points()), episodes,
-                    found.time_limit, costs[key],
+                    variant.protocol.online, found.time_limit, costs[key],
                 )
             )  # fmt: skip
     training = sum(f.jobs * f.training_seconds for f in forecasts)

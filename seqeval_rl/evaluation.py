@@ -33,6 +33,11 @@ class Evaluation:
     seconds: float = 0.0
 
 
+def nothing_evaluated(runs: int) -> Evaluation:
+    """Of R runs without evaluation episodes: no returns, no failures."""
+    return Evaluation(np.empty((runs, 0)), np.empty((runs, 0), np.int64), np.empty((runs, 0)))
+
+
 def episode_seed(seed: int, evaluation: int, episode: int) -> int:
     """The environment's seed (0 ≤ · < 2**31) of one evaluation episode; the algorithm has no say in it."""
     words = np.random.SeedSequence([seed, _PURPOSE, evaluation, episode]).generate_state(1)

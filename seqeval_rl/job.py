@@ -6,7 +6,8 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,22 +19,23 @@ from seqeval_rl.errors import SeqevalError
 from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
 from seqeval_rl.precision import Precision, matrix_products
+from seqeval_rl.prequential import PREFIX, recorded
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.readers import load_dataset
 from seqeval_rl.recording import RunRecorder
 from seqeval_rl.registry import find_algorithm
-from seqeval_rl.stream import Stream
+from seqeval_rl.stream import StreamSpec
 from seqeval_rl.tasks import Task
 
 LANES_WORTH_A_PROCESS = 4
+# Metrics that a run may not have at a point: no exploration episode ended, nothing was about to arrive.
+_MAY_BE_ABSENT = (PREFIX, "online/")
 
 
 @dataclass(frozen=True)
 class PlannedRun:
     """One run of a job; plain data, so that it travels."""
 
-    stream: str  # name
-    sources: tuple[str, ...]  # its blocks, see readers.load_dataset
+    stream: StreamSpec
     # Of the algorithm's Config; the Config itself may be of a class that only this process has loaded.
     settings: dict[str, Any]
     seed: int
@@ -43,7 +45,7 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """What progress calls it."""
-        return f"{self.stream} {self.directory.parent.name} seed {self.seed}"
+        return f"{self.stream.name} {self.directory.parent.name} seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ class Reporter:
                 recorder.event("failed", message=failure, transitions=outcome.point.transitions)
                 self._announce(f"{recorder.directory}: failed, {failure}")
                 continue
-            recorder.record(_entry(outcome, r), outcome.states[r])
-            score = float(outcome.evaluation.scores[r].mean())
-            self._announce(f"{run.name} at {outcome.point.transitions:,} transitions: score {score:.1f}")
+            entry = _entry(outcome, r)
+            recorder.record(entry, outcome.states[r])
+            score = f"score {entry['metrics']['score']:.1f}" if "score" in entry["metrics"] else "not evaluated"
+            self._announce(f"{run.name} at {outcome.point.transitions:,} transitions: {score}")
         return len(self.failures) < len(self._runs)
 
     def _diverged(self, outcome: Outcome, r: int) -> str | None:
@@ -110,6 +113,8 @@ class Reporter:
         where = f"at {outcome.point.transitions} transitions"
         limit = self._limit
         for name, values in outcome.metrics.items():
+            if name.startswith(_MAY_BE_ABSENT):
+                continue
             if not np.isfinite(values[r]):
                 return f"{name} is {values[r]} {where}: lower the learning rate, or look at the rewards' scale"
             if name.endswith("/q") and abs(values[r]) > limit:
@@ -124,22 +129,28 @@ class Reporter:
 def _entry(outcome: Outcome, r: int) -> dict[str, Any]:
     """One line of `metrics.jsonl`."""
     evaluation, point = outcome.evaluation, outcome.point
+    played: dict[str, float] = {}
+    if evaluation.scores.size:
+        played = {
+            "score": float(evaluation.scores[r].mean()),
+            "score_std": float(evaluation.scores[r].std()),
+            "return": float(evaluation.returns[r].mean()),
+            "length": float(evaluation.lengths[r].mean()),
+        }
+    found = recorded({name: float(values[r]) for name, values in outcome.metrics.items()})
     metrics = {
-        "score": float(evaluation.scores[r].mean()),
-        "score_std": float(evaluation.scores[r].std()),
-        "return": float(evaluation.returns[r].mean()),
-        "length": float(evaluation.lengths[r].mean()),
+        **played,
         "seconds": outcome.seconds,
         "evaluation_seconds": evaluation.seconds,
-        **{name: float(values[r]) for name, values in outcome.metrics.items()},
+        **{name: value for name, value in found.items() if np.isfinite(value) or not name.startswith(_MAY_BE_ABSENT)},
     }
     return {
         "evaluation": point.index,
-        "phase": "offline",
+        "phase": point.phase,
         "block": outcome.blocks[r],
         "transitions": point.transitions,
         "gradient_steps": point.gradient_steps,
-        "env_steps": 0,
+        "env_steps": point.env_steps,
         "metrics": metrics,
         "returns": evaluation.returns[r].tolist(),
         "lengths": evaluation.lengths[r].tolist(),
@@ -214,8 +225,7 @@ class _Work:
         self._entry = find_algorithm(job.algorithm)
         # One object for each stream: runs that share it share its rows in memory.
         self._streams = {
-            (name, sources): Stream(name, [load_dataset(source, job.task, progress=False) for source in sources])
-            for name, sources in dict.fromkeys((run.stream, run.sources) for run in job.runs)
+            spec: replace(spec, task=job.task).load() for spec in dict.fromkeys(run.stream for run in job.runs)
         }
         self._total = 0  # gradient steps to be taken, of all runs together
         self._done = 0  # of these
@@ -223,7 +233,7 @@ class _Work:
         self.ends = ends
 
     def _schedule(self, run: PlannedRun) -> Schedule:
-        return Schedule(self._job.protocol, len(self._streams[run.stream, run.sources]))
+        return Schedule(self._job.protocol, len(self._streams[run.stream]))
 
     def go_on(self, saved: Mapping[int, Sequence[Saved]]) -> None:
         """Carry all runs to their ends, from the evaluations at which they stand (see `_saved`)."""
@@ -241,27 +251,30 @@ class _Work:
         planned = [run for run, _ in runs]
         members = [
             Run(
-                self._streams[run.stream, run.sources],
-                self._entry.configure(run.settings, f"the plan of {run.stream!r}"),
+                self._streams[run.stream],
+                self._entry.configure(run.settings, f"the plan of {run.stream.name!r}"),
                 run.seed,
             )
             for run in planned
         ]
         # A process for environments starts slowly; it is worth it from a handful of lanes on.
-        lanes = len(runs) * job.protocol.episodes
-        workers = max(1, min(self._environment_workers, lanes // LANES_WORTH_A_PROCESS))
-        with Evaluator(
-            job.task, [run.seed for run in planned], job.protocol.episodes, job.backend, workers
-        ) as evaluator:
+        episodes = job.protocol.episodes
+        workers = max(1, min(self._environment_workers, len(runs) * episodes // LANES_WORTH_A_PROCESS))
+        with ExitStack() as opened:
+            evaluator = None
+            if episodes:
+                seeds = [run.seed for run in planned]
+                evaluator = opened.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
             stack = Stack(members, self._entry, job.protocol, evaluator, torch.device(job.device))
+            opened.callback(stack.close)
             if states:
                 stack.load_states(states)
             for _, recorder in runs:
-                recorder.event("started", evaluations=done, environments=evaluator.backend, stack=len(runs))
+                environments = "none" if evaluator is None else evaluator.backend
+                recorder.event("started", evaluations=done, environments=environments, stack=len(runs))
             points = stack.points()
             base = self._done - (points[done - 1].gradient_steps if done else 0) * len(runs)
-            note = self._note
-            report = Reporter(runs, job.protocol.divergence_limit, note)
+            report = Reporter(runs, job.protocol.divergence_limit, self._note)
             sequential_evaluation(stack, report, lambda steps: self._progress(base + steps * len(runs)), done)
         self._done = base + points[-1].gradient_steps * len(runs)
         left: dict[bool, list[int]] = {}
@@ -275,7 +288,7 @@ class _Work:
             else:
                 left.setdefault(self._schedule(run).total == shortest, []).append(r)
         states = report.states or states
-        del stack, report  # and with them what they have on the device
+        del stack, report, opened  # and with them what they have on the device
         for _, part in sorted(left.items(), reverse=True):  # the shortest first: they are nearly there
             self.carry([runs[r] for r in part], [states[r] for r in part], len(points))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,11 +125,15 @@ class LocalLanes(Lanes):
 def open_environment(env: Any) -> Any:
     """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in our log."""
     _mujoco_warns_in_log()
-    if not isinstance(env, EnvironmentSource):
-        return gymnasium.make(env, disable_env_checker=True)
-    spec = EnvSpec.from_json(env.spec) if env.spec else env.env_id
-    made = gymnasium.make(spec, disable_env_checker=True)
-    return ConcatenatedKeys(made, env.obs_keys) if env.obs_keys else made
+    spec: Any = env
+    keys: tuple[str, ...] = ()
+    if isinstance(env, EnvironmentSource):
+        spec, keys = EnvSpec.from_json(env.spec) if env.spec else env.env_id, env.obs_keys
+    with warnings.catch_warnings():
+        # An older version of an environment is chosen on purpose: logs match one version.
+        warnings.filterwarnings("ignore", ".*out of date")
+        made = gymnasium.make(spec, disable_env_checker=True)
+    return ConcatenatedKeys(made, keys) if keys else made
 
 
 @functools.cache

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from seqeval_rl.algorithm import Algorithm, Spec
 from seqeval_rl.captured import Capture, make_engine
-from seqeval_rl.engine import greedy
-from seqeval_rl.errors import UsageError
-from seqeval_rl.evaluation import Evaluation, Evaluator
+from seqeval_rl.engine import act
+from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.evaluation import Evaluation, Evaluator, nothing_evaluated
+from seqeval_rl.online import Interaction
 from seqeval_rl.pixel_replay import PixelReplay
 from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
+from seqeval_rl.prequential import Prequential
 from seqeval_rl.protocol import Point, Protocol, Schedule
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.replay import Batches, Replay
@@ -68,7 +70,7 @@ class Stack:
         runs: Sequence[Run],
         entry: AlgorithmEntry,
         protocol: Protocol,
-        evaluator: Evaluator,
+        evaluator: Evaluator | None,
         device: torch.device,
         capture: Capture | None = None,
         beside: bool | None = None,
@@ -79,46 +81,79 @@ class Stack:
             runs: R of them, of one task.
             entry: the algorithm.
             protocol: of all runs.
-            evaluator: with R times E lanes.
+            evaluator: with R times E lanes; none: prequential scores alone.
             device: where to train.
             capture: captures update periods, see `captured`; none: on CUDA a graph, elsewhere nothing is captured.
             beside: a copy of the policy is evaluated on the CPU while training goes on; none: on CUDA, but for algorithms that
                 cannot be captured.
 
         Raises:
-            DataError: a stream is too short for the protocol.
-            ValueError: settings differ in something else than floats.
+            DataError: a stream is too short for the protocol, or an online phase of a task without an environment.
+            UsageError: settings that do not suit images.
+            ValueError: settings differ in something else than floats, or streams in length before an online phase.
         """
         self.runs, self.evaluator, self.device = tuple(runs), evaluator, device
         self.seeds = tuple(run.seed for run in runs)
         self.schedules = [Schedule(protocol, len(run.stream), f"stream {run.stream.name!r}") for run in runs]
+        self._points = [schedule.points() for schedule in self.schedules]
         config = stacked_config([run.config for run in runs])
-        first = runs[0].stream.first
-        spec = Spec(first.obs_shape, first.act_dim, self.seeds, device)
+        stream = runs[0].stream
+        spec = Spec(stream.obs_shape, stream.act_dim, self.seeds, device)
         rows, pixels, arrivals = _together(runs, protocol)
         normalise = getattr(config, "normalise_observations", False)
         if pixels is None:
-            replay = Replay(rows, arrivals, first.obs_shape, first.act_dim, device)
-            obs_dim = int(np.prod(first.obs_shape))
+            replay = Replay(rows, arrivals, stream.obs_shape, stream.act_dim, device)
+            obs_dim = int(np.prod(stream.obs_shape))
         else:
-            if normalise:
-                raise UsageError(
-                    f"{entry.name}.normalise_observations: expected false for images, found true on {first.name}. Set it to "
-                    "false; images come with values from 0 to 255, and scaling them is the algorithm's."
-                )
-            replay = PixelReplay(pixels, rows, arrivals, first.act_dim, device)
+            _check_images(entry.name, stream.name, normalise, protocol)
+            replay = PixelReplay(pixels, rows, arrivals, stream.act_dim, device)
             obs_dim = 0  # columns of an observation in a packed row
+        self.interaction: Interaction | None = None
+        if protocol.online:
+            random = 0 if len(stream) else self.schedules[0].initial
+            self.interaction = Interaction(stream.task, self.seeds, replay, len(stream), random, self._explore)
+            # Without a log the first transitions come before everything else: statistics are of these.
+            self.interaction.gather(len(stream) + random)
         moments = VisibleMoments(rows, arrivals, obs_dim, protocol.window) if normalise else None
-        scales = np.array([_reward_scale(run) for run in runs])
-        self.preprocessing = Preprocessing(moments, obs_dim, first.act_dim, len(runs), scales, device)
-        self.preprocessing.refresh(protocol.initial)
+        scales = np.array([_reward_scale(run, protocol) for run in runs])
+        self.preprocessing = Preprocessing(moments, obs_dim, stream.act_dim, len(runs), scales, device)
+        # As published: statistics of the whole log from the start, and never again others.
+        self._fixed = protocol.peeks and len(stream) > 0
+        self.preprocessing.refresh(len(stream) if self._fixed else self.points()[0].transitions)
         self.algorithm: Algorithm = entry.build(config, spec)
         batches = Batches(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
         self.engine = make_engine(self.algorithm, batches, self.preprocessing, capture)
+        self.prequential = Prequential(runs, self.algorithm, config, replay, self.preprocessing, scales)
         # A plain algorithm has torch's global generator to itself while it acts: not beside another that does.
         capturable = getattr(self.algorithm, "capturable", True)
-        self.beside = device.type == "cuda" and capturable if beside is None else beside
+        self.beside = evaluator is not None and (device.type == "cuda" and capturable if beside is None else beside)
         self._copy: Algorithm | None = entry.build(config, replace(spec, device=CPU)) if self.beside else None
+
+    def close(self) -> None:
+        """Release the environments of the online phase."""
+        if self.interaction is not None:
+            self.interaction.close()
+
+    def _explore(self, observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Exploring actions [R, 1, act_dim] for raw observations [R, 1, *obs] and standard normals [R, 1, act_dim]."""
+        return act(self.algorithm, self.preprocessing.observations, self.device, observations, noise)
+
+    def advance(
+        self, gradient_steps: int, point: Point, progress: Callable[[int], None]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Go on to a point: each increment reveals γ transitions (online: γ environment steps of the policy), and is followed
+        by K gradient steps on the visible window. Returns the means since the point before, each [R]."""
+        interaction, schedule = self.interaction, self.schedules[0]
+        if interaction is None or not point.env_steps:
+            return self.engine.train(gradient_steps, point.gradient_steps, progress)
+
+        def reveal(increments: int) -> None:
+            interaction.gather(int(schedule.seen(np.array(increments))))
+
+        metrics = self.engine.train(
+            gradient_steps, point.gradient_steps, progress, reveal, schedule.protocol.updates_per_increment
+        )
+        return {**metrics, **interaction.metrics()}
 
     def begin(self, point: Point, metrics: dict[str, NDArray[np.float64]], started: float) -> Pending:
         """Begin the evaluation at a point and take in what became visible up to it.
@@ -126,62 +161,115 @@ class Stack:
         `metrics` are the means since the point before, `started` is when (by `time.perf_counter`) it was left behind.
         """
         evaluation = self._evaluate(point.index)
-        # Statistics change only here, after the policy that was trained under the old ones has been evaluated.
-        self.preprocessing.refresh(point.transitions)
-        blocks = tuple(run.stream.block_at(point.transitions).label for run in self.runs)
+        metrics = {**metrics, **self.prequential.found()}
+        self.prequential.judge(point.transitions, self._next_offline(point))
+        if not self._fixed:
+            # Statistics change only here, after the policy that was trained under the old ones has been evaluated.
+            self.preprocessing.refresh(point.transitions)
+        blocks = tuple(run.stream.label_at(point.transitions) for run in self.runs)
         states, seconds = self.states(), time.perf_counter() - started
         return Pending(evaluation, lambda: Outcome(point, blocks, evaluation.result(), metrics, states, seconds))
 
+    def _next_offline(self, point: Point) -> list[int]:
+        """By run, transitions of the log that are visible at its next point."""
+        following = [points[point.index + 1 :][:1] for points in self._points]
+        return [
+            min(points[0].transitions, schedule.log) if points else point.transitions
+            for points, schedule in zip(following, self.schedules, strict=True)
+        ]
+
     def _evaluate(self, index: int) -> Future[Evaluation]:
         """Evaluate the policy as it is now: the result is there already unless `beside`."""
-        if self._copy is None:
+        if self._copy is None or self.evaluator is None:
             found: Future[Evaluation] = Future()
-            found.set_result(self.evaluator.evaluate(self.engine.greedy, index))
+            evaluator = self.evaluator
+            found.set_result(
+                nothing_evaluated(len(self.runs))
+                if evaluator is None
+                else evaluator.evaluate(self.engine.greedy, index)
+            )
             return found
         self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
-        act = partial(greedy, self._copy, self.preprocessing.now(CPU), CPU)
-        return self.evaluator.begin(act, index)
+        return self.evaluator.begin(partial(act, self._copy, self.preprocessing.now(CPU), CPU), index)
 
     def points(self) -> list[Point]:
         """The points that all runs share: all of them where streams are equally long, else those before the first one ends."""
-        all_points = [schedule.points() for schedule in self.schedules]
-        shared = takewhile(lambda points: len(set(points)) == 1, zip(*all_points, strict=False))
+        shared = takewhile(lambda points: len(set(points)) == 1, zip(*self._points, strict=False))
         return [points[0] for points in shared]
 
     def states(self) -> list[dict[str, Any]]:
         """One state per run: networks, optimisers and statistics; batches need none (see `replay`)."""
-        runs = len(self.runs)
-        algorithm = split_state(self.algorithm.state_dict(), runs)
-        preprocessing = split_state(self.preprocessing.state_dict(), runs)
-        return [{"algorithm": a, "preprocessing": p} for a, p in zip(algorithm, preprocessing, strict=True)]
+        parts = {name: split_state(part.state_dict(), len(self.runs)) for name, part in self._parts().items()}
+        return [{name: states[r] for name, states in parts.items()} for r in range(len(self.runs))]
 
     def load_states(self, states: list[dict[str, Any]]) -> None:
         """The inverse of `states`."""
-        self.algorithm.load_state_dict(join_states([state["algorithm"] for state in states]))
-        self.preprocessing.load_state_dict(join_states([state["preprocessing"] for state in states]))
+        for name, part in self._parts().items():
+            if name in states[0]:  # a checkpoint of an older version has no prequential scores
+                part.load_state_dict(join_states([state[name] for state in states]))
+
+    def _parts(self) -> dict[str, Any]:
+        """What a run goes on from, by name."""
+        parts = {
+            "algorithm": self.algorithm,
+            "preprocessing": self.preprocessing,
+            "prequential": self.prequential,
+            "online": self.interaction,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def _check_images(algorithm: str, stream: str, normalise: bool, protocol: Protocol) -> None:
+    """Raise `UsageError` for settings that do not suit a log of images."""
+    if normalise:
+        raise UsageError(
+            f"{algorithm}.normalise_observations: expected false for images, found true on {stream}. Set it to "
+            "false; images come with values from 0 to 255, and scaling them is the algorithm's."
+        )
+    if protocol.online:
+        raise UsageError(
+            f"protocol.online: expected 0 for images, found {protocol.online} on {stream}. An online phase on images is not "
+            "supported: leave it out."
+        )
 
 
 def _together(
     runs: Sequence[Run], protocol: Protocol
 ) -> tuple[NDArray[np.float32], Pixels | None, list[NDArray[np.int64]]]:
     """The rows of all streams, [N, D], their images where they have such, and each run's order of arrival among them; of one
-    stream alone its memory maps themselves."""
+    stream alone its memory maps themselves. With M online transitions each run has M rows more, behind those of the log."""
     streams = {id(run.stream): run.stream for run in runs}
     starts = dict(zip(streams, np.cumsum([0, *(len(stream) for stream in streams.values())]), strict=False))
     parts = [stream.rows() for stream in streams.values()]
+    arrivals = [starts[id(run.stream)] + run.stream.arrival(protocol.order, run.seed) for run in runs]
+    if protocol.online:
+        if len({len(run.stream) for run in runs}) > 1:
+            raise ValueError("streams of a stack with an online phase: expected equal lengths")
+        own = np.arange(protocol.online) + sum(len(part) for part in parts)
+        arrivals = [np.append(arrival, own + r * protocol.online) for r, arrival in enumerate(arrivals)]
+        parts.append(np.zeros((len(runs) * protocol.online, parts[0].shape[1]), parts[0].dtype))
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
     images = [pixels for stream in streams.values() if (pixels := stream.pixels()) is not None]
-    return (
-        rows,
-        join(images) if images else None,
-        [starts[id(run.stream)] + run.stream.arrival(protocol.order, run.seed) for run in runs],
-    )
+    return rows, join(images) if images else None, arrivals
 
 
-def _reward_scale(run: Run) -> float:
-    """What rewards are multiplied by, so that the task's reference returns are `return_range` apart; 1 where that is not set."""
-    span, task = getattr(run.config, "return_range", None), run.stream.first.task
-    return 1.0 if span is None else float(span / (task.reference_max - task.reference_min))
+def _reward_scale(run: Run, protocol: Protocol) -> float:
+    """What rewards are multiplied by, so that the task's reference returns are `return_range` apart; 1 where that is not set.
+
+    As published, peeking, the returns of the whole log take the references' place.
+    """
+    span, task = getattr(run.config, "return_range", None), run.stream.task
+    if span is None:
+        return 1.0
+    width = task.reference_max - task.reference_min
+    if protocol.peeks and len(run.stream):
+        width = float(np.ptp(run.stream.returns()))
+        if width <= 0:
+            raise DataError(
+                f"stream {run.stream.name!r}: expected episodes of different returns to scale rewards by, found one return. "
+                "Leave out --paper, or set return_range=none."
+            )
+    return float(span / width)
 
 
 def sequential_evaluation(
@@ -212,8 +300,7 @@ def sequential_evaluation(
 
     for point in points[done:]:
         started = time.perf_counter()
-        # Each increment reveals γ transitions and is followed by K gradient steps on the visible window.
-        metrics = stack.engine.train(gradient_steps, point.gradient_steps, tell)
+        metrics = stack.advance(gradient_steps, point, tell)
         gradient_steps = point.gradient_steps
         if waiting:  # one evaluation at a time
             settle()

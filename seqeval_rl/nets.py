@@ -97,9 +97,17 @@ class Adam:
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], learning_rate: float | Tensor, weight_decay: float | Tensor = 0.0
+        self,
+        parameters: Iterable[nn.Parameter],
+        learning_rate: float | Tensor,
+        weight_decay: float | Tensor = 0.0,
+        decay_steps: int | None = None,
     ) -> None:
-        """For parameters [R, ...] of one stack; both settings a float or [R] (a sweep in one stack)."""
+        """For parameters [R, ...] of one stack; both rates a float or [R] (a sweep in one stack).
+
+        With `decay_steps` the learning rate falls from its value to 0 over so many gradient steps, along half a cosine.
+        """
+        self._decay_steps = decay_steps
         self.parameters: list[Tensor] = list(parameters)
         first = self.parameters[0]
         # The kernel takes one rate. Runs that differ are stepped one after the other.
@@ -139,6 +147,9 @@ class Adam:
             torch._foreach_copy_(self._gradients, [gradients[i] for i in self._odd])
             for tensors, tensor in zip((values, grads, means, squares), self._padded, strict=True):
                 tensors.append(tensor)
+        share = None
+        if self._decay_steps is not None:
+            share = 0.5 + 0.5 * (self.count.clamp(max=self._decay_steps) * (math.pi / self._decay_steps)).cos()
         self.count.add_(1)
         for run, rate, decay in self._rates:
             p, g, m, s = (
@@ -151,7 +162,7 @@ class Adam:
                 s,
                 [],
                 [self.count] * len(values),
-                lr=rate,
+                lr=rate if share is None else rate * share,
                 beta1=0.9,
                 beta2=0.999,
                 weight_decay=decay,

@@ -38,7 +38,7 @@ class Interaction:
     """
 
     def __init__(self, task: Task, seeds: Sequence[int], replay: Replay, log: int, random: int, explore: Explore):
-        """Opens the environments (gymnasium's: what is learned must not depend on an optional extra) and begins an episode in each.
+        """Opens the environments and begins an episode in each. They are gymnasium's: a run must not depend on an extra.
 
         Args:
             task: names the environment.
@@ -49,11 +49,11 @@ class Interaction:
             explore: raw observations float32 [R, 1, *obs] and standard normals [R, 1, act_dim] to actions [R, 1, act_dim].
 
         Raises:
-            DataError: the environment's shapes are not those of the log.
+            DataError: the environment's shapes are not those of the log, or the task has none.
             EnvironmentMissingError: see `environments.gymnasium_shapes`.
         """
         self._seeds, self._replay, self._log, self._random, self._explore = tuple(seeds), replay, log, random, explore
-        self._lanes = LocalLanes(*gymnasium_shapes(task.env_id), len(self._seeds))
+        self._lanes = LocalLanes(*gymnasium_shapes(task.environment), len(self._seeds))
         found, expected = (self._lanes.obs_shape, self._lanes.act_dim), (replay.obs_shape, replay.act_dim)
         if found != expected:
             self._lanes.close()
@@ -85,11 +85,9 @@ class Interaction:
             self._advance(actions.astype(np.float32))
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
-        """Mean return and length [R] of the exploration episodes that ended since last asked; nothing where a run had none."""
+        """Mean return and length [R] of the exploration episodes that ended since last asked; NaN where a run had none."""
         finished, self._finished = self._finished, [[] for _ in self._seeds]
-        if not all(finished):
-            return {}
-        means = np.array([np.mean(episodes, axis=0) for episodes in finished])
+        means = np.array([np.mean(episodes, axis=0) if episodes else (np.nan, np.nan) for episodes in finished])
         return {"online/return": means[:, 0], "online/length": means[:, 1]}
 
     def state_dict(self) -> dict[str, Any]:
@@ -181,10 +179,10 @@ class Interaction:
         self._observations[:] = following
         self._ends[:, n] = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, RUNNING))
         self.gathered += 1
-        for r in np.flatnonzero(self._ends[:, n]):
+        for r in np.flatnonzero(self._ends[:, n]).tolist():
             rewards_column = self._width + self._replay.act_dim
             episode = self._replay.host[self._place(r, int(self._first[r]), n + 1), rewards_column]
             self._finished[r].append((float(episode.sum(dtype=np.float64)), len(episode)))
             self._episodes[r] += 1
             self._first[r] = n + 1
-            self._begin(int(r))
+            self._begin(r)

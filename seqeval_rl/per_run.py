@@ -90,6 +90,20 @@ class PerRun:
                 actions.append(run.act(observations[r], None if noise is None else noise[r]))
         return torch.stack(actions)
 
+    def __getattr__(self, name: str) -> Any:
+        """The optional hooks `values` and `log_prob`, where the algorithm has them: [R, B, *obs], [R, B, act_dim] -> [R, B]."""
+        if name not in ("values", "log_prob") or not hasattr(self.runs[0], name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+        def hook(observations: Tensor, actions: Tensor) -> Tensor:
+            found = []
+            for r, run in enumerate(self.runs):
+                with self._random(r):
+                    found.append(getattr(run, name)(observations[r], actions[r]))
+            return torch.stack(found)
+
+        return hook
+
     def state_dict(self) -> dict[str, Any]:
         """One independent state per run, marked so that `split_state` and `join_states` take it apart by run."""
         return {

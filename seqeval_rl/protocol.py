@@ -125,9 +125,7 @@ class Schedule:
             UsageError: a share of a log where there is none.
         """
         self.protocol, self.log = protocol, log
-        self.initial, self.evaluate_every = (
-            self._whole(name, where) for name in ("initial", "evaluate_every")
-        )
+        self.initial, self.evaluate_every = (self._whole(name, where) for name in ("initial", "evaluate_every"))
         self.total = log + protocol.online
         available, what = (log, "") if log else (protocol.online, " of protocol.online, since there is no log")
         if self.initial >= available:

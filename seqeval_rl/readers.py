@@ -65,7 +65,7 @@ def load_dataset(
         _only_native("arrays", mode)
         return own_arrays.from_mapping(source, task)
     base, size = parse_source(os.fspath(source))
-    if base.startswith(("d4rl:", "made:")) or base.endswith(".hdf5"):
+    if in_d4rl_format(base):
         dataset = _read_d4rl(base, size, task, Reading(mode, terminate_on_end), progress)
         return dataset if size is None or base.startswith("made:") else dataset.prefix(size)
     _only_native(base, mode)
@@ -85,6 +85,12 @@ def load_dataset(
     else:
         raise unknown("dataset", base, [*known_datasets(), *_OTHERS])
     return dataset if size is None else dataset.prefix(size)
+
+
+def in_d4rl_format(source: str) -> bool:
+    """Whether a source is a file in D4RL's format, which can be read in two modes."""
+    base = parse_source(source)[0]
+    return base.startswith(("d4rl:", "made:")) or base.endswith(".hdf5")
 
 
 def _only_native(name: str, mode: str) -> None:

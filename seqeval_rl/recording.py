@@ -21,7 +21,8 @@ from seqeval_rl.results import EVENTS, MANIFEST, METRICS, hashable, read_lines
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
 IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks", "precision")
-_ABSENT = {"precision": "float32"}  # what a manifest without that key means
+_ABSENT: dict[str, Any] = {"precision": "float32"}  # what a manifest without that key means
+_ABSENT_PROTOCOL = {"online": 0, "static": False, "peeks": False}  # and in its protocol
 _PACKAGES = ("seqeval-rl", "torch", "numpy", "gymnasium", "mujoco", "envpool", "minari")
 
 
@@ -64,7 +65,17 @@ def _revision() -> str | None:
 
 def identity(manifest: dict[str, Any]) -> Hashable:
     """What makes the run of that manifest this run: equal for two attempts at one run, and for no two runs."""
-    return hashable(json.loads(json.dumps({key: manifest.get(key, _ABSENT.get(key)) for key in IDENTITY})))
+    return hashable(json.loads(json.dumps({key: _part(manifest, key) for key in IDENTITY})))
+
+
+def _part(manifest: dict[str, Any], key: str) -> Any:
+    """What a manifest says under one key of `IDENTITY`, in whichever version it was written."""
+    value = manifest.get(key, _ABSENT.get(key))
+    if key == "protocol" and isinstance(value, dict):
+        return {**_ABSENT_PROTOCOL, **value}
+    if key == "task" and isinstance(value, dict):
+        return {"env_spec": "", "obs_keys": [], **value}
+    return value
 
 
 def recorded_runs(directory: Path) -> dict[Hashable, Path]:
@@ -101,7 +112,7 @@ class RunRecorder:
             ) from None
         wanted = json.loads(json.dumps(self.manifest))
         for key in IDENTITY:
-            there, asked = (manifest.get(key, _ABSENT.get(key)) for manifest in (found, wanted))
+            there, asked = (_part(manifest, key) for manifest in (found, wanted))
             if there != asked:
                 where, old, new = _first_difference(key, there, asked)
                 raise MismatchError(

@@ -14,36 +14,27 @@ from typing import Any
 import torch
 
 from seqeval_rl import recording
-from seqeval_rl.dataset import Dataset, check_environment
+from seqeval_rl.environments import gymnasium_shapes
 from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.job import Job, PlannedRun, RunEnd
+from seqeval_rl.log_environment import check_environment
 from seqeval_rl.precision import Precision
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.readers import load_dataset
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.results import read_results
 from seqeval_rl.scheduler import run_jobs
 from seqeval_rl.speed import Cost, cost_of_update
 from seqeval_rl.stacking import Candidate, common_settings, divide
-from seqeval_rl.stream import Stream
-from seqeval_rl.tasks import Task
-from seqeval_rl.variants import Variant, slug, variants
+from seqeval_rl.stream import Stream, StreamSpec
+from seqeval_rl.variants import Variant, protocols, slug, variants
 
+DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
 MOST = 0.8  # share of a device's free memory that stacks may take
 
 
 @dataclass(frozen=True)
-class StreamSpec:
-    """A stream to be loaded: its name and its blocks' sources (see `readers.load_dataset`)."""
-
-    name: str
-    sources: tuple[str, ...]
-    task: Task | None = None  # where a source does not say
-
-
-@dataclass(frozen=True)
 class Sweep:
-    """What to run: the cross product of streams, algorithms with their variants, and seeds under one protocol."""
+    """What to run: the cross product of streams, algorithms with their variants, protocols and seeds."""
 
     name: str
     streams: tuple[StreamSpec, ...]
@@ -54,14 +45,16 @@ class Sweep:
     swept: dict[str, dict[str, tuple[Any, ...]]] = field(default_factory=dict)  # by algorithm, a variant for each value
     where: str = "the suite"  # for messages
     precision: Precision = "float32"  # of matrix products
+    swept_protocol: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # of `protocol`, a variant for each value
 
     def variants(self) -> list[Variant]:
         """Every algorithm with its settings, once for each combination of swept values; raises `UsageError`."""
+        under = protocols(self.protocol, self.swept_protocol, self.where)
         return [
             variant
             for entry in self.algorithms
             for variant in variants(
-                entry, self.settings.get(entry.name, {}), self.swept.get(entry.name, {}), self.where
+                entry, self.settings.get(entry.name, {}), self.swept.get(entry.name, {}), self.where, under
             )
         ]
 
@@ -123,23 +116,27 @@ def plan(
     surroundings = recording.surroundings(str(device))
     finished, failed = 0, []
     for spec in sweep.streams:
-        datasets = [load_dataset(source, spec.task, progress=progress) for source in spec.sources]
-        stream = Stream(spec.name, datasets)
-        check_environment(stream.first)
-        schedule = Schedule(sweep.protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
-        points = schedule.points()
-        described = _describe(stream)
+        stream = spec.load(progress)
+        _check_environment(stream, chosen)
+        described = _describe(stream, spec)
         recorded = recording.recorded_runs(out / slug(spec.name))
         for variant in chosen:
+            protocol = variant.protocol
+            schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
+            points = schedule.points()
+            config = asdict(variant.config)
+            if protocol.peeks and DECAY in config and not protocol.online:
+                # As published: the rate's decay knows where the run will end.
+                config[DECAY] = schedule.gradient_steps
             for seed in sweep.seeds:
                 manifest = {
                     "suite": sweep.name,
                     "dataset": described,
-                    "task": stream.first.task.as_dict(),
-                    "algorithm": {"name": variant.entry.name, "config": asdict(variant.config)},
-                    "protocol": sweep.protocol.model_dump(),
+                    "task": stream.task.as_dict(),
+                    "algorithm": {"name": variant.entry.name, "config": config},
+                    "protocol": protocol.model_dump(),
                     "seed": seed,
-                    "peeks": False,
+                    "peeks": protocol.peeks,
                     "precision": sweep.precision,
                     "evaluations_expected": len(points),
                     **surroundings,
@@ -158,14 +155,17 @@ def plan(
                         failed.append(RunEnd(directory, "failed", result.failure or ""))
                         continue
                     latest = max(recording.RunRecorder(directory, manifest).resumable(), default=-1)
-                cost = _cost(variant, stream, sweep.protocol, device, costs)
+                cost = _cost(variant, stream, device, costs)
                 left = schedule.gradient_steps - (0 if latest < 0 else points[latest].gradient_steps)
                 seconds[directory] = cost.seconds * left
-                run = PlannedRun(spec.name, spec.sources, asdict(variant.config), seed, directory, manifest)
-                # Only runs that stand at the same evaluation can train side by side.
-                kind = (variant.entry.reference, common_settings(variant.config), stream.first.task, latest)
+                run = PlannedRun(spec, config, seed, directory, manifest)
+                # Only runs that stand at the same evaluation can train side by side, and go online at the same time.
+                length = len(stream) if protocol.online else None
+                settings = (common_settings(variant.config), config.get(DECAY))
+                kind = (variant.entry.reference, settings, stream.task, protocol, latest, length)
                 log_bytes = sum(block.dataset.nbytes for block in stream.blocks)
-                candidates.append(Candidate(run, kind, (spec.name, spec.sources), log_bytes, cost.bytes))
+                own_bytes = cost.bytes + 4 * protocol.online * stream.width
+                candidates.append(Candidate(run, kind, spec, log_bytes, own_bytes))
     if room is None:
         room = MOST * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0
     jobs = [
@@ -173,7 +173,7 @@ def plan(
             tuple(candidate.run for candidate in stack),
             stack[0].kind[2],
             stack[0].kind[0],
-            sweep.protocol,
+            stack[0].kind[3],
             str(device),
             backend,
             sweep.precision,
@@ -187,15 +187,24 @@ def plan(
     return Plan(tuple(jobs), finished, tuple(failed))
 
 
-def _cost(variant: Variant, stream: Stream, protocol: Protocol, device: torch.device, known: dict[Any, Cost]) -> Cost:
+def _check_environment(stream: Stream, chosen: Sequence[Variant]) -> None:
+    """Check the environment of a stream's task where something is to be played in it."""
+    if any(variant.protocol.episodes or variant.protocol.online for variant in chosen):
+        if stream.blocks:
+            check_environment(stream.blocks[0].dataset)
+        else:
+            gymnasium_shapes(stream.task.environment)
+
+
+def _cost(variant: Variant, stream: Stream, device: torch.device, known: dict[Any, Cost]) -> Cost:
     """What one gradient step of one run costs; nothing for an algorithm that raises, which its own job will report."""
-    first = stream.first
+    batch_size = variant.protocol.batch_size
     # Widths and counts make updates dearer, rates do not.
-    key = (variant.entry.reference, common_settings(variant.config), first.obs_shape, first.act_dim)
+    key = (variant.entry.reference, common_settings(variant.config), stream.obs_shape, stream.act_dim, batch_size)
     if key not in known:
         try:
             known[key] = cost_of_update(
-                variant.entry, variant.config, first.obs_shape, first.act_dim, protocol.batch_size, device
+                variant.entry, variant.config, stream.obs_shape, stream.act_dim, batch_size, device
             )
         except Exception:
             known[key] = Cost(0.0, 0)
@@ -217,9 +226,8 @@ def run_sweep(
     return [*planned.failed, *run_jobs(planned.jobs, progress)]
 
 
-def _describe(stream: Stream) -> dict[str, Any]:
+def _describe(stream: Stream, spec: StreamSpec) -> dict[str, Any]:
     """The stream as manifests name it."""
-    first: Dataset = stream.first
     total = len(stream)
     blocks: list[dict[str, Any]] = [
         {
@@ -236,11 +244,19 @@ def _describe(stream: Stream) -> dict[str, Any]:
     return {
         "name": stream.name,
         "transitions": total,
-        "sha256": first.sha256 if len(blocks) == 1 else _combined([block["sha256"] for block in blocks]),
-        "observation_shape": list(first.obs_shape),
-        "action_dimensions": first.act_dim,
-        "mean_score": sum(block["mean_score"] * (block["stop"] - block["start"]) for block in blocks) / total,
+        "sha256": blocks[0]["sha256"] if len(blocks) == 1 else _combined([block["sha256"] for block in blocks]),
+        "observation_shape": list(stream.obs_shape),
+        "action_dimensions": stream.act_dim,
+        "mean_score": sum(block["mean_score"] * (block["stop"] - block["start"]) for block in blocks) / total
+        if blocks
+        else None,
         "blocks": blocks,
+        **({} if spec.mode == "native" else {"mode": spec.mode}),
+        **(
+            {"action_repeat": repeat}
+            if (repeat := max((b.dataset.action_repeat for b in stream.blocks), default=1)) > 1
+            else {}
+        ),
     }
 
 

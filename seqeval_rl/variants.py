@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.protocol import Protocol
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.results import show
 
@@ -23,10 +24,11 @@ _LONGEST = 150  # characters of a directory's name, well within what file system
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """An algorithm with all its settings."""
+    """An algorithm with all its settings, and those of the protocol."""
 
     entry: AlgorithmEntry
     config: Any
+    protocol: Protocol
     directory: str  # name of the directory of its runs
 
 
@@ -35,8 +37,34 @@ def slug(name: str) -> str:
     return _UNFIT.sub("-", name).strip("-.") or "stream"
 
 
+def protocols(base: Protocol, swept: Mapping[str, Sequence[Any]], where: str) -> list[tuple[dict[str, Any], Protocol]]:
+    """Every combination of the swept settings of a protocol, the last varying fastest: (the swept values, the protocol).
+
+    Raises `UsageError` as `Protocol.parse` does, and for no value or one value twice.
+    """
+    for name, values in swept.items():
+        if not values:
+            raise UsageError(f"sweep of protocol.{name} in {where}: expected values, found none. Name one or more.")
+        for place, value in enumerate(values):
+            if value in values[:place]:
+                raise UsageError(
+                    f"sweep of protocol.{name} in {where}: expected different values, found {show(value)} twice. "
+                    "Name each value once."
+                )
+    several = [name for name, values in swept.items() if len(values) > 1]
+    found = []
+    for combination in _combinations(swept):
+        protocol = Protocol.parse({**base.model_dump(), **combination}, where)
+        found.append(({name: getattr(protocol, name) for name in several}, protocol))
+    return found
+
+
 def variants(
-    entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mapping[str, Sequence[Any]], where: str
+    entry: AlgorithmEntry,
+    settings: Mapping[str, Any],
+    swept: Mapping[str, Sequence[Any]],
+    where: str,
+    under: Sequence[tuple[dict[str, Any], Protocol]],
 ) -> list[Variant]:
     """The variants of an algorithm: the cross product of the swept settings, the last of them varying fastest.
 
@@ -45,6 +73,7 @@ def variants(
         settings: one value each, for all variants; defaults elsewhere.
         swept: at least one value each. A single one is no sweep: it names no directory.
         where: where they were found, for messages.
+        under: the protocols, as `protocols` gives them; every variant of the algorithm is one under each.
 
     Raises:
         UsageError: an unknown setting, a value of the wrong type or out of range, no value, or one value twice.
@@ -65,13 +94,15 @@ def variants(
     found: dict[str, Variant] = {}
     for combination in _combinations(ordered):
         config = entry.configure({**settings, **combination}, where)
-        directory = _directory(entry.name, {name: getattr(config, name) for name in several})
-        if directory in found:
-            raise UsageError(
-                f"sweep of {entry.name} in {where}: expected values whose names differ, found two for {directory!r}. "
-                "Run one of them with an --out of its own."
-            )
-        found[directory] = Variant(entry, config, directory)
+        for swept_there, protocol in under:
+            own = {name: getattr(config, name) for name in several}
+            directory = _directory(entry.name, {**own, **swept_there})
+            if directory in found:
+                raise UsageError(
+                    f"sweep of {entry.name} in {where}: expected values whose names differ, found two for {directory!r}. "
+                    "Run one of them with an --out of its own."
+                )
+            found[directory] = Variant(entry, config, protocol, directory)
     return list(found.values())
 
 

@@ -9,7 +9,8 @@ from seqeval_rl.estimate import Cost, Extent, Forecast, estimate, extent, packed
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.registry import find_algorithm
-from seqeval_rl.sweep import StreamSpec, Sweep
+from seqeval_rl.stream import StreamSpec
+from seqeval_rl.sweep import Sweep
 from seqeval_rl.tasks import TASKS
 
 CPU = torch.device("cpu")
@@ -125,7 +126,7 @@ def test_every_variant_of_a_sweep_is_counted(monkeypatch):
 
 
 def test_without_a_time_limit_evaluations_are_left_out():
-    forecast = Forecast("a", "bc", 3, 1, 100, 5, 10, None, Cost(0.1, 1.0, 1.0))
+    forecast = Forecast("a", "bc", 3, 1, 100, 5, 10, 0, None, Cost(0.1, 1.0, 1.0))
     assert forecast.evaluation_seconds == 0
     assert forecast.training_seconds == pytest.approx(10)
 

@@ -11,7 +11,8 @@ from seqeval_rl.job import execute
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.registry import find_algorithm
 from seqeval_rl.results import read_results
-from seqeval_rl.sweep import StreamSpec, Sweep, plan
+from seqeval_rl.stream import StreamSpec
+from seqeval_rl.sweep import Sweep, plan
 from seqeval_rl.tasks import TASKS
 
 CPU = torch.device("cpu")
@@ -88,7 +89,7 @@ def test_a_stack_goes_on_with_the_runs_that_are_left(jobs, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         execute(one_stack(jobs(tmp_path / "out")), 0, stop, 1)
     left = jobs(tmp_path / "out")
-    assert sorted(run.stream for job in left for run in job.runs) == ["log-190", "log-230"]
+    assert sorted(run.stream.name for job in left for run in job.runs) == ["log-190", "log-230"]
     ends = execute(one_stack(left), 0, lambda _: None, 1)
     assert [end.status for end in ends] == ["finished", "finished"]
     for job in jobs(tmp_path / "alone"):

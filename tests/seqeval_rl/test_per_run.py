@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import pytest
@@ -145,3 +146,19 @@ def test_build_wraps_what_has_no_run_axis():
     assert isinstance(build(BC, BC.Config(), spec(4, 5)), BC)
     assert noise_dim(Plain, Config(), spec(4)) == 6
     assert noise_dim(BC, BC.Config(), spec(4)) == 0
+
+
+class Valued(Plain):
+    def values(self, observations, actions):
+        return observations.sum(-1) * self.spec.seeds[0] + actions.sum(-1)
+
+
+def test_optional_hooks_are_there_where_the_algorithm_has_them():
+    stack = PerRun(Valued, Config(), spec(4, 5))
+    observations, actions = batch(2).observations, batch(2).actions
+    expected = observations.sum(-1) * torch.tensor([[4.0], [5.0]]) + actions.sum(-1)
+    torch.testing.assert_close(stack.values(observations, actions), expected)
+    assert not hasattr(stack, "log_prob")
+    plain = PerRun(Plain, Config(), spec(4))
+    assert not hasattr(plain, "values")
+    assert not hasattr(copy.copy(plain), "log_prob")

@@ -171,9 +171,17 @@ def test_nothing_that_is_not_visible_reaches_the_run(tmp_path: Path) -> None:
 def test_observations_that_are_images_are_not_normalised(tmp_path: Path) -> None:
     stream = Stream("bright", [bright_log(tmp_path / "walker_walk", 0)])
     with pytest.raises(
-        UsageError, match=r"pixel_bc\.normalise_observations: expected false for images, found true on vd4rl:"
+        UsageError, match=r"pixel_bc\.normalise_observations: expected false for images, found true on bright"
     ):
         stack_of([stream], [0], settings={"normalise_observations": True})
+
+
+def test_an_online_phase_on_images_is_refused(tmp_path: Path) -> None:
+    stream = Stream("bright", [bright_log(tmp_path / "walker_walk", 0)])
+    entry = find_algorithm("bc")
+    runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
+    with pytest.raises(UsageError, match=r"protocol\.online: expected 0 for images, found 10 on bright"):
+        Stack(runs, entry, Protocol(initial=100, batch_size=16, online=10), None, CPU)
 
 
 def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:

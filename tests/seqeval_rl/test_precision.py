@@ -15,7 +15,8 @@ from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import RunRecorder, identity
 from seqeval_rl.registry import find_algorithm
 from seqeval_rl.results import read_results
-from seqeval_rl.sweep import StreamSpec, Sweep, run_sweep
+from seqeval_rl.stream import StreamSpec
+from seqeval_rl.sweep import Sweep, run_sweep
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

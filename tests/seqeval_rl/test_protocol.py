@@ -24,6 +24,24 @@ def schedules(draw):
     return Schedule(protocol, total)
 
 
+@st.composite
+def online_schedules(draw):
+    """With an online phase, behind a log or without one."""
+    log = draw(st.integers(0, 200))
+    online = draw(st.integers(2 if log < 2 else 1, 200))
+    log = log if log >= 2 else 0
+    protocol = Protocol(
+        initial=draw(st.integers(1, (log or online) - 1)),
+        increment=draw(st.integers(1, 60)),
+        updates_per_increment=draw(st.integers(1, 5)),
+        batch_size=8,
+        window=draw(st.none() | st.integers(8, 300)),
+        evaluate_every=draw(st.integers(1, 500)),
+        online=online,
+    )
+    return Schedule(protocol, log)
+
+
 def simulate(schedule):
     """The loop as the protocol words it: (t, gradient steps) at each evaluation, and what each gradient step may see."""
     p, total = schedule.protocol, schedule.total
@@ -50,6 +68,52 @@ def test_schedule_is_the_loop_of_the_protocol(schedule):
     assert list(zip(low.tolist(), high.tolist(), strict=True)) == seen
 
 
+@given(online_schedules())
+def test_the_online_phase_goes_on_where_the_log_ends(schedule):
+    """The same loop, whose increments begin anew where the log is used up; there it evaluates in any case."""
+    p, log, total = schedule.protocol, schedule.log, schedule.total
+    t, steps = p.initial, 0
+    evaluations, seen = [(t, 0, max(t - log, 0))], []
+    while t < total:
+        before = t
+        t += min(p.increment, log - t if t < log else total - t)
+        for _ in range(p.updates_per_increment):
+            seen.append((0 if p.window is None else max(0, t - p.window), t))
+            steps += 1
+        if t // p.evaluate_every > before // p.evaluate_every or t in (log, total):
+            evaluations.append((t, steps, max(t - log, 0)))
+    points = schedule.points()
+    assert [(q.transitions, q.gradient_steps, q.env_steps) for q in points] == evaluations
+    assert [q.phase for q in points] == ["online" if t > log else "offline" for t, *_ in evaluations]
+    low, high = schedule.window(np.arange(schedule.gradient_steps))
+    assert list(zip(low.tolist(), high.tolist(), strict=True)) == seen
+
+
+@given(schedules())
+def test_the_static_control_sees_everything_at_the_same_gradient_steps(schedule):
+    protocol = schedule.protocol.model_copy(update={"static": True, "window": None})
+    static = Schedule(protocol, schedule.total)
+    assert [p.gradient_steps for p in static.points()] == [p.gradient_steps for p in schedule.points()]
+    assert {p.transitions for p in static.points()} == {schedule.total}
+    low, high = static.window(np.arange(static.gradient_steps))
+    assert (low == 0).all()
+    assert (high == schedule.total).all()
+
+
+@given(st.floats(0.01, 0.9), st.floats(0.01, 0.9), st.integers(200, 1000))
+def test_shares_of_the_log_are_transitions(initial, every, total):
+    shares = Schedule(Protocol(initial=initial, evaluate_every=every), total)
+    numbers = Schedule(Protocol(initial=round(initial * total), evaluate_every=round(every * total)), total)
+    assert shares.points() == numbers.points()
+
+
+@pytest.mark.parametrize("setting", ["initial", "evaluate_every"])
+def test_a_share_of_no_log_is_refused(setting):
+    protocol = Protocol(**{"initial": 5, "online": 100, setting: 0.5})
+    with pytest.raises(UsageError, match=rf"protocol\.{setting} in transitions"):
+        Schedule(protocol, 0)
+
+
 @given(schedules())
 def test_visible_sets_are_nested_grow_and_end_with_the_whole_log(schedule):
     visible = schedule.visible(np.arange(schedule.increments + 1))
@@ -61,12 +125,15 @@ def test_visible_sets_are_nested_grow_and_end_with_the_whole_log(schedule):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"initial": 0}, ["protocol.initial", "greater than or equal to 1", "0"]),
+        ({"initial": 0}, ["protocol.initial", "whole number of transitions from 1", "0"]),
         ({"increment": 0}, ["protocol.increment", "1"]),
         ({"updates_per_increment": 0}, ["protocol.updates_per_increment"]),
         ({"increment": "many"}, ["protocol.increment", "many"]),
         ({"order": "random"}, ["protocol.order", "shuffled"]),
         ({"window": 10, "batch_size": 11}, ["protocol.window", "11", "10"]),
+        ({"initial": 1.5}, ["protocol.initial", "share of the log", "1.5"]),
+        ({"static": True, "window": 300}, ["protocol.window", "static"]),
+        ({"static": True, "online": 5}, ["protocol.online", "static"]),
         ({"incremnt": 2}, ["incremnt", "did you mean increment"]),
     ],
 )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import made_dataset
 
-from seqeval_rl.errors import DataError
+from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.stream import Stream, arrange
 from seqeval_rl.tasks import TASKS
 
@@ -69,7 +69,7 @@ def test_blocks_arrive_one_after_the_other_and_are_recorded(order):
     assert sorted(arrival[:100]) == list(range(100))
     assert sorted(arrival[100:]) == list(range(100, 170))
     np.testing.assert_array_equal(stream.rows()[100:], parts[1].rows)
-    assert [stream.block_at(t).label for t in (1, 100, 101, 170)] == ["a", "a", "b", "b"]
+    assert [stream.label_at(t) for t in (1, 100, 101, 170, 171)] == ["a", "a", "b", "b", "online"]
 
 
 @pytest.mark.parametrize(
@@ -97,5 +97,5 @@ def test_blocks_of_different_shapes_or_tasks_are_refused():
         Stream("mixed", [made_dataset([30]), made_dataset([30], obs_dim=5)])
     with pytest.raises(DataError, match="task walker2d"):
         Stream("mixed", [made_dataset([30]), made_dataset([30], task=TASKS["walker2d"])])
-    with pytest.raises(DataError, match="at least one dataset"):
+    with pytest.raises(UsageError, match="at least one dataset"):
         Stream("none", [])

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from seqeval_rl.config_types import Layers, Positive
 from seqeval_rl.errors import UsageError
+from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import identity, recorded_runs
 from seqeval_rl.registry import AlgorithmEntry, Several, parse_setting
 from seqeval_rl.results import show
-from seqeval_rl.variants import variants
+from seqeval_rl.variants import protocols, variants
 
 
 class Made:
@@ -28,6 +29,7 @@ class Made:
         limit: Positive | None = None
 
 
+ALONE = protocols(Protocol(), {}, "here")
 ENTRY = AlgorithmEntry("made", "made", Made)
 
 words = st.from_regex(r"[a-z][a-z_/ -]{0,8}[a-z]", fullmatch=True).filter(
@@ -92,18 +94,18 @@ def test_values_that_cannot_be_read_are_named(text, words):
 
 
 def directories(settings=None, **swept):
-    return [variant.directory for variant in variants(ENTRY, settings or {}, swept, "here")]
+    return [variant.directory for variant in variants(ENTRY, settings or {}, swept, "here", ALONE)]
 
 
 def test_without_a_sweep_there_is_one_variant_in_the_algorithms_own_directory():
     assert directories({"rate": 2}) == ["made"]
     assert directories(rate=(2,)) == ["made"]
-    (variant,) = variants(ENTRY, {"flag": False}, {"rate": (2,)}, "here")
+    (variant,) = variants(ENTRY, {"flag": False}, {"rate": (2,)}, "here", ALONE)
     assert (variant.config.rate, variant.config.flag) == (2.0, False)
 
 
 def test_variants_are_the_cross_product_in_the_order_of_the_declaration():
-    found = variants(ENTRY, {"shift": 3}, {"flag": (True, False), "rate": (1, 2.5), "kind": ("own",)}, "here")
+    found = variants(ENTRY, {"shift": 3}, {"flag": (True, False), "rate": (1, 2.5), "kind": ("own",)}, "here", ALONE)
     assert [variant.directory for variant in found] == [
         "made,rate=1,flag=true", "made,rate=1,flag=false", "made,rate=2.5,flag=true", "made,rate=2.5,flag=false",
     ]  # fmt: skip
@@ -144,7 +146,7 @@ def test_different_numbers_have_different_directories(numbers):
 )
 def test_what_is_wrong_with_a_sweep_is_said_in_one_line(swept, words):
     with pytest.raises(UsageError) as error:
-        variants(ENTRY, {}, swept, "here")
+        variants(ENTRY, {}, swept, "here", ALONE)
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)

@@ -1,0 +1,173 @@
+"""Prequential scores: transitions judge the agent before it has seen them, so no environment is needed (PROTOCOL §7).
+
+At every evaluation the transitions that arrive before the next one are still unseen by the algorithm. Over these, with Q from
+the algorithm's hook `values`, pi its deterministic action, and G the discounted return that the log observed:
+
+    td_error     = mean (r + gamma m Q(s', pi(s')) - Q(s, a))^2
+    action_error = mean |pi(s) - a|^2 / number of action dimensions
+    nll          = mean - log pi(a | s)                           where the algorithm has the hook `log_prob`
+    value_gap    = mean Q(s, a) - G,  value_error = mean (Q(s, a) - G)^2
+
+Rewards, Q and G are in the log's units. Summed over the stream these are description lengths in the sense of prequential
+MDL (Bornschein et al., arXiv 2210.07931). Nothing of it reaches the algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqeval_rl.algorithm import Algorithm, Batch
+from seqeval_rl.preprocessing import Preprocessing
+from seqeval_rl.replay import Replay
+from seqeval_rl.stream import Stream
+
+if TYPE_CHECKING:
+    from seqeval_rl.loop import Run
+
+PREFIX = "prequential/"
+COUNT, VALUE_COUNT = "count", "value_count"  # transitions that the scores, and those of values, are means over
+PIECE = 512  # transitions of a run judged at once
+UNSEEN = 0.05  # largest weight of the rewards after a log's cut at which a return counts as observed
+
+
+class Prequential:
+    """The scores of a stack's R runs on what comes next."""
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        algorithm: Algorithm,
+        config: Any,
+        replay: Replay,
+        preprocessing: Preprocessing,
+        reward_scales: NDArray[np.float64],
+    ):
+        """For the parts of one stack; `reward_scales` [R] are what rewards are multiplied by before the algorithm sees them."""
+        self._algorithm, self._replay, self._preprocessing = algorithm, replay, preprocessing
+        device, dtype = replay.device, torch.get_default_dtype()
+        self._scale = torch.tensor(reward_scales, dtype=dtype, device=device)[:, None]
+        self._values, self._log_prob = (getattr(algorithm, name, None) for name in ("values", "log_prob"))
+        discount = getattr(config, "discount", None)
+        # Without a discount there is no temporal difference to speak of.
+        self._discount: Tensor | None = None
+        self._observed: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
+        if self._values is not None and discount is not None:
+            each = torch.as_tensor(discount, dtype=torch.float64).expand(len(runs))
+            self._discount = each.to(device, dtype)[:, None]
+            known: dict[tuple[int, float], tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
+            for run, gamma in zip(runs, each.tolist(), strict=True):
+                key = id(run.stream), gamma
+                if key not in known:
+                    known[key] = observed_returns(run.stream, gamma)
+                self._observed.append(known[key])
+        # Row with which each run's stream begins among those of the stack.
+        lengths = [len(run.stream) for run in runs]
+        self._starts = [int(a[:n].min()) if n else 0 for a, n in zip(replay.arrivals, lengths, strict=True)]
+        self._found: dict[str, NDArray[np.float64]] = {}
+
+    def found(self) -> dict[str, NDArray[np.float64]]:
+        """The latest scores, each [R], with the numbers of transitions that they are means over: 0 where a run has none."""
+        return self._found
+
+    @torch.no_grad()
+    def judge(self, start: int, stops: Sequence[int]) -> None:
+        """Score the agents as they are on arrival positions `start` to `stops[r]` (exclusive) of each run."""
+        self._found = {}
+        counts = np.maximum(np.array(stops) - start, 0)
+        if not counts.max():
+            return
+        sums: dict[str, NDArray[np.float64]] = {}
+        for first in range(0, int(counts.max()), PIECE):
+            places = first + np.arange(min(PIECE, int(counts.max()) - first))
+            valid = (
+                places < counts[:, None]
+            )  # [R, P]; a run with fewer is given one of its transitions again, for nothing
+            positions = start + np.minimum(places, np.maximum(counts[:, None] - 1, 0))
+            positions = np.minimum(
+                positions, np.array([len(arrival) - 1 for arrival in self._replay.arrivals])[:, None]
+            )
+            indices = self._replay.indices(positions[:, None])[0]
+            for name, (values, judged) in self._scores(indices).items():
+                counted = valid if judged is None else valid & judged
+                total = np.where(counted, values.double().cpu().numpy(), 0.0).sum(1)
+                sums[name] = sums.get(name, 0.0) + total
+                if name == "value_gap":
+                    sums[VALUE_COUNT] = sums.get(VALUE_COUNT, 0.0) + counted.sum(1)
+        observed = np.asarray(sums.pop(VALUE_COUNT, np.zeros(len(counts))), np.float64)
+        made_of = {"value_gap": observed, "value_error": observed}
+        self._found = {PREFIX + name: total / np.maximum(made_of.get(name, counts), 1) for name, total in sums.items()}
+        self._found |= {PREFIX + COUNT: counts.astype(np.float64), PREFIX + VALUE_COUNT: observed}
+
+    def _scores(self, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
+        """Each score [R, P] of row indices [R, P], and for which of them it counts; none: all."""
+        device = self._replay.device
+        noise = torch.empty(*indices.shape, 0, device=device)
+        shift, scale = self._preprocessing.shift, self._preprocessing.scale
+        batch: Batch = self._replay.batch(torch.from_numpy(indices).to(device), noise, shift, scale)
+        actions = self._algorithm.act(batch.observations, None)
+        found: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {
+            "action_error": ((actions - batch.actions).square().mean(-1), None)
+        }
+        if self._log_prob is not None:
+            found["nll"] = (-self._log_prob(batch.observations, batch.actions), None)
+        if self._values is not None and self._discount is not None:
+            value = self._values(batch.observations, batch.actions) / self._scale
+            following = self._algorithm.act(batch.next_observations, None)
+            ahead = self._values(batch.next_observations, following) / self._scale
+            target = batch.rewards / self._scale + self._discount * batch.masks * ahead
+            found["td_error"] = ((target - value).square(), None)
+            rows = [indices[r] - self._starts[r] for r in range(len(indices))]
+            returns, seen = (
+                np.stack([each[part][row] for each, row in zip(self._observed, rows, strict=True)]) for part in (0, 1)
+            )
+            gap = value - torch.from_numpy(returns).to(device)
+            found["value_gap"], found["value_error"] = (gap, seen), (gap.square(), seen)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The latest scores, by name, each [R]."""
+        return {name: torch.from_numpy(values.copy()) for name, values in self._found.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self._found = {name: values.numpy().copy() for name, values in state.items()}
+
+
+def recorded(metrics: dict[str, float]) -> dict[str, float]:
+    """A run's metrics without prequential scores over no transition."""
+    count, values = (metrics.get(PREFIX + name, 0.0) for name in (COUNT, VALUE_COUNT))
+    absent = {PREFIX + name for name in ("value_gap", "value_error", VALUE_COUNT) if not values}
+    return {
+        name: value
+        for name, value in metrics.items()
+        if not (name in absent or (name.startswith(PREFIX) and not count))
+    }
+
+
+def observed_returns(stream: Stream, discount: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Discounted return [N] from each transition to its episode's end, and whether it is observed [N].
+
+    It is where a terminal state was reached, or where the rewards after the log's cut would weigh at most `UNSEEN`.
+    """
+    returns, observed = [np.empty(0, np.float32)], [np.empty(0, np.bool_)]
+    for block in stream.blocks:
+        log = block.dataset
+        starts, rewards = log.episode_starts, np.asarray(log.rewards, np.float64)
+        goes_on = np.where(log.terminations, 0.0, discount)
+        value, weight = rewards.copy(), goes_on.copy()
+        lengths = np.diff(starts)
+        # Backwards through all episodes at once: the k-th transition from the end of each that is long enough.
+        longest_first = np.argsort(-lengths, kind="stable")
+        for k in range(1, int(lengths.max())):
+            rows = starts[1:][longest_first[: int(np.count_nonzero(lengths > k))]] - 1 - k
+            value[rows] += goes_on[rows] * value[rows + 1]
+            weight[rows] = goes_on[rows] * weight[rows + 1]
+        returns.append(value.astype(np.float32))
+        observed.append(weight <= UNSEEN)
+    return np.concatenate(returns), np.concatenate(observed)

@@ -1,0 +1,219 @@
+"""The online phase: whole runs of it on real environments, resumed, stacked and from nothing."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from made import made_dataset
+
+from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.loop import Run, Stack, sequential_evaluation
+from seqeval_rl.online import TERMINATED, TRUNCATED, episode_seed
+from seqeval_rl.protocol import Protocol
+from seqeval_rl.registry import find_algorithm
+from seqeval_rl.stream import Stream
+from seqeval_rl.tasks import TASKS, Task
+
+PENDULUM = Task("pendulum", "InvertedPendulum-v5", 0.0, 1000.0)
+CPU = torch.device("cpu")
+SMALL = {"hidden": (16, 16)}
+LOG = 120  # transitions
+
+
+class FakeEvaluator:
+    """Scores the greedy action in fixed states."""
+
+    def __init__(self, runs, obs_dim):
+        states = np.random.default_rng(0).standard_normal((1, 5, obs_dim)).astype(np.float32)
+        self.states = np.repeat(states, runs, 0)
+
+    def evaluate(self, act, evaluation):
+        return act(self.states)
+
+
+def log():
+    return Stream("log", [made_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=PENDULUM)])
+
+
+def nothing():
+    return Stream("nothing", [], PENDULUM)
+
+
+def make(name="td3_bc", stream=None, seeds=(0, 1), settings=None, **protocol):
+    stream = log() if stream is None else stream
+    entry = find_algorithm(name)
+    config = entry.configure({**SMALL, **(settings or {})}, "test")
+    base = {
+        "initial": 40,
+        "batch_size": 16,
+        "evaluate_every": 30,
+        "increment": 3,
+        "updates_per_increment": 2,
+        "online": 100,
+    }
+    runs = [Run(stream, config, seed) for seed in seeds]
+    stack = Stack(runs, entry, Protocol(**{**base, **protocol}), FakeEvaluator(len(seeds), 4), CPU)
+    return stack
+
+
+def carry(stack, states=None, done=0, stop_after=None):
+    found = []
+
+    def report(outcome):
+        found.append(outcome)
+        return stop_after is None or len(found) < stop_after
+
+    if states is not None:
+        stack.load_states(states)
+    sequential_evaluation(stack, report, lambda _: None, done)
+    stack.close()
+    return found
+
+
+def leaves(state):
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for value in state.values():
+            yield from leaves(value)
+    elif isinstance(state, list | tuple):
+        for value in state:
+            yield from leaves(value)
+
+
+def same(one, other):
+    for a, b in zip(leaves(one), leaves(other), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["td3_bc", "sac", "iql"])
+def test_one_axis_from_the_log_into_the_environment(name):
+    found = carry(make(name))
+    points = [(o.point.transitions, o.point.phase, o.point.env_steps, o.blocks[0]) for o in found]
+    assert [t for t, *_ in points] == [40, 61, 91, 120, 150, 180, 210, 220]
+    assert points[3][1:] == ("offline", 0, "made")
+    assert points[4][1:] == ("online", 30, "online")
+    assert found[-1].point.gradient_steps == 2 * (27 + 34)
+    assert found[-1].states[0]["online"]["rows"].shape == (1, 100, 4 + 1 + 1 + 1 + 4)
+    assert not np.array_equal(found[3].evaluation, found[-1].evaluation)
+
+
+def test_what_was_gathered_is_what_the_environment_did():
+    """Every transition, played again from its episode's seed, with its end told apart: terminal or time limit."""
+    found = carry(make("sac", nothing(), seeds=(7,), online=160, evaluate_every=1000))
+    online = found[-1].states[0]["online"]
+    rows, ends = online["rows"][0].numpy(), online["ends"][0].numpy()
+    assert len(rows) == 160
+    env = gymnasium.make("InvertedPendulum-v5")
+    episode = 0
+    seen = env.reset(seed=episode_seed(7, 0))[0]
+    for row, end in zip(rows, ends, strict=True):
+        np.testing.assert_array_equal(row[:4], seen.astype(np.float32))
+        following, reward, terminated, truncated, _ = env.step(row[4:5].astype(np.float64) * 3.0)
+        np.testing.assert_array_equal(row[7:], following.astype(np.float32))
+        assert (row[5], row[6]) == (np.float32(reward), 0.0 if terminated else 1.0)
+        assert end == (TERMINATED if terminated else TRUNCATED if truncated else 0)
+        seen = following
+        if end:
+            episode += 1
+            seen = env.reset(seed=episode_seed(7, episode))[0]
+    env.close()
+    assert episode > 3
+
+
+def test_a_time_limit_never_masks_the_bootstrap():
+    gymnasium.register("Short-v0", "gymnasium.envs.classic_control:PendulumEnv", max_episode_steps=9)
+    try:
+        task = Task("short", "Short-v0", -100.0, 0.0)
+        entry = find_algorithm("sac")
+        protocol = Protocol(initial=10, batch_size=4, evaluate_every=100, online=40)
+        stream = Stream("short", [], task)
+        run = Run(stream, entry.configure(SMALL, "test"), 0)
+        (_, last) = carry(Stack([run], entry, protocol, FakeEvaluator(1, 3), CPU))
+    finally:
+        del gymnasium.registry["Short-v0"]
+    online = last.states[0]["online"]
+    assert np.flatnonzero(online["ends"][0].numpy()).tolist() == [8, 17, 26, 35]
+    assert set(online["ends"][0].numpy()[[8, 17, 26, 35]]) == {TRUNCATED}
+    assert (online["rows"][0, :, 3 + 1 + 1] == 1).all()
+
+
+@pytest.mark.parametrize("stream", [log, nothing])
+@pytest.mark.parametrize("cut", [1, 3, 5])
+def test_going_on_from_a_checkpoint_is_bit_identical(stream, cut, tmp_path):
+    whole = carry(make("td3_bc", stream()))
+    cut = min(cut, len(whole) - 1)
+    first = carry(make("td3_bc", stream()), stop_after=cut)
+    torch.save(first[-1].states, tmp_path / "states.pt")
+    rest = carry(make("td3_bc", stream()), torch.load(tmp_path / "states.pt", weights_only=True), cut)
+    parts = first[:cut] + rest
+    assert len(parts) == len(whole)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.point == other.point
+        np.testing.assert_array_equal(one.evaluation, other.evaluation)
+        for key, values in one.metrics.items():
+            np.testing.assert_array_equal(values, other.metrics[key])
+        same(one.states, other.states)
+
+
+@pytest.mark.parametrize("stream", [log, nothing])
+def test_a_run_of_a_stack_is_as_alone(stream):
+    together = carry(make("td3_bc", stream(), (0, 1, 2)))
+    for r in range(3):
+        for one, other in zip(together, carry(make("td3_bc", stream(), (r,))), strict=True):
+            same(one.states[r], other.states[0])
+    assert not torch.equal(together[-1].states[0]["online"]["rows"], together[-1].states[1]["online"]["rows"])
+
+
+def test_from_nothing_the_first_transitions_are_uniform_and_come_before_any_update():
+    first = carry(make("sac", nothing(), (3,), online=400, initial=300), stop_after=1)[0]
+    assert (first.point.transitions, first.point.gradient_steps, first.point.phase) == (300, 0, "online")
+    actions = first.states[0]["online"]["rows"][0, :, 4].numpy()
+    assert abs(actions).max() <= 1
+    assert np.histogram(actions, 4, (-1, 1))[0].min() > 50
+
+
+def test_exploration_is_the_algorithms_own():
+    """TD3+BC without noise takes its greedy action in each state that it meets online."""
+    found = carry(make("td3_bc", log(), (0,), updates_per_increment=1, online=3, settings={"exploration_noise": 0.0}))
+    before, after = found[-2], found[-1]
+    stack = make("td3_bc", log(), (0,), updates_per_increment=1, online=3)
+    stack.load_states(before.states)
+    rows = after.states[0]["online"]["rows"][0].numpy()
+    np.testing.assert_allclose(stack.engine.greedy(rows[None, :1, :4])[0], rows[:1, 4:5], atol=1e-6)
+    stack.close()
+
+
+def test_a_real_evaluation_beside_it():
+    stream = log()
+    entry = find_algorithm("bc")
+    protocol = Protocol(initial=100, batch_size=16, evaluate_every=50, online=60, episodes=2)
+    with Evaluator(PENDULUM, (0,), 2, workers=1) as evaluator:
+        stack = Stack([Run(stream, entry.configure(SMALL, "test"), 0)], entry, protocol, evaluator, CPU)
+        found = carry(stack)
+    assert [o.evaluation.scores.shape for o in found] == [(1, 2)] * 4
+    assert [o.point.transitions for o in found] == [100, 120, 150, 180]
+    assert np.isfinite(found[-1].metrics["online/return"]).all()
+
+
+def test_wrong_shapes_and_tasks_without_an_environment_are_refused():
+    with pytest.raises(DataError, match="shapes"):
+        make("bc", Stream("log", [made_dataset([120], task=PENDULUM)]))
+    with pytest.raises(DataError, match="without one"):
+        make("bc", Stream("log", [made_dataset([120], task=Task("x", None, 0.0, 1.0))]))
+    with pytest.raises(UsageError, match="dataset, or a task"):
+        Stream("none", [])
+    with pytest.raises(DataError, match=r"initial = 100, found 100 of protocol\.online"):
+        make("sac", nothing(), initial=100)
+
+
+def test_streams_of_different_lengths_do_not_go_online_together():
+    config = find_algorithm("bc").configure(SMALL, "test")
+    streams = [Stream("a", [made_dataset([60])]), Stream("b", [made_dataset([70])])]
+    assert streams[0].task == TASKS["hopper"]
+    with pytest.raises(ValueError, match="equal lengths"):
+        Stack(
+            [Run(stream, config, 0) for stream in streams], find_algorithm("bc"),
+            Protocol(initial=40, batch_size=8, online=10), FakeEvaluator(2, 11), CPU,
+        )  # fmt: skip

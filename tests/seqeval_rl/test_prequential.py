@@ -1,0 +1,160 @@
+"""Prequential scores, and settings that peek, against plain computations."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from made import made_dataset
+
+from seqeval_rl.loop import Run, Stack, sequential_evaluation
+from seqeval_rl.prequential import UNSEEN, observed_returns, recorded
+from seqeval_rl.protocol import Protocol
+from seqeval_rl.registry import find_algorithm
+from seqeval_rl.stream import Stream
+
+CPU = torch.device("cpu")
+SMALL = {
+    "cql": {"hidden": (16, 16), "sampled_actions": 2},
+    "awac": {"hidden": (16, 16), "actor_hidden": (16, 16)},
+}
+
+
+def stack(name, stream, seeds=(0,), settings=None, **protocol):
+    entry = find_algorithm(name)
+    config = entry.configure({**SMALL.get(name, {"hidden": (16, 16)}), **(settings or {})}, "test")
+    base = {"initial": 60, "batch_size": 8, "evaluate_every": 50, "episodes": 0}
+    return Stack([Run(stream, config, seed) for seed in seeds], entry, Protocol(**{**base, **protocol}), None, CPU)
+
+
+def carry(one):
+    found = []
+    sequential_evaluation(one, lambda outcome: not found.append(outcome), lambda _: None)
+    return found
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.floats(0.3, 1.0), st.integers(0, 99))
+def test_observed_returns_are_sums_to_the_episodes_end(lengths, discount, seed):
+    log = made_dataset(lengths, seed=seed)
+    rows = log.rows.copy()
+    ends = np.cumsum(lengths) - 1
+    terminal = ends[::2]
+    rows[terminal, 11 + 3 + 1] = 0.0
+    object.__setattr__(log, "rows", rows)
+    returns, observed = observed_returns(Stream("x", [log, made_dataset([5])]), discount)
+    assert len(returns) == len(observed) == sum(lengths) + 5
+    for t in range(sum(lengths)):
+        end = int(ends[np.searchsorted(ends, t)])
+        expected = sum(discount**k * log.rewards[t + k] for k in range(end - t + 1))
+        assert returns[t] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+        if abs(discount ** (end - t + 1) - UNSEEN) > 1e-9:
+            assert observed[t] == (end in terminal or discount ** (end - t + 1) <= UNSEEN)
+
+
+@pytest.mark.parametrize("name", ["td3_bc", "iql", "cql", "awac", "bc", "sac"])
+def test_scores_are_means_over_what_comes_next_by_the_agent_as_it_was(name):
+    """Computed again, one transition at a time, from the agent's state at the evaluation before."""
+    stream = Stream("made", [made_dataset([150], seed=5)])
+    one = stack(name, stream, (3,), {"discount": 0.5} if name != "bc" else None)
+    found = carry(one)
+    assert [o.point.transitions for o in found] == [60, 100, 150]
+    assert not any(key.startswith("prequential/") for key in found[0].metrics)
+    for before, after in zip(found, found[1:], strict=False):
+        agent = stack(name, stream, (3,), {"discount": 0.5} if name != "bc" else None)
+        # Statistics are renewed after the scores are taken: those in use then are of the evaluation before that, or of the start.
+        earlier = found[max(before.point.index - 1, 0)].states
+        agent.load_states(before.states)
+        agent.preprocessing.load_state_dict(earlier[0]["preprocessing"])
+        arrival = stream.arrival("shuffled", 3)[before.point.transitions : after.point.transitions]
+        rows = stream.rows()[arrival]
+        shift, scale = agent.preprocessing.shift, agent.preprocessing.scale
+        seen = torch.from_numpy(rows)[None]
+        seen = seen if shift is None else seen * scale + shift
+        obs, act, reward, mask, following = seen.split([11, 3, 1, 1, 11], -1)
+        algorithm = agent.algorithm
+        metrics = {key: value[0] for key, value in after.metrics.items()}
+        error = (algorithm.act(obs, None) - act).square().mean()
+        assert metrics["prequential/action_error"] == pytest.approx(float(error), rel=1e-4)
+        assert metrics["prequential/count"] == after.point.transitions - before.point.transitions
+        assert ("prequential/nll" in metrics) == (name in ("iql", "awac", "cql", "sac"))
+        if name == "bc":
+            assert "prequential/td_error" not in metrics
+            continue
+        factor = 1.0 if scale is None else float(scale[0, 0, 14])
+        q = algorithm.values(obs, act)[0] / factor
+        ahead = algorithm.values(following, algorithm.act(following, None))[0] / factor
+        delta = reward[0, :, 0] / factor + 0.5 * mask[0, :, 0] * ahead - q
+        assert metrics["prequential/td_error"] == pytest.approx(float(delta.square().mean()), rel=1e-3)
+        returns, observed = (part[arrival] for part in observed_returns(stream, 0.5))
+        gap = (q.numpy() - returns)[observed]
+        assert metrics["prequential/value_count"] == observed.sum() > 0
+        assert metrics["prequential/value_gap"] == pytest.approx(float(gap.mean()), rel=1e-3, abs=1e-4)
+        assert metrics["prequential/value_error"] == pytest.approx(float(np.square(gap).mean()), rel=1e-3)
+
+
+def test_log_densities_integrate_to_one():
+    """Of one action dimension, by a fine grid."""
+    grid = torch.linspace(-1, 1, 40_001)[1:-1]
+    for name, inside in (("cql", True), ("sac", True), ("iql", False)):
+        stream = Stream("one", [made_dataset([100], obs_dim=2, act_dim=1, seed=1)])
+        algorithm = stack(name, stream).algorithm
+        wide = grid if inside else grid * 12
+        observations = torch.zeros(1, len(wide), 2)
+        density = algorithm.log_prob(observations, wide[None, :, None]).exp()
+        assert float(torch.trapezoid(density[0], wide)) == pytest.approx(1.0, abs=0.01)
+
+
+def test_scores_over_nothing_are_not_recorded():
+    metrics = {"critic/q": 1.0, "prequential/count": 5.0, "prequential/value_count": 0.0, "prequential/value_gap": 0.0}
+    assert recorded(metrics) == {"critic/q": 1.0, "prequential/count": 5.0}
+    assert recorded({"prequential/count": 0.0, "prequential/td_error": 0.0, "x": 2.0}) == {"x": 2.0}
+
+
+def test_peeking_uses_the_whole_log_and_only_peeking_does():
+    """Two logs with a common prefix: what is declared not to peek is blind to the rest, what peeks is not."""
+    logs = [made_dataset([100, 100], seed=5) for _ in range(2)]
+    rows = logs[1].rows.copy()
+    rows[150:, :15] *= 3.0
+    object.__setattr__(logs[1], "rows", rows)
+    for peeks in (False, True):
+        found = [
+            carry(stack("td3_bc", Stream("x", [log]), order="logged", peeks=peeks, evaluate_every=45)) for log in logs
+        ]
+        weights = [part[1].states[0]["algorithm"]["actor"]["net.weights.0"] for part in found]
+        assert found[0][1].point.transitions == 90
+        assert torch.equal(*weights) != peeks
+    rewards = [
+        stack("iql", Stream("x", [log]), peeks=True, settings={"return_range": 1000.0}).preprocessing.scale[0, 0, 14]
+        for log in logs
+    ]
+    for log, scale in zip(logs, rewards, strict=True):
+        assert float(scale) == pytest.approx(1000.0 / np.ptp(log.episode_returns()), rel=1e-5)
+
+
+def test_a_decaying_rate_is_half_a_cosine_of_the_actor_alone():
+    stream = Stream("x", [made_dataset([200], seed=5)])
+    plain = carry(stack("iql", stream))[-1].states[0]["algorithm"]
+    steps = 140
+    decayed = stack("iql", stream, settings={"decay_steps": steps})
+    optimiser = decayed.algorithm.actor_optimiser
+    weight = decayed.algorithm.actor.net.weights[0]
+    moves = []
+    for done in range(steps):
+        before = weight.detach().clone()
+        decayed.engine.train(done, done + 1, lambda _: None)
+        moves.append(float((weight.detach() - before).abs().max()))
+    assert float(optimiser.count) == steps
+    # Adam moves a weight by about its rate: at most 3e-4 at first, next to nothing at the end.
+    assert moves[0] == pytest.approx(3e-4, rel=0.01)
+    assert max(moves[-3:]) < 3e-6
+    assert plain.keys() != decayed.algorithm.state_dict().keys()
+
+
+def test_the_static_control_trains_on_everything_from_the_start():
+    stream = Stream("x", [made_dataset([200], seed=5)])
+    found = carry(stack("bc", stream, static=True))
+    sequential = carry(stack("bc", stream))
+    assert [o.point.gradient_steps for o in found] == [o.point.gradient_steps for o in sequential]
+    assert {o.point.transitions for o in found} == {200}
+    assert not any(key.startswith("prequential/") for outcome in found for key in outcome.metrics)
+    assert any(key.startswith("prequential/") for outcome in sequential for key in outcome.metrics)
