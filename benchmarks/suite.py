@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from seqeval_rl.d4rl import Mode
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.protocol import Protocol, invalid
+from seqeval_rl.readers import in_d4rl_format
 from seqeval_rl.registry import Several, find_algorithm
-from seqeval_rl.results import show
-from seqeval_rl.sweep import StreamSpec, Sweep
+from seqeval_rl.stream import StreamSpec
+from seqeval_rl.sweep import Sweep
 from seqeval_rl.tasks import Task, task_named
 
 
@@ -26,17 +29,18 @@ class CustomTask(_Strict):
     """A task that is not among the known ones."""
 
     name: str
-    env_id: str
+    env_id: str | None = None  # none: no environment, prequential scores alone
     reference_min: float
     reference_max: float
 
 
 class StreamEntry(_Strict):
-    """One stream of a suite: blocks end to end."""
+    """One stream of a suite: blocks end to end, or none: plain online learning of a task."""
 
-    name: str | None = None  # default: the first block's source
-    blocks: tuple[str, ...] = Field(min_length=1)
+    name: str | None = None  # default: the blocks' sources
+    blocks: tuple[str, ...]
     task: str | CustomTask | None = None  # where the data do not say
+    mode: Mode = "native"  # of reading: `d4rl` is exactly what D4RL's own function gives
 
     def spec(self, where: str) -> StreamSpec:
         """As the sweep takes it."""
@@ -47,7 +51,12 @@ class StreamEntry(_Strict):
                 task = task_named(self.task, where)
             case CustomTask():
                 task = Task(**self.task.model_dump())
-        return StreamSpec(self.name or "+".join(self.blocks), self.blocks, task)
+        if not self.blocks and task is None:
+            raise UsageError(
+                f"stream {self.name or 'without a name'!r} in {where}: expected blocks, or a task to learn online, found neither."
+            )
+        name = self.name or "+".join(self.blocks) or f"{task.name if task else ''} online"
+        return StreamSpec(name, self.blocks, task, self.mode)
 
 
 class Overrides(_Strict):
@@ -70,7 +79,7 @@ class SuiteFile(_Strict):
     streams: tuple[StreamEntry, ...] = Field(min_length=1)
     protocol: dict[str, Any] = {}
     settings: dict[str, dict[str, Any]] = {}  # by algorithm
-    sweep: dict[str, dict[str, tuple[Any, ...]]] = {}  # by algorithm: several values for a setting
+    sweep: dict[str, dict[str, tuple[Any, ...]]] = {}  # by algorithm, or protocol: several values for a setting
     mini: Overrides
 
 
@@ -108,6 +117,7 @@ def build_sweep(
     datasets: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     settings: Iterable[tuple[str, str, Any]] = (),
+    paper: bool = False,
 ) -> Sweep:
     """A suite with the command line's changes, names and settings checked.
 
@@ -115,8 +125,8 @@ def build_sweep(
         reference: name or path of the suite.
         mini: take its miniature.
         algorithms, datasets, seeds: replace the suite's; a dataset may be several sources joined by `+`, laid end to end.
-        settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and an algorithm's value may
-            be `Several`.
+        settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
+        paper: as the published runs: D4RL's files read as its own function does, and peeking (see `Protocol.peeks`).
     """
     name, suite = read_suite(reference)
     small = suite.mini if mini else Overrides()
@@ -130,9 +140,9 @@ def build_sweep(
     doubled = [stream.name for i, stream in enumerate(streams) if stream.name in [s.name for s in streams[:i]]]
     if doubled:
         raise UsageError(f"suite {reference}: two streams are called {doubled[0]!r}. Give each a name of its own.")
-    protocol = {**suite.protocol, **small.protocol}
-    chosen: dict[str, dict[str, Any]] = {entry.name: {} for entry in entries}
+    chosen: dict[str, dict[str, Any]] = {"protocol": {}, **{entry.name: {} for entry in entries}}
     for source, place in ((suite, reference), (small, f"[mini] of {reference}")):
+        chosen["protocol"].update(source.protocol)
         for table, section, values in _tables(source, place):
             # A suite may hold settings of algorithms that --algorithms left out.
             if section in chosen:
@@ -140,14 +150,14 @@ def build_sweep(
             else:
                 find_algorithm(section, f"[{table}.{section}] of {place}")
     for section, setting, value in settings:
-        if section == "protocol":
-            if isinstance(value, Several):
-                raise _unsweepable(setting, value.values, "--set")
-            protocol[setting] = value
-        elif section in chosen:
-            chosen[section][setting] = value
-        else:
-            raise unknown("section", section, [*chosen, "protocol"], "--set")
+        if section not in chosen:
+            raise unknown("section", section, chosen, "--set")
+        chosen[section][setting] = value
+    if paper:
+        chosen["protocol"]["peeks"] = True
+        streams = [
+            replace(stream, mode="d4rl") if all(map(in_d4rl_format, stream.sources)) else stream for stream in streams
+        ]
     where = f"suite {reference}" if not settings else f"suite {reference} with --set"
     label = f"{name} (mini)" if mini else name
     single = {
@@ -158,9 +168,12 @@ def build_sweep(
         section: {name: value.values for name, value in values.items() if isinstance(value, Several)}
         for section, values in chosen.items()
     }
+    base, swept_protocol = single.pop("protocol"), swept.pop("protocol")
+    firsts = {setting: values[0] for setting, values in swept_protocol.items() if values}
     return Sweep(
-        label, tuple(streams), tuple(entries), Protocol.parse(protocol, where), tuple(seeds), single, swept, where
-    )
+        label, tuple(streams), tuple(entries), Protocol.parse({**base, **firsts}, where), tuple(seeds), single, swept, where,
+        swept_protocol=swept_protocol,
+    )  # fmt: skip
 
 
 def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -168,23 +181,15 @@ def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, st
     for section, values in source.settings.items():
         yield "settings", section, values
     for section, swept in source.sweep.items():
-        for setting, several in swept.items():
-            if section == "protocol":
-                raise _unsweepable(setting, several, place)
-            if setting in source.settings.get(section, {}):
+        for setting in swept:
+            single = source.protocol if section == "protocol" else source.settings.get(section, {})
+            if setting in single:
+                table = "protocol" if section == "protocol" else f"settings.{section}"
                 raise UsageError(
-                    f"suite {place}: expected {section}.{setting} once, found it in [settings.{section}] and in "
+                    f"suite {place}: expected {section}.{setting} once, found it in [{table}] and in "
                     f"[sweep.{section}]. Delete one."
                 )
         yield "sweep", section, {setting: Several(several) for setting, several in swept.items()}
-
-
-def _unsweepable(setting: str, values: Sequence[Any], where: str) -> UsageError:
-    """What to say of a protocol's setting that was given several values."""
-    return UsageError(
-        f"sweep of protocol.{setting} in {where}: expected one value, found {', '.join(map(show, values)) or 'none'}. "
-        "All variants share one protocol: run the suite once for each value, each with an --out of its own."
-    )
 
 
 def _check_seeds(seeds: Sequence[int], reference: str) -> None:

@@ -147,7 +147,8 @@ def test_a_sweep_with_other_settings_elsewhere_is_refused_not_mixed(run, tmp_pat
         ("td3_bc.alpha=1,", ["--set", "nothing before or after a comma"]),
         ("td3_bc.alfa=1,2", ["alfa", "did you mean alpha"]),
         ("td3_bc.hidden=256,256", ["td3_bc.hidden", "a list is written hidden=[256, 256]"]),
-        ("protocol.window=50,none", ["protocol.window in --set", "found 50, none", "--out of its own"]),
+        ("protocol.window=50,5", ["protocol.window", "at least batch_size", "found 5"]),
+        ("protocol.increment=1,2,1", ["protocol.increment", "found 1 twice"]),
         ("iql.expectile=0.7,0.9", ["unknown section 'iql' in --set"]),
     ],
 )
@@ -205,7 +206,9 @@ learning_rate = [1, 2]
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[sweep.protocol]\nincrement = [1, 10]", ["protocol.increment", "found 1, 10", "mine.toml"]),
+        ("[sweep.protocol]\nincrement = [1, 1]", ["protocol.increment", "found 1 twice", "mine.toml"]),
+        ("[sweep.protocol]\nincrement = []", ["protocol.increment", "found none", "mine.toml"]),
+        ("[sweep.protocol]\ninitial = [100, 200]", ["protocol.initial once", "[protocol]", "mine.toml"]),
         (
             "[settings.td3_bc]\nalpha = 1\n[sweep.td3_bc]\nalpha = [1, 2]",
             ["td3_bc.alpha once", "Delete one", "mine.toml"],
@@ -216,6 +219,6 @@ learning_rate = [1, 2]
 )
 def test_a_wrong_sweep_in_a_suite_is_named(text, words, suite):
     with pytest.raises(UsageError) as error:
-        build_sweep(add(suite, text))
+        build_sweep(add(suite, text)).variants()
     for word in words:
         assert word in str(error.value)

@@ -1,0 +1,125 @@
+"""Every suite's miniature, from its file to its figure."""
+
+import json
+
+import pytest
+
+from seqeval_rl.benchmarks import cli
+from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
+from seqeval_rl.results import read_results
+
+WHOLE = {"d4rl": (12, 60), "mixed": (3, 15), "finetune": (12, 60), "mujoco": (12, 60)}
+
+
+def test_every_suite_says_in_one_line_what_it_is():
+    assert {"quickstart", "medium", "d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"} == set(
+        suite_names()
+    )
+    for name in suite_names():
+        assert "\n" not in read_suite(name)[1].description.strip()
+
+
+@pytest.mark.parametrize("name", sorted(WHOLE))
+def test_the_papers_suites_are_whole(name):
+    sweep = build_sweep(name)
+    assert (len(sweep.streams), len(sweep.streams) * len(sweep.variants())) == WHOLE[name]
+    assert sweep.protocol.initial == sweep.protocol.evaluate_every == 5_000
+    assert sweep.protocol.increment == sweep.protocol.updates_per_increment == 1
+    assert sweep.protocol.online == (500_000 if name == "finetune" else 0)
+    assert sweep.protocol.window == (200_000 if name == "mixed" else None)
+
+
+@pytest.mark.parametrize("name", ["d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"])
+def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
+    assert cli.main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
+    results = read_results(tmp_path)
+    assert {result.status for result in results} == {"finished"}
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    protocols = [result.manifest["protocol"] for result in results]
+    phases = {entry["phase"] for result in results for entry in result.evaluations}
+    if name == "finetune":
+        assert phases == {"offline", "online"}
+        assert all(result.evaluations[-1]["env_steps"] == 200 for result in results)
+    else:
+        assert phases == {"offline"}
+    if name == "ratio":
+        assert len({(p["increment"], p["updates_per_increment"]) for p in protocols}) == 4
+    if name == "static":
+        assert {p["static"] for p in protocols} == {False, True}
+    if name == "orders":
+        assert {p["order"] for p in protocols} == {"shuffled", "logged"}
+    if name == "mixed":
+        assert {entry["block"] for result in results for entry in result.evaluations} >= {"random", "medium", "expert"}
+    for result in results:
+        if not result.manifest["protocol"]["static"]:
+            assert any("prequential/action_error" in entry["metrics"] for entry in result.evaluations)
+
+
+def test_paper_peeks_and_says_so(tmp_path):
+    command = ["run", "orders", "--mini", "--algorithms", "iql,bc", "--paper", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    for result in read_results(tmp_path):
+        assert result.manifest["peeks"] is True
+        assert result.manifest["dataset"]["mode"] == "d4rl"
+        if result.algorithm == "iql":
+            assert result.config["decay_steps"] == result.evaluations[-1]["gradient_steps"]
+
+
+def test_plain_online_learning_and_runs_without_an_environment(tmp_path):
+    suite = tmp_path / "mine.toml"
+    suite.write_text("""
+description = "SAC from nothing."
+algorithms = ["sac"]
+seeds = [0]
+streams = [{ blocks = [], task = "hopper" }]
+protocol = { initial = 100, online = 200, batch_size = 16, evaluate_every = 100, episodes = 1 }
+settings = { sac = { hidden = [16, 16] } }
+mini = {}
+""")
+    assert cli.main(["run", str(suite), "--out", str(tmp_path / "out")]) == 0
+    (result,) = read_results(tmp_path / "out")
+    assert result.dataset == "hopper online"
+    assert [(e["transitions"], e["phase"], e["env_steps"]) for e in result.evaluations] == [
+        (100, "online", 100), (200, "online", 200),
+    ]  # fmt: skip
+    command = [
+        "run",
+        "mujoco",
+        "--mini",
+        "--algorithms",
+        "bc",
+        "--set",
+        "protocol.episodes=0",
+        "--out",
+        str(tmp_path / "two"),
+    ]
+    cli.main(command)
+    for result in read_results(tmp_path / "two"):
+        assert result.status == "finished"
+        assert all("score" not in entry["metrics"] for entry in result.evaluations)
+        assert json.loads((result.path / "events.jsonl").read_text().splitlines()[1])["environments"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("streams = [{ blocks = [] }]", ["expected blocks, or a task"]),
+        ('streams = [{ blocks = [], task = "hopper" }]', ["protocol.initial = 100", "protocol.online"]),
+        ('streams = [{ blocks = ["bundled/hopper/medium:500"], mode = "d4rl" }]', ["mode d4rl", "Use mode native"]),
+        (
+            'streams = [{ blocks = ["bundled/hopper/medium:500"] }]\n[sweep.protocol]\nwindow = [5, 10]',
+            ["protocol.window"],
+        ),
+    ],
+)
+def test_bad_streams_and_protocols_are_one_line_and_cost_nothing(text, words, tmp_path, capsys):
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        'description = "x"\nalgorithms = ["bc"]\nseeds = [0]\nmini = {}\n'
+        f"protocol = {{ initial = 100, batch_size = 16, evaluate_every = 100 }}\n{text}\n"
+    )
+    assert cli.main(["run", str(suite), "--out", str(tmp_path / "out")]) in (2, 65)
+    message = capsys.readouterr().err.strip()
+    assert "\n" not in message
+    for word in words:
+        assert word in message
