@@ -77,7 +77,7 @@ class Plot:
     score: Annotated[
         Literal["action_error", "nll", "td_error", "value_error", "value_gap"],
         arg(help="with --kind prequential: which"),
-    ] = "td_error"
+    ] = "action_error"
     paper_curves: Annotated[
         bool, arg(help="draw the published curves of the same datasets behind ours (with --kind curves)")
     ] = False

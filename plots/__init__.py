@@ -30,12 +30,12 @@ from seqeval_rl.plots.logs import LogBlock, log_figure
 from seqeval_rl.plots.measure_tables import block_table, online_table, reach_table
 from seqeval_rl.plots.measures import change, forgetting, measured, reach, regret
 from seqeval_rl.plots.paper_figures import paper_figure
-from seqeval_rl.plots.prequential import SCORES, prequential
+from seqeval_rl.plots.prequential import DEFAULT_SCORE, SCORES, prequential
 from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile
 from seqeval_rl.plots.published import CITATION, EXPERIMENTS, published, published_results
 from seqeval_rl.plots.published_table import published_table
 from seqeval_rl.plots.ranking import ranking_table, regret_at_1, spearman
-from seqeval_rl.plots.select import DEFAULT_SCORE, Choice, select
+from seqeval_rl.plots.select import Choice, select
 from seqeval_rl.plots.statistics import (
     area_under_curve,
     bootstrap_interval,

@@ -48,7 +48,7 @@ def candidates(
         if algorithm is not None and group.algorithm != algorithm:
             continue
         values = _at(panel, group, score, share)
-        out = _left_out(group, score, values, share)
+        out = _left_out(panel, group, score, values, share)
         if out is not None:
             left_out.append(out)
             continue
@@ -62,10 +62,12 @@ def _at(panel: Panel, group: Group, score: str, share: float) -> Floats:
     return np.array([score_at_share(*running_mean(run, score), share, panel.transitions) for run in group.runs])
 
 
-def _left_out(group: Group, score: str, values: Floats, share: float) -> LeftOut | None:
+def _left_out(panel: Panel, group: Group, score: str, values: Floats, share: float) -> LeftOut | None:
     """Why the group cannot be judged; None if it can."""
     if group.static:
         return LeftOut(group.label, "a static control, to which nothing is new", by_nature=True)
+    if not panel.transitions:
+        return LeftOut(group.label, "no log, whose transitions could be foretold", by_nature=True)
     missing = int((~np.isfinite(values)).sum())
     if not missing:
         return None

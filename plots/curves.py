@@ -117,8 +117,9 @@ def draw(
         handles = _handles(panels, drawn, styles, metric, inches) + _published_handles(others)
         labels = [str(handle.get_label()) for handle in handles]
         columns = layout.legend_columns(labels, inches)
-        text = describe(panels, drawn, metric, statistic, others if published else None) if caption else ""
-        lines = style.wrap(f"{quantity.note} {text}".strip(), inches - 0.2).split("\n") if text else []
+        said = describe(panels, drawn, metric, statistic, others if published else None)
+        text = f"{quantity.note} {said}".strip() if caption else ""
+        lines = style.wrap(text, (inches - 0.2) / layout.SCREEN).split("\n") if text else []
         cell = inches / len(grid[0])
         inner = cell - 0.45  # of the axes: less ticks, their labels and gaps
         tops = [layout.above(panel, inner) for panel in panels]

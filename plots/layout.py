@@ -13,6 +13,7 @@ from seqeval_rl.plots.groups import Panel
 
 # Of levels of logs, the order in which the literature puts them.
 _LEVELS = ("random", "replay", "medium-replay", "medium", "medium-expert", "expert")
+SCREEN = 1.03  # how much wider than on paper a screen's dots can make text
 LINE_HEIGHT = 0.15  # inches, of text of style.FONT_SIZE
 # In units of the font size; the room is what an entry takes beside its text, in inches.
 LEGEND: dict[str, float] = {
@@ -101,8 +102,7 @@ def legend_columns(labels: list[str], inches: float) -> int:
     """As many columns as fit the figure's width."""
     widths = [max(style.text_width(line) for line in label.split("\n")) + LEGEND_ROOM for label in labels]
     for columns in range(len(labels), 1, -1):
-        # A screen's dots make text up to 3 % wider than it is on paper.
-        if 1.03 * sum(float(column.max()) for column in np.array_split(widths, columns)) <= inches:
+        if SCREEN * sum(float(column.max()) for column in np.array_split(widths, columns)) <= inches:
             return columns
     return 1
 

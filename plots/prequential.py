@@ -44,6 +44,9 @@ SCORES: dict[str, Score] = {
 }
 
 
+DEFAULT_SCORE = "action_error"  # which every algorithm has; `select` says why
+
+
 def running_mean(run: RunResult, score: str) -> tuple[NDArray[np.int64], Floats]:
     """A prequential score per transition that arrived so far: transitions [P] and means [P]; empty where the run has none.
 
@@ -66,7 +69,7 @@ def check_score(score: str) -> None:
 
 def prequential(
     results: Sequence[RunResult],
-    score: str = "td_error",
+    score: str = DEFAULT_SCORE,
     *,
     statistic: Statistic = "iqm",
     width: str | float = "page",

@@ -3,11 +3,11 @@
 The default score is `action_error`. It is the one that every algorithm has and that means the same for all: the squared
 distance of the greedy action to the logged one, up to constants the code length of the log's actions under a Gaussian with
 the policy as its mean, which is what prequential MDL sums. The others compare less fairly. `td_error` measures each agent
-by its own Bellman equation: it grows with the values themselves, so that an agent that has found a better policy looks worse
-than one whose values are small, and it vanishes for values that are constant and wrong. `value_error` and `value_gap` reward
-an agent for the value of the policy that made the log, not of its own. What `action_error` favours in turn is imitation:
-on logs of poor policies, where the best agents differ from what was logged, do not trust it. `ranking_table` says how far
-each can be trusted, wherever true returns are there.
+by its own Bellman equation: it grows with the values themselves, so that an agent that has found a better policy can look
+worse than one whose values are small, and it can be small where values are wrong (Fujimoto et al., arXiv 2201.12417).
+`value_error` and `value_gap` reward an agent for knowing the value of the policy that made the log, not of its own. What
+`action_error` favours in turn is imitation: on logs of poor policies, where the best agents differ from what was logged, do
+not trust it. `ranking_table` says how far each can be trusted, wherever true returns are there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ import numpy as np
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.candidates import Candidate, LeftOut, candidates
 from seqeval_rl.plots.groups import collect
-from seqeval_rl.plots.prequential import check_score
+from seqeval_rl.plots.prequential import DEFAULT_SCORE, check_score
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
-
-DEFAULT_SCORE = "action_error"
 
 
 @dataclass(frozen=True)

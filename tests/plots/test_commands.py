@@ -29,7 +29,7 @@ def test_options_offer_what_there_is() -> None:
     assert set(plot["kind"].__args__) == set(FIGURES)
     assert set(plot["score"].__args__) == set(get_type_hints(cli.Select)["score"].__args__) == set(SCORES)
     assert plot["paper_figure"].__args__[0].__args__ == EXPERIMENTS
-    assert cli.Select.score == DEFAULT_SCORE
+    assert cli.Select.score == cli.Plot.score == DEFAULT_SCORE
 
 
 def test_the_prequential_figure_the_ranking_and_the_choice(judged: Results, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from layouts import assert_nothing_overlaps, ticks
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import curves, interquartile_mean
@@ -104,8 +103,8 @@ def test_one_log_has_one_dashed_line_and_no_block_name(results: Results) -> None
     (log,) = (line for line in ax.lines if line.get_color() == LOG_COLOUR)
     assert list(log.get_ydata()) == [44.3, 44.3]
     assert not ax.texts
-    ticks = [text.get_text() for text in _ticks(ax, True) if text in ax.get_xticklabels()]
-    assert ticks == ["0", "200k", "400k", "600k", "800k", "1M"]
+    shown = [text.get_text() for text in ticks(ax, True) if text in ax.get_xticklabels()]
+    assert shown == ["0", "200k", "400k", "600k", "800k", "1M"]
     assert "block" not in caption(figure)
 
 
@@ -263,36 +262,7 @@ CASES = [
 def test_nothing_overlaps_and_nothing_is_cut_off(results: Results, case: str, width: str) -> None:
     many(results, case)
     figure = drawn(curves(results.read(), width=width, published=case == "published"))
-    renderer = figure.canvas.get_renderer()
-    undrawn = {text for ax in figure.axes for text in (_ticks(ax, False) if ax.axison else ax.findobj(Text))}
-    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    texts = [text for text in texts if text not in undrawn]
-    assert {text.get_fontsize() for text in texts} == {8.0}
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
-    boxes += [("axes", ax.get_window_extent(renderer)) for ax in figure.axes if ax.axison]
-    for name, box in boxes:
-        assert box.x0 >= -0.5 and box.y0 >= -0.5, name  # noqa: PT018
-        assert box.x1 <= figure.bbox.width + 0.5 and box.y1 <= figure.bbox.height + 0.5, name  # noqa: PT018
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        assert not _overlap(a, b), f"{one!r} and {other!r}"
-    # The axes are not squeezed by what stands around them.
-    for ax in figure.axes:
-        assert not ax.axison or ax.get_window_extent(renderer).height / figure.dpi > 0.9
-
-
-def _ticks(ax: Axes, inside: bool) -> list[Text]:
-    """Labels of ticks inside or outside the limits; those outside exist, but are not drawn."""
-    return [
-        label
-        for axis in (ax.xaxis, ax.yaxis)
-        for tick in axis.get_major_ticks()
-        for label in (tick.label1, tick.label2)
-        if (min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())) == inside
-    ]
-
-
-def _overlap(a: Bbox, b: Bbox) -> bool:
-    return min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0.5
+    assert_nothing_overlaps(figure)
 
 
 def test_names_are_drawn_as_they_are(results: Results) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from layouts import assert_nothing_overlaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import CITATION, curves, paper_figure, published, published_results, published_table
@@ -105,6 +107,14 @@ def test_the_papers_figures_have_its_panels_boundaries_and_final_values(experime
     text = caption(figure)
     assert text.startswith(f"Published results of {CITATION}")
     assert all(label.get_text().endswith("(peeks)") for label in figure.legends[0].get_texts()[:-1])
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_the_papers_figures_can_be_read(experiment: str, width: str) -> None:
+    figure = paper_figure(experiment, width=width)  # type: ignore[arg-type]
+    FigureCanvasAgg(figure).draw()
+    assert_nothing_overlaps(figure)
 
 
 def test_some_final_values_as_they_stand_in_the_file() -> None:

@@ -196,6 +196,22 @@ def test_where_nothing_can_be_judged_nothing_is_picked(results: Results) -> None
     assert "left out: IQL: 1 of 1 runs without a number at 100 % of the data" in text
 
 
+def test_online_runs_are_judged_on_their_log_and_plain_ones_not_at_all(results: Results) -> None:
+    places = [*PLACES, 25_000, 30_000]
+    for algorithm, error, after in (("td3_bc", 0.2, 90.0), ("iql", 0.1, 10.0)):
+        results.add(
+            algorithm, 0, blocks=LOG, transitions=places, scores=[0.0, *[50.0] * 4, after, after],
+            prequential={"action_error": error}, protocol={"online": 10_000},
+        )  # fmt: skip
+    results.add("sac", 0, dataset="online", blocks=(), protocol={"online": 10_000})
+    on_log, plain = select(results.read())
+    # Equally good where the log ends, whatever comes after.
+    assert (on_log.picked.label, on_log.regret) == ("IQL", 0)
+    assert plain.picked is None
+    assert "left out: sac: no log" in plain.text()
+    assert "sac" not in ranking_table(results.read()).caption
+
+
 def test_what_cannot_be_chosen_by_is_refused(results: Results) -> None:
     add(results, "bc", 0.1, 80.0)
     with pytest.raises(UsageError, match="unknown prequential score 'error'"):
