@@ -7,7 +7,8 @@ by its own Bellman equation: it grows with the values themselves, so that an age
 worse than one whose values are small, and it can be small where values are wrong (Fujimoto et al., arXiv 2201.12417).
 `value_error` and `value_gap` reward an agent for knowing the value of the policy that made the log, not of its own. What
 `action_error` favours in turn is imitation: on logs of poor policies, where the best agents differ from what was logged, do
-not trust it. `ranking_table` says how far each can be trusted, wherever true returns are there.
+not trust it. This is an argument, not a finding: `ranking_table` says how far each score can be trusted, wherever true returns
+are there.
 """
 
 from __future__ import annotations
