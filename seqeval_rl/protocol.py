@@ -91,7 +91,8 @@ def invalid(error: ValidationError, section: str, where: str) -> UsageError:
     first = error.errors(include_url=False)[0]
     # A type that is one of several is no part of the setting's name.
     path = ".".join(str(part) for part in (section, *first["loc"]) if part not in ("int", "float"))
-    return UsageError(f"setting {path} in {where}: {first['msg']}, found {first['input']!r}. Change it and run again.")
+    problem = first["msg"].removeprefix("Value error, ")  # pydantic's word before an error of our own
+    return UsageError(f"setting {path} in {where}: {problem}, found {first['input']!r}. Change it and run again.")
 
 
 @dataclass(frozen=True)
