@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.benchmarks import cli
+from seqeval_rl.benchmarks import dataset_arguments as arguments
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.results import MANIFEST
 
@@ -17,7 +17,7 @@ _TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options
 _CHECKPOINT = ("greedy", "algorithm")  # those that go with a run's directory
 
 
-def collect(command: cli.DatasetsCollect) -> None:
+def collect(command: arguments.DatasetsCollect) -> None:
     """Make the log, or with --train the logs. Raises `UsageError` where options do not go together."""
     if command.transitions < 1 or command.seed < 0:
         raise UsageError(
@@ -44,7 +44,7 @@ def collect(command: cli.DatasetsCollect) -> None:
     print(f"minari:{command.id}: {command.transitions:,} transitions")
 
 
-def _refuse(command: cli.DatasetsCollect, options: tuple[str, ...], beside: str) -> None:
+def _refuse(command: arguments.DatasetsCollect, options: tuple[str, ...], beside: str) -> None:
     """Raise where one of these options was given another value than it has by default."""
     for item in dataclasses.fields(command):
         if item.name in options and getattr(command, item.name) != item.default:
@@ -54,7 +54,7 @@ def _refuse(command: cli.DatasetsCollect, options: tuple[str, ...], beside: str)
             )
 
 
-def _from_bundled(command: cli.DatasetsCollect) -> None:
+def _from_bundled(command: arguments.DatasetsCollect) -> None:
     from seqeval_rl import bundled
     from seqeval_rl.collecting import check_new, play_bundled, write_log
     from seqeval_rl.tasks import task_named
@@ -76,7 +76,7 @@ def _from_bundled(command: cli.DatasetsCollect) -> None:
     )
 
 
-def _from_run(command: cli.DatasetsCollect) -> None:
+def _from_run(command: arguments.DatasetsCollect) -> None:
     from seqeval_rl.behaviour import from_run
     from seqeval_rl.collecting import check_new, play, write_log
 
@@ -99,7 +99,7 @@ def _from_run(command: cli.DatasetsCollect) -> None:
     )
 
 
-def _by_training(command: cli.DatasetsCollect) -> None:
+def _by_training(command: arguments.DatasetsCollect) -> None:
     import torch
 
     from seqeval_rl.behaviour_training import Training, train
@@ -129,7 +129,7 @@ def _by_training(command: cli.DatasetsCollect) -> None:
             print(path)
 
 
-def _settings(command: cli.DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
+def _settings(command: arguments.DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
     """What --set says, by section."""
     from seqeval_rl.registry import Several, parse_setting
 
@@ -148,7 +148,7 @@ def _settings(command: cli.DatasetsCollect, algorithm: str) -> dict[str, dict[st
     return found
 
 
-def _task(command: cli.DatasetsCollect) -> Task:
+def _task(command: arguments.DatasetsCollect) -> Task:
     """The task to train in: a known one, or an environment with the references of --reference."""
     from seqeval_rl.tasks import TASKS, Task, task_named
 

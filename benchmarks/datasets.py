@@ -7,7 +7,7 @@ from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.benchmarks import cli
+from seqeval_rl.benchmarks import dataset_arguments as arguments
 from seqeval_rl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _named(action: str, source: str) -> str:
 
 
 @perform.register
-def _list(_: cli.DatasetsList) -> None:
+def _list(_: arguments.DatasetsList) -> None:
     from seqeval_rl import bundled, cache, d4rl_catalogue, minari_logs
     from seqeval_rl.readers import d4rl_datasets
 
@@ -56,7 +56,7 @@ def _size(folder: Path) -> str:
 
 
 @perform.register
-def _show(command: cli.DatasetsShow) -> None:
+def _show(command: arguments.DatasetsShow) -> None:
     from seqeval_rl import plots
     from seqeval_rl.cache import slug
     from seqeval_rl.readers import load_dataset
@@ -113,14 +113,14 @@ def _drawn(label: str, dataset: Dataset) -> LogBlock:
 
 
 @perform.register
-def _fetch(command: cli.DatasetsFetch) -> None:
+def _fetch(command: arguments.DatasetsFetch) -> None:
     from seqeval_rl.download import fetch
 
     print(fetch(_named("fetch", command.id), command.sha256, command.offline or None))
 
 
 @perform.register
-def _verify(command: cli.DatasetsVerify) -> None:
+def _verify(command: arguments.DatasetsVerify) -> None:
     from seqeval_rl import cache, download
     from seqeval_rl.verifying import cached, logs_of, verify_log
 
@@ -143,7 +143,7 @@ def _verify(command: cli.DatasetsVerify) -> None:
 
 
 @perform.register
-def _collect(command: cli.DatasetsCollect) -> None:
+def _collect(command: arguments.DatasetsCollect) -> None:
     from seqeval_rl.benchmarks.collect import collect
 
     collect(command)

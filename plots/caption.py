@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from seqeval_rl.plots.published import CITATION, PublishedCurve
 from seqeval_rl.plots.segments import Segment
 from seqeval_rl.plots.statistics import Statistic
 from seqeval_rl.plots.style import display_name, legend_order
+from seqeval_rl.results import RunResult, damage
 
 
 def caption(
@@ -48,6 +50,17 @@ def caption(
     if lost:
         sentences.append(f"Left out: {lost} evaluations whose {metric} is not a finite number.")
     return " ".join(sentences)
+
+
+def damage_sentence(results: Sequence[RunResult]) -> str:
+    """How much of the results could not be read; empty where all could."""
+    runs, lines = map(len, damage(results))
+    found = [
+        f"{number} damaged {what}{'s' if number > 1 else ''}"
+        for number, what in ((runs, "run"), (lines, "line"))
+        if number
+    ]
+    return f"Left out: {' and '.join(found)}." if found else ""
 
 
 def _statistic_sentence(runs: list[int], statistic: Statistic) -> str:

@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots import layout, style
 from seqeval_rl.plots.caption import caption as describe
+from seqeval_rl.plots.caption import damage_sentence
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured
 from seqeval_rl.plots.published import PublishedCurve, behind
@@ -118,7 +119,7 @@ def draw(
         labels = [str(handle.get_label()) for handle in handles]
         columns = layout.legend_columns(labels, inches)
         said = describe(panels, drawn, metric, statistic, others if published else None)
-        text = f"{quantity.note} {said}".strip() if caption else ""
+        text = f"{quantity.note} {said} {damage_sentence(results)}".strip() if caption else ""
         lines = style.wrap(text, (inches - 0.2) / layout.SCREEN).split("\n") if text else []
         cell = inches / len(grid[0])
         inner = cell - 0.45  # of the axes: less ticks, their labels and gaps

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
-from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.errors import DataError, FileError, UsageError
+from seqeval_rl.errors import DataError
 
 MANIFEST, METRICS, EVENTS = "manifest.json", "metrics.jsonl", "events.jsonl"
-LONG_COLUMNS = (
-    "run", "dataset", "algorithm", "seed", "phase", "block",
-    "transitions", "gradient_steps", "env_steps", "metric", "value",
-)  # fmt: skip
-PREQUENTIAL, TOTAL = "prequential/", "prequential_total/"
-_COUNTS = ("count", "value_count")  # of transitions: all that arrived, and those whose return the log observed
+PREQUENTIAL = "prequential/"
+COUNTS = ("count", "value_count")  # of transitions: all that arrived, and those whose return the log observed
 _OF_VALUES = ("value_gap", "value_error")  # means over the latter
 _EARLIER: dict[str, Any] = {"online": 0, "static": False, "peeks": False}  # settings of the protocol that came later
 _log = logging.getLogger("seqeval_rl")
@@ -38,6 +32,7 @@ class RunResult:
     status: Literal["finished", "failed", "unfinished"]
     failure: str | None  # why it failed
     evaluations: list[dict[str, Any]]  # one per evaluation, in order; see `recording`
+    damaged: tuple[str, ...] = ()  # lines of its files that cannot be read and are left out: where, and why
 
     @property
     def dataset(self) -> str:
@@ -86,33 +81,53 @@ class RunResult:
             Transitions [P] at the evaluations that have the score, and its sum up to there [P]; for `count` and
             `value_count` that is how many transitions it is over.
         """
-        points = [(entry["transitions"], total) for entry, total, _ in _cumulated(self.evaluations, name)]
+        points = [(entry["transitions"], total) for entry, total, _ in cumulated(self.evaluations, name)]
         return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
 
     def prequential_mean(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """`prequential`, divided by how many transitions the sum is over."""
-        points = [(entry["transitions"], total / over) for entry, total, over in _cumulated(self.evaluations, name)]
+        points = [(entry["transitions"], total / over) for entry, total, over in cumulated(self.evaluations, name)]
         return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
 
     def prequential_scores(self) -> list[str]:
         """Names of the prequential scores that the run has, by alphabet, without the counts."""
         names = {name for entry in self.evaluations for name in entry["metrics"] if name.startswith(PREQUENTIAL)}
-        return sorted({name.removeprefix(PREQUENTIAL) for name in names} - set(_COUNTS))
+        return sorted({name.removeprefix(PREQUENTIAL) for name in names} - set(COUNTS))
 
 
-def read_results(path: str | Path) -> list[RunResult]:
-    """Every run under `path`, sorted by directory; a damaged one is named in the log and left out.
+class Results(list[RunResult]):
+    """Runs as they were read, and the directories that could not be."""
+
+    def __init__(self, runs: Iterable[RunResult] = (), damaged: Iterable[str] = ()):
+        """`damaged`: for each run that is left out, its directory and why."""
+        super().__init__(runs)
+        self.damaged = tuple(damaged)
+
+
+def damage(results: Sequence[RunResult]) -> tuple[list[str], list[str]]:
+    """What could not be read: runs that are left out whole, and lines of runs that are there; each with where and why."""
+    return list(results.damaged) if isinstance(results, Results) else [], [
+        text for run in results for text in run.damaged
+    ]
+
+
+def read_results(path: str | Path) -> Results:
+    """Every run under `path`, sorted by directory; damaged runs and lines are named in the log and left out, see `damage`.
 
     Raises:
         DataError: there is no run.
     """
     root = Path(path)
-    results = []
+    runs, damaged = [], []
     for manifest in sorted(root.rglob(MANIFEST)):
         try:
-            results.append(_read_run(root, manifest.parent))
+            runs.append(_read_run(root, manifest.parent))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _log.warning("%s: left out, not a readable run (%s: %s)", manifest.parent, type(error).__name__, error)
+            damaged.append(f"{manifest.parent}: not a readable run ({type(error).__name__}: {error})")
+    results = Results(runs, damaged)
+    for left_out in damage(results):
+        for text in left_out:
+            _log.warning("%s; left out", text)
     if not results:
         found = "no such directory" if not root.is_dir() else f"no {MANIFEST} that can be read"
         raise DataError(f"{root}: expected results of `seqeval run`, found {found}. Check the path.")
@@ -121,12 +136,13 @@ def read_results(path: str | Path) -> list[RunResult]:
 
 def _read_run(root: Path, directory: Path) -> RunResult:
     manifest = json.loads((directory / MANIFEST).read_text())
-    evaluations = read_lines(directory / METRICS)
+    evaluations, damaged = _sound_lines(directory / METRICS, transitions=int, metrics=dict)
+    events, damaged_events = _sound_lines(directory / EVENTS, event=str)
+    finished = len(evaluations) + len(damaged) >= manifest["evaluations_expected"]
     failure = None
-    finished = len(evaluations) >= manifest["evaluations_expected"]
-    for event in read_lines(directory / EVENTS):
+    for event in events:
         if event["event"] == "failed":
-            failure = event["message"]
+            failure = str(event.get("message", "for a reason that is not recorded"))
     name = directory.relative_to(root).as_posix()
     result = RunResult(
         directory.name if name == "." else name,
@@ -135,19 +151,20 @@ def _read_run(root: Path, directory: Path) -> RunResult:
         "failed" if failure else "finished" if finished else "unfinished",
         failure,
         evaluations,
+        (*damaged, *damaged_events),
     )
     _ = result.dataset, result.algorithm, result.config, result.seed  # a manifest without them is damaged
     return result
 
 
-def _cumulated(evaluations: Iterable[dict[str, Any]], name: str) -> Iterator[tuple[dict[str, Any], float, float]]:
+def cumulated(evaluations: Iterable[dict[str, Any]], name: str) -> Iterator[tuple[dict[str, Any], float, float]]:
     """The evaluations that have a prequential score, each with its sum over transitions up to there, and their number."""
     total = over = 0.0
     for entry in evaluations:
         metrics = entry["metrics"]
         if PREQUENTIAL + name in metrics:
-            counted = metrics[PREQUENTIAL + (_COUNTS[1] if name in (*_OF_VALUES, _COUNTS[1]) else _COUNTS[0])]
-            total += counted if name in _COUNTS else metrics[PREQUENTIAL + name] * counted
+            counted = metrics[PREQUENTIAL + (COUNTS[1] if name in (*_OF_VALUES, COUNTS[1]) else COUNTS[0])]
+            total += counted if name in COUNTS else metrics[PREQUENTIAL + name] * counted
             over += counted
             yield entry, total, over
 
@@ -177,6 +194,23 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
+def _sound_lines(path: Path, **needed: type) -> tuple[list[dict[str, Any]], list[str]]:
+    """The lines that hold what is needed, as `read_lines` gives them; and where others are, and what is wrong with them."""
+    sound, damaged = [], []
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            for name, kind in needed.items():
+                if not isinstance(entry[name], kind):
+                    raise TypeError(f"{name}: expected {kind.__name__}, found {type(entry[name]).__name__}")
+        except (ValueError, KeyError, TypeError) as error:
+            damaged.append(f"{path}, line {number}: damaged ({type(error).__name__}: {error})")
+        else:
+            sound.append(entry)
+    return sound, damaged
+
+
 def hashable(value: Any) -> Hashable:
     """A value of JSON as one that can be a key; two are equal where the values are (1 and 1.0 too, and NaN and NaN)."""
     if isinstance(value, Mapping):
@@ -202,74 +236,3 @@ def show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(show(item) for item in value)}]"
     return str(value)
-
-
-def algorithm_names(results: Sequence[RunResult]) -> list[str]:
-    """Each run's algorithm, with its and the protocol's settings where runs of it on one dataset differ in them:
-    `td3_bc (alpha=2.5)`, `td3_bc (protocol.increment=10)`."""
-    settings = [
-        result.config | {f"protocol.{name}": value for name, value in result.protocol.items()} for result in results
-    ]
-    siblings = defaultdict(list)
-    for result, own in zip(results, settings, strict=True):
-        siblings[result.algorithm, result.dataset].append(own)
-    varying: dict[str, set[str]] = defaultdict(set)
-    for (algorithm, _), configs in siblings.items():
-        varying[algorithm] |= set(differences(configs))
-    names = []
-    for result, own in zip(results, settings, strict=True):
-        shown = ", ".join(f"{name}={show(own.get(name))}" for name in sorted(varying[result.algorithm]))
-        names.append(f"{result.algorithm} ({shown})" if shown else result.algorithm)
-    return names
-
-
-def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
-    """One row per run, evaluation and metric, with the columns `LONG_COLUMNS`.
-
-    The algorithm is named by `algorithm_names`, so that variants of a sweep are not averaged together by its column.
-    Prequential scores are there twice: as recorded, and summed up to the evaluation as `prequential_total/NAME`.
-    """
-    runs = list(results)
-    for result, algorithm in zip(runs, algorithm_names(runs), strict=True):
-        totals: dict[int, dict[str, float]] = defaultdict(dict)
-        for name in (*_COUNTS, *result.prequential_scores()):
-            for entry, total, _ in _cumulated(result.evaluations, name):
-                totals[id(entry)][TOTAL + name] = total
-        for entry in result.evaluations:
-            for metric, value in (entry["metrics"] | totals[id(entry)]).items():
-                yield (
-                    result.run, result.dataset, algorithm, result.seed, entry["phase"], entry["block"],
-                    entry["transitions"], entry["gradient_steps"], entry["env_steps"], metric, value,
-                )  # fmt: skip
-
-
-def export(results: Iterable[RunResult], target: Path) -> int:
-    """Write the long format to a `.csv` or `.parquet` file, whole or not at all; returns the number of rows.
-
-    Raises:
-        UsageError: another ending.
-        FileError: the file cannot be written.
-    """
-    rows = list(long_rows(results))
-    partial = target.with_name(target.name + ".partial")
-    try:
-        if target.suffix == ".csv":
-            with partial.open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(LONG_COLUMNS)
-                writer.writerows(rows)
-        elif target.suffix == ".parquet":
-            import pyarrow
-            import pyarrow.parquet
-
-            columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
-            table = pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
-            pyarrow.parquet.write_table(table, partial)
-        else:
-            raise UsageError(
-                f"{target}: expected a file that ends in .csv or .parquet, found {target.suffix or 'no ending'!r}."
-            )
-        partial.replace(target)
-    except OSError as error:
-        raise FileError(f"{target}: could not be written ({error.strerror or error}). Choose another place.") from error
-    return len(rows)

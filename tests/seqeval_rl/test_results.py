@@ -1,8 +1,11 @@
 """What results are called, and the long format."""
 
+import json
+
 import pytest
 
-from seqeval_rl.results import RunResult, algorithm_names, differences, evaluation_share, hashable, long_rows, show
+from seqeval_rl.long_format import algorithm_names, long_rows
+from seqeval_rl.results import RunResult, damage, differences, evaluation_share, hashable, read_results, show
 
 
 def result(algorithm="td3_bc", dataset="noise", seed=0, **config):
@@ -52,3 +55,50 @@ def test_the_share_of_evaluation_is_that_of_all_timed_evaluations():
     assert evaluation_share([one, other]) == pytest.approx(1 / 8)
     other.evaluations[0]["metrics"] |= {"seconds": 2.0, "evaluation_seconds": 1.5}
     assert evaluation_share([one, other]) == pytest.approx(2.5 / 10)
+
+
+def written(directory, seed=0, scores=(1.0, 2.0, 3.0)):
+    """A run's files as a recorder leaves them."""
+    directory.mkdir(parents=True)
+    names = {"dataset": {"name": "noise"}, "algorithm": {"name": "bc", "config": {}}}
+    manifest = {**names, "seed": seed, "evaluations_expected": 3}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    lines = [json.dumps({"transitions": 100 * i, "metrics": {"score": s}}) + "\n" for i, s in enumerate(scores)]
+    (directory / "metrics.jsonl").write_text("".join(lines))
+    (directory / "events.jsonl").write_text('{"event": "attempt"}\n')
+
+
+@pytest.mark.parametrize(
+    "line", ["{half a li", "[]", "7", '{"transitions": 100}', '{"transitions": "x", "metrics": {}}', "\xff"]
+)
+def test_a_damaged_line_is_named_and_costs_its_run_that_line_alone(tmp_path, caplog, line):
+    written(tmp_path / "a")
+    path = tmp_path / "a" / "metrics.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], line, lines[2]]) + "\n", encoding="latin-1")
+    results = read_results(tmp_path)
+    assert results[0].status == "finished"
+    assert results[0].curve()[0].tolist() == [0, 200]
+    whole, parts = damage(results)
+    assert (whole, len(parts)) == ([], 1)
+    assert f"{path}, line 2: damaged" in parts[0]
+    assert parts[0] in caplog.text
+
+
+def test_a_damaged_run_is_named_and_costs_no_other(tmp_path, caplog):
+    for name in ("a", "b"):
+        written(tmp_path / name, seed=ord(name))
+    (tmp_path / "a" / "manifest.json").write_text("{")
+    results = read_results(tmp_path)
+    assert [run.run for run in results] == ["b"]
+    whole, parts = damage(results)
+    assert (len(whole), parts) == (1, [])
+    assert f"{tmp_path / 'a'}: not a readable run (JSONDecodeError" in caplog.text
+
+
+def test_a_damaged_event_hides_no_failure(tmp_path):
+    written(tmp_path / "a", scores=[1.0])
+    with (tmp_path / "a" / "events.jsonl").open("a") as file:
+        file.write('nonsense\n{"event": "failed", "message": "exploded"}\n{"event": "en')
+    (run,) = read_results(tmp_path)
+    assert (run.status, run.failure, len(run.damaged)) == ("failed", "exploded", 1)

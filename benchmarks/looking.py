@@ -1,0 +1,136 @@
+"""What the commands do that look at results. Every function takes its typed command and prints for people."""
+
+from __future__ import annotations
+
+from functools import partial, singledispatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqeval_rl.benchmarks import looking_arguments as arguments
+from seqeval_rl.benchmarks.words import words
+from seqeval_rl.errors import UsageError
+
+if TYPE_CHECKING:
+    from seqeval_rl.results import RunResult
+
+
+@singledispatch
+def perform(command: Any) -> None:
+    """Do what the command says. Raises `SeqevalError` for whatever is not a bug."""
+    raise TypeError(f"no such command: {command!r}")
+
+
+@perform.register
+def _plot(command: arguments.Plot) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    formats = words(command.format) or []
+    wrong = [item for item in formats if item not in ("png", "pdf", "svg")]
+    if wrong or not formats:
+        raise UsageError(f"--format {command.format!r}: expected png, pdf or svg separated by commas.")
+    if command.paper_figure is not None:
+        figure = plots.paper_figure(command.paper_figure)
+        out, name = command.out or Path("results") / "paper", f"paper-{command.paper_figure}"
+        print("\n".join(map(str, plots.save(figure, out, name, tuple(formats)))))
+        return
+    if command.results is None:
+        raise UsageError("plot: expected a results directory, found none. Name one that `seqeval run` wrote.")
+    if command.paper_curves and command.kind != "curves":
+        raise UsageError(
+            f"--paper-curves: expected --kind curves beside it, found {command.kind}. Leave one of them out."
+        )
+    results, out = read_results(command.results), command.out or command.results
+    instead = plots.without_scores(results)
+    if command.kind == "curves" and instead is not None:
+        print(instead)
+        paths = _prequential_instead(results, out, tuple(formats))
+    else:
+        figures = plots.FIGURES | {
+            "curves": partial(plots.curves, published=command.paper_curves),
+            "prequential": partial(plots.prequential, score=command.score),
+        }
+        paths = plots.save(figures[command.kind](results), out, command.kind, tuple(formats))
+    for path in paths:
+        print(path)
+
+
+@perform.register
+def _table(command: arguments.Table) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    results = read_results(command.results)
+    chosen = {
+        "--ranking": command.ranking, "--paper-curves": command.paper_curves, "--measures": command.measures != "data"
+    }  # fmt: skip
+    if sum(chosen.values()) > 1:
+        given = " and ".join(option for option, found in chosen.items() if found)
+        raise UsageError(f"table: expected one sort of table, found {given}. Leave one of them out.")
+    makers = plots.TABLES[command.measures]
+    if command.ranking:
+        makers = (plots.ranking_table,)
+    elif command.paper_curves:
+        makers = (plots.published_table,)
+    for place, make in enumerate(makers):
+        table = make(results)
+        if command.format == "csv":  # one file, whose columns are those of every table
+            print(table.csv() if not place else table.csv().partition("\n")[2], end="")
+        else:
+            print({"md": table.markdown, "latex": table.latex, "text": table.text}[command.format]())
+
+
+@perform.register
+def _select(command: arguments.Select) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    choices = plots.select(
+        read_results(command.results), score=command.score, share=command.share, algorithm=command.algorithm
+    )
+    print("\n".join(choice.text() for choice in choices), end="")
+    if not any(choice.picked for choice in choices):
+        raise UsageError(
+            f"select: expected a setting with {command.score} at {100 * command.share:g} % of the data in all of its runs, found "
+            "none. Choose another --score or a smaller --share, or finish the runs."
+        )
+
+
+@perform.register
+def _export(command: arguments.Export) -> None:
+    from seqeval_rl.long_format import export
+    from seqeval_rl.results import read_results
+
+    rows = export(read_results(command.results), command.file)
+    print(f"{command.file}: {rows:,} rows")
+
+
+def summarise(out: Path) -> None:
+    """Derived files, the table and where the figure is."""
+    from seqeval_rl import plots
+    from seqeval_rl.long_format import export
+    from seqeval_rl.results import evaluation_share, read_results
+
+    results = read_results(out)
+    export(results, out / "results.parquet")
+    instead = plots.without_scores(results)
+    if instead is None:
+        figures = plots.save(plots.curves(results), out, "curves", ("png", "pdf"))
+        print(plots.score_table(results).text())
+    else:
+        print(instead)
+        figures = _prequential_instead(results, out, ("png", "pdf"))
+    share = evaluation_share(results)
+    if share is not None:
+        print(f"evaluation: {share:.0%} of the runs' wall time")
+    for figure in figures[:1]:
+        print(f"figure: {figure}")
+
+
+def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...]) -> list[Path]:
+    """The figure for runs that were never evaluated in an environment, where they have prequential scores."""
+    from seqeval_rl import plots
+
+    names = {name for result in results for name in result.prequential_scores()}
+    score = next((name for name in plots.SCORES if name in names), None)
+    return [] if score is None else plots.save(plots.prequential(results, score), out, "prequential", formats)

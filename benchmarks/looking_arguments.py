@@ -1,0 +1,84 @@
+"""What the commands take that look at results: figures, tables, choices, files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw the data-efficiency curves of a results directory, or its algorithms over all datasets."""
+
+    results: Annotated[Positional[Path | None], arg(help="omit with --paper-figure", metavar="RESULTS")] = None
+    kind: Annotated[
+        Literal["curves", "profile", "aggregates", "improvement", "prequential"],
+        arg(
+            help="curves: score over transitions; over all datasets, at the end of the log: profile, the share of runs "
+            "above each score; aggregates, means and medians with intervals; improvement, how probably one beats another; "
+            "prequential: scores without an environment over transitions, see --score"
+        ),
+    ] = "curves"
+    score: Annotated[
+        Literal["action_error", "nll", "td_error", "value_error", "value_gap"],
+        arg(help="with --kind prequential: which"),
+    ] = "action_error"
+    paper_curves: Annotated[
+        bool, arg(help="draw the published curves of the same datasets behind ours (with --kind curves)")
+    ] = False
+    paper_figure: Annotated[
+        Literal["offline", "finetune", "mixed"] | None,
+        arg(help="instead draw this figure of the paper from its published data alone"),
+    ] = None
+    out: Annotated[
+        Path | None, arg(help="where to write; default RESULTS, of --paper-figure results/paper", metavar="DIR")
+    ] = None
+    format: Annotated[str, arg(help="png, pdf or svg, separated by commas", metavar="PNG,PDF,SVG")] = "png"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Print scores at 25, 50, 75 and 100 % of the data, or other measures."""
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    measures: Annotated[
+        Literal["data", "reach", "blocks", "online", "across"],
+        arg(
+            help="data: scores at shares of the data, best, area; reach: transitions to the log's mean and to 90 % of the "
+            "final score; blocks: recovery and loss after block changes; online: before, after, dip, regret; "
+            "across: over all datasets"
+        ),
+    ] = "data"
+    ranking: Annotated[
+        bool, arg(help="instead how well each prequential score ranks algorithms and settings against true scores")
+    ] = False
+    paper_curves: Annotated[bool, arg(help="instead the differences to the published scores of the same datasets")] = (
+        False
+    )
+    format: Literal["md", "latex", "csv", "text"] = "md"
+
+
+@dataclass(frozen=True)
+class Select:
+    """Pick an algorithm and its settings for each dataset from prequential scores alone, and say what a wrong pick would cost."""
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    score: Annotated[
+        Literal["action_error", "nll", "td_error", "value_error", "value_gap"],
+        arg(help="prequential score to pick by: the lowest, of value_gap the nearest to 0"),
+    ] = "action_error"
+    share: Annotated[float, arg(help="of the data over which it is summed, above 0 and at most 1")] = 1.0
+    algorithm: Annotated[
+        str | None, arg(help="pick among the settings of this one; default among all algorithms", metavar="NAME")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write all evaluations in long format."""
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    file: Annotated[Positional[Path], arg(help="ends in .csv or .parquet", metavar="FILE")]

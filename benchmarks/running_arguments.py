@@ -1,0 +1,90 @@
+"""What the commands take that run or measure something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+
+@dataclass(frozen=True)
+class Run:
+    """Run a suite: reveal logs in growing slices, evaluate as the data grow, draw the curve. Given again, it goes on."""
+
+    suite: Annotated[
+        Positional[str], arg(help="name of a suite, or a .toml file; omit with --list", metavar="SUITE")
+    ] = ""
+    out: Annotated[Path | None, arg(help="results directory; default results/SUITE", metavar="DIR")] = None
+    algorithms: Annotated[
+        str | None,
+        arg(help="names, module:Class or file.py:Class, separated by commas; default the suite's", metavar="A,B"),
+    ] = None
+    datasets: Annotated[
+        str | None,
+        arg(
+            help="sources separated by commas; several joined by + are laid end to end; default the suite's",
+            metavar="A,B",
+        ),
+    ] = None
+    seeds: Annotated[str | None, arg(help="seeds separated by commas; default the suite's", metavar="0,1,2")] = None
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train; auto takes CUDA where it is")] = "auto"
+    set: Annotated[
+        UseAppendAction[tuple[str, ...]],
+        arg(
+            help="a setting, for example td3_bc.alpha=1.0 or protocol.increment=10; may be given again. "
+            "Several values of an algorithm's setting are a sweep: td3_bc.alpha=1,2.5,4",
+            metavar="SECTION.SETTING=VALUE",
+        ),
+    ] = ()
+    environments: Annotated[
+        Literal["auto", "envpool", "gymnasium"],
+        arg(help="what steps the environments; auto takes envpool where it is installed and knows them"),
+    ] = "auto"
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"],
+        arg(help="of matrix products; tf32 is faster on CUDA, bfloat16 on CPUs that have it, both round more"),
+    ] = "float32"
+    mini: Annotated[bool, arg(help="the suite's miniature: the same code path in well under a minute")] = False
+    paper: Annotated[
+        bool,
+        arg(help="as the published runs: D4RL's reading, statistics of the whole log, decay over its length; it peeks"),
+    ] = False
+    overwrite: Annotated[bool, arg(help="delete the named runs' results that are there and begin again")] = False
+    list: Annotated[bool, arg(help="list the suites and end")] = False
+
+
+@dataclass(frozen=True)
+class Algorithms:
+    """List the registered algorithms with their settings."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Run the contract tests on an algorithm: shapes, resuming, independence of runs, learning."""
+
+    algorithm: Annotated[
+        Positional[str], arg(help="a registered name, module:Class or file.py:Class", metavar="MODULE:CLASS")
+    ]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure updates per second beside a plain loop and the machine's ceiling, or estimate how long a suite will take."""
+
+    algorithms: Annotated[
+        str | None, arg(help="names separated by commas; default all registered, or the suite's", metavar="A,B")
+    ] = None
+    runs: Annotated[
+        str | None, arg(help="stack sizes separated by commas; default 1,5,20,40 on CUDA, else 1,2,4", metavar="1,2,4")
+    ] = None
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to update; auto takes CUDA where it is")] = "auto"
+    threads: Annotated[int, arg(help="threads of torch; 0 = all cores")] = 0
+    repeats: Annotated[int, arg(help="measurements of each, interleaved; medians are reported")] = 5
+    precision: Annotated[Literal["float32", "tf32", "bfloat16"], arg(help="of matrix products")] = "float32"
+    json: Annotated[Path | None, arg(help="also save every figure", metavar="FILE")] = None
+    estimate: Annotated[
+        str | None, arg(help="instead say how long this suite (a name or a .toml file) will take here", metavar="SUITE")
+    ] = None
+    mini: Annotated[bool, arg(help="with --estimate: the suite's miniature")] = False

@@ -1,0 +1,89 @@
+"""Results in long format, a row per run, evaluation and metric, and the file of it that other tools read."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.results import COUNTS, RunResult, cumulated, differences, show
+
+LONG_COLUMNS = (
+    "run", "dataset", "algorithm", "seed", "phase", "block",
+    "transitions", "gradient_steps", "env_steps", "metric", "value",
+)  # fmt: skip
+TOTAL = "prequential_total/"
+
+
+def algorithm_names(results: Sequence[RunResult]) -> list[str]:
+    """Each run's algorithm, with its and the protocol's settings where runs of it on one dataset differ in them:
+    `td3_bc (alpha=2.5)`, `td3_bc (protocol.increment=10)`."""
+    settings = [
+        result.config | {f"protocol.{name}": value for name, value in result.protocol.items()} for result in results
+    ]
+    siblings = defaultdict(list)
+    for result, own in zip(results, settings, strict=True):
+        siblings[result.algorithm, result.dataset].append(own)
+    varying: dict[str, set[str]] = defaultdict(set)
+    for (algorithm, _), configs in siblings.items():
+        varying[algorithm] |= set(differences(configs))
+    names = []
+    for result, own in zip(results, settings, strict=True):
+        shown = ", ".join(f"{name}={show(own.get(name))}" for name in sorted(varying[result.algorithm]))
+        names.append(f"{result.algorithm} ({shown})" if shown else result.algorithm)
+    return names
+
+
+def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
+    """One row per run, evaluation and metric, with the columns `LONG_COLUMNS`.
+
+    The algorithm is named by `algorithm_names`, so that variants of a sweep are not averaged together by its column.
+    Prequential scores are there twice: as recorded, and summed up to the evaluation as `prequential_total/NAME`.
+    """
+    runs = list(results)
+    for result, algorithm in zip(runs, algorithm_names(runs), strict=True):
+        totals: dict[int, dict[str, float]] = defaultdict(dict)
+        for name in (*COUNTS, *result.prequential_scores()):
+            for entry, total, _ in cumulated(result.evaluations, name):
+                totals[id(entry)][TOTAL + name] = total
+        for entry in result.evaluations:
+            for metric, value in (entry["metrics"] | totals[id(entry)]).items():
+                yield (
+                    result.run, result.dataset, algorithm, result.seed, entry["phase"], entry["block"],
+                    entry["transitions"], entry["gradient_steps"], entry["env_steps"], metric, value,
+                )  # fmt: skip
+
+
+def export(results: Iterable[RunResult], target: Path) -> int:
+    """Write the long format to a `.csv` or `.parquet` file, whole or not at all; returns the number of rows.
+
+    Raises:
+        UsageError: another ending.
+        FileError: the file cannot be written.
+    """
+    rows = list(long_rows(results))
+    partial = target.with_name(target.name + ".partial")
+    try:
+        if target.suffix == ".csv":
+            with partial.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(LONG_COLUMNS)
+                writer.writerows(rows)
+        elif target.suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
+            table = pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
+            pyarrow.parquet.write_table(table, partial)
+        else:
+            raise UsageError(
+                f"{target}: expected a file that ends in .csv or .parquet, found {target.suffix or 'no ending'!r}."
+            )
+        partial.replace(target)
+    except OSError as error:
+        raise FileError(f"{target}: could not be written ({error.strerror or error}). Choose another place.") from error
+    return len(rows)
