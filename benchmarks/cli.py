@@ -11,12 +11,13 @@ import tyro
 from tyro.conf import subcommand
 
 from seqeval_rl.benchmarks.dataset_arguments import Datasets
-from seqeval_rl.benchmarks.looking_arguments import Export, Plot, Select, Table
+from seqeval_rl.benchmarks.looking_arguments import Export, Plot, Select, Status, Table
 from seqeval_rl.benchmarks.running_arguments import Algorithms, Bench, Check, Run
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 
 Command = (
     Annotated[Run, subcommand("run")]
+    | Annotated[Status, subcommand("status")]
     | Annotated[Plot, subcommand("plot")]
     | Annotated[Table, subcommand("table")]
     | Annotated[Select, subcommand("select")]

@@ -68,6 +68,13 @@ def _look(
 
 
 @perform.register
+def _status(command: looking_arguments.Status) -> None:
+    from seqeval_rl.benchmarks import watching
+
+    watching.status(command)
+
+
+@perform.register
 def _datasets(command: dataset_arguments.Datasets) -> None:
     from seqeval_rl.benchmarks import datasets
 

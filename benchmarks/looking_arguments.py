@@ -82,3 +82,15 @@ class Export:
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     file: Annotated[Positional[Path], arg(help="ends in .csv or .parquet", metavar="FILE")]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Say how the runs of a results directory stand, whichever processes write there: one line per dataset and algorithm."""
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    all: Annotated[bool, arg(help="one line per run")] = False
+    watch: Annotated[
+        tuple[float, ...] | None,
+        arg(help="look again every so many seconds, 5 without a number, until nothing runs", metavar="SECONDS"),
+    ] = None

@@ -180,7 +180,7 @@ def _go_on(
         if state:
             stack.load_states([state])
         recorder.event("started", evaluations=done, environments=evaluator.backend, stack=1)
-        record = Reporter([Recorded(run, recorder)], protocol.divergence_limit, lambda _: None)
+        record = Reporter([Recorded(run, recorder)], protocol.divergence_limit, lambda *_: None)
 
         def report(outcome: Outcome) -> bool:
             # The policy first: a recorded evaluation always has what it may be asked for.

@@ -20,9 +20,11 @@ from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
 from seqeval_rl.precision import Precision, matrix_products
 from seqeval_rl.prequential import PREFIX, recorded
+from seqeval_rl.progress import Failed, Progress, Scored
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.recording import RunRecorder
 from seqeval_rl.registry import find_algorithm
+from seqeval_rl.results import METRICS, read_lines
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.tasks import Task
 
@@ -42,11 +44,6 @@ class PlannedRun:
     directory: Path
     manifest: dict[str, Any]
 
-    @property
-    def name(self) -> str:
-        """What progress calls it."""
-        return f"{self.stream.name} {self.directory.parent.name} seed {self.seed}"
-
 
 @dataclass(frozen=True)
 class Job:
@@ -64,15 +61,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a job tells while it runs."""
-
-    job: int
-    share: float  # of its gradient steps, 0 to 1
-    note: str | None = None  # a new score, for people
-
-
-@dataclass(frozen=True)
 class RunEnd:
     """How a run ended."""
 
@@ -84,8 +72,13 @@ class RunEnd:
 class Reporter:
     """Records a stack's outcomes run by run, and takes a run that has diverged out of the books."""
 
-    def __init__(self, runs: Sequence[Recorded], divergence_limit: float, announce: Callable[[str], None]):
-        """For the runs of a stack, whose recorders are open."""
+    def __init__(
+        self,
+        runs: Sequence[Recorded],
+        divergence_limit: float,
+        announce: Callable[[Mapping[int, float], Mapping[int, str], Outcome], None],
+    ):
+        """For the runs of a stack, whose recorders are open; `announce` takes new scores and failures by run."""
         self._runs, self._limit, self._announce = runs, divergence_limit, announce
         self.failures: dict[int, str] = {}
         self.states: list[dict[str, Any]] = []  # as last reported
@@ -93,19 +86,21 @@ class Reporter:
     def __call__(self, outcome: Outcome) -> bool:
         """Record and save every run that is still sound; False when none is."""
         self.states = outcome.states
-        for r, (run, recorder) in enumerate(self._runs):
+        scores: dict[int, float] = {}
+        failures: dict[int, str] = {}
+        for r, (_, recorder) in enumerate(self._runs):
             if r in self.failures:
                 continue
             failure = self._diverged(outcome, r)
             if failure:
-                self.failures[r] = failure
+                self.failures[r] = failures[r] = failure
                 recorder.event("failed", message=failure, transitions=outcome.point.transitions)
-                self._announce(f"{recorder.directory}: failed, {failure}")
                 continue
             entry = _entry(outcome, r)
             recorder.record(entry, outcome.states[r])
-            score = f"score {entry['metrics']['score']:.1f}" if "score" in entry["metrics"] else "not evaluated"
-            self._announce(f"{run.name} at {outcome.point.transitions:,} transitions: {score}")
+            if "score" in entry["metrics"]:
+                scores[r] = entry["metrics"]["score"]
+        self._announce(scores, failures, outcome)
         return len(self.failures) < len(self._runs)
 
     def _diverged(self, outcome: Outcome, r: int) -> str | None:
@@ -176,6 +171,7 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
     Raises:
         SeqevalError: the files or the data do not allow it; nothing that was there is lost.
     """
+    tell(Progress(number, 0.0))
     runs = [Recorded(run, RunRecorder(run.directory, run.manifest)) for run in job.runs]
     opened: list[RunRecorder] = []
     ends: dict[Path, RunEnd] = {}
@@ -227,6 +223,7 @@ class _Work:
         self._streams = {
             spec: replace(spec, task=job.task).load() for spec in dict.fromkeys(run.stream for run in job.runs)
         }
+        self._places = {run.directory: place for place, run in enumerate(job.runs)}
         self._total = 0  # gradient steps to be taken, of all runs together
         self._done = 0  # of these
         self._told = 0.0
@@ -241,6 +238,15 @@ class _Work:
             for one in part:
                 schedule = self._schedule(one.run.run)
                 self._total += schedule.gradient_steps - (schedule.points()[done - 1].gradient_steps if done else 0)
+        earlier = [
+            Scored(self._places[one.run.run.directory], index, entry["metrics"]["score"])
+            for part in saved.values()
+            for one in part
+            for index, entry in enumerate(read_lines(one.run.recorder.directory / METRICS))
+            if "score" in entry["metrics"]
+        ]
+        if earlier:
+            self._tell(Progress(self._number, 0.0, scores=tuple(earlier)))
         for done, part in saved.items():
             self.carry([one.run for one in part], [one.state for one in part] if done else [], done)
 
@@ -274,8 +280,25 @@ class _Work:
                 recorder.event("started", evaluations=done, environments=environments, stack=len(runs))
             points = stack.points()
             base = self._done - (points[done - 1].gradient_steps if done else 0) * len(runs)
-            report = Reporter(runs, job.protocol.divergence_limit, self._note)
-            sequential_evaluation(stack, report, lambda steps: self._progress(base + steps * len(runs)), done)
+            longest = max((self._schedule(run) for run in planned), key=lambda schedule: schedule.total)
+
+            def told(steps: int, force: bool = False, **news: Any) -> None:
+                self._done = base + steps * len(runs)
+                self._progress(longest, steps, force, **news)
+
+            def announce(scores: Mapping[int, float], failures: Mapping[int, str], outcome: Outcome) -> None:
+                place = [self._places[run.directory] for run in planned]
+                told(
+                    # An evaluation beside training may be told when training has gone on from there.
+                    max(outcome.point.gradient_steps, (self._done - base) // len(runs)),
+                    True,
+                    scores=tuple(Scored(place[r], outcome.point.index, score) for r, score in scores.items()),
+                    failures=tuple(Failed(place[r], reason) for r, reason in failures.items()),
+                )
+
+            report = Reporter(runs, job.protocol.divergence_limit, announce)
+            told(points[done - 1].gradient_steps if done else 0, True)
+            sequential_evaluation(stack, report, told, done)
         self._done = base + points[-1].gradient_steps * len(runs)
         left: dict[bool, list[int]] = {}
         shortest = min(self._schedule(run).total for run in planned)
@@ -292,16 +315,25 @@ class _Work:
         for _, part in sorted(left.items(), reverse=True):  # the shortest first: they are nearly there
             self.carry([runs[r] for r in part], [states[r] for r in part], len(points))
 
-    def _progress(self, gradient_steps: int) -> None:
-        """Tell how much is done, three times a second at most."""
-        now = time.monotonic()
-        self._done = gradient_steps
-        if now - self._told > 0.3:
-            self._told = now
-            self._tell(Progress(self._number, gradient_steps / self._total))
+    def _progress(self, schedule: Schedule, steps: int, force: bool, **news: Any) -> None:
+        """Tell how much is done and what is new, twice a second at most unless there are news.
 
-    def _note(self, note: str) -> None:
-        self._tell(Progress(self._number, self._done / self._total, note))
+        Args:
+            schedule: of the runs that train at the moment.
+            steps: gradient steps that each of them has taken, in all attempts.
+            force: tell it now.
+            news: see `Progress`.
+        """
+        now = time.monotonic()
+        if force or now - self._told > 0.5:
+            self._told = now
+            increments = np.array(steps // self._job.protocol.updates_per_increment)
+            transitions = int(schedule.seen(increments))
+            self._tell(
+                Progress(
+                    self._number, self._done / self._total if self._total else 1.0, self._done, transitions, **news
+                )
+            )
 
 
 def _saved(runs: Sequence[Recorded]) -> dict[int, list[Saved]]:

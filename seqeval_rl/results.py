@@ -118,13 +118,7 @@ def read_results(path: str | Path) -> Results:
         DataError: there is no run.
     """
     root = Path(path)
-    runs, damaged = [], []
-    for manifest in sorted(root.rglob(MANIFEST)):
-        try:
-            runs.append(_read_run(root, manifest.parent))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            damaged.append(f"{manifest.parent}: not a readable run ({type(error).__name__}: {error})")
-    results = Results(runs, damaged)
+    results = scan_results(root)
     for left_out in damage(results):
         for text in left_out:
             _log.warning("%s; left out", text)
@@ -132,6 +126,17 @@ def read_results(path: str | Path) -> Results:
         found = "no such directory" if not root.is_dir() else f"no {MANIFEST} that can be read"
         raise DataError(f"{root}: expected results of `seqeval run`, found {found}. Check the path.")
     return results
+
+
+def scan_results(root: Path) -> Results:
+    """As `read_results`, without a word about what is damaged, and without an error where there is no run."""
+    runs, damaged = [], []
+    for manifest in sorted(root.rglob(MANIFEST)):
+        try:
+            runs.append(_read_run(root, manifest.parent))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            damaged.append(f"{manifest.parent}: not a readable run ({type(error).__name__}: {error})")
+    return Results(runs, damaged)
 
 
 def _read_run(root: Path, directory: Path) -> RunResult:

@@ -1,4 +1,4 @@
-"""The local scheduler: jobs over the cores, one single-threaded process each, with one progress bar."""
+"""The local scheduler: jobs over the cores, one single-threaded process each; what they tell is shown by `screen`."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from seqeval_rl.environments import available_cores
 from seqeval_rl.errors import Interrupted, SeqevalError
-from seqeval_rl.job import Job, Progress, RunEnd, execute
+from seqeval_rl.job import Job, RunEnd, execute
+from seqeval_rl.progress import Progress
+from seqeval_rl.screen import Screen
 
 WORTH_A_PROCESS = 5.0  # estimated seconds of work; a worker takes some seconds to start
 _channel: Any = None  # in a worker: the queue back to the parent
 _environment_workers = 1
 
 
-def run_jobs(jobs: Sequence[Job], progress: bool = True) -> list[RunEnd]:
+def run_jobs(jobs: Sequence[Job], progress: bool = True, log: Path | None = None) -> list[RunEnd]:
     """Run all jobs, each to its end, longest first; returns how every run ended.
+
+    Args:
+        jobs: what to run.
+        progress: show it on standard error: a table on a terminal, else plain lines.
+        log: file that plain lines are appended to.
 
     A run that diverges or a plug-in that raises ends that job alone. Raises `Interrupted` on Ctrl-C or SIGTERM, and whatever
     `SeqevalError` a job meets (a full disk, say), after the other processes have been stopped.
@@ -40,27 +47,27 @@ def run_jobs(jobs: Sequence[Job], progress: bool = True) -> list[RunEnd]:
     on_cpu = all(job.device == "cpu" for job in jobs)
     worth = math.ceil(sum(job.cost for job in jobs) / WORTH_A_PROCESS)
     workers = max(1, min(available_cores(), len(jobs), worth)) if on_cpu else 1
-    with _Bar(jobs, progress) as bar, _stoppable():
+    with Screen(jobs, progress, log) as screen, _stoppable():
         try:
             if workers == 1:
-                return _here(jobs, bar)
-            return _in_processes(jobs, workers, bar)
+                return _here(jobs, screen)
+            return _in_processes(jobs, workers, screen)
         except KeyboardInterrupt:
             raise Interrupted(
                 "interrupted; every run is saved up to its last evaluation. The same command goes on from there."
             ) from None
 
 
-def _here(jobs: Sequence[Job], bar: _Bar) -> list[RunEnd]:
+def _here(jobs: Sequence[Job], screen: Screen) -> list[RunEnd]:
     ends: list[RunEnd] = []
     for number, job in enumerate(jobs):
-        found = execute(job, number, bar.tell, available_cores())
-        bar.ended(number, found)
+        found = execute(job, number, screen.tell, available_cores())
+        screen.ended(number, found)
         ends += found
     return ends
 
 
-def _in_processes(jobs: Sequence[Job], workers: int, bar: _Bar) -> list[RunEnd]:
+def _in_processes(jobs: Sequence[Job], workers: int, screen: Screen) -> list[RunEnd]:
     # spawn: forking after torch or MuJoCo have started threads can hang.
     context = multiprocessing.get_context("spawn")
     channel = context.Queue()
@@ -72,10 +79,10 @@ def _in_processes(jobs: Sequence[Job], workers: int, bar: _Bar) -> list[RunEnd]:
         left = set(futures)
         while left:
             done, left = wait(left, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(channel, bar.tell)
+            _drain(channel, screen.tell, [futures[future] for future in done if future.exception() is None])
             for future in done:
                 found = future.result()
-                bar.ended(futures[future], found)
+                screen.ended(futures[future], found)
                 ends += found
     except BrokenProcessPool as error:
         raise SeqevalError(
@@ -97,12 +104,17 @@ def _end(pool: ProcessPoolExecutor, processes: Sequence[Any]) -> None:
         process.join(10)
 
 
-def _drain(channel: Any, tell: Callable[[Progress], None]) -> None:
+def _drain(channel: Any, tell: Callable[[Progress], None], over: Collection[int]) -> None:
+    """Pass on what has been told; of the jobs that are over also what is still on its way."""
+    waiting = set(over)
     while True:
         try:
-            tell(channel.get_nowait())
+            news = channel.get(timeout=1.0) if waiting else channel.get_nowait()
         except queue.Empty:
             return
+        tell(news)
+        if news.last:
+            waiting.discard(news.job)
 
 
 def _start_worker(channel: Any, threads: int, parent: int) -> None:
@@ -123,7 +135,9 @@ def _follow(parent: int) -> None:
 
 
 def _work(job: Job, number: int) -> list[RunEnd]:
-    return execute(job, number, _channel.put, _environment_workers)
+    ends = execute(job, number, _channel.put, _environment_workers)
+    _channel.put(Progress(number, 1.0, last=True))
+    return ends
 
 
 @contextmanager
@@ -141,48 +155,3 @@ def _stoppable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-class _Bar:
-    """One bar for all jobs: share of the work, time left, runs done and the latest score."""
-
-    def __init__(self, jobs: Sequence[Job], shown: bool):
-        self._costs = [job.cost for job in jobs]
-        self._shares = [0.0] * len(jobs)
-        self._runs = sum(len(job.runs) for job in jobs)
-        self._ended = 0
-        terminal = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=sum(self._costs),
-            disable=not shown,
-            bar_format="{desc}: {percentage:3.0f}% |{bar:20}| {elapsed} taken, {remaining} left{postfix}",
-            desc=f"0/{self._runs} runs",
-            mininterval=0.3 if terminal else 20.0,
-            smoothing=0.05,
-            dynamic_ncols=True,
-        )
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def tell(self, news: Progress) -> None:
-        """Take in a job's progress."""
-        if news.share > self._shares[news.job]:
-            gained = (news.share - self._shares[news.job]) * self._costs[news.job]
-            # Rounding must not carry the bar past its end.
-            self._bar.update(min(gained, self._bar.total - self._bar.n))
-            self._shares[news.job] = news.share
-        if news.note:
-            self._bar.set_postfix_str(news.note, refresh=False)
-
-    def ended(self, number: int, ends: Sequence[RunEnd]) -> None:
-        """A job is done."""
-        self._ended += len(ends)
-        self._bar.set_description_str(f"{self._ended}/{self._runs} runs", refresh=False)
-        self.tell(Progress(number, 1.0))
-        for end in ends:
-            if end.status != "finished":
-                self._bar.write(f"{end.directory}: {end.status}: {end.message}", file=sys.stderr)

@@ -22,6 +22,7 @@ from seqeval_rl.precision import Precision
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.results import read_results
+from seqeval_rl.run_log import RUN_LOG
 from seqeval_rl.scheduler import run_jobs
 from seqeval_rl.speed import Cost, cost_of_update
 from seqeval_rl.stacking import Candidate, common_settings, divide
@@ -223,7 +224,7 @@ def run_sweep(
     planned = plan(sweep, out, choose_device(device), backend, overwrite, progress)
     if progress and any(len(job.runs) > 1 for job in planned.jobs):
         print(f"plan: {planned}", file=sys.stderr)
-    return [*planned.failed, *run_jobs(planned.jobs, progress)]
+    return [*planned.failed, *run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
 
 
 def _describe(stream: Stream, spec: StreamSpec) -> dict[str, Any]:

@@ -1,0 +1,187 @@
+"""What `seqeval run` shows while it runs: a screen that stands still on a terminal, else plain lines; and `run.log`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from seqeval_rl.progress import Progress
+from seqeval_rl.run_log import RunLog
+from seqeval_rl.standing import BLOCKS, Standing, clean, duration, table
+from seqeval_rl.tracking import Totals, Tracker
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from seqeval_rl.job import Job, RunEnd
+
+# Plain lines come at evaluations, at most so often for one stack, and in all four a minute: three hours are 720 lines.
+SPACING = 30.0  # seconds
+BETWEEN = 15.0  # seconds, times the stacks that run
+SILENCE = 300.0  # seconds after which a stack that has no evaluation to tell of is told of all the same
+_ENDS_SHOWN = 3
+
+
+class Screen:
+    """Shows how jobs run: on standard error, and in a log file."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        shown: bool = True,
+        log: Path | None = None,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """Nothing is shown before it is entered.
+
+        Args:
+            jobs: all that will run.
+            shown: whether to show anything on standard error.
+            log: file that plain lines are appended to.
+            console: of rich, to show it on; default standard error, where that is a terminal.
+            clock: gives seconds.
+        """
+        self.tracker = Tracker(jobs, clock)
+        self._jobs = jobs
+        self._shown = shown
+        self._log = RunLog(log, self._say) if log is not None else None
+        self._told = [clock()] * len(jobs)  # when a plain line was written last
+        self._failures_told: set[Path] = set()
+        self._ended: list[Standing] = []  # the latest few
+        self._live = None
+        if shown and (console is not None or sys.stderr.isatty()):
+            from rich.console import Console as RichConsole
+            from rich.live import Live
+
+            console = console or RichConsole(stderr=True)
+            if not console.is_dumb_terminal:  # one that cannot move its cursor gets plain lines
+                self._live = Live(
+                    console=console,
+                    get_renderable=lambda: self,
+                    refresh_per_second=1,  # drawing takes time from a job that trains in this process
+                    transient=True,
+                    redirect_stdout=sys.stdout.isatty(),
+                    vertical_overflow="crop",
+                )
+
+    def __enter__(self) -> Screen:
+        if self._log is not None:
+            self._log.open(f"{self.tracker.totals().runs} runs in {len(self._jobs)} stacks")
+        if self._live is not None:
+            self._live.start(refresh=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        totals = self.tracker.totals()
+        word = "done" if kind is None else "stopped"
+        self._line(f"{word}: {totals.done} of {totals.runs} runs have ended, {duration(totals.elapsed)} taken")
+        if self._log is not None:
+            self._log.close()
+
+    def tell(self, news: Progress) -> None:
+        """Take in a job's progress."""
+        self.tracker.tell(news)
+        for run, reason in news.failures:
+            self._failure(self._jobs[news.job].runs[run].directory, "failed", reason)
+        now, last = self.tracker.clock(), self._told[news.job]
+        spacing = max(SPACING, BETWEEN * self.tracker.totals().running)
+        if now - last >= (spacing if news.scores else max(SILENCE, spacing)):
+            self._told[news.job] = now
+            self._line(self.tracker.standing(news.job).plain(), on_terminal=False)
+
+    def ended(self, number: int, ends: Sequence[RunEnd]) -> None:
+        """A job is done."""
+        self.tracker.ended(number, ends)
+        for end in ends:
+            if end.status != "finished":
+                self._failure(end.directory, end.status, end.message)
+        counts = {status: sum(end.status == status for end in ends) for status in ("finished", "failed", "crashed")}
+        how = ", ".join(f"{count} {status}" if len(ends) > 1 else status for status, count in counts.items() if count)
+        standing = self.tracker.standing(number)
+        self._line(f"{how}: {standing.plain()}, {duration(self.tracker.taken(number))} taken", on_terminal=False)
+        self._ended = [*self._ended, replace(standing, end=how)][-_ENDS_SHOWN:]
+
+    def _failure(self, directory: Path, status: str, reason: str) -> None:
+        """Say once why a run has ended before its time."""
+        if directory not in self._failures_told:
+            self._failures_told.add(directory)
+            self._line(f"{directory}: {status}: {reason}", style="red")
+
+    def _line(self, text: str, on_terminal: bool = True, style: str = "") -> None:
+        """A line of the log; on a terminal above the table, if it belongs there."""
+        text = clean(text)
+        if self._log is not None:
+            self._log.write(text)
+        if on_terminal or not self._on_terminal():
+            self._say(text, style)
+
+    def _on_terminal(self) -> bool:
+        return self._live is not None
+
+    def _say(self, text: str, style: str = "") -> None:
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.console.print(Text(text, style=style), soft_wrap=True)
+        elif self._shown:
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table: stacks that run, the latest that ended, and the totals; never higher than the terminal."""
+        from rich.text import Text
+
+        running, ended, totals = self.tracker.running(), self._ended, self.tracker.totals()
+        # The other four: the head, what is left out, the totals, and the cursor's.
+        rows = max(0, options.size.height - 4)
+        listed, over = running[:rows], max(0, len(running) - rows)
+        tail = ended[len(ended) - min(len(ended), rows - len(listed)) :]
+        standings = [*tail, *listed]
+        # One column is left free: some terminals begin a new line when the last is written to.
+        width = max(20, options.max_width - 1)
+        lines: list[tuple[str, str]] = []
+        if standings:
+            head, *body = table(standings, width, _has_blocks(console))
+            styles = ["dim"] * len(tail) + [""] * len(listed)
+            lines = [(head, "bold"), *zip(body, styles, strict=True)]
+        if over and rows:
+            lines.append((f"and {over} more that run", "dim"))
+        lines.append((totals_text(totals, width), "bold"))
+        for line, style in lines:
+            yield Text(line, style=style, no_wrap=True, overflow="crop", end="\n")
+
+
+def totals_text(totals: Totals, width: int) -> str:
+    """All jobs in one line of at most `width` letters; what matters least is left out first."""
+    left = "" if totals.left is None else f", {duration(totals.left)} left"
+    stacks = f"; {totals.running} {'stack' if totals.running == 1 else 'stacks'} running, {totals.waiting} waiting"
+    done = f"{totals.done} of {totals.runs} runs done, {duration(totals.elapsed)} taken"
+    short = f"{totals.done}/{totals.runs} runs{left}"
+    for text in (
+        f"{done}{left}{stacks}. Ctrl-C saves and stops.",
+        f"{done}{left}; {totals.waiting} waiting. Ctrl-C saves.",
+        f"{short}; {totals.waiting} waiting. Ctrl-C saves.",
+        f"{short}. Ctrl-C saves.",
+    ):
+        if len(text) <= width:
+            return text
+    return short[:width]
+
+
+def _has_blocks(console: Console) -> bool:
+    """Whether the terminal's encoding has the letters of a sparkline."""
+    try:
+        BLOCKS.encode(console.encoding)
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
