@@ -82,3 +82,11 @@ class Export:
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     file: Annotated[Positional[Path], arg(help="ends in .csv or .parquet", metavar="FILE")]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one HTML file with curves, leaderboard and runs of a results directory; it opens without a network."""
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    out: Annotated[Path | None, arg(help="file to write; default RESULTS/report.html", metavar="FILE")] = None
