@@ -4,7 +4,7 @@
 const Charts = (() => {
   const HEIGHT = 300; // px
   const REACH = 40; // px from the pointer within which a point is shown
-  const FADED = 0.4; // opacity
+  const FADED = 0.55; // opacity
 
   const theme = () => {
     const style = getComputedStyle(document.documentElement);

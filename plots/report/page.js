@@ -29,7 +29,9 @@
 
   // What is chosen, in the address too, so that a view can be shared.
   function begin() {
-    const labels = [...new Set(data.panels.flatMap((panel) => panel.groups.map((group) => group.label)))];
+    const order = Object.keys(data.styles);
+    const groups = data.panels.flatMap((panel) => panel.groups).sort((a, b) => order.indexOf(a.style) - order.indexOf(b.style));
+    const labels = [...new Set(groups.map((group) => group.label))];
     const titles = data.panels.map((panel) => panel.title);
     const seeds = [...new Set(data.runs.map((run) => run.seed))].sort((a, b) => a - b);
     const fresh = {
@@ -151,7 +153,7 @@
         lines.push({ ...look, whole: part.whole, failed: [], points: part.c.map((y, place) => {
           const x = xOf(panel, part, place);
           const [low, high] = part.l ? [part.l[place], part.h[place]] : [null, null];
-          const interval = part.l ? `interval ${shown(low)} to ${shown(high)}` : 'one seed, no interval';
+          const interval = part.l ? `interval ${shown(low)} to ${shown(high)}` : 'no interval';
           return { x, y, low, high, t: part.t[place], seed: '', n: part.n,
             text: `${group.label}\n${shown(part.t[place])} transitions${aside(x)}\n${shown(y)}\n${interval}\n${count(part.n, 'seed')}${part.n < members.length ? ` of ${members.length}` : ''}` };
         }) });
