@@ -81,6 +81,17 @@ def _table(command: arguments.Table) -> None:
 
 
 @perform.register
+def _report(command: arguments.Report) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    out = command.out or command.results / "report.html"
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out {out}: expected a file that ends in .html, found {out.suffix or 'no ending'!r}.")
+    print(plots.report(read_results(command.results), out, command.results.resolve().name))
+
+
+@perform.register
 def _select(command: arguments.Select) -> None:
     from seqeval_rl import plots
     from seqeval_rl.results import read_results

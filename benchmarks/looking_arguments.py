@@ -94,3 +94,11 @@ class Status:
         tuple[float, ...] | None,
         arg(help="look again every so many seconds, 5 without a number, until nothing runs", metavar="SECONDS"),
     ] = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one HTML file with curves, leaderboard and runs of a results directory; it opens without a network."""
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    out: Annotated[Path | None, arg(help="file to write; default RESULTS/report.html", metavar="FILE")] = None

@@ -35,6 +35,7 @@ from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile
 from seqeval_rl.plots.published import CITATION, EXPERIMENTS, published, published_results
 from seqeval_rl.plots.published_table import published_table
 from seqeval_rl.plots.ranking import ranking_table, regret_at_1, spearman
+from seqeval_rl.plots.report import report
 from seqeval_rl.plots.select import Choice, select
 from seqeval_rl.plots.statistics import (
     area_under_curve,
@@ -114,6 +115,7 @@ __all__ = [
     "reach_table",
     "regret",
     "regret_at_1",
+    "report",
     "save",
     "score_at_share",
     "score_table",
