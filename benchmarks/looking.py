@@ -36,10 +36,16 @@ def _plot(command: arguments.Plot) -> None:
         return
     if command.results is None:
         raise UsageError("plot: expected a results directory, found none. Name one that `seqeval run` wrote.")
-    if command.paper_curves and command.kind != "curves":
-        raise UsageError(
-            f"--paper-curves: expected --kind curves beside it, found {command.kind}. Leave one of them out."
-        )
+    of_curves = {
+        "--paper-curves": command.paper_curves,
+        "--seeds-shown": command.seeds_shown,
+        "--statistic": command.statistic != "iqm",
+    }
+    for option, given in of_curves.items():
+        if given and command.kind != "curves":
+            raise UsageError(
+                f"{option}: expected --kind curves beside it, found {command.kind}. Leave one of them out."
+            )
     results, out = read_results(command.results), command.out or command.results
     instead = plots.without_scores(results)
     if command.kind == "curves" and instead is not None:
@@ -47,7 +53,12 @@ def _plot(command: arguments.Plot) -> None:
         paths = _prequential_instead(results, out, tuple(formats))
     else:
         figures = plots.FIGURES | {
-            "curves": partial(plots.curves, published=command.paper_curves),
+            "curves": partial(
+                plots.curves,
+                published=command.paper_curves,
+                seeds_shown=command.seeds_shown,
+                statistic=command.statistic,
+            ),
             "prequential": partial(plots.prequential, score=command.score),
         }
         paths = plots.save(figures[command.kind](results), out, command.kind, tuple(formats))

@@ -29,6 +29,11 @@ class Plot:
     paper_curves: Annotated[
         bool, arg(help="draw the published curves of the same datasets behind ours (with --kind curves)")
     ] = False
+    seeds_shown: Annotated[bool, arg(help="draw each seed as a hairline too (with --kind curves)")] = False
+    statistic: Annotated[
+        Literal["iqm", "mean"],
+        arg(help="over seeds: interquartile mean, which below four seeds is the mean, or mean (with --kind curves)"),
+    ] = "iqm"
     paper_figure: Annotated[
         Literal["offline", "finetune", "mixed"] | None,
         arg(help="instead draw this figure of the paper from its published data alone"),

@@ -21,11 +21,14 @@ def caption(
     metric: str,
     statistic: Statistic,
     behind: list[dict[str, PublishedCurve]] | None = None,
+    seeds_shown: bool = False,
 ) -> str:
     """What the figure shows and what it leaves out, in sentences; `behind`: the published curves of each panel, if asked for."""
     parts = [part for panel in drawn for _, group_parts in panel for part in group_parts]
     groups = [group for panel in panels for group in panel.groups]
     sentences = [_statistic_sentence([part.runs for part in parts], statistic)]
+    if seeds_shown:
+        sentences.append("Hairlines: single seeds.")
     blocks = any(len(panel.blocks) > 1 for panel in panels)
     switch = any(panel.transitions and panel.online for panel in panels)
     if blocks or switch:

@@ -54,6 +54,7 @@ def curves(
     caption: bool = True,
     seed: int = 0,
     published: bool = False,
+    seeds_shown: bool = False,
 ) -> Figure:
     """Score over transitions: a panel per dataset, a curve per algorithm with a 95 % bootstrap interval over its seeds.
 
@@ -70,12 +71,16 @@ def curves(
         caption: whether to write under the figure what it shows, with numbers of seeds, failed and unfinished runs.
         seed: of the bootstrap.
         published: whether to draw the published mean curves behind those of the same dataset and algorithm.
+        seeds_shown: whether to draw each run too, as a hairline.
 
     Raises:
         UsageError: no run, no run with that metric, or an unknown width or statistic.
     """
     quantity = Quantity() if metric == "score" else Quantity(metric, metric)
-    return draw(results, quantity, statistic=statistic, width=width, caption=caption, seed=seed, published=published)
+    return draw(
+        results, quantity, statistic=statistic, width=width, caption=caption, seed=seed, published=published,
+        seeds_shown=seeds_shown,
+    )  # fmt: skip
 
 
 def without_scores(results: Sequence[RunResult]) -> str | None:
@@ -100,6 +105,7 @@ def draw(
     caption: bool = True,
     seed: int = 0,
     published: bool = False,
+    seeds_shown: bool = False,
 ) -> Figure:
     """The figure of any quantity; the other arguments and errors as those of `curves`."""
     inches = layout.figure_width(width)
@@ -118,7 +124,7 @@ def draw(
         handles = _handles(panels, drawn, styles, metric, inches) + _published_handles(others)
         labels = [str(handle.get_label()) for handle in handles]
         columns = layout.legend_columns(labels, inches)
-        said = describe(panels, drawn, metric, statistic, others if published else None)
+        said = describe(panels, drawn, metric, statistic, others if published else None, seeds_shown)
         text = f"{quantity.note} {said} {damage_sentence(results)}".strip() if caption else ""
         lines = style.wrap(text, (inches - 0.2) / layout.SCREEN).split("\n") if text else []
         cell = inches / len(grid[0])
@@ -140,7 +146,7 @@ def draw(
                     ax.set_axis_off()
                     continue
                 _draw_published(ax, others[index], panels[index].extent)
-                _draw_panel(ax, panels[index], drawn[index], styles, quantity, tops[index], inner)
+                _draw_panel(ax, panels[index], drawn[index], styles, quantity, tops[index], inner, seeds_shown)
                 if under is None:
                     ax.set_xlabel("transitions")
             axes_row[0].set_ylabel(quantity.label)
@@ -169,6 +175,7 @@ def _draw_panel(
     quantity: Quantity,
     top: layout.Top,
     width: float,
+    seeds_shown: bool,
 ) -> None:
     """One dataset, on axes about `width` inches wide."""
     metric = quantity.metric
@@ -189,6 +196,8 @@ def _draw_panel(
         for group, parts in drawn:
             if group.style == name:
                 _draw_group(ax, group, parts, styles[name], place / len(styles), metric)
+                if seeds_shown:
+                    _draw_seeds(ax, group, styles[name], metric)
     for block in panel.blocks[1:]:
         ax.axvline(block.start, color=style.BLOCK_COLOUR, linewidth=0.8, zorder=1)
     if panel.transitions and panel.online:
@@ -249,6 +258,13 @@ def _draw_group(ax: Axes, group: Group, parts: list[Segment], look: style.LineSt
         if len(transitions):
             ax.plot(transitions, values, color=look.colour, linewidth=0.6, alpha=_FADED, zorder=3)
             ax.plot(transitions[-1], values[-1], color=look.colour, marker="x", markersize=5, zorder=5, linestyle="")
+
+
+def _draw_seeds(ax: Axes, group: Group, look: style.LineStyle, metric: str) -> None:
+    """Each run as a hairline; failed ones are there already."""
+    for run in group.runs:
+        if run.status != "failed":
+            ax.plot(*measured(run, metric), color=look.colour, linewidth=0.5, alpha=_FADED, zorder=3)
 
 
 def _handles(

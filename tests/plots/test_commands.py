@@ -56,6 +56,16 @@ def test_the_prequential_figure_the_ranking_and_the_choice(judged: Results, caps
     assert "expected a setting with nll at 100 % of the data in all of its runs" in shown.err
 
 
+def test_seeds_and_the_statistic_are_asked_for_on_the_command_line(results: Results) -> None:
+    for seed in range(4):
+        results.add("iql", seed)
+    root = str(results.root)
+    assert main(["plot", root, "--seeds-shown", "--statistic", "mean", "--format", "svg"]) == 0
+    text = (results.root / "curves.svg").read_text()
+    assert "Mean over 4 seeds" in text
+    assert "Hairlines" in text
+
+
 def test_published_curves_and_figures(results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "d4rl:hopper-medium-v2"
     results.add("iql", 0, dataset=name, task="d4rl/hopper", blocks=(("medium", 0, 999_998, 44.3, name),), points=12)
@@ -74,6 +84,8 @@ def test_published_curves_and_figures(results: Results, tmp_path: Path, capsys: 
     [
         (["plot"], "expected a results directory, found none"),
         (["plot", "{root}", "--kind", "profile", "--paper-curves"], "expected --kind curves beside it, found profile"),
+        (["plot", "{root}", "--kind", "profile", "--seeds-shown"], "--seeds-shown: expected --kind curves"),
+        (["plot", "{root}", "--kind", "profile", "--statistic", "mean"], "--statistic: expected --kind curves"),
         (["plot", "{root}", "--kind", "prequential", "--score", "nll"], "expected runs with the prequential score nll"),
         (["table", "{root}", "--paper-curves"], "that the published curves can be compared with"),
         (["table", "{root}", "--ranking", "--measures", "reach"], "found --ranking and --measures"),

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from pictures import same_picture
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import curves, interquartile_mean
@@ -314,3 +315,16 @@ def test_plots_import_neither_torch_nor_a_window_system() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_seeds_are_shown_on_request_each_as_it_was_measured(quickstart: Results) -> None:
+    quickstart.add("iql", 3, upto=12, failed=True)
+    runs = quickstart.read()
+    hairlines = [line for line in curves(runs, seeds_shown=True).axes[0].lines if line.get_linewidth() == 0.5]
+    whole = [run.curve() for run in runs if run.status != "failed"]
+    assert len(hairlines) == len(whole) == 12
+    found = sorted(tuple(line.get_ydata()) for line in hairlines)
+    assert found == sorted(tuple(values) for _, values in whole)
+    assert "Hairlines: single seeds." in caption(curves(runs, seeds_shown=True))
+    assert "Hairlines" not in caption(curves(runs))
+    same_picture(curves(runs, seeds_shown=True, width="column"), "seeds-shown")
