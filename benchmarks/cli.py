@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import subcommand
 
 from seqeval_rl.benchmarks.dataset_arguments import Datasets
-from seqeval_rl.benchmarks.looking_arguments import Export, Plot, Select, Table
+from seqeval_rl.benchmarks.looking_arguments import Cite, Export, Plot, Select, Table
 from seqeval_rl.benchmarks.running_arguments import Algorithms, Bench, Check, Run
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 
@@ -21,6 +21,7 @@ Command = (
     | Annotated[Table, subcommand("table")]
     | Annotated[Select, subcommand("select")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Cite, subcommand("cite")]
     | Annotated[Datasets, subcommand("datasets")]
     | Annotated[Algorithms, subcommand("algorithms")]
     | Annotated[Check, subcommand("check")]

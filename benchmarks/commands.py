@@ -60,7 +60,11 @@ def _run(command: arguments.Run) -> None:
 
 @perform.register
 def _look(
-    command: looking_arguments.Plot | looking_arguments.Table | looking_arguments.Select | looking_arguments.Export,
+    command: looking_arguments.Plot
+    | looking_arguments.Table
+    | looking_arguments.Select
+    | looking_arguments.Export
+    | looking_arguments.Cite,
 ) -> None:
     from seqeval_rl.benchmarks import looking
 

@@ -82,3 +82,13 @@ class Export:
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     file: Annotated[Positional[Path], arg(help="ends in .csv or .parquet", metavar="FILE")]
+
+
+@dataclass(frozen=True)
+class Cite:
+    """Print BibTeX of the paper, of this software, and of every algorithm, dataset and environment in the results."""
+
+    results: Annotated[
+        Positional[Path | None], arg(help="omit for the paper and this software alone", metavar="RESULTS")
+    ] = None
+    out: Annotated[Path | None, arg(help="write to this file instead", metavar="FILE")] = None
