@@ -52,6 +52,12 @@ class AWAC(Stateful):
     Config = AWACConfig
     stacked = True
     name = "AWAC"
+    citation = r"""@article{nair2020awac,
+      title   = {{AWAC}: Accelerating Online Reinforcement Learning with Offline Datasets},
+      author  = {Nair, Ashvin and Gupta, Abhishek and Dalal, Murtaza and Levine, Sergey},
+      journal = {arXiv preprint arXiv:2006.09359},
+      year    = {2020}
+    }"""
 
     def __init__(self, config: AWACConfig, spec: Spec) -> None:
         self.discount = setting(config.discount, spec, 1)

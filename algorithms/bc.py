@@ -34,6 +34,13 @@ class BC(Stateful):
     Config = BCConfig
     stacked = True
     name = "BC"
+    citation = r"""@inproceedings{pomerleau1988alvinn,
+      title     = {{ALVINN}: An Autonomous Land Vehicle in a Neural Network},
+      author    = {Pomerleau, Dean A.},
+      booktitle = {Advances in Neural Information Processing Systems},
+      volume    = {1},
+      year      = {1988}
+    }"""
 
     def __init__(self, config: BCConfig, spec: Spec) -> None:
         self.actor = TanhActor(spec, "actor", config.hidden)

@@ -68,6 +68,13 @@ class CQL(Stateful):
     Config = CQLConfig
     stacked = True
     name = "CQL"
+    citation = r"""@inproceedings{kumar2020conservative,
+      title     = {Conservative {Q}-Learning for Offline Reinforcement Learning},
+      author    = {Kumar, Aviral and Zhou, Aurick and Tucker, George and Levine, Sergey},
+      booktitle = {Advances in Neural Information Processing Systems},
+      volume    = {33},
+      year      = {2020}
+    }"""
 
     def __init__(self, config: CQLConfig, spec: Spec) -> None:
         self.sampled_actions = config.sampled_actions

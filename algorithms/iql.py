@@ -53,6 +53,12 @@ class IQL(Stateful):
     Config = IQLConfig
     stacked = True
     name = "IQL"
+    citation = r"""@inproceedings{kostrikov2022offline,
+      title     = {Offline Reinforcement Learning with Implicit {Q}-Learning},
+      author    = {Kostrikov, Ilya and Nair, Ashvin and Levine, Sergey},
+      booktitle = {International Conference on Learning Representations},
+      year      = {2022}
+    }"""
 
     def __init__(self, config: IQLConfig, spec: Spec) -> None:
         self.discount = setting(config.discount, spec, 1)

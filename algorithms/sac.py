@@ -65,6 +65,13 @@ class SAC(Stateful):
     stacked = True
     name = "SAC"
     period = 2
+    citation = r"""@article{haarnoja2018applications,
+      title   = {Soft Actor-Critic Algorithms and Applications},
+      author  = {Haarnoja, Tuomas and Zhou, Aurick and Hartikainen, Kristian and Tucker, George and Ha, Sehoon and Tan, Jie
+                 and Kumar, Vikash and Zhu, Henry and Gupta, Abhishek and Abbeel, Pieter and Levine, Sergey},
+      journal = {arXiv preprint arXiv:1812.05905},
+      year    = {2018}
+    }"""
     counters = ("turn",)
 
     def __init__(self, config: SACConfig, spec: Spec) -> None:

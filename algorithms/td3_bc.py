@@ -54,6 +54,13 @@ class TD3BC(Stateful):
     stacked = True
     name = "TD3+BC"
     period = 2
+    citation = r"""@inproceedings{fujimoto2021minimalist,
+      title     = {A Minimalist Approach to Offline Reinforcement Learning},
+      author    = {Fujimoto, Scott and Gu, Shixiang Shane},
+      booktitle = {Advances in Neural Information Processing Systems},
+      volume    = {34},
+      year      = {2021}
+    }"""
     counters = ("turn",)
 
     def __init__(self, config: TD3BCConfig, spec: Spec) -> None:

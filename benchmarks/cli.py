@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import subcommand
 
 from seqeval_rl.benchmarks.dataset_arguments import Datasets
-from seqeval_rl.benchmarks.looking_arguments import Export, Plot, Report, Select, Status, Table
+from seqeval_rl.benchmarks.looking_arguments import Cite, Export, Plot, Report, Select, Status, Table
 from seqeval_rl.benchmarks.running_arguments import Algorithms, Bench, Check, Run
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 
@@ -23,6 +23,7 @@ Command = (
     | Annotated[Report, subcommand("report")]
     | Annotated[Select, subcommand("select")]
     | Annotated[Export, subcommand("export")]
+    | Annotated[Cite, subcommand("cite")]
     | Annotated[Datasets, subcommand("datasets")]
     | Annotated[Algorithms, subcommand("algorithms")]
     | Annotated[Check, subcommand("check")]

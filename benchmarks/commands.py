@@ -64,7 +64,8 @@ def _look(
     | looking_arguments.Table
     | looking_arguments.Report
     | looking_arguments.Select
-    | looking_arguments.Export,
+    | looking_arguments.Export
+    | looking_arguments.Cite,
 ) -> None:
     from seqeval_rl.benchmarks import looking
 

@@ -127,6 +127,33 @@ def _export(command: arguments.Export) -> None:
     print(f"{command.file}: {rows:,} rows")
 
 
+@perform.register
+def _cite(command: arguments.Cite) -> None:
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    results = [] if command.results is None else read_results(command.results)
+    # A manifest that was written before manifests had citations: what is installed under that name has one.
+    lacking = {run.algorithm for run in results if "citation" not in run.manifest}
+    text = plots.bibliography(results, _registered_citations(lacking))
+    if command.out is None:
+        print(text, end="")
+    else:
+        command.out.parent.mkdir(parents=True, exist_ok=True)
+        command.out.write_text(text, encoding="utf-8")
+        print(command.out)
+
+
+def _registered_citations(names: set[str]) -> dict[str, str]:
+    """Of the algorithms with these names that are registered, and bring one."""
+    if not names:
+        return {}
+    from seqeval_rl.registry import find_algorithm, registered  # imports torch
+
+    found = {name: find_algorithm(name).citation for name in sorted(names & registered().keys())}
+    return {name: text for name, text in found.items() if text}
+
+
 def summarise(out: Path) -> None:
     """Derived files, the table and where the figure is."""
     from seqeval_rl import plots

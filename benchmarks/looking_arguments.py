@@ -107,3 +107,13 @@ class Report:
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     out: Annotated[Path | None, arg(help="file to write; default RESULTS/report.html", metavar="FILE")] = None
+
+
+@dataclass(frozen=True)
+class Cite:
+    """Print BibTeX of the paper, of this software, and of every algorithm, dataset and environment in the results."""
+
+    results: Annotated[
+        Positional[Path | None], arg(help="omit for the paper and this software alone", metavar="RESULTS")
+    ] = None
+    out: Annotated[Path | None, arg(help="write to this file instead", metavar="FILE")] = None

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from seqeval_rl.plots.across import across_table, improvement_table, scores_across
 from seqeval_rl.plots.candidates import Candidate
+from seqeval_rl.plots.citing import bibliography
 from seqeval_rl.plots.comparisons import (
     improvement_interval,
     mean_ranks,
@@ -83,6 +84,7 @@ __all__ = [
     "across_table",
     "aggregate_intervals",
     "area_under_curve",
+    "bibliography",
     "block_table",
     "bootstrap_interval",
     "change",

@@ -72,6 +72,8 @@ class Algorithm(Protocol):
     [R, B, act_dim] to [R, B] and without gradient: `values`, the algorithm's Q in the units of the rewards that it is given
     (it needs a setting `discount` beside it), and `log_prob`, the policy's log-density.
 
+    Optionally `citation: str`, its BibTeX: runs record it, and `seqeval cite` prints it.
+
     In a stacked algorithm a float setting may arrive as a tensor [R], one value for each run (a sweep in one stack): losses
     are [R], so it broadcasts; `nets.setting` gives it the axes that it needs elsewhere. Optionally `capturable = False`, for
     one whose updates a CUDA graph cannot hold.

@@ -69,6 +69,7 @@ class Training:
             "peeks": False,
             "precision": "float32",
             "evaluations_expected": len(Schedule(self.protocol, 0, stream.name).points()),
+            "citation": self.entry.citation,
             **recording.surroundings(str(device)),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -37,6 +38,12 @@ class AlgorithmEntry:
         """First line of the docstring of its class, or of its module."""
         text = self.algorithm.__doc__ or sys.modules[self.algorithm.__module__].__doc__ or ""
         return text.strip().partition("\n")[0]
+
+    @property
+    def citation(self) -> str | None:
+        """The BibTeX that its class brings as `citation`; None where it brings none."""
+        text = getattr(self.algorithm, "citation", None)
+        return inspect.cleandoc(text) if isinstance(text, str) else None
 
     def configure(self, settings: Mapping[str, Any], where: str) -> Any:
         """Its frozen `Config` from settings, checked by name, type and range; raises `UsageError` in one line."""

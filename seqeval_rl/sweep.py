@@ -140,6 +140,7 @@ def plan(
                     "peeks": protocol.peeks,
                     "precision": sweep.precision,
                     "evaluations_expected": len(points),
+                    "citation": variant.entry.citation,
                     **surroundings,
                 }
                 # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
