@@ -78,6 +78,8 @@ def _table(command: arguments.Table) -> None:
     if sum(chosen.values()) > 1:
         given = " and ".join(option for option, found in chosen.items() if found)
         raise UsageError(f"table: expected one sort of table, found {given}. Leave one of them out.")
+    if not command.intervals and command.format == "csv":
+        raise UsageError("--no-intervals: expected --format md, latex or text, found csv. Leave one of them out.")
     makers = plots.TABLES[command.measures]
     if command.ranking:
         makers = (plots.ranking_table,)
@@ -88,7 +90,8 @@ def _table(command: arguments.Table) -> None:
         if command.format == "csv":  # one file, whose columns are those of every table
             print(table.csv() if not place else table.csv().partition("\n")[2], end="")
         else:
-            print({"md": table.markdown, "latex": table.latex, "text": table.text}[command.format]())
+            makes = {"md": partial(table.markdown, command.intervals), "latex": partial(table.latex, command.intervals)}
+            print(makes.get(command.format, table.text)())
 
 
 @perform.register

@@ -64,6 +64,7 @@ class Table:
         False
     )
     format: Literal["md", "latex", "csv", "text"] = "md"
+    intervals: Annotated[bool, arg(help="show intervals in md and latex (text has none, csv has all)")] = True
 
 
 @dataclass(frozen=True)

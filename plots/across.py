@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.caption import listed, table_notes
 from seqeval_rl.plots.comparisons import improvement_interval, mean_ranks, probability_of_improvement, rank_intervals
 from seqeval_rl.plots.groups import Group, collect
 from seqeval_rl.plots.measures import measured
@@ -22,6 +23,8 @@ from seqeval_rl.plots.tables import Cell, Kind, Row, Table
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
+
+_LEADING = ("dataset", "algorithm", "runs", "log's mean")  # a row's runs are those of all its datasets
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,13 @@ class Scores:
         """For a caption: which datasets are in, which are not, and how many runs are missing."""
         text = f"Over {len(self.datasets)} dataset{'s' if len(self.datasets) > 1 else ''}"
         if self.left_out:
-            text += f"; left out, since not every algorithm has a score there: {', '.join(self.left_out)}"
+            text += f"; left out, since not every algorithm has a score there: {listed(self.left_out)}"
         missing = [
             f"{entry.label} {absent}"
             for entry in self.entries
             if (absent := sum(len(group.runs) for group in entry.groups) - entry.runs)
         ]
-        return f"{text}. " + (f"Runs that have not got there: {', '.join(missing)}. " if missing else "")
+        return f"{text}. " + (f"Runs that have not got there: {listed(missing)}. " if missing else "")
 
 
 def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
@@ -181,10 +184,11 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
         "median and mean: over datasets of the mean over runs; "
         "optimality gap: mean shortfall below 100; rank: mean over datasets of the rank by the mean over runs. "
         "Bold: best, and values within its interval."
+        f"{_notes(results, scores)}"
     )
     lower = Kind(better="lower")
     kinds = tuple(lower if name == "optimality gap" else Kind() for name in ACROSS)
-    return Table((*ACROSS, "rank"), tuple(rows), caption, (*kinds, Kind("rank", "lower")), "across")
+    return Table((*ACROSS, "rank"), tuple(rows), caption, (*kinds, Kind("rank", "lower")), "across", _LEADING)
 
 
 def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
@@ -196,9 +200,16 @@ def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed:
     caption = (
         f"Probability that a run of the row's algorithm scores higher at {100 * share:g} % of the data than one of the "
         f"column's, averaged over datasets, with 95 % stratified bootstrap intervals. {scores.sentence()}"
-    ).rstrip()
+    ).rstrip() + _notes(results, scores)
     quantities = tuple(f"P(> {entry.label})" for entry in scores.entries)
-    return Table(quantities, rows, caption, (Kind("probability", None),) * len(rows), "improvement")
+    return Table(quantities, rows, caption, (Kind("probability", None),) * len(rows), "improvement", _LEADING)
+
+
+def _notes(results: Sequence[RunResult], scores: Scores) -> str:
+    pairs = [
+        (title, group) for entry in scores.entries for title, group in zip(scores.datasets, entry.groups, strict=True)
+    ]
+    return table_notes(results, pairs)
 
 
 def _row(scores: Scores, entry: Entry, cells: Sequence[Cell]) -> Row:

@@ -66,6 +66,39 @@ def damage_sentence(results: Sequence[RunResult]) -> str:
     return f"Left out: {' and '.join(found)}." if found else ""
 
 
+_NAMED = 6  # of a list in a caption that are named; the others are counted
+
+
+def table_notes(results: Sequence[RunResult], groups: Sequence[tuple[str, Group]]) -> str:
+    """What a table's caption says at its end, after a blank: number of seeds, and what is left out.
+
+    Args:
+        results: all that were read.
+        groups: those in the table, each with the title of its panel; one may come more than once.
+    """
+    seeds = {f"{group.label} on {title}": len(group.runs) for title, group in groups}
+    most, fewest = max(seeds.values()), min(seeds.values())
+    sentences = [f"Seeds per algorithm and dataset: {most}."]
+    if most == 1:
+        sentences = ["One seed per algorithm and dataset, so no interval."]
+    elif fewest < most:
+        fewer = listed([f"{name} ({count})" for name, count in seeds.items() if count < most])
+        sentences = [f"Seeds per algorithm and dataset: {fewest} to {most}; fewer than {most}: {fewer}."]
+        if fewest == 1:
+            sentences.append("No interval where there is one seed.")
+    runs = {id(run): run for _, group in groups for run in group.runs}.values()
+    lost = sum(not np.isfinite(value) for run in runs for value in run.curve()[1])
+    if lost:
+        sentences.append(f"Left out: {lost} evaluation{'s' if lost > 1 else ''} whose score is not a finite number.")
+    return "".join(f" {sentence}" for sentence in (*sentences, damage_sentence(results)) if sentence)
+
+
+def listed(texts: Sequence[str], separator: str = ", ") -> str:
+    """The texts in a row, as long as a caption has room for them; how many others there are is said."""
+    more = len(texts) - _NAMED
+    return separator.join([*texts[:_NAMED], *([f"and {more} other{'s' if more > 1 else ''}"] if more > 0 else [])])
+
+
 def _statistic_sentence(runs: list[int], statistic: Statistic) -> str:
     fewest, most = min(runs), max(runs)
     seeds = f"{fewest} seed{'s' if fewest > 1 else ''}" if fewest == most else f"{fewest} to {most} seeds"

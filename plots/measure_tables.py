@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.plots.caption import table_notes
 from seqeval_rl.plots.groups import Panel, collect
 from seqeval_rl.plots.measures import change, forgetting, measured, part, reach, regret
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic, score_at_share
@@ -38,17 +39,19 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
     Raises:
         UsageError: no run, or an unknown statistic.
     """
-    rows = []
+    rows, groups = [], []
     for panel in _panels(results, statistic):
         for group in panel.groups:
             values = [_reached(panel, run) for run in group.runs]
             rows.append(make_row(panel.title, panel.mean_score, group, _array(values), statistic, seed))
+            groups.append((panel.title, group))
     final = f"{100 * FINAL_SHARE:g} % of final"
     caption = (
         f"Transitions until the score is at the log's mean, and at {final} (the run's own), at an evaluation for the first "
         f"time, and from which on it stays there (kept); fall from best: highest score less the last. "
         f"{_over(rows, statistic)} Over the runs that reach it: others have no number. "
         "Bold: fewest of the dataset, and values within its interval."
+        f"{table_notes(results, groups)}"
     )
     quantities = ("to log's mean", "kept", f"to {final}", f"{final} kept", "fall from best")
     return Table(quantities, tuple(rows), caption, (_SOON, _SOON, _WHEN, _WHEN, _LOSS), "reach")
@@ -68,7 +71,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
     Raises:
         UsageError: no run, none on a mixed stream, or an unknown statistic.
     """
-    rows = []
+    rows, groups = [], []
     for panel in _panels(results, statistic):
         for block, following in zip(panel.blocks, panel.blocks[1:], strict=False):
             place = f"{panel.title}: {block.label} → {following.label}"
@@ -78,6 +81,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
                 changes = [change(*measured(run), following.start, following.stop) for run in group.runs]
                 values = [(c.before, c.after, c.dip, c.recovery, c.lost, c.forgotten) for c in changes]
                 rows.append(make_row(place, following.mean_score, group, _array(values), statistic, seed))
+                groups.append((panel.title, group))
     if not rows:
         raise UsageError(
             "results: expected runs on a mixed stream with block boundaries, found none. "
@@ -89,6 +93,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         "before and the curve below it until then, divided by the block's width; forgotten: highest score up to the "
         f"boundary less the score at the block's end. {_over(rows, statistic)} "
         "Bold: best at the boundary, and values within its interval."
+        f"{table_notes(results, groups)}"
     )
     quantities = ("before", "after", "dip", "back after", "lost", "forgotten")
     return Table(quantities, tuple(rows), caption, (_SCORE, _SCORE, _LOSS, _SOON, _LOSS, _LOSS), "blocks")
@@ -105,12 +110,13 @@ def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", 
     Raises:
         UsageError: no run, none with an online phase, or an unknown statistic.
     """
-    rows = []
+    rows, groups = [], []
     for panel in _panels(results, statistic):
         for group in panel.groups:
             if group.runs[0].online:
                 values = [_online(panel, run) for run in group.runs]
                 rows.append(make_row(panel.title, panel.mean_score, group, _array(values), statistic, seed))
+                groups.append((panel.title, group))
     if not rows:
         raise UsageError(
             "results: expected runs with an online phase (protocol.online above 0), found none. "
@@ -122,6 +128,7 @@ def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", 
         "(0 if it never falls); "
         f"regret: mean over the phase of 100 less the score. {_over(rows, statistic)} "
         "Bold: best of the dataset, and values within its interval."
+        f"{table_notes(results, groups)}"
     )
     quantities = ("before", "after", "gain", "dip", "back after", "regret")
     return Table(quantities, tuple(rows), caption, (_SCORE, _SCORE, _NEUTRAL, _LOSS, _SOON, _LOSS), "online")
@@ -158,4 +165,4 @@ def _array(values: Iterable[Sequence[float]]) -> NDArray[np.float64]:
 
 def _over(rows: Sequence[Row], statistic: Statistic) -> str:
     name = statistic_name(rows, statistic)
-    return f"{name[0].upper()}{name[1:]} with its 95 % bootstrap interval (none for one run)."
+    return f"{name[0].upper()}{name[1:]} with its 95 % bootstrap interval."

@@ -18,7 +18,7 @@ def number_text(value: float, unit: str) -> str:
 
 def markdown_text(text: str) -> str:
     """A name in a cell of GitHub-flavoured Markdown."""
-    return re.sub(r"([\\`*_\[\]<>|$#~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_\[\]<>|$#~&])", r"\\\1", " ".join(text.split()))
 
 
 _LATEX = {
@@ -30,12 +30,22 @@ _LATEX = {
     "|": r"\textbar{}",
     "→": r"$\rightarrow$",
     "…": r"\dots{}",
-    "–": "--",
+    "–": r"\textendash{}",
+    "ρ": r"$\rho$",
+    "−": "$-$",
 } | {letter: f"\\{letter}" for letter in "{}$&%#_"}
 
 
 def latex_text(text: str) -> str:
-    """A name or number in LaTeX's text mode."""
-    escaped = "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+    """A name or number in LaTeX's text mode. What cannot be printed becomes `?`; letters that pdfLaTeX lacks stay."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    # Two hyphens would become a dash.
+    escaped = "".join(_LATEX.get(letter, letter) for letter in printable).replace("--", "-{}-")
     # A minus before a number that stands alone, not a hyphen inside a name.
     return re.sub(r"(?:(?<=[\s\[])|^)-(?=\d)", "$-$", escaped)
+
+
+def latex_cell(text: str) -> str:
+    r"""`latex_text` at the beginning of a cell, where `[` and `*` would belong to the `\\` of the row before."""
+    escaped = latex_text(text)
+    return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.caption import listed, table_notes
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured
 from seqeval_rl.plots.published import CITATION, PublishedCurve, counterpart, published
@@ -61,8 +62,9 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
         f"Published: {CITATION}; their scores are binned at 50 000 transitions, ours are single evaluations. "
     )
     if without:
-        caption += f"Without a published counterpart: {', '.join(without)}. "
-    return Table(quantities, rows, caption.rstrip(), (Kind(better=None),) * len(quantities), "published")
+        caption += f"Without a published counterpart: {listed(without)}. "
+    caption = caption.rstrip() + table_notes(results, [(panel.title, group) for panel, group, _ in pairs])
+    return Table(quantities, rows, caption, (Kind(better=None),) * len(quantities), "published")
 
 
 def _row(panel: Panel, group: Group, theirs: PublishedCurve, shares: Sequence[float], online: bool, seed: int) -> Row:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.candidates import candidates
+from seqeval_rl.plots.caption import listed, table_notes
 from seqeval_rl.plots.groups import Panel, collect
 from seqeval_rl.plots.prequential import SCORES
 from seqeval_rl.plots.statistics import Floats
@@ -87,7 +88,8 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
     )
     missing = list(dict.fromkeys(text for panel in panels for text in _missing(panel, max(shares))))
     if missing:
-        caption += f" Left out: {'; '.join(missing)}."
+        caption += f" Left out: {listed(missing, '; ')}."
+    caption += table_notes(results, [(panel.title, group) for panel in panels for group in panel.groups])
     return Table(quantities, tuple(rows), caption, kinds, "ranking", _LEADING)
 
 

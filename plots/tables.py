@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.plots.caption import table_notes
 from seqeval_rl.plots.groups import Group, Panel, collect
+from seqeval_rl.plots.latex_table import latex
 from seqeval_rl.plots.measures import measured, part
-from seqeval_rl.plots.notation import latex_text, markdown_text, number_text
+from seqeval_rl.plots.notation import markdown_text, number_text
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic, area_under_curve, bootstrap_interval, score_at_share
 
 if TYPE_CHECKING:
@@ -97,40 +99,26 @@ class Table:
             shown.append(line)
         return "\n".join(line.rstrip() for line in shown) + "\n"
 
-    def markdown(self) -> str:
-        """GitHub-flavoured, with intervals; bold: the best of a dataset, and values within the best one's interval."""
+    def markdown(self, intervals: bool = True) -> str:
+        """GitHub-flavoured; bold: the best of a dataset, and values within the best one's interval."""
         lines = [
             [markdown_text(text) for text in self._header()],
             ["---"] * _NAMES + ["---:"] * (_LEADING - _NAMES + len(self.quantities)),
         ]
         for row in self.rows:
-            texts = [markdown_text(text) for text in self._texts(row)[:_NAMES]] + self._texts(row)[_NAMES:]
-            for place in self._bold(row):
+            plain = self._texts(row, intervals)
+            texts = [markdown_text(text) for text in plain[:_NAMES]] + plain[_NAMES:]
+            for place in self.bold(row):
                 texts[_LEADING + place] = f"**{texts[_LEADING + place]}**"
             lines.append(texts)
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{self.caption}\n"
+        return (
+            "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            + f"\n\n{markdown_text(self.caption_with(intervals))}\n"
+        )
 
-    def latex(self) -> str:
-        r"""A `table` for `\input`, with caption; bold as in Markdown. Needs `\usepackage{booktabs}`."""
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{latex_text(self.caption)}}}",
-            rf"\label{{tab:seqeval-{self.name}}}",
-            rf"\begin{{tabular}}{{{'l' * _NAMES}{'r' * (_LEADING - _NAMES + len(self.quantities))}}}",
-            r"\toprule",
-            " & ".join(latex_text(text) for text in self._header()) + r" \\",
-        ]
-        for place, row in enumerate(self.rows):
-            texts = [latex_text(text) for text in self._texts(row)]
-            for bold in self._bold(row):
-                texts[_LEADING + bold] = rf"\textbf{{{texts[_LEADING + bold]}}}"
-            if not place or row.dataset != self.rows[place - 1].dataset:
-                lines.append(r"\midrule")
-            else:
-                texts[0] = ""
-            lines.append(" & ".join(texts) + r" \\")
-        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+    def latex(self, intervals: bool = True) -> str:
+        r"""A `table` for `\input`, or several (`latex_table`); bold as in Markdown. Needs `\usepackage{booktabs}` alone."""
+        return latex(self, intervals)
 
     def csv(self) -> str:
         """One line per dataset, algorithm and quantity, in full precision; a number that is not there is empty."""
@@ -150,23 +138,34 @@ class Table:
         return [*self.leading, *self.quantities]
 
     def _texts(self, row: Row, intervals: bool = True) -> list[str]:
-        """The row as plain text; a cell with fewer runs than the row says so."""
-        others = [
-            f"{number} {word}" for number, word in ((row.failed, "failed"), (row.unfinished, "unfinished")) if number
-        ]
-        runs = f"{row.runs} ({', '.join(others)})" if others else str(row.runs)
-        texts = [row.dataset, row.algorithm, runs, "–" if row.log_mean is None else number_text(row.log_mean, "score")]
-        for place, cell in enumerate(row.cells):
-            unit = self.kind(place).unit
-            text = "–" if np.isnan(cell.value) else number_text(cell.value, unit)
-            if intervals and not np.isnan(cell.low):
-                text += f" [{number_text(cell.low, unit)}, {number_text(cell.high, unit)}]"
-            if 0 < cell.runs < row.runs:
-                text += f" ({cell.runs} of {row.runs})"
-            texts.append(text)
+        """The row as plain text."""
+        log_mean = "–" if row.log_mean is None else number_text(row.log_mean, "score")
+        runs, *others = self.runs_texts(row)
+        runs += f" ({', '.join(others)})" if others else ""
+        cells = (self.cell_texts(row, place, intervals) for place in range(len(row.cells)))
+        return [row.dataset, row.algorithm, runs, log_mean, *(" ".join(texts) for texts in cells)]
+
+    def runs_texts(self, row: Row) -> list[str]:
+        """How many runs the row has, and how many of them have failed and are unfinished, if any."""
+        counts = ((row.failed, "failed"), (row.unfinished, "unfinished"))
+        return [str(row.runs), *(f"{number} {word}" for number, word in counts if number)]
+
+    def cell_texts(self, row: Row, place: int, intervals: bool = True) -> list[str]:
+        """A quantity of the row: its value; its interval, if it has one; of how many runs it is, if not of all."""
+        cell, unit = row.cells[place], self.kind(place).unit
+        texts = ["–" if np.isnan(cell.value) else number_text(cell.value, unit)]
+        if intervals and not np.isnan(cell.low):
+            texts.append(f"[{number_text(cell.low, unit)}, {number_text(cell.high, unit)}]")
+        if 0 < cell.runs < row.runs:
+            texts.append(f"({cell.runs} of {row.runs})")
         return texts
 
-    def _bold(self, row: Row) -> list[int]:
+    def caption_with(self, intervals: bool) -> str:
+        """The caption of the table with its intervals, or without them."""
+        shown = intervals or all(np.isnan(cell.low) for row in self.rows for cell in row.cells)
+        return self.caption if shown else f"{self.caption} Intervals are not shown."
+
+    def bold(self, row: Row) -> list[int]:
         """Quantities, with all runs in, in which the row is its dataset's best or within the best one's interval."""
         bold = []
         for place, cell in enumerate(row.cells):
@@ -222,13 +221,14 @@ def score_table(
     panels = collect(results)
     rows = tuple(_row(panel, group, shares, statistic, seed) for panel in panels for group in panel.groups)
     caption = (
-        f"Normalised score, {statistic_name(rows, statistic)} with its 95 % bootstrap interval (none for one run). "
+        f"Normalised score, {statistic_name(rows, statistic)} with its 95 % bootstrap interval. "
         "Shares of the data: the last evaluation at or before; best: a run's highest evaluation; "
         "area: under the curve, divided by its width. "
         "Bold: highest of the dataset, and values within its interval."
     )
     if any(panel.transitions and run.online for panel in panels for group in panel.groups for run in group.runs):
         caption += " All of the log alone, without the online phase after it."
+    caption += table_notes(results, [(panel.title, group) for panel in panels for group in panel.groups])
     return Table((*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption)
 
 

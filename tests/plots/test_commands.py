@@ -46,6 +46,10 @@ def test_the_prequential_figure_the_ranking_and_the_choice(judged: Results, caps
     ):
         assert main(["table", root, "--ranking", "--format", kind]) == 0
         assert expected in capsys.readouterr().out
+    assert main(["table", root, "--no-intervals"]) == 0
+    assert "Intervals are not shown." in capsys.readouterr().out
+    assert main(["table", root, "--no-intervals", "--format", "csv"]) == 2
+    assert "--no-intervals: expected --format md, latex or text, found csv" in capsys.readouterr().err
     assert main(["select", root]) == 0
     assert "picked: TD3+BC, by action_error at 100 % of the data, out of 2" in capsys.readouterr().out
     assert main(["select", root, "--algorithm", "iql", "--score", "td_error", "--share", "0.5"]) == 0

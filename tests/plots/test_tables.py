@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots import area_under_curve, interquartile_mean, score_table
+from seqeval_rl.plots import (
+    Cell,
+    Row,
+    Table,
+    area_under_curve,
+    block_table,
+    interquartile_mean,
+    reach_table,
+    score_table,
+)
 
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
@@ -118,6 +129,31 @@ def test_csv_leaves_absent_numbers_empty(results: Results) -> None:
     assert (row["value"], row["low"], row["runs"], row["log_mean"]) == ("", "", "0", "")
 
 
+def sound(latex: str) -> None:
+    """Braces balance, environments nest, and each line of a tabular has all columns or is a dataset's name."""
+    bare = re.sub(r"\\[\\{}$&%#_]", " ", latex.replace(r"\\", "  "))
+    depth = 0
+    for letter in bare:
+        depth += (letter == "{") - (letter == "}")
+        assert depth >= 0
+    assert depth == 0
+    assert not re.search(r"[%#~^]", bare.replace(r"Table~\ref", ""))
+    assert bare.count("$") % 2 == 0
+    open_ones = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", latex):
+        if kind == "begin":
+            open_ones.append(name)
+        else:
+            assert open_ones.pop() == name
+    assert not open_ones
+    for body in re.findall(r"\\begin\{tabular\}\{(lr+)\}\n\\toprule\n(.*?)\\bottomrule", latex, re.DOTALL):
+        for line in body[1].splitlines():
+            if line != r"\midrule" and not line.startswith(r"\rlap"):
+                assert line.endswith(r"\\")
+                assert len(re.findall(r"(?<!\\)&", line)) == len(body[0]) - 1
+                assert not line.startswith(("[", "*"))
+
+
 HOSTILE = r"a_b $x$ 100% & {c} #1 ~^ \input{x} | <b> *bold*"
 
 
@@ -127,18 +163,101 @@ def test_latex_is_whole_and_names_are_escaped(results: Results) -> None:
     latex = score_table(results.read()).latex()
     for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{table}", r"\end{table}", r"\caption{"):
         assert latex.count(rule) == 1
-    assert r"\textbf{55.0 [50.0, 60.0]}" in latex
-    assert r"$-$5.5 [$-$6.0, $-$5.0]" in latex
+    assert r"\textbf{55.0}" in latex
+    assert r"\scriptsize {}[50.0, 60.0]" in latex
+    assert r"$-$5.5" in latex
+    assert r"\scriptsize {}[$-$6.0, $-$5.0]" in latex
     assert "medium-replay-2" in latex
-    assert (
-        r"a\_b \$x\$ 100\% \& \{c\} \#1 \textasciitilde{}\textasciicircum{} \textbackslash{}input\{x\} "
-        r"\textbar{} \textless{}b\textgreater{} *bold*"
-    ) in latex
-    body = latex[latex.index(r"\toprule") : latex.index(r"\bottomrule")]
-    rows = [line for line in body.splitlines() if line.endswith(r"\\")]
-    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {9}
+    # A long name is broken.
+    for piece in (
+        r"a\_b \$x\$ 100\% \& \{c\}",
+        r"\#1 \textasciitilde{}\textasciicircum{} \textbackslash{}input\{x\}",
+        r"\textless{}b\textgreater{} *bold*",
+    ):
+        assert piece in latex
+    sound(latex)
     # A dataset is named once.
     assert latex.count("walker2d") == 1
+
+
+@given(
+    names=st.lists(st.text(min_size=1, max_size=80), min_size=2, max_size=4, unique=True), dataset=st.text(max_size=80)
+)
+def test_latex_is_sound_whatever_the_names(names: list[str], dataset: str) -> None:
+    cells = (Cell(-1.0, -2.0, 3.0, 2), Cell(np.nan, np.nan, np.nan, 0), Cell(5.0, np.nan, np.nan, 1))
+    rows = tuple(Row(dataset, name, 1.5, cells, 1, 1, 0) for name in names)
+    for intervals in (True, False):
+        table = Table((names[0], "b", names[1]), rows, f"On {dataset}: {names}.")
+        sound(table.latex(intervals))
+        assert table.markdown(intervals).count("\n") == 2 + len(rows) + 2
+
+
+def test_a_wide_and_long_table_is_parted_and_loses_nothing() -> None:
+    rows = tuple(
+        Row(
+            "one" if place < 25 else "two",
+            f"algorithm {place}",
+            None,
+            (Cell(100.0 + place, 0.0, 999.0, 3),) * 12,
+            3,
+            0,
+            0,
+        )
+        for place in range(40)
+    )
+    table = Table(tuple(f"at {place}" for place in range(12)), rows, "Much.", name="much")
+    latex = table.latex()
+    sound(latex)
+    parts = latex.split("\n\n")
+    assert len(parts) == latex.count(r"\begin{table}") == 6
+    assert [len(part.splitlines()) <= 2 * 38 + 20 for part in parts] == [True] * 6
+    assert all(
+        latex.count(rf"\textbf{{{100 + place}.0}}") + latex.count(rf" {100 + place}.0 ") >= 12 for place in range(40)
+    )
+    for place in range(12):
+        assert latex.count(f"at {place} ") == 3
+    assert r"\label{tab:seqeval-much}" in parts[0]
+    assert r"\caption{Much. Part 1 of 6.}" in parts[0]
+    assert r"\caption{Part 6 of 6 of Table~\ref{tab:seqeval-much}.}" in parts[5]
+    assert r"\emph{two}" in parts[5]
+
+
+def test_without_intervals_the_same_is_in_bold(results: Results) -> None:
+    straight(results, "td3_bc", [70.0, 80.0, 90.0])
+    straight(results, "iql", [74.0, 75.0, 76.0])
+    table = score_table(results.read())
+    assert "| **80.0** |" in table.markdown(intervals=False)
+    assert "| **75.0** |" in table.markdown(intervals=False)
+    assert table.markdown(intervals=False).endswith("Intervals are not shown.\n")
+    assert r"\textbf{75.0}" in table.latex(intervals=False)
+    assert "scriptsize" not in table.latex(intervals=False)
+    assert "not shown" not in table.markdown()
+
+
+def test_the_caption_says_how_many_seeds_and_what_is_left_out(results: Results) -> None:
+    straight(results, "iql", [1.0])
+    assert score_table(results.read()).caption.endswith("One seed per algorithm and dataset, so no interval.")
+    straight(results, "td3_bc", [1.0, 2.0, 3.0])
+    assert (
+        "Seeds per algorithm and dataset: 1 to 3; fewer than 3: IQL on hopper random, medium, expert (1). No inter"
+        in (score_table(results.read()).caption)
+    )
+    straight(results, "iql", [1.0], dataset="other")
+    for place in range(6):
+        straight(results, f"other_{place}", [1.0], dataset="other")
+    assert ", and 2 others. No interval where there is one seed." in score_table(results.read()).caption
+    results.add("bc", 0, transitions=PLACES, scores=[0.0, float("nan"), float("nan"), 1.0, 2.0])
+    broken = results.add("bc", 1, transitions=PLACES, scores=[0.0, 1.0, 1.0, 1.0, 2.0]) / "metrics.jsonl"
+    broken.write_text("{\n" + broken.read_text())
+    (results.add("bc", 2) / "manifest.json").write_text("{")
+    read = results.read()
+    for make in (score_table, reach_table, block_table):
+        assert make(read).caption.endswith(
+            " Left out: 2 evaluations whose score is not a finite number. Left out: 1 damaged run and 1 damaged line."
+        )
+    bc = next(row for row in score_table(read).rows if row.algorithm == "BC")
+    assert [cell.runs for cell in bc.cells[:4]] == [1, 1, 1, 2]
+    assert np.isfinite(bc.cells[4].value)
 
 
 def test_markdown_has_as_many_cells_in_each_row_whatever_the_names(results: Results) -> None:

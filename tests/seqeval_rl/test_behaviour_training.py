@@ -17,6 +17,7 @@ from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
 from seqeval_rl.level_logs import collect_levels, identities, plan, save_policies
 from seqeval_rl.levels import LEVELS, expert, medium, records
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.recording import identity
 from seqeval_rl.registry import find_algorithm
 from seqeval_rl.results import read_results
 from seqeval_rl.rollout import Policy
@@ -57,6 +58,9 @@ def test_a_training_is_a_run_like_any_other(trained):
     assert (run.status, run.algorithm, run.seed) == ("finished", "sac", 0)
     assert run.manifest["dataset"]["transitions"] == 0
     assert run.manifest["dataset"]["blocks"] == []
+    assert "haarnoja2018applications" in run.manifest["citation"]
+    # Recorded, but no part of what makes it this run.
+    assert identity(run.manifest | {"citation": None}) == identity(run.manifest)
     assert run.manifest["protocol"]["online"] == 420
     seen, scores = trained.scores()
     assert seen.tolist() == [100, 120, 180, 240, 300, 360, 420]
