@@ -23,47 +23,73 @@ def perform(command: Any) -> None:
 @perform.register
 def _plot(command: arguments.Plot) -> None:
     from seqeval_rl import plots
-    from seqeval_rl.results import read_results
 
     formats = words(command.format) or []
     wrong = [item for item in formats if item not in ("png", "pdf", "svg")]
     if wrong or not formats:
         raise UsageError(f"--format {command.format!r}: expected png, pdf or svg separated by commas.")
-    if command.paper_figure is not None:
-        figure = plots.paper_figure(command.paper_figure)
-        out, name = command.out or Path("results") / "paper", f"paper-{command.paper_figure}"
-        print("\n".join(map(str, plots.save(figure, out, name, tuple(formats)))))
-        return
-    if command.results is None:
-        raise UsageError("plot: expected a results directory, found none. Name one that `seqeval run` wrote.")
+    with plots.styled(command.style):
+        for path in _figure(command, tuple(formats)):
+            print(path)
+
+
+def _figure(command: arguments.Plot, formats: tuple[str, ...]) -> list[Path]:
+    """Draws what is asked for; the paths of its files."""
+    from seqeval_rl import plots
+    from seqeval_rl.results import read_results
+
+    size: dict[str, Any] = {"caption": command.caption}
+    if command.width is not None:
+        size["width"] = _width(command.width)
+    # Options of the curves alone, and whether each was given.
     of_curves = {
         "--paper-curves": command.paper_curves,
         "--seeds-shown": command.seeds_shown,
         "--statistic": command.statistic != "iqm",
+        "--x": command.x != "transitions",
+        "--metric": command.metric != "score",
     }
-    for option, given in of_curves.items():
-        if given and command.kind != "curves":
+    given = [option for option, found in of_curves.items() if found]
+    if command.paper_figure is not None:
+        if given:
             raise UsageError(
-                f"{option}: expected --kind curves beside it, found {command.kind}. Leave one of them out."
+                f"{given[0]}: expected no such option beside --paper-figure, found it. Leave one of them out."
             )
+        out, name = command.out or Path("results") / "paper", f"paper-{command.paper_figure}"
+        return plots.save(plots.paper_figure(command.paper_figure, **size), out, name, formats)
+    if command.results is None:
+        raise UsageError("plot: expected a results directory, found none. Name one that `seqeval run` wrote.")
+    if given and command.kind != "curves":
+        raise UsageError(f"{given[0]}: expected --kind curves beside it, found {command.kind}. Leave one of them out.")
     results, out = read_results(command.results), command.out or command.results
     instead = plots.without_scores(results)
-    if command.kind == "curves" and instead is not None:
+    if command.kind == "curves" and command.metric == "score" and instead is not None:
+        if given:
+            raise UsageError(f"{given[0]}: {instead}")
         print(instead)
-        paths = _prequential_instead(results, out, tuple(formats))
+        return _prequential_instead(results, out, formats)
+    if command.kind == "curves":
+        figure = plots.curves(
+            results, metric=command.metric, x=command.x, statistic=command.statistic, published=command.paper_curves,
+            seeds_shown=command.seeds_shown, **size,
+        )  # fmt: skip
+    elif command.kind == "prequential":
+        figure = plots.prequential(results, command.score, **size)
     else:
-        figures = plots.FIGURES | {
-            "curves": partial(
-                plots.curves,
-                published=command.paper_curves,
-                seeds_shown=command.seeds_shown,
-                statistic=command.statistic,
-            ),
-            "prequential": partial(plots.prequential, score=command.score),
-        }
-        paths = plots.save(figures[command.kind](results), out, command.kind, tuple(formats))
-    for path in paths:
-        print(path)
+        figure = plots.FIGURES[command.kind](results, **size)
+    # Other axes and metrics are figures of their own, beside that of the scores over transitions.
+    others = [command.metric.replace("/", "-")] * (command.metric != "score") + [command.x] * (
+        command.x != "transitions"
+    )
+    return plots.save(figure, out, "-".join([command.kind, *others]), formats)
+
+
+def _width(text: str) -> str | float:
+    """A number of inches, or a name as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @perform.register
@@ -86,7 +112,8 @@ def _table(command: arguments.Table) -> None:
     elif command.paper_curves:
         makers = (plots.published_table,)
     for place, make in enumerate(makers):
-        table = make(results)
+        with plots.styled(command.style):
+            table = make(results)
         if command.format == "csv":  # one file, whose columns are those of every table
             print(table.csv() if not place else table.csv().partition("\n")[2], end="")
         else:
@@ -102,7 +129,8 @@ def _report(command: arguments.Report) -> None:
     out = command.out or command.results / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: expected a file that ends in .html, found {out.suffix or 'no ending'!r}.")
-    print(plots.report(read_results(command.results), out, command.results.resolve().name))
+    with plots.styled(command.style):
+        print(plots.report(read_results(command.results), out, command.results.resolve().name))
 
 
 @perform.register

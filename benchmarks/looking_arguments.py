@@ -8,6 +8,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+_STYLE = (
+    "your own names, colours, lines and markers of algorithms: a table for each with name, colour, line, marker, hollow"
+)
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -34,6 +38,20 @@ class Plot:
         Literal["iqm", "mean"],
         arg(help="over seeds: interquartile mean, which below four seeds is the mean, or mean (with --kind curves)"),
     ] = "iqm"
+    x: Annotated[
+        Literal["transitions", "share", "gradient_steps", "wall_time"],
+        arg(help="the x-axis; share is of the log (with --kind curves)"),
+    ] = "transitions"
+    metric: Annotated[
+        str,
+        arg(help="the y-axis: score, return, or a loss, for example critic/loss (with --kind curves)", metavar="NAME"),
+    ] = "score"
+    width: Annotated[
+        str | None,
+        arg(help="column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt", metavar="WIDTH"),
+    ] = None
+    caption: Annotated[bool, arg(help="write under the figure what it shows")] = True
+    style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
     paper_figure: Annotated[
         Literal["offline", "finetune", "mixed"] | None,
         arg(help="instead draw this figure of the paper from its published data alone"),
@@ -64,6 +82,7 @@ class Table:
         False
     )
     format: Literal["md", "latex", "csv", "text"] = "md"
+    style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
     intervals: Annotated[bool, arg(help="show intervals in md and latex (text has none, csv has all)")] = True
 
 
@@ -108,6 +127,7 @@ class Report:
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     out: Annotated[Path | None, arg(help="file to write; default RESULTS/report.html", metavar="FILE")] = None
+    style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
 
 
 @dataclass(frozen=True)

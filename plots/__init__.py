@@ -49,10 +49,11 @@ from seqeval_rl.plots.statistics import (
     score_at_share,
 )
 from seqeval_rl.plots.style import save
+from seqeval_rl.plots.style_file import styled
 from seqeval_rl.plots.tables import Cell, Kind, Row, Table, score_table
 
 # Results of `read_results` -> a figure, or the tables that are printed one after the other.
-FIGURES: dict[str, Callable[[Any], Figure]] = {
+FIGURES: dict[str, Callable[..., Figure]] = {
     "curves": curves,
     "profile": profile,
     "aggregates": aggregate_intervals,
@@ -124,5 +125,6 @@ __all__ = [
     "scores_across",
     "select",
     "spearman",
+    "styled",
     "without_scores",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seqeval_rl.plots.axes import AXES
 from seqeval_rl.plots.groups import Group, Panel
 from seqeval_rl.plots.published import CITATION, PublishedCurve
 from seqeval_rl.plots.segments import Segment
@@ -22,6 +23,7 @@ def caption(
     statistic: Statistic,
     behind: list[dict[str, PublishedCurve]] | None = None,
     seeds_shown: bool = False,
+    x: str = "transitions",
 ) -> str:
     """What the figure shows and what it leaves out, in sentences; `behind`: the published curves of each panel, if asked for."""
     parts = [part for panel in drawn for _, group_parts in panel for part in group_parts]
@@ -31,12 +33,13 @@ def caption(
         sentences.append("Hairlines: single seeds.")
     blocks = any(len(panel.blocks) > 1 for panel in panels)
     switch = any(panel.transitions and panel.online for panel in panels)
-    if blocks or switch:
+    if AXES[x].of_data and (blocks or switch):
         found = ["block boundaries"] * blocks + ["the switch from the log to online interaction"] * switch
         sentences.append(f"Vertical line{'s' if blocks or len(panels) > 1 else ''}: {' and '.join(found)}.")
     if any(group.static for group in groups):
         sentences.append(
-            "Static: saw the whole log from the start; drawn where the sequential run had taken as many gradient steps."
+            "Static: saw the whole log from the start"
+            + ("; drawn where the sequential run had taken as many gradient steps." if AXES[x].of_data else ".")
         )
     if behind is not None:
         sentences.append(_published_sentence(panels, behind))

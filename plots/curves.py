@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots import layout, style
+from seqeval_rl.plots.axes import AXES, Axis, notes, placed
 from seqeval_rl.plots.caption import caption as describe
 from seqeval_rl.plots.caption import damage_sentence
 from seqeval_rl.plots.groups import Group, Panel, collect
-from seqeval_rl.plots.measures import measured
-from seqeval_rl.plots.published import PublishedCurve, behind
+from seqeval_rl.plots.legends import draw_published, handles, published_handles
+from seqeval_rl.plots.published import behind
 from seqeval_rl.plots.segments import Segment, segments
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic
 from seqeval_rl.results import PREQUENTIAL
@@ -55,6 +55,7 @@ def curves(
     seed: int = 0,
     published: bool = False,
     seeds_shown: bool = False,
+    x: str = "transitions",
 ) -> Figure:
     """Score over transitions: a panel per dataset, a curve per algorithm with a 95 % bootstrap interval over its seeds.
 
@@ -72,14 +73,17 @@ def curves(
         seed: of the bootstrap.
         published: whether to draw the published mean curves behind those of the same dataset and algorithm.
         seeds_shown: whether to draw each run too, as a hairline.
+        x: "transitions", "share" (of the log), "gradient_steps" or "wall_time" (seconds). On the last two runs meet blocks
+            each at its own place, so that boundaries and the means of blocks are not drawn; a single log's mean is.
 
     Raises:
-        UsageError: no run, no run with that metric, or an unknown width or statistic.
+        UsageError: no run, no run with that metric, an unknown width, statistic or axis, or published curves
+            over anything but transitions.
     """
     quantity = Quantity() if metric == "score" else Quantity(metric, metric)
     return draw(
         results, quantity, statistic=statistic, width=width, caption=caption, seed=seed, published=published,
-        seeds_shown=seeds_shown,
+        seeds_shown=seeds_shown, x=x,
     )  # fmt: skip
 
 
@@ -106,30 +110,37 @@ def draw(
     seed: int = 0,
     published: bool = False,
     seeds_shown: bool = False,
+    x: str = "transitions",
 ) -> Figure:
     """The figure of any quantity; the other arguments and errors as those of `curves`."""
     inches = layout.figure_width(width)
     if statistic not in AGGREGATES:
         raise unknown("statistic", statistic, AGGREGATES)
-    metric = quantity.metric
+    if x not in AXES:
+        raise unknown("x-axis", x, AXES)
+    if published and x != "transitions":
+        raise UsageError(f"published curves: expected the x-axis transitions, found {x}. They hold nothing else.")
+    metric, axis = quantity.metric, AXES[x]
     panels = collect(results)
-    drawn = [[(group, segments(group, metric, statistic, seed)) for group in panel.groups] for panel in panels]
+    drawn = [[(group, segments(group, metric, statistic, seed, x)) for group in panel.groups] for panel in panels]
     if not any(parts for panel in drawn for _, parts in panel):
-        raise _nothing(results, metric)
+        raise _nothing(results, metric, x)
     grid = layout.grid(panels, inches)
     styles = style.line_styles(group.style for panel in panels for group in panel.groups)
     others = [behind(panel) if published else {} for panel in panels]
 
     with mpl.rc_context(style.RC):
-        handles = _handles(panels, drawn, styles, metric, inches) + _published_handles(others)
-        labels = [str(handle.get_label()) for handle in handles]
+        means = metric == "score" and any(_log_means(panel, axis) for panel in panels)
+        entries = handles(panels, drawn, styles, inches, means) + published_handles(others)
+        labels = [str(handle.get_label()) for handle in entries]
         columns = layout.legend_columns(labels, inches)
-        said = describe(panels, drawn, metric, statistic, others if published else None, seeds_shown)
-        text = f"{quantity.note} {said} {damage_sentence(results)}".strip() if caption else ""
+        said = describe(panels, drawn, metric, statistic, others if published else None, seeds_shown, x)
+        parts = (quantity.note, said, notes(axis, panels), damage_sentence(results))
+        text = " ".join(part for part in parts if part) if caption else ""
         lines = style.wrap(text, (inches - 0.2) / layout.SCREEN).split("\n") if text else []
         cell = inches / len(grid[0])
         inner = cell - 0.45  # of the axes: less ticks, their labels and gaps
-        tops = [layout.above(panel, inner) for panel in panels]
+        tops = [layout.above(panel, inner, named=axis.of_data) for panel in panels]
         heights = [
             min(max(0.6 * cell, 1.2), 2.9)
             + 0.5
@@ -145,23 +156,27 @@ def draw(
                 if index is None:
                     ax.set_axis_off()
                     continue
-                _draw_published(ax, others[index], panels[index].extent)
-                _draw_panel(ax, panels[index], drawn[index], styles, quantity, tops[index], inner, seeds_shown)
+                draw_published(ax, others[index], panels[index].extent)
+                _draw_panel(ax, panels[index], drawn[index], styles, quantity, tops[index], inner, seeds_shown, x)
                 if under is None:
-                    ax.set_xlabel("transitions")
+                    ax.set_xlabel(axis.label)
             axes_row[0].set_ylabel(quantity.label)
-        figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **layout.LEGEND)
+        figure.legend(handles=entries, loc="outside upper center", ncols=columns, frameon=False, **layout.LEGEND)
         if lines:
             figure.supxlabel("\n".join(lines), x=0.1 / inches, ha="left", linespacing=1.25)
     return figure
 
 
-def _nothing(results: Sequence[RunResult], metric: str) -> UsageError:
+def _nothing(results: Sequence[RunResult], metric: str, x: str) -> UsageError:
     """Why there is nothing to draw."""
     instead = without_scores(results)
     if metric == "score" and instead is not None:
         return UsageError(instead)
     metrics = {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
+    if metric in metrics:
+        return UsageError(
+            f"results: expected evaluations with a place on the x-axis {x}, found none that were timed. Choose another axis."
+        )
     if metrics:
         return unknown("metric", metric, metrics)
     return UsageError(f"results: expected evaluations, found none in {len(results)} runs. Wait for the first one.")
@@ -176,10 +191,12 @@ def _draw_panel(
     top: layout.Top,
     width: float,
     seeds_shown: bool,
+    x: str,
 ) -> None:
     """One dataset, on axes about `width` inches wide."""
-    metric = quantity.metric
-    ax.set_xlim(0, panel.extent * _ROOM)
+    metric, axis = quantity.metric, AXES[x]
+    ends = [part.transitions[-1] for _, parts in drawn for part in parts]
+    ax.set_xlim(0, (axis.extent(panel) or max(ends, default=0) or 1) * _ROOM)
     steps = [1, 2, 2.5, 5, 10]
     ax.xaxis.set_major_locator(MaxNLocator(nbins=min(int(width / 0.5) + 1, 7), steps=steps))
     most = 6 if width > 2.5 else 4
@@ -191,17 +208,17 @@ def _draw_panel(
         ax.yaxis.set_major_locator(MaxNLocator(nbins=most, steps=steps))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: style.count(value)))
     if metric == "score":
-        _draw_log(ax, panel)
+        _draw_log(ax, panel, axis)
     for place, name in enumerate(styles):
         for group, parts in drawn:
             if group.style == name:
-                _draw_group(ax, group, parts, styles[name], place / len(styles), metric)
+                _draw_group(ax, group, parts, styles[name], place / len(styles), metric, x)
                 if seeds_shown:
-                    _draw_seeds(ax, group, styles[name], metric)
-    for block in panel.blocks[1:]:
-        ax.axvline(block.start, color=style.BLOCK_COLOUR, linewidth=0.8, zorder=1)
-    if panel.transitions and panel.online:
-        ax.axvline(panel.transitions, color=style.LOG_COLOUR, linewidth=0.8, zorder=1)
+                    _draw_seeds(ax, group, styles[name], metric, x)
+    for block in panel.blocks[1:] if axis.of_data else ():
+        ax.axvline(axis.place(panel, block.start), color=style.BLOCK_COLOUR, linewidth=0.8, zorder=1)
+    if panel.transitions and panel.online and axis.of_data:
+        ax.axvline(axis.place(panel, panel.transitions), color=style.LOG_COLOUR, linewidth=0.8, zorder=1)
     for label, middle, row in top.names:
         ax.annotate(
             label, (middle / _ROOM, 1), xycoords="axes fraction", xytext=(0, 2 + row * layout.LINE_HEIGHT * 72),
@@ -226,17 +243,27 @@ def _logarithmic_ticks(ax: Axes, most: int) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _draw_log(ax: Axes, panel: Panel) -> None:
-    """The log's own mean score, over each block or over the whole panel."""
+def _log_means(panel: Panel, axis: Axis) -> list[tuple[float, float, float]]:
+    """The log's own mean score as (begin, end, score), over each block or the whole log; over all of an axis of no data."""
     spans = [(block.start, block.stop, block.mean_score) for block in panel.blocks]
-    for start, stop, score in spans or [(0, panel.transitions, panel.mean_score)]:
-        if score is not None:
-            ax.plot(
-                [start, stop], [score, score], color=style.LOG_COLOUR, linestyle=(0, (4, 3)), linewidth=0.9, zorder=2
-            )
+    spans = spans or [(0, panel.transitions, panel.mean_score)]
+    if not axis.of_data:
+        score = spans[0][2]
+        return [(0.0, float("inf"), score)] if len(spans) == 1 and score is not None else []
+    return [
+        (axis.place(panel, start), axis.place(panel, stop), score) for start, stop, score in spans if score is not None
+    ]
 
 
-def _draw_group(ax: Axes, group: Group, parts: list[Segment], look: style.LineStyle, place: float, metric: str) -> None:
+def _draw_log(ax: Axes, panel: Panel, axis: Axis) -> None:
+    for start, stop, score in _log_means(panel, axis):
+        stop = min(stop, ax.get_xlim()[1])
+        ax.plot([start, stop], [score, score], color=style.LOG_COLOUR, linestyle=(0, (4, 3)), linewidth=0.9, zorder=2)
+
+
+def _draw_group(
+    ax: Axes, group: Group, parts: list[Segment], look: style.LineStyle, place: float, metric: str, x: str
+) -> None:
     """One algorithm: line, markers and interval; failed runs each with its end.
 
     `place`, 0 to 1, differs from curve to curve and keeps their markers apart.
@@ -254,62 +281,14 @@ def _draw_group(ax: Axes, group: Group, parts: list[Segment], look: style.LineSt
                 part.transitions, low, high, color=look.colour, alpha=0.17 * strength, linewidth=0, zorder=3
             )
     for run in group.having("failed"):
-        transitions, values = measured(run, metric)
-        if len(transitions):
-            ax.plot(transitions, values, color=look.colour, linewidth=0.6, alpha=_FADED, zorder=3)
-            ax.plot(transitions[-1], values[-1], color=look.colour, marker="x", markersize=5, zorder=5, linestyle="")
+        places, values = placed(run, metric, x)
+        if len(places):
+            ax.plot(places, values, color=look.colour, linewidth=0.6, alpha=_FADED, zorder=3)
+            ax.plot(places[-1], values[-1], color=look.colour, marker="x", markersize=5, zorder=5, linestyle="")
 
 
-def _draw_seeds(ax: Axes, group: Group, look: style.LineStyle, metric: str) -> None:
+def _draw_seeds(ax: Axes, group: Group, look: style.LineStyle, metric: str, x: str) -> None:
     """Each run as a hairline; failed ones are there already."""
     for run in group.runs:
         if run.status != "failed":
-            ax.plot(*measured(run, metric), color=look.colour, linewidth=0.5, alpha=_FADED, zorder=3)
-
-
-def _handles(
-    panels: list[Panel],
-    drawn: list[list[tuple[Group, list[Segment]]]],
-    styles: dict[str, style.LineStyle],
-    metric: str,
-    inches: float,
-) -> list[Line2D]:
-    labels = {group.style: group.label for panel in panels for group in panel.groups}
-    handles = [
-        Line2D(
-            [], [], **look.drawn,
-            label=style.wrap(labels[name], inches - layout.LEGEND_ROOM - 0.2, 3),
-        )
-        for name, look in styles.items()
-    ]  # fmt: skip
-    logs = [score for panel in panels for score in (panel.mean_score, *(block.mean_score for block in panel.blocks))]
-    if metric == "score" and any(score is not None for score in logs):
-        handles.append(
-            Line2D([], [], color=style.LOG_COLOUR, linestyle=(0, (4, 3)), linewidth=0.9, label="mean of the log")
-        )
-    groups = [group for panel in drawn for group, _ in panel]
-    if any(run.evaluations for group in groups for run in group.having("failed")):
-        handles.append(Line2D([], [], color="black", linestyle="", marker="x", markersize=5, label="run failed"))
-    return handles
-
-
-def _draw_published(ax: Axes, others: dict[str, PublishedCurve], extent: int) -> None:
-    """Means of the published runs, as far as the panel goes."""
-    for name, curve in others.items():
-        there = curve.transitions <= extent
-        ax.plot(curve.transitions[there], curve.mean[there], **_published_look(name))
-
-
-def _published_handles(others: list[dict[str, PublishedCurve]]) -> list[Line2D]:
-    names = style.legend_order({name for curves in others for name in curves})
-    return [Line2D([], [], label=f"{style.display_name(name)}, published", **_published_look(name)) for name in names]
-
-
-def _published_look(algorithm: str) -> dict[str, Any]:
-    """Thin and pale, without markers, in the algorithm's colour."""
-    return {
-        "color": style.line_styles([algorithm])[algorithm].colour,
-        "linewidth": 0.9,
-        "alpha": 0.55,
-        "zorder": 2,
-    }
+            ax.plot(*placed(run, metric, x), color=look.colour, linewidth=0.5, alpha=_FADED, zorder=3)

@@ -53,6 +53,8 @@ def grid(panels: list[Panel], inches: float) -> list[list[int | None]]:
         *sorted(range(len(panels)), key=lambda index: (panels[index].task, _by_level(levels[index])))
     ]
     across = min(len(panels), most, 3)
+    if across == 3 and len(panels) == 4:
+        across = 2  # no empty places
     cells += [None] * (-len(panels) % across)
     return [cells[start : start + across] for start in range(0, len(cells), across)]
 
@@ -82,11 +84,14 @@ class Top:
         return self.rows + self.title.count("\n") + 1
 
 
-def above(panel: Panel, width: float) -> Top:
-    """For axes of `width` inches: the name of each block, and of the online phase, over it in the lowest row that is free."""
+def above(panel: Panel, width: float, named: bool = True) -> Top:
+    """For axes of `width` inches: the name of each block, and of the online phase, over it in the lowest row that is free.
+
+    None of them where not `named`.
+    """
     names = []
     ends = [0.0] * 6  # of what is written so far in each row
-    for name, start, stop in panel.stretches if len(panel.stretches) > 1 or panel.online else ():
+    for name, start, stop in panel.stretches if named and (len(panel.stretches) > 1 or panel.online) else ():
         label = style.shorten(name, width)
         half = style.text_width(label) / 2
         middle = min(max((start + stop) / 2 / panel.extent * width, half), width - half)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seqeval_rl.plots.axes import placed
 from seqeval_rl.plots.groups import Group
-from seqeval_rl.plots.measures import measured
 from seqeval_rl.plots.statistics import AGGREGATES, Floats, Statistic, align, bootstrap_interval
 
 
@@ -22,7 +22,9 @@ class Segment:
     whole: bool  # every run of the group is there, and at least one has finished
 
 
-def segments(group: Group, metric: str = "score", statistic: Statistic = "iqm", seed: int = 0) -> list[Segment]:
+def segments(
+    group: Group, metric: str = "score", statistic: Statistic = "iqm", seed: int = 0, x: str = "transitions"
+) -> list[Segment]:
     """The group's curve in stretches, by transitions; empty where no run has been evaluated.
 
     Args:
@@ -30,8 +32,9 @@ def segments(group: Group, metric: str = "score", statistic: Statistic = "iqm", 
         metric: of the runs' evaluations.
         statistic: `iqm` (below four runs the mean) or `mean`.
         seed: of the bootstrap.
+        x: what the curve is over, one of `axes.AXES`; `Segment.transitions` are then places on it.
     """
-    curves = [measured(run, metric) for run in group.runs]
+    curves = [placed(run, metric, x) for run in group.runs]
     if not any(len(transitions) for transitions, _ in curves):
         return []
     points, values = align(curves)

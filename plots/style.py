@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
@@ -112,8 +114,40 @@ _AGAIN = [
 ]
 
 
+@dataclass(frozen=True)
+class Override:
+    """What a user wants of an algorithm's look, see `style_file.styled`; None: as it is."""
+
+    name: str | None = None
+    colour: str | None = None
+    line: Any = None
+    marker: str | None = None
+    hollow: bool | None = None
+
+    def applied(self, look: LineStyle) -> LineStyle:
+        """The look with what is given in its place."""
+        given = {"colour": self.colour, "line": self.line, "marker": self.marker, "hollow": self.hollow}
+        return replace(look, **{name: value for name, value in given.items() if value is not None})
+
+
+# By algorithm, or by a variant's name in the legend. Of this thread or task: set by `style_file.styled` alone.
+overrides: ContextVar[Mapping[str, Override]] = ContextVar("overrides", default=MappingProxyType({}))
+LINES: dict[str, Any] = {
+    "solid": _SOLID,
+    "long": _LONG,
+    "dashdot": _DASHDOT,
+    "dashdotdot": _DASHDOTDOT,
+    "dotted": _DOTTED,
+    "short": _SHORT,
+    "sparse": _SPARSE,
+}
+
+
 def display_name(algorithm: str) -> str:
-    """The name that papers use, for the reference algorithms; any other name as it is."""
+    """The user's name for it (`style_file.styled`), else that which papers use, for the reference algorithms, else its own."""
+    override = overrides.get().get(algorithm)
+    if override is not None and override.name is not None:
+        return override.name
     return _KNOWN[algorithm][0] if algorithm in _KNOWN else algorithm
 
 
@@ -132,7 +166,7 @@ def legend_order(names: Iterable[str]) -> list[str]:
     """
 
     def place(name: str) -> int:
-        shown = enumerate((key, f"{label} (") for key, (label, _) in _KNOWN.items())
+        shown = enumerate((key, f"{display_name(key)} (") for key in _KNOWN)
         return next((i for i, (key, start) in shown if name == key or name.startswith(start)), len(_KNOWN))
 
     def rank(name: str) -> tuple[int, list[str | float], bool]:
@@ -154,6 +188,7 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     The reference algorithms have fixed styles. Any other name starts at a place given by its hash and takes the next
     that is free, so that it keeps its style when others come or go, unless their places meet. Beyond 51 other names
     styles repeat. A static control (`control`) has the colour and marker of its own, hollow on a line of sparse dots.
+    What a style file says (`style_file.styled`) stands above all this, and changes no other name's style.
     """
     order = legend_order(names)
     styles: dict[str, LineStyle] = {}
@@ -166,6 +201,8 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
         candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]
         styles[name] = next((style for style in candidates if style not in taken), candidates[0])
         taken.add(styles[name])
+    wanted = overrides.get()
+    styles = {name: wanted[name].applied(look) if name in wanted else look for name, look in styles.items()}
     return {
         name: styles[name]
         if name in styles

@@ -41,6 +41,7 @@ class Results:
         gradient_steps: list[int] | None = None,
         evaluated: bool = True,
         prequential: dict[str, float | list[float]] | None = None,
+        seconds: float | None = None,  # of wall time between two evaluations, a quarter of it evaluation
     ) -> Path:
         """Transitions past the log's end are of the online phase; `blocks=()` is plain online RL.
 
@@ -61,6 +62,9 @@ class Results:
                 height / (1 + np.exp(-9 * (x - 0.5))) + noise.normal(0, 5) * x + noise.normal(0, 2.5, len(x))
             ).tolist()
         metrics_of = [{"score": score, "return": 32.0 * score} if evaluated else {} for score in scores]
+        if seconds is not None:
+            for metrics in metrics_of:
+                metrics |= {"seconds": seconds, "evaluation_seconds": seconds / 4}
         for place in range(1, len(transitions)):
             arrived = min(transitions[place], total) - min(transitions[place - 1], total)
             metrics_of[place]["critic/loss"] = 1.0

@@ -21,12 +21,12 @@ TOLERANCE = 6.0  # root mean square of 0 to 255: a curve that is missing, not an
 def same_picture(figure: Figure, name: str) -> None:
     """Fail where the figure differs from the kept picture `name`, saying where the drawn one and the difference lie."""
     if os.environ.get("SEQEVAL_REDRAW"):
-        save(figure, KEPT, name, ["png"], dpi=80)
+        save(figure, KEPT, name, ["png"], dpi=100)
         return
     kept = KEPT / f"{name}.png"
     assert kept.exists(), f"{kept}: no such picture. Run with SEQEVAL_REDRAW=1, and look at it."
     folder = Path(tempfile.mkdtemp(prefix="pictures-"))
-    (drawn,) = save(figure, folder, name, ["png"], dpi=80)
+    (drawn,) = save(figure, folder, name, ["png"], dpi=100)
     problem = compare_images(str(kept), str(drawn), TOLERANCE)
     assert problem is None, problem
     drawn.unlink()
