@@ -1,31 +1,43 @@
 """What every algorithm must hold to: `seqeval check module:Class` runs this on anybody's algorithm, the tests run it on ours.
 
-Each check builds the algorithm anew with its default settings, as the harness would, and is explained by its docstring. That an
-algorithm cannot peek at data still to come holds by construction: `Spec` and `Batch` carry neither N nor the phase.
+Each check builds the algorithm anew with its default settings, as the harness would, and is explained by its docstring; that of
+the optional hooks is in `contract_hooks`. That an algorithm cannot peek at data still to come holds by construction: `Spec`
+and `Batch` carry neither N nor the phase.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from seqeval_rl.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.algorithm import Batch, Spec
+from seqeval_rl.contract_hooks import check_hooks
+from seqeval_rl.contract_parts import (
+    ACT_DIM,
+    BATCH,
+    CPU,
+    EPISODES,
+    OBS_DIM,
+    SEEDS,
+    Failed,
+    HostReads,
+    batches_of,
+    build_stack,
+    describe,
+    expect_equal,
+    period,
+)
 from seqeval_rl.nets import generator
-from seqeval_rl.per_run import build, noise_dim
+from seqeval_rl.per_run import build
 from seqeval_rl.stacking import stacked_config
 from seqeval_rl.state import join_states, split_state
 from seqeval_rl.tiny_problem import learn
-
-OBS_DIM, ACT_DIM, BATCH, EPISODES = 5, 2, 16, 4
-SEEDS = (3, 8)
-CPU = torch.device("cpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,10 +49,6 @@ class CheckResult:
     detail: str  # what was found; for a failed check also what was expected
 
 
-class _Failed(Exception):
-    """A check found the algorithm wanting; the text says how."""
-
-
 def check_algorithm(algorithm: type) -> list[CheckResult]:
     """Runs every check of `CHECKS` on an algorithm class, plain or stacked, on the CPU.
 
@@ -50,7 +58,7 @@ def check_algorithm(algorithm: type) -> list[CheckResult]:
     for name, check in CHECKS.items():
         try:
             results.append(CheckResult(name, True, check(algorithm)))
-        except _Failed as failure:
+        except Failed as failure:
             results.append(CheckResult(name, False, str(failure)))
         except Exception as error:
             results.append(CheckResult(name, False, f"{type(error).__name__}: {error}"))
@@ -61,49 +69,49 @@ def check_config(algorithm: Any) -> str:
     """`Config` is a frozen dataclass whose fields all have a default, and the defaults are within their declared ranges."""
     config = getattr(algorithm, "Config", None)
     if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
-        raise _Failed(f"expected a dataclass as {algorithm.__name__}.Config, found {config!r}")
+        raise Failed(f"expected a dataclass as {algorithm.__name__}.Config, found {config!r}")
     if not config.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise _Failed("expected Config to be frozen: @dataclass(frozen=True)")
+        raise Failed("expected Config to be frozen: @dataclass(frozen=True)")
     fields = dataclasses.fields(config)
     bare = [f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
     if bare:
-        raise _Failed(f"expected a default for every field of Config, found none for {', '.join(bare)}")
+        raise Failed(f"expected a default for every field of Config, found none for {', '.join(bare)}")
     try:
         TypeAdapter(config).validate_python(dataclasses.asdict(config()))
     except ValidationError as error:
-        raise _Failed(f"defaults of Config are out of their own ranges: {error}") from error
+        raise Failed(f"defaults of Config are out of their own ranges: {error}") from error
     return f"{len(fields)} fields with defaults"
 
 
 def check_metrics(algorithm: Any) -> str:
     """`update` returns the same metrics every time: names like `critic/loss`, finite, one number per run, without gradient."""
-    stack, batches = _build(algorithm), _batches(algorithm)
+    stack, batches = build_stack(algorithm), batches_of(algorithm)
     first: set[str] | None = None
-    for _ in range(2 * _period(stack) + 1):
+    for _ in range(2 * period(stack) + 1):
         metrics = stack.update(next(batches))
         if first is not None and set(metrics) != first:
-            raise _Failed(
+            raise Failed(
                 f"expected the same metrics at every update, found {sorted(first ^ set(metrics))} in some only"
             )
         first = set(metrics)
         for name, value in metrics.items():
             if "/" not in name:
-                raise _Failed(f"expected names like critic/loss, found {name!r}")
+                raise Failed(f"expected names like critic/loss, found {name!r}")
             if not isinstance(value, Tensor) or value.shape != (len(SEEDS),):
-                raise _Failed(f"{name}: expected a tensor of shape {(len(SEEDS),)}, found {_describe(value)}")
+                raise Failed(f"{name}: expected a tensor of shape {(len(SEEDS),)}, found {describe(value)}")
             if value.requires_grad:
-                raise _Failed(f"{name}: expected a detached tensor, found one with a gradient")
+                raise Failed(f"{name}: expected a detached tensor, found one with a gradient")
             if not value.isfinite().all():
-                raise _Failed(f"{name}: expected finite numbers, found {value.tolist()}")
+                raise Failed(f"{name}: expected finite numbers, found {value.tolist()}")
     if not first:
-        raise _Failed("expected at least one metric, such as actor/loss, found none")
+        raise Failed("expected at least one metric, such as actor/loss, found none")
     return ", ".join(sorted(first))
 
 
 def check_act(algorithm: Any) -> str:
     """`act` gives finite actions [R, E, act_dim] in [-1, 1], greedy and exploring; the greedy ones are always the same."""
-    stack, batches = _build(algorithm), _batches(algorithm)
-    for _ in range(_period(stack)):
+    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    for _ in range(period(stack)):
         stack.update(next(batches))
     observations = 10 * torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=generator(0, "contract act"))
     noise = 3 * torch.randn(len(SEEDS), EPISODES, ACT_DIM, generator=generator(1, "contract act"))
@@ -114,27 +122,27 @@ def check_act(algorithm: Any) -> str:
         }.items():
             expected = (len(SEEDS), EPISODES, ACT_DIM)
             if actions.shape != expected:
-                raise _Failed(f"{kind} actions: expected shape {expected}, found {tuple(actions.shape)}")
+                raise Failed(f"{kind} actions: expected shape {expected}, found {tuple(actions.shape)}")
             if not actions.isfinite().all():
-                raise _Failed(f"{kind} actions: expected finite numbers, found NaN or infinite ones")
+                raise Failed(f"{kind} actions: expected finite numbers, found NaN or infinite ones")
             if actions.abs().max() > 1:
-                raise _Failed(f"{kind} actions: expected them in [-1, 1], found {actions.abs().max():.4g}")
+                raise Failed(f"{kind} actions: expected them in [-1, 1], found {actions.abs().max():.4g}")
         if not torch.equal(stack.act(observations, None), stack.act(observations, None)):
-            raise _Failed("greedy actions: expected the same ones at the same observations, found two answers")
+            raise Failed("greedy actions: expected the same ones at the same observations, found two answers")
     return "shape, range, and greedy actions repeat"
 
 
 def check_inputs(algorithm: Any) -> str:
     """`update` and `act` leave what they are given untouched: the harness uses the same memory again."""
-    stack, batches = _build(algorithm), _batches(algorithm)
-    for _ in range(_period(stack)):
+    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    for _ in range(period(stack)):
         batch = next(batches)
         kept = Batch(*(column.clone() for column in batch))
         stack.update(batch)
         stack.act(batch.observations, torch.zeros(len(SEEDS), BATCH, ACT_DIM))
         for name, now, before in zip(Batch._fields, batch, kept, strict=True):
             if not torch.equal(now, before):
-                raise _Failed(f"expected {name} to be left as it was, found it changed in place")
+                raise Failed(f"expected {name} to be left as it was, found it changed in place")
     return "inputs unchanged"
 
 
@@ -148,25 +156,23 @@ def check_randomness(algorithm: Any) -> str:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
             before = torch.get_rng_state()
-            stack, batches = _build(algorithm), _batches(algorithm)
-            for _ in range(_period(stack)):
+            stack, batches = build_stack(algorithm), batches_of(algorithm)
+            for _ in range(period(stack)):
                 stack.update(next(batches))
             stack.act(torch.zeros(len(SEEDS), EPISODES, OBS_DIM), torch.ones(len(SEEDS), EPISODES, ACT_DIM))
             if not torch.equal(before, torch.get_rng_state()):
-                raise _Failed(
-                    "expected all noise from batch.noise and seeds, found torch's global generator drawn from"
-                )
+                raise Failed("expected all noise from batch.noise and seeds, found torch's global generator drawn from")
         finals.append(stack.state_dict())
-    _equal(finals[0], finals[1], "same seeds and batches, other global generator")
+    expect_equal(finals[0], finals[1], "same seeds and batches, other global generator")
     return "a function of seeds and inputs"
 
 
 def check_seeds(algorithm: Any) -> str:
     """Runs with different seeds start from different weights."""
     with torch.no_grad():
-        actions = _build(algorithm).act(torch.ones(len(SEEDS), 1, OBS_DIM), None)
+        actions = build_stack(algorithm).act(torch.ones(len(SEEDS), 1, OBS_DIM), None)
     if torch.equal(actions[0], actions[1]):
-        raise _Failed(f"expected runs of seeds {SEEDS} to act differently at the start, found the same action")
+        raise Failed(f"expected runs of seeds {SEEDS} to act differently at the start, found the same action")
     return "weights follow the seed"
 
 
@@ -175,22 +181,22 @@ def check_resume(algorithm: Any) -> str:
 
     Finds a target network, an optimiser or a counter that the state lacks, and a state that torch cannot load safely.
     """
-    stack, batches = _build(algorithm), _batches(algorithm)
-    for _ in range(2 * _period(stack) + 1):  # ends within a period
+    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    for _ in range(2 * period(stack) + 1):  # ends within a period
         stack.update(next(batches))
     file = io.BytesIO()
     torch.save(stack.state_dict(), file)
     file.seek(0)
-    other = _build(algorithm, tuple(seed + 1000 for seed in SEEDS))
+    other = build_stack(algorithm, tuple(seed + 1000 for seed in SEEDS))
     other.load_state_dict(torch.load(file, weights_only=True))
-    for _ in range(2 * _period(stack) + 1):
+    for _ in range(2 * period(stack) + 1):
         batch = next(batches)
         stack.update(batch)
         other.update(batch)
-    _equal(stack.state_dict(), other.state_dict(), "uninterrupted and resumed")
+    expect_equal(stack.state_dict(), other.state_dict(), "uninterrupted and resumed")
     observations = torch.ones(len(SEEDS), EPISODES, OBS_DIM)
     if not torch.equal(stack.act(observations, None), other.act(observations, None)):
-        raise _Failed("expected the same actions from the uninterrupted and the resumed stack, found others")
+        raise Failed("expected the same actions from the uninterrupted and the resumed stack, found others")
     return "resumed equals uninterrupted"
 
 
@@ -198,26 +204,28 @@ def check_isolation(algorithm: Any) -> str:
     """Runs do not touch each other: NaN in the batches of run 0 leaves run 1 exactly as it would have been."""
     finals = []
     for spoil in (False, True):
-        stack, batches = _build(algorithm), _batches(algorithm)
-        for _ in range(2 * _period(stack)):
+        stack, batches = build_stack(algorithm), batches_of(algorithm)
+        for _ in range(2 * period(stack)):
             batch = next(batches)
             if spoil:
                 for column in batch:
                     column[0] = torch.nan
             stack.update(batch)
         finals.append(split_state(stack.state_dict(), len(SEEDS))[1])
-    _equal(finals[0], finals[1], "run 1 beside a healthy and beside a spoilt run 0")
+    expect_equal(finals[0], finals[1], "run 1 beside a healthy and beside a spoilt run 0")
     return "run 1 unaffected by run 0"
 
 
 def check_stack(algorithm: Any) -> str:
     """A stack of two equals two single runs: the same weights at the start, within 1e-5 after some updates."""
-    together, batches = _build(algorithm), _batches(algorithm)
-    alone = [_build(algorithm, (seed,)) for seed in SEEDS]
+    together, batches = build_stack(algorithm), batches_of(algorithm)
+    alone = [build_stack(algorithm, (seed,)) for seed in SEEDS]
     for stage in ("at the start", "after some updates"):
         joined = join_states([single.state_dict() for single in alone])
-        _equal(joined, together.state_dict(), f"single runs and stack {stage}", 0 if stage == "at the start" else 1e-5)
-        for _ in range(5 * _period(together)):
+        expect_equal(
+            joined, together.state_dict(), f"single runs and stack {stage}", 0 if stage == "at the start" else 1e-5
+        )
+        for _ in range(5 * period(together)):
             batch = next(batches)
             together.update(batch)
             for r, single in enumerate(alone):
@@ -234,38 +242,38 @@ def check_sweep(algorithm: Any) -> str:
         return "no float settings"
     configs = (default, dataclasses.replace(default, **changed))
     spec = Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU)
-    together, batches = build(algorithm, stacked_config(configs), spec), _batches(algorithm)
+    together, batches = build(algorithm, stacked_config(configs), spec), batches_of(algorithm)
     alone = [
         build(algorithm, config, dataclasses.replace(spec, seeds=(seed,)))
         for config, seed in zip(configs, SEEDS, strict=True)
     ]
-    for _ in range(5 * _period(together)):
+    for _ in range(5 * period(together)):
         batch = next(batches)
         together.update(batch)
         for r, single in enumerate(alone):
             single.update(Batch(*(column[r : r + 1] for column in batch)))
     joined = join_states([single.state_dict() for single in alone])
-    _equal(joined, together.state_dict(), f"single runs and a stack that differ in {', '.join(changed)}", 1e-5)
+    expect_equal(joined, together.state_dict(), f"single runs and a stack that differ in {', '.join(changed)}", 1e-5)
     return f"runs may differ in {', '.join(changed)}"
 
 
 def check_state(algorithm: Any) -> str:
     """The state of a stack splits into states of single runs, each of which acts as in the stack, and joins again unchanged."""
-    stack, batches = _build(algorithm), _batches(algorithm)
-    for _ in range(_period(stack) + 1):
+    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    for _ in range(period(stack) + 1):
         stack.update(next(batches))
     state = stack.state_dict()
     parts = split_state(state, len(SEEDS))
-    _equal(join_states(parts), state, "state split and joined")
+    expect_equal(join_states(parts), state, "state split and joined")
     observations = torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=generator(2, "contract act"))
     with torch.no_grad():
         actions = stack.act(observations, None)
         for r, part in enumerate(parts):
-            single = _build(algorithm, (SEEDS[r] + 1000,))
+            single = build_stack(algorithm, (SEEDS[r] + 1000,))
             single.load_state_dict(part)
             gap = (single.act(observations[r : r + 1], None)[0] - actions[r]).abs().max()
             if gap > 1e-5:
-                raise _Failed(f"expected run {r} to act alone as in the stack, found actions {gap:.3g} apart")
+                raise Failed(f"expected run {r} to act alone as in the stack, found actions {gap:.3g} apart")
     return "splits by run and joins"
 
 
@@ -277,14 +285,14 @@ def check_capture(algorithm: Any) -> str:
     """
     if not getattr(algorithm, "stacked", False):
         return "not asked of a plain algorithm: it runs uncaptured"
-    stack, batches = _build(algorithm), _batches(algorithm)
-    for _ in range(_period(stack)):
+    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    for _ in range(period(stack)):
         stack.update(next(batches))
-    with _HostReads() as reads:
-        for _ in range(_period(stack)):
+    with HostReads() as reads:
+        for _ in range(period(stack)):
             stack.update(next(batches))
     if reads.found:
-        raise _Failed(f"expected no host synchronisation in update, found {', '.join(sorted(reads.found))}")
+        raise Failed(f"expected no host synchronisation in update, found {', '.join(sorted(reads.found))}")
     return "no host synchronisation"
 
 
@@ -292,7 +300,7 @@ def check_learning(algorithm: Any) -> str:
     """On a small known problem (`tiny_problem`) the greedy policy ends no worse than the log; untrained it is far worse."""
     score = learn(algorithm)
     if not score > -0.1:
-        raise _Failed(f"expected a score of at least 0, the log's own, less 0.1; found {score:.2f} (the best is 1)")
+        raise Failed(f"expected a score of at least 0, the log's own, less 0.1; found {score:.2f} (the best is 1)")
     return f"score {score:.2f}, where the log has 0 and the best policy 1"
 
 
@@ -309,85 +317,6 @@ CHECKS: dict[str, Callable[[Any], str]] = {
     "sweep": check_sweep,
     "state": check_state,
     "capture": check_capture,
+    "hooks": check_hooks,
     "learning": check_learning,
 }
-
-
-class _HostReads(TorchDispatchMode):
-    """Notes operations that wait for the device or whose result's shape depends on data."""
-
-    _READS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal")
-    _INDEXED = ("index", "index_put", "index_put_")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: set[str] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        if name in self._READS:
-            self.found.add(name)
-        if name in self._INDEXED and any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]):
-            self.found.add("boolean indexing")
-        return func(*args, **(kwargs or {}))
-
-
-def _build(algorithm: Any, seeds: tuple[int, ...] = SEEDS) -> Algorithm:
-    """A stack with default settings."""
-    return build(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, seeds, CPU))
-
-
-def _period(stack: Algorithm) -> int:
-    """The stack's rhythm of updates that differ."""
-    return int(getattr(stack, "period", 1))
-
-
-def _batches(algorithm: Any) -> Iterator[Batch]:
-    """Endless made-up batches for `SEEDS`, each run's from its own seed."""
-    width = noise_dim(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU))
-    draws = [generator(seed, "contract batches") for seed in SEEDS]
-
-    def normal(size: int) -> Tensor:
-        return torch.stack([torch.randn(BATCH, size, generator=g) for g in draws])
-
-    while True:
-        yield Batch(
-            observations=normal(OBS_DIM),
-            actions=normal(ACT_DIM).tanh(),
-            rewards=normal(1).squeeze(-1),
-            next_observations=normal(OBS_DIM),
-            masks=(normal(1).squeeze(-1) < 1).to(torch.get_default_dtype()),
-            noise=normal(width),
-        )
-
-
-def _equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, path: str = "") -> None:
-    """Fails unless two states are the same, in form and within `tolerance` in number."""
-    if isinstance(expected, Tensor) and isinstance(found, Tensor) and expected.shape == found.shape:
-        if expected.is_floating_point():
-            if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
-                gap = (found - expected).abs().max()
-                raise _Failed(f"{what}: expected equal states, found {path} {gap:.3g} apart")
-            return
-        same = torch.equal(expected, found)
-    elif isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
-        for key in expected:
-            _equal(expected[key], found[key], what, tolerance, f"{path}/{key}")
-        return
-    elif isinstance(expected, list | tuple) and isinstance(found, list | tuple) and len(expected) == len(found):
-        for i, (one, other) in enumerate(zip(expected, found, strict=True)):
-            _equal(one, other, what, tolerance, f"{path}/{i}")
-        return
-    else:
-        same = type(expected) is type(found) and not isinstance(expected, Tensor | dict | list) and expected == found
-    if not same:
-        raise _Failed(
-            f"{what}: expected equal states, found {path} to differ ({_describe(expected)}, {_describe(found)})"
-        )
-
-
-def _describe(value: Any) -> str:
-    """A value in a few words."""
-    if isinstance(value, Tensor):
-        return f"tensor of shape {tuple(value.shape)}"
-    return f"keys {sorted(map(str, value))}" if isinstance(value, dict) else repr(value)

@@ -104,6 +104,12 @@ def test_a_stacked_algorithm_passes():
     assert [(result.name, result.detail) for result in check_algorithm(Stacked) if not result.passed] == []
 
 
+def test_sound_hooks_are_named():
+    sound = judges(torch.detach, log_prob=lambda self, observations, actions: -actions.square().sum(-1))
+    assert CHECKS["hooks"](sound) == "values, log_prob"
+    assert CHECKS["hooks"](Stacked).startswith("has neither values nor log_prob")
+
+
 @dataclass
 class Melting:
     learning_rate: float = 1e-3
@@ -178,6 +184,43 @@ def wrong_axis(self):
     return state | {"table": torch.zeros(7, self.spec.runs)}
 
 
+@dataclass(frozen=True)
+class Discounted(Config):
+    discount: float = 0.99
+
+
+def judges(change=lambda numbers: numbers, name="values", **overrides):
+    """An algorithm with a hook that answers `change` of sound numbers [R, B], and does not mind gradients."""
+
+    def hook(self, observations, actions):
+        return change((self.actor(observations) - actions).square().mean(-1))
+
+    return broken(**({"Config": Discounted, name: hook} | overrides))
+
+
+def remembers(self, observations, actions):
+    self.turn = 1 - self.turn
+    return actions.sum(-1)
+
+
+def spoils_actions(self, observations, actions):
+    return actions.mul_(0.5).sum(-1)
+
+
+def atanh_density(self, observations, actions):
+    return torch.atanh(actions).square().sum(-1)
+
+
+class PlainJudge(Plain):
+    """A plain algorithm with a hook that sees one run, and draws from the generator that the harness puts in place."""
+
+    Config = Discounted
+
+    def values(self, observations, actions):
+        with torch.no_grad():
+            return actions.sum(-1) + 0.01 * torch.randn(len(actions))
+
+
 BROKEN = [
     ("config", "dataclass", broken(Config=int)),
     ("config", "frozen", broken(Config=Melting)),
@@ -215,6 +258,18 @@ BROKEN = [
         "boolean indexing",
         with_loss(lambda self, batch, loss: loss + batch.rewards[batch.masks > 0].mean() * 0),
     ),
+    ("hooks", "setting discount", judges(torch.detach, Config=Config)),
+    ("hooks", "values: expected a detached", judges()),
+    ("hooks", "log_prob: expected a tensor of shape", judges(lambda numbers: numbers.detach().mean(-1), "log_prob")),
+    ("hooks", "finite numbers, found inf", judges(lambda numbers: numbers.detach() / 0)),
+    ("hooks", "finite numbers, found inf at the action \\[1.0, 1.0\\]", judges(torch.detach, log_prob=atanh_density)),
+    ("hooks", "actions to be left", judges(torch.detach, log_prob=spoils_actions)),
+    ("hooks", "no noise", judges(lambda numbers: numbers.detach() + torch.rand(()))),
+    ("hooks", "before and after it is asked.*turn", judges(torch.detach, log_prob=remembers)),
+    ("hooks", "before and after it is asked.*rng", PlainJudge),
+    ("hooks", "in pieces", judges(lambda numbers: numbers.detach() - numbers.detach().mean(-1, keepdim=True))),
+    ("hooks", "spoilt run 0", judges(lambda numbers: numbers.detach() + 0 * numbers.detach()[0].mean())),
+    ("hooks", "run 0 in the stack and alone", judges(lambda numbers: numbers.detach() * len(numbers))),
     ("learning", "score", with_loss(lambda self, batch, loss: -loss)),
     ("learning", "score", with_loss(lambda self, batch, loss: 0 * loss)),
     ("learning", "TypeError", with_loss(lambda self, batch, loss: loss + None)),

@@ -1,0 +1,100 @@
+"""What the checks of `contract` share: made-up batches, stacks with default settings, comparing states, seeing host reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from seqeval_rl.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.nets import generator
+from seqeval_rl.per_run import build, noise_dim
+
+OBS_DIM, ACT_DIM, BATCH, EPISODES = 5, 2, 16, 4
+SEEDS = (3, 8)
+CPU = torch.device("cpu")
+
+
+class Failed(Exception):
+    """A check found the algorithm wanting; the text says how."""
+
+
+class HostReads(TorchDispatchMode):
+    """Notes operations that wait for the device or whose result's shape depends on data."""
+
+    _READS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal")
+    _INDEXED = ("index", "index_put", "index_put_")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in self._READS:
+            self.found.add(name)
+        if name in self._INDEXED and any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]):
+            self.found.add("boolean indexing")
+        return func(*args, **(kwargs or {}))
+
+
+def build_stack(algorithm: Any, seeds: tuple[int, ...] = SEEDS) -> Algorithm:
+    """A stack with default settings."""
+    return build(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, seeds, CPU))
+
+
+def period(stack: Algorithm) -> int:
+    """The stack's rhythm of updates that differ."""
+    return int(getattr(stack, "period", 1))
+
+
+def batches_of(algorithm: Any) -> Iterator[Batch]:
+    """Endless made-up batches for `SEEDS`, each run's from its own seed."""
+    width = noise_dim(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU))
+    draws = [generator(seed, "contract batches") for seed in SEEDS]
+
+    def normal(size: int) -> Tensor:
+        return torch.stack([torch.randn(BATCH, size, generator=g) for g in draws])
+
+    while True:
+        yield Batch(
+            observations=normal(OBS_DIM),
+            actions=normal(ACT_DIM).tanh(),
+            rewards=normal(1).squeeze(-1),
+            next_observations=normal(OBS_DIM),
+            masks=(normal(1).squeeze(-1) < 1).to(torch.get_default_dtype()),
+            noise=normal(width),
+        )
+
+
+def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, path: str = "") -> None:
+    """Fails unless two states are the same, in form and within `tolerance` in number."""
+    if isinstance(expected, Tensor) and isinstance(found, Tensor) and expected.shape == found.shape:
+        if expected.is_floating_point():
+            if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
+                gap = (found - expected).abs().max()
+                raise Failed(f"{what}: expected equal states, found {path} {gap:.3g} apart")
+            return
+        same = torch.equal(expected, found)
+    elif isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
+        for key in expected:
+            expect_equal(expected[key], found[key], what, tolerance, f"{path}/{key}")
+        return
+    elif isinstance(expected, list | tuple) and isinstance(found, list | tuple) and len(expected) == len(found):
+        for i, (one, other) in enumerate(zip(expected, found, strict=True)):
+            expect_equal(one, other, what, tolerance, f"{path}/{i}")
+        return
+    else:
+        same = type(expected) is type(found) and not isinstance(expected, Tensor | dict | list) and expected == found
+    if not same:
+        raise Failed(f"{what}: expected equal states, found {path} to differ ({describe(expected)}, {describe(found)})")
+
+
+def describe(value: Any) -> str:
+    """A value in a few words."""
+    if isinstance(value, Tensor):
+        return f"tensor of shape {tuple(value.shape)}"
+    return f"keys {sorted(map(str, value))}" if isinstance(value, dict) else repr(value)
