@@ -18,18 +18,10 @@ from matplotlib.figure import Figure
 from seqeval_rl.plots.across import across_table, improvement_table, scores_across
 from seqeval_rl.plots.candidates import Candidate
 from seqeval_rl.plots.citing import bibliography
-from seqeval_rl.plots.comparisons import (
-    improvement_interval,
-    mean_ranks,
-    performance_profile,
-    probability_of_improvement,
-    profile_interval,
-    rank_intervals,
-)
 from seqeval_rl.plots.curves import curves, without_scores
 from seqeval_rl.plots.logs import LogBlock, log_figure
 from seqeval_rl.plots.measure_tables import block_table, online_table, reach_table
-from seqeval_rl.plots.measures import change, forgetting, measured, reach, regret
+from seqeval_rl.plots.measures import area_under_curve, change, forgetting, measured, reach, regret, score_at_share
 from seqeval_rl.plots.paper_figures import paper_figure
 from seqeval_rl.plots.prequential import DEFAULT_SCORE, SCORES, prequential
 from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile
@@ -39,14 +31,18 @@ from seqeval_rl.plots.ranking import ranking_table, regret_at_1, spearman
 from seqeval_rl.plots.report import report
 from seqeval_rl.plots.select import Choice, select
 from seqeval_rl.plots.statistics import (
-    area_under_curve,
     bootstrap_interval,
+    improvement_interval,
     interquartile_mean,
     mean,
+    mean_ranks,
     median,
     normalise,
     optimality_gap,
-    score_at_share,
+    performance_profile,
+    probability_of_improvement,
+    profile_interval,
+    rank_intervals,
 )
 from seqeval_rl.plots.style import save
 from seqeval_rl.plots.style_file import styled

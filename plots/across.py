@@ -14,10 +14,17 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.caption import listed, table_notes
-from seqeval_rl.plots.comparisons import improvement_interval, mean_ranks, probability_of_improvement, rank_intervals
 from seqeval_rl.plots.groups import Group, collect
-from seqeval_rl.plots.measures import measured
-from seqeval_rl.plots.statistics import ACROSS, Floats, bootstrap_interval, score_at_share
+from seqeval_rl.plots.measures import measured, score_at_share
+from seqeval_rl.plots.statistics import (
+    ACROSS,
+    Floats,
+    bootstrap_interval,
+    improvement_interval,
+    mean_ranks,
+    probability_of_improvement,
+    rank_intervals,
+)
 from seqeval_rl.plots.style import by_value, legend_order
 from seqeval_rl.plots.tables import Cell, Kind, Row, Table
 

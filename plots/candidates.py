@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqeval_rl.plots.groups import Group, Panel
-from seqeval_rl.plots.measures import measured
+from seqeval_rl.plots.measures import measured, score_at_share
 from seqeval_rl.plots.prequential import SCORES, running_mean
-from seqeval_rl.plots.statistics import Floats, score_at_share
+from seqeval_rl.plots.statistics import Floats
 
 
 @dataclass(frozen=True)

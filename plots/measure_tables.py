@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.caption import table_notes
 from seqeval_rl.plots.groups import Panel, collect
-from seqeval_rl.plots.measures import change, forgetting, measured, part, reach, regret
-from seqeval_rl.plots.statistics import AGGREGATES, Statistic, score_at_share
+from seqeval_rl.plots.measures import change, forgetting, measured, part, reach, regret, score_at_share
+from seqeval_rl.plots.statistics import AGGREGATES, Statistic
 from seqeval_rl.plots.tables import Kind, Row, Table, make_row, statistic_name
 
 if TYPE_CHECKING:

@@ -1,12 +1,12 @@
 """Measures of one run's curve: how soon it reaches a level, what a change of data costs, what the online phase brings.
 
 A curve is transitions `[point]`, increasing, and values `[point]`; between two evaluations it is the straight line that a
-figure draws there. What was not measured is NaN: nothing is padded, and no run is taken to go on as it ended. A score at
-a share of the data and the area under a curve are in `statistics`.
+figure draws there. What was not measured is NaN: nothing is padded, and no run is taken to go on as it ended.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -171,3 +171,61 @@ def _shortfall(transitions: Floats, values: Floats, level: float) -> float:
     triangles = np.where(crossing, top**2 / np.where(crossing, 2 * (top - bottom), 1.0), 0.0)
     areas = np.where(bottom >= 0, (left + right) / 2, triangles)
     return float((areas * widths).sum())
+
+
+def score_at_share(transitions: ArrayLike, values: ArrayLike, share: float, total: int) -> float:
+    """The value of the last evaluation at or before `share` of the data; never an interpolated number.
+
+    Args:
+        transitions: [point], increasing: transitions seen at each evaluation.
+        values: [point].
+        share: of the data, 0 to 1.
+        total: transitions of the whole stream.
+
+    Returns:
+        NaN if the first evaluation comes later, or if the run has not got that far.
+    """
+    transitions, values = np.asarray(transitions), np.asarray(values, np.float64)
+    # In whole transitions, so that 0.75 of 30 000 is 22 500 whatever the rounding.
+    target = int(np.floor(share * total + 1e-6))
+    if not len(transitions) or transitions[-1] < target or transitions[0] > target:
+        return float("nan")
+    return float(values[np.searchsorted(transitions, target, side="right") - 1])
+
+
+def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:
+    """Area by trapezoids divided by its width, so in the unit of `values`: the mean height of the curve.
+
+    Args:
+        transitions: [point], increasing.
+        values: [point].
+
+    Returns:
+        NaN for fewer than two points.
+    """
+    transitions, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
+    if len(transitions) < 2:
+        return float("nan")
+    return float(np.trapezoid(values, transitions) / (transitions[-1] - transitions[0]))
+
+
+def align(curves: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Floats, Floats]:
+    """Runs on the union of their evaluation points.
+
+    Between two of its evaluations a run has the straight line that a figure draws there; before the first and after the
+    last, and beside an evaluation that is not finite, it has nothing (NaN): nothing is padded.
+
+    Args:
+        curves: for each run transitions [P_run], increasing, and values [P_run].
+
+    Returns:
+        Transitions [point] and values [run, point].
+    """
+    points = np.unique(np.concatenate([np.asarray(transitions, np.float64) for transitions, _ in curves]))
+    values = np.full((len(curves), len(points)), np.nan)
+    for row, (transitions, value) in zip(values, curves, strict=True):
+        if len(np.asarray(transitions)):
+            row[:] = np.interp(
+                points, np.asarray(transitions, np.float64), np.asarray(value, np.float64), np.nan, np.nan
+            )
+    return points, values

@@ -19,8 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import layout, style
 from seqeval_rl.plots.across import Scores, aggregates, improvements, scores_across
-from seqeval_rl.plots.comparisons import performance_profile, profile_interval
-from seqeval_rl.plots.statistics import ACROSS
+from seqeval_rl.plots.statistics import ACROSS, performance_profile, profile_interval
 from seqeval_rl.plots.tables import Cell
 
 if TYPE_CHECKING:

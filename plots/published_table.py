@@ -10,9 +10,9 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.caption import listed, table_notes
 from seqeval_rl.plots.groups import Group, Panel, collect
-from seqeval_rl.plots.measures import measured
+from seqeval_rl.plots.measures import measured, score_at_share
 from seqeval_rl.plots.published import CITATION, PublishedCurve, counterpart, published
-from seqeval_rl.plots.statistics import Counts, Floats, bootstrap_interval, score_at_share, task_means
+from seqeval_rl.plots.statistics import Counts, Floats, bootstrap_interval, task_means
 from seqeval_rl.plots.tables import SHARES, Cell, Kind, Row, Table
 
 if TYPE_CHECKING:

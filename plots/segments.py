@@ -8,7 +8,8 @@ import numpy as np
 
 from seqeval_rl.plots.axes import placed
 from seqeval_rl.plots.groups import Group
-from seqeval_rl.plots.statistics import AGGREGATES, Floats, Statistic, align, bootstrap_interval
+from seqeval_rl.plots.measures import align
+from seqeval_rl.plots.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
 
 
 @dataclass(frozen=True)

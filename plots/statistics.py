@@ -1,4 +1,4 @@
-"""Statistics behind every figure and table: plain numpy, seeded, vectorised.
+"""The statistics behind every figure, table and report: plain numpy, seeded, vectorised; of one algorithm, then of several.
 
 Score arrays have the axes `[run, task, point]`: a run is one seed, a task one dataset, a point one value per run (a
 place on the x-axis, or a quantity of a table). A run has all its points, or is not there: then it is NaN at every point.
@@ -6,7 +6,8 @@ Tasks may have different numbers of runs; each task counts as much as any other,
 weighs 1 / (tasks * n). Nothing is padded.
 
 Each aggregate takes beside the scores how often every run was drawn, so one implementation gives the value and its
-bootstrap: the scores are sorted once, not once for each sample.
+bootstrap: the scores are sorted once, not once for each sample. Where algorithms are compared their runs are drawn each on
+their own, within each task, and scores have the axes `[run, task]`.
 """
 
 from __future__ import annotations
@@ -227,59 +228,117 @@ def _shape(values: Floats, counts: Counts | None) -> Floats:
     return values[0] if counts is None else values
 
 
-def score_at_share(transitions: ArrayLike, values: ArrayLike, share: float, total: int) -> float:
-    """The value of the last evaluation at or before `share` of the data; never an interpolated number.
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
+    """Share of runs with a score above each threshold, 0 to 1, averaged over tasks: [run, task], [tau] -> [tau].
+
+    It never rises with the threshold; the area below it, from 0 up, is the mean of the scores cut off at 0. Source:
+    Agarwal et al., arXiv 2108.13264, section 4.2 (run-score distributions); Dolan and Moré, arXiv cs/0102001.
 
     Args:
-        transitions: [point], increasing: transitions seen at each evaluation.
-        values: [point].
-        share: of the data, 0 to 1.
-        total: transitions of the whole stream.
-
-    Returns:
-        NaN if the first evaluation comes later, or if the run has not got that far.
+        scores: [run, task].
+        thresholds: [tau].
     """
-    transitions, values = np.asarray(transitions), np.asarray(values, np.float64)
-    # In whole transitions, so that 0.75 of 30 000 is 22 500 whatever the rounding.
-    target = int(np.floor(share * total + 1e-6))
-    if not len(transitions) or transitions[-1] < target or transitions[0] > target:
-        return float("nan")
-    return float(values[np.searchsorted(transitions, target, side="right") - 1])
+    return mean(_above(scores, thresholds))
 
 
-def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:
-    """Area by trapezoids divided by its width, so in the unit of `values`: the mean height of the curve.
+def profile_interval(
+    scores: ArrayLike, thresholds: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Bootstrap interval of `performance_profile` at each threshold, two of [tau]; arguments as `bootstrap_interval`'s."""
+    above = _above(scores, thresholds)
+    return bootstrap_interval(above, mean, confidence=confidence, samples=samples, seed=seed)
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
+    """How probably a run of x scores higher than a run of y on the same task: mean over tasks of P(X > Y) + P(X = Y) / 2.
+
+    Of one task it is Mann and Whitney's U divided by the number of pairs. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
 
     Args:
-        transitions: [point], increasing.
-        values: [point].
+        x: [run, task].
+        y: [run, task]: the same tasks, perhaps another number of runs.
 
     Returns:
-        NaN for fewer than two points.
+        0 to 1; 0.5 where neither is better.
+
+    Raises:
+        ValueError: other tasks, or a task without a run.
     """
-    transitions, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
-    if len(transitions) < 2:
-        return float("nan")
-    return float(np.trapezoid(values, transitions) / (transitions[-1] - transitions[0]))
+    wins, there_x, there_y = _wins(x, y)
+    return float(np.mean(wins.sum(axis=(0, 1)) / (there_x.sum(axis=0) * there_y.sum(axis=0))))
 
 
-def align(curves: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Floats, Floats]:
-    """Runs on the union of their evaluation points.
+def improvement_interval(
+    x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval of `probability_of_improvement`; arguments as `bootstrap_interval`'s.
 
-    Between two of its evaluations a run has the straight line that a figure draws there; before the first and after the
-    last, and beside an evaluation that is not finite, it has nothing (NaN): nothing is padded.
+    Raises:
+        ValueError: fewer than two runs of some task, or what `probability_of_improvement` refuses.
+    """
+    wins, there_x, there_y = _wins(x, y)
+    for scores in (x, y):
+        check_intervals(_with_point(scores), confidence, samples)
+    counts_x, counts_y = draws(there_x, samples, [seed, 0]), draws(there_y, samples, [seed, 1])
+    # For each task [sample, run of x] @ [run of x, run of y], then the sum over runs of y of what each won against.
+    won = counts_x.transpose(2, 0, 1) @ wins.transpose(2, 0, 1)
+    sums = (won * counts_y.transpose(2, 0, 1)).sum(axis=2)  # [task, sample]
+    pairs = there_x.sum(axis=0) * there_y.sum(axis=0)
+    low, high = percentiles((sums / pairs[:, None]).mean(axis=0), confidence)
+    return float(low), float(high)
+
+
+def mean_ranks(scores: Sequence[ArrayLike]) -> Floats:
+    """Mean over tasks of each algorithm's rank by its mean over runs: 1 is the highest, ties share their mean rank.
 
     Args:
-        curves: for each run transitions [P_run], increasing, and values [P_run].
+        scores: of each algorithm [run, task]: the same tasks, perhaps other numbers of runs.
 
     Returns:
-        Transitions [point] and values [run, point].
+        Ranks [algorithm].
     """
-    points = np.unique(np.concatenate([np.asarray(transitions, np.float64) for transitions, _ in curves]))
-    values = np.full((len(curves), len(points)), np.nan)
-    for row, (transitions, value) in zip(values, curves, strict=True):
-        if len(np.asarray(transitions)):
-            row[:] = np.interp(
-                points, np.asarray(transitions, np.float64), np.asarray(value, np.float64), np.nan, np.nan
-            )
-    return points, values
+    return _ranks([task_means(_with_point(each)) for each in scores])[:, 0]
+
+
+def rank_intervals(
+    scores: Sequence[ArrayLike], *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Bootstrap intervals of `mean_ranks`, two of [algorithm]; arguments as `bootstrap_interval`'s."""
+    means = []
+    for place, each in enumerate(scores):
+        there = check_intervals(_with_point(each), confidence, samples)
+        means.append(task_means(_with_point(each), draws(there, samples, [seed, place])))
+    return percentiles(_ranks(means).T, confidence)
+
+
+def _ranks(means: Sequence[Floats]) -> Floats:
+    """Of each algorithm [sample, task, 1] -> mean ranks [algorithm, sample]."""
+    of = np.stack([each[:, :, 0] for each in means])
+    higher = [(of > each).sum(axis=0) + ((of == each).sum(axis=0) - 1) / 2 for each in of]
+    ranks: Floats = 1 + np.stack(higher).mean(axis=2)
+    return ranks
+
+
+def _with_point(scores: ArrayLike) -> Floats:
+    """[run, task] -> [run, task, 1]."""
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"scores: expected axes [run, task], found shape {scores.shape}")
+    return scores[:, :, None]
+
+
+def _above(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
+    """1 where a score is above a threshold, 0 where not, NaN where there is no score: [run, task, tau]."""
+    scores = _with_point(scores)
+    return np.where(np.isnan(scores), np.nan, (scores > np.asarray(thresholds, np.float64)).astype(np.float64))
+
+
+def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Mask, Mask]:
+    """What each run of x won against each of y, 1, 1/2 or 0 [run of x, run of y, task], and who is there [run, task]."""
+    x, y = _with_point(x), _with_point(y)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"scores: expected the same tasks, found {x.shape[1]} and {y.shape[1]}")
+    there_x, there_y = present(x), present(y)
+    x, y = x[:, None, :, 0], y[None, :, :, 0]
+    # A run that is not there (NaN) wins and ties nothing.
+    return (x > y) + 0.5 * (x == y), there_x, there_y

@@ -19,9 +19,9 @@ from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.caption import table_notes
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.latex_table import latex
-from seqeval_rl.plots.measures import measured, part
+from seqeval_rl.plots.measures import area_under_curve, measured, part, score_at_share
 from seqeval_rl.plots.notation import markdown_text, number_text
-from seqeval_rl.plots.statistics import AGGREGATES, Statistic, area_under_curve, bootstrap_interval, score_at_share
+from seqeval_rl.plots.statistics import AGGREGATES, Statistic, bootstrap_interval
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult

@@ -10,10 +10,9 @@ from hypothesis.extra.numpy import arrays
 from scipy import integrate
 from scipy import stats as scipy_stats
 
+from seqeval_rl.plots.measures import align, area_under_curve, score_at_share
 from seqeval_rl.plots.statistics import (
     ACROSS,
-    align,
-    area_under_curve,
     bootstrap_interval,
     draws,
     interquartile_mean,
@@ -21,7 +20,6 @@ from seqeval_rl.plots.statistics import (
     median,
     normalise,
     optimality_gap,
-    score_at_share,
 )
 
 scores_arrays = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 3)).flatmap(
