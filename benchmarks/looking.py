@@ -73,8 +73,8 @@ def _figure(command: arguments.Plot, formats: tuple[str, ...]) -> list[Path]:
             results, metric=command.metric, x=command.x, statistic=command.statistic, published=command.paper_curves,
             seeds_shown=command.seeds_shown, **size,
         )  # fmt: skip
-    elif command.kind == "prequential":
-        figure = plots.prequential(results, command.score, **size)
+    elif command.kind in ("prequential", "foretold"):
+        figure = plots.FIGURES[command.kind](results, command.score, **size)
     else:
         figure = plots.FIGURES[command.kind](results, **size)
     # Other axes and metrics are figures of their own, beside that of the scores over transitions.

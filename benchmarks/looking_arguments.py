@@ -19,11 +19,24 @@ class Plot:
 
     results: Annotated[Positional[Path | None], arg(help="omit with --paper-figure", metavar="RESULTS")] = None
     kind: Annotated[
-        Literal["curves", "profile", "aggregates", "improvement", "prequential"],
+        Literal[
+            "curves",
+            "share",
+            "profile",
+            "aggregates",
+            "improvement",
+            "rank",
+            "ratio",
+            "cost",
+            "prequential",
+            "foretold",
+        ],
         arg(
-            help="curves: score over transitions; over all datasets, at the end of the log: profile, the share of runs "
-            "above each score; aggregates, means and medians with intervals; improvement, how probably one beats another; "
-            "prequential: scores without an environment over transitions, see --score"
+            help="curves: score over transitions. Of all datasets: share, score over the share of the log; and at its end "
+            "profile, the share of runs above each score; aggregates, means and medians with intervals; improvement, how "
+            "probably one beats another; rank; ratio, score by updates and transitions per increment; cost, score over wall "
+            "time and gradient steps. Without an environment: prequential, scores over transitions; foretold, true scores "
+            "over them; for both see --score"
         ),
     ] = "curves"
     score: Annotated[

@@ -18,16 +18,20 @@ from matplotlib.figure import Figure
 from seqeval_rl.plots.across import across_table, improvement_table, scores_across
 from seqeval_rl.plots.candidates import Candidate
 from seqeval_rl.plots.citing import bibliography
+from seqeval_rl.plots.cost import Cost, cost, costs
 from seqeval_rl.plots.curves import curves, without_scores
+from seqeval_rl.plots.data_share import share_curves
+from seqeval_rl.plots.foretold import foretold
 from seqeval_rl.plots.logs import LogBlock, log_figure
 from seqeval_rl.plots.measure_tables import block_table, online_table, reach_table
 from seqeval_rl.plots.measures import area_under_curve, change, forgetting, measured, reach, regret, score_at_share
 from seqeval_rl.plots.paper_figures import paper_figure
 from seqeval_rl.plots.prequential import DEFAULT_SCORE, SCORES, prequential
-from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile
+from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile, rank
 from seqeval_rl.plots.published import CITATION, EXPERIMENTS, published, published_results
 from seqeval_rl.plots.published_table import published_table
 from seqeval_rl.plots.ranking import ranking_table, regret_at_1, spearman
+from seqeval_rl.plots.ratio import HeatMap, heat_maps, ratio
 from seqeval_rl.plots.report import report
 from seqeval_rl.plots.select import Choice, select
 from seqeval_rl.plots.statistics import (
@@ -51,10 +55,15 @@ from seqeval_rl.plots.tables import Cell, Kind, Row, Table, score_table
 # Results of `read_results` -> a figure, or the tables that are printed one after the other.
 FIGURES: dict[str, Callable[..., Figure]] = {
     "curves": curves,
+    "share": share_curves,
     "profile": profile,
     "aggregates": aggregate_intervals,
     "improvement": improvement,
+    "rank": rank,
+    "ratio": ratio,
+    "cost": cost,
     "prequential": prequential,
+    "foretold": foretold,
 }
 TABLES: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "data": (score_table,),
@@ -74,6 +83,8 @@ __all__ = [
     "Candidate",
     "Cell",
     "Choice",
+    "Cost",
+    "HeatMap",
     "Kind",
     "LogBlock",
     "Row",
@@ -85,8 +96,12 @@ __all__ = [
     "block_table",
     "bootstrap_interval",
     "change",
+    "cost",
+    "costs",
     "curves",
+    "foretold",
     "forgetting",
+    "heat_maps",
     "improvement",
     "improvement_interval",
     "improvement_table",
@@ -108,8 +123,10 @@ __all__ = [
     "published",
     "published_results",
     "published_table",
+    "rank",
     "rank_intervals",
     "ranking_table",
+    "ratio",
     "reach",
     "reach_table",
     "regret",
@@ -120,6 +137,7 @@ __all__ = [
     "score_table",
     "scores_across",
     "select",
+    "share_curves",
     "spearman",
     "styled",
     "without_scores",

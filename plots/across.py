@@ -135,6 +135,19 @@ def aggregates(scores: Scores, seed: int = 0) -> dict[str, list[Cell]]:
     return found
 
 
+def ranks(scores: Scores, seed: int = 0) -> list[Cell]:
+    """Mean rank over the datasets of each algorithm, with its 95 % interval where all have one."""
+    arrays = [entry.scores for entry in scores.entries]
+    means = mean_ranks(arrays)
+    nothing = np.full(len(means), np.nan)
+    several = all(entry.has_interval for entry in scores.entries)
+    low, high = rank_intervals(arrays, seed=seed) if several else (nothing, nothing)
+    return [
+        Cell(float(means[place]), float(low[place]), float(high[place]), entry.runs)
+        for place, entry in enumerate(scores.entries)
+    ]
+
+
 def improvements(scores: Scores, seed: int = 0) -> list[list[Cell]]:
     """Probability that a run of [algorithm] is better than one of [other algorithm], with its 95 % interval."""
     nothing = (float("nan"), float("nan"))
@@ -170,17 +183,14 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
     """
     scores = scores_across(results, share)
     of = aggregates(scores, seed)
-    arrays = [entry.scores for entry in scores.entries]
-    ranks = mean_ranks(arrays)
-    empty = np.full(len(ranks), np.nan)
-    low, high = rank_intervals(arrays, seed=seed) if all(e.has_interval for e in scores.entries) else (empty, empty)
+    ranked = ranks(scores, seed)
     rows = [
         _row(
             scores,
             entry,
             [
                 *(of[name][place] for name in ACROSS),
-                Cell(float(ranks[place]), float(low[place]), float(high[place]), entry.runs),
+                ranked[place],
             ],
         )
         for place, entry in enumerate(scores.entries)

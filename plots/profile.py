@@ -5,20 +5,20 @@ They show what `across` computes, with the fonts, colours and lines that an algo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import layout, style
-from seqeval_rl.plots.across import Scores, aggregates, improvements, scores_across
+from seqeval_rl.plots.across import Scores, aggregates, improvements, ranks, scores_across
+from seqeval_rl.plots.caption import damage_sentence
+from seqeval_rl.plots.frame import NICE, framed, legend, legend_height, names_of
 from seqeval_rl.plots.statistics import ACROSS, performance_profile, profile_interval
 from seqeval_rl.plots.tables import Cell
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
 _THRESHOLDS = 241  # at which a profile is drawn
-_NICE = [1, 2, 2.5, 5, 10]  # distances of ticks
 _BETTER, _WORSE = np.array(to_rgb("#0072B2")), np.array(to_rgb("#D55E00"))
 
 
@@ -55,6 +54,7 @@ def profile(
     every = np.concatenate([entry.scores[np.isfinite(entry.scores)] for entry in scores.entries])
     thresholds = np.linspace(min(0.0, float(every.min())), max(100.0, float(every.max())), _THRESHOLDS)
     looks = style.line_styles(entry.style for entry in scores.entries)
+    entries = [(entry.label, looks[entry.style]) for entry in scores.entries]
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
@@ -69,16 +69,14 @@ def profile(
                 ax.fill_between(thresholds, low, high, color=look.colour, alpha=0.17, linewidth=0, zorder=3)
         ax.set_xlim(thresholds[0], thresholds[-1])
         ax.set_ylim(0, 1.02)
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=max(3, int(inches / 0.6)), steps=_NICE))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=max(3, int(inches / 0.6)), steps=NICE))
         ax.set_xlabel("normalised score τ")
         ax.set_ylabel("share of runs with score > τ")
-        _legend(figure, scores, looks, inches)
+        legend(figure, entries, inches)
 
-    text = f"Scores at {100 * share:g} % of the data. {scores.sentence()}{_shaded(scores, 'Shaded')}"
-    labels = _labels(scores, inches)
-    height = min(max(0.55 * inches, 1.6), 3.2) + 0.4
-    height += layout.legend_height(labels, layout.legend_columns(labels, inches))
-    return _figure(inches, height, text if caption else "", draw)
+    text = f"Scores at {100 * share:g} % of the data. {scores.sentence()}{shaded(scores, 'Shaded')} {damage_sentence(results)}"
+    height = min(max(0.55 * inches, 1.6), 3.2) + 0.4 + legend_height(entries, inches)
+    return framed(inches, height, text.rstrip() if caption else "", draw)
 
 
 def aggregate_intervals(
@@ -99,25 +97,67 @@ def aggregate_intervals(
     looks = style.line_styles(entry.style for entry in scores.entries)
     across = len(ACROSS) if inches >= 5 else 2 if inches >= 2.5 else 1
     down = len(ACROSS) // across
-    names, longest, lines = _names(scores, 0.3 * inches)
+    names, longest, lines = names_of([entry.label for entry in scores.entries], 0.3 * inches)
     cell = (inches - longest - 0.3) / across
     row = max(0.2, layout.LINE_HEIGHT * lines + 0.06)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(down, across, squeeze=False, sharey=True)
         for ax, name in zip(axes.flat, ACROSS, strict=True):
-            _draw_aggregate(ax, of[name], [looks[entry.style] for entry in scores.entries], 0.12 / row)
+            draw_intervals(ax, of[name], [looks[entry.style] for entry in scores.entries], 0.12 / row)
             ax.set_title(f"{name} {'←' if name == 'optimality gap' else '→'}")
             ax.set_yticks(range(len(names)), names)
             ax.set_ylim(len(names) - 0.4, -0.6)
             ax.tick_params(axis="y", length=0)
-            ax.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(cell / 0.4)), steps=_NICE))
+            ax.xaxis.set_major_locator(MaxNLocator(nbins=max(2, int(cell / 0.4)), steps=NICE))
         for ax in axes[-1]:
             ax.set_xlabel("normalised score")
 
-    better = "Arrows point to what is better. "
-    text = f"Scores at {100 * share:g} % of the data. {better}{scores.sentence()}{_shaded(scores, 'Bars')}"
-    return _figure(inches, down * (row * len(names) + 0.45) + 0.3, text if caption else "", draw)
+    text = (
+        f"Scores at {100 * share:g} % of the data. Arrows point to what is better. {scores.sentence()}"
+        f"{shaded(scores, 'Bars')} {damage_sentence(results)}"
+    )
+    return framed(inches, down * (row * len(names) + 0.45) + 0.3, text.rstrip() if caption else "", draw)
+
+
+def rank(
+    results: Sequence[RunResult],
+    *,
+    share: float = 1.0,
+    width: str | float = "column",
+    caption: bool = True,
+    seed: int = 0,
+) -> Figure:
+    """Mean rank of each algorithm over the datasets, 1 the best, with its 95 % bootstrap interval.
+
+    Arguments and errors as those of `profile`; one algorithm alone is a `UsageError` too.
+    """
+    inches = layout.figure_width(width)
+    scores = scores_across(results, share)
+    if len(scores.entries) < 2:
+        raise UsageError("results: expected at least two algorithms to rank, found one. Give results of several.")
+    looks = style.line_styles(entry.style for entry in scores.entries)
+    names, longest, lines = names_of([entry.label for entry in scores.entries], 0.35 * inches)
+    row = max(0.22, layout.LINE_HEIGHT * lines + 0.06)
+
+    def draw(figure: Figure) -> None:
+        ax = figure.subplots()
+        draw_intervals(ax, ranks(scores, seed), [looks[entry.style] for entry in scores.entries], 0.12 / row)
+        ax.set_yticks(range(len(names)), names)
+        ax.set_ylim(len(names) - 0.4, -0.6)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlim(0.9, len(names) + 0.1)
+        most = max(2, int((inches - longest) / 0.3))
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True))
+        ax.set_xlabel("mean rank ←")
+
+    several = all(entry.has_interval for entry in scores.entries)
+    text = (
+        f"Rank by the mean over runs at {100 * share:g} % of the data, mean over datasets; 1 is the best. {scores.sentence()}"
+        f"{shaded(scores, 'Bars') if several else 'Not every algorithm has two runs of each dataset, so no interval.'} "
+        f"{damage_sentence(results)}"
+    )
+    return framed(inches, row * len(names) + 0.75, text.rstrip() if caption else "", draw)
 
 
 def improvement(
@@ -138,7 +178,7 @@ def improvement(
     cells = improvements(scores, seed)
     if len(cells) < 2:
         raise UsageError("results: expected at least two algorithms to compare, found one. Give results of several.")
-    names, longest, lines = _names(scores, min(0.25 * inches, 1.2))
+    names, longest, lines = names_of([entry.label for entry in scores.entries], min(0.25 * inches, 1.2))
     side = (inches - longest - 0.35) / len(names)
     if side < layout.LINE_HEIGHT:
         raise UsageError(
@@ -149,7 +189,11 @@ def improvement(
     narrow = side < style.text_width("0.00") + 0.06  # then in per cent, which takes less room
     numbers = side >= style.text_width("100") + 0.02
     flat = all(style.text_width(entry.label) + 0.08 <= side for entry in scores.entries)
-    above, high, _ = _names(scores, side if flat else min(0.25 * inches, 1.2), int(side / layout.LINE_HEIGHT))
+    above, high, _ = names_of(
+        [entry.label for entry in scores.entries],
+        side if flat else min(0.25 * inches, 1.2),
+        int(side / layout.LINE_HEIGHT),
+    )
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
@@ -175,45 +219,13 @@ def improvement(
     text = (
         f"Probability{' in per cent' if narrow else ''} that a run of the row's algorithm scores higher "
         f"than one of the column's at {100 * share:g} % of the data; "
-        f"{grey} {scores.sentence()}"
+        f"{grey} {scores.sentence()}{damage_sentence(results)}"
     ).rstrip()
     tall = max(0.28, 0.42 if room else 0.0, min(side, 0.5), layout.LINE_HEIGHT * lines + 0.06) * len(names)
-    return _figure(inches, tall + (0.3 if flat else high + 0.15), text if caption else "", draw)
+    return framed(inches, tall + (0.3 if flat else high + 0.15), text.rstrip() if caption else "", draw)
 
 
-def _figure(inches: float, height: float, text: str, draw: Callable[[Figure], None]) -> Figure:
-    """What `draw` puts into `height` inches, and the caption below it."""
-    with mpl.rc_context(style.RC):
-        lines = style.wrap(text, inches - 0.2).split("\n") if text else []
-        figure = Figure(figsize=(inches, height + layout.LINE_HEIGHT * len(lines) + 0.15), layout="constrained")
-        draw(figure)
-        if lines:
-            figure.supxlabel("\n".join(lines), x=0.1 / inches, ha="left", linespacing=1.25)
-    return figure
-
-
-def _names(scores: Scores, width: float, most: int = 3) -> tuple[list[str], float, int]:
-    """The algorithms' names in at most `most` lines of `width` inches, how wide they are, and in how many lines."""
-    names = [style.wrap(entry.label, width, max(1, min(most, 3))) for entry in scores.entries]
-    rows = [name.split("\n") for name in names]
-    return names, max(style.text_width(line) for lines in rows for line in lines), max(map(len, rows))
-
-
-def _labels(scores: Scores, inches: float) -> list[str]:
-    return [style.wrap(entry.label, inches - layout.LEGEND_ROOM - 0.2, 3) for entry in scores.entries]
-
-
-def _legend(figure: Figure, scores: Scores, looks: dict[str, style.LineStyle], inches: float) -> None:
-    labels = _labels(scores, inches)
-    handles = []
-    for entry, label in zip(scores.entries, labels, strict=True):
-        look = looks[entry.style]
-        handles.append(Line2D([], [], **look.drawn, label=label))
-    columns = layout.legend_columns(labels, inches)
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **layout.LEGEND)
-
-
-def _shaded(scores: Scores, what: str) -> str:
+def shaded(scores: Scores, what: str) -> str:
     """What the bands are, and who has none."""
     single = [entry.label for entry in scores.entries if not entry.has_interval]
     if len(single) == len(scores.entries):
@@ -222,7 +234,7 @@ def _shaded(scores: Scores, what: str) -> str:
     return f"{what}: 95 % stratified bootstrap interval{none}."
 
 
-def _draw_aggregate(ax: Axes, cells: list[Cell], looks: list[style.LineStyle], thick: float) -> None:
+def draw_intervals(ax: Axes, cells: list[Cell], looks: list[style.LineStyle], thick: float) -> None:
     """Each algorithm in a row of its own, from the top: its interval as a bar `thick` rows wide, its value as its marker."""
     for place, (cell, look) in enumerate(zip(cells, looks, strict=True)):
         if not np.isnan(cell.low):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
-INSIDE = {"improvement"}
+INSIDE = {"improvement", "ratio"}
 LEVELS = {"random": 1.2, "medium": 44.3}
 
 
@@ -84,14 +84,18 @@ def test_the_published_figures(experiment: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(FIGURES) - {"curves"}))
 def test_every_other_kind(results: Results, kind: str) -> None:
-    increments = (1, 10, 100) if kind == "ratio" else (1,)
+    # The last pair of K and gamma is never run.
+    pairs = ((1, 1), (1, 10), (4, 1)) if kind in ("ratio", "cost") else ((1, 1),)
     for level, mean in LEVELS.items():
         for algorithm, error in (("td3_bc", 0.1), ("iql", 0.2), ("cql", 0.4), ("bc", 0.8)):
-            for seed, increment in itertools.product(range(4), increments):
+            for seed, (updates, increment) in itertools.product(range(4), pairs):
+                places = [30_000 * place // 8 for place in range(1, 9)]
                 results.add(
-                    algorithm, seed, dataset=f"hopper {level}", blocks=((level, 0, 30_000, mean),), points=8,
-                    prequential={"action_error": error / (1 + seed), "td_error": 10 * error}, seconds=error * 100,
-                    protocol={"increment": increment},
+                    algorithm, seed, dataset=f"hopper {level}", blocks=((level, 0, 30_000, mean),), transitions=places,
+                    scores=[place / 400 * (1 - error) + seed - increment for place in places],
+                    gradient_steps=[(place - places[0]) // increment * updates for place in places],
+                    prequential={"action_error": error / (1 + seed), "td_error": 10 * error}, seconds=error * 100 * updates,
+                    protocol={"increment": increment, "updates_per_increment": updates},
                 )  # fmt: skip
     figure = FIGURES[kind](results.read())
     # Of these the numbers stand inside the axes.
