@@ -30,7 +30,7 @@ from seqeval_rl.plots.prequential import DEFAULT_SCORE, SCORES, prequential
 from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile, rank
 from seqeval_rl.plots.published import CITATION, EXPERIMENTS, published, published_results
 from seqeval_rl.plots.published_table import published_table
-from seqeval_rl.plots.ranking import ranking_table, regret_at_1, spearman
+from seqeval_rl.plots.ranking import ranking_table, regret_at_1
 from seqeval_rl.plots.ratio import HeatMap, heat_maps, ratio
 from seqeval_rl.plots.report import report
 from seqeval_rl.plots.select import Choice, select
@@ -47,6 +47,7 @@ from seqeval_rl.plots.statistics import (
     probability_of_improvement,
     profile_interval,
     rank_intervals,
+    spearman,
 )
 from seqeval_rl.plots.style import save
 from seqeval_rl.plots.style_file import styled

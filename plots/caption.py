@@ -89,11 +89,15 @@ def table_notes(results: Sequence[RunResult], groups: Sequence[tuple[str, Group]
         sentences = [f"Seeds per algorithm and dataset: {fewest} to {most}; fewer than {most}: {fewer}."]
         if fewest == 1:
             sentences.append("No interval where there is one seed.")
-    runs = {id(run): run for _, group in groups for run in group.runs}.values()
-    lost = sum(not np.isfinite(value) for run in runs for value in run.curve()[1])
-    if lost:
-        sentences.append(f"Left out: {lost} evaluation{'s' if lost > 1 else ''} whose score is not a finite number.")
+    sentences += lost_sentence([group for _, group in groups])
     return "".join(f" {sentence}" for sentence in (*sentences, damage_sentence(results)) if sentence)
+
+
+def lost_sentence(groups: Sequence[Group]) -> list[str]:
+    """How many evaluations of the groups' runs have a score that is not a finite number; empty where none has."""
+    runs = {id(run): run for group in groups for run in group.runs}.values()
+    lost = sum(not np.isfinite(value) for run in runs for value in run.curve()[1])
+    return [f"Left out: {lost} evaluation{'s' if lost > 1 else ''} whose score is not a finite number."] if lost else []
 
 
 def listed(texts: Sequence[str], separator: str = ", ") -> str:

@@ -28,7 +28,7 @@ class Cost:
     label: str
     style: str
     dataset: str
-    device: str
+    device: str  # and processor, as the manifest names them
     score: float
     seconds: float  # of training per 1 000 transitions; NaN where nothing was timed
     updates: float  # gradient steps per transition
@@ -36,7 +36,9 @@ class Cost:
 
 
 def costs(results: Sequence[RunResult]) -> tuple[list[Cost], list[str]]:
-    """What each algorithm's score on each dataset cost, and those that have none yet.
+    """What each algorithm's score on each dataset cost up to the end of the log, and those of which that is not known.
+
+    These have not got there yet, or were evaluated there only, so that nothing is known of what lies before.
 
     Raises:
         UsageError: no run.
@@ -44,7 +46,7 @@ def costs(results: Sequence[RunResult]) -> tuple[list[Cost], list[str]]:
     found, without = [], []
     for panel in collect(results):
         for group in panel.groups:
-            devices = dict.fromkeys(str(run.manifest.get("device", "an unknown device")) for run in group.runs)
+            devices = dict.fromkeys(_device(run) for run in group.runs)
             made = [_cost(panel, group, device) for device in devices]
             found += [cost for cost in made if cost is not None]
             if not any(made):
@@ -56,12 +58,16 @@ def _cost(panel: Panel, group: Group, device: str) -> Cost | None:
     rows = []
     for run in group.runs:
         score = score_at_share(*measured(run), 1.0, panel.transitions or run.online)
-        if run.manifest.get("device", "an unknown device") != device or not np.isfinite(score):
+        # What the online phase costs is not the price of the score at the end of the log.
+        entries = [entry for entry in run.evaluations if entry["transitions"] <= (panel.transitions or run.online)]
+        if _device(run) != device or not np.isfinite(score) or len(entries) < 2:
             continue
-        first, last = run.evaluations[0], run.evaluations[-1]
+        first, last = entries[0], entries[-1]
         # A static control sees all transitions at once; it is beside the sequential run, whose place its last evaluation has.
         transitions = last["transitions"] - (0 if group.static else first["transitions"])
-        seconds = sum(_training_seconds(entry, device) for entry in run.evaluations[1:])
+        seconds = sum(_training_seconds(entry, device) for entry in entries[1:])
+        if last["evaluation"] - first["evaluation"] != len(entries) - 1:
+            seconds = float("nan")  # a damaged line has taken its seconds with it
         rows.append(
             (score, 1_000 * seconds / transitions, (last["gradient_steps"] - first["gradient_steps"]) / transitions)
         )
@@ -69,6 +75,12 @@ def _cost(panel: Panel, group: Group, device: str) -> Cost | None:
         return None
     score, seconds, updates = np.mean(rows, axis=0).tolist()
     return Cost(group.label, group.style, panel.title, device, score, seconds, updates, len(rows))
+
+
+def _device(run: RunResult) -> str:
+    """What the run was timed on; of a GPU a manifest does not say which, so its host's processor stands for it."""
+    named = [str(run.manifest[key]) for key in ("device", "processor") if run.manifest.get(key)]
+    return " with ".join(named) or "an unknown device"
 
 
 def _training_seconds(entry: dict[str, object], device: str) -> float:
@@ -100,12 +112,15 @@ def cost(
         seed: of no use here: nothing is drawn at random.
 
     Raises:
-        UsageError: no run, none that has got to the end of its log, or an unknown width.
+        UsageError: no run, none of which the cost up to the end of its log is known, or an unknown width.
     """
     inches = layout.figure_width(width)
     found, without = costs(results)
     if not found:
-        raise UsageError("results: expected a run that has got to the end of its log, found none. Wait for one.")
+        raise UsageError(
+            "results: expected a run that was evaluated at least twice and has got to the end of its log, found none. Wait "
+            "for one."
+        )
     looks = style.line_styles(each.style for each in found)
     entries = [(label, looks[key]) for label, key in dict.fromkeys((each.label, each.style) for each in found)]
     timed = any(np.isfinite(each.seconds) for each in found)
@@ -147,9 +162,14 @@ def cost(
         )
         + ("" if timed else "No run was timed. ")
     )
+    if timed and any(device.startswith("cuda") for device in devices):
+        text += "On CUDA, where evaluation goes on beside training, all of the time. "
     if len(updates) == 1:
         text += f"All took {next(iter(updates))} gradient steps per transition. "
+    untimed = [f"{each.label} on {each.dataset}" for each in found if not np.isfinite(each.seconds)]
+    if timed and untimed:
+        text += f"Not timed throughout: {listed(untimed)}. "
     if without:
-        text += f"Not at the end yet: {listed(without)}. "
+        text += f"Not at the end yet, or evaluated only there: {listed(without)}. "
     height = down * (min(max(0.6 * inches / across, 1.5), 2.6) + 0.5) + legend_height(entries, inches)
     return framed(inches, height, f"{text}{damage_sentence(results)}".rstrip() if caption else "", draw)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots import layout, style
-from seqeval_rl.plots.caption import damage_sentence, listed
+from seqeval_rl.plots.caption import damage_sentence, listed, lost_sentence
 from seqeval_rl.plots.frame import NICE, framed, legend, legend_height
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured, score_at_share
@@ -39,12 +39,13 @@ def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: 
     """The statistic over runs and datasets at each share, in stretches; none where a dataset has no run.
 
     Args:
-        scores: [run, task, point] at `SHARES`; NaN where a run has not got there, or there is none.
+        scores: [run, task, point] at `SHARES`; not finite where a run has not got there, or there is none.
         runs: how many runs each task has, [task].
         statistic: `iqm` or `mean`.
         seed: of the bootstrap.
     """
     there = np.isfinite(scores)
+    scores = np.where(there, scores, np.nan)  # an infinite score is none
     edges = np.flatnonzero((there[:, :, 1:] != there[:, :, :-1]).any(axis=(0, 1))) + 1
     aggregate = AGGREGATES[statistic]
     found = []
@@ -136,7 +137,10 @@ def share_curves(
         legend(figure, entries, inches)
 
     height = min(max(0.55 * inches, 1.6), 3.2) + 0.4 + legend_height(entries, inches)
-    said = _said(common, left_out, [part for _, _, stretches, _ in drawn for part in stretches], statistic)
+    groups = [group for panel in common for group in panel.groups]
+    said = " ".join(
+        [_said(common, left_out, [stretches for _, _, stretches, _ in drawn], statistic), *lost_sentence(groups)]
+    )
     dashed = "Dashed: the logs' mean score. " if len(logs) == len(common) else ""
     return framed(inches, height, f"{said} {dashed}{damage_sentence(results)}".rstrip() if caption else "", draw)
 
@@ -152,14 +156,21 @@ def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
     return scores
 
 
-def _said(common: Sequence[Panel], left_out: Sequence[str], parts: Sequence[Stretch], statistic: Statistic) -> str:
+def _said(
+    common: Sequence[Panel], left_out: Sequence[str], curves: Sequence[Sequence[Stretch]], statistic: Statistic
+) -> str:
+    parts = [part for stretches in curves for part in stretches]
     name = "Interquartile mean (below four runs in all the mean)" if statistic == "iqm" else "Mean"
     text = f"{name} over runs and {len(common)} dataset{'s' if len(common) > 1 else ''}, each at its last evaluation up to there"
-    text += "; shaded: 95 % stratified bootstrap interval" if any(part.interval is not None for part in parts) else ""
-    if any(part.interval is None for part in parts):
-        text += "; none where a dataset has one run"
+    if all(part.interval is None for part in parts):
+        text += ". A dataset has one run, so no interval"
+    else:
+        text += "; shaded: 95 % stratified bootstrap interval"
+        text += "; none where a dataset has one run" if any(part.interval is None for part in parts) else ""
     if any(not part.whole for part in parts):
         text += ". Faded: where not every run has got that far"
+    if any(not stretches or stretches[-1].shares[-1] < SHARES[-1] for stretches in curves):
+        text += ". A curve ends where no run of one of the datasets has got further"
     if left_out:
         text += f". Left out, since not every algorithm was run there: {listed(left_out)}"
     return text + "."

@@ -17,7 +17,7 @@ from seqeval_rl.plots.caption import damage_sentence, listed
 from seqeval_rl.plots.frame import NICE, framed, legend, legend_height
 from seqeval_rl.plots.groups import collect
 from seqeval_rl.plots.prequential import DEFAULT_SCORE, SCORES, check_score
-from seqeval_rl.plots.ranking import spearman
+from seqeval_rl.plots.statistics import spearman
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
@@ -59,10 +59,13 @@ def foretold(
     shown, left_out = [], []
     for panel in panels:
         judged, out = candidates(panel, score, share)
-        judged = [each for each in judged if np.isfinite(each.true)]
         left_out += [f"{each.label} on {panel.title} ({each.why})" for each in out]
+        left_out += [f"{each.label} on {panel.title} (no true score)" for each in judged if not np.isfinite(each.true)]
+        judged = [each for each in judged if np.isfinite(each.true)]
         if len(judged) > 1:
             shown.append((panel, judged))
+        else:
+            left_out += [f"{each.label} on {panel.title} (no other beside it)" for each in judged]
     if not shown:
         raise UsageError(
             f"results: expected a dataset with two settings that have {score} and true scores at {100 * share:g} % of the data, "

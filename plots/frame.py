@@ -17,7 +17,7 @@ Entries = Sequence[tuple[str, style.LineStyle]]  # of a legend: label and look
 def framed(inches: float, height: float, text: str, draw: Callable[[Figure], None]) -> Figure:
     """What `draw` puts into `height` inches, and the caption below it."""
     with mpl.rc_context(style.RC):
-        lines = style.wrap(text, inches - 0.2).split("\n") if text else []
+        lines = style.wrap(text, (inches - 0.2) / layout.SCREEN).split("\n") if text else []
         figure = Figure(figsize=(inches, height + layout.LINE_HEIGHT * len(lines) + 0.15), layout="constrained")
         draw(figure)
         if lines:

@@ -13,7 +13,7 @@ from seqeval_rl.plots.candidates import candidates
 from seqeval_rl.plots.caption import listed, table_notes
 from seqeval_rl.plots.groups import Panel, collect
 from seqeval_rl.plots.prequential import SCORES
-from seqeval_rl.plots.statistics import Floats
+from seqeval_rl.plots.statistics import spearman
 from seqeval_rl.plots.tables import SHARES, Cell, Kind, Row, Table
 
 if TYPE_CHECKING:
@@ -22,21 +22,6 @@ if TYPE_CHECKING:
 _CHANCE = "picked at random"
 _LEADING = ("dataset", "prequential score", "settings", "log's mean")
 _NAN = float("nan")
-
-
-def average_ranks(values: ArrayLike) -> Floats:
-    """Ranks from 1 for the lowest, [n] -> [n]; equal values share the mean of their ranks."""
-    _, places, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
-    ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
-    return ranks[places]
-
-
-def spearman(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation of x [n] and y [n], -1 to 1, ties by average ranks; NaN where one of them is constant."""
-    ranks = np.stack([average_ranks(x), average_ranks(y)])
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    spread = np.sqrt((centred**2).sum(axis=1).prod())
-    return float(np.clip(centred[0] @ centred[1] / spread, -1, 1)) if spread else _NAN
 
 
 def regret_at_1(costs: ArrayLike, true: ArrayLike) -> float:

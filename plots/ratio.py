@@ -31,13 +31,14 @@ _VARIED = re.compile(rf"\b(?:{_K}|{_GAMMA})=[^,)]+(?:, )?")
 class HeatMap:
     """One algorithm with all else equal; K varies downwards, gamma to the right."""
 
+    algorithm: str
     label: str
     updates: tuple[int, ...]  # K
     increments: tuple[int, ...]  # gamma
     scores: dict[tuple[int, int], float]  # by (K, gamma): mean over datasets of the mean over runs
     runs: dict[tuple[int, int], int]
     datasets: tuple[str, ...]
-    left_out: tuple[str, ...]  # datasets that lack one of the pairs
+    left_out: tuple[str, ...]  # datasets on which one of the pairs has no score
 
 
 def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]:
@@ -88,6 +89,7 @@ def _heat_map(members: Sequence[tuple[Panel, Group]], share: float) -> HeatMap |
     label = members[0][1].label
     shown = re.sub(r" \(\)$", "", _VARIED.sub("", label)).replace(", )", ")")
     return HeatMap(
+        members[0][1].algorithm,
         shown,
         tuple(sorted({updates for updates, _ in pairs})),
         tuple(sorted({increment for _, increment in pairs})),
@@ -108,7 +110,7 @@ def ratio(
 ) -> Figure:
     """Heat map of the score by updates per increment K and transitions per increment gamma, one for each algorithm.
 
-    In each cell stand the score and, where there is room, the number of runs; a pair that was not run is blank and crossed.
+    In each cell stand the score and, where there is room, the number of runs; a pair without a score is blank and crossed.
     The replay ratio is K / gamma.
 
     Args:
@@ -189,7 +191,11 @@ def ratio(
     )
     left_out = sorted({title for made in maps for title in made.left_out})
     if left_out:
-        text += f"Left out, since a pair was not run there: {listed(left_out)}. "
+        text += f"Left out, since a pair has no score there: {listed(left_out)}. "
+    mapped = {made.algorithm for made in maps}
+    single = [style.display_name(name) for name in style.legend_order({run.algorithm for run in results} - mapped)]
+    if single:
+        text += f"Left out, since without several pairs on one dataset: {listed(single)}. "
     if any((k, g) not in made.scores for made in maps for k in made.updates for g in made.increments):
-        text += "Crosses: not run. "
+        text += "Crosses: not run, or no run has got there. "
     return framed(inches, down * tall + 0.1, f"{text}{damage_sentence(results)}".rstrip() if caption else "", draw)

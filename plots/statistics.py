@@ -7,7 +7,7 @@ weighs 1 / (tasks * n). Nothing is padded.
 
 Each aggregate takes beside the scores how often every run was drawn, so one implementation gives the value and its
 bootstrap: the scores are sorted once, not once for each sample. Where algorithms are compared their runs are drawn each on
-their own, within each task, and scores have the axes `[run, task]`.
+their own, within each task, and scores have the axes `[run, task]`. Rank correlation is of two lists, `[n]`.
 """
 
 from __future__ import annotations
@@ -309,6 +309,24 @@ def rank_intervals(
         there = check_intervals(_with_point(each), confidence, samples)
         means.append(task_means(_with_point(each), draws(there, samples, [seed, place])))
     return percentiles(_ranks(means).T, confidence)
+
+
+def average_ranks(values: ArrayLike) -> Floats:
+    """Ranks from 1 for the lowest, [n] -> [n]; equal values share the mean of their ranks."""
+    _, places, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[places]
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation of x [n] and y [n], -1 to 1, NaN where one of them is constant.
+
+    Pearson's correlation of the average ranks. Source: Spearman, The American Journal of Psychology 15 (1904).
+    """
+    ranks = np.stack([average_ranks(x), average_ranks(y)])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    spread = np.sqrt((centred**2).sum(axis=1).prod())
+    return float(np.clip(centred[0] @ centred[1] / spread, -1, 1)) if spread else float("nan")
 
 
 def _ranks(means: Sequence[Floats]) -> Floats:

@@ -85,6 +85,23 @@ def test_over_the_share_fewer_runs_fade_and_a_missing_dataset_is_named(results: 
     assert "none where a dataset has one run" in said
 
 
+def test_over_the_share_what_is_no_number_or_ends_early_is_said(results: Results) -> None:
+    for seed in range(3):
+        add(results, "iql", seed, "low", [1.0, float("inf") if seed == 2 else 2.0, 3.0, 4.0])
+        add(results, "bc", seed, "low", [1.0, 2.0, 3.0], upto=2)
+    figure = share_curves(results.read())
+    before, without, after = curve(figure, "iql")
+    assert [line.get_alpha() == 1 for line in (before, without, after)] == [True, False, True]
+    assert set(without.get_ydata()) == {2.0}
+    said = caption(figure)
+    assert "Left out: 1 evaluation whose score is not a finite number." in said
+    assert "A curve ends where no run of one of the datasets has got further." in said
+    assert "so no interval" not in said
+    said = caption(share_curves([run for run in results.read() if run.seed == 0]))
+    assert "A dataset has one run, so no interval." in said
+    assert "shaded" not in said
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3))
 def test_a_stretch_stands_for_the_same_runs_and_none_lacks_a_dataset(seed: int, runs: int, tasks: int) -> None:
     generator = np.random.default_rng(seed)
@@ -136,8 +153,9 @@ def test_a_heat_map_holds_each_pair_that_was_run(results: Results) -> None:
     figure = ratio(results.read())
     written = {text.get_text() for text in figure.axes[0].texts}
     assert written == {"15.5\nn=4", "25.5\nn=4", "45.5\nn=4"}
-    assert "Crosses: not run." in caption(figure)
-    assert "Left out, since a pair was not run there: other." in caption(figure)
+    assert "Crosses: not run, or no run has got there." in caption(figure)
+    assert "Left out, since a pair has no score there: other." in caption(figure)
+    assert "Left out, since without several pairs on one dataset: BC." in caption(figure)
     with pytest.raises(
         UsageError, match=r"several values of increment or updates_per_increment.*--set protocol.increment"
     ):
@@ -171,6 +189,11 @@ def test_prequential_and_true_scores_stand_beside_each_other(results: Results) -
     rho = spearmanr([errors[name] for name in true], [-score for score in true.values()]).statistic
     assert f"ρ = {rho:.2f}, 4 settings" in figure.axes[0].get_title()
     assert figure.axes[0].get_xscale() == "log"
+    assert "Left out" not in caption(figure)
+    add(results, "awac", 0, "low", [0, 0, 0, 1.0], prequential={"action_error": 1.0}, evaluated=False)
+    add(results, "bc", 0, "high", [0, 0, 0, 1.0], prequential={"action_error": 1.0})
+    figure = foretold(results.read())
+    assert "Left out: BC on high (no other beside it), AWAC on low (no true score)." in caption(figure)
     with pytest.raises(UsageError, match="two settings that have nll and true scores"):
         foretold(results.read(), "nll")
 
@@ -188,12 +211,35 @@ def test_cost_is_that_of_training_and_devices_are_kept_apart(results: Results) -
     assert without == ["CQL on low"]
     figure = cost(results.read())
     assert "On an unknown device." in caption(figure)
-    assert "Not at the end yet: CQL on low." in caption(figure)
+    assert "Not at the end yet, or evaluated only there: CQL on low." in caption(figure)
     runs = results.read()
     runs[0].manifest["device"], runs[1].manifest["device"] = "cpu", "cuda"
     assert {each.device for each in costs(runs)[0]} == {"cpu", "cuda"}
+    assert "On CUDA, where evaluation goes on beside training, all of the time." in caption(cost(runs))
     with pytest.raises(UsageError, match="got to the end of its log, found none"):
         cost([run for run in runs if run.algorithm == "cql"])
+
+
+def test_only_what_was_timed_up_to_the_end_of_the_log_is_a_cost(results: Results) -> None:
+    add(results, "bc", 0, "low", [0, 0, 0, 50.0, 60.0, 70.0], transitions=[*PLACES, 12_500, 15_000], seconds=8.0,
+        protocol={"online": 5_000})  # fmt: skip
+    add(results, "cql", 0, "low", [30.0], transitions=[10_000], seconds=8.0)
+    add(results, "iql", 0, "low", [0, 0, 0, 40.0], seconds=8.0)
+    metrics = results.read()[2].path / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join([*lines[:2], "{torn\n", *lines[3:]]))
+    runs = results.read()
+    found, without = costs(runs)
+    bc, iql = sorted(found, key=lambda each: each.label)
+    assert (bc.score, bc.seconds) == (50.0, pytest.approx(3 * 6.0 / 7.5))  # not what the online phase took
+    assert np.isnan(iql.seconds)  # its sum would lack a stretch
+    assert without == ["CQL on low"]  # whose only evaluation has nothing before it
+    said = caption(cost(runs))
+    assert "Not timed throughout: IQL on low." in said
+    assert "Left out: 1 damaged line." in said
+    for run, processor in zip(runs, ("one", "two", "two"), strict=True):
+        run.manifest.update(device="cpu", processor=processor)
+    assert [each.device for each in costs(runs)[0]] == ["cpu with two", "cpu with one"]
 
 
 @pytest.mark.parametrize("width", ["column", "page"])
