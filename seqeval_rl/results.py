@@ -205,8 +205,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             entries.append(json.loads(line))
         except ValueError as error:
             raise DataError(
-                f"{path}, line {number}: damaged, not JSON ({error}). Restore the file, or move the run's directory away to begin "
-                "it again."
+                f"{path}, line {number}: damaged, not JSON ({error}). Restore the file, or move the run's directory away to "
+                "begin it again."
             ) from None
     return entries
 
