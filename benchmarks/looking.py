@@ -61,6 +61,10 @@ def _figure(command: arguments.Plot, formats: tuple[str, ...]) -> list[Path]:
         raise UsageError("plot: expected a results directory, found none. Name one that `seqeval run` wrote.")
     if given and command.kind != "curves":
         raise UsageError(f"{given[0]}: expected --kind curves beside it, found {command.kind}. Leave one of them out.")
+    if command.score != plots.DEFAULT_SCORE and command.kind not in ("prequential", "foretold"):
+        raise UsageError(
+            f"--score: expected --kind prequential or foretold beside it, found {command.kind}. Leave one of them out."
+        )
     results, out = read_results(command.results), command.out or command.results
     instead = plots.without_scores(results)
     if command.kind == "curves" and command.metric == "score" and instead is not None:

@@ -59,7 +59,9 @@ def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
         transitions, values = measured(run, metric)
         total = run.manifest["dataset"]["transitions"] or run.online
         return (transitions if x == "transitions" else 100 * transitions / total).astype(np.float64), values
-    places, values, wall = [], [], 0.0
+    places: list[float] = []
+    found: list[float] = []
+    wall = 0.0
     for entry in run.evaluations:
         if x == "wall_time":
             if "seconds" not in entry["metrics"]:
@@ -67,10 +69,10 @@ def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
             wall += entry["metrics"]["seconds"]
         if metric in entry["metrics"]:
             places.append(wall if x == "wall_time" else entry["gradient_steps"])
-            values.append(entry["metrics"][metric])
+            found.append(entry["metrics"][metric])
     # Of several at one place the last counts, as over transitions.
     there, last = np.unique(np.array(places, np.float64)[::-1], return_index=True)
-    return there, np.array(values, np.float64)[::-1][last]
+    return there, np.array(found, np.float64)[::-1][last]
 
 
 def notes(axis: Axis, panels: list[Panel]) -> str:

@@ -191,12 +191,24 @@ def evaluation_share(results: Iterable[RunResult]) -> float | None:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON-lines file; a last line that was torn when the writer was killed does not count."""
+    """The lines of a JSON-lines file; a last line that was torn when the writer was killed does not count.
+
+    Raises:
+        DataError: another line is damaged.
+    """
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
-    whole = lines[:-1]  # text after the last newline is a torn line
-    return [json.loads(line) for line in whole]
+    entries = []
+    whole = path.read_bytes().split(b"\n")[:-1]  # what stands after the last newline is a torn line
+    for number, line in enumerate(whole, 1):
+        try:
+            entries.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number}: damaged, not JSON ({error}). Restore the file, or move the run's directory away to "
+                "begin it again."
+            ) from None
+    return entries
 
 
 def _sound_lines(path: Path, **needed: type) -> tuple[list[dict[str, Any]], list[str]]:

@@ -121,3 +121,11 @@ def test_runs_with_neither_scores_nor_prequential_scores_say_so(
     results.add("iql", 0, evaluated=False, protocol={"static": True})
     assert main(["plot", str(results.root)]) == 0
     assert "prequential scores (none; `--kind prequential`) and the metrics critic/loss." in capsys.readouterr().out
+
+
+def test_a_score_is_refused_where_it_says_nothing(judged: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    root = str(judged.root)
+    assert main(["plot", root, "--kind", "foretold", "--score", "td_error"]) == 0
+    assert capsys.readouterr().out.strip() == f"{root}/foretold.png"
+    assert main(["plot", root, "--score", "td_error"]) == 2
+    assert "--score: expected --kind prequential or foretold beside it, found curves" in capsys.readouterr().err

@@ -4,8 +4,18 @@ import json
 
 import pytest
 
+from seqeval_rl.errors import DataError
 from seqeval_rl.long_format import algorithm_names, long_rows
-from seqeval_rl.results import RunResult, damage, differences, evaluation_share, hashable, read_results, show
+from seqeval_rl.results import (
+    RunResult,
+    damage,
+    differences,
+    evaluation_share,
+    hashable,
+    read_lines,
+    read_results,
+    show,
+)
 
 
 def result(algorithm="td3_bc", dataset="noise", seed=0, **config):
@@ -102,3 +112,11 @@ def test_a_damaged_event_hides_no_failure(tmp_path):
         file.write('nonsense\n{"event": "failed", "message": "exploded"}\n{"event": "en')
     (run,) = read_results(tmp_path)
     assert (run.status, run.failure, len(run.damaged)) == ("failed", "exploded", 1)
+
+
+def test_going_on_from_a_damaged_line_is_refused_in_words(tmp_path):
+    written(tmp_path / "a")
+    path = tmp_path / "a" / "metrics.jsonl"
+    path.write_text(path.read_text() + "{half\n" + '{"torn')
+    with pytest.raises(DataError, match=r"metrics.jsonl, line 4: damaged, not JSON .*move the run's directory away"):
+        read_lines(path)
