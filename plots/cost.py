@@ -59,7 +59,9 @@ def _cost(panel: Panel, group: Group, device: str) -> Cost | None:
     for run in group.runs:
         score = score_at_share(*measured(run), 1.0, panel.transitions or run.online)
         # What the online phase costs is not the price of the score at the end of the log.
-        entries = [entry for entry in run.evaluations if entry["transitions"] <= (panel.transitions or run.online)]
+        stop = panel.transitions or run.online
+        # Published curves have no gradient steps.
+        entries = [e for e in run.evaluations if e["transitions"] <= stop and "gradient_steps" in e]
         if _device(run) != device or not np.isfinite(score) or len(entries) < 2:
             continue
         first, last = entries[0], entries[-1]

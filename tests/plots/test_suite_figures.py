@@ -13,7 +13,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy.stats import spearmanr
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots import FIGURES, cost, costs, foretold, heat_maps, interquartile_mean, rank, ratio, share_curves
+from seqeval_rl.plots import (
+    FIGURES,
+    cost,
+    costs,
+    foretold,
+    heat_maps,
+    interquartile_mean,
+    published_results,
+    rank,
+    ratio,
+    share_curves,
+)
 from seqeval_rl.plots.data_share import SHARES, over_share
 from seqeval_rl.plots.style import LOG_COLOUR, line_styles
 
@@ -260,3 +271,8 @@ def test_eight_algorithms_can_be_read_and_forty_drawn(results: Results, kind: st
         FigureCanvasAgg(figure).draw()
         if count == 8 and kind != "ratio":  # whose numbers stand inside the axes
             assert_nothing_overlaps(figure)
+
+
+def test_published_curves_have_no_cost() -> None:
+    found, without = costs(published_results("mixed"))
+    assert (found, len(without)) == ([], 15)

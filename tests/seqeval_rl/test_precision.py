@@ -37,14 +37,15 @@ def test_gradients_of_perceptrons_are_right_at_every_precision(precision, output
     """A library may write into strided outputs wrongly at the lower ones, with garbage rather than rounding."""
     spec = Spec((11,), 3, (0, 1), torch.device("cpu"))
     net = MLP(spec, "net", 11, (256, 256), outputs, members=2)
-    x = torch.randn(2, 256, 11)
+    x = torch.randn(2, 256, 11, generator=torch.Generator().manual_seed(0))
     found = []
     for chosen in ("float32", precision):
         with matrix_products(chosen):
             torch.empty(1 << 16).fill_(float("nan"))  # what is freed now is likely to be what the next tensors get
             found.append(torch.autograd.grad(net(x).square().sum(), list(net.parameters())))
     for exact, other in zip(*found, strict=True):
-        torch.testing.assert_close(other, exact, rtol=0, atol=0.05 * float(exact.abs().max()))
+        # As a whole: rounding can move single units over the edge of their ReLU, and with them single derivatives.
+        assert float((other - exact).norm()) < 0.05 * float(exact.norm())
 
 
 def test_the_setting_is_put_back_after_an_error():
