@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import CITATION, curves, paper_figure, published_table
-from seqeval_rl.plots.style import display_name
+from seqeval_rl.plots.style import display_name, line_styles
 
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
@@ -69,6 +69,35 @@ def test_a_figure_of_the_paper_ends_at_the_means_of_its_data(
 def test_tasks_by_levels_are_a_grid(experiment: str) -> None:
     titles = [ax.get_title().replace("\n", "") for ax in paper_figure(experiment).axes]  # type: ignore[arg-type]
     assert titles == [f"{task}-{level}-v2" for task in TASKS for level in LEVELS]
+
+
+@pytest.mark.parametrize("experiment", ["offline", "finetune", "mixed"])
+def test_the_legend_and_the_curves_stand_in_the_papers_order(
+    experiment: str, means: dict[tuple[str, str, str], dict[int, float]]
+) -> None:
+    figure = paper_figure(experiment)  # type: ignore[arg-type]
+    order = [
+        name
+        for name in ("td3_bc", "iql", "cql", "awac", "bc")
+        if any(e == experiment and a == name for e, _, a in means)
+    ]
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [name.removesuffix(" (peeks)") for name in shown[: len(order)]] == [display_name(name) for name in order]
+    for dataset, ax in panels(figure).items():
+        # From the best to the worst at the place that all of them have reached.
+        curves_of = {a: points for (e, d, a), points in means.items() if (e, d) == (experiment, dataset)}
+        place = min(max(points) for points in curves_of.values())
+        there = {}
+        for name in curves_of:
+            look = line_styles([name])[name]
+            own = [line for line in ax.lines if (line.get_color(), line.get_marker()) == (look.colour, look.marker)]
+            heights = [
+                float(y) for line in own for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True) if x == place
+            ]
+            there[name] = heights[0]
+        assert sorted(there, key=there.__getitem__) == sorted(curves_of, key=lambda name: curves_of[name][place]), (
+            dataset
+        )
 
 
 def test_the_log_ends_where_the_switch_is_drawn() -> None:

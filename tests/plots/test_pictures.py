@@ -13,6 +13,8 @@ from pictures import same_picture
 from seqeval_rl.plots import FIGURES, curves, paper_figure
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
     from tests.plots.conftest import Results
@@ -100,3 +102,20 @@ def test_every_other_kind(results: Results, kind: str) -> None:
     figure = FIGURES[kind](results.read())
     # Of these the numbers stand inside the axes.
     (same_picture if kind in INSIDE else held)(figure, kind)
+
+
+def test_a_picture_that_differs_is_refused(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEQEVAL_REDRAW", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where the drawn picture and the difference stay
+    for algorithm in ("td3_bc", "iql"):
+        for seed in range(3):
+            results.add(
+                algorithm,
+                seed,
+                dataset="hopper medium",
+                blocks=(("medium", 0, 20_000, 44.3),),
+                protocol={"online": 10_000},
+            )
+    without = [run for run in results.read() if run.algorithm == "td3_bc" or run.seed]
+    with pytest.raises(AssertionError, match="RMS"):
+        same_picture(curves(without, statistic="mean", seeds_shown=True), "online")
