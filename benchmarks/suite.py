@@ -20,6 +20,9 @@ from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import Sweep
 from seqeval_rl.tasks import Task, task_named
 
+# Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
+PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5}
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -126,7 +129,8 @@ def build_sweep(
         mini: take its miniature.
         algorithms, datasets, seeds: replace the suite's; a dataset may be several sources joined by `+`, laid end to end.
         settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
-        paper: as the published runs: D4RL's files read as its own function does, and peeking (see `Protocol.peeks`).
+        paper: as the published runs: D4RL's files read as its own function does, peeking (see `Protocol.peeks`), and each
+            algorithm's evaluation episodes, where `protocol.episodes` is not given.
     """
     name, suite = read_suite(reference)
     small = suite.mini if mini else Overrides()
@@ -153,8 +157,11 @@ def build_sweep(
         if section not in chosen:
             raise unknown("section", section, chosen, "--set")
         chosen[section][setting] = value
+    own_protocol: dict[str, dict[str, Any]] = {}
     if paper:
         chosen["protocol"]["peeks"] = True
+        if "episodes" not in chosen["protocol"]:
+            own_protocol = {name: {"episodes": number} for name, number in PUBLISHED_EPISODES.items()}
         streams = [
             replace(stream, mode="d4rl") if all(map(in_d4rl_format, stream.sources)) else stream for stream in streams
         ]
@@ -172,7 +179,7 @@ def build_sweep(
     firsts = {setting: values[0] for setting, values in swept_protocol.items() if values}
     return Sweep(
         label, tuple(streams), tuple(entries), Protocol.parse({**base, **firsts}, where), tuple(seeds), single, swept, where,
-        swept_protocol=swept_protocol,
+        swept_protocol=swept_protocol, own_protocol=own_protocol,
     )  # fmt: skip
 
 

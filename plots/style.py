@@ -92,6 +92,7 @@ _KNOWN = {
     "cql": ("CQL", LineStyle("#009E73", _DASHDOT, "^")),
     "awac": ("AWAC", LineStyle("#CC79A7", _DASHDOTDOT, "D")),
     "bc": ("BC", LineStyle("#000000", _DOTTED, "v")),
+    "sac": ("SAC", LineStyle("#7A5C2E", _LONG, "*")),
 }
 # Others take the free colours first, then every colour again with another line and marker.
 _FREE = [
@@ -196,6 +197,7 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     for name in legend_order(name.removesuffix(_CONTROL) for name in order):
         if name in _KNOWN:
             styles[name] = _KNOWN[name][1]
+            taken.add(styles[name])
             continue
         place = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
         candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]

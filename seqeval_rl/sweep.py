@@ -47,17 +47,25 @@ class Sweep:
     where: str = "the suite"  # for messages
     precision: Precision = "float32"  # of matrix products
     swept_protocol: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # of `protocol`, a variant for each value
+    own_protocol: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # by algorithm: what it has in place of `protocol`'s
 
     def variants(self) -> list[Variant]:
         """Every algorithm with its settings, once for each combination of swept values; raises `UsageError`."""
-        under = protocols(self.protocol, self.swept_protocol, self.where)
         return [
             variant
             for entry in self.algorithms
             for variant in variants(
-                entry, self.settings.get(entry.name, {}), self.swept.get(entry.name, {}), self.where, under
+                entry, self.settings.get(entry.name, {}), self.swept.get(entry.name, {}), self.where, self._under(entry)
             )
         ]
+
+    def _under(self, entry: AlgorithmEntry) -> list[tuple[dict[str, Any], Protocol]]:
+        """The protocols that the algorithm runs under, as `protocols` gives them."""
+        own = self.own_protocol.get(entry.name, {})
+        base = Protocol.parse({**self.protocol.model_dump(), **own}, self.where)
+        return protocols(base, self.swept_protocol, self.where)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 
 from seqeval_rl.benchmarks import cli
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
+from seqeval_rl.registry import Several
 from seqeval_rl.results import read_results
 
 WHOLE = {"d4rl": (12, 60), "mixed": (3, 15), "finetune": (12, 60), "mujoco": (12, 60)}
@@ -63,6 +64,19 @@ def test_paper_peeks_and_says_so(tmp_path):
         assert result.manifest["dataset"]["mode"] == "d4rl"
         if result.algorithm == "iql":
             assert result.config["decay_steps"] == result.evaluations[-1]["gradient_steps"]
+
+
+def test_paper_evaluates_each_algorithm_over_its_published_episodes_unless_told_otherwise():
+    def episodes(**changes):
+        sweep = build_sweep("d4rl", **changes)
+        return {variant.entry.name: variant.protocol.episodes for variant in sweep.variants()}
+
+    assert episodes() == dict.fromkeys(("td3_bc", "iql", "cql", "awac", "bc"), 10)
+    assert episodes(paper=True) == {"td3_bc": 5, "iql": 10, "cql": 5, "awac": 10, "bc": 10}
+    told = episodes(paper=True, settings=[("protocol", "episodes", 3)])
+    assert set(told.values()) == {3}
+    swept = build_sweep("d4rl", paper=True, settings=[("protocol", "increment", Several((1, 10)))])
+    assert {v.protocol.episodes for v in swept.variants() if v.entry.name == "cql"} == {5}
 
 
 def test_plain_online_learning_and_runs_without_an_environment(tmp_path):

@@ -70,7 +70,7 @@ def test_a_run_without_a_log_has_neither_log_nor_switch(results: Results) -> Non
     (ax,) = figure.axes
     assert 40_000 <= ax.get_xlim()[1] < 41_000
     assert [text.get_text() for text in ax.texts] == ["online"]
-    assert (upright(ax), labels(figure)) == ([], ["sac"])
+    assert (upright(ax), labels(figure)) == ([], ["SAC"])
     assert "Vertical" not in caption(figure)
 
 
