@@ -1,4 +1,4 @@
-"""Opening environments: `envpool` where it is installed and has the environment, else `gymnasium` over the cores."""
+"""Opening environments: `gymnasium` over the cores, or `envpool` where it is installed, has the environment and is faster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
 from seqeval_rl.lane_workers import ProcessLanes
-from seqeval_rl.lanes import Lanes, LocalLanes, Shapes, Transition, open_environment
+from seqeval_rl.lanes import Lanes, Shapes, Transition, open_environment
+from seqeval_rl.locomotion_lanes import has_rules, open_here
 from seqeval_rl.tasks import EnvironmentSource
 
 __all__ = ["Lanes", "Shapes", "available_cores", "gymnasium_shapes", "make_lanes", "open_environment"]
@@ -38,9 +39,9 @@ def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto
         env_id: gymnasium's id, or `module:id` for one whose module must be imported first, or what `Task.environment`
             says where an id is not enough; envpool does not have these.
         lanes: L ≥ 1.
-        backend: `auto` is envpool where it is installed and has this very environment, else gymnasium.
-        workers: gymnasium's processes or envpool's threads; None: as many as cores. With 1, gymnasium's environments
-            live in the calling process.
+        backend: `auto` is envpool where it is installed, has this very environment, and that is none of those which
+            `locomotion_lanes` steps; else gymnasium.
+        workers: gymnasium's processes, the calling one among them, or envpool's threads; None: as many as cores.
 
     Raises:
         EnvironmentMissingError: the environment or the backend is not installed, or does not start.
@@ -59,10 +60,10 @@ def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto
                 f"environment {env_id!r}: expected the registered settings and plain observations for backend envpool, "
                 "found others. Use backend gymnasium."
             )
-    elif backend == "envpool" or (backend == "auto" and _envpool_has(env_id)):
+    elif backend == "envpool" or (backend == "auto" and _envpool_has(env_id) and not has_rules(env_id)):
         return EnvpoolLanes(env_id, lanes, workers)
     spec, shapes = gymnasium_shapes(env_id)
-    return LocalLanes(spec, shapes, lanes) if workers == 1 else ProcessLanes(spec, shapes, lanes, workers)
+    return open_here(spec, shapes, lanes) if workers == 1 else ProcessLanes(spec, shapes, lanes, workers)
 
 
 def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:

@@ -104,32 +104,43 @@ class Evaluator:
                     active[run * episodes : (run + 1) * episodes] = False
 
         limit = lanes.max_episode_length or LONGEST_EPISODE
-        while active.any():
+        live = np.arange(runs * episodes)
+        # Checks look at everything at once, and only where something is wrong for what it is.
+        for _ in range(limit):
             actions = np.asarray(act(stacked))
             if actions.shape != (runs, episodes, lanes.act_dim):
                 raise ValueError(
                     f"act: expected actions of shape {(runs, episodes, lanes.act_dim)}, found {actions.shape}"
                 )
             actions = actions.reshape(runs * episodes, lanes.act_dim).astype(np.float64)
-            fail(active & ~np.isfinite(actions).all(-1), "non-finite action")
-            fail(active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
-            live = np.flatnonzero(active)
-            if not len(live):
-                break
-            chosen = low + (np.clip(actions[live], -1.0, 1.0) + 1.0) / 2.0 * span
+            if not (np.abs(actions) <= 1.0 + _ROUNDING).all():
+                fail(active & ~np.isfinite(actions).all(-1), "non-finite action")
+                fail(active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
+                live = np.flatnonzero(active)
+                if not len(live):
+                    break
+            chosen = low + (actions[live].clip(-1.0, 1.0) + 1.0) / 2.0 * span
             found, rewards, terminated, truncated = lanes.step(chosen, live)
             observations[live] = found
             returns[live] += rewards
             lengths[live] += 1
-            active[live] = ~(terminated | truncated)
-            broken = np.zeros_like(active)
-            broken[live] = ~(np.isfinite(rewards) & np.isfinite(found.reshape(len(live), -1)).all(-1))
-            fail(broken, "non-finite reward or observation from the environment")
-            if active.any() and lengths.max() >= limit:
-                raise SeqevalError(
-                    f"environment {self.task.env_id!r}: expected an episode to end within {limit} environment steps, "
-                    "found one that goes on. Register it with max_episode_steps."
-                )
+            ended = terminated | truncated
+            sound = np.isfinite(found).all() and np.isfinite(rewards).all()
+            if sound and not ended.any():
+                continue
+            active[live] = ~ended
+            if not sound:
+                broken = np.zeros_like(active)
+                broken[live] = ~(np.isfinite(rewards) & np.isfinite(found.reshape(len(live), -1)).all(-1))
+                fail(broken, "non-finite reward or observation from the environment")
+            live = np.flatnonzero(active)
+            if not len(live):
+                break
+        if len(live):
+            raise SeqevalError(
+                f"environment {self.task.env_id!r}: expected an episode to end within {limit} environment steps, "
+                "found one that goes on. Register it with max_episode_steps."
+            )
         by_run = returns.reshape(runs, episodes)
         by_run[list(failures)] = np.nan
         scores = self.task.score(by_run)

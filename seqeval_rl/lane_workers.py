@@ -1,4 +1,4 @@
-"""Lanes of gymnasium environments in worker processes.
+"""Lanes of gymnasium environments in several processes, the calling one among them.
 
 The workers are plain child processes that speak pickle over their pipes. They need no `__main__` guard, start without
 torch, work below a worker of `multiprocessing` (daemonic or not), and end with the process that started them, however
@@ -23,13 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import EnvironmentMissingError, SeqevalError
-from seqeval_rl.lanes import Lanes, LocalLanes, Shapes, Transition
+from seqeval_rl.lanes import Lanes, Shapes, Transition
+from seqeval_rl.locomotion_lanes import open_here
 
 Process = subprocess.Popen[bytes]
 
 
 class ProcessLanes(Lanes):
-    """Lane i lives in process i mod n, so that each process gets its share of the long episodes."""
+    """Lane i lives in process i mod n, so that each gets its share of the long episodes; process 0 is the calling one."""
 
     backend = "gymnasium"
 
@@ -46,8 +47,9 @@ class ProcessLanes(Lanes):
                 f"environment {spec.id!r}: cannot be sent to worker processes ({type(error).__name__}: {error}). "
                 "Register it with an entry point of the form 'module:Class', or use one worker."
             ) from error
-        self._workers = [_start() for _ in range(workers)]
-        self._call({w: (spec, shapes, len(share)) for w, share in enumerate(self._shares)})
+        self._workers = [_start() for _ in range(1, workers)]
+        self._here: Lanes | None = None
+        self._call({w: ("open", (spec, shapes, len(share))) for w, share in enumerate(self._shares)})
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
         """See `Lanes`."""
@@ -74,11 +76,14 @@ class ProcessLanes(Lanes):
 
     def close(self) -> None:
         """See `Lanes`."""
+        here, self._here = self._here, None
         workers, self._workers = self._workers, []
         for worker in workers:
             # At the end of its input a worker closes its environments, which may own processes too, and ends.
             with contextlib.suppress(BrokenPipeError):
                 _pipes(worker)[0].close()
+        if here is not None:
+            here.close()
         for worker in workers:
             try:
                 worker.wait(timeout=2)
@@ -91,14 +96,24 @@ class ProcessLanes(Lanes):
         if getattr(self, "_workers", None):
             self.close()
 
-    def _call(self, requests: dict[int, Any]) -> list[Any]:
-        """Send each named worker its request, then collect the answers in the same order."""
+    def _call(self, requests: dict[int, tuple[str, Any]]) -> list[Any]:
+        """Have each named process answer its request, this one while the others are at it; answers in the same order."""
         if not self._workers:
             raise RuntimeError(f"environment {self._env_id!r}: these lanes are closed")
         try:
             for w, request in requests.items():
-                self._send(self._workers[w], request)
-            return [self._receive(self._workers[w]) for w in requests]
+                if w:
+                    self._send(self._workers[w - 1], request)
+            answers = []
+            for w, (name, arguments) in requests.items():  # process 0 comes first where it is named
+                if w:
+                    answers.append(self._receive(self._workers[w - 1]))
+                elif self._here is None:
+                    self._here = open_here(*arguments)
+                    answers.append(None)
+                else:
+                    answers.append(getattr(self._here, name)(*arguments))
+            return answers
         except BaseException:
             self.close()  # answers that were not collected must not be taken for those of a later call
             raise
@@ -152,17 +167,16 @@ def serve(parent: int) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    lanes: LocalLanes | None = None
+    lanes: Lanes | None = None
     while True:
         try:
-            request = pickle.load(requests)
+            name, arguments = pickle.load(requests)
         except EOFError:
             break
         try:
             if lanes is None:
-                lanes, answer = LocalLanes(*request), None
+                lanes, answer = open_here(*arguments), None
             else:
-                name, arguments = request
                 answer = getattr(lanes, name)(*arguments)
             reply = pickle.dumps((False, answer), protocol=5)
         except Exception:

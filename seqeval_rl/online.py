@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments import gymnasium_shapes
 from seqeval_rl.errors import DataError
-from seqeval_rl.lanes import LocalLanes
+from seqeval_rl.locomotion_lanes import open_here
 from seqeval_rl.replay import Replay
 from seqeval_rl.seeding import generator
 from seqeval_rl.tasks import Task
@@ -53,7 +53,7 @@ class Interaction:
             EnvironmentMissingError: see `environments.gymnasium_shapes`.
         """
         self._seeds, self._replay, self._log, self._random, self._explore = tuple(seeds), replay, log, random, explore
-        self._lanes = LocalLanes(*gymnasium_shapes(task.environment), len(self._seeds))
+        self._lanes = open_here(*gymnasium_shapes(task.environment), len(self._seeds))
         found, expected = (self._lanes.obs_shape, self._lanes.act_dim), (replay.obs_shape, replay.act_dim)
         if found != expected:
             self._lanes.close()
