@@ -1,4 +1,4 @@
-"""The engine for CUDA, on the CPU with the capture swapped for the work itself; on CUDA with real graphs."""
+"""The engine for CUDA, on the CPU: with the capture swapped for the work itself, and for what repeats operations alone."""
 
 import logging
 from concurrent.futures import Future
@@ -8,126 +8,32 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from made import made_dataset
 from recorder import recorded
+from stacks import (
+    ALGORITHMS,
+    EXACT,
+    SMALL,
+    FakeEvaluator,
+    LateEvaluator,
+    Reading,
+    assert_same,
+    carry,
+    counted,
+    entry_of,
+    itself,
+    leaves,
+    make,
+    singly,
+    swept,
+)  # fmt: skip
 
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.captured import WARM_UP
-from seqeval_rl.loop import Run, Stack, sequential_evaluation
+from seqeval_rl.loop import sequential_evaluation
 from seqeval_rl.perceptron import prepare
 from seqeval_rl.pixel_replay import PixelReplay
 from seqeval_rl.pixels import of_trails
-from seqeval_rl.protocol import Protocol
-from seqeval_rl.registry import find_algorithm, registered
-from seqeval_rl.stream import Stream
-
-ALGORITHMS = sorted(registered())
-SMALL = {"hidden": (32, 32)}
-SETTINGS = {"cql": {**SMALL, "sampled_actions": 3}, "awac": {**SMALL, "actor_hidden": (32, 32)}}
-
-
-class FakeEvaluator:
-    """Scores the greedy action in fixed states."""
-
-    def __init__(self, runs):
-        self.states = np.random.default_rng(0).standard_normal((runs, 5, 11)).astype(np.float32)
-
-    def evaluate(self, act, evaluation):
-        return act(self.states)
-
-
-class LateEvaluator(FakeEvaluator):
-    """Evaluates when the result is asked for, as late as an evaluation beside training can be."""
-
-    def begin(self, act, evaluation):
-        class Waiting:
-            def done(_):
-                return False
-
-            def result(_):
-                return self.evaluate(act, evaluation)
-
-        return Waiting()
-
-
-def make(name, evaluator=FakeEvaluator, device="cpu", settings=None, protocol=None, entry=None, **options):
-    """A stack of two runs, of the same settings or each of its own."""
-    entry = entry or find_algorithm(name)
-    stream = Stream("made", [made_dataset([60, 90, 155], seed=5)])
-    settings = SETTINGS.get(name, SMALL) if settings is None else settings
-    each = settings if isinstance(settings, list) else [settings] * 2
-    configs = [entry.configure(one, "test") for one in each]
-    protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 47, "episodes": 1, **(protocol or {})})
-    return Stack(
-        [Run(stream, config, seed) for seed, config in enumerate(configs)],
-        entry,
-        protocol,
-        evaluator(2),
-        torch.device(device),
-        **options,
-    )
-
-
-def carry(name, evaluator=FakeEvaluator, states=None, done=0, **options):
-    """(transitions, actions, metrics, states) at each point, for two runs."""
-    stack = make(name, evaluator, **options)
-    if states is not None:
-        stack.load_states(states)
-    found = []
-    sequential_evaluation(
-        stack,
-        lambda o: not found.append((o.point.transitions, o.evaluation, o.metrics, o.states)),
-        lambda _: None,
-        done,
-    )
-    return found
-
-
-def leaves(state):
-    if isinstance(state, torch.Tensor):
-        yield state
-    elif isinstance(state, dict):
-        for value in state.values():
-            yield from leaves(value)
-    elif isinstance(state, list | tuple):
-        for value in state:
-            yield from leaves(value)
-    elif state is not None:
-        yield torch.as_tensor(float(state))
-
-
-def assert_same(one, other, **tolerance):
-    assert [t for t, *_ in one] == [t for t, *_ in other]
-    for (_, actions, metrics, states), (_, a, m, s) in zip(one, other, strict=True):
-        np.testing.assert_allclose(actions, a, **tolerance)
-        assert metrics.keys() == m.keys()
-        for key in metrics:
-            np.testing.assert_allclose(metrics[key], m[key], **tolerance)
-        for x, y in zip(leaves(states), leaves(s), strict=True):
-            torch.testing.assert_close(x.cpu(), y.cpu(), **tolerance)
-
-
-def itself(work):
-    return work
-
-
-def counted(counts, capture=recorded):
-    """A capture that notes what is captured and what is gone through."""
-
-    def captured(work):
-        counts.append("captured")
-        go = capture(work)
-
-        def gone():
-            counts.append("gone")
-            go()
-
-        return gone
-
-    return captured
-
-
-EXACT = {"rtol": 0, "atol": 0}
+from seqeval_rl.registry import find_algorithm
 
 
 @pytest.mark.parametrize("capture", [itself, recorded])
@@ -137,25 +43,10 @@ def test_the_same_code_without_a_graph_computes_what_the_plain_engine_computes(n
     assert_same(carry(name, capture=capture), carry(name), **EXACT)
 
 
-SWEPT = {
-    "td3_bc": dict.fromkeys(("alpha", "discount", "target_rate", "policy_noise", "noise_clip"), (0.1, 0.3)),
-    "iql": {"expectile": (0.6, 0.9), "temperature": (1.0, 3.0), "max_weight": (1.0, 100.0), "learning_rate": (1e-3, 1e-4)},
-    "cql": {"min_q_weight": (1.0, 5.0), "target_rate": (0.1, 0.01), "discount": (0.9, 0.99)},
-    "awac": {"weight_decay": (0.0, 0.1), "temperature": (0.5, 2.0)},
-    "bc": {"learning_rate": (1e-2, 1e-3)},
-    "sac": {"discount": (0.9, 0.99), "learning_rate": (1e-2, 1e-3)},
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_sweep_in_one_stack_is_captured(name):
     """With what makes a gradient step longest: statistics that are refreshed, a window, scaled rewards."""
-    normalised = {} if name == "bc" else {"return_range": 3.0}
-    settings = [
-        {**SETTINGS.get(name, SMALL), "normalise_observations": True, **normalised, **{k: v[i] for k, v in SWEPT[name].items()}}
-        for i in range(2)
-    ]  # fmt: skip
-    options = {"settings": settings, "protocol": {"window": 64}}
+    options = {"settings": swept(name), "protocol": {"window": 64}}
     counts = []
     assert_same(carry(name, capture=counted(counts), **options), carry(name, **options), **EXACT)
     assert counts
@@ -185,17 +76,6 @@ def test_what_one_device_works_out_together_is_captured(monkeypatch):
         monkeypatch.setattr(torch, name, strict(kernel))
     for name in ALGORITHMS:
         assert_same(carry(name, capture=recorded), carry(name), **EXACT)
-
-
-def singly(stack, steps):
-    """Gradient steps as the online phase takes them: one after each transition."""
-    revealed = []
-    found = [
-        stack.engine.train(start, start + 40, lambda _: None, revealed.append, per_increment=1)
-        for start in range(0, steps, 40)
-    ]
-    assert revealed == list(range(1, steps + 1))
-    return found, stack.states()
 
 
 @pytest.mark.parametrize("capture", [itself, recorded])
@@ -363,10 +243,6 @@ def test_an_algorithm_whose_python_state_moves_on_is_not_captured(caplog):
     assert found[-1][3][0]["algorithm"]["updates"] == 205
 
 
-def entry_of(made):
-    return replace(find_algorithm("bc"), algorithm=made)
-
-
 def test_an_algorithm_that_gives_an_attribute_another_tensor_is_not_captured(caplog):
     """A graph would read the first of them for ever."""
 
@@ -381,16 +257,6 @@ def test_an_algorithm_that_gives_an_attribute_another_tensor_is_not_captured(cap
         found = carry("bc", entry=entry_of(Replacing), capture=recorded)
     assert "Replacing: cannot be captured (its tensors are replaced by others: shown)" in caplog.text
     assert_same(found, carry("bc", entry=entry_of(Replacing)), **EXACT)
-
-
-class Reading(BC):
-    """Reads a number back from the device."""
-
-    name = "Reading"
-
-    def update(self, batch):
-        metrics = super().update(batch)
-        return metrics if float(metrics["actor/loss"].sum()) > -1 else {}
 
 
 def test_a_failed_capture_leaves_nothing_behind(caplog):
@@ -457,11 +323,3 @@ def test_images_are_gathered_by_operations_alone():
     go()
     for one, other in zip(seen[0], replay.batch(indices, noise, None, None), strict=True):
         assert torch.equal(one, other)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_captured_on_cuda_equals_eager_on_cuda(name):
-    graphs = carry(name, device="cuda", evaluator=LateEvaluator)
-    eager = carry(name, device="cuda", evaluator=LateEvaluator, capture=itself)
-    assert_same(graphs, eager, rtol=1e-4, atol=1e-4)
