@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -17,9 +18,6 @@ def as_report(found: Estimate, sweep: Sweep, device: torch.device) -> dict[str, 
     rows = [
         {
             **asdict(forecast),
-            "jobs": forecast.jobs,
-            "training_seconds_per_job": forecast.training_seconds,
-            "evaluation_seconds_per_job_at_most": forecast.evaluation_seconds,
             "env_steps_per_second": forecast.env_steps_per_second,
             "hours": forecast.hours,
         }
@@ -29,6 +27,7 @@ def as_report(found: Estimate, sweep: Sweep, device: torch.device) -> dict[str, 
         "what": "estimate of a sweep's wall time, nothing of it run before",
         "suite": sweep.name,
         "protocol": sweep.protocol.model_dump(),
+        "stacks": list(found.stacks),
         "workers": found.workers,
         "threads": found.threads,
         "seconds": found.seconds,
@@ -45,6 +44,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def _stacks(sizes: list[int]) -> str:
+    """For people: `36 jobs of one run`, or `stacks of runs: 2 of 20, 1 of 4`."""
+    if max(sizes) == 1:
+        return f"{len(sizes)} jobs of one run"
+    counts = sorted(Counter(sizes).items(), reverse=True)
+    return "stacks of runs: " + ", ".join(f"{count} of {size}" for size, count in counts)
+
+
 def as_table(report: dict[str, Any]) -> str:
     """The report for people: algorithm by stream, the total, and what it rests on."""
     rows = report["rows"]
@@ -52,8 +59,8 @@ def as_table(report: dict[str, Any]) -> str:
     name = max(len("algorithm"), *(len(row["algorithm"]) for row in rows))
     worker = "one core" if report["device"] == "cpu" else report["device"]
     lines = [
-        f"{report['suite']} on {report['device']}, {report['processor']}; {report['workers']} jobs at once, "
-        f"{report['threads']} threads each",
+        f"{report['suite']} on {report['device']}, {report['processor']}; {_stacks(report['stacks'])}, {report['workers']} jobs "
+        f"at once, {report['threads']} threads each",
         "",
         f"{'stream':<{width}} {'algorithm':<{name}} {'runs':>4} {'updates/run':>12} {'s/update':>9} {'evaluations/run':>16} "
         f"{'env steps/s':>12} {'hours of ' + worker:>18}",
@@ -64,8 +71,7 @@ def as_table(report: dict[str, Any]) -> str:
             f"{row['cost']['seconds_per_update']:>9.2g} {row['evaluations']:>16,} {row['env_steps_per_second']:>12,.0f} "
             f"{row['hours']:>18.3g}"
         )
-    training = sum(row["jobs"] * row["training_seconds_per_job"] for row in rows)
-    evaluation = sum(row["jobs"] * row["evaluation_seconds_per_job_at_most"] for row in rows)
+    training, evaluation = (sum(row["seconds"][part] for row in rows) for part in ("training", "evaluation"))
     limits = sorted({row["time_limit"] for row in rows if row["time_limit"] is not None})
     allowed = f"{', '.join(map(str, limits))} steps" if limits else "none is known"
     lines += [

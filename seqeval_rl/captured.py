@@ -1,66 +1,79 @@
-"""The engine on CUDA: a whole update period as one captured graph, fed from draws made ahead.
+"""The engine on CUDA: gradient steps as captured graphs, a whole update period each, fed from draws made ahead.
 
 At these sizes a gradient step is some hundred kernels of a few microseconds, and starting them one by one takes longer than
 running them. A graph starts them all at once. It holds whatever a gradient step is: the gather of the batch from the packed
-rows, preprocessing, update, sums of the metrics; for each gradient step of one period (TD3's policy delay). It reads its
-place from a counter on the device, so that nothing but "go on" is sent to the device between two chunks of draws.
+rows, preprocessing, update, sums of the metrics; for each gradient step of one period (TD3's policy delay). Where a period
+does not go through at once, as online with one gradient step after each transition, each step of it is a graph of its own.
+Graphs read their place from a counter on the device, so that nothing but "go on" is sent to the device between two chunks
+of draws.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from seqeval_rl.ahead import Ahead
 from seqeval_rl.algorithm import Algorithm
 from seqeval_rl.engine import Engine
+from seqeval_rl.frozen import Snapshot, Watch
+from seqeval_rl.graphs import Capture, CudaGraphs, beside, without_waiting
 from seqeval_rl.preprocessing import Preprocessing
 from seqeval_rl.replay import CHUNK, Batches
-from seqeval_rl.state import join_states, split_state
 
-WARM_UP = 3  # periods taken one operation after the other before the capture: libraries set themselves up in these
+WARM_UP = 3  # times that a gradient step is taken eagerly before it is captured: libraries set themselves up in these
 AHEAD = 4  # chunks drawn ahead
 _log = logging.getLogger("seqeval_rl")
-Capture = Callable[[Callable[[], None]], Callable[[], None]]
 
 
-def cuda_graph(work: Callable[[], None]) -> Callable[[], None]:
-    """Capture `work` without doing it; what is returned does it. Raises `RuntimeError` where something cannot be captured."""
-    graph = torch.cuda.CUDAGraph()
-    # Threads that draw ahead may ask for page-locked memory meanwhile, which does not concern this capture.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        work()
-    replay: Callable[[], None] = graph.replay
-    return replay
+class Piece(NamedTuple):
+    """Consecutive gradient steps that are captured together."""
+
+    phase: int  # place of the first in the period
+    steps: int
+
+
+class Captured(NamedTuple):
+    """A piece as it can be taken again: operations repeat, Python does not."""
+
+    go: Callable[[], None]
+    before: tuple[Any, ...]  # the algorithm's counters as they must be
+    after: tuple[Any, ...]  # and as they are to be
 
 
 class CapturedEngine(Engine):
     """An `Engine` whose gradient steps are captured, period by period; computes what `Engine` computes."""
 
     def __init__(
-        self, algorithm: Algorithm, batches: Batches, preprocessing: Preprocessing, capture: Capture = cuda_graph
+        self, algorithm: Algorithm, batches: Batches, preprocessing: Preprocessing, capture: Capture | None = None
     ):
-        """With `capture` something else than `cuda_graph` it works on any device: the identity runs the same code eagerly."""
+        """With a `capture` other than the default, `CudaGraphs`, it works on any device: the identity runs the same code
+        eagerly."""
         super().__init__(algorithm, batches, preprocessing)
-        self._capture, self._period = capture, int(getattr(algorithm, "period", 1))
+        self._capture, self._period = capture or CudaGraphs(), int(getattr(algorithm, "period", 1))
         device, runs = batches.replay.device, len(batches.seeds)
+        self._cuda = device.type == "cuda"
         shape = (CHUNK, runs, batches.schedules[0].protocol.batch_size)
-        # What the graph reads, in places that do not change.
+        # What the graphs read, in places that do not change.
         self._indices = torch.zeros(shape, dtype=torch.int64, device=device)
         self._noise = torch.zeros((*shape, batches.noise_dim), device=device)
         self._place = torch.zeros(1, dtype=torch.int64, device=device)  # of the next gradient step in its chunk
+        self._at = 0  # what `_place` holds when the device has come so far
         self._chunk = -1
-        self._ahead = _Ahead(batches, AHEAD)
-        self._warm = 0
-        self._go: Callable[[], None] | None = None  # takes one whole period
+        self._ahead = Ahead(batches, AHEAD)
+        self._begun = torch.cuda.Event(blocking=True) if self._cuda else None  # when the device begins with the chunk
+        self._warm = [0] * self._period  # eager gradient steps so far, by phase
+        self._pieces: dict[Piece, Captured] = {}
+        self._refused: set[Piece] = set()
+        self._watch = Watch(algorithm, runs)
         self._eager = not getattr(algorithm, "capturable", True)
         if self._eager:
-            _log.warning("%s: not made to be captured; its updates run one operation after the other", _name(algorithm))
+            self._say("not made to be captured")
 
     def _steps(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
         step = start
@@ -68,78 +81,120 @@ class CapturedEngine(Engine):
             chunk, inside = divmod(step, CHUNK)
             end = min(stop, (chunk + 1) * CHUNK)
             if chunk != self._chunk:
-                indices, noise = self._ahead(chunk)
-                self._indices.copy_(indices, non_blocking=True)
-                self._noise.copy_(noise, non_blocking=True)
-                self._chunk = chunk
-            self._place.fill_(inside)
+                self._fetch(chunk)
+            if inside != self._at:
+                self._place.fill_(inside)
+                self._at = inside
             progress(step)
             while step < end:
                 # A period begins where the count of gradient steps says so, also after an interruption.
-                if step % self._period == 0 and end - step >= self._period:
-                    self._whole_period()
-                    step += self._period
-                else:
-                    self._step()
-                    step += 1
+                phase = step % self._period
+                whole = phase == 0 and end - step >= self._period
+                piece = Piece(phase, self._period if whole else 1)
+                self._take(piece)
+                step += piece.steps
+                self._at += piece.steps
 
-    def _step(self) -> None:
-        """One gradient step, at the place that the counter on the device says."""
-        indices, noise = (drawn.index_select(0, self._place).squeeze(0) for drawn in (self._indices, self._noise))
-        shift, scale = self.preprocessing.shift, self.preprocessing.scale
-        self._update(self.batches.replay.batch(indices, noise, shift, scale))
-        self._place.add_(1)
+    def _fetch(self, chunk: int) -> None:
+        """Put a chunk's draws where the graphs read them."""
+        indices, noise = self._ahead(chunk)
+        if self._begun is not None:
+            # The device is done with the chunk before the last one. Further ahead, page-locked memory would pile up, and
+            # progress be told that there is not.
+            self._begun.synchronize()
+            self._begun.record()
+        self._indices.copy_(indices, non_blocking=True)
+        self._noise.copy_(noise, non_blocking=True)
+        self._chunk = chunk
 
-    def _period_of_steps(self) -> None:
-        for _ in range(self._period):
-            self._step()
-
-    def _whole_period(self) -> None:
-        if self._eager:
-            self._period_of_steps()
-        elif self._go is not None:
-            self._go()
-        elif self._warm < WARM_UP:
-            self._warm += 1
-            self._beside()
+    def _take(self, piece: Piece) -> None:
+        """Take gradient steps, in the fastest way that there is by now."""
+        captured = self._pieces.get(piece)
+        if captured is not None and captured.before == self._watch.counters:
+            captured.go()
+            if self._watch.counters == captured.before:  # unless the work itself has run, as where nothing is captured
+                self._watch.counters = captured.after
+        elif self._eager or piece in self._refused:
+            self._do(piece)
+        elif captured is not None:
+            self._refuse(piece, f"its state in Python changes: {', '.join(self._watch.names)}")
+            self._do(piece)
+        elif (warm := min(self._warm[piece.phase : piece.phase + piece.steps])) < WARM_UP:
+            self._warm_up(piece, look=warm == WARM_UP - 1)
         else:
-            self._begin()
+            self._begin(piece)
+            self._take(piece)
 
-    def _beside(self) -> None:
-        """A period on a stream of its own, as CUDA asks for before a capture."""
-        if self._indices.device.type != "cuda":
-            self._period_of_steps()
-            return
-        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
-        side.wait_stream(current)
-        with torch.cuda.stream(side):
-            self._period_of_steps()
-        current.wait_stream(side)
+    def _do(self, piece: Piece) -> None:
+        """Take gradient steps one operation after the other, from the place that the counter on the device says."""
+        for _ in range(piece.steps):
+            indices, noise = (drawn.index_select(0, self._place).squeeze(0) for drawn in (self._indices, self._noise))
+            shift, scale = self.preprocessing.shift, self.preprocessing.scale
+            self._update(self.batches.replay.batch(indices, noise, shift, scale))
+            self._place.add_(1)
 
-    def _begin(self) -> None:
-        """Capture a period, then take it; an algorithm that cannot be captured goes on eagerly."""
-        runs = len(self.batches.seeds)
-        before = split_state(self.algorithm.state_dict(), runs)
-        why = ""
-        go: Callable[[], None] | None = None
+    def _warm_up(self, piece: Piece, look: bool) -> None:
+        """Take gradient steps as CUDA asks for before a capture; with `look`, make sure that nothing waits for the device: that
+        would fail a capture, after which less can be put right."""
+        before = self._saved() if look else None
         try:
-            go = self._capture(self._period_of_steps)
+            with beside() if self._cuda else nullcontext(), without_waiting() if self._cuda and look else nullcontext():
+                self._do(piece)
         except RuntimeError as error:
-            why = (str(error).splitlines() or [""])[0]
-        # A graph repeats operations, not Python: a counter that a period leaves changed would stand still from here on.
-        moved = _moved(before[0], split_state(self.algorithm.state_dict(), runs)[0])
-        if moved:
-            why = why or f"its state in Python changes: {', '.join(moved)}"
-        if why:
+            if before is None:
+                raise
+            self._restore(before)
+            self._refuse(piece, _line(error))
+            self._do(piece)
+        for phase in range(piece.phase, piece.phase + piece.steps):
+            self._warm[phase] += 1
+
+    def _begin(self, piece: Piece) -> None:
+        """Capture a piece; if that cannot be done it goes on eagerly."""
+        before = self._saved()
+        go, why = None, ""
+        try:
+            go = self._capture(lambda: self._do(piece))
+        except RuntimeError as error:
+            why = _line(error)
+        # Within a period counters go on, and are moved on by hand; what a whole period leaves changed would stand still.
+        why = why or self._watch.changed(before.algorithm, counters=piece.steps == self._period)
+        after = self._watch.counters
+        if why or go is None:
             # What the attempt has changed in Python is put back.
-            self.algorithm.load_state_dict(join_states(before))
-            self._eager = True
-            _log.warning(
-                "%s: cannot be captured (%s); its updates run one operation after the other", _name(self.algorithm), why
-            )
+            self._restore(before)
+            self._refuse(piece, why)
         else:
-            self._go = go
-        self._whole_period()
+            self._watch.counters = before.algorithm.counters
+            self._pieces[piece] = Captured(go, before.algorithm.counters, after)
+
+    def _refuse(self, piece: Piece, why: str) -> None:
+        """Take this piece eagerly from now on; every piece, where a whole period cannot be captured."""
+        self._pieces.pop(piece, None)
+        self._refused.add(piece)
+        self._eager = self._eager or piece.steps == self._period
+        self._say(f"cannot be captured ({why})")
+
+    def _say(self, what: str) -> None:
+        name = getattr(self.algorithm, "name", type(self.algorithm).__name__)
+        _log.warning("%s: %s; its updates run one operation after the other", name, what)
+
+    def _saved(self) -> _Saved:
+        return _Saved(self._watch.snapshot(), self._place.clone(), [total.clone() for total in self._sums])
+
+    def _restore(self, saved: _Saved) -> None:
+        self._watch.restore(saved.algorithm)
+        self._place.copy_(saved.place)
+        for total, value in zip(self._sums, saved.sums, strict=True):
+            total.copy_(value)
+
+
+class _Saved(NamedTuple):
+    """Whatever gradient steps change."""
+
+    algorithm: Snapshot
+    place: Tensor
+    sums: list[Tensor]
 
 
 def make_engine(
@@ -148,48 +203,8 @@ def make_engine(
     """The engine that suits the device: on CUDA, or where a `capture` is given, a `CapturedEngine`."""
     if capture is None and batches.replay.device.type != "cuda":
         return Engine(algorithm, batches, preprocessing)
-    return CapturedEngine(algorithm, batches, preprocessing, capture or cuda_graph)
+    return CapturedEngine(algorithm, batches, preprocessing, capture)
 
 
-class _Ahead:
-    """Draws chunks in threads before they are needed, into page-locked memory where there is CUDA."""
-
-    def __init__(self, batches: Batches, depth: int):
-        self._batches, self._depth = batches, depth
-        self._pool = ThreadPoolExecutor(max(1, min(depth, (os.cpu_count() or 1) - 1)), "draws")
-        self._coming: dict[int, Future[tuple[Tensor, Tensor]]] = {}
-        last = max(schedule.gradient_steps for schedule in batches.schedules)
-        self._last = (last - 1) // CHUNK
-
-    def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
-        """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; those after it are begun."""
-        for number in range(chunk, max(chunk, min(chunk + self._depth - 1, self._last)) + 1):
-            if number not in self._coming:
-                self._coming[number] = self._pool.submit(self._draw, number)
-        for number in [number for number in self._coming if number < chunk]:
-            self._coming.pop(number).cancel()
-        return self._coming.pop(chunk).result()
-
-    def _draw(self, chunk: int) -> tuple[Tensor, Tensor]:
-        positions, noise = self._batches.draw(chunk)
-        found = (torch.from_numpy(self._batches.replay.indices(positions)), torch.from_numpy(noise))
-        if self._batches.replay.device.type == "cuda":
-            # From page-locked memory a copy does not make the host wait; torch keeps it until the copy is done.
-            found = (found[0].pin_memory(), found[1].pin_memory())
-        return found
-
-
-def _moved(before: Any, after: Any, path: str = "") -> list[str]:
-    """Where two states of one form differ in something else than tensors."""
-    if isinstance(before, Tensor):
-        return []
-    if isinstance(before, dict):
-        return [place for key in before for place in _moved(before[key], after[key], f"{path}/{key}".strip("/"))]
-    if isinstance(before, list | tuple):
-        pairs = enumerate(zip(before, after, strict=True))
-        return [place for i, (one, other) in pairs for place in _moved(one, other, f"{path}/{i}".strip("/"))]
-    return [] if before == after else [path]
-
-
-def _name(algorithm: Algorithm) -> str:
-    return str(getattr(algorithm, "name", type(algorithm).__name__))
+def _line(error: RuntimeError) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from seqeval_rl.graphs import CudaGraphs, beside
 from seqeval_rl.speed import timed
 
 _aten: Any = torch.ops.aten
@@ -155,7 +156,7 @@ class Products:
             if operator._overloadname == "default" and not in_place:
                 operator, keywords["out"] = operator.overloadpacket.out, made("out", product.result)
             self.calls.append((operator, arguments, keywords))
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph: Callable[[], None] | None = None
         if device.type == "cuda" and self.calls:
             self._capture()
 
@@ -166,7 +167,7 @@ class Products:
                 if self._graph is None:
                     self._once()
                 else:
-                    self._graph.replay()
+                    self._graph()
 
     def _once(self) -> None:
         for operator, arguments, keywords in self.calls:
@@ -175,15 +176,10 @@ class Products:
     def _capture(self) -> None:
         with torch.inference_mode():
             # Libraries set themselves up at first use, which must not fall into the capture.
-            side = torch.cuda.Stream(self.device)
-            side.wait_stream(torch.cuda.current_stream(self.device))
-            with torch.cuda.stream(side):
+            with beside():
                 for _ in range(3):
                     self._once()
-            torch.cuda.current_stream(self.device).wait_stream(side)
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._once()
+            self._graph = CudaGraphs()(self._once)
 
 
 def copy_rate(device: torch.device, size: int = 256 << 20, repeats: int = 5) -> float:

@@ -1,7 +1,7 @@
 """How long a sweep will take on this machine, from a few seconds of measurement and the arithmetic of its schedule.
 
     job = updates x seconds per update + evaluations x (reset + time limit x seconds per time index)
-          (on CUDA the larger of the two, since they go on side by side)
+          (on CUDA the larger of the two, since they go on side by side; in stages where streams of a stack end earlier)
     wall = the jobs, longest training first, each given to the worker that is free first
 
 Nothing is trained beyond the measurement, and bundled logs are not built: their size is in their name, their shapes are the
@@ -15,12 +15,12 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from seqeval_rl import bundled
+from seqeval_rl import bundled, speed
 from seqeval_rl.algorithm import Spec
 from seqeval_rl.contest import EngineLoop, Problem
 from seqeval_rl.dataset import check_environment
@@ -32,10 +32,12 @@ from seqeval_rl.protocol import Schedule
 from seqeval_rl.readers import load_dataset, parse_source
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.scheduler import WORTH_A_PROCESS
-from seqeval_rl.stacking import common_settings
+from seqeval_rl.stacking import Candidate, common_settings, differing, divide, kind, room_for_stacks, stacked_config
+from seqeval_rl.stages import stages
 from seqeval_rl.stream import StreamSpec
-from seqeval_rl.sweep import Sweep
+from seqeval_rl.sweep import DECAY, Sweep, cost_of_run, settings_of_run
 from seqeval_rl.tasks import Task, task_named
+from seqeval_rl.variants import Variant
 
 SECONDS = 1.5  # at least, of the measurement of one update and of that of one time index
 _MADE = 200_000  # transitions at most in the log that updates are measured on
@@ -51,6 +53,11 @@ class Extent:
     act_dim: int
     time_limit: int | None  # of an episode, in environment steps; None: the environment has none
 
+    @property
+    def width(self) -> int:
+        """Numbers of a packed row. Images count as if they were numbers and kept for each transition, which is too much."""
+        return 2 * math.prod(self.obs_shape) + self.act_dim + 2
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -62,42 +69,33 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Seconds:
+    """How long a job, or a run's share of one, takes."""
+
+    training: float
+    evaluation: float  # at most: every episode as long as the time limit; 0 where there is no limit
+
+
+@dataclass(frozen=True)
 class Forecast:
     """One algorithm on one stream."""
 
     stream: str
     algorithm: str
     runs: int
-    runs_per_job: int
+    runs_per_job: int  # in the largest of the stacks that its runs are in, runs of other variants and streams included
     updates: int  # gradient steps of one run
     evaluations: int  # of one run
     episodes: int  # of one run in one evaluation
     env_steps: int  # of one run's online phase
     time_limit: int | None
-    cost: Cost
-
-    @property
-    def jobs(self) -> int:
-        """How many jobs the runs make."""
-        return self.runs // self.runs_per_job
-
-    @property
-    def training_seconds(self) -> float:
-        """Of one job; an environment step of the online phase is taken to cost what one of an evaluation's lanes does."""
-        index = self.cost.seconds_per_index / max(self.episodes, 1)
-        return self.updates * self.cost.seconds_per_update + self.env_steps * index
-
-    @property
-    def evaluation_seconds(self) -> float:
-        """Of one job, at most: every episode as long as the time limit; 0 where there is no limit."""
-        if self.time_limit is None or not self.episodes:
-            return 0.0
-        return self.evaluations * (self.cost.seconds_per_reset + self.time_limit * self.cost.seconds_per_index)
+    cost: Cost  # in that stack, while all of it trains
+    seconds: Seconds  # its runs' shares of their jobs, together
 
     @property
     def hours(self) -> float:
         """Of one worker, all jobs one after the other."""
-        return self.jobs * (self.training_seconds + self.evaluation_seconds) / 3600
+        return (self.seconds.training + self.seconds.evaluation) / 3600
 
     @property
     def env_steps_per_second(self) -> float:
@@ -110,9 +108,19 @@ class Estimate:
     """A sweep's forecasts and what they come to."""
 
     forecasts: tuple[Forecast, ...]
+    stacks: tuple[int, ...]  # runs of each job
     workers: int  # jobs at once
     threads: int  # of each worker
     seconds: float  # from the first job's start to the last one's end
+
+
+def seconds_of(cost: Cost, updates: int, evaluations: int, episodes: int, env_steps: int, limit: int | None) -> Seconds:
+    """Of a job, or of a stage of one, whose runs each have `updates` gradient steps, `evaluations` of `episodes` episodes and an
+    online phase of `env_steps`; one of these is taken to cost what one of an evaluation's lanes does."""
+    training = updates * cost.seconds_per_update + env_steps * cost.seconds_per_index / max(episodes, 1)
+    if limit is None or not episodes:
+        return Seconds(training, 0.0)
+    return Seconds(training, evaluations * (cost.seconds_per_reset + limit * cost.seconds_per_index))
 
 
 def extent(spec: StreamSpec) -> Extent:
@@ -236,57 +244,123 @@ def packed(jobs: Sequence[float], workers: int) -> float:
     return max(free)
 
 
-def estimate(sweep: Sweep, device: torch.device, backend: str = "auto", seconds: float | None = None) -> Estimate:
-    """Forecast a sweep of which nothing has been run yet, as the local scheduler would run it.
+class _Row(NamedTuple):
+    """One variant on one stream."""
+
+    spec: StreamSpec
+    extent: Extent
+    variant: Variant
+    schedule: Schedule
+
+
+def estimate(
+    sweep: Sweep, device: torch.device, backend: str = "auto", seconds: float | None = None, room: float | None = None
+) -> Estimate:
+    """Forecast a sweep of which nothing has been run yet, as the planner would divide it and the local scheduler run it.
 
     Args:
         sweep: what to run.
-        device: where to train: on CUDA all seeds are one job and jobs run one after the other (variants and streams that
-            would share a stack are counted as jobs of their own, so this is an upper bound); on a CPU each run is a job
-            and each core a worker.
+        device: where to train: on CUDA runs that fit together are one stack, and jobs run one after the other; on a CPU
+            each run is a job and each core a worker.
         backend: of the environments.
         seconds: see `measure`; default `SECONDS`.
+        room: bytes that stacks may take, see `sweep.plan`.
 
     Raises:
         SeqevalError: whatever is wrong with the sweep, before anything is measured.
     """
     chosen = sweep.variants()
     streams = [(spec, extent(spec)) for spec in sweep.streams]
-    where = {spec.name: f"stream {spec.name!r} in {sweep.where}" for spec in sweep.streams}
-    for spec, found in streams:  # errors before anything is measured
-        for variant in chosen:
-            Schedule(variant.protocol, found.transitions, where[spec.name])
-    on_cpu, cores, seeds = device.type == "cpu", available_cores(), len(sweep.seeds)
-    runs_per_job = 1 if on_cpu else seeds
-    jobs = len(streams) * len(chosen) * seeds // runs_per_job
-    workers = min(cores, jobs) if on_cpu else 1
+    rows = [
+        _Row(
+            spec,
+            found,
+            variant,
+            Schedule(variant.protocol, found.transitions, f"stream {spec.name!r} in {sweep.where}"),
+        )
+        for spec, found in streams
+        for variant in chosen
+    ]
+    on_cpu, cores = device.type == "cpu", available_cores()
+    stacks = _stacks(rows, len(sweep.seeds), device, room)
+    workers = min(cores, len(stacks)) if on_cpu else 1
     threads = max(1, cores // workers)
     seconds = SECONDS if seconds is None else seconds
     costs: dict[Any, Cost] = {}
-    forecasts = []
-    for spec, found in streams:
-        for variant in chosen:
-            schedule = Schedule(variant.protocol, found.transitions, where[spec.name])
-            batch_size, episodes = variant.protocol.batch_size, variant.protocol.episodes
-            # Widths and counts make updates dearer, rates do not.
-            kind = common_settings(variant.config)
-            sizes = (found.obs_shape, found.act_dim, batch_size, episodes)
-            key = (variant.entry.reference, kind, found.task, *sizes)
-            if key not in costs:
-                costs[key] = measure(
-                    variant.entry, variant.config, found, batch_size, runs_per_job, episodes, device, threads, backend, seconds
-                )  # fmt: skip
-            forecasts.append(
-                Forecast(
-                    spec.name, variant.directory, seeds, runs_per_job, schedule.gradient_steps, len(schedule.points()), episodes,
-                    variant.protocol.online, found.time_limit, costs[key],
-                )
-            )  # fmt: skip
-    training = sum(f.jobs * f.training_seconds for f in forecasts)
+
+    def cost(runs: Sequence[_Row]) -> Cost:
+        """Of a stack of these runs."""
+        found, variant = runs[0].extent, runs[0].variant
+        entry, protocol = variant.entry, variant.protocol
+        config = stacked_config([row.variant.config for row in runs])
+        # Widths and counts make updates dearer, and which floats differ; which values they have does not.
+        sizes = (found.obs_shape, found.act_dim, protocol.batch_size, protocol.episodes, len(runs))
+        key = (entry.reference, common_settings(variant.config), differing(config), found.task, *sizes)
+        if key not in costs:
+            costs[key] = measure(
+                entry,
+                config,
+                found,
+                protocol.batch_size,
+                len(runs),
+                protocol.episodes,
+                device,
+                threads,
+                backend,
+                seconds,
+            )
+        return costs[key]
+
+    jobs: list[Seconds] = []
+    shares: dict[int, list[Seconds]] = {id(row): [] for row in rows}
+    largest: dict[int, tuple[int, Cost]] = {}
+    for stack in stacks:
+        parts = []
+        for stage in stages([(row, row.schedule.gradient_steps, len(row.schedule.points())) for row in stack]):
+            count, each, protocol = len(stage.runs), cost(stage.runs), stage.runs[0].variant.protocol
+            limit = stage.runs[0].extent.time_limit
+            # Runs with an online phase are equally long: there is one stage.
+            part = seconds_of(each, stage.updates, stage.evaluations, protocol.episodes, protocol.online, limit)
+            parts.append(part)
+            for row in stage.runs:
+                shares[id(row)].append(Seconds(part.training / count, part.evaluation / count))
+                largest[id(row)] = max(largest.get(id(row), (0, each)), (count, each), key=lambda known: known[0])
+        jobs.append(_total(parts))
+    forecasts = tuple(
+        Forecast(
+            row.spec.name, row.variant.directory, len(sweep.seeds), largest[id(row)][0], row.schedule.gradient_steps,
+            len(row.schedule.points()), row.variant.protocol.episodes, row.variant.protocol.online, row.extent.time_limit,
+            largest[id(row)][1], _total(shares[id(row)]),
+        )
+        for row in rows
+    )  # fmt: skip
     # As the scheduler: no more processes than the training is worth, and its order knows nothing of evaluations.
-    workers = max(1, min(workers, math.ceil(training / WORTH_A_PROCESS)))
-    order = sorted(forecasts, key=lambda f: -f.training_seconds)
+    workers = max(1, min(workers, math.ceil(sum(job.training for job in jobs) / WORTH_A_PROCESS)))
     # On CUDA evaluations go on beside training.
     together = sum if on_cpu else max
-    wall = packed([together((f.training_seconds, f.evaluation_seconds)) for f in order for _ in range(f.jobs)], workers)
-    return Estimate(tuple(forecasts), workers, threads, wall)
+    order = sorted(jobs, key=lambda job: -job.training)
+    wall = packed([together((job.training, job.evaluation)) for job in order], workers)
+    return Estimate(forecasts, tuple(len(stack) for stack in stacks), workers, threads, wall)
+
+
+def _stacks(rows: Sequence[_Row], seeds: int, device: torch.device, room: float | None) -> list[list[_Row]]:
+    """The runs, one of a row for each seed, in the stacks that `sweep.plan` makes of them."""
+    known: dict[Any, speed.Cost] = {}
+    candidates = []
+    for row in rows:
+        spec, found, variant, schedule = row
+        protocol = variant.protocol
+        length = found.transitions if protocol.online else None
+        decay = settings_of_run(variant, schedule).get(DECAY)
+        alike = kind(variant.entry.reference, variant.config, decay, found.task, protocol, -1, length)
+        # On a CPU no memory is counted, and nothing need be measured to find that.
+        cuda = device.type == "cuda"
+        own = cost_of_run(variant, found.obs_shape, found.act_dim, device, known).bytes if cuda else 0
+        own += 4 * protocol.online * found.width
+        candidates += [Candidate(row, alike, spec, 4 * found.transitions * found.width, own)] * seeds
+    found_room = room_for_stacks(device) if room is None else room
+    return [[candidate.run for candidate in stack] for stack in divide(candidates, found_room)]
+
+
+def _total(parts: Sequence[Seconds]) -> Seconds:
+    return Seconds(sum(part.training for part in parts), sum(part.evaluation for part in parts))

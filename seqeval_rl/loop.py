@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl.algorithm import Algorithm, Spec
-from seqeval_rl.captured import Capture, make_engine
+from seqeval_rl.captured import make_engine
 from seqeval_rl.engine import act
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.evaluation import Evaluation, Evaluator, nothing_evaluated
+from seqeval_rl.graphs import Capture
 from seqeval_rl.online import Interaction
 from seqeval_rl.pixel_replay import PixelReplay
 from seqeval_rl.pixels import Pixels, join

@@ -31,6 +31,10 @@ def episode_seed(seed: int, episode: int) -> int:
     return int(generator(seed, "exploration episode", episode).integers(2**31))
 
 
+def _over(observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    raise RuntimeError("the environments of this online phase are closed")
+
+
 class Interaction:
     """R environments, one per run, and the transitions that the runs' policies gather in them; to be closed.
 
@@ -121,8 +125,10 @@ class Interaction:
                 )
 
     def close(self) -> None:
-        """Release the environments."""
+        """Release the environments, and with them the policy."""
         self._lanes.close()
+        # The policy's stack holds this. Let go of, what it has on the device is free as soon as nobody uses it.
+        self._explore = _over
 
     @property
     def _width(self) -> int:

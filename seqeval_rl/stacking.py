@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+MOST = 0.8  # share of a device's free memory that stacks may take
+
 
 def common_settings(config: Any) -> Hashable:
     """What must be equal in the settings of two runs of one stack: every field that is not a float, and which fields are."""
@@ -41,6 +43,11 @@ def stacked_config(configs: Sequence[Any]) -> Any:
     return dataclasses.replace(first, **swept) if swept else first
 
 
+def differing(config: Any) -> tuple[str, ...]:
+    """The fields of a stack's settings that its runs have different values of."""
+    return tuple(f.name for f in dataclasses.fields(config) if isinstance(getattr(config, f.name), torch.Tensor))
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
     """A run that is to be trained, as the planner sees it."""
@@ -50,6 +57,34 @@ class Candidate:
     log: Hashable  # runs of one log share its rows
     log_bytes: int  # of the rows, on the device
     run_bytes: int  # of everything that the run has to itself, on the device
+
+
+def kind(
+    algorithm: str,
+    config: Any,
+    decay_steps: int | None,
+    task: Hashable,
+    protocol: Hashable,
+    latest: int,
+    length: int | None,
+) -> tuple[Any, ...]:
+    """What must be equal of two runs for one stack to hold both.
+
+    Args:
+        algorithm: its reference.
+        config: its settings.
+        decay_steps: gradient steps over which a rate decays, where the harness sets them.
+        task: of the stream.
+        protocol: of the run.
+        latest: evaluation at which the run stands, -1 for a fresh one: only runs that stand at the same one train side by side.
+        length: transitions of the log where an online phase follows, into which all go at the same time; else None.
+    """
+    return (algorithm, (common_settings(config), decay_steps), task, protocol, latest, length)
+
+
+def room_for_stacks(device: torch.device) -> float:
+    """Bytes that stacks may take on a device: most of what is free on CUDA; on a CPU none, since one run fills a core."""
+    return MOST * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0
 
 
 def divide(candidates: Iterable[Candidate], room: float) -> list[list[Candidate]]:

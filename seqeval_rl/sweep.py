@@ -25,12 +25,11 @@ from seqeval_rl.results import read_results
 from seqeval_rl.run_log import RUN_LOG
 from seqeval_rl.scheduler import run_jobs
 from seqeval_rl.speed import Cost, cost_of_update
-from seqeval_rl.stacking import Candidate, common_settings, divide
+from seqeval_rl.stacking import Candidate, common_settings, divide, kind, room_for_stacks
 from seqeval_rl.stream import Stream, StreamSpec
 from seqeval_rl.variants import Variant, protocols, slug, variants
 
 DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
-MOST = 0.8  # share of a device's free memory that stacks may take
 
 
 @dataclass(frozen=True)
@@ -133,10 +132,7 @@ def plan(
             protocol = variant.protocol
             schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
             points = schedule.points()
-            config = asdict(variant.config)
-            if protocol.peeks and DECAY in config and not protocol.online:
-                # As published: the rate's decay knows where the run will end.
-                config[DECAY] = schedule.gradient_steps
+            config = settings_of_run(variant, schedule)
             for seed in sweep.seeds:
                 manifest = {
                     "suite": sweep.name,
@@ -165,19 +161,18 @@ def plan(
                         failed.append(RunEnd(directory, "failed", result.failure or ""))
                         continue
                     latest = max(recording.RunRecorder(directory, manifest).resumable(), default=-1)
-                cost = _cost(variant, stream, device, costs)
+                cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, device, costs)
                 left = schedule.gradient_steps - (0 if latest < 0 else points[latest].gradient_steps)
                 seconds[directory] = cost.seconds * left
                 run = PlannedRun(spec, config, seed, directory, manifest)
-                # Only runs that stand at the same evaluation can train side by side, and go online at the same time.
                 length = len(stream) if protocol.online else None
-                settings = (common_settings(variant.config), config.get(DECAY))
-                kind = (variant.entry.reference, settings, stream.task, protocol, latest, length)
+                alike = kind(
+                    variant.entry.reference, variant.config, config.get(DECAY), stream.task, protocol, latest, length
+                )
                 log_bytes = sum(block.dataset.nbytes for block in stream.blocks)
                 own_bytes = cost.bytes + 4 * protocol.online * stream.width
-                candidates.append(Candidate(run, kind, spec, log_bytes, own_bytes))
-    if room is None:
-        room = MOST * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0
+                candidates.append(Candidate(run, alike, spec, log_bytes, own_bytes))
+    room = room_for_stacks(device) if room is None else room
     jobs = [
         Job(
             tuple(candidate.run for candidate in stack),
@@ -206,16 +201,26 @@ def _check_environment(stream: Stream, chosen: Sequence[Variant]) -> None:
             gymnasium_shapes(stream.task.environment)
 
 
-def _cost(variant: Variant, stream: Stream, device: torch.device, known: dict[Any, Cost]) -> Cost:
-    """What one gradient step of one run costs; nothing for an algorithm that raises, which its own job will report."""
+def settings_of_run(variant: Variant, schedule: Schedule) -> dict[str, Any]:
+    """The algorithm's settings as the run will have them."""
+    config, protocol = asdict(variant.config), variant.protocol
+    if protocol.peeks and DECAY in config and not protocol.online:
+        # As published: the rate's decay knows where the run will end.
+        config[DECAY] = schedule.gradient_steps
+    return config
+
+
+def cost_of_run(
+    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, Cost]
+) -> Cost:
+    """What one gradient step of one run costs; nothing for an algorithm that raises, which its own job will report. What has
+    been measured is kept in `known`."""
     batch_size = variant.protocol.batch_size
     # Widths and counts make updates dearer, rates do not.
-    key = (variant.entry.reference, common_settings(variant.config), stream.obs_shape, stream.act_dim, batch_size)
+    key = (variant.entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
     if key not in known:
         try:
-            known[key] = cost_of_update(
-                variant.entry, variant.config, stream.obs_shape, stream.act_dim, batch_size, device
-            )
+            known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
         except Exception:
             known[key] = Cost(0.0, 0)
     return known[key]

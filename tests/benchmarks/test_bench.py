@@ -105,11 +105,16 @@ def test_an_estimate_is_printed_and_saved(tmp_path, capsys, monkeypatch):
 def test_a_stream_without_a_time_limit_is_said_to_be_left_out():
     row = {
         "stream": "endless", "algorithm": "bc", "runs": 1, "updates": 10, "evaluations": 2, "env_steps_per_second": 5.0,
-        "jobs": 1, "hours": 0.1, "time_limit": None, "training_seconds_per_job": 9.0, "evaluation_seconds_per_job_at_most": 0.0,
-        "cost": {"seconds_per_update": 0.1},
+        "hours": 0.1, "time_limit": None, "seconds": {"training": 9.0, "evaluation": 0.0}, "cost": {"seconds_per_update": 0.1},
     }  # fmt: skip
-    made = {"suite": "s", "device": "cpu", "processor": "p", "workers": 1, "threads": 1, "seconds": 9.0, "rows": [row]}
-    assert "No time limit is known for endless" in forecast.as_table(made)
+    made = {
+        "suite": "s", "device": "cpu", "processor": "p", "stacks": [1, 1], "workers": 1, "threads": 1, "seconds": 9.0,
+        "rows": [row],
+    }  # fmt: skip
+    table = forecast.as_table(made)
+    assert "No time limit is known for endless" in table
+    assert "2 jobs of one run" in table
+    assert "stacks of runs: 2 of 20, 1 of 4" in forecast.as_table({**made, "stacks": [20, 4, 20]})
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
+from seqeval_rl import speed
 from seqeval_rl.environments import available_cores
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.estimate import Cost, Extent, Forecast, estimate, extent, packed
+from seqeval_rl.estimate import Cost, Extent, Seconds, estimate, extent, packed, seconds_of
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.registry import find_algorithm
 from seqeval_rl.stream import StreamSpec
-from seqeval_rl.sweep import Sweep
+from seqeval_rl.sweep import Sweep, plan
 from seqeval_rl.tasks import TASKS
 
 CPU = torch.device("cpu")
@@ -45,10 +46,11 @@ def test_counts_are_those_of_the_schedule_and_no_log_is_built(tmp_path, monkeypa
         assert forecast.evaluations == len(schedule.points())
         # Untrained, at each multiple of 250 (the first of them at the increment that crosses it), and at the end.
         assert forecast.evaluations == {"one": 1 + 4, "two": 1 + 10}[forecast.stream]
-        assert (forecast.runs, forecast.runs_per_job, forecast.jobs) == (3, 1, 3)
+        assert (forecast.runs, forecast.runs_per_job) == (3, 1)
         assert (forecast.episodes, forecast.time_limit) == (2, 1000)
         assert min(forecast.cost.seconds_per_update, forecast.cost.seconds_per_index) > 0
     assert found.seconds > 0
+    assert found.stacks == (1,) * 12
     assert 1 <= found.workers <= available_cores()
     # The same algorithm on the same shapes is measured once, and another environment by itself.
     assert len({id(f.cost) for f in found.forecasts}) == 4
@@ -95,18 +97,58 @@ def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
     found = estimate(sweep, CPU)
     bc = found.forecasts[0]
     assert (bc.updates, bc.evaluations) == (10_000, 11)
-    assert bc.training_seconds == pytest.approx(10)
-    assert bc.evaluation_seconds == pytest.approx(11 * (0.5 + 1000 * 0.01))
+    assert bc.seconds.training == pytest.approx(3 * 10)
+    assert bc.seconds.evaluation == pytest.approx(3 * 11 * (0.5 + 1000 * 0.01))
     assert bc.hours == pytest.approx(3 * (10 + 115.5) / 3600)
     assert bc.env_steps_per_second == pytest.approx(10 / 0.01)
     one, other = 10 + 115.5, 100 + 11 * 20.5
     # Three long jobs, then three short ones, on two cores: long, long, long beside the short ones.
     assert found.seconds == pytest.approx(max(2 * other, other + 3 * one))
     assert (found.workers, found.threads) == (2, 1)
-    cuda = estimate(sweep, torch.device("cuda"))
-    assert [f.jobs for f in cuda.forecasts] == [1, 1]
+    monkeypatch.setattr("seqeval_rl.sweep.cost_of_update", lambda *_: speed.Cost(0.001, 1000))
+    cuda = estimate(sweep, torch.device("cuda"), room=1e9)
+    assert cuda.stacks == (3, 3)
     assert (cuda.workers, cuda.threads) == (1, 2)
     assert cuda.seconds == pytest.approx(11 * 10.5 + 11 * 20.5)  # beside the training, which is shorter
+    # No room for more than a log and a run.
+    assert estimate(sweep, torch.device("cuda"), room=11_000 * 27 * 4 + 1000).stacks == (1,) * 6
+
+
+def test_stacks_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, monkeypatch):
+    """Sweeps of floats share a stack, and so do streams of one task, of which the longer goes on alone."""
+    measured = []
+
+    def measure(entry, config, extent, batch_size, runs, *_):
+        measured.append((config, runs))
+        return Cost(0.001 * (1 + runs), 0.5, 0.01)
+
+    monkeypatch.setattr("seqeval_rl.estimate.measure", measure)
+    protocol = Protocol(initial=100, evaluate_every=100, episodes=1, batch_size=8)
+    sweep = Sweep(
+        "made", streams(a="bundled/hopper/random:600", b="bundled/hopper/random:300"), (find_algorithm("td3_bc"),), protocol,
+        (0, 1), {"td3_bc": {"hidden": (8,)}}, {"td3_bc": {"alpha": (1.0, 2.5), "policy_delay": (1, 2)}},
+    )  # fmt: skip
+    planned = plan(sweep, tmp_path / "out", CPU, "gymnasium", progress=False, room=1e12)
+    found = estimate(sweep, CPU, room=1e12)
+    assert found.stacks == tuple(len(job.runs) for job in planned.jobs) == (8, 8)
+    assert [runs for _, runs in measured] == [8, 4, 8, 4]
+    for config, runs in measured:
+        assert config.alpha.tolist() == [1.0, 1.0, 2.5, 2.5] * (runs // 4)
+    longer, shorter = ([f for f in found.forecasts if f.stream == name] for name in "ab")
+    assert {f.runs_per_job for f in found.forecasts} == {8}
+    # Two of the eight runs, for 200 gradient steps; then two of the four that are left, for 300.
+    assert [f.seconds.training for f in shorter] == pytest.approx([200 * 0.009 / 4] * 4)
+    assert [f.seconds.training for f in longer] == pytest.approx([200 * 0.009 / 4 + 300 * 0.005 / 2] * 4)
+    assert [f.seconds.evaluation for f in shorter] == pytest.approx([3 * 10.5 / 4] * 4)
+    assert [f.seconds.evaluation for f in longer] == pytest.approx([3 * 10.5 / 4 + 3 * 10.5 / 2] * 4)
+
+
+def test_runs_that_go_online_share_a_stack_only_where_their_logs_are_equally_long(monkeypatch):
+    monkeypatch.setattr("seqeval_rl.estimate.measure", lambda *_: Cost(1, 1, 1))
+    sources = streams(a="bundled/hopper/random:600", b="bundled/hopper/medium:600", c="bundled/hopper/random:300")
+    protocol = Protocol(initial=100, evaluate_every=100, online=50)
+    sweep = Sweep("made", sources, (find_algorithm("bc"),), protocol, (0, 1))
+    assert estimate(sweep, CPU, room=1e12).stacks == (4, 2)
 
 
 def test_every_variant_of_a_sweep_is_counted(monkeypatch):
@@ -126,9 +168,7 @@ def test_every_variant_of_a_sweep_is_counted(monkeypatch):
 
 
 def test_without_a_time_limit_evaluations_are_left_out():
-    forecast = Forecast("a", "bc", 3, 1, 100, 5, 10, 0, None, Cost(0.1, 1.0, 1.0))
-    assert forecast.evaluation_seconds == 0
-    assert forecast.training_seconds == pytest.approx(10)
+    assert seconds_of(Cost(0.1, 1.0, 1.0), 100, 5, 10, 0, None) == Seconds(pytest.approx(10), 0)
 
 
 @pytest.mark.parametrize(

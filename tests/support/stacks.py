@@ -1,0 +1,164 @@
+"""Stacks of two runs on made data, carried to their ends and compared."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from made import made_dataset
+from recorder import recorded
+
+from seqeval_rl.algorithms.bc import BC
+from seqeval_rl.loop import Run, Stack, sequential_evaluation
+from seqeval_rl.protocol import Protocol
+from seqeval_rl.registry import find_algorithm, registered
+from seqeval_rl.stream import Stream
+
+EXACT = {"rtol": 0, "atol": 0}
+ALGORITHMS = sorted(registered())
+SMALL = {"hidden": (32, 32)}
+SETTINGS = {"cql": {**SMALL, "sampled_actions": 3}, "awac": {**SMALL, "actor_hidden": (32, 32)}}
+
+
+class FakeEvaluator:
+    """Scores the greedy action in fixed states."""
+
+    def __init__(self, runs):
+        self.states = np.random.default_rng(0).standard_normal((runs, 5, 11)).astype(np.float32)
+
+    def evaluate(self, act, evaluation):
+        return act(self.states)
+
+
+class LateEvaluator(FakeEvaluator):
+    """Evaluates when the result is asked for, as late as an evaluation beside training can be."""
+
+    def begin(self, act, evaluation):
+        class Waiting:
+            def done(_):
+                return False
+
+            def result(_):
+                return self.evaluate(act, evaluation)
+
+        return Waiting()
+
+
+def make(name, evaluator=FakeEvaluator, device="cpu", settings=None, protocol=None, entry=None, **options):
+    """A stack of two runs, of the same settings or each of its own."""
+    entry = entry or find_algorithm(name)
+    stream = Stream("made", [made_dataset([60, 90, 155], seed=5)])
+    settings = SETTINGS.get(name, SMALL) if settings is None else settings
+    each = settings if isinstance(settings, list) else [settings] * 2
+    configs = [entry.configure(one, "test") for one in each]
+    protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 47, "episodes": 1, **(protocol or {})})
+    return Stack(
+        [Run(stream, config, seed) for seed, config in enumerate(configs)],
+        entry,
+        protocol,
+        evaluator(2),
+        torch.device(device),
+        **options,
+    )
+
+
+def carry(name, evaluator=FakeEvaluator, states=None, done=0, **options):
+    """(transitions, actions, metrics, states) at each point, for two runs."""
+    stack = make(name, evaluator, **options)
+    if states is not None:
+        stack.load_states(states)
+    found = []
+    sequential_evaluation(
+        stack,
+        lambda o: not found.append((o.point.transitions, o.evaluation, o.metrics, o.states)),
+        lambda _: None,
+        done,
+    )
+    return found
+
+
+def leaves(state):
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict):
+        for value in state.values():
+            yield from leaves(value)
+    elif isinstance(state, list | tuple):
+        for value in state:
+            yield from leaves(value)
+    elif state is not None:
+        yield torch.as_tensor(float(state))
+
+
+def assert_same(one, other, **tolerance):
+    assert [t for t, *_ in one] == [t for t, *_ in other]
+    for (_, actions, metrics, states), (_, a, m, s) in zip(one, other, strict=True):
+        np.testing.assert_allclose(actions, a, **tolerance)
+        assert metrics.keys() == m.keys()
+        for key in metrics:
+            np.testing.assert_allclose(metrics[key], m[key], **tolerance)
+        for x, y in zip(leaves(states), leaves(s), strict=True):
+            torch.testing.assert_close(x.cpu(), y.cpu(), **tolerance)
+
+
+def itself(work):
+    return work
+
+
+def counted(counts, capture=recorded):
+    """A capture that notes what is captured and what is gone through."""
+
+    def captured(work):
+        counts.append("captured")
+        go = capture(work)
+
+        def gone():
+            counts.append("gone")
+            go()
+
+        return gone
+
+    return captured
+
+
+SWEPT = {
+    "td3_bc": dict.fromkeys(("alpha", "discount", "target_rate", "policy_noise", "noise_clip"), (0.1, 0.3)),
+    "iql": {"expectile": (0.6, 0.9), "temperature": (1.0, 3.0), "max_weight": (1.0, 100.0), "learning_rate": (1e-3, 1e-4)},
+    "cql": {"min_q_weight": (1.0, 5.0), "target_rate": (0.1, 0.01), "discount": (0.9, 0.99)},
+    "awac": {"weight_decay": (0.0, 0.1), "temperature": (0.5, 2.0)},
+    "bc": {"learning_rate": (1e-2, 1e-3)},
+    "sac": {"discount": (0.9, 0.99), "learning_rate": (1e-2, 1e-3)},
+}  # fmt: skip
+
+
+def swept(name):
+    """Settings of two runs of an algorithm that share a stack."""
+    normalised = {} if name == "bc" else {"return_range": 3.0}
+    return [
+        {**SETTINGS.get(name, SMALL), "normalise_observations": True, **normalised, **{k: v[i] for k, v in SWEPT[name].items()}}
+        for i in range(2)
+    ]  # fmt: skip
+
+
+def singly(stack, steps):
+    """Gradient steps as the online phase takes them: one after each transition."""
+    revealed = []
+    found = [
+        stack.engine.train(start, start + 40, lambda _: None, revealed.append, per_increment=1)
+        for start in range(0, steps, 40)
+    ]
+    assert revealed == list(range(1, steps + 1))
+    return found, stack.states()
+
+
+def entry_of(made):
+    return replace(find_algorithm("bc"), algorithm=made)
+
+
+class Reading(BC):
+    """Reads a number back from the device."""
+
+    name = "Reading"
+
+    def update(self, batch):
+        metrics = super().update(batch)
+        return metrics if float(metrics["actor/loss"].sum()) > -1 else {}
