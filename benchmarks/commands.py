@@ -135,10 +135,35 @@ def _bench(command: arguments.Bench) -> None:
     ):
         if found < least:
             raise UsageError(f"bench --{option}: expected whole numbers from {least}, found {found}. Correct it.")
+    if command.evaluation is not None:
+        _bench_evaluation(command, names, sizes if command.runs else [1, 5])
+        return
     entries = [find_algorithm(name) for name in names or sorted(registered())]
     with matrix_products(command.precision):
         report = bench.bench(entries, sizes, device, command.threads, command.repeats)
-    print(bench.as_table(report))
+    _show(bench.as_table(report), report, command)
+
+
+def _bench_evaluation(command: arguments.Bench, names: list[str] | None, sizes: list[int]) -> None:
+    """Environment steps per second of the evaluation."""
+    from seqeval_rl.benchmarks import bench_evaluation
+    from seqeval_rl.registry import find_algorithm
+    from seqeval_rl.tasks import task_named
+
+    if names is not None and len(names) > 1:
+        raise UsageError(f"--algorithms: expected one name beside --evaluation, found {len(names)}. Choose one policy.")
+    tasks = [task_named(name, "--evaluation") for name in words(command.evaluation) or []]
+    if not tasks:
+        raise UsageError("--evaluation: expected at least one task, found none.")
+    entry = find_algorithm((names or ["td3_bc"])[0])
+    report = bench_evaluation.bench_evaluation(entry, tasks, sizes, command.backend, command.threads, command.repeats)
+    _show(bench_evaluation.as_table(report), report, command)
+
+
+def _show(table: str, report: dict[str, Any], command: arguments.Bench) -> None:
+    from seqeval_rl.benchmarks import bench
+
+    print(table)
     if command.json:
         bench.save(report, command.json)
         print(f"saved: {command.json}")
@@ -146,14 +171,17 @@ def _bench(command: arguments.Bench) -> None:
 
 def _estimate(command: arguments.Bench) -> None:
     """How long a suite will take here."""
-    from seqeval_rl.benchmarks import bench, forecast
+    from seqeval_rl.benchmarks import forecast
     from seqeval_rl.benchmarks.suite import build_sweep
     from seqeval_rl.estimate import estimate
     from seqeval_rl.precision import matrix_products
     from seqeval_rl.sweep import choose_device
 
     for item in dataclasses.fields(command):
-        if item.name in ("runs", "threads", "repeats") and getattr(command, item.name) != item.default:
+        if (
+            item.name in ("runs", "threads", "repeats", "evaluation", "backend")
+            and getattr(command, item.name) != item.default
+        ):
             raise UsageError(
                 f"bench --{item.name}: expected no such option beside --estimate, found {getattr(command, item.name)}. "
                 "The suite and the scheduler decide it; leave it out."
@@ -163,7 +191,4 @@ def _estimate(command: arguments.Bench) -> None:
     sweep = build_sweep(command.estimate, command.mini, words(command.algorithms))
     with matrix_products(command.precision):
         report = forecast.as_report(estimate(sweep, device), sweep, device)
-    print(forecast.as_table(report))
-    if command.json:
-        bench.save(report, command.json)
-        print(f"saved: {command.json}")
+    _show(forecast.as_table(report), report, command)

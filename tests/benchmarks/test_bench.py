@@ -122,3 +122,47 @@ def test_a_stream_without_a_time_limit_is_said_to_be_left_out():
 )
 def test_durations(seconds, text):
     assert forecast.duration(seconds) == text
+
+
+def test_evaluation_is_measured_beside_a_plain_loop(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("seqeval_rl.benchmarks.bench_evaluation.SECONDS", 0.05)
+    target = tmp_path / "evaluation.json"
+    command = ["bench", "--evaluation", "hopper,walker2d", "--runs", "1,2", "--repeats", "2", "--threads", "1"]
+    assert main([*command, "--backend", "gymnasium", "--json", str(target)]) == 0
+    shown = capsys.readouterr().out
+    report = json.loads(target.read_text())
+    assert [(row["task"], row["runs"]) for row in report["rows"]] == [
+        ("hopper", 1),
+        ("hopper", 2),
+        ("walker2d", 1),
+        ("walker2d", 2),
+    ]
+    for row in report["rows"]:
+        own, plain = (np.array(row["env_steps_per_second"][name]) for name in ("evaluator", "loop"))
+        assert len(own) == len(plain) == 2
+        assert (own > 0).all()
+        assert (plain > 0).all()
+        assert row["evaluator_over_loop"] == pytest.approx(np.median(own / plain))
+        assert f"{row['evaluator_over_loop']:.2f}" in shown
+    assert "over loop" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--evaluation", "hoper"], "hopper"),
+        (
+            ["--evaluation", "hopper", "--algorithms", "bc,iql"],
+            "--algorithms: expected one name beside --evaluation, found 2",
+        ),
+        (["--evaluation", ","], "--evaluation: expected at least one task, found none"),
+        (["--evaluation", "hopper", "--repeats", "0"], "bench --repeats: expected whole numbers from 1, found 0"),
+        (
+            ["--estimate", "quickstart", "--evaluation", "hopper"],
+            "bench --evaluation: expected no such option beside --estimate",
+        ),
+    ],
+)
+def test_what_an_evaluation_benchmark_refuses(options, message, capsys):
+    assert main(["bench", *options]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,137 @@
+"""The speed of evaluation: environment steps per second beside those of a plain gymnasium loop, interleaved; medians."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from seqeval_rl.algorithm import Spec
+from seqeval_rl.engine import act
+from seqeval_rl.environments import available_cores, gymnasium_shapes, open_environment
+from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.lanes import Shapes
+from seqeval_rl.preprocessing import Preprocessing
+from seqeval_rl.recording import surroundings
+from seqeval_rl.registry import AlgorithmEntry
+from seqeval_rl.tasks import Task
+
+SECONDS = 3.0  # of one measurement, at least; whole evaluations are counted
+EPISODES = 10  # of each run
+_CPU = torch.device("cpu")
+
+
+def bench_evaluation(
+    entry: AlgorithmEntry, tasks: Sequence[Task], runs: Sequence[int], backend: str, workers: int, repeats: int
+) -> dict[str, Any]:
+    """Measure; returns the machine's description and one row per task and number of runs.
+
+    Args:
+        entry: the algorithm whose untrained policy acts.
+        tasks: whose environments are played.
+        runs: numbers R of runs that are evaluated together, `EPISODES` episodes each.
+        backend: see `environments.make_lanes`.
+        workers: likewise; 0 = all cores.
+        repeats: measurements of each.
+    """
+    workers = workers or available_cores()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rows = [
+            _row(entry, task, r, backend, workers, repeats)
+            for task, r in tqdm([(task, r) for task in tasks for r in runs], desc="bench", unit="row")
+        ]
+    finally:
+        torch.set_num_threads(before)
+    return {
+        "what": "environment steps per second; ratios are medians over repeats in which both ran one after the other",
+        "algorithm": entry.name,
+        "episodes": EPISODES,
+        "workers": workers,
+        "repeats": repeats,
+        "seconds_at_least": SECONDS,
+        **surroundings("cpu"),
+        "rows": rows,
+    }
+
+
+def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: int, repeats: int) -> dict[str, Any]:
+    shapes = gymnasium_shapes(task.environment)[1]
+    spec = Spec(shapes.obs_shape, len(shapes.action_low), tuple(range(runs)), _CPU)
+    algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
+    same = Preprocessing(None, spec.obs_dim, spec.act_dim, runs, 1.0, _CPU).observations
+    speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
+    with Evaluator(task, spec.seeds, EPISODES, backend, workers) as evaluator:
+
+        def evaluate(number: int) -> int:
+            return evaluator.evaluate(lambda seen: act(algorithm, same, _CPU, seen), number).env_steps
+
+        with open_environment(task.environment) as env:
+            policy = _policy(shapes)
+            contestants = {"evaluator": evaluate, "loop": lambda number: _episode(env, policy, shapes, number)}
+            for play in contestants.values():
+                play(0)
+            for repeat in range(repeats):
+                for name, play in contestants.items():
+                    steps, number, started = 0, 0, time.perf_counter()
+                    while (taken := time.perf_counter() - started) < SECONDS:
+                        number += 1
+                        steps += play(number + 1000 * repeat)
+                    speeds[name].append(steps / taken)
+        found = evaluator.backend
+    return {
+        "task": task.name,
+        "environment": task.env_id,
+        "backend": found,
+        "runs": runs,
+        "env_steps_per_second": speeds,
+        "medians": {name: float(np.median(values)) for name, values in speeds.items()},
+        "evaluator_over_loop": float(np.median(np.array(speeds["evaluator"]) / speeds["loop"])),
+    }
+
+
+def _policy(shapes: Shapes) -> nn.Module:
+    """A network of the default sizes, as training scripts have it."""
+    sizes = [int(np.prod(shapes.obs_shape)), 256, 256, len(shapes.action_low)]
+    layers = [nn.Linear(sizes[0], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, sizes[-1]), nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+@torch.no_grad()
+def _episode(env: Any, policy: nn.Module, shapes: Shapes, seed: int) -> int:
+    """One episode as training scripts play it, one environment step after the other; returns its length."""
+    middle, half = (shapes.action_high + shapes.action_low) / 2, (shapes.action_high - shapes.action_low) / 2
+    observation, _ = env.reset(seed=seed)
+    steps, over = 0, False
+    while not over:
+        seen = torch.tensor(observation.reshape(1, -1), dtype=torch.float32)
+        observation, _, terminated, truncated, _ = env.step(middle + half * policy(seen).numpy().flatten())
+        steps, over = steps + 1, terminated or truncated
+    return steps
+
+
+def as_table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    versions = report["versions"]
+    lines = [
+        report["what"],
+        f"{report['algorithm']}'s untrained policy, {report['episodes']} episodes of each run; medians of {report['repeats']}",
+        f"{report['workers']} processes or threads, {report['processor']}, {report['platform']}; "
+        + ", ".join(f"{name} {versions[name]}" for name in ("python", "seqeval-rl", "torch", "gymnasium", "mujoco"))
+        + f", revision {report['git_revision']}",
+        "",
+        f"{'task':<16} {'backend':<10} {'runs':>4} {'env steps/s':>12} {'plain loop':>11} {'over loop':>10}",
+    ]
+    for row in report["rows"]:
+        lines.append(
+            f"{row['task']:<16} {row['backend']:<10} {row['runs']:>4} {row['medians']['evaluator']:>12.0f} "
+            f"{row['medians']['loop']:>11.0f} {row['evaluator_over_loop']:>10.2f}"
+        )
+    lines += ["", "plain loop: one gymnasium environment and a torch policy of the same size, one action at a time."]
+    return "\n".join(lines)
