@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from seqeval_rl.algorithm import Spec
 from seqeval_rl.engine import act
-from seqeval_rl.environments import available_cores, gymnasium_shapes, open_environment
+from seqeval_rl.environments import available_cores, gymnasium_shapes, open_environment, worthwhile_workers
 from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.lanes import Shapes
 from seqeval_rl.preprocessing import Preprocessing
@@ -36,10 +36,9 @@ def bench_evaluation(
         tasks: whose environments are played.
         runs: numbers R of runs that are evaluated together, `EPISODES` episodes each.
         backend: see `environments.make_lanes`.
-        workers: likewise; 0 = all cores.
+        workers: likewise; 0 = as many of the cores as a run of `seqeval run` would take.
         repeats: measurements of each.
     """
-    workers = workers or available_cores()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -53,7 +52,6 @@ def bench_evaluation(
         "what": "environment steps per second; ratios are medians over repeats in which both ran one after the other",
         "algorithm": entry.name,
         "episodes": EPISODES,
-        "workers": workers,
         "repeats": repeats,
         "seconds_at_least": SECONDS,
         **surroundings("cpu"),
@@ -67,6 +65,8 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
     algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
     same = Preprocessing(None, spec.obs_dim, spec.act_dim, runs, 1.0, _CPU).observations
     speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
+    lanes = runs * EPISODES
+    workers = workers or worthwhile_workers(task.environment, lanes, available_cores())
     with Evaluator(task, spec.seeds, EPISODES, backend, workers) as evaluator:
 
         def evaluate(number: int) -> int:
@@ -90,6 +90,7 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
         "environment": task.env_id,
         "backend": found,
         "runs": runs,
+        "workers": workers,
         "env_steps_per_second": speeds,
         "medians": {name: float(np.median(values)) for name, values in speeds.items()},
         "evaluator_over_loop": float(np.median(np.array(speeds["evaluator"]) / speeds["loop"])),
@@ -122,16 +123,20 @@ def as_table(report: dict[str, Any]) -> str:
     lines = [
         report["what"],
         f"{report['algorithm']}'s untrained policy, {report['episodes']} episodes of each run; medians of {report['repeats']}",
-        f"{report['workers']} processes or threads, {report['processor']}, {report['platform']}; "
+        f"{report['processor']}, {report['platform']}; "
         + ", ".join(f"{name} {versions[name]}" for name in ("python", "seqeval-rl", "torch", "gymnasium", "mujoco"))
         + f", revision {report['git_revision']}",
         "",
-        f"{'task':<16} {'backend':<10} {'runs':>4} {'env steps/s':>12} {'plain loop':>11} {'over loop':>10}",
+        f"{'task':<16} {'backend':<10} {'runs':>4} {'workers':>7} {'env steps/s':>12} {'plain loop':>11} {'over loop':>10}",
     ]
     for row in report["rows"]:
         lines.append(
-            f"{row['task']:<16} {row['backend']:<10} {row['runs']:>4} {row['medians']['evaluator']:>12.0f} "
-            f"{row['medians']['loop']:>11.0f} {row['evaluator_over_loop']:>10.2f}"
+            f"{row['task']:<16} {row['backend']:<10} {row['runs']:>4} {row['workers']:>7} "
+            f"{row['medians']['evaluator']:>12.0f} {row['medians']['loop']:>11.0f} {row['evaluator_over_loop']:>10.2f}"
         )
-    lines += ["", "plain loop: one gymnasium environment and a torch policy of the same size, one action at a time."]
+    lines += [
+        "",
+        "workers: processes, or threads of envpool. plain loop: one gymnasium environment and a torch policy",
+        "of the same size, one action at a time.",
+    ]
     return "\n".join(lines)

@@ -25,6 +25,10 @@ from seqeval_rl.tasks import EnvironmentSource
 __all__ = ["Lanes", "Shapes", "available_cores", "gymnasium_shapes", "make_lanes", "open_environment"]
 
 _log = logging.getLogger("seqeval_rl")
+# From so many lanes on another process earns what it costs: it is started, told and waited for at every time index. Lanes that
+# are stepped by rules take some 40 to 80 microseconds, others more.
+_LANES_OF_A_PROCESS = 4
+_LANES_BY_RULES_OF_A_PROCESS = 20
 
 
 def available_cores() -> int:
@@ -64,6 +68,12 @@ def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto
         return EnvpoolLanes(env_id, lanes, workers)
     spec, shapes = gymnasium_shapes(env_id)
     return open_here(spec, shapes, lanes) if workers == 1 else ProcessLanes(spec, shapes, lanes, workers)
+
+
+def worthwhile_workers(env_id: str | EnvironmentSource, lanes: int, most: int) -> int:
+    """Of `most` processes, or threads of envpool, those that are worth it for so many lanes of an environment; at least 1."""
+    each = _LANES_BY_RULES_OF_A_PROCESS if has_rules(env_id) else _LANES_OF_A_PROCESS
+    return max(1, min(most, lanes // each))
 
 
 def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:

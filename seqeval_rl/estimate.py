@@ -24,10 +24,9 @@ from seqeval_rl import bundled, speed
 from seqeval_rl.algorithm import Spec
 from seqeval_rl.contest import EngineLoop, Problem
 from seqeval_rl.dataset import check_environment
-from seqeval_rl.environments import available_cores, gymnasium_shapes, make_lanes
+from seqeval_rl.environments import available_cores, gymnasium_shapes, make_lanes, worthwhile_workers
 from seqeval_rl.errors import DataError
 from seqeval_rl.evaluation import episode_seed
-from seqeval_rl.job import LANES_WORTH_A_PROCESS
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.readers import load_dataset, parse_source
 from seqeval_rl.registry import AlgorithmEntry
@@ -202,7 +201,7 @@ def measure(
         if extent.task.env_id is None:
             return Cost(taken / updates, 0.0, 0.0)
         lanes = runs * max(episodes, 1)
-        workers = max(1, min(threads, lanes // LANES_WORTH_A_PROCESS))
+        workers = worthwhile_workers(extent.task.environment, lanes, threads)
         reset, index = _evaluation_cost(extent.task, runs, max(episodes, 1), loop, workers, backend, seconds)
         return Cost(taken / updates, reset, index)
     finally:

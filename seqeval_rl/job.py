@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from seqeval_rl import checkpoint
+from seqeval_rl.environments import worthwhile_workers
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
@@ -28,7 +29,6 @@ from seqeval_rl.results import METRICS, read_lines
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.tasks import Task
 
-LANES_WORTH_A_PROCESS = 4
 # Metrics that a run may not have at a point: no exploration episode ended, nothing was about to arrive.
 _MAY_BE_ABSENT = (PREFIX, "online/")
 
@@ -263,13 +263,12 @@ class _Work:
             )
             for run in planned
         ]
-        # A process for environments starts slowly; it is worth it from a handful of lanes on.
         episodes = job.protocol.episodes
-        workers = max(1, min(self._environment_workers, len(runs) * episodes // LANES_WORTH_A_PROCESS))
         with ExitStack() as opened:
             evaluator = None
             if episodes:
                 seeds = [run.seed for run in planned]
+                workers = worthwhile_workers(job.task.environment, len(runs) * episodes, self._environment_workers)
                 evaluator = opened.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
             stack = Stack(members, self._entry, job.protocol, evaluator, torch.device(job.device))
             opened.callback(stack.close)

@@ -11,6 +11,7 @@ with positions q, velocities v, x = q[0], and the settings w, h, u, dt, c and wh
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from numpy.typing import NDArray
 
 from seqeval_rl.lanes import Lanes, LocalLanes, Shapes, Transition, open_environment
+from seqeval_rl.tasks import EnvironmentSource
 
 _log = logging.getLogger("seqeval_rl")
 # Module of the environment's class -> velocities that are seen are clipped to so much.
@@ -91,13 +93,13 @@ class Rules:
             velocities = observations[:, self.positions - self.skipped :]
             velocities.clip(-self.fastest, self.fastest, out=velocities)
         rewards = self.forward_weight * ((states[:, 0] - before) / self.dt)
-        terminated = np.zeros(len(rewards), np.bool_)
+        terminated: NDArray[np.bool_] = np.zeros(len(rewards), np.bool_)
         if self.healthy_reward or self.terminates:
             bounded = states[:, 1 : 1 + len(self.low)]
-            healthy = ((self.low < bounded) & (bounded < self.high)).all(1)
+            healthy: NDArray[np.bool_] = ((self.low < bounded) & (bounded < self.high)).all(1)
             rewards += self.healthy_reward if self.always_rewarded else healthy * self.healthy_reward
             if self.terminates:
-                terminated = ~healthy
+                terminated = np.logical_not(healthy)
         rewards -= self.control_weight * np.square(actions).sum(1)
         return observations, rewards, terminated
 
@@ -109,8 +111,7 @@ class LocomotionLanes(Lanes):
 
     def __init__(self, env: Any, rules: Rules, shapes: Shapes, lanes: int):
         """Of an opened environment, which then is these lanes' own: it draws the starts of all of them."""
-        import mujoco
-
+        mujoco: Any = importlib.import_module("mujoco")
         super().__init__(shapes, lanes)
         self._env, self._rules = env, rules
         inner = env.unwrapped
@@ -155,8 +156,8 @@ class LocomotionLanes(Lanes):
         self._env.close()
 
 
-def has_rules(env_id: str) -> bool:
-    """Whether an id is one of these environments."""
+def has_rules(env_id: str | EnvironmentSource) -> bool:
+    """Whether what `open_environment` takes is one of these environments."""
     with open_environment(env_id) as env:
         return Rules.of(env) is not None
 

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from seqeval_rl.environments import make_lanes
+from seqeval_rl.environments import make_lanes, worthwhile_workers
 from seqeval_rl.errors import DataError, EnvironmentMissingError, SeqevalError, UsageError
 
 BACKENDS = [
@@ -301,6 +301,11 @@ def test_spaces_that_are_not_boxes_with_bounds_are_refused(crowd):
 def test_usage(lanes, backend, workers):
     with pytest.raises(UsageError, match="expected"):
         make_lanes("Hopper-v5", lanes, backend, workers)
+
+
+def test_a_process_is_taken_where_it_is_worth_it(crowd):
+    assert [worthwhile_workers("Hopper-v5", lanes, 4) for lanes in (1, 10, 39, 40, 200)] == [1, 1, 1, 2, 4]
+    assert [worthwhile_workers("crowd:test/Crowd-v0", lanes, 4) for lanes in (1, 10, 40)] == [1, 2, 4]
 
 
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)
