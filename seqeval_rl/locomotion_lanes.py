@@ -96,7 +96,7 @@ class Rules:
         terminated: NDArray[np.bool_] = np.zeros(len(rewards), np.bool_)
         if self.healthy_reward or self.terminates:
             bounded = states[:, 1 : 1 + len(self.low)]
-            healthy: NDArray[np.bool_] = ((self.low < bounded) & (bounded < self.high)).all(1)
+            healthy: NDArray[np.bool_] = np.logical_and.reduce((self.low < bounded) & (bounded < self.high), axis=1)
             rewards += self.healthy_reward if self.always_rewarded else healthy * self.healthy_reward
             if self.terminates:
                 terminated = np.logical_not(healthy)
