@@ -66,7 +66,7 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
     same = Preprocessing(None, spec.obs_dim, spec.act_dim, runs, 1.0, _CPU).observations
     speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
     lanes = runs * EPISODES
-    workers = workers or worthwhile_workers(task.environment, lanes, available_cores())
+    workers = workers or worthwhile_workers(task.environment, lanes, backend, available_cores())
     with Evaluator(task, spec.seeds, EPISODES, backend, workers) as evaluator:
 
         def evaluate(number: int) -> int:
@@ -99,9 +99,9 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
 
 def _policy(shapes: Shapes) -> nn.Module:
     """A network of the default sizes, as training scripts have it."""
-    sizes = [int(np.prod(shapes.obs_shape)), 256, 256, len(shapes.action_low)]
-    layers = [nn.Linear(sizes[0], 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, sizes[-1]), nn.Tanh()]
-    return nn.Sequential(*layers)
+    inputs, outputs = int(np.prod(shapes.obs_shape)), len(shapes.action_low)
+    first, second, last = nn.Linear(inputs, 256), nn.Linear(256, 256), nn.Linear(256, outputs)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last, nn.Tanh())
 
 
 @torch.no_grad()

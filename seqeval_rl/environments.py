@@ -70,10 +70,10 @@ def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto
     return open_here(spec, shapes, lanes) if workers == 1 else ProcessLanes(spec, shapes, lanes, workers)
 
 
-def worthwhile_workers(env_id: str | EnvironmentSource, lanes: int, most: int) -> int:
+def worthwhile_workers(env_id: str | EnvironmentSource, lanes: int, backend: str, most: int) -> int:
     """Of `most` processes, or threads of envpool, those that are worth it for so many lanes of an environment; at least 1."""
-    each = _LANES_BY_RULES_OF_A_PROCESS if has_rules(env_id) else _LANES_OF_A_PROCESS
-    return max(1, min(most, lanes // each))
+    by_rules = backend != "envpool" and has_rules(env_id)
+    return max(1, min(most, lanes // (_LANES_BY_RULES_OF_A_PROCESS if by_rules else _LANES_OF_A_PROCESS)))
 
 
 def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:

@@ -201,7 +201,7 @@ def measure(
         if extent.task.env_id is None:
             return Cost(taken / updates, 0.0, 0.0)
         lanes = runs * max(episodes, 1)
-        workers = worthwhile_workers(extent.task.environment, lanes, threads)
+        workers = worthwhile_workers(extent.task.environment, lanes, backend, threads)
         reset, index = _evaluation_cost(extent.task, runs, max(episodes, 1), loop, workers, backend, seconds)
         return Cost(taken / updates, reset, index)
     finally:

@@ -268,7 +268,8 @@ class _Work:
             evaluator = None
             if episodes:
                 seeds = [run.seed for run in planned]
-                workers = worthwhile_workers(job.task.environment, len(runs) * episodes, self._environment_workers)
+                lanes = len(runs) * episodes
+                workers = worthwhile_workers(job.task.environment, lanes, job.backend, self._environment_workers)
                 evaluator = opened.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
             stack = Stack(members, self._entry, job.protocol, evaluator, torch.device(job.device))
             opened.callback(stack.close)

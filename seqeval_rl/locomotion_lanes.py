@@ -157,8 +157,13 @@ class LocomotionLanes(Lanes):
 
 
 def has_rules(env_id: str | EnvironmentSource) -> bool:
-    """Whether what `open_environment` takes is one of these environments."""
-    with open_environment(env_id) as env:
+    """Whether what `open_environment` takes is one of these environments; not if it cannot be opened, which whoever goes on to
+    open it is told."""
+    try:
+        env = open_environment(env_id)
+    except Exception:  # whatever an environment's own code raises; envpool has environments that gymnasium has not
+        return False
+    with env:
         return Rules.of(env) is not None
 
 

@@ -304,8 +304,11 @@ def test_usage(lanes, backend, workers):
 
 
 def test_a_process_is_taken_where_it_is_worth_it(crowd):
-    assert [worthwhile_workers("Hopper-v5", lanes, 4) for lanes in (1, 10, 39, 40, 200)] == [1, 1, 1, 2, 4]
-    assert [worthwhile_workers("crowd:test/Crowd-v0", lanes, 4) for lanes in (1, 10, 40)] == [1, 2, 4]
+    assert [worthwhile_workers("Hopper-v5", lanes, "auto", 4) for lanes in (1, 10, 39, 40, 200)] == [1, 1, 1, 2, 4]
+    assert [worthwhile_workers("Hopper-v5", lanes, "envpool", 4) for lanes in (1, 10, 40)] == [1, 2, 4]
+    assert [worthwhile_workers("crowd:test/Crowd-v0", lanes, "auto", 4) for lanes in (1, 10, 40)] == [1, 2, 4]
+    # Such as envpool alone may have: whoever opens it is told.
+    assert worthwhile_workers("NotInGymnasium-v0", 10, "auto", 4) == 2
 
 
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from made import made_dataset
+from stacks import leaves
 
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.evaluation import Evaluator
@@ -69,17 +70,6 @@ def carry(stack, states=None, done=0, stop_after=None):
     sequential_evaluation(stack, report, lambda _: None, done)
     stack.close()
     return found
-
-
-def leaves(state):
-    if isinstance(state, torch.Tensor):
-        yield state
-    elif isinstance(state, dict):
-        for value in state.values():
-            yield from leaves(value)
-    elif isinstance(state, list | tuple):
-        for value in state:
-            yield from leaves(value)
 
 
 def same(one, other):
