@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,10 @@ def _bench(command: arguments.Bench) -> None:
         return
     if command.mini:
         raise UsageError("bench --mini: expected --estimate SUITE beside it, found none. Name a suite or leave it out.")
+    if command.evaluation is None:
+        _refuse(command, ("backend",), "without --evaluation", "It is what evaluations are stepped by")
+    else:
+        _refuse(command, ("device", "precision"), "beside --evaluation", "The policy acts on one core in float32")
     device = choose_device(command.device)
     sizes = numbers(command.runs, "--runs") or list(bench.default_runs(device))
     for option, least, found in (
@@ -169,6 +174,16 @@ def _show(table: str, report: dict[str, Any], command: arguments.Bench) -> None:
         print(f"saved: {command.json}")
 
 
+def _refuse(command: arguments.Bench, options: Sequence[str], where: str, why: str) -> None:
+    """Raise `UsageError` for an option that is given where it would do nothing."""
+    for item in dataclasses.fields(command):
+        found = getattr(command, item.name)
+        if item.name in options and found != item.default:
+            raise UsageError(
+                f"bench --{item.name}: expected no such option {where}, found {found}. {why}; leave it out."
+            )
+
+
 def _estimate(command: arguments.Bench) -> None:
     """How long a suite will take here."""
     from seqeval_rl.benchmarks import forecast
@@ -177,15 +192,8 @@ def _estimate(command: arguments.Bench) -> None:
     from seqeval_rl.precision import matrix_products
     from seqeval_rl.sweep import choose_device
 
-    for item in dataclasses.fields(command):
-        if (
-            item.name in ("runs", "threads", "repeats", "evaluation", "backend")
-            and getattr(command, item.name) != item.default
-        ):
-            raise UsageError(
-                f"bench --{item.name}: expected no such option beside --estimate, found {getattr(command, item.name)}. "
-                "The suite and the scheduler decide it; leave it out."
-            )
+    options = ("runs", "threads", "repeats", "evaluation", "backend")
+    _refuse(command, options, "beside --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None
     device = choose_device(command.device)
     sweep = build_sweep(command.estimate, command.mini, words(command.algorithms))

@@ -155,6 +155,11 @@ def test_evaluation_is_measured_beside_a_plain_loop(tmp_path, capsys, monkeypatc
             ["--evaluation", "hopper", "--algorithms", "bc,iql"],
             "--algorithms: expected one name beside --evaluation, found 2",
         ),
+        (
+            ["--evaluation", "hopper", "--precision", "bfloat16"],
+            "bench --precision: expected no such option beside --evaluation",
+        ),
+        (["--backend", "gymnasium"], "bench --backend: expected no such option without --evaluation, found gymnasium"),
         (["--evaluation", ","], "--evaluation: expected at least one task, found none"),
         (["--evaluation", "hopper", "--repeats", "0"], "bench --repeats: expected whole numbers from 1, found 0"),
         (
