@@ -25,7 +25,7 @@ from torch import Tensor
 
 from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.config_types import Fraction, Layers, NonNegative, Positive
-from seqeval_rl.nets import Adam, Critic, GaussianActor, follow, frozen_copy, normal_log_prob, setting
+from seqeval_rl.nets import Adam, Critic, GaussianActor, frozen_copy, normal_log_prob, setting, soft_update
 from seqeval_rl.state import Stateful
 
 
@@ -103,7 +103,7 @@ class AWAC(Stateful):
         actor_loss = -(weights * log_prob).sum(1)
         self.actor_optimiser.minimise(actor_loss)
         self.critic_optimiser.minimise(critic_loss)
-        follow(self.critic_target, self.critic, self.target_rate)
+        soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
             "critic/q": q.detach().mean((1, 2)),

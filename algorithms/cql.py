@@ -27,7 +27,17 @@ from torch import Tensor, nn
 
 from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, Positive
-from seqeval_rl.nets import MLP, Adam, Critic, follow, frozen_copy, setting, tanh_normal, tanh_normal_log_prob, uniform
+from seqeval_rl.nets import (
+    MLP,
+    Adam,
+    Critic,
+    frozen_copy,
+    setting,
+    soft_update,
+    tanh_normal,
+    tanh_normal_log_prob,
+    uniform,
+)
 from seqeval_rl.state import Stateful
 
 
@@ -146,7 +156,7 @@ class CQL(Stateful):
         # (5)  L = - log alpha mean (log pi(b | s) + H)
         alpha_loss = -self.log_alpha * (log_prob.detach().mean(1) + self.target_entropy)
         self.optimiser.minimise(critic_loss + actor_loss + alpha_loss)
-        follow(self.critic_target, self.critic, self.target_rate)
+        soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
             "critic/q": q.detach().mean((1, 2)),

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
-from seqeval_rl.nets import Adam, Critic, GaussianActor, Value, follow, frozen_copy, normal_log_prob, setting
+from seqeval_rl.nets import Adam, Critic, GaussianActor, Value, frozen_copy, normal_log_prob, setting, soft_update
 from seqeval_rl.state import Stateful
 
 
@@ -116,7 +116,7 @@ class IQL(Stateful):
         else:
             self.optimiser.minimise(value_loss + critic_loss)
             self.actor_optimiser.minimise(actor_loss)
-        follow(self.critic_target, self.critic, self.target_rate)
+        soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
             "critic/q": q,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.config_types import Count, Fraction, Layers, Positive
-from seqeval_rl.nets import MLP, Adam, Critic, follow, frozen_copy, setting, tanh_normal, tanh_normal_log_prob
+from seqeval_rl.nets import MLP, Adam, Critic, frozen_copy, setting, soft_update, tanh_normal, tanh_normal_log_prob
 from seqeval_rl.state import Stateful
 
 LOG_STD = (-5.0, 2.0)
@@ -133,7 +133,7 @@ class SAC(Stateful):
             self.actor_optimiser.minimise(actor_loss + alpha_loss)
             self.last_loss.copy_(actor_loss.detach())
             self.last_log_prob.copy_(log_prob)
-        follow(self.critic_target, self.critic, self.target_rate)
+        soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
             "critic/q": q,

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, Positive
-from seqeval_rl.nets import Adam, Critic, TanhActor, follow, frozen_copy, setting
+from seqeval_rl.nets import Adam, Critic, TanhActor, frozen_copy, setting, soft_update
 from seqeval_rl.state import Stateful
 
 
@@ -121,8 +121,8 @@ class TD3BC(Stateful):
         if self.turn == 0:
             actor_loss, cloning = self.actor_loss(batch)
             self.actor_optimiser.minimise(actor_loss)
-            follow(self.critic_target, self.critic, self.target_rate)
-            follow(self.actor_target, self.actor, self.target_rate)
+            soft_update(self.critic_target, self.critic, self.target_rate)
+            soft_update(self.actor_target, self.actor, self.target_rate)
             self.last_loss.copy_(actor_loss.detach())
             self.last_cloning.copy_(cloning)
         return {

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from seqeval_rl.ceiling import copy_rate
 from seqeval_rl.contest import Contest, Problem
-from seqeval_rl.environments import available_cores
-from seqeval_rl.recording import surroundings, write_whole
+from seqeval_rl.recording import describe_provenance
 from seqeval_rl.registry import AlgorithmEntry
+from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.processes import available_cores
 
 SECONDS = 2.0  # aimed at for one measurement
 LEAST = 10  # updates of one measurement
@@ -66,7 +67,7 @@ def bench(
             "seconds_aimed_at": SECONDS,
             "threads": torch.get_num_threads(),
             "torch_settings": _torch_settings(device),
-            **surroundings(str(device)),
+            **describe_provenance(str(device)),
             "copy_bytes_per_second": rate,
             "rows": rows,
         }
@@ -173,4 +174,4 @@ def _share(value: float | None) -> str:
 def save(report: dict[str, Any], target: Path) -> None:
     """Write the report as JSON, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, json.dumps(report, indent=1) + "\n")
+    atomic_write(target, json.dumps(report, indent=1) + "\n")

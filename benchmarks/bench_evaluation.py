@@ -13,13 +13,14 @@ from tqdm import tqdm
 
 from seqeval_rl.algorithm import Spec
 from seqeval_rl.engine import act
-from seqeval_rl.environments import available_cores, gymnasium_shapes, open_environment, worthwhile_workers
+from seqeval_rl.environments import gymnasium_shapes, worthwhile_workers
 from seqeval_rl.evaluation import Evaluator
-from seqeval_rl.lanes import Shapes
+from seqeval_rl.lanes import Shapes, open_environment
 from seqeval_rl.preprocessing import Preprocessing
-from seqeval_rl.recording import surroundings
+from seqeval_rl.recording import describe_provenance
 from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.tasks import Task
+from seqeval_rl.utils.processes import available_cores
 
 SECONDS = 3.0  # of one measurement, at least; whole evaluations are counted
 EPISODES = 10  # of each run
@@ -54,7 +55,7 @@ def bench_evaluation(
         "episodes": EPISODES,
         "repeats": repeats,
         "seconds_at_least": SECONDS,
-        **surroundings("cpu"),
+        **describe_provenance("cpu"),
         "rows": rows,
     }
 

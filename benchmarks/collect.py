@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seqeval_rl.benchmarks import dataset_arguments as arguments
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.results import MANIFEST
-
-if TYPE_CHECKING:
-    from seqeval_rl.tasks import Task
 
 _TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options that go with --train
 _CHECKPOINT = ("greedy", "algorithm")  # those that go with a run's directory
@@ -103,10 +100,10 @@ def _by_training(command: arguments.DatasetsCollect) -> None:
     import torch
 
     from seqeval_rl.behaviour_training import Training, train
-    from seqeval_rl.cache import slug
     from seqeval_rl.level_logs import check_all_new, collect_levels, save_policies
     from seqeval_rl.protocol import Protocol
     from seqeval_rl.registry import find_algorithm
+    from seqeval_rl.utils.text import slug
 
     assert command.train is not None
     check_all_new(command.id, command.overwrite)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from seqeval_rl.dataset import Dataset
     from seqeval_rl.plots import LogBlock
 
+
 _HINT = "`seqeval datasets list` names them."
 
 
@@ -58,9 +59,9 @@ def _size(folder: Path) -> str:
 @perform.register
 def _show(command: arguments.DatasetsShow) -> None:
     from seqeval_rl import plots
-    from seqeval_rl.cache import slug
     from seqeval_rl.readers import load_dataset
     from seqeval_rl.stream import Stream
+    from seqeval_rl.utils.text import slug
 
     sources = _named("show", command.id).split("+")
     stream = Stream(command.id, [load_dataset(source, mode=command.mode) for source in sources])

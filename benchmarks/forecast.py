@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from seqeval_rl.estimate import Estimate
-from seqeval_rl.recording import surroundings
+from seqeval_rl.recording import describe_provenance
 from seqeval_rl.sweep import Sweep
 
 
@@ -31,7 +31,7 @@ def as_report(found: Estimate, sweep: Sweep, device: torch.device) -> dict[str, 
         "workers": found.workers,
         "threads": found.threads,
         "seconds": found.seconds,
-        **surroundings(str(device)),
+        **describe_provenance(str(device)),
         "rows": rows,
     }
 

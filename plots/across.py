@@ -31,6 +31,7 @@ from seqeval_rl.plots.tables import Cell, Kind, Row, Table
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 _LEADING = ("dataset", "algorithm", "runs", "log's mean")  # a row's runs are those of all its datasets
 
 

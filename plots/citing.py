@@ -17,6 +17,7 @@ from seqeval_rl.plots.bibtex import entries
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 PAPER, SOFTWARE = "sujit2023bridging", "seqeval_rl"
 # By the beginning of a log's name: what to cite, and in which words. The first that fits counts.
 _SOURCES: tuple[tuple[str, tuple[str, ...], str], ...] = (

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import layout, style
 from seqeval_rl.plots.caption import damage_sentence, listed
-from seqeval_rl.plots.frame import NICE, framed, legend, legend_height
+from seqeval_rl.plots.frame import NICE, entries_height, framed, legend
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured, score_at_share
 
@@ -173,5 +173,5 @@ def cost(
         text += f"Not timed throughout: {listed(untimed)}. "
     if without:
         text += f"Not at the end yet, or evaluated only there: {listed(without)}. "
-    height = down * (min(max(0.6 * inches / across, 1.5), 2.6) + 0.5) + legend_height(entries, inches)
+    height = down * (min(max(0.6 * inches / across, 1.5), 2.6) + 0.5) + entries_height(entries, inches)
     return framed(inches, height, f"{text}{damage_sentence(results)}".rstrip() if caption else "", draw)

@@ -31,6 +31,7 @@ from seqeval_rl.results import PREQUENTIAL
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 _FADED = 0.4  # opacity
 _ROOM = 1.015  # of the x-axis, so that a marker on the last transition is whole
 

@@ -13,13 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots import layout, style
 from seqeval_rl.plots.caption import damage_sentence, listed, lost_sentence
-from seqeval_rl.plots.frame import NICE, framed, legend, legend_height
+from seqeval_rl.plots.frame import NICE, entries_height, framed, legend
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured, score_at_share
 from seqeval_rl.plots.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
+
 
 SHARES = np.arange(1, 101) / 100
 _FADED = 0.4  # opacity
@@ -136,7 +137,7 @@ def share_curves(
         ax.set_ylabel("normalised score")
         legend(figure, entries, inches)
 
-    height = min(max(0.55 * inches, 1.6), 3.2) + 0.4 + legend_height(entries, inches)
+    height = min(max(0.55 * inches, 1.6), 3.2) + 0.4 + entries_height(entries, inches)
     groups = [group for panel in common for group in panel.groups]
     said = " ".join(
         [_said(common, left_out, [stretches for _, _, stretches, _ in drawn], statistic), *lost_sentence(groups)]

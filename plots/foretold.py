@@ -14,13 +14,14 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import layout, style
 from seqeval_rl.plots.candidates import candidates
 from seqeval_rl.plots.caption import damage_sentence, listed
-from seqeval_rl.plots.frame import NICE, framed, legend, legend_height
+from seqeval_rl.plots.frame import NICE, entries_height, framed, legend
 from seqeval_rl.plots.groups import collect
 from seqeval_rl.plots.prequential import DEFAULT_SCORE, SCORES, check_score
 from seqeval_rl.plots.statistics import spearman
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
+
 
 _WIDE = 5  # times the lowest: from there on squares have a logarithmic axis
 
@@ -111,7 +112,7 @@ def foretold(
     )
     if left_out:
         text += f"Left out: {listed(left_out)}. "
-    height = down * tall + legend_height(entries, inches) + 0.1
+    height = down * tall + entries_height(entries, inches) + 0.1
     return framed(inches, height, f"{text}{damage_sentence(results)}".rstrip() if caption else "", draw)
 
 

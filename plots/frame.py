@@ -36,7 +36,7 @@ def legend(figure: Figure, entries: Entries, inches: float, lines: bool = True) 
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **layout.LEGEND)
 
 
-def legend_height(entries: Entries, inches: float) -> float:
+def entries_height(entries: Entries, inches: float) -> float:
     """Of `legend`, in inches."""
     labels = _labels(entries, inches)
     return layout.legend_height(labels, layout.legend_columns(labels, inches))

@@ -15,6 +15,7 @@ from seqeval_rl.plots.notation import latex_cell, latex_text, number_text
 if TYPE_CHECKING:
     from seqeval_rl.plots.tables import Row, Table
 
+
 WIDTH = 397  # points: the text of the narrowest one-column style that is common (NeurIPS, 5.5 in)
 HEIGHT = 38  # lines of a table on one page, beside its caption
 _LETTER, _SMALL = 4.4, 3.3  # mean width in points of a letter of \small and of \scriptsize, at 10 points

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+
 TERMINAL, TIME_LIMIT, CUT = 0, 1, 2
 """How an episode ended: in a terminal state, by a time limit or another truncation, or with the log."""
 

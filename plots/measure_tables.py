@@ -18,6 +18,7 @@ from seqeval_rl.plots.tables import Kind, Row, Table, make_row, statistic_name
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 FINAL_SHARE = 0.9  # of the final score
 _SCORE, _LOSS = Kind(), Kind(better="lower")
 _NEUTRAL = Kind(better=None)

@@ -19,6 +19,7 @@ from seqeval_rl.plots.statistics import Floats
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 _NAN = float("nan")
 
 

@@ -18,12 +18,13 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import layout, style
 from seqeval_rl.plots.across import Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.caption import damage_sentence
-from seqeval_rl.plots.frame import NICE, framed, legend, legend_height, names_of
+from seqeval_rl.plots.frame import NICE, entries_height, framed, legend, names_of
 from seqeval_rl.plots.statistics import ACROSS, performance_profile, profile_interval
 from seqeval_rl.plots.tables import Cell
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
+
 
 _THRESHOLDS = 241  # at which a profile is drawn
 _BETTER, _WORSE = np.array(to_rgb("#0072B2")), np.array(to_rgb("#D55E00"))
@@ -75,7 +76,7 @@ def profile(
         legend(figure, entries, inches)
 
     text = f"Scores at {100 * share:g} % of the data. {scores.sentence()}{shaded(scores, 'Shaded')} {damage_sentence(results)}"
-    height = min(max(0.55 * inches, 1.6), 3.2) + 0.4 + legend_height(entries, inches)
+    height = min(max(0.55 * inches, 1.6), 3.2) + 0.4 + entries_height(entries, inches)
     return framed(inches, height, text.rstrip() if caption else "", draw)
 
 

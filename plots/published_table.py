@@ -18,6 +18,7 @@ from seqeval_rl.plots.tables import SHARES, Cell, Kind, Row, Table
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 _NOTHING = Cell(float("nan"), float("nan"), float("nan"), 0)
 
 

@@ -19,6 +19,7 @@ from seqeval_rl.plots.tables import SHARES, Cell, Kind, Row, Table
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 _CHANCE = "picked at random"
 _LEADING = ("dataset", "prequential score", "settings", "log's mean")
 _NAN = float("nan")

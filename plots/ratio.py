@@ -23,6 +23,7 @@ from seqeval_rl.results import hashable
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 _K, _GAMMA = "updates_per_increment", "increment"
 _VARIED = re.compile(rf"\b(?:{_K}|{_GAMMA})=[^,)]+(?:, )?")
 

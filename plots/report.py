@@ -22,6 +22,7 @@ from seqeval_rl.plots.report_data import report_data
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 ASSETS = Path(__file__).parent / "report"
 _STYLES = ("uPlot.min.css", "page.css")
 _SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "page.js")

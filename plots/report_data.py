@@ -25,6 +25,7 @@ from seqeval_rl.results import PREQUENTIAL, damage
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 DIGITS = 7  # significant, of what is embedded
 # Of numbers in the file. One takes about 5 bytes, compressed and as base64: with the scripts that stays below 5 MB.
 BUDGET = 600_000

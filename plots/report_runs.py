@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.plots.style import display_name
-from seqeval_rl.results import differences, show
+from seqeval_rl.results import differences
+from seqeval_rl.utils.text import show
 
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
+
 
 # Of the manifest: what a run was made with, beside its data, its algorithm and its seed.
 _MADE_WITH = ("suite", "protocol", "precision", "versions", "device", "platform", "processor", "git_revision")

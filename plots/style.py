@@ -78,38 +78,38 @@ class LineStyle:
         return {"color": self.colour, "linestyle": self.line, "marker": self.marker, **outline}
 
 
-_SOLID: Any = "-"
-_LONG: Any = (0, (6, 1.5))
-_DASHDOT: Any = (0, (5, 1.5, 1, 1.5))
-_DASHDOTDOT: Any = (0, (4, 1.2, 1, 1.2, 1, 1.2))
-_DOTTED: Any = (0, (1.2, 1.2))
-_SHORT: Any = (0, (2.5, 1.2))
-_SPARSE: Any = (0, (0.8, 2.4))
+SOLID: Any = "-"
+LONG: Any = (0, (6, 1.5))
+DASHDOT: Any = (0, (5, 1.5, 1, 1.5))
+DASHDOTDOT: Any = (0, (4, 1.2, 1, 1.2, 1, 1.2))
+DOTTED: Any = (0, (1.2, 1.2))
+SHORT: Any = (0, (2.5, 1.2))
+SPARSE: Any = (0, (0.8, 2.4))
 
-_KNOWN = {
-    "td3_bc": ("TD3+BC", LineStyle("#0072B2", _SOLID, "o")),
-    "iql": ("IQL", LineStyle("#D55E00", _LONG, "s")),
-    "cql": ("CQL", LineStyle("#009E73", _DASHDOT, "^")),
-    "awac": ("AWAC", LineStyle("#CC79A7", _DASHDOTDOT, "D")),
-    "bc": ("BC", LineStyle("#000000", _DOTTED, "v")),
-    "sac": ("SAC", LineStyle("#7A5C2E", _LONG, "*")),
+KNOWN_ALGORITHMS = {
+    "td3_bc": ("TD3+BC", LineStyle("#0072B2", SOLID, "o")),
+    "iql": ("IQL", LineStyle("#D55E00", LONG, "s")),
+    "cql": ("CQL", LineStyle("#009E73", DASHDOT, "^")),
+    "awac": ("AWAC", LineStyle("#CC79A7", DASHDOTDOT, "D")),
+    "bc": ("BC", LineStyle("#000000", DOTTED, "v")),
+    "sac": ("SAC", LineStyle("#7A5C2E", LONG, "*")),
 }
 # Others take the free colours first, then every colour again with another line and marker.
 _FREE = [
-    LineStyle("#E69F00", _SHORT, "P"),
-    LineStyle("#56B4E9", _SOLID, "X"),
-    LineStyle("#7A5C2E", _LONG, "*"),
+    LineStyle("#E69F00", SHORT, "P"),
+    LineStyle("#56B4E9", SOLID, "X"),
+    LineStyle("#7A5C2E", LONG, "*"),
 ]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7A5C2E")
 _AGAIN = [
     LineStyle(colour, line, marker)
     for line, marker in (
-        (_SHORT, "<"),
-        (_DOTTED, ">"),
-        (_SOLID, "p"),
-        (_DASHDOT, "h"),
-        (_LONG, "8"),
-        (_DASHDOTDOT, "d"),
+        (SHORT, "<"),
+        (DOTTED, ">"),
+        (SOLID, "p"),
+        (DASHDOT, "h"),
+        (LONG, "8"),
+        (DASHDOTDOT, "d"),
     )
     for colour in _COLOURS
 ]
@@ -134,13 +134,13 @@ class Override:
 # By algorithm, or by a variant's name in the legend. Of this thread or task: set by `style_file.styled` alone.
 overrides: ContextVar[Mapping[str, Override]] = ContextVar("overrides", default=MappingProxyType({}))
 LINES: dict[str, Any] = {
-    "solid": _SOLID,
-    "long": _LONG,
-    "dashdot": _DASHDOT,
-    "dashdotdot": _DASHDOTDOT,
-    "dotted": _DOTTED,
-    "short": _SHORT,
-    "sparse": _SPARSE,
+    "solid": SOLID,
+    "long": LONG,
+    "dashdot": DASHDOT,
+    "dashdotdot": DASHDOTDOT,
+    "dotted": DOTTED,
+    "short": SHORT,
+    "sparse": SPARSE,
 }
 
 
@@ -149,15 +149,15 @@ def display_name(algorithm: str) -> str:
     override = overrides.get().get(algorithm)
     if override is not None and override.name is not None:
         return override.name
-    return _KNOWN[algorithm][0] if algorithm in _KNOWN else algorithm
+    return KNOWN_ALGORITHMS[algorithm][0] if algorithm in KNOWN_ALGORITHMS else algorithm
 
 
-_CONTROL = " (static control)"
+CONTROL_SUFFIX = " (static control)"
 
 
 def control(name: str) -> str:
     """The style's key of the static control of the runs whose key is `name`: their colour, another line."""
-    return name + _CONTROL
+    return name + CONTROL_SUFFIX
 
 
 def legend_order(names: Iterable[str]) -> list[str]:
@@ -167,11 +167,11 @@ def legend_order(names: Iterable[str]) -> list[str]:
     """
 
     def place(name: str) -> int:
-        shown = enumerate((key, f"{display_name(key)} (") for key in _KNOWN)
-        return next((i for i, (key, start) in shown if name == key or name.startswith(start)), len(_KNOWN))
+        shown = enumerate((key, f"{display_name(key)} (") for key in KNOWN_ALGORITHMS)
+        return next((i for i, (key, start) in shown if name == key or name.startswith(start)), len(KNOWN_ALGORITHMS))
 
     def rank(name: str) -> tuple[int, list[str | float], bool]:
-        own = name.removesuffix(_CONTROL)
+        own = name.removesuffix(CONTROL_SUFFIX)
         return place(own), by_value(display_name(own)), own != name
 
     return sorted(set(names), key=rank)
@@ -194,9 +194,9 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     order = legend_order(names)
     styles: dict[str, LineStyle] = {}
     taken: set[LineStyle] = set()
-    for name in legend_order(name.removesuffix(_CONTROL) for name in order):
-        if name in _KNOWN:
-            styles[name] = _KNOWN[name][1]
+    for name in legend_order(name.removesuffix(CONTROL_SUFFIX) for name in order):
+        if name in KNOWN_ALGORITHMS:
+            styles[name] = KNOWN_ALGORITHMS[name][1]
             taken.add(styles[name])
             continue
         place = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
@@ -208,7 +208,7 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     return {
         name: styles[name]
         if name in styles
-        else replace(styles[name.removesuffix(_CONTROL)], line=_SPARSE, hollow=True)
+        else replace(styles[name.removesuffix(CONTROL_SUFFIX)], line=SPARSE, hollow=True)
         for name in order
     }
 
@@ -250,7 +250,7 @@ def wrap(text: str, width: float, lines: int | None = None) -> str:
     return "\n".join(shorten(row.strip(), width) for row in rows)
 
 
-def count(number: float) -> str:
+def format_count(number: float) -> str:
     """A number of transitions as axes show it: 0, 250k, 1M."""
     for unit, suffix in ((1e6, "M"), (1e3, "k")):
         if abs(number) >= unit:

@@ -26,6 +26,7 @@ from seqeval_rl.plots.statistics import AGGREGATES, Statistic, bootstrap_interva
 if TYPE_CHECKING:
     from seqeval_rl.results import RunResult
 
+
 SHARES = (0.25, 0.5, 0.75, 1.0)
 _NAMES = 2  # columns that hold names: dataset and algorithm
 _LEADING = 4  # columns before the quantities: those, runs, and the log's mean

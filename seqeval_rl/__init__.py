@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from seqeval_rl.results import read_results
     from seqeval_rl.tasks import Task
 
+
 __version__ = version("seqeval-rl")
 __all__ = ["Algorithm", "Batch", "Dataset", "Spec", "Task", "__version__", "load_dataset", "read_results"]
 

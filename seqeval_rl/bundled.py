@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from seqeval_rl import cache, minari_logs, rollout
-from seqeval_rl.dataset import Dataset, environment_spaces
-from seqeval_rl.environments import available_cores
+from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.log_environment import environment_spaces
 from seqeval_rl.rollout import Chunk, Crew, Episode
 from seqeval_rl.tasks import Task, task_named
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.processes import available_cores
 
 FULL = 1_000_000  # transitions in the largest and default log
 LEVELS = ("random", "medium", "expert", "replay")
@@ -119,7 +121,7 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
             _minari_bytes(task, level, transitions),
         ) as write,
         Crew(workers) as crew,
-        minari_logs.progress_bar(name, transitions, progress) as bar,
+        progress_bar(name, transitions, progress) as bar,
     ):
 
         def collected() -> Iterator[Episode]:

@@ -8,12 +8,10 @@ written beside its place and renamed, so that what stands there is whole.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +26,7 @@ from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.hash_memo import HashMemo
 from seqeval_rl.pixels import Pixels
 from seqeval_rl.tasks import Task
+from seqeval_rl.utils.files import lock_file, sync_directory
 
 FORMAT = 1  # of an entry; others are built again
 _META = "meta.json"
@@ -39,11 +38,6 @@ _log = logging.getLogger("seqeval_rl")
 def root() -> Path:
     """Where entries lie: `SEQEVAL_CACHE`, or `~/.cache/seqeval_rl`."""
     return Path(os.environ.get("SEQEVAL_CACHE") or Path.home() / ".cache" / "seqeval_rl").expanduser()
-
-
-def slug(text: str) -> str:
-    """`text` with everything that does not suit a file name replaced."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
 
 
 def entries() -> list[str]:
@@ -67,19 +61,7 @@ def lock(key: str) -> Iterator[None]:
         path.open("a").close()
     except OSError as error:
         raise _unusable(root(), error) from error
-    with hold(path):
-        yield
-
-
-@contextlib.contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold a lock file alone, waiting for whoever has it. It is let go when the process ends, however it ends."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.warning("%s: another process is building the same dataset, waiting for it", path.with_suffix(""))
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with lock_file(path):
         yield
 
 
@@ -247,15 +229,6 @@ def _dataset(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
         arrays.get("log_returns"),
         meta.get("action_repeat", 1),
     )
-
-
-def sync_directory(path: Path) -> None:
-    """Make a rename in that directory last through a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unusable(path: Path, error: OSError) -> FileError:

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from seqeval_rl import bundled, minari_logs
 from seqeval_rl.behaviour import Behaviour
-from seqeval_rl.environments import available_cores, gymnasium_shapes, make_lanes
+from seqeval_rl.environments import gymnasium_shapes, make_lanes
 from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
 from seqeval_rl.evaluation import LONGEST_EPISODE
 from seqeval_rl.lanes import Lanes
 from seqeval_rl.rollout import LANES, Crew, Episode
-from seqeval_rl.seeding import generator
+from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.tasks import Task
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.processes import available_cores
 
 _NOISE = 1024  # draws of an episode made at once
 _WORTH_WORKERS = 20_000  # transitions from which on processes for the environments pay
@@ -72,7 +74,7 @@ def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> li
     """Episodes `chunk * LANES` to `(chunk + 1) * LANES`, side by side."""
     numbers = range(chunk * LANES, (chunk + 1) * LANES)
     purpose = f"collect/{behaviour.purpose}"
-    seeds = [int(generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]
+    seeds = [int(numpy_generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]
     current = lanes.reset(seeds)
     trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
     actions: list[list[NDArray[np.float32]]] = [[] for _ in numbers]
@@ -85,7 +87,7 @@ def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> li
     for time in count():
         if time % _NOISE == 0:
             for lane, number in enumerate(numbers):
-                draws = generator(seed, f"{purpose}/noise", number, time // _NOISE)
+                draws = numpy_generator(seed, f"{purpose}/noise", number, time // _NOISE)
                 noise[lane] = draws.standard_normal(noise.shape[1:], dtype=np.float32)
         chosen = np.asarray(behaviour.act(np.asarray(current, np.float32), noise[:, time % _NOISE]))
         live = np.flatnonzero(active)
@@ -173,7 +175,7 @@ def writing(
     with minari_logs.writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
 
         def write_shown(episodes: Iterable[Episode]) -> None:
-            with minari_logs.progress_bar(f"minari:{identity}", transitions, progress) as bar:
+            with progress_bar(f"minari:{identity}", transitions, progress) as bar:
                 write(told(episodes, bar))
 
         yield write_shown

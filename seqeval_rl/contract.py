@@ -33,8 +33,8 @@ from seqeval_rl.contract_parts import (
     expect_equal,
     period,
 )
-from seqeval_rl.nets import generator
 from seqeval_rl.per_run import build
+from seqeval_rl.seeding import torch_generator
 from seqeval_rl.stacking import stacked_config
 from seqeval_rl.state import join_states, split_state
 from seqeval_rl.tiny_problem import learn
@@ -113,8 +113,8 @@ def check_act(algorithm: Any) -> str:
     stack, batches = build_stack(algorithm), batches_of(algorithm)
     for _ in range(period(stack)):
         stack.update(next(batches))
-    observations = 10 * torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=generator(0, "contract act"))
-    noise = 3 * torch.randn(len(SEEDS), EPISODES, ACT_DIM, generator=generator(1, "contract act"))
+    observations = 10 * torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(0, "contract act"))
+    noise = 3 * torch.randn(len(SEEDS), EPISODES, ACT_DIM, generator=torch_generator(1, "contract act"))
     with torch.no_grad():
         for kind, actions in {
             "greedy": stack.act(observations, None),
@@ -265,7 +265,7 @@ def check_state(algorithm: Any) -> str:
     state = stack.state_dict()
     parts = split_state(state, len(SEEDS))
     expect_equal(join_states(parts), state, "state split and joined")
-    observations = torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=generator(2, "contract act"))
+    observations = torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(2, "contract act"))
     with torch.no_grad():
         actions = stack.act(observations, None)
         for r, part in enumerate(parts):

@@ -22,7 +22,7 @@ from seqeval_rl.contract_parts import (
     expect_equal,
     period,
 )
-from seqeval_rl.nets import generator
+from seqeval_rl.seeding import torch_generator
 from seqeval_rl.state import split_state
 
 HOOKS = ("values", "log_prob")
@@ -42,8 +42,8 @@ def check_hooks(algorithm: Any) -> str:
         raise Failed("values: expected a setting discount in Config, without which it is never asked, found none")
     for _ in range(period(stack) + 1):
         stack.update(next(batches))
-    observations = torch.randn(len(SEEDS), BATCH, OBS_DIM, generator=generator(3, "contract hooks"))
-    actions = torch.randn(len(SEEDS), BATCH, ACT_DIM, generator=generator(4, "contract hooks")).clamp(-1, 1)
+    observations = torch.randn(len(SEEDS), BATCH, OBS_DIM, generator=torch_generator(3, "contract hooks"))
+    actions = torch.randn(len(SEEDS), BATCH, ACT_DIM, generator=torch_generator(4, "contract hooks")).clamp(-1, 1)
     actions[:, 0], actions[:, 1] = 1, -1
     for name in found:
         numbers = _asked(name, stack, observations, actions)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqeval_rl.algorithm import Algorithm, Batch, Spec
-from seqeval_rl.nets import generator
 from seqeval_rl.per_run import build, noise_dim
+from seqeval_rl.seeding import torch_generator
 
 OBS_DIM, ACT_DIM, BATCH, EPISODES = 5, 2, 16, 4
 SEEDS = (3, 8)
@@ -54,7 +54,7 @@ def period(stack: Algorithm) -> int:
 def batches_of(algorithm: Any) -> Iterator[Batch]:
     """Endless made-up batches for `SEEDS`, each run's from its own seed."""
     width = noise_dim(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU))
-    draws = [generator(seed, "contract batches") for seed in SEEDS]
+    draws = [torch_generator(seed, "contract batches") for seed in SEEDS]
 
     def normal(size: int) -> Tensor:
         return torch.stack([torch.randn(BATCH, size, generator=g) for g in draws])

@@ -24,8 +24,9 @@ from seqeval_rl.dataset import Dataset
 from seqeval_rl.environments import gymnasium_shapes
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.log_environment import environment_spaces
-from seqeval_rl.minari_logs import progress_bar
 from seqeval_rl.tasks import TASKS, Task
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.text import slug
 
 Mode = Literal["native", "d4rl"]
 _VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
@@ -66,7 +67,7 @@ def read(path: str | Path, name: str, task: Task | None, reading: Reading, progr
     task = task or _task(path, name)
     low, high = _bounds(task)
     facts = [cache.files_hash([path]), _VERSION, str(reading), _limit(path, task), low.tolist(), high.tolist()]
-    key = f"d4rl-{cache.slug(path.stem)}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+    key = f"d4rl-{slug(path.stem)}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
     dataset = cache.obtain(key, lambda: convert(path, name, task, reading, progress))
     return replace(dataset, name=name, task=task)
 

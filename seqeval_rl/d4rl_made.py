@@ -18,8 +18,8 @@ import numpy as np
 from seqeval_rl import bundled, cache, d4rl_catalogue, rollout
 from seqeval_rl.d4rl_catalogue import Entry
 from seqeval_rl.errors import FileError, UsageError, unknown
-from seqeval_rl.minari_logs import progress_bar
 from seqeval_rl.rollout import Chunk, Crew, Episode
+from seqeval_rl.utils.console import progress_bar
 
 PREFIX = "made:d4rl/"
 LARGEST = 100_000  # rows; larger logs are what `bundled/` is for
@@ -82,12 +82,12 @@ def _episodes(entry: Entry, rows: int, name: str, progress: bool) -> Iterator[tu
             for episode in rollout.episodes(chunks, crew, boundary - have, 1.0):
                 left = boundary - have
                 length = min(len(episode.rewards), left)
-                yield _cut(episode, length), length == len(episode.rewards)
+                yield take_transitions(episode, length), length == len(episode.rewards)
                 have += length
                 bar.update(length)
 
 
-def _cut(episode: Episode, length: int) -> Episode:
+def take_transitions(episode: Episode, length: int) -> Episode:
     observations, terminated = episode.observations[: length + 1], episode.terminated and length == len(episode.rewards)
     return Episode(episode.seed, observations, episode.actions[:length], episode.rewards[:length], terminated)
 

@@ -13,11 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.columns import Columns, column
 from seqeval_rl.errors import DataError
-from seqeval_rl.log_environment import check_environment, environment_spaces, task_of_log
 from seqeval_rl.pixels import Pixels, PixelView, are_images, image_column, paired
 from seqeval_rl.tasks import Task
-
-__all__ = ["Dataset", "check_environment", "content_hash", "environment_spaces", "task_of_log"]
 
 _HASH_BLOCK = 8 << 20  # bytes hashed at once by one thread
 

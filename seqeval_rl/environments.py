@@ -6,7 +6,6 @@ import difflib
 import functools
 import importlib.util
 import logging
-import os
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,19 +20,14 @@ from seqeval_rl.lane_workers import ProcessLanes
 from seqeval_rl.lanes import Lanes, Shapes, Transition, open_environment
 from seqeval_rl.locomotion_lanes import has_rules, open_here
 from seqeval_rl.tasks import EnvironmentSource
-
-__all__ = ["Lanes", "Shapes", "available_cores", "gymnasium_shapes", "make_lanes", "open_environment"]
+from seqeval_rl.utils.processes import available_cores
+from seqeval_rl.utils.text import one_line
 
 _log = logging.getLogger("seqeval_rl")
 # From so many lanes on another process earns what it costs: it is started, told and waited for at every time index. Lanes that
 # are stepped by rules take some 40 to 80 microseconds, others more.
 _LANES_OF_A_PROCESS = 4
 _LANES_BY_RULES_OF_A_PROCESS = 20
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto", workers: int | None = None) -> Lanes:
@@ -64,7 +58,7 @@ def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto
                 f"environment {env_id!r}: expected the registered settings and plain observations for backend envpool, "
                 "found others. Use backend gymnasium."
             )
-    elif backend == "envpool" or (backend == "auto" and _envpool_has(env_id) and not has_rules(env_id)):
+    elif backend == "envpool" or (backend == "auto" and envpool_has(env_id) and not has_rules(env_id)):
         return EnvpoolLanes(env_id, lanes, workers)
     spec, shapes = gymnasium_shapes(env_id)
     return open_here(spec, shapes, lanes) if workers == 1 else ProcessLanes(spec, shapes, lanes, workers)
@@ -81,23 +75,23 @@ def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
     try:
         env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
-        hint = _nearest(str(env_id), gymnasium.registry) or " Install the package that registers it."
+        hint = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
         raise EnvironmentMissingError(
-            f"environment {env_id!r}: unknown to gymnasium ({_line(error)}).{hint}"
+            f"environment {env_id!r}: unknown to gymnasium ({one_line(error)}).{hint}"
         ) from error
     except DataError:  # of `ConcatenatedKeys`
         raise
     except Exception as error:
         # Whatever an environment's own code raises: to the user it is an environment that does not start.
         raise EnvironmentMissingError(
-            f"environment {env_id!r}: does not start ({_line(error)}). Install what it needs, or name another one."
+            f"environment {env_id!r}: does not start ({one_line(error)}). Install what it needs, or name another one."
         ) from error
     with env:
         spec = env.spec
-        return spec, _shapes(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
+        return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
 
 
-def _shapes(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int | None) -> Shapes:
+def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int | None) -> Shapes:
     if not (isinstance(observations, Box) and isinstance(actions, Box) and len(actions.shape) == 1):
         raise DataError(
             f"environment {env_id!r}: expected boxes of observations and of action vectors, found {observations} and "
@@ -111,44 +105,40 @@ def _shapes(env_id: str | EnvironmentSource, observations: Any, actions: Any, li
     return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest_ids(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-
-
 @functools.cache
-def _envpool_ids() -> frozenset[str]:
+def envpool_ids() -> frozenset[str]:
     """What envpool offers; nothing where it is not installed. A broken installation is named in the log."""
     if importlib.util.find_spec("envpool") is None:
         return frozenset()
     try:
         import envpool
     except Exception as error:
-        _log.warning("envpool is installed but cannot be imported (%s).", _line(error))
+        _log.warning("envpool is installed but cannot be imported (%s).", one_line(error))
         return frozenset()
     return frozenset(envpool.list_all_envs())
 
 
-def _envpool_has(env_id: str) -> bool:
+def envpool_has(env_id: str) -> bool:
     """True if envpool has this id, with the shapes, bounds and time limit of gymnasium's if gymnasium has it too."""
-    if env_id not in _envpool_ids():
+    if env_id not in envpool_ids():
         return False
-    return env_id not in gymnasium.registry or gymnasium_shapes(env_id)[1].fits(_envpool_shapes(env_id))
+    return env_id not in gymnasium.registry or gymnasium_shapes(env_id)[1].fits(envpool_shapes(env_id))
 
 
 @functools.lru_cache(maxsize=64)
-def _envpool_shapes(env_id: str) -> Shapes:
+def envpool_shapes(env_id: str) -> Shapes:
     import envpool
 
     spec = envpool.make_spec(env_id)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the precision of envpool's own bounds
         observations, actions = spec.gymnasium_observation_space, spec.gymnasium_action_space
-    return _shapes(env_id, observations, actions, spec.config.max_episode_steps)
+    return shapes_of_spaces(env_id, observations, actions, spec.config.max_episode_steps)
 
 
 class EnvpoolLanes(Lanes):
@@ -158,7 +148,7 @@ class EnvpoolLanes(Lanes):
 
     def __init__(self, env_id: str, lanes: int, threads: int):
         """Raises `EnvironmentMissingError` where envpool is not installed or has no such environment."""
-        known = _envpool_ids()
+        known = envpool_ids()
         if not known:
             raise EnvironmentMissingError(
                 "backend envpool: not installed here, or broken. pip install 'seqeval-rl[fast]' (Linux only), or use "
@@ -166,9 +156,9 @@ class EnvpoolLanes(Lanes):
             )
         if env_id not in known:
             raise EnvironmentMissingError(
-                f"environment {env_id!r}: unknown to envpool.{_nearest(env_id, known)} Or use backend gymnasium."
+                f"environment {env_id!r}: unknown to envpool.{nearest_ids(env_id, known)} Or use backend gymnasium."
             )
-        super().__init__(_envpool_shapes(env_id), lanes)
+        super().__init__(envpool_shapes(env_id), lanes)
         self._env_id, self._threads = env_id, threads
         self._pool: Any = None
 

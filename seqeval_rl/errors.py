@@ -1,7 +1,11 @@
 """Errors for people: each says what, where, expected, found and what to do, and carries the exit code of the command."""
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Iterable
+
+from pydantic import ValidationError
 
 
 class SeqevalError(Exception):
@@ -66,3 +70,12 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Usag
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     place = f" in {where}" if where else ""
     return UsageError(f"unknown {kind} {name!r}{place}: {hint}Valid: {', '.join(names) or 'none'}.")
+
+
+def invalid(error: ValidationError, section: str, where: str) -> UsageError:
+    """The first complaint of pydantic as one line."""
+    first = error.errors(include_url=False)[0]
+    # A type that is one of several is no part of the setting's name.
+    path = ".".join(str(part) for part in (section, *first["loc"]) if part not in ("int", "float"))
+    problem = first["msg"].removeprefix("Value error, ")  # pydantic's word before an error of our own
+    return UsageError(f"setting {path} in {where}: {problem}, found {first['input']!r}. Change it and run again.")

@@ -23,10 +23,10 @@ import torch
 from seqeval_rl import bundled, speed
 from seqeval_rl.algorithm import Spec
 from seqeval_rl.contest import EngineLoop, Problem
-from seqeval_rl.dataset import check_environment
-from seqeval_rl.environments import available_cores, gymnasium_shapes, make_lanes, worthwhile_workers
+from seqeval_rl.environments import gymnasium_shapes, make_lanes, worthwhile_workers
 from seqeval_rl.errors import DataError
 from seqeval_rl.evaluation import episode_seed
+from seqeval_rl.log_environment import check_environment
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.readers import load_dataset, parse_source
 from seqeval_rl.registry import AlgorithmEntry
@@ -36,6 +36,7 @@ from seqeval_rl.stages import stages
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import DECAY, Sweep, cost_of_run, settings_of_run
 from seqeval_rl.tasks import Task, task_named
+from seqeval_rl.utils.processes import available_cores
 from seqeval_rl.variants import Variant
 
 SECONDS = 1.5  # at least, of the measurement of one update and of that of one time index
@@ -59,7 +60,7 @@ class Extent:
 
 
 @dataclass(frozen=True)
-class Cost:
+class GroupCost:
     """What was measured for one algorithm on one environment, for the stack of one job."""
 
     seconds_per_update: float
@@ -88,7 +89,7 @@ class Forecast:
     episodes: int  # of one run in one evaluation
     env_steps: int  # of one run's online phase
     time_limit: int | None
-    cost: Cost  # in that stack, while all of it trains
+    cost: GroupCost  # in that stack, while all of it trains
     seconds: Seconds  # its runs' shares of their jobs, together
 
     @property
@@ -113,7 +114,9 @@ class Estimate:
     seconds: float  # from the first job's start to the last one's end
 
 
-def seconds_of(cost: Cost, updates: int, evaluations: int, episodes: int, env_steps: int, limit: int | None) -> Seconds:
+def seconds_of(
+    cost: GroupCost, updates: int, evaluations: int, episodes: int, env_steps: int, limit: int | None
+) -> Seconds:
     """Of a job, or of a stage of one, whose runs each have `updates` gradient steps, `evaluations` of `episodes` episodes and an
     online phase of `env_steps`; one of these is taken to cost what one of an evaluation's lanes does."""
     training = updates * cost.seconds_per_update + env_steps * cost.seconds_per_index / max(episodes, 1)
@@ -173,7 +176,7 @@ def measure(
     threads: int,
     backend: str,
     seconds: float,
-) -> Cost:
+) -> GroupCost:
     """Train through the engine on made data, and step the environments with that policy, for about 3 x `seconds` each.
 
     Args:
@@ -199,11 +202,11 @@ def measure(
         while (taken := loop.run(updates)) < seconds:
             updates *= 2
         if extent.task.env_id is None:
-            return Cost(taken / updates, 0.0, 0.0)
+            return GroupCost(taken / updates, 0.0, 0.0)
         lanes = runs * max(episodes, 1)
         workers = worthwhile_workers(extent.task.environment, lanes, backend, threads)
         reset, index = _evaluation_cost(extent.task, runs, max(episodes, 1), loop, workers, backend, seconds)
-        return Cost(taken / updates, reset, index)
+        return GroupCost(taken / updates, reset, index)
     finally:
         torch.set_num_threads(before)
 
@@ -285,9 +288,9 @@ def estimate(
     workers = min(cores, len(stacks)) if on_cpu else 1
     threads = max(1, cores // workers)
     seconds = SECONDS if seconds is None else seconds
-    costs: dict[Any, Cost] = {}
+    costs: dict[Any, GroupCost] = {}
 
-    def cost(runs: Sequence[_Row]) -> Cost:
+    def cost(runs: Sequence[_Row]) -> GroupCost:
         """Of a stack of these runs."""
         found, variant = runs[0].extent, runs[0].variant
         entry, protocol = variant.entry, variant.protocol
@@ -312,7 +315,7 @@ def estimate(
 
     jobs: list[Seconds] = []
     shares: dict[int, list[Seconds]] = {id(row): [] for row in rows}
-    largest: dict[int, tuple[int, Cost]] = {}
+    largest: dict[int, tuple[int, GroupCost]] = {}
     for stack in stacks:
         parts = []
         for stage in stages([(row, row.schedule.gradient_steps, len(row.schedule.points())) for row in stack]):

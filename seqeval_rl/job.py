@@ -30,7 +30,7 @@ from seqeval_rl.stream import StreamSpec
 from seqeval_rl.tasks import Task
 
 # Metrics that a run may not have at a point: no exploration episode ended, nothing was about to arrive.
-_MAY_BE_ABSENT = (PREFIX, "online/")
+MAY_BE_ABSENT = (PREFIX, "online/")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Reporter:
                 self.failures[r] = failures[r] = failure
                 recorder.event("failed", message=failure, transitions=outcome.point.transitions)
                 continue
-            entry = _entry(outcome, r)
+            entry = event_entry(outcome, r)
             recorder.record(entry, outcome.states[r])
             if "score" in entry["metrics"]:
                 scores[r] = entry["metrics"]["score"]
@@ -108,7 +108,7 @@ class Reporter:
         where = f"at {outcome.point.transitions} transitions"
         limit = self._limit
         for name, values in outcome.metrics.items():
-            if name.startswith(_MAY_BE_ABSENT):
+            if name.startswith(MAY_BE_ABSENT):
                 continue
             if not np.isfinite(values[r]):
                 return f"{name} is {values[r]} {where}: lower the learning rate, or look at the rewards' scale"
@@ -121,7 +121,7 @@ class Reporter:
         return None
 
 
-def _entry(outcome: Outcome, r: int) -> dict[str, Any]:
+def event_entry(outcome: Outcome, r: int) -> dict[str, Any]:
     """One line of `metrics.jsonl`."""
     evaluation, point = outcome.evaluation, outcome.point
     played: dict[str, float] = {}
@@ -137,7 +137,7 @@ def _entry(outcome: Outcome, r: int) -> dict[str, Any]:
         **played,
         "seconds": outcome.seconds,
         "evaluation_seconds": evaluation.seconds,
-        **{name: value for name, value in found.items() if np.isfinite(value) or not name.startswith(_MAY_BE_ABSENT)},
+        **{name: value for name, value in found.items() if np.isfinite(value) or not name.startswith(MAY_BE_ABSENT)},
     }
     return {
         "evaluation": point.index,

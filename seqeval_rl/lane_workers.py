@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Sequence
 from typing import IO, Any
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from seqeval_rl.errors import EnvironmentMissingError, SeqevalError
 from seqeval_rl.lanes import Lanes, Shapes, Transition
 from seqeval_rl.locomotion_lanes import open_here
+from seqeval_rl.utils.processes import exit_with_parent
 
 Process = subprocess.Popen[bytes]
 
@@ -166,7 +166,7 @@ def serve(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
     lanes: Lanes | None = None
     while True:
         try:
@@ -185,10 +185,3 @@ def serve(parent: int) -> None:
         answers.flush()
     if lanes is not None:
         lanes.close()
-
-
-def _follow(parent: int) -> None:
-    """End with the parent even where the pipe stays open, because another child of the parent has inherited its end."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

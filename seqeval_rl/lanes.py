@@ -124,7 +124,7 @@ class LocalLanes(Lanes):
 
 def open_environment(env: Any) -> Any:
     """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in our log."""
-    _mujoco_warns_in_log()
+    mujoco_warnings_logged()
     spec: Any = env
     keys: tuple[str, ...] = ()
     if isinstance(env, EnvironmentSource):
@@ -137,7 +137,7 @@ def open_environment(env: Any) -> Any:
 
 
 @functools.cache
-def _mujoco_warns_in_log() -> None:
+def mujoco_warnings_logged() -> None:
     """MuJoCo would print its warnings and append them to MUJOCO_LOG.TXT in whatever directory the user stands in."""
     try:
         mujoco: Any = importlib.import_module("mujoco")

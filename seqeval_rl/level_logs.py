@@ -19,8 +19,8 @@ from seqeval_rl.collecting import check_new, cut_to, episodes_of, play, writing
 from seqeval_rl.environments import gymnasium_shapes
 from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.online import episode_seed
-from seqeval_rl.recording import write_whole
 from seqeval_rl.rollout import Episode, Policy
+from seqeval_rl.utils.files import atomic_write
 
 PLACE = "{level}"  # in an id
 _EPISODES = 20  # that a saved policy's returns are measured on
@@ -158,7 +158,7 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
                 "random": _measured(uniform_behaviour(task), training.seed),
             },
         }
-        write_whole(path, json.dumps(told, indent=1) + "\n")
+        atomic_write(path, json.dumps(told, indent=1) + "\n")
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or error
         raise FileError(

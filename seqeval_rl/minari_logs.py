@@ -8,7 +8,6 @@ import hashlib
 import logging
 import os
 import shutil
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from seqeval_rl import cache
-from seqeval_rl.dataset import Dataset, environment_spaces
+from seqeval_rl.dataset import Dataset
 from seqeval_rl.dict_observations import concatenate
 from seqeval_rl.errors import DataError, FileError, UsageError
+from seqeval_rl.log_environment import environment_spaces
 from seqeval_rl.minari_facts import check_spaces, task_of
 from seqeval_rl.pixels import are_images, of_trails
 from seqeval_rl.rollout import Episode
 from seqeval_rl.tasks import Task
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.files import lock_file, sync_directory
+from seqeval_rl.utils.text import first_line, slug
 
 _COLUMNS = ("actions", "rewards", "terminations", "truncations")
 _log = logging.getLogger("seqeval_rl")
@@ -74,7 +76,7 @@ def read(source: str, task: Task | None, progress: bool) -> Dataset:
         raise _damaged(name, directory, error) from error
     check_spaces(name, found, keys)
     task = task_of(name, found, tuple(keys), task)
-    key = f"minari-{cache.slug(source)}-{_fingerprint(directory)}"
+    key = f"minari-{slug(source)}-{_fingerprint(directory)}"
     dataset = cache.obtain(key, lambda: _convert(name, directory, found, keys, task, progress))
     return replace(dataset, name=name, task=task)
 
@@ -99,7 +101,7 @@ def find(identity: str) -> Path:
     except Exception as error:  # each of Minari's remotes has errors of its own
         raise FileError(
             f"dataset minari:{identity}: not on this machine (there: {', '.join(local()) or 'none'}) and its download "
-            f"failed ({_first_line(error)}). Check the id and the network."
+            f"failed ({first_line(error)}). Check the id and the network."
         ) from error
     return directory
 
@@ -176,7 +178,7 @@ def writer(
         target.parent.mkdir(parents=True, exist_ok=True)
         # Minari overlooks directories whose name begins with a dot.
         partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
-        with cache.hold(target.with_name(f".{target.name}.lock")):
+        with lock_file(target.with_name(f".{target.name}.lock")):
             if old.exists() and not target.exists():
                 old.rename(target)  # a process was killed between taking it away and putting another in its place
             if target.exists() and not replace_old:
@@ -197,7 +199,7 @@ def writer(
                     target.rename(old)
                 partial.rename(target)
                 shutil.rmtree(old, ignore_errors=True)
-                cache.sync_directory(target.parent)
+                sync_directory(target.parent)
                 _create_namespace(identity.rpartition("/")[0])
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -260,21 +262,9 @@ def _create_namespace(namespace: str) -> None:
             create_namespace(namespace, description="Logs made by seqeval-rl")
 
 
-def progress_bar(description: str, total: int, shown: bool) -> Any:
-    """A bar over transitions on standard error; where that is no terminal, a line every ten seconds at most."""
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(
-        desc=description, total=total, unit=" transitions", unit_scale=True, disable=not shown, mininterval=interval
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
 def _damaged(name: str, directory: Path, error: Exception) -> DataError:
     return DataError(
-        f"{name}: expected a Minari dataset in {directory}, found {_first_line(error)}. Delete it and get it again."
+        f"{name}: expected a Minari dataset in {directory}, found {first_line(error)}. Delete it and get it again."
     )
 
 

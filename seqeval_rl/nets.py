@@ -10,7 +10,6 @@ Axes: R runs, M members, B transitions, K actions of one transition, O observati
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -21,17 +20,12 @@ from torch.nn import functional as F
 
 from seqeval_rl.algorithm import Spec
 from seqeval_rl.perceptron import Views, evaluate, prepare
+from seqeval_rl.seeding import torch_generator
 
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 BOUND_MARGIN = 1e-6  # distance from the bounds of an action below which a squashed density is not asked for
 _VECTOR = 16  # numbers in the longest vector of a CPU
-
-
-def generator(seed: int, purpose: str) -> torch.Generator:
-    """A generator on the CPU that depends on (seed, purpose) alone, the same on every machine."""
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
 
 
 def setting(value: float | Tensor, spec: Spec, axes: int = 0) -> float | Tensor:
@@ -47,7 +41,7 @@ def frozen_copy(module: ModuleT) -> ModuleT:
 
 
 @torch.no_grad()
-def follow(target: nn.Module, online: nn.Module, rate: float | Tensor) -> None:
+def soft_update(target: nn.Module, online: nn.Module, rate: float | Tensor) -> None:
     """target <- (1 - rate) target + rate online, for all parameters at once; `rate` a float or [R]."""
     old: list[Tensor] = list(target.parameters())
     new: list[Tensor] = list(online.parameters())
@@ -111,7 +105,7 @@ class Adam:
         self.parameters: list[Tensor] = list(parameters)
         first = self.parameters[0]
         # The kernel takes one rate. Runs that differ are stepped one after the other.
-        self._rates = _by_run(learning_rate, weight_decay, first.shape[0])
+        self._rates = per_run(learning_rate, weight_decay, first.shape[0])
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
         self.ones = torch.ones(first.shape[0], device=first.device)
         self.kernel = torch._fused_adamw_ if any(decay for _, _, decay in self._rates) else torch._fused_adam_
@@ -190,7 +184,7 @@ class Adam:
             tensor.copy_(value)
 
 
-def _by_run(
+def per_run(
     learning_rate: float | Tensor, weight_decay: float | Tensor, runs: int
 ) -> list[tuple[int | None, float, float]]:
     """(run, learning rate, weight decay) for each run, or one for all of them, None, where no rate differs."""
@@ -221,7 +215,7 @@ class MLP(nn.Module):
         shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((i, o), (1, o))]
         stacks = [torch.empty(spec.runs, members, *shape) for shape in shapes]
         for r, seed in enumerate(spec.seeds):
-            draws = generator(seed, purpose)
+            draws = torch_generator(seed, purpose)
             for m in range(members):
                 for n, stack in enumerate(stacks):
                     bound = 1 / math.sqrt(

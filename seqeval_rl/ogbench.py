@@ -27,6 +27,8 @@ from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, Usa
 from seqeval_rl.log_environment import task_of_log
 from seqeval_rl.pixels import Pixels, are_images
 from seqeval_rl.tasks import Task
+from seqeval_rl.utils.files import lock_file, sync_directory
+from seqeval_rl.utils.text import slug
 
 _SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 _EXAMPLE = "antmaze-large-navigate-singletask-v0"
@@ -104,14 +106,14 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
         ) from error
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with cache.hold(path.with_name(f".{path.name}.lock")):
+        with lock_file(path.with_name(f".{path.name}.lock")):
             try:
                 with partial.open("wb") as file:
                     np.savez(file, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
                     file.flush()
                     os.fsync(file.fileno())
                 partial.rename(path)
-                cache.sync_directory(path.parent)
+                sync_directory(path.parent)
             finally:
                 partial.unlink(missing_ok=True)
     except OSError as error:
@@ -140,7 +142,7 @@ def read(path: str | Path, name: str, task: Task | None) -> Dataset:
     if "rewards" not in keys:
         raise _without_rewards(name, path.stem, "a file without. ")
     task = task or _task(name, path)
-    key = f"ogbench-{cache.slug(path.stem)}-{cache.files_hash([path])[:16]}"
+    key = f"ogbench-{slug(path.stem)}-{cache.files_hash([path])[:16]}"
     dataset = cache.obtain(key, lambda: _convert(path, name, task))
     return replace(dataset, name=name, task=task)
 

@@ -18,7 +18,7 @@ from seqeval_rl.environments import gymnasium_shapes
 from seqeval_rl.errors import DataError
 from seqeval_rl.locomotion_lanes import open_here
 from seqeval_rl.replay import Replay
-from seqeval_rl.seeding import generator
+from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.tasks import Task
 
 Explore = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
@@ -28,7 +28,7 @@ RUNNING, TERMINATED, TRUNCATED = 0, 1, 2  # how an episode stands after a transi
 
 def episode_seed(seed: int, episode: int) -> int:
     """The environment's seed (0 ≤ · < 2**31) of an exploration episode; the algorithm has no say in it."""
-    return int(generator(seed, "exploration episode", episode).integers(2**31))
+    return int(numpy_generator(seed, "exploration episode", episode).integers(2**31))
 
 
 def _over(observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -157,11 +157,14 @@ class Interaction:
         if self._drawn is None or self._drawn[0] != chunk:
             shape, first = (CHUNK, self._replay.act_dim), chunk * CHUNK
             drawn = np.stack(
-                [generator(seed, "exploration", chunk).standard_normal(shape, dtype=np.float32) for seed in self._seeds]
+                [
+                    numpy_generator(seed, "exploration", chunk).standard_normal(shape, dtype=np.float32)
+                    for seed in self._seeds
+                ]
             )
             uniform = max(0, min(self._random - first, CHUNK))
             for r, seed in enumerate(self._seeds):
-                drawn[r, :uniform] = generator(seed, "first actions", chunk).uniform(-1, 1, shape)[:uniform]
+                drawn[r, :uniform] = numpy_generator(seed, "first actions", chunk).uniform(-1, 1, shape)[:uniform]
             self._drawn = (chunk, drawn)
         return self._drawn[1][:, place]
 

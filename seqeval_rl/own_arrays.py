@@ -15,6 +15,7 @@ from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError
 from seqeval_rl.log_environment import environment_spaces, task_of_log
 from seqeval_rl.tasks import Task
+from seqeval_rl.utils.text import slug
 
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
 _SCALARS = ("env_id", "reference_min", "reference_max")
@@ -39,7 +40,7 @@ def read_npz(path: str, task: Task | None) -> Dataset:
     few = npz_files.load(path, (*_SCALARS, *_BOUNDS))
     task, low, high = _surroundings(path, npz_files.names(path), few, task)
     facts = [cache.files_hash([Path(path)]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
-    key = f"npz-{cache.slug(Path(path).stem)}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+    key = f"npz-{slug(Path(path).stem)}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
     dataset = cache.obtain(key, lambda: _dataset(path, npz_files.load(path), task, low, high))
     return replace(dataset, name=path, task=task)
 

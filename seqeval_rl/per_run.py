@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.algorithm import Algorithm, Batch, Spec
-from seqeval_rl.nets import generator
+from seqeval_rl.seeding import torch_generator
 from seqeval_rl.state import RUNS
 
 
@@ -58,10 +58,10 @@ class PerRun:
         self.Config = algorithm.Config  # type: ignore[attr-defined]
         self.name: str = getattr(algorithm, "name", algorithm.__name__)
         self.device = spec.device
-        self.rng: list[Tensor] = [generator(seed, "plain").get_state() for seed in spec.seeds]
+        self.rng: list[Tensor] = [torch_generator(seed, "plain").get_state() for seed in spec.seeds]
         self.cuda_rng: list[Tensor | None] = [None] * spec.runs
         if spec.device.type == "cuda":
-            seeds = [generator(seed, "plain").initial_seed() for seed in spec.seeds]
+            seeds = [torch_generator(seed, "plain").initial_seed() for seed in spec.seeds]
             self.cuda_rng = [torch.Generator(spec.device).manual_seed(seed).get_state() for seed in seeds]
         self.runs: list[Any] = []
         for r, seed in enumerate(spec.seeds):

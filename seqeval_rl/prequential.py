@@ -30,6 +30,7 @@ from seqeval_rl.stream import Stream
 if TYPE_CHECKING:
     from seqeval_rl.loop import Run
 
+
 PREFIX = "prequential/"
 COUNT, VALUE_COUNT = "count", "value_count"  # transitions that the scores, and those of values, are means over
 PIECE = 512  # transitions of a run judged at once

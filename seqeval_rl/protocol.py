@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from seqeval_rl.errors import DataError, UsageError, unknown
+from seqeval_rl.errors import DataError, UsageError, invalid, unknown
 
 Order = Literal["shuffled", "episodes", "logged"]
 Phase = Literal["offline", "online"]
@@ -84,15 +84,6 @@ class Protocol(BaseModel):
                     "The static control shows the whole log at once, and no more than that: leave one of them out."
                 )
         return protocol
-
-
-def invalid(error: ValidationError, section: str, where: str) -> UsageError:
-    """The first complaint of pydantic as one line."""
-    first = error.errors(include_url=False)[0]
-    # A type that is one of several is no part of the setting's name.
-    path = ".".join(str(part) for part in (section, *first["loc"]) if part not in ("int", "float"))
-    problem = first["msg"].removeprefix("Value error, ")  # pydantic's word before an error of our own
-    return UsageError(f"setting {path} in {where}: {problem}, found {first['input']!r}. Change it and run again.")
 
 
 @dataclass(frozen=True)

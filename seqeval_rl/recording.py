@@ -18,6 +18,7 @@ from typing import IO, Any
 from seqeval_rl import checkpoint
 from seqeval_rl.errors import BusyError, FileError, MismatchError
 from seqeval_rl.results import EVENTS, MANIFEST, METRICS, hashable, read_lines
+from seqeval_rl.utils.files import atomic_write
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
 IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks", "precision")
@@ -26,7 +27,7 @@ _ABSENT_PROTOCOL = {"online": 0, "static": False, "peeks": False}  # and in its 
 _PACKAGES = ("seqeval-rl", "torch", "numpy", "gymnasium", "mujoco", "envpool", "minari")
 
 
-def surroundings(device: str) -> dict[str, Any]:
+def describe_provenance(device: str) -> dict[str, Any]:
     """Versions, device, machine and revision, for the manifest."""
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
@@ -136,7 +137,7 @@ class RunRecorder:
             if overwrite:
                 self._clear()
             if not self.check():
-                write_whole(self.directory / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
+                atomic_write(self.directory / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
             self._mend()
         except OSError as error:
             raise FileError(
@@ -188,7 +189,7 @@ class RunRecorder:
         path = self.directory / METRICS
         if self.evaluations() > count:
             lines = path.read_text().splitlines(keepends=True)[:count]
-            write_whole(path, "".join(lines))
+            atomic_write(path, "".join(lines))
 
     def record(self, evaluation: dict[str, Any], state: dict[str, Any]) -> None:
         """Append one evaluation and flush it, then save the checkpoint that goes with it."""
@@ -216,16 +217,6 @@ class RunRecorder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _first_difference(path: str, old: Any, new: Any) -> tuple[str, Any, Any]:

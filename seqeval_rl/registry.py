@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import importlib.util
 import inspect
 import sys
@@ -18,8 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from seqeval_rl import per_run
 from seqeval_rl.algorithm import Algorithm, Spec
-from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.protocol import invalid
+from seqeval_rl.errors import UsageError, invalid, unknown
 
 GROUP = "seqeval_rl.algorithms"
 _OPENING = ("[", "{", '"', "'")  # of a TOML value that may hold commas

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seqeval_rl.algorithm import Batch
 from seqeval_rl.protocol import Schedule
-from seqeval_rl.seeding import generator
+from seqeval_rl.seeding import numpy_generator
 
 CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
 
@@ -31,7 +31,7 @@ def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int6
     gradient_steps = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=np.int64)
     low, high = schedule.window(gradient_steps)
     size = (CHUNK, protocol.batch_size)
-    positions = generator(seed, "batches", chunk).integers(low[:, None], high[:, None], size)
+    positions = numpy_generator(seed, "batches", chunk).integers(low[:, None], high[:, None], size)
     first = gradient_steps % protocol.updates_per_increment == 0
     newest = min(protocol.increment, protocol.batch_size)
     # Counted from the end of the batch: place -k holds the k-th newest, as far as this increment revealed that many.
@@ -145,5 +145,5 @@ class Batches:
         noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
         if self.noise_dim:
             for r, seed in enumerate(self.seeds):
-                noise[:, r] = generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
+                noise[:, r] = numpy_generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
         return Draws(positions, noise)

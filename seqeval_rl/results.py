@@ -241,15 +241,3 @@ def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the settings in which these differ, by alphabet; one that is missing counts as None."""
     names = sorted({name for each in settings for name in each})
     return [name for name in names if len({hashable(each.get(name)) for each in settings}) > 1]
-
-
-def show(value: Any) -> str:
-    """A setting's value as `--set` takes it: `2.5`, `1`, `true`, `none`, a word, or a list. No digit that counts is lost."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(show(item) for item in value)}]"
-    return str(value)

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.seeding import generator
+from seqeval_rl.seeding import numpy_generator
 
 LANES = 8  # episodes in a chunk
 # Actions are rounded to this grid. The policy is computed in float64, whose differences between processors are some
@@ -123,7 +123,7 @@ def roll_out(chunk: Chunk) -> list[Episode]:
     observations: list[list[NDArray[np.float64]]] = []
     for lane, environment in enumerate(environments):
         purpose = f"bundled/{chunk.task}/{chunk.level}/{chunk.checkpoint}"
-        rng = generator(chunk.seed, purpose, chunk.index * LANES + lane)
+        rng = numpy_generator(chunk.seed, purpose, chunk.index * LANES + lane)
         seeds.append(int(rng.integers(2**31)))
         # All of an episode's draws at once, so that no lane's depend on another's length.
         draws[lane] = (

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from seqeval_rl.results import EVENTS
+from seqeval_rl.utils.files import try_lock
 
 RUN_LOG = "run.log"
 
@@ -63,26 +64,9 @@ class RunLog:
 
 def at_work(results: Path) -> bool | None:
     """Whether a `seqeval run` is at work in a results folder, going by its log's lock; None where that cannot be told."""
-    return _locked(results / RUN_LOG, fcntl.LOCK_EX)
+    return try_lock(results / RUN_LOG, fcntl.LOCK_EX)
 
 
 def owned(run: Path) -> bool | None:
     """Whether a process owns a run's directory, see `recording.RunRecorder`; None where that cannot be told."""
-    return _locked(run / EVENTS, fcntl.LOCK_SH)
-
-
-def _locked(path: Path, wanted: int) -> bool | None:
-    """Whether somebody holds a lock on a file that excludes the one that is wanted; None where that cannot be told.
-
-    The lock is asked for without waiting and given back at once. Who wants it in that moment waits, or tries again.
-    """
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, wanted | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return None
-    return False
+    return try_lock(run / EVENTS, fcntl.LOCK_SH)

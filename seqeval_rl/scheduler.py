@@ -9,7 +9,6 @@ import queue
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,11 +19,11 @@ from typing import Any
 
 import torch
 
-from seqeval_rl.environments import available_cores
 from seqeval_rl.errors import Interrupted, SeqevalError
 from seqeval_rl.job import Job, RunEnd, execute
 from seqeval_rl.progress import Progress
 from seqeval_rl.screen import Screen
+from seqeval_rl.utils.processes import available_cores, exit_with_parent
 
 WORTH_A_PROCESS = 5.0  # estimated seconds of work; a worker takes some seconds to start
 _channel: Any = None  # in a worker: the queue back to the parent
@@ -124,14 +123,7 @@ def _start_worker(channel: Any, threads: int, parent: int) -> None:
     # Ctrl-C reaches the whole process group; the parent decides and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-
-
-def _follow(parent: int) -> None:
-    """End with the parent, however it ended, so that no orphan writes beside the next attempt."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
 
 
 def _work(job: Job, number: int) -> list[RunEnd]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+import hashlib
 import zlib
 
 import numpy as np
 
 
-def generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
+def numpy_generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
     """A generator that depends on (seed, purpose, index) alone.
 
     Args:
@@ -16,3 +22,11 @@ def generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
         index: counters within the purpose, for example the number of a chunk of gradient steps.
     """
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), *index])
+
+
+def torch_generator(seed: int, purpose: str) -> torch.Generator:
+    """A generator on the CPU that depends on (seed, purpose) alone, the same on every machine."""
+    import torch  # late: most of what imports this module needs no torch
+
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))

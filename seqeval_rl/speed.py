@@ -41,7 +41,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-class Cost(NamedTuple):
+class UpdateCost(NamedTuple):
     """Of one run of an algorithm."""
 
     seconds: float  # wall time of one gradient step
@@ -50,7 +50,7 @@ class Cost(NamedTuple):
 
 def cost_of_update(
     entry: AlgorithmEntry, config: Any, obs_shape: tuple[int, ...], act_dim: int, batch_size: int, device: torch.device
-) -> Cost:
+) -> UpdateCost:
     """A quick measurement for planning: bare updates of one run, on a CPU on one thread."""
     cuda = device.type == "cuda"
     before = torch.cuda.memory_allocated(device) if cuda else 0
@@ -67,7 +67,7 @@ def cost_of_update(
     finally:
         torch.set_num_threads(threads)
     if not cuda:
-        return Cost(seconds, 0)
+        return UpdateCost(seconds, 0)
     draws = CHUNK * batch_size * (8 + 4 * batch.noise.shape[-1])
     # Twice the peak: a captured graph keeps its own memory beside that of what was taken before the capture.
-    return Cost(seconds, 2 * (torch.cuda.max_memory_allocated(device) - before) + draws)
+    return UpdateCost(seconds, 2 * (torch.cuda.max_memory_allocated(device) - before) + draws)

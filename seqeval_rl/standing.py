@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from rich.cells import cell_len, set_cell_size
 
+from seqeval_rl.utils.console import clean, duration
+
 BLOCKS = "▁▂▃▄▅▆▇█"
 _GAP = "  "
 
@@ -170,22 +172,6 @@ def middle(text: str, width: int) -> str:
     while cell_len(head) + 1 + cell_len(tail) > width:
         tail = tail[1:]
     return f"{head}…{tail}"
-
-
-def clean(text: str) -> str:
-    """In one line and without control characters: a name or a message may hold anything."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def duration(seconds: float) -> str:
-    """`0:42`, `5:07`, `1:05:07` or `2d 03h`."""
-    if not math.isfinite(seconds):
-        return "?"
-    whole = max(0, round(seconds))
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if days:
-        return f"{days}d {hours % 24:02}h"
-    return f"{hours}:{minutes % 60:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def ranges(numbers: Iterable[int]) -> str:

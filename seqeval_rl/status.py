@@ -18,8 +18,9 @@ from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import EVENTS, METRICS, RunResult, damage, read_lines, scan_results
 from seqeval_rl.run_log import at_work, owned
-from seqeval_rl.standing import Standing, clean, duration
+from seqeval_rl.standing import Standing
 from seqeval_rl.tracking import mean, means
+from seqeval_rl.utils.console import clean, duration
 
 State = Literal["running", "quiet", "unclear", "interrupted", "crashed", "failed", "finished"]
 # In the order in which they are listed, and what they mean.

@@ -15,7 +15,7 @@ from seqeval_rl.log_environment import environment_spaces
 from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.protocol import Order
 from seqeval_rl.readers import label, load_dataset
-from seqeval_rl.seeding import generator
+from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.tasks import Task
 
 ONLINE = "online"  # label of what comes after the log
@@ -158,7 +158,7 @@ def arrange(
     """
     if order == "logged":
         return np.arange(length, dtype=np.int64)
-    rng = generator(seed, "arrival", block)
+    rng = numpy_generator(seed, "arrival", block)
     if order == "shuffled":
         return rng.permutation(np.arange(length, dtype=np.int64))
     shuffled = rng.permutation(len(episode_starts) - 1)

@@ -24,10 +24,11 @@ from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.results import read_results
 from seqeval_rl.run_log import RUN_LOG
 from seqeval_rl.scheduler import run_jobs
-from seqeval_rl.speed import Cost, cost_of_update
+from seqeval_rl.speed import UpdateCost, cost_of_update
 from seqeval_rl.stacking import Candidate, common_settings, divide, kind, room_for_stacks
 from seqeval_rl.stream import Stream, StreamSpec
-from seqeval_rl.variants import Variant, protocols, slug, variants
+from seqeval_rl.utils.text import directory_name
+from seqeval_rl.variants import Variant, protocols, variants
 
 DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
 
@@ -118,7 +119,7 @@ def plan(
     """
     chosen = sweep.variants()
     _check_writable(out)
-    costs: dict[Any, Cost] = {}
+    costs: dict[Any, UpdateCost] = {}
     candidates: list[Candidate] = []
     seconds: dict[Path, float] = {}
     surroundings = recording.surroundings(str(device))
@@ -127,7 +128,7 @@ def plan(
         stream = spec.load(progress)
         _check_environment(stream, chosen)
         described = _describe(stream, spec)
-        recorded = recording.recorded_runs(out / slug(spec.name))
+        recorded = recording.recorded_runs(out / directory_name(spec.name))
         for variant in chosen:
             protocol = variant.protocol
             schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
@@ -149,7 +150,7 @@ def plan(
                 }
                 # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
                 directory = recorded.get(
-                    recording.identity(manifest), out / slug(spec.name) / variant.directory / f"seed-{seed}"
+                    recording.identity(manifest), out / directory_name(spec.name) / variant.directory / f"seed-{seed}"
                 )
                 latest = -1
                 if not overwrite and recording.RunRecorder(directory, manifest).check():
@@ -211,8 +212,8 @@ def settings_of_run(variant: Variant, schedule: Schedule) -> dict[str, Any]:
 
 
 def cost_of_run(
-    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, Cost]
-) -> Cost:
+    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost]
+) -> UpdateCost:
     """What one gradient step of one run costs; nothing for an algorithm that raises, which its own job will report. What has
     been measured is kept in `known`."""
     batch_size = variant.protocol.batch_size
@@ -222,7 +223,7 @@ def cost_of_run(
         try:
             known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
         except Exception:
-            known[key] = Cost(0.0, 0)
+            known[key] = UpdateCost(0.0, 0)
     return known[key]
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.nets import generator
 from seqeval_rl.per_run import build, noise_dim
+from seqeval_rl.seeding import torch_generator
 
 SCALE = 10.0
 """Size of rewards: large enough against the usual temperatures."""
@@ -35,7 +35,7 @@ OBS_DIM, ACT_DIM, BATCH, UPDATES = 3, 2, 64, 600
 
 def log(episodes: int, seed: int = 0) -> Batch:
     """A log as one batch without run axis and noise, two transitions an episode."""
-    draws = generator(seed, "tiny problem")
+    draws = torch_generator(seed, "tiny problem")
     x = torch.rand(episodes, generator=draws) * 2 - 1
     a = torch.rand(episodes, 2, generator=draws) * 2 - 1  # by stage; the second is without effect
     b = (0.8 * x[:, None] + LOG_NOISE * torch.randn(episodes, 2, generator=draws)).clamp(-1, 1)
@@ -89,7 +89,7 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
     data = log(2000)
     wanted = getattr(config, "return_range", None)
     rewards = data.rewards * (1.0 if wanted is None else wanted / REFERENCE_RANGE)
-    draws = generator(seed, "tiny problem batches")
+    draws = torch_generator(seed, "tiny problem batches")
     for _ in range(updates):
         i = torch.randint(len(rewards), (BATCH,), generator=draws)
         noise = torch.randn(1, BATCH, width, generator=draws)

@@ -14,6 +14,7 @@ from seqeval_rl.standing import Standing
 if TYPE_CHECKING:
     from seqeval_rl.job import Job, RunEnd
 
+
 RECENT = 30.0  # seconds over which updates/s are measured
 LONG = 600.0  # seconds over which the pace is measured that time left goes by: several evaluations, which slow it
 

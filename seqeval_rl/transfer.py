@@ -16,7 +16,6 @@ import re
 import shutil
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +23,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from seqeval_rl import cache
 from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.utils.files import lock_file, sync_directory
 
 ATTEMPTS = 4  # in a row that bring nothing new
 FIRST_PAUSE = 1.0  # seconds before the second of them; doubled each time
@@ -96,7 +95,7 @@ def download(
             )
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with cache.hold(_beside(target, "lock")):
+            with lock_file(_beside(target, "lock")):
                 if not target.is_file():  # another process may have got it while this one waited
                     _Transfer(url, target, sha256, progress).run()
                     return target
@@ -261,7 +260,7 @@ class _Transfer:
         record.rename(self._target.with_name(f"{self._target.name}.sha256"))
         self._partial.rename(self._target)
         self._facts.unlink(missing_ok=True)
-        cache.sync_directory(self._target.parent)
+        sync_directory(self._target.parent)
 
     def _drop(self) -> None:
         self._partial.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.registry import AlgorithmEntry
-from seqeval_rl.results import show
+from seqeval_rl.utils.text import directory_name, show
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
 _LONGEST = 150  # characters of a directory's name, well within what file systems take
@@ -30,11 +30,6 @@ class Variant:
     config: Any
     protocol: Protocol
     directory: str  # name of the directory of its runs
-
-
-def slug(name: str) -> str:
-    """A name as one directory."""
-    return _UNFIT.sub("-", name).strip("-.") or "stream"
 
 
 def protocols(base: Protocol, swept: Mapping[str, Sequence[Any]], where: str) -> list[tuple[dict[str, Any], Protocol]]:
@@ -136,7 +131,7 @@ def _check_different(entry: AlgorithmEntry, name: str, values: Sequence[Any], wh
 
 def _directory(algorithm: str, swept: Mapping[str, Any]) -> str:
     """For example `td3_bc,alpha=2.5,hidden=256x256`; a very long one ends in a hash of itself."""
-    name = ",".join([slug(algorithm), *(f"{setting}={_part(value)}" for setting, value in swept.items())])
+    name = ",".join([directory_name(algorithm), *(f"{setting}={_part(value)}" for setting, value in swept.items())])
     if len(name) <= _LONGEST:
         return name
     return f"{name[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

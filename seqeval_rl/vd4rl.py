@@ -20,9 +20,10 @@ from seqeval_rl import cache, npz_files
 from seqeval_rl.columns import check_length, column, flags
 from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError, FileError
-from seqeval_rl.minari_logs import progress_bar
 from seqeval_rl.pixels import image_column, of_trails
 from seqeval_rl.tasks import Task
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.text import slug
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
@@ -50,7 +51,7 @@ def read(directory: str, task: Task | None, progress: bool) -> Dataset:
     name, path = f"vd4rl:{directory}", Path(directory).expanduser()
     files = _files(name, path)
     task = task or _task(name, path)
-    key = f"vd4rl-{cache.slug('-'.join(path.absolute().parts[-3:]))}-{cache.files_hash(files)[:16]}"
+    key = f"vd4rl-{slug('-'.join(path.absolute().parts[-3:]))}-{cache.files_hash(files)[:16]}"
     dataset = cache.obtain(key, lambda: _convert(name, files, task, progress))
     return replace(dataset, name=name, task=task)
 

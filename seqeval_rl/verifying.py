@@ -26,10 +26,10 @@ class Check(NamedTuple):
 
 def verify_log(dataset: Dataset) -> list[Check]:
     """Every check of a log's contents; none raises."""
-    return [_hash(dataset), _bounds(dataset), _ends(dataset), *_values(dataset)]
+    return [_check_hash(dataset), _bounds(dataset), _ends(dataset), *_values(dataset)]
 
 
-def _hash(dataset: Dataset) -> Check:
+def _check_hash(dataset: Dataset) -> Check:
     found = content_hash(dataset)
     if dataset.digest and found != dataset.digest:
         return Check("hash", False, f"SHA-256 is {found}, expected {dataset.digest}")

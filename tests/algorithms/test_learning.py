@@ -15,8 +15,8 @@ from seqeval_rl.algorithms.cql import CQL
 from seqeval_rl.algorithms.iql import IQL
 from seqeval_rl.algorithms.sac import SAC
 from seqeval_rl.algorithms.td3_bc import TD3BC
-from seqeval_rl.nets import generator
 from seqeval_rl.per_run import noise_dim
+from seqeval_rl.seeding import torch_generator
 from seqeval_rl.state import join_states
 from seqeval_rl.tiny_problem import learn
 
@@ -94,7 +94,7 @@ def test_a_sweep_in_one_stack_equals_single_runs(algorithm):
         for r, seed in enumerate(seeds)
     ]
     width = noise_dim(algorithm, algorithm.Config(), Spec((3,), 2, seeds, CPU))
-    draws = generator(0, "test sweep")
+    draws = torch_generator(0, "test sweep")
 
     def normal(*shape):
         return torch.randn(2, batch_size, *shape, generator=draws)

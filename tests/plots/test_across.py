@@ -21,6 +21,7 @@ from seqeval_rl.plots import (
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
 
+
 DATASETS = ("hopper medium", "walker2d medium", "hopper expert")
 
 

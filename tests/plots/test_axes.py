@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 LOG = (("medium", 0, 10_000, 44.3),)
 
 

@@ -21,6 +21,7 @@ from seqeval_rl.results import RunResult
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
 
+
 MINE = "@misc{me2026,\n  title = {Mine},\n  year = 2026\n}"
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
 
-from seqeval_rl.benchmarks import cli
 from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.benchmarks.looking_arguments import Plot, Select
 from seqeval_rl.plots import DEFAULT_SCORE, EXPERIMENTS, FIGURES, SCORES
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def judged(results: Results) -> Results:
 
 
 def test_options_offer_what_there_is() -> None:
-    plot = get_type_hints(cli.Plot)
+    plot = get_type_hints(Plot)
     assert set(plot["kind"].__args__) == set(FIGURES)
-    assert set(plot["score"].__args__) == set(get_type_hints(cli.Select)["score"].__args__) == set(SCORES)
+    assert set(plot["score"].__args__) == set(get_type_hints(Select)["score"].__args__) == set(SCORES)
     assert plot["paper_figure"].__args__[0].__args__ == EXPERIMENTS
-    assert cli.Select.score == cli.Plot.score == DEFAULT_SCORE
+    assert Select.score == Plot.score == DEFAULT_SCORE
 
 
 def test_the_prequential_figure_the_ranking_and_the_choice(judged: Results, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 LOOK = line_styles(["td3_bc", "iql", "cql", "bc"])
 
 

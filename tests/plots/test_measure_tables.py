@@ -17,6 +17,7 @@ from seqeval_rl.plots.notation import markdown_text, number_text
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
 
+
 LOG = (("medium", 0, 20_000, 45.0),)
 PLACES = [1_000, 5_000, 10_000, 15_000, 20_000]
 ONLINE = [*PLACES, 25_000, 30_000]

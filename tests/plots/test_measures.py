@@ -14,6 +14,7 @@ from seqeval_rl.plots.measures import part
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
 
+
 PLACES = [10, 20, 30, 40, 50]
 NAN = math.nan
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 LOG = (("medium", 0, 20_000, 45.0),)
 
 

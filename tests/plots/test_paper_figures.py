@@ -20,6 +20,7 @@ from seqeval_rl.plots.style import display_name, line_styles
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
 
+
 TASKS = ("halfcheetah", "hopper", "walker2d")
 LEVELS = ("random", "medium-replay", "medium", "medium-expert")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 INSIDE = {"improvement", "ratio"}
 LEVELS = {"random": 1.2, "medium": 44.3}
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 LOG = (("medium", 0, 20_000, 45.0),)
 PLACES = [1_000, 5_000, 10_000, 20_000]
 

@@ -18,6 +18,7 @@ from seqeval_rl.plots.statistics import average_ranks
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
 
+
 LOG = (("medium", 0, 10_000, 44.0),)
 PLACES = [1000, 2500, 5000, 7500, 10_000]
 # Few different values, so that many are equal.

@@ -25,6 +25,7 @@ from seqeval_rl.plots.style import line_styles
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
 
+
 FIVE = ("td3_bc", "iql", "cql", "awac", "bc")
 EIGHT = (*FIVE, "sac", "filtered_bc", "an_algorithm_with_a_long_name")
 TASKS = ("hopper medium", "walker2d medium", "hopper expert")

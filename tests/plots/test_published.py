@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 TASKS = ("halfcheetah", "hopper", "walker2d")
 LEVELS = ("random", "medium-replay", "medium", "medium-expert")
 ALGORITHMS = ("td3_bc", "iql", "cql", "awac", "bc")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from seqeval_rl.plots import Row, Table
     from tests.plots.conftest import Results
 
+
 PLACES = [1_000, 5_000, 10_000, 15_000, 20_000]
 LOG = (("medium", 0, 20_000, 45.0),)
 numbers = st.lists(st.integers(-5, 5) | st.floats(-100, 100), min_size=2, max_size=12)

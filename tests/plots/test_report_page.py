@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 _FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 MINE = """
 [td3_bc]
 name = "Ours <$_%>"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from tests.plots.conftest import Results
 
+
 PLACES = [2_500, 5_000, 7_500, 10_000]
 
 

@@ -25,6 +25,7 @@ from seqeval_rl.plots import (
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
 
+
 PLACES = [1_000, 7_000, 15_000, 23_000, 30_000]
 
 

@@ -138,8 +138,9 @@ def test_logs_appear_together_or_not_at_all(trained, monkeypatch):
         return original(*args)
 
     from seqeval_rl import level_logs
+    from seqeval_rl.collecting import play
 
-    original = level_logs.play
+    original = play
     with monkeypatch.context() as patch:
         patch.setattr(level_logs, "play", interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -18,6 +18,7 @@ from seqeval_rl import cache
 from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import FileError
 from seqeval_rl.tasks import Task
+from seqeval_rl.utils.text import slug
 
 
 @pytest.fixture(autouse=True)
@@ -130,8 +131,8 @@ def test_the_root_is_in_the_home_directory_by_default(monkeypatch: pytest.Monkey
 
 
 def test_keys_become_file_names() -> None:
-    assert cache.slug("minari:D4RL/door/human-v2") == "minari-D4RL-door-human-v2"
-    assert cache.slug("../../etc") == "etc"
+    assert slug("minari:D4RL/door/human-v2") == "minari-D4RL-door-human-v2"
+    assert slug("../../etc") == "etc"
 
 
 HOLDER = """

@@ -25,7 +25,7 @@ from stacks import (
     make,
     singly,
     swept,
-)  # fmt: skip
+)
 
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.captured import WARM_UP

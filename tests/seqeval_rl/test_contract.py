@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from seqeval_rl.contract import CHECKS, check_algorithm
-from seqeval_rl.nets import Adam, TanhActor, follow, frozen_copy
+from seqeval_rl.nets import Adam, TanhActor, frozen_copy, soft_update
 from seqeval_rl.state import Stateful
 
 REGISTERED = {entry.name: entry for entry in entry_points(group="seqeval_rl.algorithms")}
@@ -92,7 +92,7 @@ class Stacked(Stateful):
         self.optimiser.minimise(loss)
         self.turn = (self.turn + 1) % 2
         if self.turn == 0:
-            follow(self.target, self.actor, 0.1)
+            soft_update(self.target, self.actor, 0.1)
         return {"actor/loss": loss.detach()}
 
     @torch.no_grad()

@@ -19,8 +19,9 @@ from numpy.testing import assert_array_equal
 
 from seqeval_rl import cache, d4rl, load_dataset
 from seqeval_rl.d4rl_catalogue import ENTRIES, PUBLISHED
-from seqeval_rl.dataset import Dataset, check_environment
+from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
+from seqeval_rl.log_environment import check_environment
 from seqeval_rl.readers import d4rl_datasets, known_datasets, label
 from seqeval_rl.tasks import TASKS, Task
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from seqeval_rl.dataset import Dataset, check_environment, environment_spaces, task_of_log
+from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError, EnvironmentMissingError
+from seqeval_rl.log_environment import check_environment, environment_spaces, task_of_log
 from seqeval_rl.tasks import TASKS, Task
 
 TASK = Task("toy", "Toy-v0", 0.0, 10.0)

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from seqeval_rl import speed
-from seqeval_rl.environments import available_cores
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.estimate import Cost, Extent, Seconds, estimate, extent, packed, seconds_of
+from seqeval_rl.estimate import Extent, GroupCost, Seconds, estimate, extent, packed, seconds_of
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.registry import find_algorithm
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import Sweep, plan
 from seqeval_rl.tasks import TASKS
+from seqeval_rl.utils.processes import available_cores
 
 CPU = torch.device("cpu")
 
@@ -88,7 +88,7 @@ def test_a_stream_too_short_for_the_protocol_is_refused_before_anything_is_measu
 
 
 def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
-    costs = {"bc": Cost(0.001, 0.5, 0.01), "td3_bc": Cost(0.01, 0.5, 0.02)}
+    costs = {"bc": GroupCost(0.001, 0.5, 0.01), "td3_bc": GroupCost(0.01, 0.5, 0.02)}
     monkeypatch.setattr("seqeval_rl.estimate.measure", lambda entry, *_: costs[entry.name])
     monkeypatch.setattr("seqeval_rl.estimate.available_cores", lambda: 2)
     protocol = Protocol(initial=1000, evaluate_every=1000)
@@ -120,7 +120,7 @@ def test_stacks_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, m
 
     def measure(entry, config, extent, batch_size, runs, *_):
         measured.append((config, runs))
-        return Cost(0.001 * (1 + runs), 0.5, 0.01)
+        return GroupCost(0.001 * (1 + runs), 0.5, 0.01)
 
     monkeypatch.setattr("seqeval_rl.estimate.measure", measure)
     protocol = Protocol(initial=100, evaluate_every=100, episodes=1, batch_size=8)
@@ -144,7 +144,7 @@ def test_stacks_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, m
 
 
 def test_runs_that_go_online_share_a_stack_only_where_their_logs_are_equally_long(monkeypatch):
-    monkeypatch.setattr("seqeval_rl.estimate.measure", lambda *_: Cost(1, 1, 1))
+    monkeypatch.setattr("seqeval_rl.estimate.measure", lambda *_: GroupCost(1, 1, 1))
     sources = streams(a="bundled/hopper/random:600", b="bundled/hopper/medium:600", c="bundled/hopper/random:300")
     protocol = Protocol(initial=100, evaluate_every=100, online=50)
     sweep = Sweep("made", sources, (find_algorithm("bc"),), protocol, (0, 1))
@@ -154,7 +154,7 @@ def test_runs_that_go_online_share_a_stack_only_where_their_logs_are_equally_lon
 def test_every_variant_of_a_sweep_is_counted(monkeypatch):
     measured = []
     monkeypatch.setattr(
-        "seqeval_rl.estimate.measure", lambda entry, config, *_: measured.append(config) or Cost(1, 1, 1)
+        "seqeval_rl.estimate.measure", lambda entry, config, *_: measured.append(config) or GroupCost(1, 1, 1)
     )
     sweep = Sweep(
         "made", streams(a="bundled/hopper/medium:11_000"), (find_algorithm("td3_bc"),), Protocol(), (0,), {},
@@ -168,7 +168,7 @@ def test_every_variant_of_a_sweep_is_counted(monkeypatch):
 
 
 def test_without_a_time_limit_evaluations_are_left_out():
-    assert seconds_of(Cost(0.1, 1.0, 1.0), 100, 5, 10, 0, None) == Seconds(pytest.approx(10), 0)
+    assert seconds_of(GroupCost(0.1, 1.0, 1.0), 100, 5, 10, 0, None) == Seconds(pytest.approx(10), 0)
 
 
 @pytest.mark.parametrize(

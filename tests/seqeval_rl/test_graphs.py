@@ -21,7 +21,7 @@ from stacks import (
     make,
     singly,
     swept,
-)  # fmt: skip
+)
 
 from seqeval_rl.captured import WARM_UP, Piece
 from seqeval_rl.graphs import CudaGraphs, without_waiting

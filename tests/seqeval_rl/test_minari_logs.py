@@ -15,10 +15,10 @@ from minari.data_collector import EpisodeBuffer
 from numpy.testing import assert_array_equal
 
 from seqeval_rl import cache
-from seqeval_rl.dataset import check_environment
 from seqeval_rl.environments import make_lanes
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
 from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.log_environment import check_environment
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.tasks import Task
 

@@ -18,15 +18,15 @@ from seqeval_rl.nets import (
     Critic,
     GaussianActor,
     Value,
-    follow,
     frozen_copy,
-    generator,
     normal_log_prob,
     setting,
+    soft_update,
     tanh_normal,
     uniform,
 )
 from seqeval_rl.perceptron import evaluate, prepare
+from seqeval_rl.seeding import torch_generator
 
 CPU = torch.device("cpu")
 
@@ -36,11 +36,11 @@ def spec(*seeds, obs_dim=5, act_dim=2):
 
 
 def test_a_generator_follows_seed_and_purpose_alone():
-    one = torch.rand(3, generator=generator(1, "a"))
+    one = torch.rand(3, generator=torch_generator(1, "a"))
     torch.rand(3)
-    assert torch.equal(one, torch.rand(3, generator=generator(1, "a")))
-    assert not torch.equal(one, torch.rand(3, generator=generator(2, "a")))
-    assert not torch.equal(one, torch.rand(3, generator=generator(1, "b")))
+    assert torch.equal(one, torch.rand(3, generator=torch_generator(1, "a")))
+    assert not torch.equal(one, torch.rand(3, generator=torch_generator(2, "a")))
+    assert not torch.equal(one, torch.rand(3, generator=torch_generator(1, "b")))
 
 
 def test_initial_weights_are_distributed_as_in_linear():
@@ -76,7 +76,7 @@ class TestPerceptron:
     R, B, K = 3, 5, 5
 
     def build(self, members, out, together):
-        draws = generator(0, "perceptron")
+        draws = torch_generator(0, "perceptron")
 
         def normal(*shape):
             return torch.randn(self.R, *shape, generator=draws, dtype=torch.float64)
@@ -148,7 +148,7 @@ def test_weights_changed_between_value_and_derivative_are_refused():
 
 def test_a_result_is_the_same_to_the_last_bit_in_every_stack():
     """Values and gradients; the sizes are those of real runs."""
-    x = torch.randn(3, 256, 13, generator=generator(0, "x"))
+    x = torch.randn(3, 256, 13, generator=torch_generator(0, "x"))
     nets = {seeds: Critic(spec(*seeds, obs_dim=11), "critic", (256, 256)) for seeds in ((1, 2, 3), (2,))}
 
     def value_and_gradient(net, rows):
@@ -188,11 +188,11 @@ def test_targets_follow_by_a_rate_or_by_one_for_each_run():
         for weights in online.parameters():
             weights.add_(1)
     start = copy.deepcopy(target)
-    follow(target, online, 0.25)
+    soft_update(target, online, 0.25)
     for now, before in zip(target.parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(now, before + 0.25)
     target.load_state_dict(start.state_dict())
-    follow(target, online, torch.tensor([0.0, 0.5]))
+    soft_update(target, online, torch.tensor([0.0, 0.5]))
     for now, before in zip(target.parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(now[0], before[0])
         torch.testing.assert_close(now[1], before[1] + 0.5)
@@ -200,7 +200,7 @@ def test_targets_follow_by_a_rate_or_by_one_for_each_run():
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_adam_is_torch_s(decay):
-    start = torch.randn(2, 7, generator=generator(0, "adam"))
+    start = torch.randn(2, 7, generator=torch_generator(0, "adam"))
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
     adam = Adam([ours], 0.01, decay)
     reference = (torch.optim.AdamW if decay else torch.optim.Adam)([theirs], lr=0.01, weight_decay=decay)
@@ -216,7 +216,7 @@ def test_adam_is_torch_s(decay):
 
 
 def test_densities_are_those_of_torch():
-    draws = generator(0, "densities")
+    draws = torch_generator(0, "densities")
     mean, log_std, noise = (torch.randn(6, 3, generator=draws, dtype=torch.float64) for _ in range(3))
     normal = Normal(mean, log_std.exp())
     sample = mean + log_std.exp() * noise
@@ -230,7 +230,7 @@ def test_densities_are_those_of_torch():
 
 
 def test_uniform_is_uniform():
-    numbers = uniform(torch.randn(20_000, generator=generator(0, "uniform")))
+    numbers = uniform(torch.randn(20_000, generator=torch_generator(0, "uniform")))
     assert stats.kstest(numbers, stats.uniform(-1, 2).cdf).pvalue > 1e-3
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from seqeval_rl import cache
-from seqeval_rl.dataset import Dataset, check_environment
+from seqeval_rl.dataset import Dataset
 from seqeval_rl.errors import DataError
+from seqeval_rl.log_environment import check_environment
 from seqeval_rl.pixels import Pixels, join, of_trails, paired
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.stream import Stream

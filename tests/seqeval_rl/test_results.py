@@ -6,16 +6,8 @@ import pytest
 
 from seqeval_rl.errors import DataError
 from seqeval_rl.long_format import algorithm_names, long_rows
-from seqeval_rl.results import (
-    RunResult,
-    damage,
-    differences,
-    evaluation_share,
-    hashable,
-    read_lines,
-    read_results,
-    show,
-)
+from seqeval_rl.results import RunResult, damage, differences, evaluation_share, hashable, read_lines, read_results
+from seqeval_rl.utils.text import show
 
 
 def result(algorithm="td3_bc", dataset="noise", seed=0, **config):

@@ -12,7 +12,7 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import identity, recorded_runs
 from seqeval_rl.registry import AlgorithmEntry, Several, parse_setting
-from seqeval_rl.results import show
+from seqeval_rl.utils.text import show
 from seqeval_rl.variants import protocols, variants
 
 
