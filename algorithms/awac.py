@@ -23,10 +23,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.config_types import Fraction, Layers, NonNegative, Positive
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.config import Fraction, Layers, NonNegative, Positive
+from seqeval_rl.interface.state import Stateful
 from seqeval_rl.nets import Adam, Critic, GaussianActor, frozen_copy, normal_log_prob, setting, soft_update
-from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.config_types import Layers, Positive
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.config import Layers, Positive
+from seqeval_rl.interface.state import Stateful
 from seqeval_rl.nets import Adam, TanhActor
-from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)

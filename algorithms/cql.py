@@ -25,8 +25,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, Positive
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
+from seqeval_rl.interface.state import Stateful
 from seqeval_rl.nets import (
     MLP,
     Adam,
@@ -38,7 +39,6 @@ from seqeval_rl.nets import (
     tanh_normal_log_prob,
     uniform,
 )
-from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.config_types import Count, Fraction, Layers, NonNegative, Positive
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
+from seqeval_rl.interface.state import Stateful
 from seqeval_rl.nets import Adam, Critic, TanhActor, frozen_copy, setting, soft_update
-from seqeval_rl.state import Stateful
 
 
 @dataclass(frozen=True)

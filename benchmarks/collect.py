@@ -100,9 +100,9 @@ def _by_training(command: arguments.DatasetsCollect) -> None:
     import torch
 
     from seqeval_rl.behaviour_training import Training, train
+    from seqeval_rl.interface.registry import find_algorithm
     from seqeval_rl.level_logs import check_all_new, collect_levels, save_policies
     from seqeval_rl.protocol import Protocol
-    from seqeval_rl.registry import find_algorithm
     from seqeval_rl.utils.text import slug
 
     assert command.train is not None
@@ -128,7 +128,7 @@ def _by_training(command: arguments.DatasetsCollect) -> None:
 
 def _settings(command: arguments.DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
     """What --set says, by section."""
-    from seqeval_rl.registry import Several, parse_setting
+    from seqeval_rl.interface.registry import Several, parse_setting
 
     found: dict[str, dict[str, Any]] = {algorithm: {}, "protocol": {}}
     for text in command.set:

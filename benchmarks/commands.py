@@ -23,7 +23,7 @@ def perform(command: Any) -> None:
 @perform.register
 def _run(command: arguments.Run) -> None:
     from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
-    from seqeval_rl.registry import parse_setting
+    from seqeval_rl.interface.registry import parse_setting
 
     if command.list:
         for name in suite_names():
@@ -89,7 +89,7 @@ def _datasets(command: dataset_arguments.Datasets) -> None:
 
 @perform.register
 def _algorithms(command: arguments.Algorithms) -> None:
-    from seqeval_rl.registry import find_algorithm, registered
+    from seqeval_rl.interface.registry import find_algorithm, registered
 
     for name in sorted(registered()):
         entry = find_algorithm(name)
@@ -100,8 +100,8 @@ def _algorithms(command: arguments.Algorithms) -> None:
 
 @perform.register
 def _check(command: arguments.Check) -> None:
-    from seqeval_rl.contract import check_algorithm
-    from seqeval_rl.registry import find_algorithm
+    from seqeval_rl.interface.checks.checks import check_algorithm
+    from seqeval_rl.interface.registry import find_algorithm
 
     entry = find_algorithm(command.algorithm, "check")
     results = check_algorithm(entry.algorithm)
@@ -115,8 +115,8 @@ def _check(command: arguments.Check) -> None:
 @perform.register
 def _bench(command: arguments.Bench) -> None:
     from seqeval_rl.benchmarks import bench
+    from seqeval_rl.interface.registry import find_algorithm, registered
     from seqeval_rl.precision import matrix_products
-    from seqeval_rl.registry import find_algorithm, registered
     from seqeval_rl.sweep import choose_device
 
     names = words(command.algorithms)
@@ -152,7 +152,7 @@ def _bench(command: arguments.Bench) -> None:
 def _bench_evaluation(command: arguments.Bench, names: list[str] | None, sizes: list[int]) -> None:
     """Environment steps per second of the evaluation."""
     from seqeval_rl.benchmarks import bench_evaluation
-    from seqeval_rl.registry import find_algorithm
+    from seqeval_rl.interface.registry import find_algorithm
     from seqeval_rl.tasks import task_named
 
     if names is not None and len(names) > 1:

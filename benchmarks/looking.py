@@ -183,7 +183,7 @@ def _registered_citations(names: set[str]) -> dict[str, str]:
     """Of the algorithms with these names that are registered, and bring one."""
     if not names:
         return {}
-    from seqeval_rl.registry import find_algorithm, registered  # imports torch
+    from seqeval_rl.interface.registry import find_algorithm, registered  # imports torch
 
     found = {name: find_algorithm(name).citation for name in sorted(names & registered().keys())}
     return {name: text for name, text in found.items() if text}

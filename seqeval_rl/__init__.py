@@ -10,8 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqeval_rl.algorithm import Algorithm, Batch, Spec
     from seqeval_rl.dataset import Dataset
+    from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
     from seqeval_rl.readers import load_dataset
     from seqeval_rl.results import read_results
     from seqeval_rl.tasks import Task
@@ -21,9 +21,9 @@ __version__ = version("seqeval-rl")
 __all__ = ["Algorithm", "Batch", "Dataset", "Spec", "Task", "__version__", "load_dataset", "read_results"]
 
 _HOMES = {
-    "Algorithm": "algorithm",
-    "Batch": "algorithm",
-    "Spec": "algorithm",
+    "Algorithm": "interface.algorithm",
+    "Batch": "interface.algorithm",
+    "Spec": "interface.algorithm",
     "Dataset": "dataset",
     "Task": "tasks",
     "load_dataset": "readers",

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl import checkpoint
-from seqeval_rl.algorithm import Spec
 from seqeval_rl.environments import gymnasium_shapes
 from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 from seqeval_rl.nets import uniform
-from seqeval_rl.registry import AlgorithmEntry, find_algorithm, registered
 from seqeval_rl.results import RunResult, read_results
 from seqeval_rl.tasks import Task
 

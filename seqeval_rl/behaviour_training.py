@@ -20,11 +20,11 @@ from seqeval_rl import checkpoint, recording
 from seqeval_rl.behaviour import Act, policy
 from seqeval_rl.errors import MismatchError, SeqevalError
 from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.job import PlannedRun, Recorded, Reporter
 from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
 from seqeval_rl.online import TERMINATED
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.results import read_results
 from seqeval_rl.stream import Stream, StreamSpec
 from seqeval_rl.tasks import Task

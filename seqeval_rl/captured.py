@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.ahead import Ahead
-from seqeval_rl.algorithm import Algorithm
 from seqeval_rl.engine import Engine
 from seqeval_rl.frozen import Snapshot, Watch
 from seqeval_rl.graphs import Capture, CudaGraphs, beside, without_waiting
+from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.preprocessing import Preprocessing
 from seqeval_rl.replay import CHUNK, Batches
 

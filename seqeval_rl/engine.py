@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.algorithm import Algorithm, Batch
+from seqeval_rl.interface.algorithm import Algorithm, Batch
 from seqeval_rl.preprocessing import Preprocessing
 from seqeval_rl.replay import Batches
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqeval_rl.algorithm import Algorithm
-from seqeval_rl.state import join_states, split_state
+from seqeval_rl.interface.algorithm import Algorithm
+from seqeval_rl.interface.state import join_states, split_state
 
 
 class Snapshot(NamedTuple):

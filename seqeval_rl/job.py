@@ -18,13 +18,13 @@ from seqeval_rl import checkpoint
 from seqeval_rl.environments import worthwhile_workers
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
 from seqeval_rl.precision import Precision, matrix_products
 from seqeval_rl.prequential import PREFIX, recorded
 from seqeval_rl.progress import Failed, Progress, Scored
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.recording import RunRecorder
-from seqeval_rl.registry import find_algorithm
 from seqeval_rl.results import METRICS, read_lines
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.tasks import Task

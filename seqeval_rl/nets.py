@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqeval_rl.algorithm import Spec
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.perceptron import Views, evaluate, prepare
 from seqeval_rl.seeding import torch_generator
 

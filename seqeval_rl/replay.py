@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.algorithm import Batch
+from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.seeding import numpy_generator
 

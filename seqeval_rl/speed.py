@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.registry import AlgorithmEntry
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.replay import CHUNK
 
 

@@ -12,40 +12,9 @@ from typing import Any
 
 import torch
 
+from seqeval_rl.interface.config import common_settings
+
 MOST = 0.8  # share of a device's free memory that stacks may take
-
-
-def common_settings(config: Any) -> Hashable:
-    """What must be equal in the settings of two runs of one stack: every field that is not a float, and which fields are."""
-    return tuple(
-        (field.name, "a float" if isinstance(value, float) else repr(value))
-        for field in dataclasses.fields(config)
-        for value in [getattr(config, field.name)]
-    )
-
-
-def stacked_config(configs: Sequence[Any]) -> Any:
-    """The settings of a stack of R runs: a float in which they differ becomes a tensor [R], float64.
-
-    Raises:
-        ValueError: they differ in something else than floats.
-    """
-    first = configs[0]
-    wrong = [config for config in configs if common_settings(config) != common_settings(first)]
-    if wrong:
-        raise ValueError(f"settings of a stack: expected them to differ in floats only, found {first} and {wrong[0]}")
-    swept = {
-        field.name: torch.tensor(values, dtype=torch.float64)
-        for field in dataclasses.fields(first)
-        for values in [[getattr(config, field.name) for config in configs]]
-        if any(value != values[0] for value in values)
-    }
-    return dataclasses.replace(first, **swept) if swept else first
-
-
-def differing(config: Any) -> tuple[str, ...]:
-    """The fields of a stack's settings that its runs have different values of."""
-    return tuple(f.name for f in dataclasses.fields(config) if isinstance(getattr(config, f.name), torch.Tensor))
 
 
 @dataclasses.dataclass(frozen=True)

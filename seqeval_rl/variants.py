@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.registry import AlgorithmEntry
 from seqeval_rl.utils.text import directory_name, show
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
-from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.algorithms.cql import CQL
 from seqeval_rl.algorithms.iql import IQL
 from seqeval_rl.algorithms.sac import SAC
 from seqeval_rl.algorithms.td3_bc import TD3BC
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.per_seed import noise_dim
 from seqeval_rl.nets import tanh_normal_log_prob
-from seqeval_rl.per_run import noise_dim
 
 OBS, ACT, B, RUN = 3, 2, 6, 1  # the run of the stack that is compared
 SPEC = Spec((OBS,), ACT, (11, 12), torch.device("cpu"))

@@ -8,17 +8,17 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.algorithms.cql import CQL
 from seqeval_rl.algorithms.iql import IQL
 from seqeval_rl.algorithms.sac import SAC
 from seqeval_rl.algorithms.td3_bc import TD3BC
-from seqeval_rl.per_run import noise_dim
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.checks.toy_problem import learn
+from seqeval_rl.interface.per_seed import noise_dim
+from seqeval_rl.interface.state import join_states
 from seqeval_rl.seeding import torch_generator
-from seqeval_rl.state import join_states
-from seqeval_rl.tiny_problem import learn
 
 CPU = torch.device("cpu")
 SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}

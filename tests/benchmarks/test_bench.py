@@ -9,7 +9,7 @@ import torch
 from seqeval_rl.benchmarks import bench, forecast
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.contest import Problem
-from seqeval_rl.registry import find_algorithm
+from seqeval_rl.interface.registry import find_algorithm
 
 CPU = torch.device("cpu")
 SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4, transitions=100)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.plots import bibliography
 from seqeval_rl.plots.bibtex import entries
-from seqeval_rl.registry import find_algorithm, registered
 from seqeval_rl.results import RunResult
 
 if TYPE_CHECKING:

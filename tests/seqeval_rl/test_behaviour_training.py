@@ -14,11 +14,11 @@ from seqeval_rl import behaviour_training, bundled, checkpoint, load_dataset
 from seqeval_rl.behaviour_training import Training, train
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.level_logs import collect_levels, identities, plan, save_policies
 from seqeval_rl.levels import LEVELS, expert, medium, records
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import identity
-from seqeval_rl.registry import find_algorithm
 from seqeval_rl.results import read_results
 from seqeval_rl.rollout import Policy
 from seqeval_rl.tasks import Task

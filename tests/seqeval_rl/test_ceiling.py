@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from seqeval_rl.algorithm import Spec
 from seqeval_rl.ceiling import Operand, Products, copy_rate, record
-from seqeval_rl.registry import find_algorithm, registered
+from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.speed import random_batch
 
 CPU = torch.device("cpu")

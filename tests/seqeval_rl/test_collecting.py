@@ -14,7 +14,7 @@ from seqeval_rl import bundled, load_dataset
 from seqeval_rl.behaviour import Behaviour, behaviour_arrays, policy, uniform_behaviour, write_behaviour
 from seqeval_rl.collecting import check_new, cut_to, episodes_of, play, play_bundled, write_log
 from seqeval_rl.errors import DataError, MismatchError, UsageError
-from seqeval_rl.registry import find_algorithm
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.rollout import Episode, Policy
 from seqeval_rl.tasks import TASKS, Task
 
@@ -191,7 +191,7 @@ def test_rows_of_a_replay_become_the_episodes_they_came_from():
 
 def state_of(algorithm, normalise, **settings):
     """A run's state as the loop saves it, with made weights and statistics, and its entry and config."""
-    from seqeval_rl.algorithm import Spec
+    from seqeval_rl.interface.algorithm import Spec
 
     entry = find_algorithm(algorithm)
     config = entry.configure({"normalise_observations": normalise, **settings}, "test")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from seqeval_rl.algorithm import Spec
 from seqeval_rl.contest import Contest, EagerLoop, EngineLoop, Problem
-from seqeval_rl.registry import AlgorithmEntry, find_algorithm, registered
+from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 
 CPU = torch.device("cpu")
 SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4, transitions=100)

@@ -6,9 +6,9 @@ import torch
 from seqeval_rl import speed
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.estimate import Extent, GroupCost, Seconds, estimate, extent, packed, seconds_of
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
-from seqeval_rl.registry import find_algorithm
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import Sweep, plan
 from seqeval_rl.tasks import TASKS

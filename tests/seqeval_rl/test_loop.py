@@ -7,9 +7,9 @@ from made import made_dataset
 
 from seqeval_rl.errors import DataError
 from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.loop import Run, Stack, sequential_evaluation
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.registry import find_algorithm, registered
 from seqeval_rl.stream import Stream
 
 ALGORITHMS = sorted(registered())

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
-from seqeval_rl.algorithm import Spec
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.nets import (
     MLP,
     Adam,

@@ -9,10 +9,10 @@ from stacks import leaves
 
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.loop import Run, Stack, sequential_evaluation
 from seqeval_rl.online import TERMINATED, TRUNCATED, episode_seed
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.registry import find_algorithm
 from seqeval_rl.stream import Stream
 from seqeval_rl.tasks import TASKS, Task
 

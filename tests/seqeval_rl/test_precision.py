@@ -7,13 +7,13 @@ import torch
 from made import npz
 
 from seqeval_rl import plots
-from seqeval_rl.algorithm import Spec
 from seqeval_rl.errors import MismatchError
+from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.nets import MLP
 from seqeval_rl.precision import PRECISIONS, matrix_products
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import RunRecorder, identity
-from seqeval_rl.registry import find_algorithm
 from seqeval_rl.results import read_results
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import Sweep, run_sweep

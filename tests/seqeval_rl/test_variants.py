@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqeval_rl.config_types import Layers, Positive
 from seqeval_rl.errors import UsageError
+from seqeval_rl.interface.config import Layers, Positive
+from seqeval_rl.interface.registry import AlgorithmEntry, Several, parse_setting
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import identity, recorded_runs
-from seqeval_rl.registry import AlgorithmEntry, Several, parse_setting
 from seqeval_rl.utils.text import show
 from seqeval_rl.variants import protocols, variants
 

@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.registry import find_algorithm, parse_setting, registered
+from seqeval_rl.interface.registry import find_algorithm, parse_setting, registered
 
 PLUGIN = """
 from dataclasses import dataclass

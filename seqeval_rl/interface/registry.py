@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from seqeval_rl import per_run
-from seqeval_rl.algorithm import Algorithm, Spec
 from seqeval_rl.errors import UsageError, invalid, unknown
+from seqeval_rl.interface import per_seed
+from seqeval_rl.interface.algorithm import Algorithm, Spec
 
 GROUP = "seqeval_rl.algorithms"
 _OPENING = ("[", "{", '"', "'")  # of a TOML value that may hold commas
@@ -57,11 +57,11 @@ class AlgorithmEntry:
 
     def noise_dim(self, config: Any, spec: Spec) -> int:
         """Standard normals per transition that `update` takes; 0 where the algorithm does not say."""
-        return per_run.noise_dim(self.algorithm, config, spec)
+        return per_seed.noise_dim(self.algorithm, config, spec)
 
     def build(self, config: Any, spec: Spec) -> Algorithm:
         """The algorithm for a stack; a plain one is wrapped so that it sees one run at a time."""
-        return per_run.build(self.algorithm, config, spec)
+        return per_seed.build(self.algorithm, config, spec)
 
 
 def registered() -> dict[str, str]:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqeval_rl.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.interface.state import RUNS
 from seqeval_rl.seeding import torch_generator
-from seqeval_rl.state import RUNS
 
 
 def noise_dim(algorithm: type, config: Any, spec: Spec) -> int:

@@ -1,6 +1,6 @@
 """The state of a stack, as a whole and per run: what a checkpoint holds, and how checkpoints of single runs become a stack.
 
-The rule (see `seqeval_rl.algorithm.Algorithm`): in a stacked state every tensor with at least one axis has the run axis
+The rule (see `seqeval_rl.interface.algorithm.Algorithm`): in a stacked state every tensor with at least one axis has the run axis
 first; tensors without axes and Python scalars are shared by all runs. A state marked with the key `RUNS` holds one
 independent state per run instead, of any form (`PerRun` makes these).
 """

@@ -10,9 +10,9 @@ import pytest
 import torch
 from pydantic import Field
 
-from seqeval_rl.contract import CHECKS, check_algorithm
+from seqeval_rl.interface.checks.checks import CHECKS, check_algorithm
+from seqeval_rl.interface.state import Stateful
 from seqeval_rl.nets import Adam, TanhActor, frozen_copy, soft_update
-from seqeval_rl.state import Stateful
 
 REGISTERED = {entry.name: entry for entry in entry_points(group="seqeval_rl.algorithms")}
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from seqeval_rl.algorithm import Batch, Spec
 from seqeval_rl.algorithms.bc import BC
-from seqeval_rl.per_run import PerRun, build, noise_dim
-from seqeval_rl.state import RUNS, join_states, split_state
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.per_seed import PerRun, build, noise_dim
+from seqeval_rl.interface.state import RUNS, join_states, split_state
 
 CPU = torch.device("cpu")
 

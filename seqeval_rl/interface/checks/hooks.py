@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqeval_rl.contract_parts import (
+from seqeval_rl.interface.checks.fixtures import (
     ACT_DIM,
     BATCH,
     OBS_DIM,
@@ -22,8 +22,8 @@ from seqeval_rl.contract_parts import (
     expect_equal,
     period,
 )
+from seqeval_rl.interface.state import split_state
 from seqeval_rl.seeding import torch_generator
-from seqeval_rl.state import split_state
 
 HOOKS = ("values", "log_prob")
 _CLOSE = 1e-4  # absolute and relative: a log-density of float32 at an action on the bound is large and has few digits

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seqeval_rl.algorithm import Algorithm, Batch, Spec
-from seqeval_rl.per_run import build, noise_dim
+from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.interface.per_seed import build, noise_dim
 from seqeval_rl.seeding import torch_generator
 
 OBS_DIM, ACT_DIM, BATCH, EPISODES = 5, 2, 16, 4

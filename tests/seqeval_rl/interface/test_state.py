@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from seqeval_rl.state import RUNS, Stateful, join_states, split_state
+from seqeval_rl.interface.state import RUNS, Stateful, join_states, split_state
 
 SHARED = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(), st.text(max_size=3))
 

@@ -16,9 +16,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.contract_hooks import check_hooks
-from seqeval_rl.contract_parts import (
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.checks.fixtures import (
     ACT_DIM,
     BATCH,
     CPU,
@@ -33,11 +32,12 @@ from seqeval_rl.contract_parts import (
     expect_equal,
     period,
 )
-from seqeval_rl.per_run import build
+from seqeval_rl.interface.checks.hooks import check_hooks
+from seqeval_rl.interface.checks.toy_problem import learn
+from seqeval_rl.interface.config import stacked_config
+from seqeval_rl.interface.per_seed import build
+from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.seeding import torch_generator
-from seqeval_rl.stacking import stacked_config
-from seqeval_rl.state import join_states, split_state
-from seqeval_rl.tiny_problem import learn
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqeval_rl.algorithm import Batch, Spec
-from seqeval_rl.per_run import build, noise_dim
+from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.per_seed import build, noise_dim
 from seqeval_rl.seeding import torch_generator
 
 SCALE = 10.0
