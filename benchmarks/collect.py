@@ -54,7 +54,7 @@ def _refuse(command: arguments.DatasetsCollect, options: tuple[str, ...], beside
 def _from_bundled(command: arguments.DatasetsCollect) -> None:
     from seqeval_rl import bundled
     from seqeval_rl.collecting import check_new, play_bundled, write_log
-    from seqeval_rl.tasks import task_named
+    from seqeval_rl.environments.tasks import task_named
 
     if command.source not in bundled.names():
         raise unknown("bundled policy", command.source, bundled.names())
@@ -147,7 +147,7 @@ def _settings(command: arguments.DatasetsCollect, algorithm: str) -> dict[str, d
 
 def _task(command: arguments.DatasetsCollect) -> Task:
     """The task to train in: a known one, or an environment with the references of --reference."""
-    from seqeval_rl.tasks import TASKS, Task, task_named
+    from seqeval_rl.environments.tasks import TASKS, Task, task_named
 
     if command.reference is None:
         if not command.task:

@@ -152,8 +152,8 @@ def _bench(command: arguments.Bench) -> None:
 def _bench_evaluation(command: arguments.Bench, names: list[str] | None, sizes: list[int]) -> None:
     """Environment steps per second of the evaluation."""
     from seqeval_rl.benchmarks import bench_evaluation
+    from seqeval_rl.environments.tasks import task_named
     from seqeval_rl.interface.registry import find_algorithm
-    from seqeval_rl.tasks import task_named
 
     if names is not None and len(names) > 1:
         raise UsageError(f"--algorithms: expected one name beside --evaluation, found {len(names)}. Choose one policy.")

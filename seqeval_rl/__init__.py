@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqeval_rl.dataset import Dataset
+    from seqeval_rl.environments.tasks import Task
     from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
     from seqeval_rl.readers import load_dataset
     from seqeval_rl.results import read_results
-    from seqeval_rl.tasks import Task
 
 
 __version__ = version("seqeval-rl")
@@ -25,7 +25,7 @@ _HOMES = {
     "Batch": "interface.algorithm",
     "Spec": "interface.algorithm",
     "Dataset": "dataset",
-    "Task": "tasks",
+    "Task": "environments.tasks",
     "load_dataset": "readers",
     "read_results": "results",
 }

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl import checkpoint
-from seqeval_rl.environments import gymnasium_shapes
+from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 from seqeval_rl.nets import uniform
 from seqeval_rl.results import RunResult, read_results
-from seqeval_rl.tasks import Task
 
 # Raw observations float32 [L, *obs] and standard normals float32 [L, A] to actions [L, A] in [-1, 1].
 Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]

@@ -17,10 +17,10 @@ import numpy as np
 
 from seqeval_rl import cache, minari_logs, rollout
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.log_environment import environment_spaces
 from seqeval_rl.rollout import Chunk, Crew, Episode
-from seqeval_rl.tasks import Task, task_named
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
 

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.dataset import Dataset, content_hash
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.hash_memo import HashMemo
 from seqeval_rl.pixels import Pixels
-from seqeval_rl.tasks import Task
 from seqeval_rl.utils.files import lock_file, sync_directory
 
 FORMAT = 1  # of an entry; others are built again

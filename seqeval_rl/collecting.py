@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from seqeval_rl import bundled, minari_logs
 from seqeval_rl.behaviour import Behaviour
-from seqeval_rl.environments import gymnasium_shapes, make_lanes
+from seqeval_rl.environments.make import make_lanes
+from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.vector_env import Lanes
 from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
 from seqeval_rl.evaluation import LONGEST_EPISODE
-from seqeval_rl.lanes import Lanes
 from seqeval_rl.rollout import LANES, Crew, Episode
 from seqeval_rl.seeding import numpy_generator
-from seqeval_rl.tasks import Task
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
 

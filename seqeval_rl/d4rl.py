@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from seqeval_rl import cache, d4rl_catalogue, d4rl_rules
 from seqeval_rl.columns import check_length, column, flags
 from seqeval_rl.dataset import Dataset
-from seqeval_rl.environments import gymnasium_shapes
+from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError
-from seqeval_rl.log_environment import environment_spaces
-from seqeval_rl.tasks import TASKS, Task
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.text import slug
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from seqeval_rl import cache, transfer
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.tasks import TASKS, Task
 
 _SERVER = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 _LEVELS = ("random", "medium", "expert", "medium-replay", "full-replay", "medium-expert")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.columns import Columns, column
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.pixels import Pixels, PixelView, are_images, image_column, paired
-from seqeval_rl.tasks import Task
 
 _HASH_BLOCK = 8 << 20  # bytes hashed at once by one thread
 

@@ -10,9 +10,9 @@ from seqeval_rl import d4rl, d4rl_catalogue, d4rl_made, minari_logs, ogbench, tr
 from seqeval_rl.d4rl import Reading
 from seqeval_rl.d4rl_catalogue import Entry
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.readers import load_dataset, parse_source
-from seqeval_rl.tasks import Task
 
 
 def fetch(source: str, sha256: str | None = None, offline: bool | None = None, progress: bool = True) -> Path:

@@ -22,7 +22,9 @@ import torch
 
 from seqeval_rl import bundled, speed
 from seqeval_rl.contest import EngineLoop, Problem
-from seqeval_rl.environments import gymnasium_shapes, make_lanes, worthwhile_workers
+from seqeval_rl.environments.make import make_lanes, worthwhile_workers
+from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import DataError
 from seqeval_rl.evaluation import episode_seed
 from seqeval_rl.interface.algorithm import Spec
@@ -36,7 +38,6 @@ from seqeval_rl.stacking import Candidate, divide, kind, room_for_stacks
 from seqeval_rl.stages import stages
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import DECAY, Sweep, cost_of_run, settings_of_run
-from seqeval_rl.tasks import Task, task_named
 from seqeval_rl.utils.processes import available_cores
 from seqeval_rl.variants import Variant
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.environments import make_lanes
+from seqeval_rl.environments.make import make_lanes
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.tasks import Task
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 _PURPOSE = zlib.crc32(b"evaluation episode")

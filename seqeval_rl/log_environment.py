@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seqeval_rl.errors import DataError, EnvironmentMissingError
-from seqeval_rl.tasks import TASKS, EnvironmentSource, Task
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import TASKS, Task
+from seqeval_rl.errors import DataError
 
 if TYPE_CHECKING:
     from seqeval_rl.dataset import Dataset
-
-
-@lru_cache(maxsize=16)
-def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
-    """Observation and action space of an environment, given as `Task.environment` gives it.
-
-    Raises:
-        EnvironmentMissingError: it is not registered, or does not start.
-    """
-    import difflib
-
-    import gymnasium
-
-    from seqeval_rl.lanes import open_environment
-
-    try:
-        with warnings.catch_warnings():
-            # An older version of an environment is chosen on purpose: logs match one version.
-            warnings.simplefilter("ignore")
-            environment = open_environment(env_id)
-    except (gymnasium.error.Error, ImportError) as error:
-        near = difflib.get_close_matches(str(env_id), list(gymnasium.registry), n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "Install the package that has it and import it."
-        first_line = (str(error).splitlines() or [""])[0]
-        raise EnvironmentMissingError(
-            f"environment {env_id!r}: expected an installed gymnasium environment, found {type(error).__name__}: "
-            f"{first_line} {hint}"
-        ) from error
-    spaces = environment.observation_space, environment.action_space
-    environment.close()
-    return spaces
 
 
 def check_environment(dataset: Dataset) -> None:

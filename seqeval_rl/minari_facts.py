@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError, unknown
 from seqeval_rl.log_environment import task_of_log
-from seqeval_rl.tasks import Task
 
 
 def check_spaces(name: str, source: Any, keys: Sequence[str]) -> None:

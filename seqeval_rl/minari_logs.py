@@ -20,13 +20,12 @@ import numpy as np
 
 from seqeval_rl import cache
 from seqeval_rl.dataset import Dataset
-from seqeval_rl.dict_observations import concatenate
+from seqeval_rl.environments.spaces import concatenate, environment_spaces
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError
-from seqeval_rl.log_environment import environment_spaces
 from seqeval_rl.minari_facts import check_spaces, task_of
 from seqeval_rl.pixels import are_images, of_trails
 from seqeval_rl.rollout import Episode
-from seqeval_rl.tasks import Task
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import lock_file, sync_directory
 from seqeval_rl.utils.text import first_line, slug

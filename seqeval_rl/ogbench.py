@@ -23,10 +23,10 @@ import numpy as np
 from seqeval_rl import cache, npz_files, transfer
 from seqeval_rl.columns import check_length, flags
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
 from seqeval_rl.log_environment import task_of_log
 from seqeval_rl.pixels import Pixels, are_images
-from seqeval_rl.tasks import Task
 from seqeval_rl.utils.files import lock_file, sync_directory
 from seqeval_rl.utils.text import slug
 
@@ -92,7 +92,7 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
     """Write the file with rewards and masks beside it, whole or not at all."""
     from ogbench.relabel_utils import relabel_dataset
 
-    from seqeval_rl.lanes import open_environment
+    from seqeval_rl.environments.spaces import open_environment
 
     columns: dict[str, Any] = npz_files.load(goals, (*_REQUIRED, "qpos", "button_states"))
     try:

@@ -12,9 +12,10 @@ import numpy as np
 
 from seqeval_rl import cache, npz_files
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
-from seqeval_rl.log_environment import environment_spaces, task_of_log
-from seqeval_rl.tasks import Task
+from seqeval_rl.log_environment import task_of_log
 from seqeval_rl.utils.text import slug
 
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")

@@ -17,8 +17,8 @@ from typing import Any
 from seqeval_rl import bundled, d4rl, d4rl_catalogue, d4rl_made, minari_logs, npz_files, ogbench, own_arrays, vd4rl
 from seqeval_rl.d4rl import Reading
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.tasks import Task
 
 _SCHEMES = ("minari:", "d4rl:", "made:", "ogbench:", "vd4rl:")
 _FILES = (".npz", ".hdf5")

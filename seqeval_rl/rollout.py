@@ -96,7 +96,7 @@ def _policy(task: str, checkpoint: str) -> Policy:
 
 @lru_cache(maxsize=1)
 def _environments(env_id: str) -> list[Any]:
-    from seqeval_rl.lanes import open_environment
+    from seqeval_rl.environments.spaces import open_environment
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about an older version, which is chosen on purpose

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from seqeval_rl.d4rl import Mode
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.log_environment import environment_spaces
 from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.protocol import Order
 from seqeval_rl.readers import label, load_dataset
 from seqeval_rl.seeding import numpy_generator
-from seqeval_rl.tasks import Task
 
 ONLINE = "online"  # label of what comes after the log
 

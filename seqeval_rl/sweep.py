@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from seqeval_rl import recording
-from seqeval_rl.environments import gymnasium_shapes
+from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.registry import AlgorithmEntry

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from seqeval_rl import cache, npz_files
 from seqeval_rl.columns import check_length, column, flags
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.pixels import image_column, of_trails
-from seqeval_rl.tasks import Task
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.text import slug
 

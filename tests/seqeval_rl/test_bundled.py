@@ -25,10 +25,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl import bundled, cache, rollout
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import FileError, SeqevalError, UsageError
 from seqeval_rl.log_environment import check_environment
 from seqeval_rl.rollout import Chunk, Crew, Policy, roll_out
-from seqeval_rl.tasks import TASKS
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from numpy.testing import assert_array_equal
 
 from seqeval_rl import cache
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import FileError
-from seqeval_rl.tasks import Task
 from seqeval_rl.utils.text import slug
 
 

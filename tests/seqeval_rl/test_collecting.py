@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from seqeval_rl import bundled, load_dataset
 from seqeval_rl.behaviour import Behaviour, behaviour_arrays, policy, uniform_behaviour, write_behaviour
 from seqeval_rl.collecting import check_new, cut_to, episodes_of, play, play_bundled, write_log
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, MismatchError, UsageError
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.rollout import Episode, Policy
-from seqeval_rl.tasks import TASKS, Task
 
 HOPPER = TASKS["hopper"]
 PENDULUM = Task("pendulum", "Pendulum-v1", -1500.0, -150.0)

@@ -20,10 +20,10 @@ from numpy.testing import assert_array_equal
 from seqeval_rl import cache, d4rl, load_dataset
 from seqeval_rl.d4rl_catalogue import ENTRIES, PUBLISHED
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 from seqeval_rl.log_environment import check_environment
 from seqeval_rl.readers import d4rl_datasets, known_datasets, label
-from seqeval_rl.tasks import TASKS, Task
 
 ENDS = st.text(".....TLB", min_size=2, max_size=40)
 SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

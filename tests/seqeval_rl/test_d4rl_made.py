@@ -13,10 +13,10 @@ from d4rl_files import qlearning_loop
 from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl import cache, d4rl_made, load_dataset
+from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.log_environment import check_environment
 from seqeval_rl.stream import Stream
-from seqeval_rl.tasks import TASKS
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError
-from seqeval_rl.log_environment import check_environment, environment_spaces, task_of_log
-from seqeval_rl.tasks import TASKS, Task
+from seqeval_rl.log_environment import check_environment, task_of_log
 
 TASK = Task("toy", "Toy-v0", 0.0, 10.0)
 # An episode as (transitions, how it ends); only the last one of a log may just stop.

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from seqeval_rl import speed
+from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.estimate import Extent, GroupCost, Seconds, estimate, extent, packed, seconds_of
 from seqeval_rl.interface.registry import find_algorithm
@@ -11,7 +12,6 @@ from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import Sweep, plan
-from seqeval_rl.tasks import TASKS
 from seqeval_rl.utils.processes import available_cores
 
 CPU = torch.device("cpu")

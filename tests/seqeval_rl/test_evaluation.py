@@ -9,11 +9,11 @@ import gymnasium
 import numpy as np
 import pytest
 
-from seqeval_rl.environments import make_lanes
+from seqeval_rl.environments.make import make_lanes
+from seqeval_rl.environments.spaces import open_environment
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.evaluation import Evaluator, episode_seed
-from seqeval_rl.lanes import open_environment
-from seqeval_rl.tasks import TASKS, Task
 
 # Everything about an episode follows from its seed: it lasts 1 + seed % 7 and pays 2**24, then each action as it is.
 COUNTING = """

@@ -15,12 +15,12 @@ from minari.data_collector import EpisodeBuffer
 from numpy.testing import assert_array_equal
 
 from seqeval_rl import cache
-from seqeval_rl.environments import make_lanes
+from seqeval_rl.environments.make import make_lanes
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
 from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.log_environment import check_environment
 from seqeval_rl.readers import load_dataset
-from seqeval_rl.tasks import Task
 
 # Minari's advice to authors.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None|is not installed).*:UserWarning")

@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from seqeval_rl import cache, ogbench
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, SeqevalError, UsageError
-from seqeval_rl.log_environment import check_environment, environment_spaces
+from seqeval_rl.log_environment import check_environment
 from seqeval_rl.readers import load_dataset, parse_source
-from seqeval_rl.tasks import Task
 
 INSTALLED = importlib.util.find_spec("ogbench") is not None
 ENVIRONMENT = "pointmaze-medium-singletask-task2-v0"

@@ -17,6 +17,7 @@ from vd4rl_logs import episodes, write_shard
 
 from seqeval_rl.contest import EngineLoop, Problem
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import UsageError
 from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.interface.algorithm import Spec
@@ -28,7 +29,6 @@ from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.replay import Batches, draw_positions
 from seqeval_rl.stream import Stream
-from seqeval_rl.tasks import Task
 
 CPU = torch.device("cpu")
 SIDE = 6

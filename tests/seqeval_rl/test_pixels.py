@@ -17,12 +17,12 @@ from numpy.testing import assert_array_equal
 
 from seqeval_rl import cache
 from seqeval_rl.dataset import Dataset
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.log_environment import check_environment
 from seqeval_rl.pixels import Pixels, join, of_trails, paired
 from seqeval_rl.readers import load_dataset
 from seqeval_rl.stream import Stream
-from seqeval_rl.tasks import Task
 
 TASK = Task("toy", "Toy-v0", 0.0, 10.0)
 LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=6)  # frames of each episode

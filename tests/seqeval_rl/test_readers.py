@@ -16,9 +16,9 @@ from minari.data_collector import EpisodeBuffer
 from numpy.testing import assert_array_equal
 
 from seqeval_rl import bundled, cache
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
 from seqeval_rl.readers import known_datasets, load_dataset, parse_source
-from seqeval_rl.tasks import TASKS, Task
 
 # Minari's advice to authors.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None):UserWarning")

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import made_dataset
 
+from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.stream import Stream, arrange
-from seqeval_rl.tasks import TASKS
 
 ORDERS = ("shuffled", "episodes", "logged")
 lengths = st.lists(st.integers(1, 30), min_size=1, max_size=12)

@@ -15,9 +15,9 @@ from numpy.testing import assert_array_equal
 from vd4rl_logs import episodes, write_episode, write_shard
 
 from seqeval_rl import cache
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 from seqeval_rl.readers import load_dataset, parse_source
-from seqeval_rl.tasks import Task
 
 
 @pytest.fixture(autouse=True)

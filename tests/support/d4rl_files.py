@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from seqeval_rl.tasks import Task
+from seqeval_rl.environments.tasks import Task
 
 LIMIT = 4  # of the made task's environment
 TASK = Task("made", None, 0.0, 10.0)

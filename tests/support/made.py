@@ -3,7 +3,7 @@
 import numpy as np
 
 from seqeval_rl.dataset import Dataset
-from seqeval_rl.tasks import TASKS
+from seqeval_rl.environments.tasks import TASKS
 
 
 def packed_rows(total, obs_dim, act_dim, seed=0):

@@ -6,42 +6,18 @@ library would do after an episode's end (gymnasium 1.x resets at the next call, 
 
 from __future__ import annotations
 
-import functools
-import importlib
 import logging
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from seqeval_rl.dict_observations import ConcatenatedKeys
-from seqeval_rl.tasks import EnvironmentSource
+from seqeval_rl.environments.spaces import Shapes, open_environment
 
 Transition = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
 _log = logging.getLogger("seqeval_rl")
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """What the lanes of an environment have in common."""
-
-    obs_shape: tuple[int, ...]
-    obs_dtype: np.dtype[Any]
-    action_low: NDArray[np.float64]  # [act_dim]
-    action_high: NDArray[np.float64]  # [act_dim]
-    max_episode_length: int | None  # None: the environment has no time limit
-
-    def fits(self, other: Shapes) -> bool:
-        """True if the two could be the same environment."""
-        mine, others = (self.action_low, self.action_high), (other.action_low, other.action_high)
-        same_bounds = all(a.shape == b.shape and np.allclose(a, b) for a, b in zip(mine, others, strict=True))
-        return same_bounds and (self.obs_shape, self.max_episode_length) == (other.obs_shape, other.max_episode_length)
 
 
 class Lanes(ABC):
@@ -120,33 +96,3 @@ class LocalLanes(Lanes):
         """See `Lanes`."""
         while self._envs:
             self._envs.pop().close()
-
-
-def open_environment(env: Any) -> Any:
-    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in our log."""
-    mujoco_warnings_logged()
-    spec: Any = env
-    keys: tuple[str, ...] = ()
-    if isinstance(env, EnvironmentSource):
-        spec, keys = EnvSpec.from_json(env.spec) if env.spec else env.env_id, env.obs_keys
-    with warnings.catch_warnings():
-        # An older version of an environment is chosen on purpose: logs match one version.
-        warnings.filterwarnings("ignore", ".*out of date")
-        made = gymnasium.make(spec, disable_env_checker=True)
-    return ConcatenatedKeys(made, keys) if keys else made
-
-
-@functools.cache
-def mujoco_warnings_logged() -> None:
-    """MuJoCo would print its warnings and append them to MUJOCO_LOG.TXT in whatever directory the user stands in."""
-    try:
-        mujoco: Any = importlib.import_module("mujoco")
-    except ImportError:
-        return  # an environment that needs it says so itself
-
-    def take(message: str) -> None:
-        # The model files that come with gymnasium use an attribute that MuJoCo 4 deprecates, once per environment.
-        level = logging.DEBUG if "deprecated" in message else logging.WARNING
-        _log.log(level, "MuJoCo: %s", message)
-
-    mujoco.set_mju_user_warning(take)

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from seqeval_rl.environments import make_lanes, worthwhile_workers
+from seqeval_rl.environments.make import make_lanes, worthwhile_workers
 from seqeval_rl.errors import DataError, EnvironmentMissingError, SeqevalError, UsageError
 
 BACKENDS = [
@@ -177,7 +177,7 @@ def test_workers_work_below_a_worker_and_end_with_it_when_it_is_killed(crowd):
     script.write_text(
         textwrap.dedent("""
         import multiprocessing, time
-        from seqeval_rl.environments import make_lanes
+        from seqeval_rl.environments.make import make_lanes
 
         def work(channel):
             lanes = make_lanes("crowd:test/Crowd-v0", 2, "gymnasium", 2)
@@ -243,7 +243,7 @@ def test_without_envpool_auto_is_gymnasium_and_envpool_says_how_to_get_it():
     code = textwrap.dedent("""
         import sys
         sys.modules["envpool"] = None
-        from seqeval_rl.environments import make_lanes
+        from seqeval_rl.environments.make import make_lanes
         print(make_lanes("Hopper-v5", 1).backend)
         try:
             make_lanes("Hopper-v5", 1, "envpool")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqeval_rl.environments import gymnasium_shapes
-from seqeval_rl.lanes import LocalLanes
-from seqeval_rl.locomotion_lanes import LocomotionLanes, Rules, has_rules, open_here
+from seqeval_rl.environments.mujoco_vector_env import LocomotionLanes, Rules, has_rules, open_here
+from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.vector_env import LocalLanes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
 IDS = [f"{name}-v{version}" for name in ("Hopper", "HalfCheetah", "Walker2d") for version in (4, 5)]

@@ -23,8 +23,9 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from numpy.typing import NDArray
 
-from seqeval_rl.lanes import Lanes, LocalLanes, Shapes, Transition, open_environment
-from seqeval_rl.tasks import EnvironmentSource
+from seqeval_rl.environments.spaces import Shapes, open_environment
+from seqeval_rl.environments.tasks import EnvironmentSource
+from seqeval_rl.environments.vector_env import Lanes, LocalLanes, Transition
 
 _log = logging.getLogger("seqeval_rl")
 # Module of the environment's class -> velocities that are seen are clipped to so much.

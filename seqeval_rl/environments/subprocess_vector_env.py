@@ -21,9 +21,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seqeval_rl.environments.mujoco_vector_env import open_here
+from seqeval_rl.environments.spaces import Shapes
+from seqeval_rl.environments.vector_env import Lanes, Transition
 from seqeval_rl.errors import EnvironmentMissingError, SeqevalError
-from seqeval_rl.lanes import Lanes, Shapes, Transition
-from seqeval_rl.locomotion_lanes import open_here
 from seqeval_rl.utils.processes import exit_with_parent
 
 Process = subprocess.Popen[bytes]
@@ -154,7 +155,7 @@ def _start() -> Process:
     # The same module search path as here, so that a plug-in's environment is found; one thread of numerics each.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    code = f"from seqeval_rl.lane_workers import serve; serve({os.getpid()})"
+    code = f"from seqeval_rl.environments.subprocess_vector_env import serve; serve({os.getpid()})"
     command = [sys.executable, "-P", "-c", code]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path, **single}

@@ -1,0 +1,105 @@
+"""A vector environment on envpool, for environments that it offers (extra `fast`)."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.environments.spaces import Shapes, gymnasium_shapes, nearest_ids, shapes_of_spaces
+from seqeval_rl.environments.vector_env import Lanes, Transition
+from seqeval_rl.errors import EnvironmentMissingError
+from seqeval_rl.utils.text import one_line
+
+_log = logging.getLogger("seqeval_rl")
+
+
+@functools.cache
+def envpool_ids() -> frozenset[str]:
+    """What envpool offers; nothing where it is not installed. A broken installation is named in the log."""
+    if importlib.util.find_spec("envpool") is None:
+        return frozenset()
+    try:
+        import envpool
+    except Exception as error:
+        _log.warning("envpool is installed but cannot be imported (%s).", one_line(error))
+        return frozenset()
+    return frozenset(envpool.list_all_envs())
+
+
+def envpool_has(env_id: str) -> bool:
+    """True if envpool has this id, with the shapes, bounds and time limit of gymnasium's if gymnasium has it too."""
+    if env_id not in envpool_ids():
+        return False
+    return env_id not in gymnasium.registry or gymnasium_shapes(env_id)[1].fits(envpool_shapes(env_id))
+
+
+@functools.lru_cache(maxsize=64)
+def envpool_shapes(env_id: str) -> Shapes:
+    """Shapes, bounds and time limit of an environment as envpool declares them."""
+    import envpool
+
+    spec = envpool.make_spec(env_id)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the precision of envpool's own bounds
+        observations, actions = spec.gymnasium_observation_space, spec.gymnasium_action_space
+    return shapes_of_spaces(env_id, observations, actions, spec.config.max_episode_steps)
+
+
+class EnvpoolLanes(Lanes):
+    """A pool of C++ environments and threads. It takes seeds only when it is made, so each reset makes a new one."""
+
+    backend = "envpool"
+
+    def __init__(self, env_id: str, lanes: int, threads: int):
+        """Raises `EnvironmentMissingError` where envpool is not installed or has no such environment."""
+        known = envpool_ids()
+        if not known:
+            raise EnvironmentMissingError(
+                "backend envpool: not installed here, or broken. pip install 'seqeval-rl[fast]' (Linux only), or use "
+                "backend gymnasium."
+            )
+        if env_id not in known:
+            raise EnvironmentMissingError(
+                f"environment {env_id!r}: unknown to envpool.{nearest_ids(env_id, known)} Or use backend gymnasium."
+            )
+        super().__init__(envpool_shapes(env_id), lanes)
+        self._env_id, self._threads = env_id, threads
+        self._pool: Any = None
+
+    def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
+        """See `Lanes`."""
+        import envpool
+
+        if len(seeds) != self.lanes:
+            raise ValueError(f"expected {self.lanes} seeds, found {len(seeds)}")
+        self.close()
+        numbers = [int(seed) for seed in seeds]
+        self._pool = envpool.make(
+            self._env_id, env_type="gymnasium", num_envs=self.lanes, num_threads=self._threads, seed=numbers
+        )
+        observations, info = self._pool.reset()
+        return np.asarray(observations)[np.argsort(info["env_id"])]
+
+    def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
+        """See `Lanes`."""
+        lanes = np.asarray(lanes, np.int32)
+        observations, rewards, terminated, truncated, info = self._pool.step(actions, lanes)
+        rewards = rewards.astype(np.float64)
+        if np.array_equal(info["env_id"], lanes):
+            return observations, rewards, terminated, truncated
+        place = np.empty(self.lanes, np.intp)
+        place[info["env_id"]] = np.arange(len(lanes))
+        order = place[lanes]
+        return observations[order], rewards[order], terminated[order], truncated[order]
+
+    def close(self) -> None:
+        """See `Lanes`."""
+        self._pool = None  # its threads end with the object

@@ -1,0 +1,179 @@
+"""Environments with Dict observations, as algorithms see them: named entries laid end to end in one vector."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import logging
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Dict
+from gymnasium.utils import RecordConstructorArgs
+from numpy.typing import NDArray
+
+from seqeval_rl.environments.tasks import EnvironmentSource
+from seqeval_rl.errors import DataError, EnvironmentMissingError
+from seqeval_rl.utils.text import one_line
+
+_log = logging.getLogger("seqeval_rl")
+
+
+def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
+    """Gymnasium's `EnvSpec` of an environment, and its shapes; starts it once. Raises as `make_lanes` does."""
+    try:
+        env = open_environment(env_id)
+    except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        hint = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
+        raise EnvironmentMissingError(
+            f"environment {env_id!r}: unknown to gymnasium ({one_line(error)}).{hint}"
+        ) from error
+    except DataError:  # of `ConcatenatedKeys`
+        raise
+    except Exception as error:
+        # Whatever an environment's own code raises: to the user it is an environment that does not start.
+        raise EnvironmentMissingError(
+            f"environment {env_id!r}: does not start ({one_line(error)}). Install what it needs, or name another one."
+        ) from error
+    with env:
+        spec = env.spec
+        return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
+
+
+def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int | None) -> Shapes:
+    """Shapes and bounds of two spaces; raises `DataError` for anything but boxes with finite action bounds."""
+    if not (isinstance(observations, Box) and isinstance(actions, Box) and len(actions.shape) == 1):
+        raise DataError(
+            f"environment {env_id!r}: expected boxes of observations and of action vectors, found {observations} and "
+            f"{actions}. Discrete and composite spaces are not supported."
+        )
+    low, high = actions.low.astype(np.float64), actions.high.astype(np.float64)
+    if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
+        raise DataError(
+            f"environment {env_id!r}: expected finite action bounds, found {low} to {high}. Wrap it to give it some."
+        )
+    return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit)
+
+
+def nearest_ids(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the known ids closest to `name`; empty where none is close."""
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What the lanes of an environment have in common."""
+
+    obs_shape: tuple[int, ...]
+    obs_dtype: np.dtype[Any]
+    action_low: NDArray[np.float64]  # [act_dim]
+    action_high: NDArray[np.float64]  # [act_dim]
+    max_episode_length: int | None  # None: the environment has no time limit
+
+    def fits(self, other: Shapes) -> bool:
+        """True if the two could be the same environment."""
+        mine, others = (self.action_low, self.action_high), (other.action_low, other.action_high)
+        same_bounds = all(a.shape == b.shape and np.allclose(a, b) for a, b in zip(mine, others, strict=True))
+        return same_bounds and (self.obs_shape, self.max_episode_length) == (other.obs_shape, other.max_episode_length)
+
+
+def open_environment(env: Any) -> Any:
+    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in our log."""
+    mujoco_warnings_logged()
+    spec: Any = env
+    keys: tuple[str, ...] = ()
+    if isinstance(env, EnvironmentSource):
+        spec, keys = EnvSpec.from_json(env.spec) if env.spec else env.env_id, env.obs_keys
+    with warnings.catch_warnings():
+        # An older version of an environment is chosen on purpose: logs match one version.
+        warnings.filterwarnings("ignore", ".*out of date")
+        made = gymnasium.make(spec, disable_env_checker=True)
+    return ConcatenatedKeys(made, keys) if keys else made
+
+
+@functools.cache
+def mujoco_warnings_logged() -> None:
+    """MuJoCo would print its warnings and append them to MUJOCO_LOG.TXT in whatever directory the user stands in."""
+    try:
+        mujoco: Any = importlib.import_module("mujoco")
+    except ImportError:
+        return  # an environment that needs it says so itself
+
+    def take(message: str) -> None:
+        # The model files that come with gymnasium use an attribute that MuJoCo 4 deprecates, once per environment.
+        level = logging.DEBUG if "deprecated" in message else logging.WARNING
+        _log.log(level, "MuJoCo: %s", message)
+
+    mujoco.set_mju_user_warning(take)
+
+
+def concatenate(observations: Mapping[str, Any], keys: Sequence[str], axes: int) -> NDArray[Any]:
+    """The named entries, each [*axes, *entry], as one array [*axes, width], in the order of `keys`."""
+    entries = [np.asarray(observations[key]) for key in keys]
+    return np.concatenate([entry.reshape(*entry.shape[:axes], -1) for entry in entries], axis=-1)
+
+
+class ConcatenatedKeys(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
+    """An environment whose observation is the named entries of its Dict observation.
+
+    Its `spec` names this wrapper, so that `gymnasium.make` of that makes the same again, in another process too.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], keys: Sequence[str]):
+        """Raises `DataError` where the observations are no Dict with Boxes under these names."""
+        RecordConstructorArgs.__init__(self, keys=tuple(keys))
+        super().__init__(env)
+        name, space = getattr(env.spec, "id", type(env).__name__), cast(Any, env.observation_space)
+        boxes = [key for key, entry in space.items() if isinstance(entry, Box)] if isinstance(space, Dict) else []
+        missing = [key for key in keys if key not in boxes]
+        if missing:
+            raise DataError(
+                f"environment {name!r}: expected observations with a Box named {missing[0]!r}, found "
+                f"{', '.join(boxes) or space}. Check that the task names the environment of the log."
+            )
+        self._keys = tuple(keys)
+        low, high = (concatenate({key: getattr(space[key], side) for key in keys}, keys, 0) for side in ("low", "high"))
+        self.observation_space = Box(low, high, dtype=low.dtype)
+
+    def observation(self, observation: Any) -> NDArray[Any]:
+        """See gymnasium's `ObservationWrapper`."""
+        return concatenate(observation, self._keys, 0).astype(self.observation_space.dtype, copy=False)
+
+
+@lru_cache(maxsize=16)
+def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
+    """Observation and action space of an environment, given as `Task.environment` gives it.
+
+    Raises:
+        EnvironmentMissingError: it is not registered, or does not start.
+    """
+    import difflib
+
+    import gymnasium
+
+    pass  # DROPPED
+
+    try:
+        with warnings.catch_warnings():
+            # An older version of an environment is chosen on purpose: logs match one version.
+            warnings.simplefilter("ignore")
+            environment = open_environment(env_id)
+    except (gymnasium.error.Error, ImportError) as error:
+        near = difflib.get_close_matches(str(env_id), list(gymnasium.registry), n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Install the package that has it and import it."
+        first_line = (str(error).splitlines() or [""])[0]
+        raise EnvironmentMissingError(
+            f"environment {env_id!r}: expected an installed gymnasium environment, found {type(error).__name__}: "
+            f"{first_line} {hint}"
+        ) from error
+    spaces = environment.observation_space, environment.action_space
+    environment.close()
+    return spaces
