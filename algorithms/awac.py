@@ -26,7 +26,9 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Fraction, Layers, NonNegative, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.nets import Adam, Critic, GaussianActor, frozen_copy, normal_log_prob, setting, soft_update
+from seqeval_rl.networks.distributions import normal_log_prob
+from seqeval_rl.networks.modules import Critic, GaussianActor, frozen_copy, setting
+from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Layers, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.nets import Adam, TanhActor
+from seqeval_rl.networks.modules import TanhActor
+from seqeval_rl.networks.optimizers import Adam
 
 
 @dataclass(frozen=True)

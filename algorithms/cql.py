@@ -28,17 +28,9 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.nets import (
-    MLP,
-    Adam,
-    Critic,
-    frozen_copy,
-    setting,
-    soft_update,
-    tanh_normal,
-    tanh_normal_log_prob,
-    uniform,
-)
+from seqeval_rl.networks.distributions import tanh_normal, tanh_normal_log_prob, uniform
+from seqeval_rl.networks.modules import MLP, Critic, frozen_copy, setting
+from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
 @dataclass(frozen=True)

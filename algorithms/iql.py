@@ -26,7 +26,9 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.nets import Adam, Critic, GaussianActor, Value, frozen_copy, normal_log_prob, setting, soft_update
+from seqeval_rl.networks.distributions import normal_log_prob
+from seqeval_rl.networks.modules import Critic, GaussianActor, Value, frozen_copy, setting
+from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
 @dataclass(frozen=True)

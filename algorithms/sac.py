@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.nets import MLP, Adam, Critic, frozen_copy, setting, soft_update, tanh_normal, tanh_normal_log_prob
+from seqeval_rl.networks.distributions import tanh_normal, tanh_normal_log_prob
+from seqeval_rl.networks.modules import MLP, Critic, frozen_copy, setting
+from seqeval_rl.networks.optimizers import Adam, soft_update
 
 LOG_STD = (-5.0, 2.0)
 """Range of the log standard deviation, that of the behaviour policies' format."""

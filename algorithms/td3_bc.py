@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.nets import Adam, Critic, TanhActor, frozen_copy, setting, soft_update
+from seqeval_rl.networks.modules import Critic, TanhActor, frozen_copy, setting
+from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
-from seqeval_rl.nets import uniform
+from seqeval_rl.networks.distributions import uniform
 from seqeval_rl.results import RunResult, read_results
 
 # Raw observations float32 [L, *obs] and standard normals float32 [L, A] to actions [L, A] in [-1, 1].

@@ -16,7 +16,7 @@ from seqeval_rl.algorithms.sac import SAC
 from seqeval_rl.algorithms.td3_bc import TD3BC
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.per_seed import noise_dim
-from seqeval_rl.nets import tanh_normal_log_prob
+from seqeval_rl.networks.distributions import tanh_normal_log_prob
 
 OBS, ACT, B, RUN = 3, 2, 6, 1  # the run of the stack that is compared
 SPEC = Spec((OBS,), ACT, (11, 12), torch.device("cpu"))

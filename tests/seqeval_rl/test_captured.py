@@ -31,7 +31,7 @@ from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.captured import WARM_UP
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.loop import sequential_evaluation
-from seqeval_rl.perceptron import prepare
+from seqeval_rl.networks.batched_mlp import prepare
 from seqeval_rl.pixel_replay import PixelReplay
 from seqeval_rl.pixels import of_trails
 
@@ -59,8 +59,8 @@ def test_a_rate_that_decays_is_captured():
 
 def test_what_one_device_works_out_together_is_captured(monkeypatch):
     """On the branches that CUDA takes: all runs in one product, and parameters stepped where they are."""
-    monkeypatch.setattr("seqeval_rl.nets.prepare", partial(prepare, together=True))
-    monkeypatch.setattr("seqeval_rl.nets._VECTOR", 1)
+    monkeypatch.setattr("seqeval_rl.networks.modules.prepare", partial(prepare, together=True))
+    monkeypatch.setattr("seqeval_rl.networks.optimizers._VECTOR", 1)
     fused = {name: getattr(torch, name) for name in ("_fused_adam_", "_fused_adamw_")}
 
     def strict(kernel):

@@ -10,7 +10,7 @@ from seqeval_rl import plots
 from seqeval_rl.errors import MismatchError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.nets import MLP
+from seqeval_rl.networks.modules import MLP
 from seqeval_rl.precision import PRECISIONS, matrix_products
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import RunRecorder, identity

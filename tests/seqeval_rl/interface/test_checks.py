@@ -12,7 +12,8 @@ from pydantic import Field
 
 from seqeval_rl.interface.checks.checks import CHECKS, check_algorithm
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.nets import Adam, TanhActor, frozen_copy, soft_update
+from seqeval_rl.networks.modules import TanhActor, frozen_copy
+from seqeval_rl.networks.optimizers import Adam, soft_update
 
 REGISTERED = {entry.name: entry for entry in entry_points(group="seqeval_rl.algorithms")}
 

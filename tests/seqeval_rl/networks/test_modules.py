@@ -12,20 +12,10 @@ from scipy import stats
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
 from seqeval_rl.interface.algorithm import Spec
-from seqeval_rl.nets import (
-    MLP,
-    Adam,
-    Critic,
-    GaussianActor,
-    Value,
-    frozen_copy,
-    normal_log_prob,
-    setting,
-    soft_update,
-    tanh_normal,
-    uniform,
-)
-from seqeval_rl.perceptron import evaluate, prepare
+from seqeval_rl.networks.batched_mlp import evaluate, prepare
+from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal, uniform
+from seqeval_rl.networks.modules import MLP, Critic, GaussianActor, Value, frozen_copy, setting
+from seqeval_rl.networks.optimizers import Adam, soft_update
 from seqeval_rl.seeding import torch_generator
 
 CPU = torch.device("cpu")
@@ -118,7 +108,7 @@ class TestPerceptron:
         own = x[..., :5]
         whole = torch.cat([own.unsqueeze(2).expand(-1, -1, self.K, -1), extra], -1).flatten(1, 2)
         for rows in (1024, 13, 1):  # all rows at a time; a few blocks, the last one smaller; one row of x at a time
-            monkeypatch.setattr("seqeval_rl.perceptron.BLOCK", rows)
+            monkeypatch.setattr("seqeval_rl.networks.batched_mlp.BLOCK", rows)
             self.assert_same_derivatives(evaluate(own, extra, views), self.plain(weights, whole), weights)
 
     def test_first_members_of_frozen_weights(self, members, out, together):

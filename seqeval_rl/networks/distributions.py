@@ -1,0 +1,43 @@
+"""Log-probabilities and samples of the policy distributions: normal and tanh-normal."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
+BOUND_MARGIN = 1e-6  # distance from the bounds of an action below which a squashed density is not asked for
+
+
+def normal_log_prob(deviation: Tensor, log_std: Tensor) -> Tensor:
+    """Log-density of a diagonal normal at `deviation` standard deviations from its mean, summed over the last axis."""
+    return (-0.5 * deviation.square() - log_std - HALF_LOG_2_PI).sum(-1)
+
+
+def tanh_normal(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """A sample of the normal squashed by tanh, and its log-density: [..., A] -> [..., A], [...].
+
+    log pi(a) = log N(u) - sum log(1 - tanh(u)^2) with a = tanh(u); the second term in a form that does not overflow.
+    """
+    u = mean + log_std.exp() * noise
+    log_slope = 2 * (math.log(2) - u - F.softplus(-2 * u))
+    return u.tanh(), normal_log_prob(noise, log_std) - log_slope.sum(-1)
+
+
+def tanh_normal_log_prob(mean: Tensor, log_std: Tensor, actions: Tensor) -> Tensor:
+    """Log-density of the normal squashed by tanh at given actions: [..., A] -> [...].
+
+    Actions nearer to a bound than 1e-6 count as that near: at the bound itself the density is 0 or infinite.
+    """
+    inner = actions.clamp(-1 + BOUND_MARGIN, 1 - BOUND_MARGIN)
+    log_slope = torch.log1p(-inner.square())
+    deviation = (inner.atanh() - mean) * (-log_std).exp()
+    return normal_log_prob(deviation, log_std) - log_slope.sum(-1)
+
+
+def uniform(noise: Tensor) -> Tensor:
+    """Standard normals to uniforms on [-1, 1], by the normal's distribution function."""
+    return torch.erf(noise * math.sqrt(0.5))

@@ -1,0 +1,156 @@
+"""Networks of a stack: R runs, each with `members` networks of one form, and the optimiser that trains them.
+
+Every parameter has the run axis first. Each run's weights are those that `torch.nn.Linear` would draw, from a generator
+seeded by (seed, purpose) alone, so a run is the same in every stack. Numbers are of torch's default dtype: tests set
+`torch.set_default_dtype(torch.float64)` before they build an algorithm.
+
+Axes: R runs, M members, B transitions, K actions of one transition, O observation, A action.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.networks.batched_mlp import Views, evaluate, prepare
+from seqeval_rl.seeding import torch_generator
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def setting(value: float | Tensor, spec: Spec, axes: int = 0) -> float | Tensor:
+    """A setting as the losses use it: a float as it is, a tensor [R] (a sweep in one stack) with `axes` axes of 1 behind."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.to(spec.device, torch.get_default_dtype()).reshape(spec.runs, *[1] * axes)
+
+
+def frozen_copy(module: ModuleT) -> ModuleT:
+    """A copy that no gradient reaches: a target network."""
+    return copy.deepcopy(module).requires_grad_(False)
+
+
+class MLP(nn.Module):
+    """M perceptrons with rectified linear units for each of R runs."""
+
+    def __init__(
+        self, spec: Spec, purpose: str, inputs: int, hidden: Sequence[int], outputs: int, members: int = 1
+    ) -> None:
+        """Draws the weights.
+
+        Args:
+            spec: gives the seeds and the device.
+            purpose: names the network, so that networks of one run differ.
+            inputs: width of the input.
+            hidden: widths of the hidden layers.
+            outputs: width of the output.
+            members: M.
+        """
+        super().__init__()
+        sizes = (inputs, *hidden, outputs)
+        shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((i, o), (1, o))]
+        stacks = [torch.empty(spec.runs, members, *shape) for shape in shapes]
+        for r, seed in enumerate(spec.seeds):
+            draws = torch_generator(seed, purpose)
+            for m in range(members):
+                for n, stack in enumerate(stacks):
+                    bound = 1 / math.sqrt(
+                        sizes[n // 2]
+                    )  # by fan-in; what Linear's kaiming_uniform_(a=sqrt(5)) comes to
+                    stack[r, m].uniform_(-bound, bound, generator=draws)
+        self.weights = nn.ParameterList(  # [R, M, in, out] and [R, M, 1, out] of each layer in turn
+            [stack.to(spec.device) for stack in stacks]
+        )
+        self._views: tuple[int, Views | None] = (0, None)
+
+    def forward(
+        self, x: Tensor, extra: Tensor | None = None, frozen: bool = False, members: int | None = None
+    ) -> Tensor:
+        """[R, B, in] -> [R, M, B, out]; see `seqeval_rl.networks.batched_mlp.evaluate` for the options."""
+        where, views = self._views
+        if views is None or where != views.weights[0].data_ptr():  # built, copied or moved since
+            views = prepare(tuple(self.weights))
+            self._views = (views.weights[0].data_ptr(), views)
+        return evaluate(x, extra, views, frozen, members)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MLP:
+        """A copy with views of its own weights."""
+        twin = MLP.__new__(MLP)
+        memo[id(self)] = twin
+        nn.Module.__init__(twin)
+        twin.weights = copy.deepcopy(self.weights, memo)
+        twin._views = (0, None)
+        return twin
+
+
+class Critic(nn.Module):
+    """M action values Q(s, a) for each run."""
+
+    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], members: int = 2) -> None:
+        super().__init__()
+        self.net = MLP(spec, purpose, spec.obs_dim + spec.act_dim, hidden, 1, members)
+
+    def forward(
+        self, observations: Tensor, actions: Tensor, frozen: bool = False, members: int | None = None
+    ) -> Tensor:
+        """[R, B, O], [R, B, A] -> [R, M, B]; see `MLP.forward` for the options."""
+        out: Tensor = self.net(torch.cat([observations, actions], -1), frozen=frozen, members=members)
+        return out.squeeze(-1)
+
+    def many(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """[R, B, O], [R, B, K, A] -> [R, M, B, K]: K actions at each observation."""
+        out: Tensor = self.net(observations, actions)
+        return out.unflatten(2, actions.shape[1:3]).squeeze(-1)
+
+
+class Value(nn.Module):
+    """A state value V(s) for each run."""
+
+    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.net = MLP(spec, purpose, spec.obs_dim, hidden, 1)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """[R, B, O] -> [R, B]."""
+        out: Tensor = self.net(observations)
+        return out.squeeze(1).squeeze(-1)
+
+
+class TanhActor(nn.Module):
+    """A deterministic policy with actions in [-1, 1]."""
+
+    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.net = MLP(spec, purpose, spec.obs_dim, hidden, spec.act_dim)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """[R, B, O] -> [R, B, A]."""
+        out: Tensor = self.net(observations)
+        return out.squeeze(1).tanh()
+
+
+class GaussianActor(nn.Module):
+    """A normal policy: mean tanh(f(s)), one learned log standard deviation for each action dimension, the same in every state."""
+
+    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], log_std_min: float, log_std_max: float) -> None:
+        super().__init__()
+        self.net = MLP(spec, purpose, spec.obs_dim, hidden, spec.act_dim)
+        self.log_stds = nn.Parameter(torch.zeros(spec.runs, 1, spec.act_dim, device=spec.device))
+        self.log_std_min = log_std_min
+        self.log_std_max = log_std_max
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """[R, B, O] -> mean [R, B, A] and log standard deviation [R, 1, A]."""
+        out: Tensor = self.net(observations)
+        return out.squeeze(1).tanh(), self.log_stds.clamp(self.log_std_min, self.log_std_max)
+
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """The mean, or a sample where there is `noise`, within [-1, 1]: [R, B, O], [R, B, A] -> [R, B, A]."""
+        mean, log_std = self(observations)
+        return mean if noise is None else (mean + log_std.exp() * noise).clamp(-1, 1)

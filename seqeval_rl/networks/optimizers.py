@@ -1,0 +1,135 @@
+"""Adam and soft updates for networks with a run axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_VECTOR = 16  # numbers in the longest vector of a CPU
+
+
+@torch.no_grad()
+def soft_update(target: nn.Module, online: nn.Module, rate: float | Tensor) -> None:
+    """target <- (1 - rate) target + rate online, for all parameters at once; `rate` a float or [R]."""
+    old: list[Tensor] = list(target.parameters())
+    new: list[Tensor] = list(online.parameters())
+    if isinstance(rate, Tensor):
+        for t, o in zip(old, new, strict=True):
+            t.lerp_(o, rate.reshape(-1, *[1] * (o.ndim - 1)))
+    else:
+        torch._foreach_lerp_(old, new, rate)
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015; decoupled weight decay: Loshchilov and Hutter 2019) for a stack, elementwise and so
+    independent between runs: torch's fused kernel without the bookkeeping around it, which costs as much as the kernel.
+
+    Its state has the run axis first, and nothing in `minimise` reads a tensor back, so that it can be captured.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        learning_rate: float | Tensor,
+        weight_decay: float | Tensor = 0.0,
+        decay_steps: int | None = None,
+    ) -> None:
+        """For parameters [R, ...] of one stack; both rates a float or [R] (a sweep in one stack).
+
+        With `decay_steps` the learning rate falls from its value to 0 over so many gradient steps, along half a cosine.
+        """
+        self._decay_steps = decay_steps
+        self.parameters: list[Tensor] = list(parameters)
+        first = self.parameters[0]
+        # The kernel takes one rate. Runs that differ are stepped one after the other.
+        self._rates = per_run(learning_rate, weight_decay, first.shape[0])
+        self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
+        self.ones = torch.ones(first.shape[0], device=first.device)
+        self.kernel = torch._fused_adamw_ if any(decay for _, _, decay in self._rates) else torch._fused_adam_
+        # The CPU kernel rounds what is left over after whole vectors differently. Parameters whose size per run leaves
+        # something over are therefore stepped in a padded copy, where a run's share ends with a whole vector: so a run
+        # is the same to the last bit wherever it stands in a stack.
+        odd = [p[0].numel() % _VECTOR != 0 and first.device.type == "cpu" for p in self.parameters]
+        self._even = [i for i, is_odd in enumerate(odd) if not is_odd]
+        self._odd = [i for i, is_odd in enumerate(odd) if is_odd]
+        sizes = [self.parameters[i][0].numel() for i in self._odd]
+        width = -(-sum(sizes) // _VECTOR) * _VECTOR
+        runs = first.shape[0]
+        self._padded = [torch.zeros(runs, width, dtype=first.dtype, device=first.device) for _ in range(4)]
+        shapes = [self.parameters[i].shape for i in self._odd]
+        self._values, self._gradients, means, squares = (
+            [part.view(shape) for part, shape in zip(t[:, : sum(sizes)].split(sizes, 1), shapes, strict=True)]
+            for t in self._padded
+        )
+        self.means = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        self.squares = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        for i, mean, square in zip(self._odd, means, squares, strict=True):
+            self.means[i], self.squares[i] = mean, square
+
+    @torch.no_grad()
+    def minimise(self, loss: Tensor) -> None:
+        """One step down the gradient of each run's `loss`, [R]; runs share no parameter, so the sum's gradient is each run's."""
+        gradients = torch.autograd.grad([loss], self.parameters, [self.ones])
+        values, grads, means, squares = (
+            [tensors[i] for i in self._even] for tensors in (self.parameters, gradients, self.means, self.squares)
+        )
+        if self._odd:
+            torch._foreach_copy_(self._values, [self.parameters[i] for i in self._odd])
+            torch._foreach_copy_(self._gradients, [gradients[i] for i in self._odd])
+            for tensors, tensor in zip((values, grads, means, squares), self._padded, strict=True):
+                tensors.append(tensor)
+        share = None
+        if self._decay_steps is not None:
+            share = 0.5 + 0.5 * (self.count.clamp(max=self._decay_steps) * (math.pi / self._decay_steps)).cos()
+        self.count.add_(1)
+        for run, rate, decay in self._rates:
+            p, g, m, s = (
+                tensors if run is None else [t[run] for t in tensors] for tensors in (values, grads, means, squares)
+            )
+            self.kernel(
+                p,
+                g,
+                m,
+                s,
+                [],
+                [self.count] * len(values),
+                lr=rate if share is None else rate * share,
+                beta1=0.9,
+                beta2=0.999,
+                weight_decay=decay,
+                eps=1e-8,
+                amsgrad=False,
+                maximize=False,
+            )
+        if self._odd:
+            torch._foreach_copy_([self.parameters[i] for i in self._odd], self._values)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moving averages of gradients and of their squares, by parameter, and the count of steps."""
+        return {"means": list(self.means), "squares": list(self.squares), "count": self.count}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`; copies into place. Raises ValueError where shapes differ."""
+        own = [*self.means, *self.squares, self.count]
+        found = [*state["means"], *state["squares"], state["count"]]
+        if [t.shape for t in own] != [t.shape for t in found]:
+            raise ValueError(
+                f"optimiser state: expected {[tuple(t.shape) for t in own]}, found {[tuple(t.shape) for t in found]}"
+            )
+        for tensor, value in zip(own, found, strict=True):
+            tensor.copy_(value)
+
+
+def per_run(
+    learning_rate: float | Tensor, weight_decay: float | Tensor, runs: int
+) -> list[tuple[int | None, float, float]]:
+    """(run, learning rate, weight decay) for each run, or one for all of them, None, where no rate differs."""
+    if not isinstance(learning_rate, Tensor) and not isinstance(weight_decay, Tensor):
+        return [(None, learning_rate, weight_decay)]
+    rates, decays = (torch.as_tensor(value).expand(runs).tolist() for value in (learning_rate, weight_decay))
+    return [(run, rate, decay) for run, (rate, decay) in enumerate(zip(rates, decays, strict=True))]
