@@ -52,8 +52,8 @@ def _refuse(command: arguments.DatasetsCollect, options: tuple[str, ...], beside
 
 
 def _from_bundled(command: arguments.DatasetsCollect) -> None:
-    from seqeval_rl import bundled
     from seqeval_rl.collecting import check_new, play_bundled, write_log
+    from seqeval_rl.data.readers import bundled
     from seqeval_rl.environments.tasks import task_named
 
     if command.source not in bundled.names():

@@ -11,7 +11,7 @@ from seqeval_rl.benchmarks import dataset_arguments as arguments
 from seqeval_rl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from seqeval_rl.dataset import Dataset
+    from seqeval_rl.data.dataset import Dataset
     from seqeval_rl.plots import LogBlock
 
 
@@ -33,15 +33,17 @@ def _named(action: str, source: str) -> str:
 
 @perform.register
 def _list(_: arguments.DatasetsList) -> None:
-    from seqeval_rl import bundled, cache, d4rl_catalogue, minari_logs
-    from seqeval_rl.readers import d4rl_datasets
+    from seqeval_rl.data import cache
+    from seqeval_rl.data.load import d4rl_datasets
+    from seqeval_rl.data.readers import bundled, d4rl_index
+    from seqeval_rl.data.readers import minari as minari_reader
 
-    here = d4rl_catalogue.local()
+    here = d4rl_index.local()
     for heading, lines in (
         ("bundled, rolled out on first use", bundled.names()),
         ("D4RL, on this machine", here),
         ("D4RL, to be downloaded on first use or by `seqeval datasets fetch`", sorted({*d4rl_datasets()} - {*here})),
-        ("Minari, on this machine", [f"minari:{identity}" for identity in minari_logs.local()]),
+        ("Minari, on this machine", [f"minari:{identity}" for identity in minari_reader.local()]),
         (f"cache, {cache.root()}", [f"{key:<48} {_size(cache.root() / key)}" for key in cache.entries()]),
     ):
         print(f"{heading}:")
@@ -59,8 +61,8 @@ def _size(folder: Path) -> str:
 @perform.register
 def _show(command: arguments.DatasetsShow) -> None:
     from seqeval_rl import plots
-    from seqeval_rl.readers import load_dataset
-    from seqeval_rl.stream import Stream
+    from seqeval_rl.data.load import load_dataset
+    from seqeval_rl.data.stream import Stream
     from seqeval_rl.utils.text import slug
 
     sources = _named("show", command.id).split("+")
@@ -115,15 +117,15 @@ def _drawn(label: str, dataset: Dataset) -> LogBlock:
 
 @perform.register
 def _fetch(command: arguments.DatasetsFetch) -> None:
-    from seqeval_rl.download import fetch
+    from seqeval_rl.data.manage import fetch
 
     print(fetch(_named("fetch", command.id), command.sha256, command.offline or None))
 
 
 @perform.register
 def _verify(command: arguments.DatasetsVerify) -> None:
-    from seqeval_rl import cache, download
-    from seqeval_rl.verifying import cached, logs_of, verify_log
+    from seqeval_rl.data import cache, manage
+    from seqeval_rl.data.manage import cached, logs_of, verify_log
 
     sources = [command.id] if command.id else cache.entries()
     if not sources:
@@ -132,7 +134,7 @@ def _verify(command: arguments.DatasetsVerify) -> None:
     for source in sources:
         if not source.startswith(("bundled/", "minari:")) and not cached(source):
             print(source)
-            print("\n".join(f"  ok   {line}" for line in download.verify(source)))
+            print("\n".join(f"  ok   {line}" for line in manage.verify(source)))
             continue
         for name, dataset in logs_of(source):
             print(name)

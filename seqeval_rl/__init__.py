@@ -10,10 +10,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqeval_rl.dataset import Dataset
+    from seqeval_rl.data.dataset import Dataset
+    from seqeval_rl.data.load import load_dataset
     from seqeval_rl.environments.tasks import Task
     from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
-    from seqeval_rl.readers import load_dataset
     from seqeval_rl.results import read_results
 
 
@@ -24,9 +24,9 @@ _HOMES = {
     "Algorithm": "interface.algorithm",
     "Batch": "interface.algorithm",
     "Spec": "interface.algorithm",
-    "Dataset": "dataset",
+    "Dataset": "data.dataset",
     "Task": "environments.tasks",
-    "load_dataset": "readers",
+    "load_dataset": "data.load",
     "read_results": "results",
 }
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from seqeval_rl import checkpoint, recording
 from seqeval_rl.behaviour import Act, policy
+from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError
 from seqeval_rl.evaluation import Evaluator
@@ -27,7 +28,6 @@ from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
 from seqeval_rl.online import TERMINATED
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import read_results
-from seqeval_rl.stream import Stream, StreamSpec
 
 POLICIES = "policies"  # in a run's directory
 

@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl import bundled, minari_logs
 from seqeval_rl.behaviour import Behaviour
+from seqeval_rl.data.episodes import Episode, cut_to
+from seqeval_rl.data.readers import bundled
+from seqeval_rl.data.readers import minari as minari_reader
+from seqeval_rl.data.rollouts import LANES, Crew
 from seqeval_rl.environments.make import make_lanes
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import Lanes
 from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
 from seqeval_rl.evaluation import LONGEST_EPISODE
-from seqeval_rl.rollout import LANES, Crew, Episode
 from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
@@ -129,24 +131,6 @@ def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterato
         yield from bundled.log_of(task, level, transitions, crew, full=transitions, seed=seed)
 
 
-def cut_to(episodes: Iterable[Episode], transitions: int) -> Iterator[Episode]:
-    """The first `transitions` of the episodes; the last one is cut to fit, and then has no terminal state."""
-    left = transitions
-    for episode in episodes:
-        if left < len(episode.rewards):
-            if left:
-                yield Episode(
-                    episode.seed,
-                    episode.observations[: left + 1],
-                    episode.actions[:left],
-                    episode.rewards[:left],
-                    False,
-                )
-            return
-        yield episode
-        left -= len(episode.rewards)
-
-
 @contextmanager
 def writing(
     identity: str, task: Task, transitions: int, algorithm: str, description: str, overwrite: bool, progress: bool
@@ -173,7 +157,7 @@ def writing(
             yield episode
             bar.update(len(episode.rewards))
 
-    with minari_logs.writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
+    with minari_reader.writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
 
         def write_shown(episodes: Iterable[Episode]) -> None:
             with progress_bar(f"minari:{identity}", transitions, progress) as bar:
@@ -201,29 +185,3 @@ def _bytes(task: Task, transitions: int) -> float:
     """Size of the Minari form, more or less: see `bundled`, with episodes of a hundred transitions."""
     shapes = gymnasium_shapes(task.environment)[1]
     return transitions * (1.4 * (8 * int(np.prod(shapes.obs_shape)) + 4 * len(shapes.action_low) + 10) + 160.0)
-
-
-def episodes_of(
-    rows: NDArray[np.float32], ends: NDArray[Any], terminals: NDArray[np.bool_], task: Task, seeds: Iterator[int]
-) -> Iterator[Episode]:
-    """The episodes in packed rows, in their order.
-
-    Args:
-        rows: [n, obs|act|reward|mask|next_obs], of flat observations, in the order in which they were gathered.
-        ends: [n], true where an episode ended.
-        terminals: [n], true where it ended in a terminal state.
-        task: gives the shapes and the actions' units.
-        seeds: that the environment was reset with, episode by episode.
-    """
-    shapes = gymnasium_shapes(task.environment)[1]
-    width, act_dim = int(np.prod(shapes.obs_shape)), len(shapes.action_low)
-    stops = np.flatnonzero(ends) + 1
-    if not len(stops) or stops[-1] < len(rows):
-        stops = np.append(stops, len(rows))
-    low, high = shapes.action_low, shapes.action_high
-    for start, stop in zip(np.append(0, stops[:-1]), stops, strict=True):
-        part = rows[start:stop].astype(np.float64)
-        trail = np.concatenate([part[:, :width], part[-1:, -width:]]).reshape(-1, *shapes.obs_shape)
-        actions = low + (part[:, width : width + act_dim] + 1) / 2 * (high - low)
-        taken, rewards = np.clip(actions, low, high).astype(np.float32), part[:, width + act_dim]
-        yield Episode(next(seeds), trail, taken, rewards, bool(terminals[stop - 1]))

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from seqeval_rl.captured import make_engine
 from seqeval_rl.ceiling import Products, record
+from seqeval_rl.data.images import Pixels
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.pixel_replay import PixelReplay
-from seqeval_rl.pixels import Pixels
 from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.replay import Batches, Replay

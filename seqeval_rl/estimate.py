@@ -20,8 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from seqeval_rl import bundled, speed
+from seqeval_rl import speed
 from seqeval_rl.contest import EngineLoop, Problem
+from seqeval_rl.data.load import load_dataset, parse_source
+from seqeval_rl.data.readers import bundled
+from seqeval_rl.data.stream import StreamSpec
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.make import make_lanes, worthwhile_workers
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task, task_named
@@ -30,13 +34,10 @@ from seqeval_rl.evaluation import episode_seed
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.config import common_settings, differing, stacked_config
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.log_environment import check_environment
 from seqeval_rl.protocol import Schedule
-from seqeval_rl.readers import load_dataset, parse_source
 from seqeval_rl.scheduler import WORTH_A_PROCESS
 from seqeval_rl.stacking import Candidate, divide, kind, room_for_stacks
 from seqeval_rl.stages import stages
-from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import DECAY, Sweep, cost_of_run, settings_of_run
 from seqeval_rl.utils.processes import available_cores
 from seqeval_rl.variants import Variant

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from seqeval_rl import checkpoint
+from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import SeqevalError
@@ -27,7 +28,6 @@ from seqeval_rl.progress import Failed, Progress, Scored
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.recording import RunRecorder
 from seqeval_rl.results import METRICS, read_lines
-from seqeval_rl.stream import StreamSpec
 
 # Metrics that a run may not have at a point: no exploration episode ended, nothing was about to arrive.
 MAY_BE_ABSENT = (PREFIX, "online/")

@@ -15,11 +15,12 @@ import numpy as np
 from seqeval_rl import levels
 from seqeval_rl.behaviour import Behaviour, behaviour_arrays, uniform_behaviour, write_behaviour
 from seqeval_rl.behaviour_training import Training
-from seqeval_rl.collecting import check_new, cut_to, episodes_of, play, writing
+from seqeval_rl.collecting import check_new, play, writing
+from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
+from seqeval_rl.data.rollouts import Policy
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.online import episode_seed
-from seqeval_rl.rollout import Episode, Policy
 from seqeval_rl.utils.files import atomic_write
 
 PLACE = "{level}"  # in an id

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl.captured import make_engine
+from seqeval_rl.data.images import Pixels, join
+from seqeval_rl.data.stream import Stream
 from seqeval_rl.engine import act
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.evaluation import Evaluation, Evaluator, nothing_evaluated
@@ -25,12 +27,10 @@ from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.online import Interaction
 from seqeval_rl.pixel_replay import PixelReplay
-from seqeval_rl.pixels import Pixels, join
 from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
 from seqeval_rl.prequential import Prequential
 from seqeval_rl.protocol import Point, Protocol, Schedule
 from seqeval_rl.replay import Batches, Replay
-from seqeval_rl.stream import Stream
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqeval_rl.data.images import Pixels
 from seqeval_rl.interface.algorithm import Batch
-from seqeval_rl.pixels import Pixels
 from seqeval_rl.replay import Replay
 
 

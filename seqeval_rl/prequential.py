@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.algorithm import Algorithm, Batch
 from seqeval_rl.preprocessing import Preprocessing
 from seqeval_rl.replay import Replay
-from seqeval_rl.stream import Stream
 
 if TYPE_CHECKING:
     from seqeval_rl.loop import Run

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from seqeval_rl import recording
+from seqeval_rl.data.stream import Stream, StreamSpec
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.job import Job, PlannedRun, RunEnd
-from seqeval_rl.log_environment import check_environment
 from seqeval_rl.precision import Precision
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import read_results
@@ -27,7 +28,6 @@ from seqeval_rl.run_log import RUN_LOG
 from seqeval_rl.scheduler import run_jobs
 from seqeval_rl.speed import UpdateCost, cost_of_update
 from seqeval_rl.stacking import Candidate, divide, kind, room_for_stacks
-from seqeval_rl.stream import Stream, StreamSpec
 from seqeval_rl.utils.text import directory_name
 from seqeval_rl.variants import Variant, protocols, variants
 

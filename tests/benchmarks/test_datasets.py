@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from made import assert_one_line, npz
 
-from seqeval_rl import bundled, cache, load_dataset
+from seqeval_rl import load_dataset
 from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.data import cache
+from seqeval_rl.data.readers import bundled
 
 
 @pytest.fixture(autouse=True)

@@ -29,11 +29,11 @@ from stacks import (
 
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.captured import WARM_UP
+from seqeval_rl.data.images import of_trails
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.loop import sequential_evaluation
 from seqeval_rl.networks.batched_mlp import prepare
 from seqeval_rl.pixel_replay import PixelReplay
-from seqeval_rl.pixels import of_trails
 
 
 @pytest.mark.parametrize("capture", [itself, recorded])

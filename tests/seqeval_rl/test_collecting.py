@@ -10,13 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqeval_rl import bundled, load_dataset
+from seqeval_rl import load_dataset
 from seqeval_rl.behaviour import Behaviour, behaviour_arrays, policy, uniform_behaviour, write_behaviour
-from seqeval_rl.collecting import check_new, cut_to, episodes_of, play, play_bundled, write_log
+from seqeval_rl.collecting import check_new, play, play_bundled, write_log
+from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
+from seqeval_rl.data.readers import bundled
+from seqeval_rl.data.rollouts import Policy
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, MismatchError, UsageError
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.rollout import Episode, Policy
 
 HOPPER = TASKS["hopper"]
 PENDULUM = Task("pendulum", "Pendulum-v1", -1500.0, -150.0)

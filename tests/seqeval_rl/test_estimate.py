@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from seqeval_rl import speed
+from seqeval_rl.data.load import load_dataset
+from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.estimate import Extent, GroupCost, Seconds, estimate, extent, packed, seconds_of
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.readers import load_dataset
-from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import Sweep, plan
 from seqeval_rl.utils.processes import available_cores
 

@@ -16,7 +16,10 @@ from numpy.testing import assert_array_equal
 from vd4rl_logs import episodes, write_shard
 
 from seqeval_rl.contest import EngineLoop, Problem
-from seqeval_rl.dataset import Dataset
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.images import of_trails
+from seqeval_rl.data.load import load_dataset
+from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import UsageError
 from seqeval_rl.evaluation import Evaluator
@@ -24,11 +27,8 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.loop import Run, Stack, sequential_evaluation
 from seqeval_rl.pixel_replay import PixelReplay
-from seqeval_rl.pixels import of_trails
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.readers import load_dataset
 from seqeval_rl.replay import Batches, draw_positions
-from seqeval_rl.stream import Stream
 
 CPU = torch.device("cpu")
 SIDE = 6

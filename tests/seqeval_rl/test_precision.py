@@ -7,6 +7,7 @@ import torch
 from made import npz
 
 from seqeval_rl import plots
+from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.errors import MismatchError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
@@ -15,7 +16,6 @@ from seqeval_rl.precision import PRECISIONS, matrix_products
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.recording import RunRecorder, identity
 from seqeval_rl.results import read_results
-from seqeval_rl.stream import StreamSpec
 from seqeval_rl.sweep import Sweep, run_sweep
 
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import made_dataset
 
+from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.loop import Run, Stack, sequential_evaluation
 from seqeval_rl.prequential import UNSEEN, observed_returns, recorded
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.stream import Stream
 
 CPU = torch.device("cpu")
 SMALL = {

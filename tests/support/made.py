@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqeval_rl.dataset import Dataset
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.environments.tasks import TASKS
 
 

@@ -8,10 +8,10 @@ from made import made_dataset
 from recorder import recorded
 
 from seqeval_rl.algorithms.bc import BC
+from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.loop import Run, Stack, sequential_evaluation
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.stream import Stream
 
 EXACT = {"rtol": 0, "atol": 0}
 ALGORITHMS = sorted(registered())

@@ -1,0 +1,281 @@
+"""The flat cache: datasets as plain arrays on disk, opened as memory maps in a moment and verified when they are.
+
+One directory per key under the root: `rows.npy`, `truncations.npy`, `episode_starts.npy` and `meta.json`, for images also
+`frames.npy` and `frame_index.npy` (see `pixels.Pixels`), and `log_returns.npy` where a reader kept returns. An entry is
+written beside its place and renamed, so that what stands there is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.data.dataset import Dataset, content_hash
+from seqeval_rl.data.images import Pixels
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.utils.files import lock_file, sync_directory
+
+FORMAT = 1  # of an entry; others are built again
+_META = "meta.json"
+_HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
+_MAPPED = ("rows", "frames", "frame_index")  # the arrays that are not read before they are used
+_log = logging.getLogger("seqeval_rl")
+
+
+def root() -> Path:
+    """Where entries lie: `SEQEVAL_CACHE`, or `~/.cache/seqeval_rl`."""
+    return Path(os.environ.get("SEQEVAL_CACHE") or Path.home() / ".cache" / "seqeval_rl").expanduser()
+
+
+def entries() -> list[str]:
+    """Keys of the entries that are there, sorted; not verified."""
+    try:
+        return sorted(path.parent.name for path in root().glob(f"[!.]*/{_META}"))
+    except OSError as error:
+        raise _unusable(root(), error) from error
+
+
+@contextlib.contextmanager
+def lock(key: str) -> Iterator[None]:
+    """Hold `key` alone: a second process that wants to build the same entry waits here and then finds it.
+
+    Raises:
+        FileError: the root cannot be written.
+    """
+    path = root() / f".{key}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise _unusable(root(), error) from error
+    with lock_file(path):
+        yield
+
+
+def obtain(key: str, build: Callable[[], Dataset]) -> Dataset:
+    """The entry, built and stored first where there is none that can be used; by one process, while others wait for it.
+
+    Raises:
+        FileError: the root cannot be used. And whatever `build` raises; nothing is stored then.
+    """
+    found = open(key)
+    if found is None:
+        with lock(key):
+            found = open(key)  # another process may have built it while this one waited
+            if found is None:
+                found = store(key, build())
+    return found
+
+
+def files_hash(paths: Sequence[Path]) -> str:
+    """SHA-256 over the names and contents of files; blocks are read and hashed side by side.
+
+    That of files which have the size and the time of modification that they had when it was computed is not computed again.
+    """
+
+    def digest(part: tuple[Path, int]) -> bytes:
+        path, start = part
+        with path.open("rb") as file:
+            file.seek(start)
+            return hashlib.sha256(file.read(_HASH_BLOCK)).digest()
+
+    try:
+        memo = HashMemo(root() / ".hashes", paths)
+        if (known := memo.recall()) is not None:
+            return known
+        total = hashlib.sha256(repr([(path.name, size) for path, size, _ in memo.state]).encode())
+        parts = [(Path(path), start) for path, size, _ in memo.state for start in range(0, size, _HASH_BLOCK)]
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(digest, parts):
+                total.update(found)
+    except OSError as error:
+        raise FileError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from error
+    memo.remember(total.hexdigest())
+    return total.hexdigest()
+
+
+def store(key: str, dataset: Dataset) -> Dataset:
+    """Write an entry, whole or not at all, in place of one that is there; returns the dataset as memory-mapped from it.
+
+    Call it under `lock(key)`.
+
+    Raises:
+        FileError: unwritable root, full disk.
+    """
+    place, partial, old = root() / key, root() / f".{key}.partial", root() / f".{key}.old"
+    meta = {
+        "format": FORMAT,
+        "name": dataset.name,
+        "task": dataset.task.as_dict(),
+        "transitions": len(dataset),
+        "obs_shape": list(dataset.obs_shape),
+        "act_dim": dataset.act_dim,
+        "clipped_actions": dataset.clipped_actions,
+        "cut": dataset.cut,
+        "sha256": dataset.sha256,
+        "action_repeat": dataset.action_repeat,
+    }
+    arrays = {name: getattr(dataset, name) for name in ("rows", "truncations", "episode_starts")}
+    if dataset.pixels is not None:
+        meta["frame_stack"] = dataset.pixels.stack
+        arrays |= {"frames": dataset.pixels.frames, "frame_index": dataset.pixels.index}
+    if dataset.log_returns is not None:
+        meta["log_returns"] = len(dataset.log_returns)
+        arrays["log_returns"] = dataset.log_returns
+    try:
+        for leftover in (partial, old):  # of a process that was killed
+            if leftover.exists():
+                shutil.rmtree(leftover)
+        partial.mkdir(parents=True)
+        try:
+            for name, array in arrays.items():
+                with (partial / f"{name}.npy").open("wb") as file:
+                    np.save(file, array, allow_pickle=False)
+                    os.fsync(file.fileno())
+            with (partial / _META).open("w") as text:
+                json.dump(meta, text, indent=1)
+                text.flush()
+                os.fsync(text.fileno())
+            sync_directory(partial)
+            if place.exists():
+                place.rename(old)
+            partial.rename(place)
+            sync_directory(root())
+        finally:
+            for leftover in (partial, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+        mapped = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in arrays if name in _MAPPED}
+    except OSError as error:
+        raise _unusable(place, error) from error
+    return _dataset(meta, {**arrays, **mapped})
+
+
+def open(key: str) -> Dataset | None:
+    """The entry, memory-mapped and verified (sizes, SHA-256), or None where there is none that can be used.
+
+    A damaged one is named in the log; the caller builds it again.
+    """
+    place = root() / key
+    try:
+        if not (place / _META).exists():
+            return None
+        meta = json.loads((place / _META).read_text())
+        if meta["format"] != FORMAT:
+            _log.warning("%s: written in format %s, expected %s; it is built again", place, meta["format"], FORMAT)
+            return None
+        names = ["rows", "truncations", "episode_starts", *(["frames", "frame_index"] if "frame_stack" in meta else [])]
+        names += ["log_returns"] if "log_returns" in meta else []
+        arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r" if name in _MAPPED else None) for name in names}
+        length, shape = meta["transitions"], meta["obs_shape"]
+        width = meta["act_dim"] + 2
+        if "frame_stack" in meta:
+            frame = (shape[0] // meta["frame_stack"], *shape[1:])
+            _expect("frames", arrays["frames"], np.dtype(np.uint8), (len(arrays["frames"]), *frame))
+            _expect("frame_index", arrays["frame_index"], np.dtype(np.int64), (length, 3))
+        else:
+            width += 2 * int(np.prod(shape))
+        _expect("rows", arrays["rows"], np.dtype(np.float32), (length, width))
+        _expect("truncations", arrays["truncations"], np.dtype(np.bool_), (length,))
+        _expect("episode_starts", arrays["episode_starts"], np.dtype(np.int64), arrays["episode_starts"].shape)
+        if "log_returns" in meta:
+            _expect("log_returns", arrays["log_returns"], np.dtype(np.float64), (meta["log_returns"], 2))
+        dataset = _dataset(meta, arrays)
+        found = content_hash(dataset)
+        if found != meta["sha256"]:
+            raise ValueError(f"SHA-256 is {found[:12]}…, expected {meta['sha256'][:12]}…")
+    except PermissionError as error:
+        raise _unusable(place, error) from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, DataError) as error:
+        _log.warning("%s: damaged (%s: %s); it is not used and is built again", place, type(error).__name__, error)
+        return None
+    return dataset
+
+
+def _expect(name: str, array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{name} are {array.dtype} {array.shape}, expected {dtype} {shape}")
+
+
+def _dataset(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
+    for name in ("truncations", "episode_starts", "log_returns"):
+        if name in arrays:
+            arrays[name].flags.writeable = False
+    stack = meta.get("frame_stack")
+    return Dataset(
+        meta["name"],
+        Task(**meta["task"]),
+        arrays["rows"],
+        tuple(meta["obs_shape"]),
+        meta["act_dim"],
+        arrays["truncations"],
+        arrays["episode_starts"],
+        meta["clipped_actions"],
+        meta["cut"],
+        meta["sha256"],
+        None if stack is None else Pixels(arrays["frames"], arrays["frame_index"], stack),
+        arrays.get("log_returns"),
+        meta.get("action_repeat", 1),
+    )
+
+
+def _unusable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        f"{path}: expected a cache that can be read and written, found {error.strerror or error}. "
+        "Set SEQEVAL_CACHE to a directory with room."
+    )
+
+
+# A file that was changed less than this before it was hashed could change again without its time of modification showing it.
+_SETTLED = 2_000_000_000  # nanoseconds
+
+
+class HashMemo:
+    """What is remembered of one set of files."""
+
+    def __init__(self, folder: Path, paths: Sequence[Path]):
+        """Look at the files' state now. Memories lie in `folder`. Raises `OSError` where a file cannot be found."""
+        self._begun = time.time_ns()
+        # (path, bytes, nanoseconds); absolute, since a relative path means another file elsewhere.
+        self.state = [(path, *self._look(path)) for path in (Path(os.path.abspath(path)) for path in paths)]
+        names = "\0".join(str(path) for path, _, _ in self.state)
+        self._place = folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.json"
+
+    @staticmethod
+    def _look(path: Path) -> tuple[int, int]:
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns
+
+    def recall(self) -> str | None:
+        """The hash of the files as they are, or None."""
+        try:
+            memory = json.loads(self._place.read_text())
+            return str(memory["sha256"]) if memory["files"] == self._files() else None
+        except (OSError, ValueError, KeyError, TypeError):  # none there, or damaged: it is computed again
+            return None
+
+    def remember(self, sha256: str) -> None:
+        """Keep the files' hash, unless they were changed just now or cannot be told apart; a full disk is no error."""
+        if any(self._begun - changed < _SETTLED for _, _, changed in self.state):
+            return
+        with contextlib.suppress(OSError):
+            self._place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._place.parent, delete=False) as file:
+                json.dump({"files": self._files(), "sha256": sha256}, file)
+            Path(file.name).replace(self._place)
+
+    def _files(self) -> list[list[str | int]]:
+        return [[str(path), size, changed] for path, size, changed in self.state]

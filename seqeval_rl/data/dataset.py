@@ -1,0 +1,307 @@
+"""A logged dataset in memory: row-packed transitions, episode bounds and the task they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from seqeval_rl.data.images import Pixels, PixelView, are_images, image_column, paired
+from seqeval_rl.data.validation import Columns, column
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import DataError
+
+_HASH_BLOCK = 8 << 20  # bytes hashed at once by one thread
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """N transitions in the order in which they were logged; nothing in it can be changed.
+
+    Images (uint8, two axes or more) stay bytes: `pixels` has their frames, and `observations` and `next_observations` are
+    gathered from these when they are indexed. A batch has them as float32 with values from 0 to 255, as an environment's
+    images come to an algorithm too; scaling them is the algorithm's.
+    """
+
+    name: str  # as in the source it was loaded from, for example "bundled/hopper/medium:10000"
+    task: Task
+    # [N, obs|act|reward|mask|next_obs], of images [N, act|reward|mask]; mask = 1 - terminated; may be a memory map
+    rows: NDArray[np.float32]
+    obs_shape: tuple[int, ...]
+    act_dim: int
+    truncations: NDArray[np.bool_]  # [N]; True where an episode ends without a terminal state
+    episode_starts: NDArray[np.int64]  # [episodes + 1]; first row of each episode, and N at the end
+    clipped_actions: int = 0  # actions that were clipped to their bounds
+    cut: bool = False  # the last episode was still running when the log ended
+    digest: str = field(default="", repr=False)  # `sha256` where it is known already
+    pixels: Pixels | None = field(default=None, repr=False)  # of observations that are images
+    # [E, 2]: for each whole episode of the log the number of rows up to its end, and its return; None: the rows' rewards tell
+    log_returns: NDArray[np.float64] | None = field(default=None, repr=False)
+    action_repeat: int = 1  # the environment's own time indices in a transition, as the log's makers chose it
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        task: Task,
+        observations: ArrayLike,
+        actions: ArrayLike,
+        rewards: ArrayLike,
+        next_observations: ArrayLike | None,
+        terminations: ArrayLike,
+        truncations: ArrayLike,
+        episode_starts: ArrayLike | None = None,
+        action_low: ArrayLike | None = None,
+        action_high: ArrayLike | None = None,
+        terminal_inside: bool = False,
+    ) -> Dataset:
+        """Check columns and pack them.
+
+        Where the log has no next observations, they are the observations of the row that follows in the same episode;
+        a row that ends an episode then keeps its place only if it terminated, since its bootstrap is masked, and is
+        dropped at a time limit and at the end of the log. Its reward is dropped with it.
+
+        Args:
+            name: what the dataset is called.
+            task: the environment and its reference returns.
+            observations: [N, *obs_shape].
+            actions: [N, act_dim] in the environment's own units.
+            rewards: [N].
+            next_observations: [N, *obs_shape], true ones also where an episode was truncated; None if the log has none.
+            terminations: [N], true where a terminal state was reached.
+            truncations: [N], true where an episode ended for another reason, such as a time limit.
+            episode_starts: first row of each episode; by default one starts after each termination or truncation.
+            action_low: the environment's lower bound of actions, a number or [act_dim]; default -1.
+            action_high: the upper bound; default 1.
+            terminal_inside: a terminal state need not end an episode: the log's makers let some go on behind it.
+
+        Raises:
+            DataError: empty, NaN or infinite values, unequal lengths, actions outside the bounds, bounds that are no
+                bounds, flags inside an episode.
+        """
+        images = are_images(observations)
+        obs: NDArray[Any] = (
+            image_column(name, "observations", observations)
+            if images
+            else column(name, "observations", observations, (2, 9))
+        )
+        length = len(obs)
+        following: NDArray[Any] | None = None
+        if next_observations is not None:
+            following = (
+                image_column(name, "next_observations", next_observations, length)
+                if images
+                else column(name, "next_observations", next_observations, (2, 9), length)
+            )
+            if following.shape != obs.shape:
+                raise DataError(
+                    f"{name}: next_observations have shape {following.shape[1:]}, expected that of observations, "
+                    f"{obs.shape[1:]}. Check how the log was written."
+                )
+        table = Columns.check(
+            name,
+            length,
+            actions,
+            rewards,
+            terminations,
+            truncations,
+            episode_starts,
+            action_low,
+            action_high,
+            terminal_inside,
+        )
+        place = np.arange(length)
+        if following is None:
+            last = table.starts[1:] - 1
+            table, keep = table.without_open_ends(name)
+            # Never matters at an episode's end: rows that stay there are terminal and masked.
+            after = place + 1
+            after[last] = last
+            place, after = place[keep], after[keep]
+            if images:
+                # A copy, since the caller may go on to change what is his.
+                return cls._packed(name, task, table, Pixels(obs.copy(), np.stack([place, place, after], 1)))
+            return cls._packed(name, task, table, (obs[place], obs[after]))
+        return cls._packed(name, task, table, paired(obs, following) if images else (obs, following))
+
+    @classmethod
+    def from_frames(
+        cls,
+        name: str,
+        task: Task,
+        pixels: Pixels,
+        actions: ArrayLike,
+        rewards: ArrayLike,
+        terminations: ArrayLike,
+        truncations: ArrayLike,
+        episode_starts: ArrayLike | None = None,
+        action_low: ArrayLike | None = None,
+        action_high: ArrayLike | None = None,
+        terminal_inside: bool = False,
+        action_repeat: int = 1,
+    ) -> Dataset:
+        """Check the columns of transitions whose images are in order already; arguments and errors as for `from_arrays`.
+
+        The images are not copied.
+        """
+        table = Columns.check(
+            name,
+            len(pixels),
+            actions,
+            rewards,
+            terminations,
+            truncations,
+            episode_starts,
+            action_low,
+            action_high,
+            terminal_inside,
+        )
+        return replace(cls._packed(name, task, table, pixels), action_repeat=action_repeat)
+
+    @classmethod
+    def _packed(
+        cls, name: str, task: Task, table: Columns, seen: Pixels | tuple[NDArray[Any], NDArray[Any]]
+    ) -> Dataset:
+        """Of columns with images, or with observations and next observations [N, *obs_shape]."""
+        count, pixels = len(table.rewards), seen if isinstance(seen, Pixels) else None
+        ends = [] if isinstance(seen, Pixels) else [observations.reshape(count, -1) for observations in seen]
+        middle = [table.actions, table.rewards[:, None], 1.0 - table.terminated[:, None].astype(np.float32)]
+        rows = np.concatenate([*ends[:1], *middle, *ends[1:]], axis=1)
+        for array in (rows, table.truncated, table.starts):
+            array.flags.writeable = False
+        obs_shape = seen.obs_shape if isinstance(seen, Pixels) else seen[0].shape[1:]
+        act_dim, clipped = table.actions.shape[1], int(np.count_nonzero(table.clipped))
+        return cls(
+            name, task, rows, obs_shape, act_dim, table.truncated, table.starts, clipped, table.cut, pixels=pixels
+        )
+
+    def __len__(self) -> int:
+        """N, the number of transitions."""
+        return len(self.rows)
+
+    @property
+    def _obs_dim(self) -> int:
+        """Columns of an observation in `rows`."""
+        return int(np.prod(self.obs_shape)) if self.pixels is None else 0
+
+    @property
+    def observations(self) -> NDArray[np.float32] | PixelView:
+        """[N, *obs_shape], a view."""
+        if self.pixels is not None:
+            return PixelView(self.pixels, following=False)
+        return self.rows[:, : self._obs_dim].reshape(-1, *self.obs_shape)
+
+    @property
+    def actions(self) -> NDArray[np.float32]:
+        """[N, act_dim] in [-1, 1], a view."""
+        return self.rows[:, self._obs_dim : self._obs_dim + self.act_dim]
+
+    @property
+    def rewards(self) -> NDArray[np.float32]:
+        """[N], a view."""
+        return self.rows[:, self._obs_dim + self.act_dim]
+
+    @property
+    def next_observations(self) -> NDArray[np.float32] | PixelView:
+        """[N, *obs_shape], a view."""
+        if self.pixels is not None:
+            return PixelView(self.pixels, following=True)
+        return self.rows[:, -self._obs_dim :].reshape(-1, *self.obs_shape)
+
+    @property
+    def terminations(self) -> NDArray[np.bool_]:
+        """[N], True where a terminal state was reached."""
+        masks = self.rows[:, self._obs_dim + self.act_dim + 1]
+        return np.equal(masks, 0)
+
+    def episode_returns(self) -> NDArray[np.float64]:
+        """Returns of the whole episodes; one that the log's end cut short counts only where there is no other.
+
+        Those of the log where its reader kept them, else sums of the rewards that are in the dataset (see `from_arrays` for
+        rows that are dropped).
+        """
+        if self.log_returns is not None:
+            return self.log_returns[:, 1]
+        returns = np.add.reduceat(self.rewards, self.episode_starts[:-1], dtype=np.float64)
+        return returns[:-1] if self.cut and len(returns) > 1 else returns
+
+    def mean_score(self) -> float:
+        """Mean normalised score of the log's whole episodes, the level that its behaviour had."""
+        return float(self.task.score(self.episode_returns()).mean())
+
+    def prefix(self, n: int) -> Dataset:
+        """The first `n` transitions, sharing memory; called "ID:n". An episode that is cut ends with a truncation.
+
+        Raises:
+            DataError: the log is shorter than `n`, or `n` < 1.
+        """
+        base = self.name.rpartition(":")[0] if self.name.rpartition(":")[2].isdigit() else self.name
+        name = f"{base}:{n}"
+        if not 1 <= n <= len(self):
+            raise DataError(f"{name}: expected between 1 and {len(self)} transitions, found {n}. Ask for fewer.")
+        if n == len(self):
+            return replace(self, name=name)
+        truncations = self.truncations[:n].copy()
+        starts = np.append(self.episode_starts[self.episode_starts < n], n)
+        cut = not (truncations[-1] or self.terminations[n - 1])
+        truncations[-1] |= cut
+        for array in (truncations, starts):
+            array.flags.writeable = False
+        # Where clipping happened is not kept, so the count stays that of the whole log.
+        return replace(
+            self,
+            name=name,
+            rows=self.rows[:n],
+            truncations=truncations,
+            episode_starts=starts,
+            cut=cut,
+            digest="",
+            pixels=None if self.pixels is None else self.pixels.prefix(n),
+            log_returns=self._returns_within(n),
+        )
+
+    def _returns_within(self, n: int) -> NDArray[np.float64] | None:
+        """`log_returns` of the episodes that are over after `n` rows."""
+        if self.log_returns is None or not (over := self.log_returns[:, 0] <= n).any():
+            return None
+        return self.log_returns[over]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its rows and frames take on a device."""
+        images = 0 if self.pixels is None else self.pixels.frames.nbytes + self.pixels.index.nbytes
+        return self.rows.nbytes + images
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the contents: rows, images, truncations, episode bounds, kept returns and shapes, but neither name nor task."""
+        return self.digest or content_hash(self)
+
+
+def content_hash(dataset: Dataset) -> str:
+    """SHA-256 over shapes and the SHA-256 of each block of the arrays, which threads can compute side by side."""
+    blocks: list[memoryview] = []
+    pixels = dataset.pixels
+    more = [] if pixels is None else [pixels.frames, pixels.index]
+    if dataset.log_returns is not None:
+        more.append(dataset.log_returns)
+    for array in (dataset.rows, dataset.truncations, dataset.episode_starts, *more):
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        blocks += [data[start : start + _HASH_BLOCK] for start in range(0, len(data), _HASH_BLOCK)]
+    header = (
+        f"{dataset.rows.shape} {tuple(dataset.obs_shape)} {dataset.act_dim} {len(dataset.episode_starts)} {dataset.cut}"
+    )
+    if pixels is not None:
+        header += f" {pixels.frames.shape} {pixels.stack}"
+    if dataset.log_returns is not None:
+        header += f" {len(dataset.log_returns)} returns"
+    total = hashlib.sha256(header.encode())
+    with ThreadPoolExecutor(4) as pool:
+        for digest in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):
+            total.update(digest)
+    return total.hexdigest()

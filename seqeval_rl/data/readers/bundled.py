@@ -1,0 +1,205 @@
+"""Bundled logs: seeded roll-outs of the behaviour policies that ship with the package, built on first use.
+
+No network is needed. A log is kept twice: in the flat cache, and as an ordinary Minari dataset,
+`seqeval/<task>/<level>-<transitions>-v0`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib import resources
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.episodes import Episode
+from seqeval_rl.data.readers import minari as minari_reader
+from seqeval_rl.data.rollouts import Chunk, Crew, episodes, time_limit
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import Task, task_named
+from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.processes import available_cores
+
+FULL = 1_000_000  # transitions in the largest and default log
+LEVELS = ("random", "medium", "expert", "replay")
+VERSION = 0  # of the logs' contents: to be raised by whatever changes them
+_PER_WORKER = 5_000  # a worker costs a second to start, worth it from about this many transitions on
+
+
+@lru_cache(maxsize=1)
+def behaviors() -> dict[str, Any]:
+    """What `behavior/levels.json` says: per task the environment, each level's checkpoints, and measured returns."""
+    text = (resources.files("seqeval_rl.data") / "bundled_policies" / "levels.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def names() -> list[str]:
+    """Every bundled log, `bundled/<task>/<level>`."""
+    return [f"bundled/{task}/{level}" for task in sorted(behaviors()) for level in LEVELS]
+
+
+def minari_id(task_name: str, level: str, transitions: int) -> str:
+    """The id under which a log stands in Minari's local datasets."""
+    return f"seqeval/{task_name}/{level}-{transitions}-v{VERSION}"
+
+
+def check(task_name: str, level: str, transitions: int = FULL) -> None:
+    """Raise `UsageError` unless there is such a log of such a size; builds nothing."""
+    name = f"bundled/{task_name}/{level}"
+    if name not in names():
+        raise unknown("bundled log", name, names())
+    if not 1 <= transitions <= FULL:
+        raise UsageError(
+            f"{name}:{transitions}: expected 1 to {FULL} transitions, found {transitions}. Change the size."
+        )
+
+
+def build(
+    task_name: str, level: str, transitions: int = FULL, workers: int | None = None, progress: bool = True
+) -> Dataset:
+    """A bundled log, from the cache where it or a larger one is there, else rolled out.
+
+    `random` takes uniform actions; `medium` and `expert` sample one policy; `replay` goes through a training run's
+    checkpoints, each filling an equal share of 1 000 000 transitions with whole episodes, in the order in which they
+    were trained. A smaller log is the prefix of the larger, so a small replay log holds early checkpoints only.
+    Where the log ends inside an episode, its last transition is marked truncated.
+
+    Args:
+        task_name: "hopper", "halfcheetah" or "walker2d".
+        level: "random", "medium", "expert" or "replay".
+        transitions: size of the log, at most 1 000 000.
+        workers: processes to roll out with; default one per core. The log does not depend on it.
+        progress: show a bar.
+
+    Raises:
+        UsageError: unknown task or level, size out of range.
+        FileError: the cache or Minari's directory cannot be written.
+        EnvironmentMissingError: MuJoCo's environments are not installed.
+    """
+    check(task_name, level, transitions)
+    name = f"bundled/{task_name}/{level}"
+    if transitions != FULL:
+        name = f"{name}:{transitions}"
+    stem = f"bundled-{task_name}-{level}-v{VERSION}-"
+    found = _cached(stem, transitions)
+    if found is None:
+        with cache.lock(f"{stem}{transitions}"):
+            # Another process may have built it while this one waited.
+            found = _cached(stem, transitions)
+            if found is None:
+                found = _build(name, task_named(task_name), level, transitions, workers, progress)
+                found = cache.store(f"{stem}{transitions}", found)
+    return found
+
+
+def _cached(stem: str, transitions: int) -> Dataset | None:
+    """The smallest cached log that is large enough, cut to size."""
+    sizes = (key.removeprefix(stem) for key in cache.entries() if key.startswith(stem))
+    for size in sorted(int(size) for size in sizes if size.isdigit()):
+        if size >= transitions and (found := cache.open(f"{stem}{size}")) is not None:
+            return found if size == transitions else found.prefix(transitions)
+    return None
+
+
+def _build(name: str, task: Task, level: str, transitions: int, workers: int | None, progress: bool) -> Dataset:
+    _, action_space = environment_spaces(task.environment)
+    if workers is None:
+        workers = max(1, min(available_cores(), transitions // _PER_WORKER))
+    checkpoints = ", ".join(behaviors()[task.name][level])
+    trail: list[Episode] = []
+    with (
+        minari_reader.writer(
+            minari_id(task.name, level, transitions),
+            task,
+            f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions",
+            f"{name} of seqeval-rl: seeded roll-outs in {task.env_id}. The end of the log truncates the last episode.",
+            _minari_bytes(task, level, transitions),
+        ) as write,
+        Crew(workers) as crew,
+        progress_bar(name, transitions, progress) as bar,
+    ):
+
+        def collected() -> Iterator[Episode]:
+            """Episodes as they come, kept for the flat cache while Minari writes them."""
+            for episode in log_of(task, level, transitions, crew):
+                trail.append(episode)
+                bar.update(len(episode.rewards))
+                yield episode
+
+        write(collected())
+    return _flat(name, task, trail, action_space.low, action_space.high)
+
+
+def _minari_bytes(task: Task, level: str, transitions: int) -> float:
+    """Size of the Minari form: measured, 1.3 times the columns and 15 kB for each episode."""
+    behavior = behaviors()[task.name]
+    observations, actions = (space.shape[0] for space in environment_spaces(task.environment))
+    lengths = [behavior["returns"][checkpoint][2] for checkpoint in behavior[level] or ["random"]]
+    episodes = transitions * float(np.mean(1.0 / np.array(lengths)))
+    column_bytes: int = 8 * observations + 4 * actions + 10
+    return 1.4 * transitions * column_bytes + 16e3 * episodes
+
+
+def log_of(
+    task: Task, level: str, transitions: int, crew: Crew, full: int | None = None, seed: int = 0
+) -> Iterator[Episode]:
+    """A log's episodes; the last one is cut to fit.
+
+    Args:
+        task: of the bundled policies.
+        level: one of `LEVELS`.
+        transitions: size of the log.
+        crew: who rolls out.
+        full: size of the log whose equal shares the checkpoints of `replay` fill; none: that of the bundled log.
+        seed: of starts and actions; 0 gives the bundled log.
+    """
+    behavior = behaviors()[task.name]
+    checkpoints: list[str | None] = list(behavior[level]) or [None]
+    have = 0
+    for number, checkpoint in enumerate(checkpoints, 1):
+        # Shares are those of the full log, whatever the size, so that a smaller log is a prefix.
+        boundary = min(round((full or FULL) * number / len(checkpoints)), transitions)
+        chunks = (Chunk(task.name, str(task.environment), level, checkpoint, index, seed) for index in count())
+        expected_length = behavior["returns"][checkpoint or "random"][2]
+        for episode in episodes(chunks, crew, boundary - have, expected_length):
+            left = transitions - have
+            have += len(episode.rewards)
+            if len(episode.rewards) > left:
+                observations, actions, rewards = episode.observations, episode.actions, episode.rewards
+                yield Episode(episode.seed, observations[: left + 1], actions[:left], rewards[:left], False)
+            else:
+                yield episode
+        if have >= transitions:
+            return
+
+
+def _flat(name: str, task: Task, trail: list[Episode], low: Any, high: Any) -> Dataset:
+    lengths = [len(episode.rewards) for episode in trail]
+    last = np.cumsum(lengths) - 1
+    terminations = np.zeros(sum(lengths), bool)
+    terminations[last] = [episode.terminated for episode in trail]
+    truncations = np.zeros_like(terminations)
+    truncations[last] = ~terminations[last]
+    limit = time_limit(str(task.environment))
+    if not terminations[-1] and lengths[-1] < limit:
+        truncations[-1] = False  # cut by the end of the log, which `from_arrays` marks and remembers
+    return Dataset.from_arrays(
+        name,
+        task,
+        np.concatenate([episode.observations[:-1] for episode in trail]),
+        np.concatenate([episode.actions for episode in trail]),
+        np.concatenate([episode.rewards for episode in trail]),
+        np.concatenate([episode.observations[1:] for episode in trail]),
+        terminations,
+        truncations,
+        np.append(0, last + 1),
+        action_low=low,
+        action_high=high,
+    )

@@ -1,0 +1,252 @@
+"""D4RL's HDF5 files, through the flat cache.
+
+Two reading modes: `native` keeps every transition with its true next observation; `d4rl` is exactly `qlearning_dataset` of the
+d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_rules`). In
+both, actions hardly outside their bounds are clipped (see `Dataset`), and the returns of the log are those of its whole
+trajectories.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.readers import d4rl_episodes, d4rl_index
+from seqeval_rl.data.validation import check_length, column, flags
+from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
+from seqeval_rl.environments.tasks import TASKS, Task
+from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.text import slug
+
+Mode = Literal["native", "d4rl"]
+_VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
+_REQUIRED = ("observations", "actions", "rewards", "terminals")
+_OPTIONAL = ("timeouts", "next_observations")
+_PIECE = 1 << 16  # rows read at once
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read."""
+
+    mode: Mode = "native"
+    terminate_on_end: bool = False  # of `qlearning_dataset`: keep the rows of time limits too
+
+    def __str__(self) -> str:
+        return f"{self.mode}-terminate" if self.terminate_on_end else self.mode
+
+
+def read(path: str | Path, name: str, task: Task | None, reading: Reading, progress: bool) -> Dataset:
+    """A file in D4RL's format.
+
+    Args:
+        path: of the file. Its name, if it is one of D4RL's, tells the task.
+        name: what the dataset is called.
+        task: environment and reference returns; by default those of the file's name.
+        reading: how.
+        progress: show a bar.
+
+    Raises:
+        FileError: it cannot be read, or the cache cannot be written.
+        DataError: damaged, keys missing, unequal lengths, NaN and the like, or nothing tells its task.
+        EnvironmentMissingError: the bounds of actions, or the time limit that the file lacks, are those of an environment
+            that is not installed.
+    """
+    path = Path(path)
+    _check_there(path)
+    task = task or _task(path, name)
+    low, high = _bounds(task)
+    facts = [cache.files_hash([path]), _VERSION, str(reading), _limit(path, task), low.tolist(), high.tolist()]
+    key = f"d4rl-{slug(path.stem)}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+    dataset = cache.obtain(key, lambda: convert(path, name, task, reading, progress))
+    return replace(dataset, name=name, task=task)
+
+
+def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool) -> Dataset:
+    """Read the file itself, past the cache; arguments and errors as for `read`."""
+    columns = _columns(path, name, reading.mode == "native", progress)
+    length = len(columns["observations"])
+    terminals = flags(name, "terminals", columns["terminals"], length)
+    timeouts = flags(name, "timeouts", columns["timeouts"], length) if "timeouts" in columns else None
+    # Checked before anything is summed or dropped.
+    rewards = column(name, "rewards", columns["rewards"], (1, 1), length)
+    limit = None if timeouts is not None else _limit(path, task)
+    ends = d4rl_episodes.true_ends(terminals, timeouts, limit)
+    low, high = _bounds(task)
+    if reading.mode == "native":
+        rows = np.arange(length) if "next_observations" in columns else d4rl_episodes.open_rows(ends)
+        dataset = Dataset.from_arrays(
+            name,
+            task,
+            columns["observations"],
+            columns["actions"],
+            rewards,
+            columns.get("next_observations"),
+            terminals,
+            ends.final & ~terminals,
+            action_low=low,
+            action_high=high,
+        )
+    else:
+        if timeouts is None:
+            if limit is None:
+                raise DataError(
+                    f"{name}: expected timeouts, or a task with a time limit, which qlearning_dataset counts by, found "
+                    "neither. Read it in mode native, or give a task with an environment."
+                )
+            seen = d4rl_episodes.d4rl_ends(terminals, timeouts, limit, reading.terminate_on_end)
+        else:
+            seen = ends
+        rows = d4rl_episodes.qlearning_rows(seen, reading.terminate_on_end)
+        if not len(rows):
+            raise DataError(f"{name}: expected transitions that qlearning_dataset keeps, found none in {length} rows.")
+        kept = _kept(columns, rewards, seen, rows)
+        dataset = Dataset.from_arrays(name, task, **kept, action_low=low, action_high=high)
+    returns = d4rl_episodes.trajectory_returns(rewards, ends, rows)
+    returns.flags.writeable = False
+    return replace(dataset, log_returns=returns)
+
+
+def _kept(
+    columns: dict[str, NDArray[Any]], rewards: NDArray[np.float32], ends: d4rl_episodes.Ends, rows: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Columns of the rows that `qlearning_dataset` keeps. What is left of a trajectory ends with a truncation or terminally."""
+    over = ends.terminals | ends.final
+    trajectory = np.concatenate(([0], np.cumsum(over[:-1])))
+    kept = trajectory[rows]
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(kept)) + 1))
+    truncations = np.zeros(len(rows), bool)
+    # The log's last trajectory is cut short unless the file has its end, in a row that is kept or dropped.
+    truncations[-1] = bool(over[-1]) or kept[-1] != trajectory[-1]
+    terminations = ends.terminals[rows]
+    return {
+        "observations": columns["observations"][rows],
+        "actions": columns["actions"][rows],
+        "rewards": rewards[rows],
+        "next_observations": columns["observations"][rows + 1],
+        "terminations": terminations,
+        "truncations": truncations & ~terminations,
+        "episode_starts": starts,
+    }
+
+
+def _columns(path: Path, name: str, following: bool, progress: bool) -> dict[str, NDArray[Any]]:
+    """The file's columns, numbers as float32; next observations only where they are wanted."""
+    _check_there(path)
+    try:
+        with h5py.File(path, "r") as file:
+            found = {key: file[key] for key in (*_REQUIRED, *_OPTIONAL) if key in file}
+            if not following:
+                found.pop("next_observations", None)
+            _check_form(name, found, file)
+            length = len(found["observations"])
+            columns = {key: np.empty(item.shape, _dtype(item)) for key, item in found.items()}
+            with progress_bar(name, length, progress) as bar:
+                for start in range(0, length, _PIECE):
+                    piece = slice(start, min(start + _PIECE, length))
+                    for key, item in found.items():
+                        with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused
+                            columns[key][piece] = item[piece]
+                    bar.update(piece.stop - start)
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:  # of a damaged file
+        first_line = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{name}: expected a whole HDF5 file in {path}, found {type(error).__name__}: {first_line}. Delete it and get it "
+            "again."
+        ) from error
+    return {key: _flat(key, values) for key, values in columns.items()}
+
+
+def _check_there(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise FileError(
+            f"{path.absolute()}: expected an HDF5 file, found: {error.strerror}. Check the path."
+        ) from error
+
+
+def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
+    """Keys, kinds, axes and lengths, before anything is read."""
+    missing = [key for key in _REQUIRED if key not in found]
+    if missing:
+        there = ", ".join(sorted(file)) or "nothing"
+        raise DataError(
+            f"{name}: expected {', '.join(_REQUIRED)} and perhaps {', '.join(_OPTIONAL)}, found no {', '.join(missing)} "
+            f"among {there}. Check that the file is in D4RL's format."
+        )
+    for key, item in found.items():
+        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
+            what = item.dtype if isinstance(item, h5py.Dataset) else "a group"
+            raise DataError(f"{name}: {key} have type {what}, expected numbers. Convert them.")
+    observations = found["observations"]
+    if len(observations.shape) != 2 or not len(observations):
+        raise DataError(
+            f"{name}: observations have shape {observations.shape}, expected [N, obs_dim] of at least one row. Check the file."
+        )
+    for key, item in found.items():
+        if not _is_whole(item):
+            raise DataError(
+                f"{name}: parts of {key} are missing in the file, expected all of it. Delete it and get it again."
+            )
+        # Without an axis there is no length; `check_length` says so.
+        check_length(name, key, np.empty(item.shape[:1]), len(observations))
+
+
+def _is_whole(item: Any) -> bool:
+    """Whether all of a column is in the file; HDF5 reads what is not as zeros, without a word."""
+    if item.chunks is None:
+        return item.id.get_storage_size() >= item.nbytes
+    expected = math.prod(-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True))
+    return item.id.get_num_chunks() == expected
+
+
+def _dtype(item: Any) -> np.dtype[Any]:
+    """Flags keep their own type, by which they are checked."""
+    return np.dtype(np.float32) if item.name.rpartition("/")[2] not in ("terminals", "timeouts") else item.dtype
+
+
+def _flat(key: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Some of D4RL's files have rewards and flags as [N, 1]."""
+    one_axis = key in ("rewards", "terminals", "timeouts") and values.shape[1:] == (1,)
+    return values[:, 0] if one_axis else values
+
+
+def _task(path: Path, name: str) -> Task:
+    known = d4rl_index.of_file(path.name)
+    if known is None:
+        raise DataError(
+            f"{name}: expected to be told its task, found none for a file called {path.name}. Give a task: one of "
+            f"{', '.join(task for task in TASKS if task.startswith('d4rl/'))}, or env_id, reference_min and reference_max."
+        )
+    return known.task
+
+
+def _limit(path: Path, task: Task) -> int | None:
+    """The time limit of the task, if it has one."""
+    known = d4rl_index.of_file(path.name)
+    entries = [known] if known is not None and known.task == task else d4rl_index.ENTRIES.values()
+    limit = next((entry.time_limit for entry in entries if entry.task == task), None)
+    if limit is None and task.env_id is not None:
+        limit = gymnasium_shapes(task.environment)[1].max_episode_length
+    return None if limit is None or limit < 2 else limit
+
+
+def _bounds(task: Task) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of actions: those of the task's environment; -1 and 1 for D4RL's own tasks and where there is no environment."""
+    low, high = np.float64(-1.0), np.float64(1.0)
+    if task.env_id is not None and task not in TASKS.values():
+        space = environment_spaces(task.environment)[1]
+        low, high = getattr(space, "low", low), getattr(space, "high", high)
+    return np.asarray(low, np.float64), np.asarray(high, np.float64)

@@ -1,0 +1,139 @@
+"""A user's own arrays, in memory or in an `.npz` file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.task_matching import task_of_log
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.utils.text import slug
+
+_REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
+_SCALARS = ("env_id", "reference_min", "reference_max")
+_BOUNDS = ("action_low", "action_high")
+_OPTIONAL = ("next_observations", "episode_starts", *_SCALARS, *_BOUNDS)
+_VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
+
+
+def from_mapping(columns: Mapping[str, Any], task: Task | None) -> Dataset:
+    """Arrays in memory, with the keys of such a file; raises as `read_npz` does."""
+    return _dataset("arrays", columns, *_surroundings("arrays", columns, columns, task))
+
+
+def read_npz(path: str, task: Task | None) -> Dataset:
+    """A file, through the flat cache.
+
+    Raises:
+        FileError: it cannot be read.
+        DataError: damaged, keys missing or unknown, or what `Dataset.from_arrays` refuses.
+        EnvironmentMissingError: no action bounds, and the environment is not installed.
+    """
+    few = load(path, (*_SCALARS, *_BOUNDS))
+    task, low, high = _surroundings(path, names(path), few, task)
+    facts = [cache.files_hash([Path(path)]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
+    key = f"npz-{slug(Path(path).stem)}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+    dataset = cache.obtain(key, lambda: _dataset(path, load(path), task, low, high))
+    return replace(dataset, name=path, task=task)
+
+
+def _surroundings(
+    name: str, keys: Iterable[str], columns: Mapping[str, Any], task: Task | None
+) -> tuple[Task, Any, Any]:
+    """The task and the bounds of actions, from what stands beside the columns and from the environment; checks the keys."""
+    keys = list(keys)
+    missing = [key for key in _REQUIRED if key not in keys]
+    extra = [str(key) for key in keys if key not in (*_REQUIRED, *_OPTIONAL)]
+    if missing or extra:
+        found = " and ".join(
+            f"{what} {', '.join(keys)}" for what, keys in (("no", missing), ("the unknown", extra)) if keys
+        )
+        raise DataError(
+            f"{name}: expected arrays {', '.join(_REQUIRED)} and perhaps {', '.join(_OPTIONAL)}, found {found}. "
+            "Rename or leave out."
+        )
+    if task is None:
+        env_id, low, high = (scalar(name, key, columns) for key in _SCALARS)
+        how = "Give a task, or add env_id, reference_min and reference_max."
+        task = task_of_log(name, env_id, low, high, how)
+    bounds = [columns.get(key) for key in _BOUNDS]
+    if any(bound is None for bound in bounds) and task.env_id is not None:
+        space = environment_spaces(task.environment)[1]
+        own = [getattr(space, side, None) for side in ("low", "high")]
+        bounds = [given if given is not None else default for given, default in zip(bounds, own, strict=True)]
+    return task, bounds[0], bounds[1]
+
+
+def _dataset(name: str, columns: Mapping[str, Any], task: Task, low: Any, high: Any) -> Dataset:
+    return Dataset.from_arrays(
+        name,
+        task,
+        **{key: columns[key] for key in _REQUIRED},
+        next_observations=columns.get("next_observations"),
+        episode_starts=columns.get("episode_starts"),
+        action_low=low,
+        action_high=high,
+    )
+
+
+def names(path: str | Path) -> list[str]:
+    """What the arrays of a file are called; raises as `load` does."""
+    return list(_open(path, lambda file: file.files))
+
+
+def load(path: str | Path, wanted: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays of a file, or those that are wanted as far as it has them.
+
+    Raises:
+        FileError: no such file, or it may not be read.
+        DataError: it is damaged, or holds something else than plain arrays.
+    """
+    chosen = None if wanted is None else set(wanted)
+
+    def read(file: Any) -> dict[str, NDArray[Any]]:
+        return {key: file[key] for key in file.files if chosen is None or key in chosen}
+
+    found: dict[str, NDArray[Any]] = _open(path, read)
+    return found
+
+
+def scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
+    """The name (`env_id`) or number that stands among the arrays of the dataset `name`; None if it does not.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if columns.get(key) is None:
+        return None
+    value = np.asarray(columns[key])
+    if value.size != 1 or value.dtype.kind not in ("U" if key == "env_id" else "fiu"):
+        expected = "one name" if key == "env_id" else "one number"
+        raise DataError(
+            f"{name}: expected {key} to be {expected}, found {value.dtype} of shape {value.shape}. Correct it."
+        )
+    return value.item()
+
+
+def _open(path: str | Path, use: Any) -> Any:
+    try:
+        # numpy leaves a file that it opened itself open when it is damaged.
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return use(file)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        place = Path(path).absolute()
+        raise FileError(f"{place}: expected an .npz file, found: {error.strerror}. Check the path.") from error
+    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for a damaged file
+        first_line = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{path}: expected an .npz file of plain arrays, found {type(error).__name__}: {first_line}. Write it again."
+        ) from error

@@ -1,0 +1,230 @@
+"""OGBench's `.npz` files (Park et al., arXiv 2410.20092), as they are downloaded and as its package returns them.
+
+`terminals` end a trajectory and say nothing of terminal states; these are where `masks` are 0, also inside a trajectory, which
+then goes on. Rows come in three layouts. In a downloaded file, T transitions are T + 1 rows, and the last one, where `terminals`
+is 1, only has the last observation; with `valids` (a "compact" dataset) that last row is where `valids` is 0; with
+`next_observations` (a "regular" one) each row is a transition.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.download import download
+from seqeval_rl.data.images import Pixels, are_images
+from seqeval_rl.data.readers import npz
+from seqeval_rl.data.task_matching import task_of_log
+from seqeval_rl.data.validation import check_length, flags
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
+from seqeval_rl.utils.files import lock_file, sync_directory
+from seqeval_rl.utils.text import slug
+
+_SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
+_EXAMPLE = "antmaze-large-navigate-singletask-v0"
+_REQUIRED = ("observations", "actions", "terminals")
+_OPTIONAL = ("next_observations", "valids", "masks", "rewards")
+_SCALARS = ("env_id", "reference_min", "reference_max")
+
+
+def recognised(keys: Iterable[str]) -> bool:
+    """True for the arrays of such a file."""
+    return "terminals" in keys and "terminations" not in keys
+
+
+def place(name: str) -> Path:
+    """Where the file of the dataset of that name lies or would lie; raises `UsageError` where this cannot be a name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"dataset ogbench:{name}: expected a name such as {_EXAMPLE}. Correct it.")
+    return Path.home() / ".ogbench" / "data" / f"{name}.npz"
+
+
+def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Path:
+    """The file of a single-task dataset, where OGBench's package keeps its own; made where it is not on this machine.
+
+    Rewards are not published. OGBench's package computes them from the goal-conditioned file, which is downloaded from OGBench's
+    server, or the mirror in `SEQEVAL_OGBENCH_MIRROR`.
+
+    Raises:
+        UsageError: this cannot be a name, or the mirror is no http(s) address.
+        DataError: the name is of goal-conditioned data, or what came cannot be used.
+        EnvironmentMissingError: OGBench's package is not installed.
+        FileError: the download failed, or the directory cannot be written.
+    """
+    path = place(name)
+    if path.is_file():
+        return path
+    environment = environment_of(name)
+    if environment is None or "singletask" not in name.split("-"):
+        near = difflib.get_close_matches(name, [file.stem for file in path.parent.glob("*.npz")], n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise _without_rewards(f"ogbench:{name}", name, f"a name without a task, and no {path}. {hint}")
+    if importlib.util.find_spec("ogbench") is None:
+        raise EnvironmentMissingError(
+            f"dataset ogbench:{name}: expected {path}, or OGBench's package, which computes its rewards, found neither. "
+            "pip install ogbench."
+        )
+    goals = _goal_conditioned(name)
+    mirror = os.environ.get("SEQEVAL_OGBENCH_MIRROR") or _SERVER
+    if urlsplit(mirror).scheme not in ("http", "https"):
+        raise UsageError(
+            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz lies, "
+            f"found {mirror!r}. Correct it."
+        )
+    found = download(f"{mirror.rstrip('/')}/{goals}.npz", path.with_stem(goals), offline=offline, progress=progress)
+    _write_with_rewards(found, path, environment)
+    return path
+
+
+def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
+    """Write the file with rewards and masks beside it, whole or not at all."""
+    from ogbench.relabel_utils import relabel_dataset
+
+    from seqeval_rl.environments.spaces import open_environment
+
+    columns: dict[str, Any] = npz.load(goals, (*_REQUIRED, "qpos", "button_states"))
+    try:
+        with open_environment(environment) as env:
+            relabel_dataset(environment.removeprefix("ogbench:"), env, columns)
+    except Exception as error:  # whatever that code makes of a file that is not as it expects
+        first_line = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{goals}: expected a log that OGBench's package can give rewards for {environment}, found "
+            f"{type(error).__name__}: {first_line}. Delete it and get it again."
+        ) from error
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with lock_file(path.with_name(f".{path.name}.lock")):
+            try:
+                with partial.open("wb") as file:
+                    np.savez(file, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.rename(path)
+                sync_directory(path.parent)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror or error}). Make room there.") from error
+
+
+def read(path: str | Path, name: str, task: Task | None) -> Dataset:
+    """A file, through the flat cache.
+
+    Args:
+        path: of the file. Its name, if it is one of OGBench's, tells the environment.
+        name: what the dataset is called.
+        task: environment and reference returns; by default those that the file has under `env_id`, `reference_min` and
+            `reference_max`.
+
+    Raises:
+        DataError: damaged, without rewards, of unequal lengths and the like, or nothing tells its task.
+        FileError: it cannot be read.
+    """
+    path, keys = Path(path), npz.names(path)
+    missing = [key for key in _REQUIRED if key not in keys]
+    if missing:
+        raise DataError(
+            f"{name}: expected arrays {', '.join(_REQUIRED)}, found no {', '.join(missing)}. Write it again."
+        )
+    if "rewards" not in keys:
+        raise _without_rewards(name, path.stem, "a file without. ")
+    task = task or _task(name, path)
+    key = f"ogbench-{slug(path.stem)}-{cache.files_hash([path])[:16]}"
+    dataset = cache.obtain(key, lambda: _convert(path, name, task))
+    return replace(dataset, name=name, task=task)
+
+
+def environment_of(name: str) -> str | None:
+    """Gymnasium's id of the environment of one of OGBench's datasets, or None: it is the name without the kind of data.
+
+    `antmaze-large-navigate-v0` is of `antmaze-large-v0`, and `cube-single-play-singletask-task2-v0` of
+    `cube-single-singletask-task2-v0`.
+    """
+    parts = name.removesuffix("-val").split("-")
+    kind = parts.index("singletask") - 1 if "singletask" in parts else len(parts) - 2
+    if kind < 1 or not re.fullmatch(r"v\d+", parts[-1]):
+        return None
+    # With the module that registers it.
+    return "ogbench:" + "-".join(parts[:kind] + parts[kind + 1 :])
+
+
+def _task(name: str, path: Path) -> Task:
+    scalars = npz.load(path, _SCALARS)
+    env_id, low, high = (npz.scalar(name, key, scalars) for key in _SCALARS)
+    how = "Give a task, or add env_id, reference_min and reference_max to the file."
+    return task_of_log(name, env_id or environment_of(path.stem), low, high, how)
+
+
+def _goal_conditioned(name: str) -> str:
+    """The name of the data that a single-task dataset is made of."""
+    parts = name.split("-")
+    return "-".join([*parts[: parts.index("singletask")], parts[-1]])
+
+
+def _without_rewards(where: str, name: str, found: str) -> DataError:
+    """What to say of goal-conditioned data."""
+    parts = name.split("-")
+    single = "-".join([*parts[:-1], "singletask", parts[-1]]) if environment_of(name) else _EXAMPLE
+    return DataError(
+        f"{where}: expected rewards, which goal-conditioned data have not, found {found}Name a task, such as ogbench:{single}, "
+        "or add rewards (and masks, 0 where a transition ends in a terminal state) to the file."
+    )
+
+
+def _convert(path: Path, name: str, task: Task) -> Dataset:
+    columns = npz.load(path, (*_REQUIRED, *_OPTIONAL))
+    observations = columns["observations"]
+    if observations.ndim < 2 or not len(observations):
+        found = f"{observations.dtype} of shape {observations.shape}"
+        raise DataError(
+            f"{name}: expected observations [N, *obs_shape] of at least one row, found {found}. Write it again."
+        )
+    if observations.ndim > 2 and not are_images(observations):
+        raise DataError(
+            f"{name}: observations are {observations.dtype} images, expected uint8 from 0 to 255. Convert them."
+        )
+    length = len(observations)
+    for key in columns:
+        check_length(name, key, columns[key], length)
+    # Rows that are transitions, and of each whether its trajectory ends with it.
+    if "next_observations" in columns:
+        rows, ends = np.arange(length), flags(name, "terminals", columns["terminals"], length)
+    else:
+        over = (
+            ~flags(name, "valids", columns["valids"], length)
+            if "valids" in columns
+            else flags(name, "terminals", columns["terminals"], length)
+        )
+        rows = np.flatnonzero(~over[:-1])  # a last row that ends nothing has no next observation either
+        ends = over[rows + 1]
+    if not len(rows):
+        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+    terminated = np.zeros(len(rows), bool)
+    if "masks" in columns:
+        terminated = ~flags(name, "masks", columns["masks"][rows], len(rows))
+    table: dict[str, Any] = {
+        "actions": columns["actions"][rows],
+        "rewards": columns["rewards"][rows],
+        "terminations": terminated,
+        "truncations": ends & ~terminated,
+        "episode_starts": np.unique(np.concatenate(([0], np.flatnonzero(ends[:-1]) + 1))),
+        "terminal_inside": True,
+    }
+    if "next_observations" in columns:
+        return Dataset.from_arrays(name, task, observations, next_observations=columns["next_observations"], **table)
+    if are_images(observations):
+        return Dataset.from_frames(name, task, Pixels(observations, np.stack([rows, rows, rows + 1], 1)), **table)
+    return Dataset.from_arrays(name, task, observations[rows], next_observations=observations[rows + 1], **table)

@@ -1,0 +1,124 @@
+"""Made data in D4RL's format: small HDF5 files like D4RL's, rolled out here from the bundled behaviour policies.
+
+They are for miniatures and tests: what reads them is what reads D4RL's own files, on the environments of D4RL's data. They say
+nothing about D4RL's data themselves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from seqeval_rl.data import cache
+from seqeval_rl.data.episodes import Episode, take_transitions
+from seqeval_rl.data.readers import bundled, d4rl_index
+from seqeval_rl.data.readers.d4rl_index import Entry
+from seqeval_rl.data.rollouts import Chunk, Crew, episodes
+from seqeval_rl.errors import FileError, UsageError, unknown
+from seqeval_rl.utils.console import progress_bar
+
+PREFIX = "made:d4rl/"
+LARGEST = 100_000  # rows; larger logs are what `bundled/` is for
+_LEVELS = ("random", "medium", "expert", "medium-replay", "medium-expert")
+_VERSION = 0  # of the files' contents: to be raised by whatever changes them
+
+
+def names() -> list[str]:
+    """Every dataset there is made data like, `made:d4rl/<id>`."""
+    return [f"{PREFIX}{task}-{level}-v2" for task in sorted(bundled.behaviors()) for level in _LEVELS]
+
+
+def build(name: str, rows: int | None, progress: bool = True) -> tuple[Path, Entry]:
+    """The file, rolled out where it is not there, and the dataset of D4RL that it is like.
+
+    `medium-replay` goes through the training run's checkpoints up to the medium one, `medium-expert` is half and half. The
+    last trajectory is cut where the file is full.
+
+    Args:
+        name: "made:d4rl/hopper-medium-v2".
+        rows: of the file, at most 100 000; in mode `d4rl` fewer are transitions.
+        progress: show a bar.
+
+    Raises:
+        UsageError: unknown, or no size or one that is out of range.
+        FileError: the cache cannot be written.
+        EnvironmentMissingError: MuJoCo's environments are not installed.
+    """
+    if name not in names():
+        raise unknown("made data", name, names())
+    if rows is None or not 2 <= rows <= LARGEST:
+        found = "none" if rows is None else rows
+        raise UsageError(
+            f"{name}: expected 2 to {LARGEST} rows behind ':', found {found}. Write {name}:600, for example."
+        )
+    entry = d4rl_index.entry(name.removeprefix(PREFIX))
+    path = cache.root() / "made" / f"{entry.identity}-{rows}-{_VERSION}.hdf5"
+    if not path.is_file():
+        with cache.lock(f"made-{path.stem}"):
+            if not path.is_file():  # another process may have built it while this one waited
+                _write(path, list(_episodes(entry, rows, f"{name}:{rows}", progress)))
+    return path, entry
+
+
+def _episodes(entry: Entry, rows: int, name: str, progress: bool) -> Iterator[tuple[Episode, bool]]:
+    """Episodes of `rows` transitions together, and whether each is whole; the last one is cut to fit."""
+    task, _, level = entry.identity.removesuffix("-v2").partition("-")
+    behavior = bundled.behaviors()[task]
+    replay, medium = behavior["replay"], behavior["medium"]
+    policies: list[tuple[str, str | None]] = {
+        "random": [("random", None)],
+        "medium-replay": [("replay", checkpoint) for checkpoint in replay[: replay.index(medium[0]) + 1]],
+        "medium-expert": [("medium", medium[0]), ("expert", behavior["expert"][0])],
+    }.get(level, [(level, checkpoint) for checkpoint in behavior.get(level, [])])
+    have = 0
+    with Crew(1) as crew, progress_bar(name, rows, progress) as bar:
+        for number, (kind, checkpoint) in enumerate(policies, 1):
+            boundary = round(rows * number / len(policies))
+            chunks = (Chunk(task, str(entry.task.environment), kind, checkpoint, index) for index in count())
+            for episode in episodes(chunks, crew, boundary - have, 1.0):
+                left = boundary - have
+                length = min(len(episode.rewards), left)
+                yield take_transitions(episode, length), length == len(episode.rewards)
+                have += length
+                bar.update(length)
+
+
+def _write(path: Path, episodes: list[tuple[Episode, bool]]) -> None:
+    """All of the file, or nothing."""
+    lengths = [len(episode.rewards) for episode, _ in episodes]
+    last = np.cumsum(lengths) - 1
+    flags = np.zeros((2, sum(lengths)), bool)
+    flags[0, last] = [episode.terminated for episode, _ in episodes]
+    # Where another policy goes on, the trajectory before ends too, though nothing is wrong with its state.
+    flags[1, last] = [not episode.terminated for episode, _ in episodes]
+    flags[1, -1] &= episodes[-1][1]
+    columns: dict[str, Any] = {
+        "observations": np.concatenate([episode.observations[:-1] for episode, _ in episodes]).astype(np.float32),
+        "next_observations": np.concatenate([episode.observations[1:] for episode, _ in episodes]).astype(np.float32),
+        "actions": np.concatenate([episode.actions for episode, _ in episodes]),
+        "rewards": np.concatenate([episode.rewards for episode, _ in episodes]).astype(np.float32),
+        "terminals": flags[0],
+        "timeouts": flags[1],
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with h5py.File(partial, "w") as file:
+                for key, values in columns.items():
+                    file.create_dataset(key, data=values, compression="gzip")
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"{path}: cannot be written ({error.strerror or error}). Set SEQEVAL_CACHE to a directory with room."
+        ) from error

@@ -1,0 +1,207 @@
+"""V-D4RL (Lu et al., arXiv 2206.04779): images of dm_control tasks, in directories of HDF5 shards or of one `.npz` per episode.
+
+An action, its reward and discount stand in the row of the observation that they lead to; in the first row of an episode they
+do not count. An observation is a stack of the newest three images, as V-D4RL's own agents for 84 pixels see it. Each action was
+repeated twice, and the reward is the sum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.images import image_column, of_trails
+from seqeval_rl.data.readers import npz
+from seqeval_rl.data.validation import check_length, column, flags
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.text import slug
+
+FRAME_STACK = 3
+ACTION_REPEAT = 2
+TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")  # a directory of this name is on the path to a log of it
+RETURN_RANGE = (0.0, 1000.0)  # of every task in dm_control: 1000 rewards from 0 to 1
+
+_FIRST, _LAST = 0, 2  # values of dm_env's step_type; between them 1
+# An episode or more: image [F, C, H, W], action [F, act_dim], and [F] each reward, discount, first and last.
+Columns = dict[str, NDArray[Any]]
+
+
+def read(directory: str, task: Task | None, progress: bool) -> Dataset:
+    """The log in a directory, through the flat cache.
+
+    Args:
+        directory: with `*.hdf5` or `*.npz`, for example `vd4rl_data/main/walker_walk/random/84px`.
+        task: environment and reference returns; by default that of dm_control which the path names, without an environment,
+            since gymnasium has none.
+        progress: show a bar.
+
+    Raises:
+        DataError: a damaged file, missing columns, lengths or step types that do not fit, or nothing tells the task.
+        FileError: no such directory, or it cannot be read.
+    """
+    name, path = f"vd4rl:{directory}", Path(directory).expanduser()
+    files = _files(name, path)
+    task = task or _task(name, path)
+    key = f"vd4rl-{slug('-'.join(path.absolute().parts[-3:]))}-{cache.files_hash(files)[:16]}"
+    dataset = cache.obtain(key, lambda: _convert(name, files, task, progress))
+    return replace(dataset, name=name, task=task)
+
+
+def _files(name: str, path: Path) -> list[Path]:
+    """The shards or episodes in their order, which is that of the numbers in their names."""
+    try:
+        inside = list(path.iterdir())
+    except OSError as error:
+        raise FileError(
+            f"dataset {name}: expected a directory of *.hdf5 or *.npz, found: {error.strerror}. Check the path."
+        ) from error
+    found = {kind: [file for file in inside if file.suffix == kind] for kind in (".hdf5", ".npz")}
+    if all(found.values()):
+        raise DataError(f"{name}: expected either *.hdf5 or *.npz, found both. Move one kind elsewhere.")
+    if not any(found.values()):
+        below = sorted({file.parent.relative_to(path) for kind in found for file in path.glob(f"*/*{kind}")})
+        what = f"in {', '.join(map(str, below))}: name one of these" if below else "check the path"
+        raise DataError(f"{name}: expected *.hdf5 or *.npz in this directory, found none; {what}.")
+    return sorted(found[".hdf5"] or found[".npz"], key=_numbers)
+
+
+def _numbers(file: Path) -> list[Any]:
+    """Sorts 2.hdf5 before 10.hdf5."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
+
+
+def _task(name: str, path: Path) -> Task:
+    for part in reversed(path.absolute().parts):
+        if part in TASKS:
+            return Task(part, None, *RETURN_RANGE)
+    raise DataError(f"{name}: expected one of {', '.join(TASKS)} in the path, found none. Give a task.")
+
+
+def _convert(name: str, files: list[Path], task: Task, progress: bool) -> Dataset:
+    load = _shard if files[0].suffix == ".hdf5" else _episode
+    frames: NDArray[np.uint8] | None = None
+    parts: list[Columns] = []
+    lengths = [_guarded(file, _rows_of) for file in files]
+    with progress_bar(name, sum(lengths), progress) as bar:
+        for number, (file, length) in enumerate(zip(files, lengths, strict=True)):
+            part = _guarded(file, load)
+            images = image_column(str(file), "images", part.pop("image"))
+            for key in part:
+                check_length(str(file), key, part[key], len(images), "images")
+            if frames is None:
+                frames = np.empty((sum(lengths), *images.shape[1:]), np.uint8)
+            if images.shape != (length, *frames.shape[1:]):
+                raise DataError(
+                    f"{file}: images have shape {images.shape}, expected {(length, *frames.shape[1:])} as in {files[0].name}. "
+                    "Move what does not belong to this log elsewhere."
+                )
+            start = sum(lengths[:number])
+            frames[start : start + length] = images
+            parts.append(part)
+            bar.update(length)
+    assert frames is not None
+    try:
+        columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    except ValueError as error:
+        raise DataError(f"{name}: expected actions of one shape in all files, found others. Write it again.") from error
+    return _dataset(name, task, frames, columns)
+
+
+def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns) -> Dataset:
+    first, last = columns["first"], columns["last"]
+    begins = np.append(first[1:], True)  # what follows the row is another episode
+    if not first[0] or (last & ~begins).any():
+        row = int(np.flatnonzero(last & ~begins)[0]) + 1 if first[0] else 0
+        raise DataError(
+            f"{name}: row {row} goes on with an episode that never began, expected a first row. Get it again."
+        )
+    pixels = of_trails(frames, np.diff(np.append(np.flatnonzero(first), len(frames))), FRAME_STACK)
+    if not len(pixels):
+        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+    origin, newest, reached = pixels.index.T
+    terminated = column(name, "discount", columns["discount"][reached], (1, 1)) == 0
+    inside = reached[terminated & ~begins[reached]]
+    if len(inside):
+        raise DataError(
+            f"{name}: row {inside[0]} has discount 0 inside an episode, expected it at the end. Get it again."
+        )
+    return Dataset.from_frames(
+        name,
+        task,
+        pixels,
+        columns["action"][reached],
+        columns["reward"][reached],
+        terminated,
+        last[reached] & ~terminated,
+        episode_starts=np.flatnonzero(newest == origin),
+        action_repeat=ACTION_REPEAT,
+    )
+
+
+def _shard(file: Path) -> Columns:
+    """Episodes of 84 pixels, as DrQ-v2's code has them."""
+    import h5py
+
+    with h5py.File(file, "r") as stored:
+        found = {key: stored[key][:] for key in ("observation", "action", "reward", "discount", "step_type")}
+    kinds = found.pop("step_type")
+    if not np.isin(kinds, (0, 1, 2)).all():
+        raise DataError(
+            f"{file}: expected step_type to be 0, 1 or 2 (first, middle, last), found others. Get it again."
+        )
+    return {"image": found.pop("observation"), **found, "first": kinds == _FIRST, "last": kinds == _LAST}
+
+
+def _episode(file: Path) -> Columns:
+    """An episode of 64 pixels, as Dreamer's code has it."""
+    found = npz.load(file)
+    if "discount" not in found and "is_terminal" in found:
+        found["discount"] = 1.0 - found["is_terminal"].astype(np.float32)
+    image, length = found["image"], len(found["reward"])
+    expected = np.arange(length)
+    columns = {key: found[key] for key in ("action", "reward", "discount")}
+    for key, alone in (("first", expected == 0), ("last", expected == length - 1)):
+        given = flags(str(file), f"is_{key}", found.get(f"is_{key}", alone), length)
+        if key == "first" and (given != alone).any():
+            raise DataError(
+                f"{file}: expected one episode with is_first in its first row alone, found others. Get it again."
+            )
+        columns[key] = given
+    return {"image": np.moveaxis(image, -1, 1) if image.ndim == 4 else image, **columns}
+
+
+def _rows_of(file: Path) -> int:
+    """Rows in a file."""
+    if file.suffix == ".npz":
+        return len(npz.load(file, ["reward"])["reward"])
+    import h5py
+
+    with h5py.File(file, "r") as stored:
+        return len(stored["reward"])
+
+
+def _guarded(file: Path, load: Callable[[Path], Any]) -> Any:
+    """What `load` makes of a file, with its faults told."""
+    try:
+        return load(file)
+    except PermissionError as error:
+        raise FileError(f"{file}: cannot be read ({error.strerror}). Change its permissions.") from error
+    except KeyError as error:
+        raise DataError(
+            f"{file}: expected arrays as V-D4RL has them, found one missing: {error}. Get it again."
+        ) from error
+    except (OSError, RuntimeError, ValueError, TypeError) as error:  # h5py's for a damaged file
+        first_line = (str(error).splitlines() or [""])[0]
+        raise DataError(
+            f"{file}: expected an HDF5 file, found {type(error).__name__}: {first_line}. Get it again."
+        ) from error

@@ -1,0 +1,269 @@
+"""Seeded roll-outs of the behaviour policies with plain gymnasium, in worker processes.
+
+An episode depends on (seed, task, level, checkpoint, its number) alone. Episodes are rolled out in chunks of `LANES` that run
+side by side, always under a batch of `LANES` observations, so that neither the number of workers nor the length of the
+log changes an episode.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.data.episodes import Episode
+from seqeval_rl.errors import SeqevalError
+from seqeval_rl.seeding import numpy_generator
+
+LANES = 8  # episodes in a chunk
+# Actions are rounded to this grid. The policy is computed in float64, whose differences between processors are some
+# 1e-15, so that a rounded action is the same everywhere; the dynamics would blow any difference up.
+ACTION_GRID = 2.0**-16
+_COLUMNS = 64  # of the second layer in one product
+_alone = threading.Lock()  # a process has one set of environments
+_NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Episodes `index * LANES` to `(index + 1) * LANES` of a policy."""
+
+    task: str
+    env_id: str
+    level: str
+    checkpoint: str | None  # None: uniform random actions
+    index: int
+    seed: int = 0  # that of the bundled logs
+
+
+class Policy:
+    """A tanh-Gaussian behaviour policy; format in `behavior/README.md`."""
+
+    def __init__(self, task: str, checkpoint: str, folder: Traversable | None = None):
+        """One of the bundled policies, or of those under a folder laid out as theirs is."""
+        path = (folder or resources.files("seqeval_rl.data") / "bundled_policies") / task / f"{checkpoint}.npz"
+        with path.open("rb") as file, np.load(file) as arrays:
+            self._weights = [arrays[key].astype(np.float64) for key in ("w0", "b0", "w2", "b2")]
+            w1, b1 = (arrays[key].astype(np.float64) for key in ("w1", "b1"))
+        # Products of this size stay on one thread of the linear algebra library, whose threads would otherwise wait for
+        # one another at every one of a million small products as soon as another process needs a core.
+        parts = -(-w1.shape[1] // _COLUMNS)
+        self._hidden = list(zip(np.array_split(w1, parts, axis=1), np.array_split(b1, parts, axis=1), strict=True))
+
+    def mean_and_log_std(self, observations: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of the Gaussian before tanh, each [lanes, act], for observations [lanes, obs]."""
+        w0, b0, w2, b2 = self._weights
+        hidden = np.maximum(observations @ w0 + b0, 0.0)
+        hidden = np.concatenate([np.maximum(hidden @ w1 + b1, 0.0) for w1, b1 in self._hidden], axis=1)
+        mean, log_std = np.split(hidden @ w2 + b2, 2, axis=1)
+        return mean, np.clip(log_std, -5.0, 2.0)
+
+    def act(self, observations: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sampled actions [lanes, act] in [-1, 1] for standard normal `noise` [lanes, act]."""
+        mean, log_std = self.mean_and_log_std(observations)
+        actions: NDArray[np.float64] = np.tanh(mean + np.exp(log_std) * noise)
+        return actions
+
+
+@lru_cache(maxsize=8)
+def _policy(task: str, checkpoint: str) -> Policy:
+    return Policy(task, checkpoint)
+
+
+@lru_cache(maxsize=1)
+def _environments(env_id: str) -> list[Any]:
+    from seqeval_rl.environments.spaces import open_environment
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about an older version, which is chosen on purpose
+        return [open_environment(env_id) for _ in range(LANES)]
+
+
+def time_limit(env_id: str) -> int:
+    """Transitions after which the environment truncates an episode."""
+    import gymnasium
+
+    limit = gymnasium.spec(env_id).max_episode_steps
+    assert limit is not None
+    return int(limit)
+
+
+def roll_out(chunk: Chunk) -> list[Episode]:
+    """The chunk's episodes in order."""
+    environments = _environments(chunk.env_id)
+    space = environments[0].action_space
+    scale = space.high.astype(np.float64)
+    limit = time_limit(chunk.env_id)
+    policy = None if chunk.checkpoint is None else _policy(chunk.task, chunk.checkpoint)
+    seeds, draws = [], np.empty((LANES, limit, *space.shape))
+    observations: list[list[NDArray[np.float64]]] = []
+    for lane, environment in enumerate(environments):
+        purpose = f"bundled/{chunk.task}/{chunk.level}/{chunk.checkpoint}"
+        rng = numpy_generator(chunk.seed, purpose, chunk.index * LANES + lane)
+        seeds.append(int(rng.integers(2**31)))
+        # All of an episode's draws at once, so that no lane's depend on another's length.
+        draws[lane] = (
+            rng.uniform(-1.0, 1.0, draws.shape[1:]) if policy is None else rng.standard_normal(draws.shape[1:])
+        )
+        observations.append([environment.reset(seed=seeds[lane])[0]])
+    actions: list[list[NDArray[np.float32]]] = [[] for _ in environments]
+    rewards: list[list[float]] = [[] for _ in environments]
+    terminals = [False] * LANES
+    current = np.stack([trail[0] for trail in observations])
+    running = list(range(LANES))
+    for time in range(limit):
+        chosen = draws[:, time] if policy is None else policy.act(current, draws[:, time])
+        batch = (np.round(chosen / ACTION_GRID) * ACTION_GRID * scale).astype(np.float32)
+        for lane in list(running):
+            observation, reward, terminated, truncated, _ = environments[lane].step(batch[lane])
+            actions[lane].append(batch[lane])
+            rewards[lane].append(float(reward))
+            observations[lane].append(observation)
+            current[lane] = observation
+            terminals[lane] = bool(terminated)
+            if terminated or truncated:
+                running.remove(lane)
+        if not running:
+            break
+    return [
+        Episode(seeds[i], np.stack(observations[i]), np.stack(actions[i]), np.array(rewards[i]), terminals[i])
+        for i in range(LANES)
+    ]
+
+
+class Crew:
+    """Worker processes for roll-outs; with one worker, chunks are rolled out in this process.
+
+    Workers are fresh interpreters that talk over pipes rather than `multiprocessing` children, because those import the
+    user's main module again: a script or a notebook that loads a dataset at its top would start itself over.
+    """
+
+    def __init__(self, workers: int):
+        """Start `workers` processes as they are needed."""
+        self.workers = workers
+        self._local = threading.local()
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process in self._processes:
+            process.kill()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        for process in self._processes:
+            process.communicate()
+
+    def submit(self, chunk: Chunk) -> Future[list[Episode]]:
+        """Roll out a chunk as soon as a worker is free."""
+        if self._pool is not None:
+            return self._pool.submit(self._ask, chunk)
+        done: Future[list[Episode]] = Future()
+        with _alone:
+            done.set_result(roll_out(chunk))
+        return done
+
+    def _ask(self, chunk: Chunk) -> list[Episode]:
+        """Have this thread's process roll out a chunk."""
+        process: subprocess.Popen[bytes] | None = getattr(self._local, "process", None)
+        if process is None:
+            process = self._local.process = self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            pickle.dump(chunk, process.stdin)
+            process.stdin.flush()
+            answer = pickle.load(process.stdout)
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            raise SeqevalError(
+                f"rolling out {chunk}: a worker process ended with status {process.wait()}. "
+                "If memory is short, use fewer workers."
+            ) from error
+        if isinstance(answer, BaseException):
+            raise answer
+        episodes: list[Episode] = answer
+        return episodes
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        code = f"import sys; sys.path[:] = {sys.path!r}; from seqeval_rl.data import rollouts; rollouts.serve()"
+        environment = {**os.environ, **dict.fromkeys(_NUMERIC_THREADS, "1")}
+        command = [sys.executable, "-c", code]
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        except OSError as error:
+            raise SeqevalError(f"rolling out: a worker does not start ({error}). Use fewer workers.") from error
+        self._processes.append(process)
+        return process
+
+
+def serve() -> None:
+    """A worker's life: read chunks from standard input and write their episodes to standard output, until it ends."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    requests = sys.stdin.buffer
+    # Whatever a library prints must not get into the answers.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with contextlib.suppress(BrokenPipeError):  # the parent was killed
+        answer_requests(requests, answers)
+    os._exit(0)  # nothing is left to flush to
+
+
+def answer_requests(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer each pickled `Chunk` with its pickled episodes, or with the exception that rolling it out raised."""
+    while True:
+        try:
+            chunk = pickle.load(requests)
+        except EOFError:
+            return
+        try:
+            answer: Any = roll_out(chunk)
+        except Exception as error:  # raised again by the parent
+            answer = error
+        pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
+        answers.flush()
+
+
+def episodes(chunks: Iterator[Chunk], crew: Crew, needed: int, expected_length: float) -> Iterator[Episode]:
+    """Episodes in order until they have at least `needed` transitions together.
+
+    Args:
+        chunks: what to roll out, in order, without end.
+        crew: who does it.
+        needed: transitions.
+        expected_length: of an episode; chunks are handed out ahead only while these are expected to be needed.
+    """
+    pending: deque[Future[list[Episode]]] = deque()
+    have = 0
+    while have < needed:
+        while len(pending) < 2 * crew.workers:
+            if pending and have + len(pending) * LANES * expected_length >= needed:
+                break
+            pending.append(crew.submit(next(chunks)))
+            if crew.workers == 1:
+                break
+        for episode in pending.popleft().result():
+            yield episode
+            have += len(episode.rewards)
+            if have >= needed:
+                break
+    for future in pending:
+        future.cancel()

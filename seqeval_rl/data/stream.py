@@ -1,0 +1,169 @@
+"""The stream: one log, several laid end to end, or none, in the order in which a seed's run gets to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.images import Pixels, join
+from seqeval_rl.data.load import label, load_dataset
+from seqeval_rl.data.readers.d4rl import Mode
+from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.protocol import Order
+from seqeval_rl.seeding import numpy_generator
+
+ONLINE = "online"  # label of what comes after the log
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """A stream to be loaded; plain data, so that it travels."""
+
+    name: str
+    sources: tuple[str, ...]  # of its blocks, see `readers.load_dataset`; none: plain online learning of `task`
+    task: Task | None = None  # where a source does not say
+    mode: Mode = "native"  # of reading
+
+    def load(self, progress: bool = False) -> Stream:
+        """Read, build or download the blocks. Raises what `load_dataset` and `Stream` raise."""
+        datasets = [load_dataset(source, self.task, self.mode, progress) for source in self.sources]
+        return Stream(self.name, datasets, self.task)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A dataset's place in the stream: arrival positions `start` to `stop` (exclusive)."""
+
+    dataset: Dataset
+    start: int
+    stop: int
+
+    @property
+    def label(self) -> str:
+        """What tells its data from others of the task, see `readers.label`."""
+        return label(self.dataset.name)
+
+
+class Stream:
+    """Datasets end to end. Blocks arrive one after the other; inside a block the order is per seed."""
+
+    def __init__(self, name: str, datasets: Sequence[Dataset], task: Task | None = None):
+        """A stream called `name`.
+
+        Args:
+            name: what it is called.
+            datasets: its blocks; none for plain online learning.
+            task: of a stream without blocks, whose shapes are those of the task's environment.
+
+        Raises:
+            DataError: blocks that are not of one task and shape, or an environment without a box of observations.
+            UsageError: neither a dataset nor a task.
+            EnvironmentMissingError: a stream without blocks, whose environment is not installed.
+        """
+        self.name = name
+        self.blocks: list[Block] = []
+        if datasets:
+            first = datasets[0]
+            self.task, self.obs_shape, self.act_dim = first.task, first.obs_shape, first.act_dim
+        elif task is None:
+            raise UsageError(f"stream {name!r}: expected at least one dataset, or a task to learn online, found none.")
+        else:
+            observations, actions = environment_spaces(task.environment)
+            if not observations.shape or len(actions.shape or ()) != 1:
+                raise DataError(
+                    f"stream {name!r}: expected boxes of observations and of action vectors in {task.env_id}, found "
+                    f"{observations} and {actions}. Use another task."
+                )
+            self.task, self.obs_shape, self.act_dim = task, observations.shape, actions.shape[0]
+        start = 0
+        for dataset in datasets:
+            self._check_same_task(dataset, datasets[0])
+            self.blocks.append(Block(dataset, start, start + len(dataset)))
+            start += len(dataset)
+
+    def _check_same_task(self, dataset: Dataset, first: Dataset) -> None:
+        mine = (self.task, self.obs_shape, self.act_dim)
+        found = (dataset.task, dataset.obs_shape, dataset.act_dim)
+        if mine != found:
+            raise DataError(
+                f"stream {self.name!r}: {dataset.name} has task {found[0].name}, observations {found[1]}, {found[2]} actions; "
+                f"expected those of {first.name}: {mine[0].name}, {mine[1]}, {mine[2]}. Blocks must share one task."
+            )
+        stacks = [None if one.pixels is None else one.pixels.stack for one in (first, dataset)]
+        if stacks[0] != stacks[1]:
+            kinds = ["no images of bytes" if stack is None else f"images in stacks of {stack}" for stack in stacks]
+            raise DataError(
+                f"stream {self.name!r}: {dataset.name} has {kinds[1]}, expected {kinds[0]} as in {first.name}. Blocks "
+                "must be of one kind."
+            )
+
+    def __len__(self) -> int:
+        """N, transitions in the whole stream."""
+        return self.blocks[-1].stop if self.blocks else 0
+
+    @property
+    def width(self) -> int:
+        """Numbers in a packed row."""
+        return 2 * int(np.prod(self.obs_shape)) + self.act_dim + 2
+
+    def rows(self) -> NDArray[np.float32]:
+        """Packed rows (see `Dataset.rows`) in the logs' own order; of one block alone, its memory map itself."""
+        if len(self.blocks) == 1:
+            return self.blocks[0].dataset.rows
+        if not self.blocks:
+            return np.empty((0, self.width), np.float32)
+        return np.concatenate([block.dataset.rows for block in self.blocks])
+
+    def returns(self) -> NDArray[np.float64]:
+        """Returns of the logs' whole episodes."""
+        return np.concatenate([np.empty(0), *(block.dataset.episode_returns() for block in self.blocks)])
+
+    def pixels(self) -> Pixels | None:
+        """The images of the transitions, in the order of `rows`; None where observations are vectors."""
+        parts = [block.dataset.pixels for block in self.blocks if block.dataset.pixels is not None]
+        return join(parts) if parts else None
+
+    def arrival(self, order: Order, seed: int) -> NDArray[np.int64]:
+        """Row indices [N] in order of arrival. Depends on the blocks' lengths (and episodes), order and seed alone."""
+        parts = [
+            block.start + arrange(len(block.dataset), block.dataset.episode_starts, order, seed, index)
+            for index, block in enumerate(self.blocks)
+        ]
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
+    def label_at(self, transitions: int) -> str:
+        """Label of the block of the newest of `transitions` visible ones; `online` where that is of no log."""
+        return next((block.label for block in self.blocks if transitions <= block.stop), ONLINE)
+
+
+def arrange(
+    length: int, episode_starts: NDArray[np.int64], order: Order, seed: int, block: int = 0
+) -> NDArray[np.int64]:
+    """One log's rows [length] in order of arrival.
+
+    `shuffled` permutes transitions, `episodes` permutes episodes and keeps each whole, `logged` keeps the log's order.
+
+    Args:
+        length: transitions in the log.
+        episode_starts: first row of each episode, and `length` at the end, [episodes + 1].
+        order: one of the three.
+        seed: of the run.
+        block: the log's place in its stream, so that equal logs in one stream are not shuffled alike.
+    """
+    if order == "logged":
+        return np.arange(length, dtype=np.int64)
+    rng = numpy_generator(seed, "arrival", block)
+    if order == "shuffled":
+        return rng.permutation(np.arange(length, dtype=np.int64))
+    shuffled = rng.permutation(len(episode_starts) - 1)
+    lengths = np.diff(episode_starts)[shuffled]
+    # Row = episode's first row + place within the episode, for all episodes at once.
+    ends = np.cumsum(lengths)
+    offsets = np.repeat(episode_starts[:-1][shuffled] - (ends - lengths), lengths)
+    return np.arange(length, dtype=np.int64) + offsets

@@ -1,0 +1,213 @@
+"""Downloads are whole or not there, go on where they stopped, and never splice two files; against a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+import subprocess
+import sys
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from web_server import Site, serving
+
+from seqeval_rl.data import download as download_module
+from seqeval_rl.data.download import download, recorded_sha256
+from seqeval_rl.errors import DataError, FileError
+
+CONTENT = np.random.default_rng(0).bytes(100_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download_module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving(CONTENT) as running:
+        yield running
+
+
+def leftovers(folder: Path) -> list[str]:
+    """What lies in a folder besides the file, its hash and the lock."""
+    return sorted(path.name for path in folder.iterdir() if "partial" in path.name)
+
+
+def test_a_file_comes_with_its_hash_written_down(tmp_path: Path, site: Site) -> None:
+    target = tmp_path / "deep" / "log.hdf5"
+    assert download(f"{site.url}/log.hdf5", target, progress=False) == target
+    assert target.read_bytes() == CONTENT
+    assert recorded_sha256(target) == SHA256
+    assert (target.parent / "log.hdf5.sha256").read_text() == f"{SHA256}  log.hdf5\n"
+    assert leftovers(target.parent) == []
+    download(f"{site.url}/log.hdf5", target, SHA256, progress=False)
+    assert len(site.requests) == 1  # it is there
+
+
+@pytest.mark.parametrize("etag", [True, False])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(breaks=st.lists(st.integers(0, 60_000), max_size=3))
+def test_a_connection_that_breaks_is_gone_on_with(
+    tmp_path_factory: pytest.TempPathFactory, etag: bool, breaks: list[int]
+) -> None:
+    target = tmp_path_factory.mktemp("broken") / "log"
+    with serving(CONTENT) as site:
+        site.break_after, site.etag = list(breaks), etag
+        download(f"{site.url}/log", target, progress=False)
+        assert target.read_bytes() == CONTENT
+        # Without a validator a part cannot be trusted, and everything is asked for again.
+        assert any("Range" in headers for headers in site.requests) == (
+            etag and sum(breaks) > 0 and len(site.requests) > 1
+        )
+
+
+def test_a_later_call_goes_on_where_an_earlier_one_gave_up(tmp_path: Path, site: Site) -> None:
+    site.break_after = [40_000, 0, 0, 0]
+    with pytest.raises(FileError, match=r"failed 4 times .*40000 bytes are kept, the same command goes on") as caught:
+        download(f"{site.url}/log", tmp_path / "log", progress=False)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "log").exists()
+    site.requests.clear()
+    download(f"{site.url}/log", tmp_path / "log", SHA256, progress=False)
+    assert [headers.get("Range") for headers in site.requests] == ["bytes=40000-"]
+    assert (tmp_path / "log").read_bytes() == CONTENT
+
+
+def interrupted(tmp_path: Path, site: Site, after: int = 40_000) -> None:
+    """Leave a part of the file behind."""
+    site.break_after = [after, 0, 0, 0]
+    with pytest.raises(FileError, match="failed 4 times"):
+        download(f"{site.url}/log", tmp_path / "log", progress=False)
+    site.requests.clear()
+
+
+@pytest.mark.parametrize("checks", [True, False])
+def test_a_file_that_changed_meanwhile_is_not_spliced(tmp_path: Path, site: Site, checks: bool) -> None:
+    interrupted(tmp_path, site)
+    site.content, site.checks_if_range = CONTENT[::-1], checks
+    download(f"{site.url}/log", tmp_path / "log", progress=False)
+    assert (tmp_path / "log").read_bytes() == CONTENT[::-1]
+
+
+@pytest.mark.parametrize("fault", ["no ranges", "wrong range", "other address", "facts lost", "facts torn", "too long"])
+def test_a_part_that_cannot_be_trusted_is_begun_anew(tmp_path: Path, site: Site, fault: str) -> None:
+    interrupted(tmp_path, site)
+    facts, url = tmp_path / ".log.partial.json", f"{site.url}/log"
+    match fault:
+        case "no ranges":
+            site.ranges = False
+        case "wrong range":
+            site.shift = 5
+        case "other address":
+            url, site.content = f"{site.url}/other", CONTENT[::-1]
+        case "facts lost":
+            facts.unlink()
+        case "facts torn":
+            facts.write_text(facts.read_text()[:20])
+        case "too long":
+            (tmp_path / ".log.partial").write_bytes(bytes(200_000))
+    download(url, tmp_path / "log", progress=False)
+    assert (tmp_path / "log").read_bytes() == site.content
+
+
+def test_a_part_that_is_all_of_it_is_taken(tmp_path: Path, site: Site) -> None:
+    interrupted(tmp_path, site)
+    (tmp_path / ".log.partial").write_bytes(CONTENT)  # killed before it was put in its place
+    download(f"{site.url}/log", tmp_path / "log", progress=False)
+    assert (tmp_path / "log").read_bytes() == CONTENT
+    assert len(site.requests) == 1
+
+
+def test_a_server_in_trouble_is_asked_again(tmp_path: Path, site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.statuses = [503, 429, 500]
+    with caplog.at_level(logging.WARNING, "seqeval_rl"):
+        download(f"{site.url}/log", tmp_path / "log", progress=False)
+    assert caplog.text.count("trying again in") == 3
+    site.statuses = [503] * 4
+    with pytest.raises(FileError, match=r"failed 4 times \(HTTPError: .*503"):
+        download(f"{site.url}/other", tmp_path / "other", progress=False)
+
+
+def test_what_the_server_does_not_have_is_an_error_at_once(tmp_path: Path, site: Site) -> None:
+    site.statuses = [404]
+    with pytest.raises(FileError, match="the server answers 404"):
+        download(f"{site.url}/log", tmp_path / "log", progress=False)
+    assert len(site.requests) == 1
+    assert leftovers(tmp_path) == []
+
+
+def test_no_network(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(FileError, match=r"failed 4 times .*refused.*Check the network"):
+        download(f"http://127.0.0.1:{port}/log", tmp_path / "log", progress=False)
+    assert leftovers(tmp_path) == []
+
+
+def test_offline_nothing_is_asked_for(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileError, match=r"the network is out of bounds .*Unset SEQEVAL_OFFLINE"):
+        download(f"{site.url}/log", tmp_path / "log", offline=True)
+    monkeypatch.setenv("SEQEVAL_OFFLINE", "1")
+    with pytest.raises(FileError, match="out of bounds"):
+        download(f"{site.url}/log", tmp_path / "log")
+    assert site.requests == []
+    download(f"{site.url}/log", tmp_path / "log", offline=False, progress=False)
+    download(f"{site.url}/log", tmp_path / "log")  # it is there
+
+
+def test_a_hash_that_does_not_match_keeps_nothing(tmp_path: Path, site: Site) -> None:
+    with pytest.raises(DataError, match=rf"SHA-256 is {SHA256}, expected {'0' * 64}"):
+        download(f"{site.url}/log", tmp_path / "log", "0" * 64, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [".log.lock"]
+    download(f"{site.url}/log", tmp_path / "log", SHA256.upper(), progress=False)
+    with pytest.raises(DataError, match="expected 1111"):
+        download(f"{site.url}/log", tmp_path / "log", "1" * 64)
+    assert (tmp_path / "log").read_bytes() == CONTENT  # it was there before
+
+
+def test_no_room_is_seen_before_it_runs_out(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1, 1, 1000))
+    with pytest.raises(FileError, match=r"0 MB are needed, 0 MB are free\. Make room"):
+        download(f"{site.url}/log", tmp_path / "log", progress=False)
+    assert leftovers(tmp_path) == []
+
+
+def test_an_unwritable_place_is_named(tmp_path: Path, site: Site) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="cannot be written"):
+        download(f"{site.url}/log", tmp_path / "file" / "log", progress=False)
+
+
+def test_two_processes_get_a_file_once(tmp_path: Path, site: Site) -> None:
+    code = (
+        "import sys; from pathlib import Path; from seqeval_rl.data.download import download; "
+        "download(sys.argv[1], Path(sys.argv[2]), progress=False)"
+    )
+    arguments = [sys.executable, "-c", code, f"{site.url}/log", str(tmp_path / "log")]
+    processes = [subprocess.Popen(arguments) for _ in range(3)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    assert (tmp_path / "log").read_bytes() == CONTENT
+    assert len(site.requests) == 1
+    assert leftovers(tmp_path) == []
+
+
+def test_progress_is_shown_with_the_time_left(tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    download(f"{site.url}/log", tmp_path / "log")
+    shown = capsys.readouterr().err
+    assert "log:" in shown
+    assert "97.7k/97.7k" in shown
+    facts = tmp_path / "log.sha256"
+    facts.write_bytes(b"\xff\xfe")
+    with pytest.raises(FileError, match="cannot be read"):
+        recorded_sha256(tmp_path / "log")

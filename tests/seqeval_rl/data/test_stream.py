@@ -1,0 +1,101 @@
+"""Orders and blocks: what arrives when."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made import made_dataset
+
+from seqeval_rl.data.stream import Stream, arrange
+from seqeval_rl.environments.tasks import TASKS
+from seqeval_rl.errors import DataError, UsageError
+
+ORDERS = ("shuffled", "episodes", "logged")
+lengths = st.lists(st.integers(1, 30), min_size=1, max_size=12)
+
+
+def starts(lengths):
+    return np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+
+
+@given(lengths, st.sampled_from(ORDERS), st.integers(0, 1000))
+def test_every_order_brings_the_whole_log_once(episode_lengths, order, seed):
+    total = sum(episode_lengths)
+    arrival = arrange(total, starts(episode_lengths), order, seed)
+    assert sorted(arrival.tolist()) == list(range(total))
+
+
+@given(lengths, st.integers(0, 1000))
+def test_episodes_stay_whole(episode_lengths, seed):
+    bounds = starts(episode_lengths)
+    arrival = arrange(bounds[-1], bounds, "episodes", seed)
+    episode = np.searchsorted(bounds, arrival, side="right")
+    # Each episode is one unbroken rise of rows.
+    changes = np.flatnonzero(np.diff(episode)) + 1
+    for part in np.split(arrival, changes):
+        assert part.tolist() == list(range(part[0], part[0] + len(part)))
+    assert len(changes) + 1 == len(episode_lengths)
+
+
+@given(lengths, st.sampled_from(ORDERS), st.integers(0, 1000))
+def test_the_order_depends_on_lengths_seed_and_settings_alone(episode_lengths, order, seed):
+    total, bounds = sum(episode_lengths), starts(episode_lengths)
+    np.random.seed(seed)  # noqa: NPY002 - shows that the global generator has no say
+    first = arrange(total, bounds, order, seed)
+    np.random.seed(seed + 1)  # noqa: NPY002
+    assert arrange(total, bounds, order, seed).tolist() == first.tolist()
+
+
+def test_seeds_and_blocks_are_shuffled_apart_and_logged_is_not():
+    bounds = starts([500])
+    assert arrange(500, bounds, "shuffled", 0).tolist() != arrange(500, bounds, "shuffled", 1).tolist()
+    assert arrange(500, bounds, "shuffled", 0, block=1).tolist() != arrange(500, bounds, "shuffled", 0).tolist()
+    assert arrange(500, bounds, "logged", 7).tolist() == list(range(500))
+
+
+def test_positions_of_a_shuffled_log_are_uniform():
+    where = np.array([np.flatnonzero(arrange(50, starts([50]), "shuffled", seed) == 0)[0] for seed in range(2000)])
+    counts = np.bincount(where // 10, minlength=5)
+    assert (abs(counts - 400) < 5 * np.sqrt(400)).all()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_blocks_arrive_one_after_the_other_and_are_recorded(order):
+    parts = [made_dataset([40, 60], seed=1, name="x/a:100"), made_dataset([70], seed=2, name="x/b")]
+    stream = Stream("mixed", parts)
+    assert len(stream) == 170
+    assert [(block.label, block.start, block.stop) for block in stream.blocks] == [("a", 0, 100), ("b", 100, 170)]
+    arrival = stream.arrival(order, seed=0)
+    assert sorted(arrival[:100]) == list(range(100))
+    assert sorted(arrival[100:]) == list(range(100, 170))
+    np.testing.assert_array_equal(stream.rows()[100:], parts[1].rows)
+    assert [stream.label_at(t) for t in (1, 100, 101, 170, 171)] == ["a", "a", "b", "b", "online"]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("bundled/hopper/medium:10", "medium"),
+        ("logs/mine.npz", "mine"),
+        ("minari:D4RL/antmaze/umaze-v1@observation@desired_goal", "umaze-v1"),
+        ("ogbench:cube-single-play-singletask-v0:10", "cube-single-play-singletask-v0"),
+        ("vd4rl:main/walker_walk/random/84px:10", "random"),
+        ("vd4rl:random", "random"),
+    ],
+)
+def test_a_block_is_labelled_by_what_tells_its_data_from_others(name, label):
+    assert Stream("one", [made_dataset([30], name=name)]).blocks[0].label == label
+
+
+def test_one_block_alone_is_not_copied():
+    dataset = made_dataset([30])
+    assert np.shares_memory(Stream("one", [dataset]).rows(), dataset.rows)
+
+
+def test_blocks_of_different_shapes_or_tasks_are_refused():
+    with pytest.raises(DataError, match=r"observations \(5,\).*share one task"):
+        Stream("mixed", [made_dataset([30]), made_dataset([30], obs_dim=5)])
+    with pytest.raises(DataError, match="task walker2d"):
+        Stream("mixed", [made_dataset([30]), made_dataset([30], task=TASKS["walker2d"])])
+    with pytest.raises(UsageError, match="at least one dataset"):
+        Stream("none", [])
