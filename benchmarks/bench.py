@@ -16,7 +16,7 @@ from tqdm import tqdm
 from seqeval_rl.ceiling import copy_rate
 from seqeval_rl.contest import Contest, Problem
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.recording import describe_provenance
+from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.processes import available_cores
 

@@ -19,7 +19,7 @@ from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.preprocessing import Preprocessing
-from seqeval_rl.recording import describe_provenance
+from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.utils.processes import available_cores
 
 SECONDS = 3.0  # of one measurement, at least; whole evaluations are counted

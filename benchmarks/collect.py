@@ -8,7 +8,7 @@ from typing import Any
 
 from seqeval_rl.benchmarks import dataset_arguments as arguments
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.results import MANIFEST
+from seqeval_rl.results.read import MANIFEST
 
 _TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options that go with --train
 _CHECKPOINT = ("greedy", "algorithm")  # those that go with a run's directory

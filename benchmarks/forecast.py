@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from seqeval_rl.estimate import Estimate
-from seqeval_rl.recording import describe_provenance
+from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.sweep import Sweep
 
 

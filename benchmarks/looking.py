@@ -11,7 +11,7 @@ from seqeval_rl.benchmarks.words import words
 from seqeval_rl.errors import UsageError
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 @singledispatch
@@ -36,7 +36,7 @@ def _plot(command: arguments.Plot) -> None:
 def _figure(command: arguments.Plot, formats: tuple[str, ...]) -> list[Path]:
     """Draws what is asked for; the paths of its files."""
     from seqeval_rl import plots
-    from seqeval_rl.results import read_results
+    from seqeval_rl.results.read import read_results
 
     size: dict[str, Any] = {"caption": command.caption}
     if command.width is not None:
@@ -99,7 +99,7 @@ def _width(text: str) -> str | float:
 @perform.register
 def _table(command: arguments.Table) -> None:
     from seqeval_rl import plots
-    from seqeval_rl.results import read_results
+    from seqeval_rl.results.read import read_results
 
     results = read_results(command.results)
     chosen = {
@@ -128,7 +128,7 @@ def _table(command: arguments.Table) -> None:
 @perform.register
 def _report(command: arguments.Report) -> None:
     from seqeval_rl import plots
-    from seqeval_rl.results import read_results
+    from seqeval_rl.results.read import read_results
 
     out = command.out or command.results / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
@@ -140,7 +140,7 @@ def _report(command: arguments.Report) -> None:
 @perform.register
 def _select(command: arguments.Select) -> None:
     from seqeval_rl import plots
-    from seqeval_rl.results import read_results
+    from seqeval_rl.results.read import read_results
 
     choices = plots.select(
         read_results(command.results), score=command.score, share=command.share, algorithm=command.algorithm
@@ -155,8 +155,8 @@ def _select(command: arguments.Select) -> None:
 
 @perform.register
 def _export(command: arguments.Export) -> None:
-    from seqeval_rl.long_format import export
-    from seqeval_rl.results import read_results
+    from seqeval_rl.results.export import export
+    from seqeval_rl.results.read import read_results
 
     rows = export(read_results(command.results), command.file)
     print(f"{command.file}: {rows:,} rows")
@@ -165,7 +165,7 @@ def _export(command: arguments.Export) -> None:
 @perform.register
 def _cite(command: arguments.Cite) -> None:
     from seqeval_rl import plots
-    from seqeval_rl.results import read_results
+    from seqeval_rl.results.read import read_results
 
     results = [] if command.results is None else read_results(command.results)
     # A manifest that was written before manifests had citations: what is installed under that name has one.
@@ -192,8 +192,8 @@ def _registered_citations(names: set[str]) -> dict[str, str]:
 def summarise(out: Path) -> None:
     """Derived files, the table and where the figure is."""
     from seqeval_rl import plots
-    from seqeval_rl.long_format import export
-    from seqeval_rl.results import evaluation_share, read_results
+    from seqeval_rl.results.export import export
+    from seqeval_rl.results.read import evaluation_share, read_results
 
     results = read_results(out)
     export(results, out / "results.parquet")

@@ -9,8 +9,8 @@ import time
 
 from seqeval_rl.benchmarks.looking_arguments import Status as Command
 from seqeval_rl.errors import UsageError
-from seqeval_rl.standing import table
-from seqeval_rl.status import Status, read_status
+from seqeval_rl.results.status import Status, read_status
+from seqeval_rl.results.status_table import table
 
 EVERY = 5.0  # seconds between two looks
 _NAMED = 10  # failures, damaged runs and damaged lines, each, where not all are asked for

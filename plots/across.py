@@ -29,7 +29,7 @@ from seqeval_rl.plots.style import by_value, legend_order
 from seqeval_rl.plots.tables import Cell, Kind, Row, Table
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _LEADING = ("dataset", "algorithm", "runs", "log's mean")  # a row's runs are those of all its datasets

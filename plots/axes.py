@@ -12,7 +12,7 @@ from seqeval_rl.plots.measures import measured
 from seqeval_rl.plots.statistics import Floats
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)

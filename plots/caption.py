@@ -13,7 +13,7 @@ from seqeval_rl.plots.published import CITATION, PublishedCurve
 from seqeval_rl.plots.segments import Segment
 from seqeval_rl.plots.statistics import Statistic
 from seqeval_rl.plots.style import display_name, legend_order
-from seqeval_rl.results import RunResult, damage
+from seqeval_rl.results.read import RunResult, damage
 
 
 def caption(

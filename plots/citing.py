@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from seqeval_rl.plots.bibtex import entries
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 PAPER, SOFTWARE = "sujit2023bridging", "seqeval_rl"

@@ -18,7 +18,7 @@ from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured, score_at_share
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from seqeval_rl.plots.legends import draw_published, handles, published_handles
 from seqeval_rl.plots.published import behind
 from seqeval_rl.plots.segments import Segment, segments
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic
-from seqeval_rl.results import PREQUENTIAL
+from seqeval_rl.results.read import PREQUENTIAL
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _FADED = 0.4  # opacity

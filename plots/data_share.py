@@ -19,7 +19,7 @@ from seqeval_rl.plots.measures import measured, score_at_share
 from seqeval_rl.plots.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 SHARES = np.arange(1, 101) / 100

@@ -20,7 +20,7 @@ from seqeval_rl.plots.prequential import DEFAULT_SCORE, SCORES, check_score
 from seqeval_rl.plots.statistics import spearman
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _WIDE = 5  # times the lowest: from there on squares have a logarithmic axis

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.style import by_value, control, display_name, legend_order
-from seqeval_rl.results import differences, hashable
+from seqeval_rl.results.read import differences, hashable
 from seqeval_rl.utils.text import show
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from seqeval_rl.plots.statistics import AGGREGATES, Statistic
 from seqeval_rl.plots.tables import Kind, Row, Table, make_row, statistic_name
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 FINAL_SHARE = 0.9  # of the final score

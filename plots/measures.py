@@ -17,7 +17,7 @@ from seqeval_rl.plots.groups import run_curve
 from seqeval_rl.plots.statistics import Floats
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _NAN = float("nan")

@@ -21,7 +21,7 @@ from seqeval_rl.plots.groups import collect
 from seqeval_rl.plots.statistics import Floats, Statistic
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _METRIC = "prequential_mean"  # of the runs that the figure is drawn from

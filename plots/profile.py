@@ -23,7 +23,7 @@ from seqeval_rl.plots.statistics import ACROSS, performance_profile, profile_int
 from seqeval_rl.plots.tables import Cell
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _THRESHOLDS = 241  # at which a profile is drawn

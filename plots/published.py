@@ -24,7 +24,7 @@ import numpy as np
 from seqeval_rl.errors import unknown
 from seqeval_rl.plots.groups import Panel
 from seqeval_rl.plots.statistics import Floats
-from seqeval_rl.results import RunResult
+from seqeval_rl.results.read import RunResult
 
 Experiment = Literal["offline", "finetune", "mixed"]
 EXPERIMENTS: tuple[Experiment, ...] = ("offline", "finetune", "mixed")

@@ -16,7 +16,7 @@ from seqeval_rl.plots.statistics import Counts, Floats, bootstrap_interval, task
 from seqeval_rl.plots.tables import SHARES, Cell, Kind, Row, Table
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _NOTHING = Cell(float("nan"), float("nan"), float("nan"), 0)

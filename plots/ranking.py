@@ -17,7 +17,7 @@ from seqeval_rl.plots.statistics import spearman
 from seqeval_rl.plots.tables import SHARES, Cell, Kind, Row, Table
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _CHANCE = "picked at random"

@@ -18,10 +18,10 @@ from seqeval_rl.plots.caption import damage_sentence, listed
 from seqeval_rl.plots.frame import framed
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured, score_at_share
-from seqeval_rl.results import hashable
+from seqeval_rl.results.read import hashable
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 _K, _GAMMA = "updates_per_increment", "increment"

@@ -20,7 +20,7 @@ from seqeval_rl.errors import FileError
 from seqeval_rl.plots.report_data import report_data
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 ASSETS = Path(__file__).parent / "report"

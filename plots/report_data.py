@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.long_format import LONG_COLUMNS, algorithm_names
 from seqeval_rl.plots.across import across_table
 from seqeval_rl.plots.groups import Group, Panel, collect
 from seqeval_rl.plots.measures import measured
@@ -20,10 +19,11 @@ from seqeval_rl.plots.segments import segments
 from seqeval_rl.plots.statistics import Floats
 from seqeval_rl.plots.style import LineStyle, line_styles
 from seqeval_rl.plots.tables import Table, score_table
-from seqeval_rl.results import PREQUENTIAL, damage
+from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names
+from seqeval_rl.results.read import PREQUENTIAL, damage
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 DIGITS = 7  # significant, of what is embedded

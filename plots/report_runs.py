@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.plots.style import display_name
-from seqeval_rl.results import differences
+from seqeval_rl.results.read import differences
 from seqeval_rl.utils.text import show
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 # Of the manifest: what a run was made with, beside its data, its algorithm and its seed.

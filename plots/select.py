@@ -25,7 +25,7 @@ from seqeval_rl.plots.groups import collect
 from seqeval_rl.plots.prequential import DEFAULT_SCORE, check_score
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)

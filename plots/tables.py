@@ -24,7 +24,7 @@ from seqeval_rl.plots.notation import markdown_text, number_text
 from seqeval_rl.plots.statistics import AGGREGATES, Statistic, bootstrap_interval
 
 if TYPE_CHECKING:
-    from seqeval_rl.results import RunResult
+    from seqeval_rl.results.read import RunResult
 
 
 SHARES = (0.25, 0.5, 0.75, 1.0)

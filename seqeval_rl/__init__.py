@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from seqeval_rl.data.load import load_dataset
     from seqeval_rl.environments.tasks import Task
     from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
-    from seqeval_rl.results import read_results
+    from seqeval_rl.results.read import read_results
 
 
 __version__ = version("seqeval-rl")
@@ -27,7 +27,7 @@ _HOMES = {
     "Dataset": "data.dataset",
     "Task": "environments.tasks",
     "load_dataset": "data.load",
-    "read_results": "results",
+    "read_results": "results.read",
 }
 
 

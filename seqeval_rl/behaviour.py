@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqeval_rl import checkpoint
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 from seqeval_rl.networks.distributions import uniform
-from seqeval_rl.results import RunResult, read_results
+from seqeval_rl.results import checkpoint
+from seqeval_rl.results.read import RunResult, read_results
 
 # Raw observations float32 [L, *obs] and standard normals float32 [L, A] to actions [L, A] in [-1, 1].
 Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from seqeval_rl import checkpoint, recording
 from seqeval_rl.behaviour import Act, policy
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.tasks import Task
@@ -27,7 +26,10 @@ from seqeval_rl.job import PlannedRun, Recorded, Reporter
 from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
 from seqeval_rl.online import TERMINATED
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.results import read_results
+from seqeval_rl.results import checkpoint
+from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.results.read import read_results
+from seqeval_rl.results.write import RunRecorder
 
 POLICIES = "policies"  # in a run's directory
 
@@ -70,7 +72,7 @@ class Training:
             "precision": "float32",
             "evaluations_expected": len(Schedule(self.protocol, 0, stream.name).points()),
             "citation": self.entry.citation,
-            **recording.surroundings(str(device)),
+            **describe_provenance(str(device)),
         }
 
     def scores(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -119,7 +121,7 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
         FileError: it cannot be written.
         SeqevalError: the training diverged.
     """
-    recorder = recording.RunRecorder(training.directory, training.manifest(device))
+    recorder = RunRecorder(training.directory, training.manifest(device))
     try:
         recorder.check()
         anew = False
@@ -140,7 +142,7 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
         recorder.close()
 
 
-def _newest(recorder: recording.RunRecorder) -> tuple[int, dict[str, Any]]:
+def _newest(recorder: RunRecorder) -> tuple[int, dict[str, Any]]:
     """Evaluations that are behind the run, and its state then."""
     for index in sorted(recorder.resumable(), reverse=True):
         state = checkpoint.load(recorder.checkpoints, index)
@@ -153,7 +155,7 @@ def _newest(recorder: recording.RunRecorder) -> tuple[int, dict[str, Any]]:
 
 def _go_on(
     training: Training,
-    recorder: recording.RunRecorder,
+    recorder: RunRecorder,
     device: torch.device,
     done: int,
     state: dict[str, Any],

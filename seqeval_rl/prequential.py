@@ -26,13 +26,11 @@ from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.algorithm import Algorithm, Batch
 from seqeval_rl.preprocessing import Preprocessing
 from seqeval_rl.replay import Replay
+from seqeval_rl.results.read import COUNT, PREFIX, VALUE_COUNT
 
 if TYPE_CHECKING:
     from seqeval_rl.loop import Run
 
-
-PREFIX = "prequential/"
-COUNT, VALUE_COUNT = "count", "value_count"  # transitions that the scores, and those of values, are means over
 PIECE = 512  # transitions of a run judged at once
 UNSEEN = 0.05  # largest weight of the rewards after a log's cut at which a return counts as observed
 

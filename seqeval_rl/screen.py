@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from seqeval_rl.progress import Progress
-from seqeval_rl.run_log import RunLog
-from seqeval_rl.standing import BLOCKS, Standing, table
+from seqeval_rl.results.run_log import RunLog
+from seqeval_rl.results.status_table import BLOCKS, Standing, table
 from seqeval_rl.tracking import Totals, Tracker
 from seqeval_rl.utils.console import clean, duration
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from seqeval_rl import recording
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
@@ -23,8 +22,10 @@ from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.job import Job, PlannedRun, RunEnd
 from seqeval_rl.precision import Precision
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.results import read_results
-from seqeval_rl.run_log import RUN_LOG
+from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.results.read import read_results
+from seqeval_rl.results.run_log import RUN_LOG
+from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
 from seqeval_rl.scheduler import run_jobs
 from seqeval_rl.speed import UpdateCost, cost_of_update
 from seqeval_rl.stacking import Candidate, divide, kind, room_for_stacks
@@ -123,13 +124,13 @@ def plan(
     costs: dict[Any, UpdateCost] = {}
     candidates: list[Candidate] = []
     seconds: dict[Path, float] = {}
-    surroundings = recording.surroundings(str(device))
+    surroundings = describe_provenance(str(device))
     finished, failed = 0, []
     for spec in sweep.streams:
         stream = spec.load(progress)
         _check_environment(stream, chosen)
         described = _describe(stream, spec)
-        recorded = recording.recorded_runs(out / directory_name(spec.name))
+        recorded = recorded_runs(out / directory_name(spec.name))
         for variant in chosen:
             protocol = variant.protocol
             schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
@@ -151,10 +152,10 @@ def plan(
                 }
                 # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
                 directory = recorded.get(
-                    recording.identity(manifest), out / directory_name(spec.name) / variant.directory / f"seed-{seed}"
+                    identity(manifest), out / directory_name(spec.name) / variant.directory / f"seed-{seed}"
                 )
                 latest = -1
-                if not overwrite and recording.RunRecorder(directory, manifest).check():
+                if not overwrite and RunRecorder(directory, manifest).check():
                     result = read_results(directory)[0]
                     if result.status == "finished":
                         finished += 1
@@ -162,7 +163,7 @@ def plan(
                     if result.status == "failed":
                         failed.append(RunEnd(directory, "failed", result.failure or ""))
                         continue
-                    latest = max(recording.RunRecorder(directory, manifest).resumable(), default=-1)
+                    latest = max(RunRecorder(directory, manifest).resumable(), default=-1)
                 cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, device, costs)
                 left = schedule.gradient_steps - (0 if latest < 0 else points[latest].gradient_steps)
                 seconds[directory] = cost.seconds * left

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqeval_rl.progress import Progress
-from seqeval_rl.standing import Standing
+from seqeval_rl.results.status import mean, means
+from seqeval_rl.results.status_table import Standing
 
 if TYPE_CHECKING:
     from seqeval_rl.job import Job, RunEnd
@@ -99,17 +100,6 @@ class _Track:
         if self.ended is not None or not pace or not self.share:
             return None
         return self._steps * (1 - self.share) / self.share / pace
-
-
-def means(runs: Sequence[dict[int, float]]) -> tuple[float, ...]:
-    """By evaluation, the mean of the runs' scores (evaluation -> score) there."""
-    evaluations = sorted({evaluation for scores in runs for evaluation in scores})
-    return tuple(mean([scores[each] for scores in runs if each in scores]) for each in evaluations)
-
-
-def mean(numbers: Sequence[float]) -> float:
-    """Of one number or more."""
-    return sum(numbers) / len(numbers)
 
 
 def _several(names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from made import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names
-from seqeval_rl.results import read_results
+from seqeval_rl.results.read import read_results
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import build_sweep
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.groups import collect
-from seqeval_rl.results import read_results
+from seqeval_rl.results.read import read_results
 
 QUICK = ["--set", "protocol.increment=10", "--set", "protocol.evaluate_every=100"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqeval_rl.results import RunResult, read_results
+from seqeval_rl.results.read import RunResult, read_results
 
 BLOCKS = (("random", 0, 10_000, 1.2), ("medium", 10_000, 20_000, 44.3), ("expert", 20_000, 30_000, 108.2))
 HEIGHTS = {"td3_bc": 90.0, "iql": 75.0, "cql": 60.0, "bc": 45.0, "awac": 68.0}

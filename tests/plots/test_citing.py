@@ -16,7 +16,7 @@ from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.plots import bibliography
 from seqeval_rl.plots.bibtex import entries
-from seqeval_rl.results import RunResult
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
     from tests.plots.conftest import Results

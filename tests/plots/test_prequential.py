@@ -13,10 +13,10 @@ from layouts import assert_nothing_overlaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.long_format import long_rows
 from seqeval_rl.plots import SCORES, prequential
 from seqeval_rl.plots.prequential import running_mean
-from seqeval_rl.results import RunResult
+from seqeval_rl.results.export import long_rows
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

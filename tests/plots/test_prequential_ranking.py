@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.long_format import long_rows
 from seqeval_rl.plots import prequential, ranking_table, regret_at_1, select, spearman
 from seqeval_rl.plots.statistics import average_ranks
+from seqeval_rl.results.export import long_rows
 
 if TYPE_CHECKING:
     from tests.plots.conftest import Results

@@ -10,7 +10,7 @@ import pytest
 import torch
 from made import assert_one_line
 
-from seqeval_rl import behaviour_training, checkpoint, load_dataset
+from seqeval_rl import behaviour_training, load_dataset
 from seqeval_rl.behaviour_training import Training, train
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.data.readers import bundled
@@ -21,8 +21,9 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.level_logs import collect_levels, identities, plan, save_policies
 from seqeval_rl.levels import LEVELS, expert, medium, records
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.recording import identity
-from seqeval_rl.results import read_results
+from seqeval_rl.results import checkpoint
+from seqeval_rl.results.read import read_results
+from seqeval_rl.results.write import identity
 
 TASK = Task("pendulum", "InvertedPendulum-v5", 0.0, 20.0)
 PROTOCOL = Protocol(initial=100, online=420, evaluate_every=60, episodes=2, batch_size=16)

@@ -12,7 +12,7 @@ from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.job import execute
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.results import read_results
+from seqeval_rl.results.read import read_results
 from seqeval_rl.sweep import Sweep, plan
 
 CPU = torch.device("cpu")

@@ -14,8 +14,8 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.networks.modules import MLP
 from seqeval_rl.precision import PRECISIONS, matrix_products
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.recording import RunRecorder, identity
-from seqeval_rl.results import read_results
+from seqeval_rl.results.read import read_results
+from seqeval_rl.results.write import RunRecorder, identity
 from seqeval_rl.sweep import Sweep, run_sweep
 
 

@@ -11,7 +11,7 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.config import Layers, Positive
 from seqeval_rl.interface.registry import AlgorithmEntry, Several, parse_setting
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.recording import identity, recorded_runs
+from seqeval_rl.results.write import identity, recorded_runs
 from seqeval_rl.utils.text import show
 from seqeval_rl.variants import protocols, variants
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from seqeval_rl.errors import DataError
-from seqeval_rl.long_format import algorithm_names, long_rows
-from seqeval_rl.results import RunResult, damage, differences, evaluation_share, hashable, read_lines, read_results
+from seqeval_rl.results.export import algorithm_names, long_rows
+from seqeval_rl.results.read import RunResult, damage, differences, evaluation_share, hashable, read_lines, read_results
 from seqeval_rl.utils.text import show
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from seqeval_rl.results import EVENTS
+from seqeval_rl.results.read import EVENTS
 from seqeval_rl.utils.files import try_lock
 
 RUN_LOG = "run.log"

@@ -16,10 +16,9 @@ import numpy as np
 
 from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.results import EVENTS, METRICS, RunResult, damage, read_lines, scan_results
-from seqeval_rl.run_log import at_work, owned
-from seqeval_rl.standing import Standing
-from seqeval_rl.tracking import mean, means
+from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, read_lines, scan_results
+from seqeval_rl.results.run_log import at_work, owned
+from seqeval_rl.results.status_table import Standing
 from seqeval_rl.utils.console import clean, duration
 
 State = Literal["running", "quiet", "unclear", "interrupted", "crashed", "failed", "finished"]
@@ -256,3 +255,14 @@ def _states(runs: Sequence[RunStatus]) -> str:
     """How many are in which state: `2 running, 1 finished`."""
     counts = Counter(run.state for run in runs)
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none that can be read"
+
+
+def means(runs: Sequence[dict[int, float]]) -> tuple[float, ...]:
+    """By evaluation, the mean of the runs' scores (evaluation -> score) there."""
+    evaluations = sorted({evaluation for scores in runs for evaluation in scores})
+    return tuple(mean([scores[each] for scores in runs if each in scores]) for each in evaluations)
+
+
+def mean(numbers: Sequence[float]) -> float:
+    """Of one number or more."""
+    return sum(numbers) / len(numbers)

@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError
 
+PREFIX = "prequential/"
+COUNT, VALUE_COUNT = "count", "value_count"  # transitions that the scores, and those of values, are means over
+
+
 MANIFEST, METRICS, EVENTS = "manifest.json", "metrics.jsonl", "events.jsonl"
 PREQUENTIAL = "prequential/"
 COUNTS = ("count", "value_count")  # of transitions: all that arrived, and those whose return the log observed

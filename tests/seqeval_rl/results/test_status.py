@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from seqeval_rl.errors import DataError
-from seqeval_rl.status import read_status
+from seqeval_rl.results.status import read_status
 
 NOW = 2_000_000_000.0
 EXPECTED = 10

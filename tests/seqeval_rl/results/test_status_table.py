@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from seqeval_rl.standing import BLOCKS, Standing, middle, ranges, short_count, sparkline, table
+from seqeval_rl.results.status_table import BLOCKS, Standing, middle, ranges, short_count, sparkline, table
 from seqeval_rl.utils.console import duration
 
 numbers = st.floats() | st.none()

@@ -5,63 +5,22 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Hashable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
-from seqeval_rl import checkpoint
 from seqeval_rl.errors import BusyError, FileError, MismatchError
-from seqeval_rl.results import EVENTS, MANIFEST, METRICS, hashable, read_lines
+from seqeval_rl.results import checkpoint
+from seqeval_rl.results.read import EVENTS, MANIFEST, METRICS, hashable, read_lines
 from seqeval_rl.utils.files import atomic_write
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
 IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks", "precision")
 _ABSENT: dict[str, Any] = {"precision": "float32"}  # what a manifest without that key means
 _ABSENT_PROTOCOL = {"online": 0, "static": False, "peeks": False}  # and in its protocol
-_PACKAGES = ("seqeval-rl", "torch", "numpy", "gymnasium", "mujoco", "envpool", "minari")
-
-
-def describe_provenance(device: str) -> dict[str, Any]:
-    """Versions, device, machine and revision, for the manifest."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "versions": versions,
-        "device": device,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "git_revision": _revision(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
-
-
-def _revision() -> str | None:
-    """The source's git revision, with `+` where it was changed; None for an installed package."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
 
 
 def identity(manifest: dict[str, Any]) -> Hashable:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqeval_rl.errors import FileError, UsageError
-from seqeval_rl.results import COUNTS, RunResult, cumulated, differences
+from seqeval_rl.results.read import COUNTS, RunResult, cumulated, differences
 from seqeval_rl.utils.text import show
 
 LONG_COLUMNS = (
