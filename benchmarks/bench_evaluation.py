@@ -11,15 +11,15 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from seqeval_rl.engine import act
 from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.environments.spaces import Shapes, gymnasium_shapes, open_environment
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.preprocessing import Preprocessing
 from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.learner import act
+from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.utils.processes import available_cores
 
 SECONDS = 3.0  # of one measurement, at least; whole evaluations are counted

@@ -116,8 +116,7 @@ def _check(command: arguments.Check) -> None:
 def _bench(command: arguments.Bench) -> None:
     from seqeval_rl.benchmarks import bench
     from seqeval_rl.interface.registry import find_algorithm, registered
-    from seqeval_rl.precision import matrix_products
-    from seqeval_rl.sweep import choose_device
+    from seqeval_rl.training.device import choose_device, matrix_products
 
     names = words(command.algorithms)
     if names == []:
@@ -189,8 +188,7 @@ def _estimate(command: arguments.Bench) -> None:
     from seqeval_rl.benchmarks import forecast
     from seqeval_rl.benchmarks.suite import build_sweep
     from seqeval_rl.estimate import estimate
-    from seqeval_rl.precision import matrix_products
-    from seqeval_rl.sweep import choose_device
+    from seqeval_rl.training.device import choose_device, matrix_products
 
     options = ("runs", "threads", "repeats", "evaluation", "backend")
     _refuse(command, options, "beside --estimate", "The suite and the scheduler decide it")

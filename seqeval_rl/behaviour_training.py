@@ -20,16 +20,17 @@ from seqeval_rl.behaviour import Act, policy
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError
-from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.job import PlannedRun, Recorded, Reporter
-from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
-from seqeval_rl.online import TERMINATED
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder
+from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.online import TERMINATED
+from seqeval_rl.training.trainer import Outcome, Run, Stack
 
 POLICIES = "policies"  # in a run's directory
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seqeval_rl.graphs import CudaGraphs, beside
 from seqeval_rl.speed import timed
+from seqeval_rl.training.cuda_graphs import CudaGraphs, beside
 
 _aten: Any = torch.ops.aten
 # Places of the left factor among the arguments; the right one follows it.

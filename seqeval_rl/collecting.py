@@ -24,8 +24,8 @@ from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import Lanes
 from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
-from seqeval_rl.evaluation import LONGEST_EPISODE
 from seqeval_rl.seeding import numpy_generator
+from seqeval_rl.training.evaluation import LONGEST_EPISODE
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
 

@@ -12,16 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.captured import make_engine
 from seqeval_rl.ceiling import Products, record
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.pixel_replay import PixelReplay
-from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.replay import Batches, Replay
 from seqeval_rl.speed import random_batch, timed
+from seqeval_rl.training.cuda_graph_learner import make_engine
+from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
+from seqeval_rl.training.replay_buffer import Batches, PixelReplay, Replay
 
 _IMAGES = 256  # different ones in a made log
 

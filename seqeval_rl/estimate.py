@@ -30,7 +30,6 @@ from seqeval_rl.environments.make import make_lanes, worthwhile_workers
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import DataError
-from seqeval_rl.evaluation import episode_seed
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.config import common_settings, differing, stacked_config
 from seqeval_rl.interface.registry import AlgorithmEntry
@@ -39,6 +38,7 @@ from seqeval_rl.scheduler import WORTH_A_PROCESS
 from seqeval_rl.stacking import Candidate, divide, kind, room_for_stacks
 from seqeval_rl.stages import stages
 from seqeval_rl.sweep import DECAY, Sweep, cost_of_run, settings_of_run
+from seqeval_rl.training.evaluation import episode_seed
 from seqeval_rl.utils.processes import available_cores
 from seqeval_rl.variants import Variant
 

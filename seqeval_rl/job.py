@@ -18,16 +18,17 @@ from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.loop import Outcome, Run, Stack, sequential_evaluation
-from seqeval_rl.precision import Precision, matrix_products
-from seqeval_rl.prequential import recorded
 from seqeval_rl.progress import Failed, Progress, Scored
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.read import METRICS, PREFIX, read_lines
 from seqeval_rl.results.write import RunRecorder
+from seqeval_rl.training.device import Precision, matrix_products
+from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.prequential import recorded
+from seqeval_rl.training.trainer import Outcome, Run, Stack
 
 # Metrics that a run may not have at a point: no exploration episode ended, nothing was about to arrive.
 MAY_BE_ABSENT = (PREFIX, "online/")

@@ -20,7 +20,7 @@ from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
 from seqeval_rl.data.rollouts import Policy
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import FileError, UsageError
-from seqeval_rl.online import episode_seed
+from seqeval_rl.training.online import episode_seed
 from seqeval_rl.utils.files import atomic_write
 
 PLACE = "{level}"  # in an id

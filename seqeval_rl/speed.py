@@ -10,7 +10,7 @@ import torch
 
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.replay import CHUNK
+from seqeval_rl.training.replay_buffer import CHUNK
 
 
 def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:

@@ -16,11 +16,10 @@ import torch
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.errors import FileError
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.job import Job, PlannedRun, RunEnd
-from seqeval_rl.precision import Precision
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.results.read import read_results
@@ -29,6 +28,7 @@ from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
 from seqeval_rl.scheduler import run_jobs
 from seqeval_rl.speed import UpdateCost, cost_of_update
 from seqeval_rl.stacking import Candidate, divide, kind, room_for_stacks
+from seqeval_rl.training.device import Precision, choose_device
 from seqeval_rl.utils.text import directory_name
 from seqeval_rl.variants import Variant, protocols, variants
 
@@ -84,15 +84,6 @@ class Plan:
         parts = [f"{count} x {size} {name}" for (name, size), count in sizes.items()]
         there = f"; {self.finished} were there already" if self.finished else ""
         return f"{sum(len(job.runs) for job in self.jobs)} runs in {len(self.jobs)} stacks ({', '.join(parts)}){there}"
-
-
-def choose_device(device: str) -> torch.device:
-    """`auto`, `cpu` or `cuda`; raises `UsageError` where CUDA is asked for and not there."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: expected a CUDA device, found none. Use --device cpu.")
-    return torch.device(device)
 
 
 def plan(

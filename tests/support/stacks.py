@@ -10,8 +10,9 @@ from recorder import recorded
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm, registered
-from seqeval_rl.loop import Run, Stack, sequential_evaluation
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.trainer import Run, Stack
 
 EXACT = {"rtol": 0, "atol": 0}
 ALGORITHMS = sorted(registered())

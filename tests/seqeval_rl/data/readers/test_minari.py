@@ -20,7 +20,7 @@ from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.make import make_lanes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
-from seqeval_rl.evaluation import Evaluator
+from seqeval_rl.training.evaluation import Evaluator
 
 # Minari's advice to authors.
 pytestmark = pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None|is not installed).*:UserWarning")

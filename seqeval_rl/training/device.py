@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 import torch
 
+from seqeval_rl.errors import UsageError
+
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _TORCH = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
@@ -30,3 +32,12 @@ def matrix_products(precision: Precision) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto`, `cpu` or `cuda`; raises `UsageError` where CUDA is asked for and not there."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: expected a CUDA device, found none. Use --device cpu.")
+    return torch.device(device)

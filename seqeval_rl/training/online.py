@@ -18,8 +18,8 @@ from seqeval_rl.environments.mujoco_vector_env import open_here
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
-from seqeval_rl.replay import Replay
 from seqeval_rl.seeding import numpy_generator
+from seqeval_rl.training.replay_buffer import Replay
 
 Explore = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 CHUNK = 1024  # environment steps whose noise is drawn at once

@@ -12,11 +12,11 @@ from seqeval_rl.errors import MismatchError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.networks.modules import MLP
-from seqeval_rl.precision import PRECISIONS, matrix_products
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity
 from seqeval_rl.sweep import Sweep, run_sweep
+from seqeval_rl.training.device import PRECISIONS, matrix_products
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

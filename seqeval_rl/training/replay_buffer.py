@@ -6,8 +6,10 @@ each from a generator of its own. Going on after an interruption therefore needs
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +17,40 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqeval_rl.data.images import Pixels
 from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.seeding import numpy_generator
+
+
+class Ahead:
+    """Draws chunks in threads before they are needed, into page-locked memory where there is CUDA."""
+
+    def __init__(self, batches: Batches, depth: int):
+        """Of `batches`; `depth` chunks are under way at a time."""
+        self._batches, self._depth = batches, depth
+        self._pool = ThreadPoolExecutor(max(1, min(depth, (os.cpu_count() or 1) - 1)), "draws")
+        self._coming: dict[int, Future[tuple[Tensor, Tensor]]] = {}
+        last = max(schedule.gradient_steps for schedule in batches.schedules)
+        self._last = (last - 1) // CHUNK
+
+    def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
+        """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; those after it are begun."""
+        for number in range(chunk, max(chunk, min(chunk + self._depth - 1, self._last)) + 1):
+            if number not in self._coming:
+                self._coming[number] = self._pool.submit(self._draw, number)
+        for number in [number for number in self._coming if number < chunk]:
+            self._coming.pop(number).cancel()
+        return self._coming.pop(chunk).result()
+
+    def _draw(self, chunk: int) -> tuple[Tensor, Tensor]:
+        positions, noise = self._batches.draw(chunk)
+        found = (torch.from_numpy(self._batches.replay.indices(positions)), torch.from_numpy(noise))
+        if self._batches.replay.device.type == "cuda":
+            # From page-locked memory a copy does not make the host wait; torch keeps it until the copy is done.
+            found = (found[0].pin_memory(), found[1].pin_memory())
+        return found
+
 
 CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
 
@@ -147,3 +180,44 @@ class Batches:
             for r, seed in enumerate(self.seeds):
                 noise[:, r] = numpy_generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
         return Draws(positions, noise)
+
+
+class PixelReplay(Replay):
+    """A `Replay` whose rows are [N, act|reward|mask] and whose observations are stacks of frames, values from 0 to 255."""
+
+    at_once = 1  # a chunk of stacked images would be gigabytes
+
+    def __init__(
+        self,
+        pixels: Pixels,
+        rows: NDArray[np.float32],
+        arrivals: Sequence[NDArray[np.int64]],
+        act_dim: int,
+        device: torch.device,
+    ):
+        """Images and rows shared by the runs, and each run's arrival order [N]."""
+        super().__init__(rows, arrivals, pixels.obs_shape, act_dim, device)
+        with warnings.catch_warnings():
+            # A read-only memory map is fine: nothing writes to frames.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self.frames = torch.from_numpy(pixels.frames).to(device)
+            self.index = torch.from_numpy(pixels.index).to(device)
+        self._back = torch.arange(pixels.stack - 1, -1, -1, device=device)
+
+    def batch(self, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
+        """See `Replay`; `shift` and `scale` are of the packed columns, so images stay as they are."""
+        packed = self.packed(indices, shift, scale)
+        first, *newest = self.index.index_select(0, indices.flatten()).unbind(-1)
+        # [observation and next observation, transition, frame of the stack]
+        places = torch.maximum(torch.stack(newest)[..., None] - self._back, first[:, None])
+        frames = self.frames.index_select(0, places.flatten())
+        observations, following = frames.view(2, *indices.shape, *self.obs_shape).to(packed.dtype).unbind(0)
+        actions, rewards, masks = packed.split([self.act_dim, 1, 1], -1)
+        return Batch(
+            observations=observations,
+            actions=actions.contiguous(),
+            rewards=rewards.squeeze(-1).contiguous(),
+            next_observations=following,
+            masks=masks.squeeze(-1).contiguous(),
+            noise=noise,
+        )

@@ -24,12 +24,12 @@ from torch import Tensor
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.algorithm import Algorithm, Batch
-from seqeval_rl.preprocessing import Preprocessing
-from seqeval_rl.replay import Replay
 from seqeval_rl.results.read import COUNT, PREFIX, VALUE_COUNT
+from seqeval_rl.training.normalization import Preprocessing
+from seqeval_rl.training.replay_buffer import Replay
 
 if TYPE_CHECKING:
-    from seqeval_rl.loop import Run
+    from seqeval_rl.training.trainer import Run
 
 PIECE = 512  # transitions of a run judged at once
 UNSEEN = 0.05  # largest weight of the rewards after a log's cut at which a return counts as observed

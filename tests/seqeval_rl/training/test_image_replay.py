@@ -22,17 +22,17 @@ from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import UsageError
-from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.loop import Run, Stack, sequential_evaluation
-from seqeval_rl.pixel_replay import PixelReplay
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.replay import Batches, draw_positions
+from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.replay_buffer import Batches, PixelReplay, draw_positions
+from seqeval_rl.training.trainer import Run, Stack
 
 CPU = torch.device("cpu")
 SIDE = 6
-PLUG_IN = str(Path(__file__).parents[1] / "support" / "pixel_bc.py") + ":PixelBC"
+PLUG_IN = str(Path(__file__).parents[2] / "support" / "pixel_bc.py") + ":PixelBC"
 TASK = Task("picture", "test/Picture-v0", 0.0, 5.0)
 
 

@@ -23,15 +23,16 @@ from stacks import (
     swept,
 )
 
-from seqeval_rl.captured import WARM_UP, Piece
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.graphs import CudaGraphs, without_waiting
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.loop import Run, Stack, sequential_evaluation
-from seqeval_rl.pixel_replay import PixelReplay
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.training.cuda_graph_learner import WARM_UP, Piece
+from seqeval_rl.training.cuda_graphs import CudaGraphs, without_waiting
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.replay_buffer import PixelReplay
+from seqeval_rl.training.trainer import Run, Stack
 
 pytestmark = pytest.mark.gpu
 NEAR = {"rtol": 1e-5, "atol": 1e-5}

@@ -9,7 +9,7 @@ from made import packed_rows
 from scipy.stats import chisquare
 
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.replay import CHUNK, Batches, Replay, draw_positions
+from seqeval_rl.training.replay_buffer import CHUNK, Batches, Replay, draw_positions
 
 
 @given(

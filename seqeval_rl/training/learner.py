@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch
-from seqeval_rl.preprocessing import Preprocessing
-from seqeval_rl.replay import Batches
+from seqeval_rl.training.normalization import Preprocessing
+from seqeval_rl.training.replay_buffer import Batches
 
 
 class Engine:

@@ -9,9 +9,10 @@ from made import made_dataset
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.loop import Run, Stack, sequential_evaluation
-from seqeval_rl.prequential import UNSEEN, observed_returns, recorded
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.prequential import UNSEEN, observed_returns, recorded
+from seqeval_rl.training.trainer import Run, Stack
 
 CPU = torch.device("cpu")
 SMALL = {

@@ -28,12 +28,12 @@ from stacks import (
 )
 
 from seqeval_rl.algorithms.bc import BC
-from seqeval_rl.captured import WARM_UP
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.loop import sequential_evaluation
 from seqeval_rl.networks.batched_mlp import prepare
-from seqeval_rl.pixel_replay import PixelReplay
+from seqeval_rl.training.cuda_graph_learner import WARM_UP
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.replay_buffer import PixelReplay
 
 
 @pytest.mark.parametrize("capture", [itself, recorded])

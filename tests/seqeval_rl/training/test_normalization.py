@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made import packed_rows
 
-from seqeval_rl.preprocessing import EPSILON, Preprocessing, VisibleMoments
+from seqeval_rl.training.normalization import EPSILON, Preprocessing, VisibleMoments
 
 CPU = torch.device("cpu")
 

@@ -7,10 +7,11 @@ from made import made_dataset
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.errors import DataError
-from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.interface.registry import find_algorithm, registered
-from seqeval_rl.loop import Run, Stack, sequential_evaluation
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.trainer import Run, Stack
 
 ALGORITHMS = sorted(registered())
 SMALL = {"cql": {"hidden": (32, 32), "sampled_actions": 3}}  # CQL's full size would take most of the tests' time

@@ -10,11 +10,12 @@ from stacks import leaves
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.evaluation import Evaluator
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.loop import Run, Stack, sequential_evaluation
-from seqeval_rl.online import TERMINATED, TRUNCATED, episode_seed
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.loop import sequential_evaluation
+from seqeval_rl.training.online import TERMINATED, TRUNCATED, episode_seed
+from seqeval_rl.training.trainer import Run, Stack
 
 PENDULUM = Task("pendulum", "InvertedPendulum-v5", 0.0, 1000.0)
 CPU = torch.device("cpu")

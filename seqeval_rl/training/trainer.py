@@ -14,23 +14,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqeval_rl.captured import make_engine
 from seqeval_rl.data.images import Pixels, join
 from seqeval_rl.data.stream import Stream
-from seqeval_rl.engine import act
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.evaluation import Evaluation, Evaluator, nothing_evaluated
-from seqeval_rl.graphs import Capture
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.config import stacked_config
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.interface.state import join_states, split_state
-from seqeval_rl.online import Interaction
-from seqeval_rl.pixel_replay import PixelReplay
-from seqeval_rl.preprocessing import Preprocessing, VisibleMoments
-from seqeval_rl.prequential import Prequential
 from seqeval_rl.protocol import Point, Protocol, Schedule
-from seqeval_rl.replay import Batches, Replay
+from seqeval_rl.training.cuda_graph_learner import make_engine
+from seqeval_rl.training.cuda_graphs import Capture
+from seqeval_rl.training.evaluation import Evaluation, Evaluator, nothing_evaluated
+from seqeval_rl.training.learner import act
+from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
+from seqeval_rl.training.online import Interaction
+from seqeval_rl.training.prequential import Prequential
+from seqeval_rl.training.replay_buffer import Batches, PixelReplay, Replay
 
 CPU = torch.device("cpu")
 
@@ -271,44 +270,3 @@ def _reward_scale(run: Run, protocol: Protocol) -> float:
                 "Leave out --paper, or set return_range=none."
             )
     return float(span / width)
-
-
-def sequential_evaluation(
-    stack: Stack, report: Callable[[Outcome], bool], progress: Callable[[int], None], done: int = 0
-) -> None:
-    """Reveal the streams and train as they grow, evaluating at each point that the runs share.
-
-    Args:
-        stack: the runs, fresh or with the states loaded that they had after evaluation `done - 1`.
-        report: takes each outcome, records and saves it; returns False when no run is left that could go on.
-        progress: is told the gradient steps taken so far, a few times between evaluations.
-        done: evaluations that are behind us.
-    """
-    points = stack.points()
-    gradient_steps = points[done - 1].gradient_steps if done else 0
-    waiting: list[Pending] = []
-    alive = True
-
-    def settle() -> None:
-        nonlocal alive
-        alive = report(waiting.pop().outcome()) and alive
-
-    def tell(gradient_steps: int) -> None:
-        progress(gradient_steps)
-        # An evaluation beside training is recorded as soon as it is over, so that an interruption does not cost it.
-        if waiting and waiting[0].evaluation.done():
-            settle()
-
-    for point in points[done:]:
-        started = time.perf_counter()
-        metrics = stack.advance(gradient_steps, point, tell)
-        gradient_steps = point.gradient_steps
-        if waiting:  # one evaluation at a time
-            settle()
-        if not alive:
-            return
-        waiting.append(stack.begin(point, metrics, started))
-        if not stack.beside:
-            settle()
-    if waiting:
-        settle()

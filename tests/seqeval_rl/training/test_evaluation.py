@@ -13,7 +13,7 @@ from seqeval_rl.environments.make import make_lanes
 from seqeval_rl.environments.spaces import open_environment
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.evaluation import Evaluator, episode_seed
+from seqeval_rl.training.evaluation import Evaluator, episode_seed
 
 # Everything about an episode follows from its seed: it lasts 1 + seed % 7 and pays 2**24, then each action as it is.
 COUNTING = """
@@ -191,7 +191,7 @@ def test_actions_of_another_shape_are_a_fault_of_the_algorithm(counting):
 
 
 def test_an_episode_without_end_is_an_error(counting, monkeypatch):
-    monkeypatch.setattr("seqeval_rl.evaluation.LONGEST_EPISODE", 30)
+    monkeypatch.setattr("seqeval_rl.training.evaluation.LONGEST_EPISODE", 30)
     with (
         Evaluator(counting("endless"), (0,), 1, workers=1) as evaluator,
         pytest.raises(SeqevalError, match="end within 30"),
@@ -201,7 +201,7 @@ def test_an_episode_without_end_is_an_error(counting, monkeypatch):
 
 def policy(task):
     """The mean action of the medium behaviour policy, [..., obs] -> [..., act]."""
-    folder = files("seqeval_rl.behavior")
+    folder = files("seqeval_rl.data") / "bundled_policies"
     checkpoint = json.loads((folder / "levels.json").read_text())[task]["medium"][0]
     with (folder / task / f"{checkpoint}.npz").open("rb") as file, np.load(file) as arrays:
         w0, b0, w1, b1, w2, b2 = (arrays[name].astype(np.float32) for name in ("w0", "b0", "w1", "b1", "w2", "b2"))
