@@ -40,7 +40,7 @@ def _run(command: arguments.Run) -> None:
         numbers(command.seeds, "--seeds"), settings, command.paper,
     )  # fmt: skip
     sweep = dataclasses.replace(sweep, precision=command.precision)
-    from seqeval_rl.sweep import run_sweep
+    from seqeval_rl.experiments.run import run_sweep
 
     out = command.out or Path("results") / Path(command.suite).stem
     if command.mini and command.out is None:

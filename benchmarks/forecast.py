@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from seqeval_rl.estimate import Estimate
+from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.results.provenance import describe_provenance
-from seqeval_rl.sweep import Sweep
 
 
 def as_report(found: Estimate, sweep: Sweep, device: torch.device) -> dict[str, Any]:

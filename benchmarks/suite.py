@@ -16,9 +16,9 @@ from seqeval_rl.data.readers.d4rl import Mode
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import UsageError, invalid, unknown
+from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.registry import Several, find_algorithm
 from seqeval_rl.protocol import Protocol
-from seqeval_rl.sweep import Sweep
 
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
 PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5}

@@ -20,8 +20,9 @@ from seqeval_rl.behaviour import Act, policy
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError
+from seqeval_rl.experiments.job import PlannedRun
+from seqeval_rl.experiments.reporter import Recorded, Reporter
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.job import PlannedRun, Recorded, Reporter
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.provenance import describe_provenance

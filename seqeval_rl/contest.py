@@ -14,10 +14,10 @@ from torch import Tensor
 
 from seqeval_rl.ceiling import Products, record
 from seqeval_rl.data.images import Pixels
+from seqeval_rl.experiments.update_cost import random_batch, timed
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.speed import random_batch, timed
 from seqeval_rl.training.cuda_graph_learner import make_engine
 from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.replay_buffer import Batches, PixelReplay, Replay

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from seqeval_rl import speed
 from seqeval_rl.contest import EngineLoop, Problem
 from seqeval_rl.data.load import load_dataset, parse_source
 from seqeval_rl.data.readers import bundled
@@ -30,17 +29,17 @@ from seqeval_rl.environments.make import make_lanes, worthwhile_workers
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import DataError
+from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, Candidate, divide, kind, room_for_stacks
+from seqeval_rl.experiments.planner import DECAY, settings_of_run
+from seqeval_rl.experiments.sweep import Sweep, Variant
+from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.config import common_settings, differing, stacked_config
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Schedule
-from seqeval_rl.scheduler import WORTH_A_PROCESS
-from seqeval_rl.stacking import Candidate, divide, kind, room_for_stacks
 from seqeval_rl.stages import stages
-from seqeval_rl.sweep import DECAY, Sweep, cost_of_run, settings_of_run
 from seqeval_rl.training.evaluation import episode_seed
 from seqeval_rl.utils.processes import available_cores
-from seqeval_rl.variants import Variant
 
 SECONDS = 1.5  # at least, of the measurement of one update and of that of one time index
 _MADE = 200_000  # transitions at most in the log that updates are measured on
@@ -350,7 +349,7 @@ def estimate(
 
 def _stacks(rows: Sequence[_Row], seeds: int, device: torch.device, room: float | None) -> list[list[_Row]]:
     """The runs, one of a row for each seed, in the stacks that `sweep.plan` makes of them."""
-    known: dict[Any, speed.Cost] = {}
+    known: dict[Any, UpdateCost] = {}
     candidates = []
     for row in rows:
         spec, found, variant, schedule = row

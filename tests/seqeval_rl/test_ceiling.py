@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from seqeval_rl.ceiling import Operand, Products, copy_rate, record
+from seqeval_rl.experiments.update_cost import random_batch
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm, registered
-from seqeval_rl.speed import random_batch
 
 CPU = torch.device("cpu")
 

@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from seqeval_rl import speed
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.estimate import Extent, GroupCost, Seconds, estimate, extent, packed, seconds_of
+from seqeval_rl.experiments.planner import plan
+from seqeval_rl.experiments.sweep import Sweep
+from seqeval_rl.experiments.update_cost import UpdateCost
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.sweep import Sweep, plan
 from seqeval_rl.utils.processes import available_cores
 
 CPU = torch.device("cpu")
@@ -105,7 +106,7 @@ def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
     # Three long jobs, then three short ones, on two cores: long, long, long beside the short ones.
     assert found.seconds == pytest.approx(max(2 * other, other + 3 * one))
     assert (found.workers, found.threads) == (2, 1)
-    monkeypatch.setattr("seqeval_rl.sweep.cost_of_update", lambda *_: speed.Cost(0.001, 1000))
+    monkeypatch.setattr("seqeval_rl.experiments.planner.cost_of_update", lambda *_: UpdateCost(0.001, 1000))
     cuda = estimate(sweep, torch.device("cuda"), room=1e9)
     assert cuda.stacks == (3, 3)
     assert (cuda.workers, cuda.threads) == (1, 2)

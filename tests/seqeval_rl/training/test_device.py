@@ -9,13 +9,14 @@ from made import npz
 from seqeval_rl import plots
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.errors import MismatchError
+from seqeval_rl.experiments.run import run_sweep
+from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.networks.modules import MLP
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity
-from seqeval_rl.sweep import Sweep, run_sweep
 from seqeval_rl.training.device import PRECISIONS, matrix_products
 
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from seqeval_rl.job import RunEnd
-from seqeval_rl.progress import Failed, Progress, Scored
-from seqeval_rl.screen import Screen
+from seqeval_rl.experiments.display import Screen
+from seqeval_rl.experiments.job import RunEnd
+from seqeval_rl.experiments.progress import Failed, Progress, Scored
 
 
 def job(algorithm, dataset="hopper medium", seeds=(0, 1), total=100_000, cost=100.0):

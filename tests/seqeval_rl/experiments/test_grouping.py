@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqeval_rl.experiments.grouping import Candidate, divide
 from seqeval_rl.interface.config import common_settings, stacked_config
-from seqeval_rl.stacking import Candidate, divide
 
 
 @dataclass(frozen=True)

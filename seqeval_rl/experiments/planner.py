@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,57 +16,17 @@ from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import FileError
-from seqeval_rl.interface.config import common_settings
-from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.job import Job, PlannedRun, RunEnd
-from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.experiments.grouping import Candidate, divide, kind, room_for_stacks
+from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
+from seqeval_rl.experiments.sweep import Sweep, Variant
+from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
+from seqeval_rl.protocol import Schedule
 from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.results.read import read_results
-from seqeval_rl.results.run_log import RUN_LOG
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
-from seqeval_rl.scheduler import run_jobs
-from seqeval_rl.speed import UpdateCost, cost_of_update
-from seqeval_rl.stacking import Candidate, divide, kind, room_for_stacks
-from seqeval_rl.training.device import Precision, choose_device
 from seqeval_rl.utils.text import directory_name
-from seqeval_rl.variants import Variant, protocols, variants
 
 DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What to run: the cross product of streams, algorithms with their variants, protocols and seeds."""
-
-    name: str
-    streams: tuple[StreamSpec, ...]
-    algorithms: tuple[AlgorithmEntry, ...]
-    protocol: Protocol
-    seeds: tuple[int, ...]
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm, one value each
-    swept: dict[str, dict[str, tuple[Any, ...]]] = field(default_factory=dict)  # by algorithm, a variant for each value
-    where: str = "the suite"  # for messages
-    precision: Precision = "float32"  # of matrix products
-    swept_protocol: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # of `protocol`, a variant for each value
-    own_protocol: dict[str, dict[str, Any]] = field(
-        default_factory=dict
-    )  # by algorithm: what it has in place of `protocol`'s
-
-    def variants(self) -> list[Variant]:
-        """Every algorithm with its settings, once for each combination of swept values; raises `UsageError`."""
-        return [
-            variant
-            for entry in self.algorithms
-            for variant in variants(
-                entry, self.settings.get(entry.name, {}), self.swept.get(entry.name, {}), self.where, self._under(entry)
-            )
-        ]
-
-    def _under(self, entry: AlgorithmEntry) -> list[tuple[dict[str, Any], Protocol]]:
-        """The protocols that the algorithm runs under, as `protocols` gives them."""
-        own = self.own_protocol.get(entry.name, {})
-        base = Protocol.parse({**self.protocol.model_dump(), **own}, self.where)
-        return protocols(base, self.swept_protocol, self.where)
 
 
 @dataclass(frozen=True)
@@ -202,37 +161,6 @@ def settings_of_run(variant: Variant, schedule: Schedule) -> dict[str, Any]:
         # As published: the rate's decay knows where the run will end.
         config[DECAY] = schedule.gradient_steps
     return config
-
-
-def cost_of_run(
-    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost]
-) -> UpdateCost:
-    """What one gradient step of one run costs; nothing for an algorithm that raises, which its own job will report. What has
-    been measured is kept in `known`."""
-    batch_size = variant.protocol.batch_size
-    # Widths and counts make updates dearer, rates do not.
-    key = (variant.entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
-    if key not in known:
-        try:
-            known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
-        except Exception:
-            known[key] = UpdateCost(0.0, 0)
-    return known[key]
-
-
-def run_sweep(
-    sweep: Sweep, out: Path, device: str = "auto", backend: str = "auto", overwrite: bool = False, progress: bool = True
-) -> list[RunEnd]:
-    """Plan and run; returns how each run ended, those that were there already included as one entry each where they failed.
-
-    Raises:
-        Interrupted: Ctrl-C or a request to end; the same command goes on.
-        SeqevalError: see `plan`.
-    """
-    planned = plan(sweep, out, choose_device(device), backend, overwrite, progress)
-    if progress and any(len(job.runs) > 1 for job in planned.jobs):
-        print(f"plan: {planned}", file=sys.stderr)
-    return [*planned.failed, *run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
 
 
 def _describe(stream: Stream, spec: StreamSpec) -> dict[str, Any]:

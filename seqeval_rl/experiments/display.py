@@ -10,16 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from seqeval_rl.progress import Progress
+from seqeval_rl.experiments.progress import Progress, Totals, Tracker
 from seqeval_rl.results.run_log import RunLog
 from seqeval_rl.results.status_table import BLOCKS, Standing, table
-from seqeval_rl.tracking import Totals, Tracker
 from seqeval_rl.utils.console import clean, duration
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from seqeval_rl.job import Job, RunEnd
+    from seqeval_rl.experiments.job import Job, RunEnd
 
 
 # Plain lines come at evaluations, at most so often for one stack, and in all four a minute: three hours are 720 lines.

@@ -20,12 +20,13 @@ from typing import Any
 import torch
 
 from seqeval_rl.errors import Interrupted, SeqevalError
-from seqeval_rl.job import Job, RunEnd, execute
-from seqeval_rl.progress import Progress
-from seqeval_rl.screen import Screen
+from seqeval_rl.experiments.display import Screen
+from seqeval_rl.experiments.grouping import WORTH_A_PROCESS
+from seqeval_rl.experiments.job import Job, RunEnd
+from seqeval_rl.experiments.progress import Progress
+from seqeval_rl.experiments.worker import execute
 from seqeval_rl.utils.processes import available_cores, exit_with_parent
 
-WORTH_A_PROCESS = 5.0  # estimated seconds of work; a worker takes some seconds to start
 _channel: Any = None  # in a worker: the queue back to the parent
 _environment_workers = 1
 

@@ -7,157 +7,27 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.make import worthwhile_workers
-from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import SeqevalError
+from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
+from seqeval_rl.experiments.progress import Failed, Progress, Scored
+from seqeval_rl.experiments.reporter import Recorded, Reporter
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.progress import Failed, Progress, Scored
-from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.protocol import Schedule
 from seqeval_rl.results import checkpoint
-from seqeval_rl.results.read import METRICS, PREFIX, read_lines
+from seqeval_rl.results.read import METRICS, read_lines
 from seqeval_rl.results.write import RunRecorder
-from seqeval_rl.training.device import Precision, matrix_products
+from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.prequential import recorded
 from seqeval_rl.training.trainer import Outcome, Run, Stack
-
-# Metrics that a run may not have at a point: no exploration episode ended, nothing was about to arrive.
-MAY_BE_ABSENT = (PREFIX, "online/")
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """One run of a job; plain data, so that it travels."""
-
-    stream: StreamSpec
-    # Of the algorithm's Config; the Config itself may be of a class that only this process has loaded.
-    settings: dict[str, Any]
-    seed: int
-    directory: Path
-    manifest: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker process needs to know: runs that train as one stack, and how."""
-
-    runs: tuple[PlannedRun, ...]
-    task: Task
-    algorithm: str  # reference, see registry.find_algorithm
-    protocol: Protocol
-    device: str
-    backend: str  # of the environments: auto, envpool or gymnasium
-    precision: Precision  # of matrix products
-    overwrite: bool
-    cost: float  # estimated seconds of one core
-
-
-@dataclass(frozen=True)
-class RunEnd:
-    """How a run ended."""
-
-    directory: Path
-    status: str  # finished, failed (diverged; it stays so) or crashed (an exception; the same command tries again)
-    message: str = ""
-
-
-class Reporter:
-    """Records a stack's outcomes run by run, and takes a run that has diverged out of the books."""
-
-    def __init__(
-        self,
-        runs: Sequence[Recorded],
-        divergence_limit: float,
-        announce: Callable[[Mapping[int, float], Mapping[int, str], Outcome], None],
-    ):
-        """For the runs of a stack, whose recorders are open; `announce` takes new scores and failures by run."""
-        self._runs, self._limit, self._announce = runs, divergence_limit, announce
-        self.failures: dict[int, str] = {}
-        self.states: list[dict[str, Any]] = []  # as last reported
-
-    def __call__(self, outcome: Outcome) -> bool:
-        """Record and save every run that is still sound; False when none is."""
-        self.states = outcome.states
-        scores: dict[int, float] = {}
-        failures: dict[int, str] = {}
-        for r, (_, recorder) in enumerate(self._runs):
-            if r in self.failures:
-                continue
-            failure = self._diverged(outcome, r)
-            if failure:
-                self.failures[r] = failures[r] = failure
-                recorder.event("failed", message=failure, transitions=outcome.point.transitions)
-                continue
-            entry = event_entry(outcome, r)
-            recorder.record(entry, outcome.states[r])
-            if "score" in entry["metrics"]:
-                scores[r] = entry["metrics"]["score"]
-        self._announce(scores, failures, outcome)
-        return len(self.failures) < len(self._runs)
-
-    def _diverged(self, outcome: Outcome, r: int) -> str | None:
-        """Why run `r` cannot go on, in one line, or None."""
-        where = f"at {outcome.point.transitions} transitions"
-        limit = self._limit
-        for name, values in outcome.metrics.items():
-            if name.startswith(MAY_BE_ABSENT):
-                continue
-            if not np.isfinite(values[r]):
-                return f"{name} is {values[r]} {where}: lower the learning rate, or look at the rewards' scale"
-            if name.endswith("/q") and abs(values[r]) > limit:
-                return (
-                    f"exploding Q value: {name} = {values[r]:.3g} {where}, beyond protocol.divergence_limit = {limit:g}"
-                )
-        if r in outcome.evaluation.failures:
-            return f"{outcome.evaluation.failures[r]} {where}"
-        return None
-
-
-def event_entry(outcome: Outcome, r: int) -> dict[str, Any]:
-    """One line of `metrics.jsonl`."""
-    evaluation, point = outcome.evaluation, outcome.point
-    played: dict[str, float] = {}
-    if evaluation.scores.size:
-        played = {
-            "score": float(evaluation.scores[r].mean()),
-            "score_std": float(evaluation.scores[r].std()),
-            "return": float(evaluation.returns[r].mean()),
-            "length": float(evaluation.lengths[r].mean()),
-        }
-    found = recorded({name: float(values[r]) for name, values in outcome.metrics.items()})
-    metrics = {
-        **played,
-        "seconds": outcome.seconds,
-        "evaluation_seconds": evaluation.seconds,
-        **{name: value for name, value in found.items() if np.isfinite(value) or not name.startswith(MAY_BE_ABSENT)},
-    }
-    return {
-        "evaluation": point.index,
-        "phase": point.phase,
-        "block": outcome.blocks[r],
-        "transitions": point.transitions,
-        "gradient_steps": point.gradient_steps,
-        "env_steps": point.env_steps,
-        "metrics": metrics,
-        "returns": evaluation.returns[r].tolist(),
-        "lengths": evaluation.lengths[r].tolist(),
-    }
-
-
-class Recorded(NamedTuple):
-    """A run and what writes its files."""
-
-    run: PlannedRun
-    recorder: RunRecorder
 
 
 def execute(job: Job, number: int, tell: Callable[[Progress], None], environment_workers: int) -> list[RunEnd]:

@@ -8,9 +8,27 @@ from typing import Any, NamedTuple
 
 import torch
 
+from seqeval_rl.experiments.sweep import Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.training.replay_buffer import CHUNK
+
+
+def cost_of_run(
+    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost]
+) -> UpdateCost:
+    """What one gradient step of one run costs; nothing for an algorithm that raises, which its own job will report. What has
+    been measured is kept in `known`."""
+    batch_size = variant.protocol.batch_size
+    # Widths and counts make updates dearer, rates do not.
+    key = (variant.entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
+    if key not in known:
+        try:
+            known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
+        except Exception:
+            known[key] = UpdateCost(0.0, 0)
+    return known[key]
 
 
 def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:

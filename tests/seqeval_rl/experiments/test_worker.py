@@ -9,11 +9,12 @@ from made import made_dataset
 
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import TASKS
+from seqeval_rl.experiments.planner import plan
+from seqeval_rl.experiments.sweep import Sweep
+from seqeval_rl.experiments.worker import execute
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.job import execute
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.read import read_results
-from seqeval_rl.sweep import Sweep, plan
 
 CPU = torch.device("cpu")
 

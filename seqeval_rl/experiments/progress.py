@@ -1,4 +1,4 @@
-"""Keeps the books of jobs while they run: what each has told, how fast it goes and how long it will take."""
+"""What jobs report while they run, and how throughput and time left follow from it. Needs no torch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,42 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from seqeval_rl.progress import Progress
 from seqeval_rl.results.status import mean, means
 from seqeval_rl.results.status_table import Standing
 
 if TYPE_CHECKING:
-    from seqeval_rl.job import Job, RunEnd
+    from seqeval_rl.experiments.job import Job, RunEnd
+
+
+class Scored(NamedTuple):
+    """A run's score at an evaluation."""
+
+    run: int  # its place in the job
+    evaluation: int
+    score: float
+
+
+class Failed(NamedTuple):
+    """A run that cannot go on."""
+
+    run: int  # its place in the job
+    reason: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a job tells while it runs: about twice a second, and at each evaluation."""
+
+    job: int
+    share: float  # of its gradient steps, 0 to 1
+    gradient_steps: int = 0  # taken since the job began, by all of its runs together
+    transitions: int | None = None  # t of the runs that train at the moment; None before they begin
+    scores: tuple[Scored, ...] = ()  # that are new, and at first those of earlier attempts
+    failures: tuple[Failed, ...] = ()  # that are new
+    last: bool = False  # nothing follows
 
 
 RECENT = 30.0  # seconds over which updates/s are measured

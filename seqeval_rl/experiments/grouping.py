@@ -72,3 +72,6 @@ def divide(candidates: Iterable[Candidate], room: float) -> list[list[Candidate]
 def _bytes(stack: Sequence[Candidate]) -> int:
     logs = {candidate.log: candidate.log_bytes for candidate in stack}
     return sum(logs.values()) + sum(candidate.run_bytes for candidate in stack)
+
+
+WORTH_A_PROCESS = 5.0  # estimated seconds of work; a worker takes some seconds to start

@@ -11,12 +11,51 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.training.device import Precision
 from seqeval_rl.utils.text import directory_name, show
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What to run: the cross product of streams, algorithms with their variants, protocols and seeds."""
+
+    name: str
+    streams: tuple[StreamSpec, ...]
+    algorithms: tuple[AlgorithmEntry, ...]
+    protocol: Protocol
+    seeds: tuple[int, ...]
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm, one value each
+    swept: dict[str, dict[str, tuple[Any, ...]]] = field(default_factory=dict)  # by algorithm, a variant for each value
+    where: str = "the suite"  # for messages
+    precision: Precision = "float32"  # of matrix products
+    swept_protocol: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # of `protocol`, a variant for each value
+    own_protocol: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # by algorithm: what it has in place of `protocol`'s
+
+    def variants(self) -> list[Variant]:
+        """Every algorithm with its settings, once for each combination of swept values; raises `UsageError`."""
+        return [
+            variant
+            for entry in self.algorithms
+            for variant in variants(
+                entry, self.settings.get(entry.name, {}), self.swept.get(entry.name, {}), self.where, self._under(entry)
+            )
+        ]
+
+    def _under(self, entry: AlgorithmEntry) -> list[tuple[dict[str, Any], Protocol]]:
+        """The protocols that the algorithm runs under, as `protocols` gives them."""
+        own = self.own_protocol.get(entry.name, {})
+        base = Protocol.parse({**self.protocol.model_dump(), **own}, self.where)
+        return protocols(base, self.swept_protocol, self.where)
+
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
 _LONGEST = 150  # characters of a directory's name, well within what file systems take
