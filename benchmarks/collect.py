@@ -52,7 +52,7 @@ def _refuse(command: arguments.DatasetsCollect, options: tuple[str, ...], beside
 
 
 def _from_bundled(command: arguments.DatasetsCollect) -> None:
-    from seqeval_rl.collecting import check_new, play_bundled, write_log
+    from seqeval_rl.collection.collect import check_new, play_bundled, write_log
     from seqeval_rl.data.readers import bundled
     from seqeval_rl.environments.tasks import task_named
 
@@ -74,8 +74,8 @@ def _from_bundled(command: arguments.DatasetsCollect) -> None:
 
 
 def _from_run(command: arguments.DatasetsCollect) -> None:
-    from seqeval_rl.behaviour import from_run
-    from seqeval_rl.collecting import check_new, play, write_log
+    from seqeval_rl.collection.collect import check_new, play, write_log
+    from seqeval_rl.collection.policies import from_run
 
     directory = Path(command.source)
     if not (directory / MANIFEST).is_file():
@@ -99,9 +99,9 @@ def _from_run(command: arguments.DatasetsCollect) -> None:
 def _by_training(command: arguments.DatasetsCollect) -> None:
     import torch
 
-    from seqeval_rl.behaviour_training import Training, train
+    from seqeval_rl.collection.levels import check_all_new, collect_levels, save_policies
+    from seqeval_rl.collection.train import Training, train
     from seqeval_rl.interface.registry import find_algorithm
-    from seqeval_rl.level_logs import check_all_new, collect_levels, save_policies
     from seqeval_rl.protocol import Protocol
     from seqeval_rl.utils.text import slug
 

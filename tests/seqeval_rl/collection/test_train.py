@@ -10,16 +10,25 @@ import pytest
 import torch
 from made import assert_one_line
 
-from seqeval_rl import behaviour_training, load_dataset
-from seqeval_rl.behaviour_training import Training, train
+from seqeval_rl import load_dataset
 from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.collection import train as train_module
+from seqeval_rl.collection.levels import (
+    LEVELS,
+    collect_levels,
+    expert,
+    identities,
+    medium,
+    plan,
+    records,
+    save_policies,
+)
+from seqeval_rl.collection.train import Training, train
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import Policy
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.level_logs import collect_levels, identities, plan, save_policies
-from seqeval_rl.levels import LEVELS, expert, medium, records
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.read import read_results
@@ -132,19 +141,19 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(trained, tmp_path, m
 
 
 def test_logs_appear_together_or_not_at_all(trained, monkeypatch):
-    play = iter(range(3))
+    calls = iter(range(3))
 
     def interrupted(*args):
-        if next(play) == 2:
+        if next(calls) == 2:
             raise KeyboardInterrupt
         return original(*args)
 
-    from seqeval_rl import level_logs
-    from seqeval_rl.collecting import play
+    from seqeval_rl.collection import levels
+    from seqeval_rl.collection.collect import play
 
     original = play
     with monkeypatch.context() as patch:
-        patch.setattr(level_logs, "play", interrupted)
+        patch.setattr(levels, "play", interrupted)
         with pytest.raises(KeyboardInterrupt):
             collect_levels(trained, "mine/{level}-v0", 60, progress=False)
     assert minari.list_local_datasets() == {}
@@ -157,7 +166,7 @@ def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(tr
     shutil.copytree(trained.directory, tmp_path / "seed-0")
     before = (tmp_path / "seed-0" / "metrics.jsonl").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(behaviour_training, "Stack", None)
+        patch.setattr(train_module, "Stack", None)
         train(training(tmp_path / "seed-0"), CPU, overwrite=True, progress=False)
     assert (tmp_path / "seed-0" / "metrics.jsonl").read_bytes() == before
     other = training(tmp_path / "seed-0", protocol=PROTOCOL.model_copy(update={"online": 180}), discount=0.9)

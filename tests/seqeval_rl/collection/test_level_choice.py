@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqeval_rl.collection.levels import expert, medium, records
 from seqeval_rl.errors import DataError
-from seqeval_rl.levels import expert, medium, records
 
 scores = st.lists(st.floats(-50, 150, allow_nan=False), min_size=1, max_size=40)
 learned = scores.filter(lambda values: max(values) > 0)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqeval_rl import load_dataset
-from seqeval_rl.behaviour import Behaviour, behaviour_arrays, policy, uniform_behaviour, write_behaviour
-from seqeval_rl.collecting import check_new, play, play_bundled, write_log
+from seqeval_rl.collection.collect import check_new, play, play_bundled, write_log
+from seqeval_rl.collection.policies import Behaviour, behaviour_arrays, policy, uniform_behaviour, write_behaviour
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import Policy
@@ -45,8 +45,8 @@ def test_episodes_do_not_depend_on_how_many_are_played_nor_by_how_many_processes
     few, many = list(play(behaviour, 3, 100)), list(play(behaviour, 3, 400))
     assert sum(len(episode.rewards) for episode in many[:-1]) < 400 <= sum(len(episode.rewards) for episode in many)
     assert all(same(a, b) for a, b in zip(few, many, strict=False))
-    monkeypatch.setattr("seqeval_rl.collecting._WORTH_WORKERS", 0)
-    monkeypatch.setattr("seqeval_rl.collecting.available_cores", lambda: 2)
+    monkeypatch.setattr("seqeval_rl.collection.collect._WORTH_WORKERS", 0)
+    monkeypatch.setattr("seqeval_rl.collection.collect.available_cores", lambda: 2)
     assert all(same(a, b) for a, b in zip(many, play(behaviour, 3, 400), strict=True))
     others = list(play(behaviour, 4, 100))
     starts = [episode.observations[0] for episode in (*many, *others)]

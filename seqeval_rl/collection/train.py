@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from seqeval_rl.behaviour import Act, policy
+from seqeval_rl.collection.policies import Act, policy
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError

@@ -1,9 +1,9 @@
-"""The logs of a trained behaviour policy, after D4RL's levels, and its policies in the format of the bundled ones."""
+"""Levels of a training run (random, medium, expert), after D4RL: their checkpoints, policies and datasets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, count
@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from seqeval_rl import levels
-from seqeval_rl.behaviour import Behaviour, behaviour_arrays, uniform_behaviour, write_behaviour
-from seqeval_rl.behaviour_training import Training
-from seqeval_rl.collecting import check_new, play, writing
+from seqeval_rl.collection.collect import check_new, play, writing
+from seqeval_rl.collection.policies import Behaviour, behaviour_arrays, uniform_behaviour, write_behaviour
+from seqeval_rl.collection.train import Training
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
 from seqeval_rl.data.rollouts import Policy
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.training.online import episode_seed
 from seqeval_rl.utils.files import atomic_write
 
@@ -45,7 +44,7 @@ def identities(identity: str) -> dict[str, str]:
         raise UsageError(
             f"--id {identity!r}: expected {PLACE} where the level goes, for example mine/hopper/{PLACE}-v0. Add it."
         )
-    return {level: identity.replace(PLACE, level) for level in levels.LEVELS}
+    return {level: identity.replace(PLACE, level) for level in LEVELS}
 
 
 def check_all_new(identity: str, overwrite: bool) -> None:
@@ -57,7 +56,7 @@ def check_all_new(identity: str, overwrite: bool) -> None:
 def plan(training: Training, identity: str, transitions: int) -> list[LevelLog]:
     """The logs of a finished training, each but the replay of `transitions`. Raises `DataError` where nothing was learned."""
     seen, scores = training.scores()
-    middle, best = levels.medium(scores.tolist()), levels.expert(scores.tolist())
+    middle, best = medium(scores.tolist()), expert(scores.tolist())
     names = identities(identity)
     how = f"{training.entry.name}, seed {training.seed}, trained from nothing in {training.task.env_id}"
 
@@ -121,7 +120,7 @@ def _episodes(training: Training, level: str, transitions: int) -> Iterator[Epis
         half = transitions // 2
         parts = (("medium", half), ("expert", transitions - half))
         return chain.from_iterable(cut_to(_episodes(training, part, size), size) for part, size in parts)
-    evaluation = levels.medium(scores) if level == "medium" else levels.expert(scores)
+    evaluation = medium(scores) if level == "medium" else expert(scores)
     behaviour = Behaviour(training.task, training.policy(evaluation), training.entry.name, level)
     return play(behaviour, training.seed, transitions)
 
@@ -136,8 +135,8 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
     """
     task, (seen, scores) = training.task, training.scores()
     values = scores.tolist()
-    middle, best = levels.medium(values), levels.expert(values)
-    rising = [index for index in levels.records(values) if index <= best]
+    middle, best = medium(values), expert(values)
+    rising = [index for index in records(values) if index <= best]
     places = np.linspace(0, len(rising) - 1, min(_REPLAY_POLICIES, len(rising))).round().astype(int)
     chosen = sorted({*(rising[place] for place in places), middle, best})
     names = {index: f"{seen[index]:07d}" for index in chosen}
@@ -188,3 +187,34 @@ def _measured(behaviour: Behaviour, seed: int) -> list[float]:
         round(float(returns.mean()), 1), round(float(returns.std()), 1),
         round(float(np.mean([len(episode.rewards) for episode in episodes]))),
     ]  # fmt: skip
+
+
+LEVELS = ("random", "medium", "medium-replay", "expert", "medium-expert")
+MEDIUM_SHARE = 1 / 3  # of the expert's score
+
+
+def records(scores: Sequence[float]) -> list[int]:
+    """The evaluations that scored more than every one before, of scores [P]: whatever comes later, levels are among them."""
+    best = np.maximum.accumulate(np.asarray(scores, np.float64))
+    return [i for i in range(len(best)) if i == 0 or best[i] > best[i - 1]]
+
+
+def expert(scores: Sequence[float]) -> int:
+    """The best of the evaluations, the first of several.
+
+    Raises:
+        DataError: no score is above 0, that of the task's reference minimum: nothing was learned.
+    """
+    best = int(np.argmax(scores))
+    if not scores[best] > 0:
+        raise DataError(
+            f"levels: expected a policy that was evaluated better than score 0, found {scores[best]:.1f} as the best of "
+            f"{len(scores)} evaluations. Train longer, or with other settings."
+        )
+    return best
+
+
+def medium(scores: Sequence[float]) -> int:
+    """The first evaluation whose score is past a third of the expert's. Raises as `expert` does."""
+    threshold = MEDIUM_SHARE * scores[expert(scores)]
+    return next(i for i, score in enumerate(scores) if score > threshold)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.behaviour import Behaviour
+from seqeval_rl.collection.policies import Behaviour
 from seqeval_rl.data.episodes import Episode, cut_to
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.readers import minari as minari_reader
