@@ -10,9 +10,9 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
-from seqeval_rl.benchmarks.dataset_arguments import Datasets
-from seqeval_rl.benchmarks.looking_arguments import Cite, Export, Plot, Report, Select, Status, Table
-from seqeval_rl.benchmarks.running_arguments import Algorithms, Bench, Check, Run
+from seqeval_rl.benchmarks.arguments.datasets import Datasets
+from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Status, Table
+from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 
 Command = (
@@ -37,10 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     command = tyro.cli(
         Command, prog="seqeval", description="Sequential evaluation of offline reinforcement learning.", args=arguments
     )
-    from seqeval_rl.benchmarks import commands
+    from seqeval_rl.benchmarks.commands import run
 
     try:
-        commands.perform(command)
+        run.perform(command)
     except SeqevalError as error:
         print(f"seqeval: {error}", file=sys.stderr)
         return error.exit_code

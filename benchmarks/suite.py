@@ -11,13 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from seqeval_rl.benchmarks.arguments.parsing import Several
 from seqeval_rl.data.load import in_d4rl_format
 from seqeval_rl.data.readers.d4rl import Mode
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import UsageError, invalid, unknown
 from seqeval_rl.experiments.sweep import Sweep
-from seqeval_rl.interface.registry import Several, find_algorithm
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).

@@ -6,7 +6,6 @@ import dataclasses
 import importlib.util
 import inspect
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -20,7 +19,6 @@ from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 
 GROUP = "seqeval_rl.algorithms"
-_OPENING = ("[", "{", '"', "'")  # of a TOML value that may hold commas
 
 
 @dataclass(frozen=True)
@@ -159,64 +157,3 @@ def _module(source: str, reference: str) -> Any:
             f"{reference}: {path} stops with {type(error).__name__}: {error}. Run it with python to see where."
         ) from error
     return module
-
-
-@dataclass(frozen=True)
-class Several:
-    """Several values for one setting: a sweep, each value a variant."""
-
-    values: tuple[Any, ...]
-
-
-def parse_setting(text: str, where: str = "--set") -> tuple[str, str, Any]:
-    """`td3_bc.alpha=1.0` as (section, setting, value); with several values, `td3_bc.alpha=1,2.5`, the last is `Several`.
-
-    Values are read as TOML (a list is one value), `none` as None, anything else as a plain word; a word that holds a comma
-    is put in quotation marks. Raises `UsageError` where that is not what `text` is.
-    """
-    key, equals, value = text.partition("=")
-    section, dot, setting = key.strip().partition(".")
-    if not (equals and dot and section and setting):
-        raise UsageError(
-            f"{where} {text!r}: expected section.setting=value, for example td3_bc.alpha=1.0 or protocol.increment=10."
-        )
-    pieces = _pieces(value.strip())
-    if len(pieces) == 1:
-        return section, setting, _value(pieces[0])
-    for piece in pieces:
-        if not piece or (piece.startswith(_OPENING) and not _is_toml(piece)):
-            raise UsageError(
-                f"{where} {text!r}: expected values separated by commas, found "
-                f"{f'{piece!r}, which is not closed' if piece else 'nothing before or after a comma'}. "
-                "Write for example td3_bc.alpha=1,2.5 or td3_bc.hidden=[64,64],[256,256]."
-            )
-    return section, setting, Several(tuple(_value(piece) for piece in pieces))
-
-
-def _pieces(text: str) -> list[str]:
-    """`text` parted at its commas, except those inside a TOML list, table or string."""
-    parts = text.split(",")
-    pieces = []
-    while parts:
-        size = 1
-        if parts[0].lstrip().startswith(_OPENING):
-            # As many parts as it takes to close it, or all.
-            sizes = range(1, len(parts) + 1)
-            size = next((n for n in sizes if _is_toml(",".join(parts[:n]))), len(parts))
-        pieces.append(",".join(parts[:size]).strip())
-        parts = parts[size:]
-    return pieces
-
-
-def _value(text: str) -> Any:
-    if text.lower() == "none":
-        return None
-    return tomllib.loads(f"value = {text}")["value"] if _is_toml(text) else text
-
-
-def _is_toml(text: str) -> bool:
-    try:
-        tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return False
-    return True

@@ -333,7 +333,7 @@ def test_check_reports_each_check(capsys):
 
 
 def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("seqeval_rl.benchmarks.bench.SECONDS", 0.05)
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.updates.SECONDS", 0.05)
     target = tmp_path / "bench.json"
     assert (
         main(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
 
+from seqeval_rl.benchmarks.arguments.results import Plot, Select
 from seqeval_rl.benchmarks.cli import main
-from seqeval_rl.benchmarks.looking_arguments import Plot, Select
 from seqeval_rl.plots import DEFAULT_SCORE, EXPERIMENTS, FIGURES, SCORES
 
 if TYPE_CHECKING:

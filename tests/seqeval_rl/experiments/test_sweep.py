@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
 from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.sweep import protocols, variants
 from seqeval_rl.interface.config import Layers, Positive
-from seqeval_rl.interface.registry import AlgorithmEntry, Several, parse_setting
+from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.write import identity, recorded_runs
 from seqeval_rl.utils.text import show

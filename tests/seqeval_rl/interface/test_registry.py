@@ -4,8 +4,9 @@ import textwrap
 
 import pytest
 
+from seqeval_rl.benchmarks.arguments.parsing import parse_setting
 from seqeval_rl.errors import UsageError
-from seqeval_rl.interface.registry import find_algorithm, parse_setting, registered
+from seqeval_rl.interface.registry import find_algorithm, registered
 
 PLUGIN = """
 from dataclasses import dataclass

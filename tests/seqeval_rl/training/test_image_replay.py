@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from vd4rl_logs import episodes, write_shard
 
-from seqeval_rl.contest import EngineLoop, Problem
+from seqeval_rl.benchmarks.speed.contenders import EngineLoop, Problem
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.load import load_dataset

@@ -7,7 +7,13 @@ from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.benchmarks import dataset_arguments as arguments
+from seqeval_rl.benchmarks.arguments.datasets import (
+    DatasetsCollect,
+    DatasetsFetch,
+    DatasetsList,
+    DatasetsShow,
+    DatasetsVerify,
+)
 from seqeval_rl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +38,7 @@ def _named(action: str, source: str) -> str:
 
 
 @perform.register
-def _list(_: arguments.DatasetsList) -> None:
+def _list(_: DatasetsList) -> None:
     from seqeval_rl.data import cache
     from seqeval_rl.data.load import d4rl_datasets
     from seqeval_rl.data.readers import bundled, d4rl_index
@@ -59,7 +65,7 @@ def _size(folder: Path) -> str:
 
 
 @perform.register
-def _show(command: arguments.DatasetsShow) -> None:
+def _show(command: DatasetsShow) -> None:
     from seqeval_rl import plots
     from seqeval_rl.data.load import load_dataset
     from seqeval_rl.data.stream import Stream
@@ -116,14 +122,14 @@ def _drawn(label: str, dataset: Dataset) -> LogBlock:
 
 
 @perform.register
-def _fetch(command: arguments.DatasetsFetch) -> None:
+def _fetch(command: DatasetsFetch) -> None:
     from seqeval_rl.data.manage import fetch
 
     print(fetch(_named("fetch", command.id), command.sha256, command.offline or None))
 
 
 @perform.register
-def _verify(command: arguments.DatasetsVerify) -> None:
+def _verify(command: DatasetsVerify) -> None:
     from seqeval_rl.data import cache, manage
     from seqeval_rl.data.manage import cached, logs_of, verify_log
 
@@ -146,7 +152,7 @@ def _verify(command: arguments.DatasetsVerify) -> None:
 
 
 @perform.register
-def _collect(command: arguments.DatasetsCollect) -> None:
-    from seqeval_rl.benchmarks.collect import collect
+def _collect(command: DatasetsCollect) -> None:
+    from seqeval_rl.benchmarks.commands.collect import collect
 
     collect(command)

@@ -8,9 +8,10 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from seqeval_rl.benchmarks import dataset_arguments, looking_arguments
-from seqeval_rl.benchmarks import running_arguments as arguments
-from seqeval_rl.benchmarks.words import numbers, words
+from seqeval_rl.benchmarks.arguments.datasets import Datasets
+from seqeval_rl.benchmarks.arguments.parsing import numbers, words
+from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Status, Table
+from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run
 from seqeval_rl.errors import SeqevalError, UsageError
 
 
@@ -21,9 +22,9 @@ def perform(command: Any) -> None:
 
 
 @perform.register
-def _run(command: arguments.Run) -> None:
+def _run(command: Run) -> None:
+    from seqeval_rl.benchmarks.arguments.parsing import parse_setting
     from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
-    from seqeval_rl.interface.registry import parse_setting
 
     if command.list:
         for name in suite_names():
@@ -46,9 +47,9 @@ def _run(command: arguments.Run) -> None:
     if command.mini and command.out is None:
         out = out.with_name(out.name + "-mini")
     ends = run_sweep(sweep, out, command.device, command.environments, command.overwrite)
-    from seqeval_rl.benchmarks import looking
+    from seqeval_rl.benchmarks.commands import results
 
-    looking.summarise(out)
+    results.summarise(out)
     for end in ends:
         if end.status == "failed":
             print(f"{end.directory}: failed, {end.message}. It is left out of the figure's means.")
@@ -61,34 +62,29 @@ def _run(command: arguments.Run) -> None:
 
 @perform.register
 def _look(
-    command: looking_arguments.Plot
-    | looking_arguments.Table
-    | looking_arguments.Report
-    | looking_arguments.Select
-    | looking_arguments.Export
-    | looking_arguments.Cite,
+    command: Plot | Table | Report | Select | Export | Cite,
 ) -> None:
-    from seqeval_rl.benchmarks import looking
+    from seqeval_rl.benchmarks.commands import results
 
-    looking.perform(command)
-
-
-@perform.register
-def _status(command: looking_arguments.Status) -> None:
-    from seqeval_rl.benchmarks import watching
-
-    watching.status(command)
+    results.perform(command)
 
 
 @perform.register
-def _datasets(command: dataset_arguments.Datasets) -> None:
-    from seqeval_rl.benchmarks import datasets
+def _status(command: Status) -> None:
+    from seqeval_rl.benchmarks.commands import status
+
+    status.status(command)
+
+
+@perform.register
+def _datasets(command: Datasets) -> None:
+    from seqeval_rl.benchmarks.commands import datasets
 
     datasets.perform(command.action)
 
 
 @perform.register
-def _algorithms(command: arguments.Algorithms) -> None:
+def _algorithms(command: Algorithms) -> None:
     from seqeval_rl.interface.registry import find_algorithm, registered
 
     for name in sorted(registered()):
@@ -99,7 +95,7 @@ def _algorithms(command: arguments.Algorithms) -> None:
 
 
 @perform.register
-def _check(command: arguments.Check) -> None:
+def _check(command: Check) -> None:
     from seqeval_rl.interface.checks.checks import check_algorithm
     from seqeval_rl.interface.registry import find_algorithm
 
@@ -113,8 +109,8 @@ def _check(command: arguments.Check) -> None:
 
 
 @perform.register
-def _bench(command: arguments.Bench) -> None:
-    from seqeval_rl.benchmarks import bench
+def _bench(command: Bench) -> None:
+    from seqeval_rl.benchmarks.speed import updates
     from seqeval_rl.interface.registry import find_algorithm, registered
     from seqeval_rl.training.device import choose_device, matrix_products
 
@@ -131,7 +127,7 @@ def _bench(command: arguments.Bench) -> None:
     else:
         _refuse(command, ("device", "precision"), "beside --evaluation", "The policy acts on one core in float32")
     device = choose_device(command.device)
-    sizes = numbers(command.runs, "--runs") or list(bench.default_runs(device))
+    sizes = numbers(command.runs, "--runs") or list(updates.default_runs(device))
     for option, least, found in (
         ("runs", 1, min(sizes)),
         ("repeats", 1, command.repeats),
@@ -144,13 +140,13 @@ def _bench(command: arguments.Bench) -> None:
         return
     entries = [find_algorithm(name) for name in names or sorted(registered())]
     with matrix_products(command.precision):
-        report = bench.bench(entries, sizes, device, command.threads, command.repeats)
-    _show(bench.as_table(report), report, command)
+        report = updates.bench(entries, sizes, device, command.threads, command.repeats)
+    _show(updates.as_table(report), report, command)
 
 
-def _bench_evaluation(command: arguments.Bench, names: list[str] | None, sizes: list[int]) -> None:
+def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int]) -> None:
     """Environment steps per second of the evaluation."""
-    from seqeval_rl.benchmarks import bench_evaluation
+    from seqeval_rl.benchmarks.speed import evaluation
     from seqeval_rl.environments.tasks import task_named
     from seqeval_rl.interface.registry import find_algorithm
 
@@ -160,20 +156,20 @@ def _bench_evaluation(command: arguments.Bench, names: list[str] | None, sizes: 
     if not tasks:
         raise UsageError("--evaluation: expected at least one task, found none.")
     entry = find_algorithm((names or ["td3_bc"])[0])
-    report = bench_evaluation.bench_evaluation(entry, tasks, sizes, command.backend, command.threads, command.repeats)
-    _show(bench_evaluation.as_table(report), report, command)
+    report = evaluation.bench_evaluation(entry, tasks, sizes, command.backend, command.threads, command.repeats)
+    _show(evaluation.as_table(report), report, command)
 
 
-def _show(table: str, report: dict[str, Any], command: arguments.Bench) -> None:
-    from seqeval_rl.benchmarks import bench
+def _show(table: str, report: dict[str, Any], command: Bench) -> None:
+    from seqeval_rl.benchmarks.speed import updates
 
     print(table)
     if command.json:
-        bench.save(report, command.json)
+        updates.save(report, command.json)
         print(f"saved: {command.json}")
 
 
-def _refuse(command: arguments.Bench, options: Sequence[str], where: str, why: str) -> None:
+def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> None:
     """Raise `UsageError` for an option that is given where it would do nothing."""
     for item in dataclasses.fields(command):
         found = getattr(command, item.name)
@@ -183,11 +179,11 @@ def _refuse(command: arguments.Bench, options: Sequence[str], where: str, why: s
             )
 
 
-def _estimate(command: arguments.Bench) -> None:
+def _estimate(command: Bench) -> None:
     """How long a suite will take here."""
-    from seqeval_rl.benchmarks import forecast
+    from seqeval_rl.benchmarks.speed import estimate_report
+    from seqeval_rl.benchmarks.speed.estimate import estimate
     from seqeval_rl.benchmarks.suite import build_sweep
-    from seqeval_rl.estimate import estimate
     from seqeval_rl.training.device import choose_device, matrix_products
 
     options = ("runs", "threads", "repeats", "evaluation", "backend")
@@ -196,5 +192,5 @@ def _estimate(command: arguments.Bench) -> None:
     device = choose_device(command.device)
     sweep = build_sweep(command.estimate, command.mini, words(command.algorithms))
     with matrix_products(command.precision):
-        report = forecast.as_report(estimate(sweep, device), sweep, device)
-    _show(forecast.as_table(report), report, command)
+        report = estimate_report.as_report(estimate(sweep, device), sweep, device)
+    _show(estimate_report.as_table(report), report, command)

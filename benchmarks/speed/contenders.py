@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.ceiling import Products, record
+from seqeval_rl.benchmarks.speed.roofline import Products, record
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.experiments.update_cost import random_batch, timed
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from seqeval_rl.benchmarks import bench, forecast
 from seqeval_rl.benchmarks.cli import main
-from seqeval_rl.contest import Problem
+from seqeval_rl.benchmarks.speed import estimate_report, updates
+from seqeval_rl.benchmarks.speed.contenders import Problem
 from seqeval_rl.interface.registry import find_algorithm
 
 CPU = torch.device("cpu")
@@ -18,8 +18,8 @@ SETTINGS = {name: {"hidden": (8, 8)} for name in ("bc", "td3_bc")}
 
 @pytest.fixture
 def report(monkeypatch):
-    monkeypatch.setattr(bench, "SECONDS", 0.005)
-    return bench.bench([find_algorithm("bc"), find_algorithm("td3_bc")], [1, 3], CPU, 1, 2, SMALL, SETTINGS)
+    monkeypatch.setattr(updates, "SECONDS", 0.005)
+    return updates.bench([find_algorithm("bc"), find_algorithm("td3_bc")], [1, 3], CPU, 1, 2, SMALL, SETTINGS)
 
 
 def test_there_is_a_row_for_each_algorithm_and_stack_size(report):
@@ -29,7 +29,7 @@ def test_there_is_a_row_for_each_algorithm_and_stack_size(report):
         ("td3_bc", 1),
         ("td3_bc", 3),
     ]
-    lines = bench.as_table(report).splitlines()
+    lines = updates.as_table(report).splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("algorithm"))
     assert [line.split()[:2] for line in lines[start + 1 : start + 5]] == [
         ["bc", "1"],
@@ -61,10 +61,10 @@ def test_ratios_follow_from_the_measurements_that_are_kept(report):
 
 
 def test_the_report_survives_json_and_says_what_it_was_measured_on(report, tmp_path):
-    bench.save(report, tmp_path / "sub" / "bench.json")
+    updates.save(report, tmp_path / "sub" / "bench.json")
     again = json.loads((tmp_path / "sub" / "bench.json").read_text())
     assert again == json.loads(json.dumps(report))
-    assert bench.as_table(again) == bench.as_table(report)
+    assert updates.as_table(again) == updates.as_table(report)
     assert again["threads"] == 1
     assert {"versions", "processor", "platform", "git_revision", "copy_bytes_per_second"} <= set(again)
     assert again["torch_settings"]["default_dtype"] == "torch.float32"
@@ -73,21 +73,21 @@ def test_the_report_survives_json_and_says_what_it_was_measured_on(report, tmp_p
 
 def test_a_benchmark_puts_the_number_of_threads_back():
     before = torch.get_num_threads()
-    bench.bench([], [1], CPU, before + 1, 1, SMALL)
+    updates.bench([], [1], CPU, before + 1, 1, SMALL)
     assert torch.get_num_threads() == before
 
 
 def test_what_is_not_there_is_a_dash():
-    assert bench._share(None) == "-"
+    assert updates._share(None) == "-"
 
 
 def test_stack_sizes_by_device():
-    assert bench.default_runs(torch.device("cuda")) == (1, 5, 20, 40)
-    assert bench.default_runs(CPU) == (1, 2, 4)
+    assert updates.default_runs(torch.device("cuda")) == (1, 5, 20, 40)
+    assert updates.default_runs(CPU) == (1, 2, 4)
 
 
 def test_an_estimate_is_printed_and_saved(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("seqeval_rl.estimate.SECONDS", 0.01)
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.estimate.SECONDS", 0.01)
     target = tmp_path / "estimate.json"
     command = ["bench", "--estimate", "quickstart", "--mini", "--algorithms", "bc,td3_bc", "--json", str(target)]
     assert main([*command, "--device", "cpu"]) == 0
@@ -99,7 +99,7 @@ def test_an_estimate_is_printed_and_saved(tmp_path, capsys, monkeypatch):
     for row in report["rows"]:
         # 1 200 transitions, 200 of them visible at first, 50 more each time; evaluated at 0, 400, 800 and 1200.
         assert (row["updates"], row["evaluations"], row["runs"]) == (20, 4, 2)
-    assert forecast.as_table(report) in shown
+    assert estimate_report.as_table(report) in shown
 
 
 def test_a_stream_without_a_time_limit_is_said_to_be_left_out():
@@ -111,21 +111,21 @@ def test_a_stream_without_a_time_limit_is_said_to_be_left_out():
         "suite": "s", "device": "cpu", "processor": "p", "stacks": [1, 1], "workers": 1, "threads": 1, "seconds": 9.0,
         "rows": [row],
     }  # fmt: skip
-    table = forecast.as_table(made)
+    table = estimate_report.as_table(made)
     assert "No time limit is known for endless" in table
     assert "2 jobs of one run" in table
-    assert "stacks of runs: 2 of 20, 1 of 4" in forecast.as_table({**made, "stacks": [20, 4, 20]})
+    assert "stacks of runs: 2 of 20, 1 of 4" in estimate_report.as_table({**made, "stacks": [20, 4, 20]})
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(3.2, "3 s"), (119, "119 s"), (600, "10 min"), (9000, "2.5 h"), (3e5, "3.5 days")]
 )
 def test_durations(seconds, text):
-    assert forecast.duration(seconds) == text
+    assert estimate_report.duration(seconds) == text
 
 
 def test_evaluation_is_measured_beside_a_plain_loop(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("seqeval_rl.benchmarks.bench_evaluation.SECONDS", 0.05)
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.evaluation.SECONDS", 0.05)
     target = tmp_path / "evaluation.json"
     command = ["bench", "--evaluation", "hopper,walker2d", "--runs", "1,2", "--repeats", "2", "--threads", "1"]
     assert main([*command, "--backend", "gymnasium", "--json", str(target)]) == 0

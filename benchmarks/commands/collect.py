@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seqeval_rl.environments.tasks import Task
+
 import dataclasses
 from pathlib import Path
 from typing import Any
 
-from seqeval_rl.benchmarks import dataset_arguments as arguments
+from seqeval_rl.benchmarks.arguments.datasets import DatasetsCollect
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.results.read import MANIFEST
 
@@ -14,7 +19,7 @@ _TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options
 _CHECKPOINT = ("greedy", "algorithm")  # those that go with a run's directory
 
 
-def collect(command: arguments.DatasetsCollect) -> None:
+def collect(command: DatasetsCollect) -> None:
     """Make the log, or with --train the logs. Raises `UsageError` where options do not go together."""
     if command.transitions < 1 or command.seed < 0:
         raise UsageError(
@@ -41,7 +46,7 @@ def collect(command: arguments.DatasetsCollect) -> None:
     print(f"minari:{command.id}: {command.transitions:,} transitions")
 
 
-def _refuse(command: arguments.DatasetsCollect, options: tuple[str, ...], beside: str) -> None:
+def _refuse(command: DatasetsCollect, options: tuple[str, ...], beside: str) -> None:
     """Raise where one of these options was given another value than it has by default."""
     for item in dataclasses.fields(command):
         if item.name in options and getattr(command, item.name) != item.default:
@@ -51,7 +56,7 @@ def _refuse(command: arguments.DatasetsCollect, options: tuple[str, ...], beside
             )
 
 
-def _from_bundled(command: arguments.DatasetsCollect) -> None:
+def _from_bundled(command: DatasetsCollect) -> None:
     from seqeval_rl.collection.collect import check_new, play_bundled, write_log
     from seqeval_rl.data.readers import bundled
     from seqeval_rl.environments.tasks import task_named
@@ -73,7 +78,7 @@ def _from_bundled(command: arguments.DatasetsCollect) -> None:
     )
 
 
-def _from_run(command: arguments.DatasetsCollect) -> None:
+def _from_run(command: DatasetsCollect) -> None:
     from seqeval_rl.collection.collect import check_new, play, write_log
     from seqeval_rl.collection.policies import from_run
 
@@ -96,7 +101,7 @@ def _from_run(command: arguments.DatasetsCollect) -> None:
     )
 
 
-def _by_training(command: arguments.DatasetsCollect) -> None:
+def _by_training(command: DatasetsCollect) -> None:
     import torch
 
     from seqeval_rl.collection.levels import check_all_new, collect_levels, save_policies
@@ -126,9 +131,9 @@ def _by_training(command: arguments.DatasetsCollect) -> None:
             print(path)
 
 
-def _settings(command: arguments.DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
+def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
     """What --set says, by section."""
-    from seqeval_rl.interface.registry import Several, parse_setting
+    from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
 
     found: dict[str, dict[str, Any]] = {algorithm: {}, "protocol": {}}
     for text in command.set:
@@ -145,7 +150,7 @@ def _settings(command: arguments.DatasetsCollect, algorithm: str) -> dict[str, d
     return found
 
 
-def _task(command: arguments.DatasetsCollect) -> Task:
+def _task(command: DatasetsCollect) -> Task:
     """The task to train in: a known one, or an environment with the references of --reference."""
     from seqeval_rl.environments.tasks import TASKS, Task, task_named
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from seqeval_rl.contest import Contest, EagerLoop, EngineLoop, Problem
+from seqeval_rl.benchmarks.speed.contenders import Contest, EagerLoop, EngineLoop, Problem
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 

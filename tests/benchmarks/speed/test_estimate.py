@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from seqeval_rl.benchmarks.speed.estimate import Extent, GroupCost, Seconds, estimate, extent, packed, seconds_of
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.estimate import Extent, GroupCost, Seconds, estimate, extent, packed, seconds_of
 from seqeval_rl.experiments.planner import plan
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.experiments.update_cost import UpdateCost
@@ -82,7 +82,7 @@ def test_wrong_sources_are_named(source, error, words):
 
 
 def test_a_stream_too_short_for_the_protocol_is_refused_before_anything_is_measured(monkeypatch):
-    monkeypatch.setattr("seqeval_rl.estimate.measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.estimate.measure", lambda *_: pytest.fail("measured"))
     sweep = Sweep("made", streams(a="bundled/hopper/medium:100"), (find_algorithm("bc"),), Protocol(), (0,))
     with pytest.raises(DataError, match="initial = 5000"):
         estimate(sweep, CPU)
@@ -90,8 +90,8 @@ def test_a_stream_too_short_for_the_protocol_is_refused_before_anything_is_measu
 
 def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
     costs = {"bc": GroupCost(0.001, 0.5, 0.01), "td3_bc": GroupCost(0.01, 0.5, 0.02)}
-    monkeypatch.setattr("seqeval_rl.estimate.measure", lambda entry, *_: costs[entry.name])
-    monkeypatch.setattr("seqeval_rl.estimate.available_cores", lambda: 2)
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.estimate.measure", lambda entry, *_: costs[entry.name])
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.estimate.available_cores", lambda: 2)
     protocol = Protocol(initial=1000, evaluate_every=1000)
     algorithms = (find_algorithm("bc"), find_algorithm("td3_bc"))
     sweep = Sweep("made", streams(a="bundled/hopper/medium:11_000"), algorithms, protocol, (0, 1, 2))
@@ -106,7 +106,7 @@ def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
     # Three long jobs, then three short ones, on two cores: long, long, long beside the short ones.
     assert found.seconds == pytest.approx(max(2 * other, other + 3 * one))
     assert (found.workers, found.threads) == (2, 1)
-    monkeypatch.setattr("seqeval_rl.experiments.planner.cost_of_update", lambda *_: UpdateCost(0.001, 1000))
+    monkeypatch.setattr("seqeval_rl.experiments.update_cost.cost_of_update", lambda *_: UpdateCost(0.001, 1000))
     cuda = estimate(sweep, torch.device("cuda"), room=1e9)
     assert cuda.stacks == (3, 3)
     assert (cuda.workers, cuda.threads) == (1, 2)
@@ -123,7 +123,7 @@ def test_stacks_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, m
         measured.append((config, runs))
         return GroupCost(0.001 * (1 + runs), 0.5, 0.01)
 
-    monkeypatch.setattr("seqeval_rl.estimate.measure", measure)
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.estimate.measure", measure)
     protocol = Protocol(initial=100, evaluate_every=100, episodes=1, batch_size=8)
     sweep = Sweep(
         "made", streams(a="bundled/hopper/random:600", b="bundled/hopper/random:300"), (find_algorithm("td3_bc"),), protocol,
@@ -145,7 +145,7 @@ def test_stacks_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, m
 
 
 def test_runs_that_go_online_share_a_stack_only_where_their_logs_are_equally_long(monkeypatch):
-    monkeypatch.setattr("seqeval_rl.estimate.measure", lambda *_: GroupCost(1, 1, 1))
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.estimate.measure", lambda *_: GroupCost(1, 1, 1))
     sources = streams(a="bundled/hopper/random:600", b="bundled/hopper/medium:600", c="bundled/hopper/random:300")
     protocol = Protocol(initial=100, evaluate_every=100, online=50)
     sweep = Sweep("made", sources, (find_algorithm("bc"),), protocol, (0, 1))
@@ -155,7 +155,8 @@ def test_runs_that_go_online_share_a_stack_only_where_their_logs_are_equally_lon
 def test_every_variant_of_a_sweep_is_counted(monkeypatch):
     measured = []
     monkeypatch.setattr(
-        "seqeval_rl.estimate.measure", lambda entry, config, *_: measured.append(config) or GroupCost(1, 1, 1)
+        "seqeval_rl.benchmarks.speed.estimate.measure",
+        lambda entry, config, *_: measured.append(config) or GroupCost(1, 1, 1),
     )
     sweep = Sweep(
         "made", streams(a="bundled/hopper/medium:11_000"), (find_algorithm("td3_bc"),), Protocol(), (0,), {},

@@ -6,8 +6,8 @@ from functools import partial, singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.benchmarks import looking_arguments as arguments
-from seqeval_rl.benchmarks.words import words
+from seqeval_rl.benchmarks.arguments.parsing import words
+from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
 from seqeval_rl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def perform(command: Any) -> None:
 
 
 @perform.register
-def _plot(command: arguments.Plot) -> None:
+def _plot(command: Plot) -> None:
     from seqeval_rl import plots
 
     formats = words(command.format) or []
@@ -33,7 +33,7 @@ def _plot(command: arguments.Plot) -> None:
             print(path)
 
 
-def _figure(command: arguments.Plot, formats: tuple[str, ...]) -> list[Path]:
+def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
     """Draws what is asked for; the paths of its files."""
     from seqeval_rl import plots
     from seqeval_rl.results.read import read_results
@@ -97,7 +97,7 @@ def _width(text: str) -> str | float:
 
 
 @perform.register
-def _table(command: arguments.Table) -> None:
+def _table(command: Table) -> None:
     from seqeval_rl import plots
     from seqeval_rl.results.read import read_results
 
@@ -126,7 +126,7 @@ def _table(command: arguments.Table) -> None:
 
 
 @perform.register
-def _report(command: arguments.Report) -> None:
+def _report(command: Report) -> None:
     from seqeval_rl import plots
     from seqeval_rl.results.read import read_results
 
@@ -138,7 +138,7 @@ def _report(command: arguments.Report) -> None:
 
 
 @perform.register
-def _select(command: arguments.Select) -> None:
+def _select(command: Select) -> None:
     from seqeval_rl import plots
     from seqeval_rl.results.read import read_results
 
@@ -154,7 +154,7 @@ def _select(command: arguments.Select) -> None:
 
 
 @perform.register
-def _export(command: arguments.Export) -> None:
+def _export(command: Export) -> None:
     from seqeval_rl.results.export import export
     from seqeval_rl.results.read import read_results
 
@@ -163,7 +163,7 @@ def _export(command: arguments.Export) -> None:
 
 
 @perform.register
-def _cite(command: arguments.Cite) -> None:
+def _cite(command: Cite) -> None:
     from seqeval_rl import plots
     from seqeval_rl.results.read import read_results
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from seqeval_rl.benchmarks import cli
+from seqeval_rl.benchmarks.arguments.parsing import Several
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
-from seqeval_rl.interface.registry import Several
 from seqeval_rl.results.read import read_results
 
 WHOLE = {"d4rl": (12, 60), "mixed": (3, 15), "finetune": (12, 60), "mujoco": (12, 60)}

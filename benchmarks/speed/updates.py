@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from seqeval_rl.ceiling import copy_rate
-from seqeval_rl.contest import Contest, Problem
+from seqeval_rl.benchmarks.speed.contenders import Contest, Problem
+from seqeval_rl.benchmarks.speed.roofline import copy_rate
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.utils.files import atomic_write

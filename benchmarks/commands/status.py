@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 
-from seqeval_rl.benchmarks.looking_arguments import Status as Command
+from seqeval_rl.benchmarks.arguments.results import Status as Command
 from seqeval_rl.errors import UsageError
 from seqeval_rl.results.status import Status, read_status
 from seqeval_rl.results.status_table import table

@@ -1,12 +1,4 @@
-"""How long a sweep will take on this machine, from a few seconds of measurement and the arithmetic of its schedule.
-
-    job = updates x seconds per update + evaluations x (reset + time limit x seconds per time index)
-          (on CUDA the larger of the two, since they go on side by side; in stages where streams of a stack end earlier)
-    wall = the jobs, longest training first, each given to the worker that is free first
-
-Nothing is trained beyond the measurement, and bundled logs are not built: their size is in their name, their shapes are the
-environment's. Left out: building logs, starting processes and writing results, which take seconds to minutes.
-"""
+"""How long a sweep will take on this machine, from a few seconds of measurement."""
 
 from __future__ import annotations
 
@@ -15,12 +7,12 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
-from seqeval_rl.contest import EngineLoop, Problem
+from seqeval_rl.benchmarks.speed.contenders import EngineLoop, Problem
 from seqeval_rl.data.load import load_dataset, parse_source
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.stream import StreamSpec
@@ -37,7 +29,6 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.config import common_settings, differing, stacked_config
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Schedule
-from seqeval_rl.stages import stages
 from seqeval_rl.training.evaluation import episode_seed
 from seqeval_rl.utils.processes import available_cores
 
@@ -368,3 +359,28 @@ def _stacks(rows: Sequence[_Row], seeds: int, device: torch.device, room: float 
 
 def _total(parts: Sequence[Seconds]) -> Seconds:
     return Seconds(sum(part.training for part in parts), sum(part.evaluation for part in parts))
+
+
+RunT = TypeVar("RunT")
+
+
+@dataclass(frozen=True)
+class Stage(Generic[RunT]):
+    """What some runs do side by side."""
+
+    runs: tuple[RunT, ...]
+    updates: int  # gradient steps of each of them
+    evaluations: int  # of each of them
+
+
+def stages(runs: Sequence[tuple[RunT, int, int]]) -> list[Stage[RunT]]:
+    """The stages of a stack whose runs, each with its gradient steps and evaluations, begin together; one where all are equally
+    long."""
+    found: list[Stage[RunT]] = []
+    updates = evaluations = 0
+    for end in sorted({ends for _, ends, _ in runs}):
+        left = [run for run in runs if run[1] >= end]
+        evaluated = min(count for _, _, count in left)
+        found.append(Stage(tuple(run for run, _, _ in left), end - updates, evaluated - evaluations))
+        updates, evaluations = end, evaluated
+    return found

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqeval_rl.ceiling import Operand, Products, copy_rate, record
+from seqeval_rl.benchmarks.speed.roofline import Operand, Products, copy_rate, record
 from seqeval_rl.experiments.update_cost import random_batch
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm, registered

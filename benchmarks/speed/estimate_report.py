@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from seqeval_rl.estimate import Estimate
+from seqeval_rl.benchmarks.speed.estimate import Estimate
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.results.provenance import describe_provenance
 
