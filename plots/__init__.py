@@ -15,26 +15,21 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from seqeval_rl.plots.across import across_table, improvement_table, scores_across
-from seqeval_rl.plots.candidates import Candidate
-from seqeval_rl.plots.citing import bibliography
-from seqeval_rl.plots.cost import Cost, cost, costs
-from seqeval_rl.plots.curves import curves, without_scores
-from seqeval_rl.plots.data_share import share_curves
-from seqeval_rl.plots.foretold import foretold
-from seqeval_rl.plots.logs import LogBlock, log_figure
-from seqeval_rl.plots.measure_tables import block_table, online_table, reach_table
-from seqeval_rl.plots.measures import area_under_curve, change, forgetting, measured, reach, regret, score_at_share
-from seqeval_rl.plots.paper_figures import paper_figure
-from seqeval_rl.plots.prequential import DEFAULT_SCORE, SCORES, prequential
-from seqeval_rl.plots.profile import aggregate_intervals, improvement, profile, rank
-from seqeval_rl.plots.published import CITATION, EXPERIMENTS, published, published_results
-from seqeval_rl.plots.published_table import published_table
-from seqeval_rl.plots.ranking import ranking_table, regret_at_1
-from seqeval_rl.plots.ratio import HeatMap, heat_maps, ratio
-from seqeval_rl.plots.report import report
-from seqeval_rl.plots.select import Choice, select
-from seqeval_rl.plots.statistics import (
+from seqeval_rl.plots.analysis.cross_task import scores_across
+from seqeval_rl.plots.analysis.metrics import (
+    area_under_curve,
+    change,
+    forgetting,
+    measured,
+    reach,
+    regret,
+    score_at_share,
+)
+from seqeval_rl.plots.analysis.model_selection import Candidate, Choice, regret_at_1, select
+from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES
+from seqeval_rl.plots.analysis.published import CITATION, EXPERIMENTS, published, published_results
+from seqeval_rl.plots.analysis.statistics import (
+    Cell,
     bootstrap_interval,
     improvement_interval,
     interquartile_mean,
@@ -49,9 +44,22 @@ from seqeval_rl.plots.statistics import (
     rank_intervals,
     spearman,
 )
-from seqeval_rl.plots.style import save
-from seqeval_rl.plots.style_file import styled
-from seqeval_rl.plots.tables import Cell, Kind, Row, Table, score_table
+from seqeval_rl.plots.citations import bibliography
+from seqeval_rl.plots.figures.aggregate_curves import share_curves
+from seqeval_rl.plots.figures.aggregates import aggregate_intervals, improvement, profile, rank
+from seqeval_rl.plots.figures.cost import Cost, cost, costs
+from seqeval_rl.plots.figures.dataset import LogBlock, log_figure
+from seqeval_rl.plots.figures.learning_curves import curves, paper_figure, without_scores
+from seqeval_rl.plots.figures.prequential import foretold, prequential
+from seqeval_rl.plots.figures.style import save, styled
+from seqeval_rl.plots.figures.update_ratio import HeatMap, heat_maps, ratio
+from seqeval_rl.plots.report.build import report
+from seqeval_rl.plots.tables.cross_task import across_table, improvement_table
+from seqeval_rl.plots.tables.metrics import block_table, online_table, reach_table
+from seqeval_rl.plots.tables.prequential_ranking import ranking_table
+from seqeval_rl.plots.tables.published import published_table
+from seqeval_rl.plots.tables.scores import score_table
+from seqeval_rl.plots.tables.table import Kind, Row, Table
 
 # Results of `read_results` -> a figure, or the tables that are printed one after the other.
 FIGURES: dict[str, Callable[..., Figure]] = {

@@ -111,14 +111,14 @@ def _drawn(label: str, dataset: Dataset) -> LogBlock:
     """A log as the figure takes it."""
     import numpy as np
 
-    from seqeval_rl.plots import logs
+    from seqeval_rl.plots.figures import dataset as dataset_figure
 
     starts = dataset.episode_starts
-    ends = np.where(dataset.terminations[starts[1:] - 1], logs.TERMINAL, logs.TIME_LIMIT)
+    ends = np.where(dataset.terminations[starts[1:] - 1], dataset_figure.TERMINAL, dataset_figure.TIME_LIMIT)
     if dataset.cut:
-        ends[-1] = logs.CUT
+        ends[-1] = dataset_figure.CUT
     returns = np.add.reduceat(dataset.rewards, starts[:-1], dtype=np.float64)
-    return logs.LogBlock(label, returns, np.diff(starts), ends, dataset.actions)
+    return dataset_figure.LogBlock(label, returns, np.diff(starts), ends, dataset.actions)
 
 
 @perform.register

@@ -10,7 +10,7 @@ from made import assert_one_line
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import build_sweep
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots.groups import collect
+from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.results.read import read_results
 
 QUICK = ["--set", "protocol.increment=10", "--set", "protocol.evaluate_every=100"]

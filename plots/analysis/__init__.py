@@ -1,0 +1,1 @@
+"""Computations behind figures and tables."""

@@ -1,0 +1,168 @@
+"""All datasets together: the runs' final scores as arrays, and the table of aggregates with their intervals.
+
+Algorithms are compared on the datasets that all of them have, and on no others; each dataset counts as much as any other,
+whatever its number of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.analysis.captions import listed
+from seqeval_rl.plots.analysis.grouping import Group, collect
+from seqeval_rl.plots.analysis.metrics import measured, score_at_share
+from seqeval_rl.plots.analysis.naming import by_value, legend_order
+from seqeval_rl.plots.analysis.statistics import (
+    ACROSS,
+    Cell,
+    Floats,
+    bootstrap_interval,
+    improvement_interval,
+    mean_ranks,
+    probability_of_improvement,
+    rank_intervals,
+)
+
+if TYPE_CHECKING:
+    from seqeval_rl.results.read import RunResult
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One algorithm (with the same settings) on all datasets."""
+
+    label: str
+    style: str  # key for `style.line_styles`
+    scores: Floats  # [run, task]; NaN where a task has fewer runs, or a run has not got there
+    groups: tuple[Group, ...]  # one per task
+
+    @property
+    def runs(self) -> int:
+        """How many have a score."""
+        return int(np.isfinite(self.scores).sum())
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether every task has at least two runs: of one run alone the spread is not known."""
+        return bool((np.isfinite(self.scores).sum(axis=0) >= 2).all())
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Every algorithm's scores on the datasets that all have."""
+
+    datasets: tuple[str, ...]
+    log_mean: float | None  # mean over the datasets of the logs' mean scores
+    left_out: tuple[str, ...]  # datasets on which some algorithm has no score
+    entries: tuple[Entry, ...]  # in the legend's order
+
+    def sentence(self) -> str:
+        """For a caption: which datasets are in, which are not, and how many runs are missing."""
+        text = f"Over {len(self.datasets)} dataset{'s' if len(self.datasets) > 1 else ''}"
+        if self.left_out:
+            text += f"; left out, since not every algorithm has a score there: {listed(self.left_out)}"
+        missing = [
+            f"{entry.label} {absent}"
+            for entry in self.entries
+            if (absent := sum(len(group.runs) for group in entry.groups) - entry.runs)
+        ]
+        return f"{text}. " + (f"Runs that have not got there: {listed(missing)}. " if missing else "")
+
+
+def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
+    """Scores at `share` of the log (of the online transitions where there is no log), by algorithm, run and task.
+
+    Args:
+        results: of `seqeval_rl.read_results`.
+        share: of the data, above 0 and at most 1.
+
+    Raises:
+        UsageError: no run, a share outside (0, 1], or no dataset on which every algorithm has a score.
+    """
+    if not 0 < share <= 1:
+        raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
+    panels = collect(results)
+    values: dict[str, dict[str, list[float]]] = {}
+    groups: dict[str, dict[str, Group]] = {}
+    for panel in panels:
+        for group in panel.groups:
+            found = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
+            groups.setdefault(group.label, {})[panel.title] = group
+            values.setdefault(group.label, {})[panel.title] = [score for score in found if np.isfinite(score)]
+    datasets = [panel for panel in panels if all(of.get(panel.title) for of in values.values())]
+    if not datasets:
+        raise UsageError(
+            f"results: expected a dataset on which each of {', '.join(values)} has got to {100 * share:g} % of the data, "
+            "found none. Run what is missing, or give the results of fewer algorithms."
+        )
+    titles = [panel.title for panel in datasets]
+    logs = [panel.mean_score for panel in datasets if panel.mean_score is not None]
+    entries = []
+    order = legend_order(group.algorithm for of in groups.values() for group in of.values())
+    place = {label: order.index(next(iter(of.values())).algorithm) for label, of in groups.items()}
+    for label in sorted(groups, key=lambda label: (place[label], by_value(label))):
+        most = max(len(values[label][title]) for title in titles)
+        scores = np.full((most, len(titles)), np.nan)
+        for task, title in enumerate(titles):
+            scores[: len(values[label][title]), task] = values[label][title]
+        members = tuple(groups[label][title] for title in titles)
+        entries.append(Entry(label, members[0].style, scores, members))
+    return Scores(
+        tuple(titles),
+        float(np.mean(logs)) if len(logs) == len(datasets) else None,
+        tuple(panel.title for panel in panels if panel.title not in titles),
+        tuple(entries),
+    )
+
+
+def aggregates(scores: Scores, seed: int = 0) -> dict[str, list[Cell]]:
+    """Each aggregate across tasks (`statistics.ACROSS`), of each algorithm, with its 95 % interval."""
+    found: dict[str, list[Cell]] = {}
+    for name, aggregate in ACROSS.items():
+        cells = []
+        for entry in scores.entries:
+            points = entry.scores[:, :, None]  # [run, task, point]
+            low, high = bootstrap_interval(points, aggregate, seed=seed) if entry.has_interval else ([np.nan], [np.nan])
+            cells.append(Cell(float(aggregate(points)[0]), float(low[0]), float(high[0]), entry.runs))
+        found[name] = cells
+    return found
+
+
+def ranks(scores: Scores, seed: int = 0) -> list[Cell]:
+    """Mean rank over the datasets of each algorithm, with its 95 % interval where all have one."""
+    arrays = [entry.scores for entry in scores.entries]
+    means = mean_ranks(arrays)
+    nothing = np.full(len(means), np.nan)
+    several = all(entry.has_interval for entry in scores.entries)
+    low, high = rank_intervals(arrays, seed=seed) if several else (nothing, nothing)
+    return [
+        Cell(float(means[place]), float(low[place]), float(high[place]), entry.runs)
+        for place, entry in enumerate(scores.entries)
+    ]
+
+
+def improvements(scores: Scores, seed: int = 0) -> list[list[Cell]]:
+    """Probability that a run of [algorithm] is better than one of [other algorithm], with its 95 % interval."""
+    nothing = (float("nan"), float("nan"))
+    return [
+        [
+            Cell(*(float("nan"), *nothing), 0)
+            if x is y
+            else Cell(
+                probability_of_improvement(x.scores, y.scores),
+                *(
+                    improvement_interval(x.scores, y.scores, seed=seed)
+                    if x.has_interval and y.has_interval
+                    else nothing
+                ),
+                x.runs,
+            )
+            for y in scores.entries
+        ]
+        for x in scores.entries
+    ]

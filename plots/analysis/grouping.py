@@ -1,0 +1,238 @@
+"""Which runs belong together: a panel is one dataset of one task, a group the runs in it that differ only in seed.
+
+Runs of other settings, suites or task versions are never averaged together: they are groups or panels of their own,
+named by what differs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.plots.analysis.naming import by_value, control, display_name, legend_order
+from seqeval_rl.results.read import differences, hashable
+from seqeval_rl.utils.text import show
+
+if TYPE_CHECKING:
+    from seqeval_rl.results.read import RunResult
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one algorithm with the same settings on the same data: one curve, one row of a table."""
+
+    algorithm: str
+    style: str  # key for `style.line_styles`: the algorithm, or its label where it has several settings; see `control`
+    label: str  # for people: display name, what differs from its siblings, whether it peeks or is the static control
+    runs: tuple[RunResult, ...]  # by seed
+
+    @property
+    def static(self) -> bool:
+        """Whether it is the static control, which sees the whole log from the start."""
+        return self.runs[0].static
+
+    @property
+    def online(self) -> int:
+        """Transitions of the online phase of each run."""
+        return self.runs[0].online
+
+    def having(self, status: str) -> list[RunResult]:
+        """The runs with that status."""
+        return [run for run in self.runs if run.status == status]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of the stream that comes from one log."""
+
+    label: str
+    name: str  # of the dataset that it comes from
+    start: int  # transitions
+    stop: int
+    mean_score: float | None  # of the log
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One dataset of one task, and all that ran on it."""
+
+    dataset: str
+    title: str  # the dataset, with what differs where several have that name
+    task: str
+    transitions: int  # of the log; 0 for plain online learning
+    mean_score: float | None  # of the log; None where it has no whole episode
+    blocks: tuple[Block, ...]
+    groups: tuple[Group, ...]
+
+    @property
+    def online(self) -> int:
+        """Transitions of the longest online phase after the log."""
+        return max(group.online for group in self.groups)
+
+    @property
+    def extent(self) -> int:
+        """Where the x-axis ends: transitions of log and online phase."""
+        return self.transitions + self.online
+
+    @property
+    def stretches(self) -> list[tuple[str, int, int]]:
+        """What the data are, with where each begins and ends: the blocks, and the online phase, if there is one."""
+        blocks = [(block.label, block.start, block.stop) for block in self.blocks]
+        if len(blocks) == 1 or (not blocks and self.transitions):
+            blocks = [("offline", 0, self.transitions)]
+        return blocks + ([("online", self.transitions, self.extent)] if self.online else [])
+
+
+def run_curve(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The run's (transitions [P], values [P]) by transitions; of several evaluations at one place the last counts."""
+    transitions, values = run.curve(metric)
+    places, first_from_end = np.unique(transitions[::-1], return_index=True)
+    return places, values[::-1][first_from_end]
+
+
+def collect(results: Sequence[RunResult]) -> list[Panel]:
+    """Panels by dataset and task, each with its groups in the legend's order.
+
+    Raises:
+        UsageError: no run, or one seed twice with the same settings.
+        DataError: a manifest lacks what figures need.
+    """
+    for run in results:
+        _check(run)
+    if not results:
+        raise UsageError("results: expected at least one run, found none. Give the folder that `seqeval run` wrote.")
+    by_panel: dict[Hashable, list[RunResult]] = defaultdict(list)
+    for run in results:
+        by_panel[hashable(_panel_settings(run))].append(run)
+    titles = _names({key: (runs[0].dataset, _panel_settings(runs[0])) for key, runs in by_panel.items()})
+
+    by_group: dict[tuple[Hashable, str, Hashable], list[RunResult]] = defaultdict(list)
+    for panel, runs in by_panel.items():
+        for run in runs:
+            by_group[panel, run.algorithm, hashable(_settings(run))].append(run)
+    varying = _varying(by_group)
+
+    panels = []
+    for key, runs in by_panel.items():
+        groups = [
+            _group(algorithm, members, varying[algorithm])
+            for (panel, algorithm, _), members in by_group.items()
+            if panel == key
+        ]
+        order = {name: place for place, name in enumerate(legend_order(group.algorithm for group in groups))}
+        groups.sort(key=lambda group: (order[group.algorithm], by_value(group.label)))
+        dataset = runs[0].manifest["dataset"]
+        panels.append(
+            Panel(
+                dataset=runs[0].dataset,
+                title=titles[key],
+                task=runs[0].manifest["task"]["name"],
+                transitions=dataset["transitions"],
+                mean_score=_finite(dataset["mean_score"]),
+                blocks=tuple(
+                    Block(block["label"], block["name"], block["start"], block["stop"], _finite(block["mean_score"]))
+                    for block in dataset["blocks"]
+                ),
+                groups=tuple(groups),
+            )
+        )
+    return sorted(panels, key=lambda panel: panel.title)
+
+
+def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Group:
+    seeds: dict[int, RunResult] = {}
+    for run in runs:
+        if run.seed in seeds:
+            raise UsageError(
+                f"results: {run.run} and {seeds[run.seed].run} are the same run twice ({run.dataset}, {algorithm}, "
+                f"seed {run.seed}, equal settings). Give results that hold each run once."
+            )
+        seeds[run.seed] = run
+    settings = _settings(runs[0])
+    shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "peeks"]
+    shown += ["peeks"] * settings["peeks"]
+    style = _label(algorithm, shown) if varying and shown else algorithm
+    if settings["static"]:
+        style = control(style)
+        shown.append("static")
+    return Group(algorithm, style, _label(algorithm, shown), tuple(seeds[seed] for seed in sorted(seeds)))
+
+
+def _label(algorithm: str, shown: Sequence[str]) -> str:
+    return display_name(algorithm) + (f" ({', '.join(shown)})" if shown else "")
+
+
+# In these a static control differs from the sequential run beside which it belongs: it has no window and no online phase, and
+# may be a suite of its own.
+_OF_CONTROLS = {"suite", "static", "protocol.window", "protocol.online"}
+
+
+def _varying(groups: Mapping[tuple[Hashable, str, Hashable], list[RunResult]]) -> dict[str, list[str]]:
+    """For each algorithm the settings in which its groups on some panel differ, so that labels agree on all panels."""
+    siblings: dict[tuple[Hashable, str], list[dict[str, Any]]] = defaultdict(list)
+    for (panel, algorithm, _), runs in groups.items():
+        siblings[panel, algorithm].append(_settings(runs[0]))
+    varying: dict[str, set[str]] = defaultdict(set)
+    for (_, algorithm), settings in siblings.items():
+        varying[algorithm] |= set(differences(settings)) - _OF_CONTROLS
+        for static in (False, True):
+            varying[algorithm] |= set(differences([each for each in settings if each["static"] == static]))
+    return {algorithm: sorted(names) for algorithm, names in varying.items()}
+
+
+def _names(named: Mapping[Hashable, tuple[str, dict[str, Any]]]) -> dict[Hashable, str]:
+    """The datasets' names, with what differs in brackets where several panels have one name."""
+    titles = {}
+    for key, (name, settings) in named.items():
+        differing = differences([other for other_name, other in named.values() if other_name == name])
+        shown = [f"{part}={show(settings.get(part))}" for part in differing if part != "name"]
+        titles[key] = f"{name} ({', '.join(shown)})" if shown else name
+    return titles
+
+
+_NEEDED = {
+    "dataset": ("name", "transitions", "sha256", "mean_score", "blocks"),
+    "task": ("name", "env_id", "reference_min", "reference_max"),
+    "algorithm": ("name", "config"),
+    "protocol": (),
+    "suite": (),
+    "peeks": (),
+}
+
+
+def _check(run: RunResult) -> None:
+    for section, names in _NEEDED.items():
+        for name in names or ("",):
+            if section not in run.manifest or (name and name not in run.manifest[section]):
+                key = f"{section}.{name}".rstrip(".")
+                raise DataError(
+                    f"{run.path}/manifest.json: expected the key {key!r}, found none. Move this run out of the results."
+                )
+
+
+def _panel_settings(run: RunResult) -> dict[str, Any]:
+    dataset, task = run.manifest["dataset"], run.manifest["task"]
+    # The first digits of the hash say as much as all of them, and fit into a title.
+    settings = {"name": run.dataset, "transitions": dataset["transitions"], "sha256": str(dataset["sha256"])[:8]}
+    settings["mode"] = dataset.get("mode", "native")  # of reading D4RL's files
+    return settings | {name: task[name] for name in ("env_id", "reference_min", "reference_max")}
+
+
+def _settings(run: RunResult) -> dict[str, Any]:
+    manifest = run.manifest
+    settings = {"peeks": bool(manifest["peeks"]), "static": run.static, "suite": manifest["suite"]}
+    settings["precision"] = manifest.get("precision", "float32")  # of matrix products
+    protocol = {name: value for name, value in run.protocol.items() if name not in settings}
+    for section, values in (("protocol", protocol), ("algorithm", manifest["algorithm"]["config"])):
+        settings |= {f"{section}.{name}": value for name, value in values.items()}
+    return settings
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None

@@ -1,0 +1,373 @@
+"""The statistics behind every figure, table and report: plain numpy, seeded, vectorised; of one algorithm, then of several.
+
+Score arrays have the axes `[run, task, point]`: a run is one seed, a task one dataset, a point one value per run (a
+place on the x-axis, or a quantity of a table). A run has all its points, or is not there: then it is NaN at every point.
+Tasks may have different numbers of runs; each task counts as much as any other, so that a run of a task with n runs
+weighs 1 / (tasks * n). Nothing is padded.
+
+Each aggregate takes beside the scores how often every run was drawn, so one implementation gives the value and its
+bootstrap: the scores are sorted once, not once for each sample. Where algorithms are compared their runs are drawn each on
+their own, within each task, and scores have the axes `[run, task]`. Rank correlation is of two lists, `[n]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Statistic = Literal["iqm", "mean"]
+
+# Largest block of samples times scores at once.
+_BLOCK = 4_000_000
+
+
+class Aggregate(Protocol):
+    """Scores [run, task, point] -> one value per point [point]."""
+
+    def __call__(self, scores: Floats, counts: Counts | None = None) -> Floats:
+        """With `counts` [sample, run, task], how often each run was drawn: one value per sample, [sample, point]."""
+        ...
+
+
+def mean(scores: Floats, counts: Counts | None = None) -> Floats:
+    """Mean over tasks of the mean over a task's runs: [run, task, point] -> [point]; see `Aggregate`."""
+    values, weights = _pooled(scores, counts)
+    return _shape(weights.T @ values / len(values), counts)
+
+
+def interquartile_mean(scores: Floats, counts: Counts | None = None) -> Floats:
+    """Mean of the middle half over runs and tasks together: [run, task, point] -> [point]; see `Aggregate`.
+
+    Of n scores the floor(n / 4) lowest and highest are left out, as `scipy.stats.trim_mean(x, 0.25)` does; below four
+    scores it therefore *is* the mean. Where tasks have different numbers of runs, the same share of the weight is left
+    out. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
+    """
+    values, weights = _pooled(scores, counts)
+    total = len(values)
+    cut = total // 4
+    middles = np.empty((weights.shape[1], values.shape[1]))
+    for point, order in enumerate(np.argsort(values, axis=0).T):
+        # From how much weight lies below to how much of each score lies in the middle half.
+        below = np.cumsum(weights[order], axis=0, dtype=weights.dtype)
+        np.clip(below, cut, total - cut, out=below)
+        inside = np.diff(below, axis=0, prepend=weights.dtype.type(cut))
+        middles[:, point] = values[order, point] @ inside / (total - 2 * cut)
+    return _shape(middles, counts)
+
+
+def median(scores: Floats, counts: Counts | None = None) -> Floats:
+    """Median over tasks of the mean over a task's runs: [run, task, point] -> [point]; see `Aggregate`.
+
+    The median that benchmarks report; of one task it is the mean. Source: Agarwal et al., arXiv 2108.13264.
+    """
+    return _shape(np.median(task_means(scores, counts), axis=1), counts)
+
+
+def optimality_gap(scores: Floats, counts: Counts | None = None, *, target: float = 100.0) -> Floats:
+    """How much scores fall short of `target` on average, E max(0, target - score): [run, task, point] -> [point].
+
+    Lower is better; what a score has above the target makes up for nothing. See `Aggregate`. Source: Agarwal et al., arXiv
+    2108.13264, section 4.3.
+    """
+    return mean(np.maximum(target - np.asarray(scores, np.float64), 0.0), counts)
+
+
+AGGREGATES: dict[str, Aggregate] = {"iqm": interquartile_mean, "mean": mean}
+ACROSS: dict[str, Aggregate] = {
+    "IQM": interquartile_mean,
+    "median": median,
+    "mean": mean,
+    "optimality gap": optimality_gap,
+}
+
+
+def task_means(scores: Floats, counts: Counts | None = None) -> Floats:
+    """Mean over a task's runs: [run, task, point] -> [sample, task, point], one sample if there are no `counts`."""
+    scores = np.asarray(scores, np.float64)
+    there = present(scores)
+    drawn = np.ones((1, *there.shape)) if counts is None else counts
+    sums = drawn.transpose(2, 0, 1) @ np.where(there[:, :, None], scores, 0.0).transpose(
+        1, 0, 2
+    )  # [task, sample, point]
+    means: Floats = sums.transpose(1, 0, 2) / there.sum(axis=0)[:, None]
+    return means
+
+
+def normalise(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
+    """Scores on another scale for each task, 100 * (score - low) / (high - low): [run, task, point] -> the same.
+
+    Args:
+        scores: [run, task, point].
+        low: [task], what becomes 0.
+        high: [task], what becomes 100, for example the mean scores of the logs.
+
+    Raises:
+        ValueError: a task's high is its low.
+    """
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    if np.any(high == low):
+        raise ValueError(
+            f"task {int(np.argmax(high == low))}: expected a high that differs from its low, found equal ones"
+        )
+    scaled: Floats = 100 * (np.asarray(scores, np.float64) - low[:, None]) / (high - low)[:, None]
+    return scaled
+
+
+def present(scores: Floats) -> Mask:
+    """Which runs are there: [run, task, point] -> [run, task].
+
+    Raises:
+        ValueError: wrong axes, a run with some of its points only, an infinite score, or a task without any run.
+    """
+    if scores.ndim != 3:
+        raise ValueError(f"scores: expected axes [run, task, point], found shape {scores.shape}")
+    absent = np.isnan(scores)
+    there: Mask = np.logical_not(absent.all(axis=2))
+    if np.isinf(scores).any() or (absent.any(axis=2) & there).any() or not there.any(axis=0).all():
+        raise ValueError(
+            "scores: expected finite numbers, or NaN at every point of a run that is not there, and a run of every task; "
+            "leave out what is missing before"
+        )
+    return there
+
+
+def draws(there: Mask, samples: int, seed: int | Sequence[int]) -> Counts:
+    """How often each run is drawn with replacement, within each task as many as the task has: [sample, run, task]."""
+    generator = np.random.default_rng(seed)
+    runs, tasks = there.shape
+    if there.all():
+        chosen = generator.integers(runs, size=(samples, runs, tasks))
+        places = (np.arange(samples)[:, None, None] * runs + chosen) * tasks + np.arange(tasks)
+    else:
+        columns = []
+        for task, column in enumerate(there.T):
+            (who,) = np.nonzero(column)
+            chosen = who[generator.integers(len(who), size=(samples, len(who)))]
+            columns.append((np.arange(samples)[:, None] * runs + chosen) * tasks + task)
+        places = np.concatenate(columns, axis=1)
+    return np.bincount(places.ravel(), minlength=samples * runs * tasks).reshape(samples, runs, tasks)
+
+
+def percentiles(values: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """The ends of the middle `confidence` of bootstrap samples: [sample, ...] -> two of [...]."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def bootstrap_interval(
+    scores: ArrayLike,
+    aggregate: Aggregate = interquartile_mean,
+    *,
+    confidence: float = 0.95,
+    samples: int = 2_000,
+    seed: int = 0,
+) -> tuple[Floats, Floats]:
+    """Stratified percentile bootstrap interval of `aggregate`.
+
+    Runs are drawn with replacement within each task, a run with all its points, so that neighbouring points of a curve
+    move together. With three runs of one task the 95 % interval is their range, since 1 in 27 samples is the lowest run
+    thrice. Source: Agarwal et al., arXiv 2108.13264, section 4.1; Efron and Tibshirani, An Introduction to the
+    Bootstrap, chapter 13.
+
+    Args:
+        scores: [run, task, point], at least two runs of every task; NaN at every point of a run that is not there.
+        aggregate: what is computed for each sample.
+        confidence: share of samples inside the interval.
+        samples: bootstrap samples.
+        seed: of the generator; the same numbers give the same interval.
+
+    Returns:
+        Lower and upper ends, each [point].
+
+    Raises:
+        ValueError: wrong axes, one run only of some task (whose spread nobody knows), or a score that is not finite.
+    """
+    scores = np.asarray(scores, np.float64)
+    there = check_intervals(scores, confidence, samples)
+    counts = draws(there, samples, seed)
+    block = max(1, _BLOCK // scores.size) if scores.size else samples
+    values = [aggregate(scores, counts[start : start + block]) for start in range(0, samples, block)]
+    return percentiles(np.concatenate(values), confidence)
+
+
+def check_intervals(scores: Floats, confidence: float, samples: int) -> Mask:
+    """Which runs are there, [run, task]; raises `ValueError` for what has no bootstrap interval."""
+    if scores.ndim != 3 or scores.shape[0] < 2:
+        raise ValueError(f"scores: expected axes [run, task, point] with at least 2 runs, found shape {scores.shape}")
+    if not 0 < confidence < 1 or samples < 1:
+        raise ValueError(f"expected 0 < confidence < 1 and samples >= 1, found {confidence} and {samples}")
+    there = present(scores)
+    if there.sum(axis=0).min(initial=2) < 2:
+        raise ValueError(f"scores: expected at least 2 runs of every task, found {there.sum(axis=0).tolist()}")
+    return there
+
+
+def _pooled(scores: Floats, counts: Counts | None) -> tuple[Floats, NDArray[Any]]:
+    """The runs that are there, of all tasks: values [n, point] and their weights [n, sample], n in all in each sample."""
+    scores = np.asarray(scores, np.float64)
+    there = present(scores)
+    drawn = np.ones((1, *there.shape), np.int64) if counts is None else counts
+    values = scores[there]
+    weights = drawn[:, there].T
+    if there.all() and len(values) <= np.iinfo(np.int16).max:
+        # A cumulated weight is at most n: small whole numbers, which are exact and the fastest to sum.
+        return values, weights.astype(np.int16, order="C")
+    share = len(values) / (there.shape[1] * there.sum(axis=0))  # of a run, [task]
+    return values, np.ascontiguousarray(weights * np.broadcast_to(share, there.shape)[there][:, None])
+
+
+def _shape(values: Floats, counts: Counts | None) -> Floats:
+    """[sample, point], or [point] of the only sample where nothing was drawn."""
+    return values[0] if counts is None else values
+
+
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
+    """Share of runs with a score above each threshold, 0 to 1, averaged over tasks: [run, task], [tau] -> [tau].
+
+    It never rises with the threshold; the area below it, from 0 up, is the mean of the scores cut off at 0. Source:
+    Agarwal et al., arXiv 2108.13264, section 4.2 (run-score distributions); Dolan and Moré, arXiv cs/0102001.
+
+    Args:
+        scores: [run, task].
+        thresholds: [tau].
+    """
+    return mean(_above(scores, thresholds))
+
+
+def profile_interval(
+    scores: ArrayLike, thresholds: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Bootstrap interval of `performance_profile` at each threshold, two of [tau]; arguments as `bootstrap_interval`'s."""
+    above = _above(scores, thresholds)
+    return bootstrap_interval(above, mean, confidence=confidence, samples=samples, seed=seed)
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
+    """How probably a run of x scores higher than a run of y on the same task: mean over tasks of P(X > Y) + P(X = Y) / 2.
+
+    Of one task it is Mann and Whitney's U divided by the number of pairs. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
+
+    Args:
+        x: [run, task].
+        y: [run, task]: the same tasks, perhaps another number of runs.
+
+    Returns:
+        0 to 1; 0.5 where neither is better.
+
+    Raises:
+        ValueError: other tasks, or a task without a run.
+    """
+    wins, there_x, there_y = _wins(x, y)
+    return float(np.mean(wins.sum(axis=(0, 1)) / (there_x.sum(axis=0) * there_y.sum(axis=0))))
+
+
+def improvement_interval(
+    x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval of `probability_of_improvement`; arguments as `bootstrap_interval`'s.
+
+    Raises:
+        ValueError: fewer than two runs of some task, or what `probability_of_improvement` refuses.
+    """
+    wins, there_x, there_y = _wins(x, y)
+    for scores in (x, y):
+        check_intervals(_with_point(scores), confidence, samples)
+    counts_x, counts_y = draws(there_x, samples, [seed, 0]), draws(there_y, samples, [seed, 1])
+    # For each task [sample, run of x] @ [run of x, run of y], then the sum over runs of y of what each won against.
+    won = counts_x.transpose(2, 0, 1) @ wins.transpose(2, 0, 1)
+    sums = (won * counts_y.transpose(2, 0, 1)).sum(axis=2)  # [task, sample]
+    pairs = there_x.sum(axis=0) * there_y.sum(axis=0)
+    low, high = percentiles((sums / pairs[:, None]).mean(axis=0), confidence)
+    return float(low), float(high)
+
+
+def mean_ranks(scores: Sequence[ArrayLike]) -> Floats:
+    """Mean over tasks of each algorithm's rank by its mean over runs: 1 is the highest, ties share their mean rank.
+
+    Args:
+        scores: of each algorithm [run, task]: the same tasks, perhaps other numbers of runs.
+
+    Returns:
+        Ranks [algorithm].
+    """
+    return _ranks([task_means(_with_point(each)) for each in scores])[:, 0]
+
+
+def rank_intervals(
+    scores: Sequence[ArrayLike], *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Bootstrap intervals of `mean_ranks`, two of [algorithm]; arguments as `bootstrap_interval`'s."""
+    means = []
+    for place, each in enumerate(scores):
+        there = check_intervals(_with_point(each), confidence, samples)
+        means.append(task_means(_with_point(each), draws(there, samples, [seed, place])))
+    return percentiles(_ranks(means).T, confidence)
+
+
+def average_ranks(values: ArrayLike) -> Floats:
+    """Ranks from 1 for the lowest, [n] -> [n]; equal values share the mean of their ranks."""
+    _, places, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[places]
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation of x [n] and y [n], -1 to 1, NaN where one of them is constant.
+
+    Pearson's correlation of the average ranks. Source: Spearman, The American Journal of Psychology 15 (1904).
+    """
+    ranks = np.stack([average_ranks(x), average_ranks(y)])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    spread = np.sqrt((centred**2).sum(axis=1).prod())
+    return float(np.clip(centred[0] @ centred[1] / spread, -1, 1)) if spread else float("nan")
+
+
+def _ranks(means: Sequence[Floats]) -> Floats:
+    """Of each algorithm [sample, task, 1] -> mean ranks [algorithm, sample]."""
+    of = np.stack([each[:, :, 0] for each in means])
+    higher = [(of > each).sum(axis=0) + ((of == each).sum(axis=0) - 1) / 2 for each in of]
+    ranks: Floats = 1 + np.stack(higher).mean(axis=2)
+    return ranks
+
+
+def _with_point(scores: ArrayLike) -> Floats:
+    """[run, task] -> [run, task, 1]."""
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"scores: expected axes [run, task], found shape {scores.shape}")
+    return scores[:, :, None]
+
+
+def _above(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
+    """1 where a score is above a threshold, 0 where not, NaN where there is no score: [run, task, tau]."""
+    scores = _with_point(scores)
+    return np.where(np.isnan(scores), np.nan, (scores > np.asarray(thresholds, np.float64)).astype(np.float64))
+
+
+def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Mask, Mask]:
+    """What each run of x won against each of y, 1, 1/2 or 0 [run of x, run of y, task], and who is there [run, task]."""
+    x, y = _with_point(x), _with_point(y)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"scores: expected the same tasks, found {x.shape[1]} and {y.shape[1]}")
+    there_x, there_y = present(x), present(y)
+    x, y = x[:, None, :, 0], y[None, :, :, 0]
+    # A run that is not there (NaN) wins and ties nothing.
+    return (x > y) + 0.5 * (x == y), there_x, there_y
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One quantity of one algorithm on one dataset, over the runs that have it."""
+
+    value: float  # NaN where no run has it
+    low: float  # ends of the 95 % interval; NaN for fewer than two runs
+    high: float
+    runs: int  # how many runs it is made of

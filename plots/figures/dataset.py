@@ -1,0 +1,213 @@
+"""The figure of a log: what its episodes returned and how long they were, in the log's order, and which actions it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.figures import layout, style
+from seqeval_rl.plots.figures.layout import format_count, shorten, wrap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+
+TERMINAL, TIME_LIMIT, CUT = 0, 1, 2
+"""How an episode ended: in a terminal state, by a time limit or another truncation, or with the log."""
+
+_ENDS = (
+    ("terminal state", "#D55E00", "o"),
+    ("time limit", "#0072B2", "s"),
+    ("end of the log", "#555555", "x"),
+)
+_BLOCKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_BINS = 41
+_MOST_DIMENSIONS = 32  # of actions; more are not drawn
+_ACROSS = 8  # panels of actions in a row
+_ROOM = 1.015  # of the x-axis, so that the last dot is whole
+_MANY = 5_000  # dots from which on a vector file would be too heavy: they become pixels
+
+
+@dataclass(frozen=True)
+class LogBlock:
+    """One log of those laid end to end; E episodes, N transitions."""
+
+    label: str
+    returns: NDArray[np.floating]  # [E], of every episode in order, cut ones too
+    lengths: NDArray[np.integer]  # [E], transitions; they add up to N
+    ends: NDArray[np.integer]  # [E], of TERMINAL, TIME_LIMIT and CUT
+    actions: NDArray[np.floating]  # [N, A] in [-1, 1]
+
+
+def log_figure(
+    title: str, blocks: Sequence[LogBlock], reference: tuple[float, float] | None, *, width: str | float = "page"
+) -> Figure:
+    """Returns (and scores) and lengths of the episodes over transitions, and a histogram of each action dimension.
+
+    A dot stands where its episode ended. The line is the mean over so many episodes around that the log's end did not cut,
+    within a block; vertical lines are block boundaries.
+
+    Args:
+        title: what the log is called.
+        blocks: at least one; several are laid end to end and have equal action dimensions.
+        reference: returns whose scores are 0 and 100, for the axis on the right; none: no scores.
+        width: "column" (3.25 in), "page" (6.75 in), "slide" (10 in), or inches.
+
+    Raises:
+        UsageError: no block, blocks of different action dimensions, or an unknown width.
+    """
+    inches = layout.figure_width(width)
+    dimensions = {block.actions.shape[1] for block in blocks}
+    if len(dimensions) != 1:
+        raise UsageError(
+            f"log {title!r}: expected one block or more with the same action dimensions, found {sorted(dimensions)}."
+        )
+    every = dimensions.pop()
+    shown = min(every, _MOST_DIMENSIONS)
+    across = min(shown, max(1, min(_ACROSS, int(inches / 0.8))))
+    rows = -(-shown // across)
+    window = max(5, sum(len(block.returns) for block in blocks) // 40)
+    with mpl.rc_context(style.RC):
+        handles = _handles(blocks, window)
+        labels = [str(handle.get_label()) for handle in handles]
+        columns = layout.legend_columns(labels, inches)
+        above = wrap(title if shown == every else f"{title} (actions: the first {shown} of {every})", inches - 0.3)
+        heights = [1.7, 1.2, 0.95 * rows]
+        top = layout.legend_height(labels, columns) + layout.LINE_HEIGHT * (above.count("\n") + 2)
+        figure = Figure(figsize=(inches, sum(heights) + top + 0.9), layout="constrained")
+        parts = figure.add_gridspec(3, 1, height_ratios=heights)
+        returns = figure.add_subplot(parts[0])
+        lengths = figure.add_subplot(parts[1], sharex=returns)
+        _over_transitions(returns, blocks, "returns", window)
+        _over_transitions(lengths, blocks, "lengths", window)
+        named = _name_blocks(returns, blocks, inches - 1.3)
+        returns.set_title(above, pad=5 + named * layout.LINE_HEIGHT * 72)
+        returns.set_ylabel("return")
+        returns.tick_params(labelbottom=False)
+        lengths.set_ylabel("length")
+        lengths.set_xlabel("transitions")
+        lengths.set_ylim(bottom=0)
+        if reference is not None:
+            _score_axis(returns, reference)
+        cells = parts[2].subgridspec(rows, across)
+        for dimension in range(shown):
+            row, column = divmod(dimension, across)
+            ax = figure.add_subplot(cells[row, column])
+            _histogram(ax, blocks, dimension)
+            if column == 0:
+                ax.set_ylabel("share")
+            ax.set_title(f"action {dimension}", pad=2)
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **layout.LEGEND)
+    return figure
+
+
+def _over_transitions(ax: Axes, blocks: Sequence[LogBlock], what: str, window: int) -> None:
+    """A dot for each episode where it ends, and the running mean."""
+    total = sum(int(block.lengths.sum()) for block in blocks)
+    count = sum(len(block.lengths) for block in blocks)
+    size, strength = float(np.clip(2_000 / count, 1.0, 12.0)), float(np.clip(500 / count, 0.15, 0.8))
+    start = 0
+    for number, block in enumerate(blocks):
+        values = getattr(block, what)
+        ends = start + np.cumsum(block.lengths)
+        for kind, (_, colour, marker) in enumerate(_ENDS):
+            chosen = block.ends == kind
+            ax.scatter(
+                ends[chosen], values[chosen], s=size if marker != "x" else 3 * size, c=colour, marker=marker,
+                alpha=strength, linewidths=0.8 if marker == "x" else 0, rasterized=count > _MANY, zorder=2,
+            )  # fmt: skip
+        whole = block.ends != CUT
+        if np.count_nonzero(whole) >= window:
+            ax.plot(ends[whole], running_mean(values[whole], window), color="black", linewidth=1.1, zorder=3)
+        if number:
+            ax.axvline(start, color=style.BLOCK_COLOUR, linewidth=0.8, zorder=1)
+        start += int(block.lengths.sum())
+    ax.set_xlim(0, _ROOM * total)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+
+
+def _name_blocks(ax: Axes, blocks: Sequence[LogBlock], width: float) -> int:
+    """Each block's name above it, on axes about `width` inches wide, as far as there is room; returns lines of text taken."""
+    if len(blocks) == 1:
+        return 0
+    stops = np.cumsum([block.lengths.sum() for block in blocks])
+    for block, stop in zip(blocks, stops, strict=True):
+        own = int(block.lengths.sum())
+        label = shorten(block.label, own / stops[-1] * width - 0.05)
+        if label != "…":
+            ax.annotate(
+                label, ((stop - own / 2) / stops[-1] / _ROOM, 1), xycoords="axes fraction", xytext=(0, 2),
+                textcoords="offset points", ha="center", va="bottom", color=style.LOG_COLOUR,
+            )  # fmt: skip
+    return 1
+
+
+def running_mean(values: NDArray[Any], window: int) -> NDArray[np.float64]:
+    """The mean over the `window` values around each of `values` [E], over fewer at both ends: [E]."""
+    sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
+    places = np.arange(len(values))
+    low = np.maximum(places - (window - 1) // 2, 0)
+    high = np.minimum(places + window // 2 + 1, len(values))
+    means: NDArray[np.float64] = (sums[high] - sums[low]) / (high - low)
+    return means
+
+
+def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
+    """Normalised scores of the returns on the right."""
+    low, span = reference[0], reference[1] - reference[0]
+
+    def score(returns: Any) -> Any:
+        return 100 * (returns - low) / span
+
+    def inverse(scores: Any) -> Any:
+        return low + scores * span / 100
+
+    scores = ax.secondary_yaxis("right", functions=(score, inverse))
+    scores.spines["right"].set_visible(True)
+    scores.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    scores.set_ylabel("normalised score")
+
+
+def _histogram(ax: Axes, blocks: Sequence[LogBlock], dimension: int) -> None:
+    """Shares of the actions in bins over [-1, 1], a line for each block."""
+    edges = np.linspace(-1, 1, _BINS + 1)
+    several = len(blocks) > 1
+    for number, block in enumerate(blocks):
+        counts = np.histogram(block.actions[:, dimension], edges)[0]
+        ax.stairs(
+            counts / len(block.actions), edges, fill=not several,
+            color=_BLOCKS[number % len(_BLOCKS)] if several else "#7F7F7F", linewidth=0.9,
+        )  # fmt: skip
+    ax.set_xlim(-1.02, 1.02)
+    ax.set_xticks([-1, 0, 1])
+    ax.set_ylim(bottom=0)
+    ax.set_yticks([])  # each dimension has its own scale: a spike at a bound would flatten the others
+
+
+def _handles(blocks: Sequence[LogBlock], window: int) -> list[Line2D]:
+    """What the figure's signs mean, with how many episodes ended how."""
+    handles = []
+    for kind, (label, colour, marker) in enumerate(_ENDS):
+        count = sum(int(np.count_nonzero(block.ends == kind)) for block in blocks)
+        if count:
+            name = f"ended by {label} ({count:,})"
+            handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=name))
+    if any(np.count_nonzero(block.ends != CUT) >= window for block in blocks):
+        handles.append(Line2D([], [], color="black", label=f"mean of {window} whole episodes around"))
+    if len(blocks) > 1:
+        handles += [
+            Line2D([], [], color=_BLOCKS[number % len(_BLOCKS)], label=f"actions of {block.label}")
+            for number, block in enumerate(blocks)
+        ]
+    return handles

@@ -1,0 +1,216 @@
+"""Where things stand in a figure, in inches: the grid of panels, what is written above each, the legend's columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
+
+from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.plots.analysis.grouping import Panel
+from seqeval_rl.plots.analysis.naming import LineStyle
+from seqeval_rl.plots.figures import style
+from seqeval_rl.plots.figures.style import FONT_SIZE, RC
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str) -> float:
+    """Width of a line of text at the figures' font size, in inches."""
+    font = FontProperties(family=RC["font.family"], size=FONT_SIZE)
+    width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
+    return width / 72
+
+
+def shorten(text: str, width: float) -> str:
+    """`text` with as much of its middle left out (…) as it takes to be at most `width` inches wide."""
+    if text_width(text) <= width:
+        return text
+    for kept in range(len(text) - 1, 1, -1):
+        short = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+        if text_width(short) <= width:
+            return short
+    return "…"
+
+
+def wrap(text: str, width: float, lines: int | None = None) -> str:
+    """`text` broken into lines of at most `width` inches, after a space or one of `/ - _ , →`.
+
+    A word that is too wide, and with `lines` the last line, are shortened in the middle.
+    """
+    pieces = [piece for piece in re.split(r"(?<=[\s/\-_,→])", text) if piece]
+    rows = [""]
+    for index, piece in enumerate(pieces):
+        if not rows[-1] or text_width((rows[-1] + piece).rstrip()) <= width:
+            rows[-1] += piece
+        elif lines is not None and len(rows) == lines:
+            rows[-1] += "".join(pieces[index:])
+            break
+        else:
+            rows.append(piece)
+    return "\n".join(shorten(row.strip(), width) for row in rows)
+
+
+def format_count(number: float) -> str:
+    """A number of transitions as axes show it: 0, 250k, 1M."""
+    for unit, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(number) >= unit:
+            return f"{number / unit:.6g}{suffix}"
+    return f"{number:.6g}"
+
+
+# Of levels of logs, the order in which the literature puts them.
+_LEVELS = ("random", "replay", "medium-replay", "medium", "medium-expert", "expert")
+SCREEN = 1.03  # how much wider than on paper a screen's dots can make text
+LINE_HEIGHT = 0.15  # inches, of text of style.FONT_SIZE
+# In units of the font size; the room is what an entry takes beside its text, in inches.
+LEGEND: dict[str, float] = {
+    "handlelength": 3.2,
+    "handletextpad": 0.6,
+    "columnspacing": 1.4,
+    "borderpad": 0.2,
+    "labelspacing": 0.4,
+}
+LEGEND_ROOM = (3.2 + 0.6 + 1.4) * style.FONT_SIZE / 72
+
+
+def figure_width(width: str | float) -> float:
+    """A named width, or inches, in inches; raises `UsageError` for anything else."""
+    if isinstance(width, str):
+        if width not in style.WIDTHS:
+            raise unknown("figure width", width, style.WIDTHS)
+        return style.WIDTHS[width]
+    if not 1 <= width <= 100:
+        raise UsageError(
+            f"figure width: expected 1 to 100 inches, found {width}. Give inches or one of {', '.join(style.WIDTHS)}."
+        )
+    return float(width)
+
+
+def grid(panels: list[Panel], inches: float) -> list[list[int | None]]:
+    """Which panel stands where: tasks × levels if the datasets fill such a grid and it fits, else as text is read."""
+    most = max(1, int(inches / 1.55))
+    # Within D4RL's names stands the task's without `d4rl/`.
+    levels = [panel.title.replace(panel.task.rpartition("/")[2], "*", 1) for panel in panels]
+    places = {(panel.task, level): index for index, (panel, level) in enumerate(zip(panels, levels, strict=True))}
+    columns = sorted(set(levels), key=_by_level)
+    tasks = sorted({panel.task for panel in panels})
+    if len(places) == len(panels) == len(tasks) * len(columns) and len(tasks) > 1 and 1 < len(columns) <= most:
+        return [[places[task, level] for level in columns] for task in tasks]
+    cells: list[int | None] = [
+        *sorted(range(len(panels)), key=lambda index: (panels[index].task, _by_level(levels[index])))
+    ]
+    across = min(len(panels), most, 3)
+    if across == 3 and len(panels) == 4:
+        across = 2  # no empty places
+    cells += [None] * (-len(panels) % across)
+    return [cells[start : start + across] for start in range(0, len(cells), across)]
+
+
+def _by_level(title: str) -> tuple[int, str]:
+    """Sorts random before medium before expert, other names by alphabet and last."""
+    level = re.split(r"[/:]", title.partition("*")[2].partition(":")[0].strip("/-_ "))[-1]
+    level = re.sub(r"-v\d+$", "", level)
+    return (_LEVELS.index(level) if level in _LEVELS else len(_LEVELS), title)
+
+
+@dataclass(frozen=True)
+class Top:
+    """What stands above a panel: its title, and the names of blocks and online phase in as many rows as they need."""
+
+    title: str
+    names: list[tuple[str, float, int]]  # text, centre as a share of the axes' width, row from below
+
+    @property
+    def rows(self) -> int:
+        """Of the names."""
+        return 1 + max((row for _, _, row in self.names), default=-1)
+
+    @property
+    def lines(self) -> int:
+        """Of names and title together."""
+        return self.rows + self.title.count("\n") + 1
+
+
+def above(panel: Panel, width: float, named: bool = True) -> Top:
+    """For axes of `width` inches: the name of each block, and of the online phase, over it in the lowest row that is free.
+
+    None of them where not `named`.
+    """
+    names = []
+    ends = [0.0] * 6  # of what is written so far in each row
+    for name, start, stop in panel.stretches if named and (len(panel.stretches) > 1 or panel.online) else ():
+        label = shorten(name, width)
+        half = text_width(label) / 2
+        middle = min(max((start + stop) / 2 / panel.extent * width, half), width - half)
+        row = next((row for row, end in enumerate(ends) if middle - half >= end), None)
+        if row is None:
+            continue  # more blocks than names have room for: the boundaries alone are drawn
+        ends[row] = max(ends[row], middle + half + 0.08)
+        names.append((label, middle / width, row))
+    return Top(wrap(panel.title, width + 0.1, 3), names)
+
+
+def legend_columns(labels: list[str], inches: float) -> int:
+    """As many columns as fit the figure's width."""
+    widths = [max(text_width(line) for line in label.split("\n")) + LEGEND_ROOM for label in labels]
+    for columns in range(len(labels), 1, -1):
+        if SCREEN * sum(float(column.max()) for column in np.array_split(widths, columns)) <= inches:
+            return columns
+    return 1
+
+
+def legend_height(labels: list[str], columns: int) -> float:
+    """Of a legend with that many columns, filled from top to bottom as matplotlib does."""
+    heights = [LINE_HEIGHT * (label.count("\n") + 1) + 0.05 for label in labels]
+    return max(float(column.sum()) for column in np.array_split(heights, columns))
+
+
+NICE = [1, 2, 2.5, 5, 10]  # distances of ticks
+Entries = Sequence[tuple[str, LineStyle]]  # of a legend: label and look
+
+
+def framed(inches: float, height: float, text: str, draw: Callable[[Figure], None]) -> Figure:
+    """What `draw` puts into `height` inches, and the caption below it."""
+    with mpl.rc_context(style.RC):
+        lines = wrap(text, (inches - 0.2) / SCREEN).split("\n") if text else []
+        figure = Figure(figsize=(inches, height + LINE_HEIGHT * len(lines) + 0.15), layout="constrained")
+        draw(figure)
+        if lines:
+            figure.supxlabel("\n".join(lines), x=0.1 / inches, ha="left", linespacing=1.25)
+    return figure
+
+
+def legend(figure: Figure, entries: Entries, inches: float, lines: bool = True) -> None:
+    """Above the axes, in as many columns as fit; markers alone where not `lines`."""
+    labels = _labels(entries, inches)
+    without = {} if lines else {"linestyle": ""}
+    handles = [
+        Line2D([], [], **look.drawn | without, label=label) for label, (_, look) in zip(labels, entries, strict=True)
+    ]
+    columns = legend_columns(labels, inches)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **LEGEND)
+
+
+def entries_height(entries: Entries, inches: float) -> float:
+    """Of `legend`, in inches."""
+    labels = _labels(entries, inches)
+    return legend_height(labels, legend_columns(labels, inches))
+
+
+def _labels(entries: Entries, inches: float) -> list[str]:
+    return [wrap(label, inches - LEGEND_ROOM - 0.2, 3) for label, _ in entries]
+
+
+def names_of(labels: Sequence[str], width: float, most: int = 3) -> tuple[list[str], float, int]:
+    """Names in at most `most` lines of `width` inches, how wide they are, and in how many lines."""
+    names = [wrap(label, width, max(1, min(most, 3))) for label in labels]
+    rows = [name.split("\n") for name in names]
+    return names, max(text_width(line) for lines in rows for line in lines), max(map(len, rows))

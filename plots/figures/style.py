@@ -1,0 +1,252 @@
+"""How figures look: sizes, fonts, one colour, line and marker per algorithm; text that fits; files written whole.
+
+Colours are those of Okabe and Ito (Color Universal Design, 2008), with a brown for the yellow, which white paper
+swallows. Line style and marker differ too, so that a grey print can be read.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.colors import is_color_like, to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from seqeval_rl.errors import FileError, UsageError, unknown
+from seqeval_rl.plots.analysis.naming import (
+    CONTROL_SUFFIX,
+    DASHDOT,
+    DASHDOTDOT,
+    DOTTED,
+    KNOWN_ALGORITHMS,
+    LONG,
+    SHORT,
+    SOLID,
+    SPARSE,
+    LineStyle,
+    Override,
+    legend_order,
+    overrides,
+)
+
+FONT_SIZE = 8.0
+# Figure widths in inches: one column of a two-column page, the page, a slide.
+WIDTHS = {"column": 3.25, "page": 6.75, "slide": 10.0}
+FORMATS = ("png", "pdf", "svg")
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so the same on every machine
+    "font.size": FONT_SIZE,
+    "axes.titlesize": FONT_SIZE,
+    "axes.labelsize": FONT_SIZE,
+    "xtick.labelsize": FONT_SIZE,
+    "ytick.labelsize": FONT_SIZE,
+    "legend.fontsize": FONT_SIZE,
+    "figure.titlesize": FONT_SIZE,
+    "figure.labelsize": FONT_SIZE,
+    "text.usetex": False,
+    "text.parse_math": False,  # names are names, dollars included
+    "axes.formatter.use_mathtext": False,
+    "axes.unicode_minus": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.0,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,  # TrueType, which journals accept, not type 3
+    "ps.fonttype": 42,
+    "svg.hashsalt": "seqeval-rl",  # the same figure gives the same file
+}
+
+LOG_COLOUR = "#555555"
+BLOCK_COLOUR = "#AAAAAA"
+# Others take the free colours first, then every colour again with another line and marker.
+_FREE = [
+    LineStyle("#E69F00", SHORT, "P"),
+    LineStyle("#56B4E9", SOLID, "X"),
+    LineStyle("#7A5C2E", LONG, "*"),
+]
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7A5C2E")
+_AGAIN = [
+    LineStyle(colour, line, marker)
+    for line, marker in (
+        (SHORT, "<"),
+        (DOTTED, ">"),
+        (SOLID, "p"),
+        (DASHDOT, "h"),
+        (LONG, "8"),
+        (DASHDOTDOT, "d"),
+    )
+    for colour in _COLOURS
+]
+LINES: dict[str, Any] = {
+    "solid": SOLID,
+    "long": LONG,
+    "dashdot": DASHDOT,
+    "dashdotdot": DASHDOTDOT,
+    "dotted": DOTTED,
+    "short": SHORT,
+    "sparse": SPARSE,
+}
+
+
+def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
+    """A style for each name, the same wherever the same names are drawn.
+
+    The reference algorithms have fixed styles. Any other name starts at a place given by its hash and takes the next
+    that is free, so that it keeps its style when others come or go, unless their places meet. Beyond 51 other names
+    styles repeat. A static control (`control`) has the colour and marker of its own, hollow on a line of sparse dots.
+    What a style file says (`style_file.styled`) stands above all this, and changes no other name's style.
+    """
+    order = legend_order(names)
+    styles: dict[str, LineStyle] = {}
+    taken: set[LineStyle] = set()
+    for name in legend_order(name.removesuffix(CONTROL_SUFFIX) for name in order):
+        if name in KNOWN_ALGORITHMS:
+            styles[name] = KNOWN_ALGORITHMS[name][1]
+            taken.add(styles[name])
+            continue
+        place = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
+        candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]
+        styles[name] = next((style for style in candidates if style not in taken), candidates[0])
+        taken.add(styles[name])
+    wanted = overrides.get()
+    styles = {name: wanted[name].applied(look) if name in wanted else look for name, look in styles.items()}
+    return {
+        name: styles[name]
+        if name in styles
+        else replace(styles[name.removesuffix(CONTROL_SUFFIX)], line=SPARSE, hollow=True)
+        for name in order
+    }
+
+
+def save(
+    figure: Figure,
+    directory: str | os.PathLike[str],
+    name: str,
+    formats: Sequence[str] = ("png", "pdf"),
+    dpi: int = 300,
+) -> list[Path]:
+    """Writes `directory/name.FORMAT` for each format and returns the paths.
+
+    Each file is written under another name and renamed, so that a reader never meets half a figure. The same figure
+    gives the same bytes: no dates are written.
+
+    Args:
+        figure: of this package, or any.
+        directory: made if it is not there.
+        name: file name without ending.
+        formats: of png, pdf, svg.
+        dpi: dots per inch of png.
+
+    Raises:
+        UsageError: unknown format.
+        FileError: the directory cannot be made or written.
+    """
+    for ending in formats:
+        if ending not in FORMATS:
+            raise unknown("figure format", ending, FORMATS, "--format")
+    folder = Path(directory)
+    metadata: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending in formats:
+            path = folder / f"{name}.{ending}"
+            handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
+            try:
+                with os.fdopen(handle, "wb") as file, mpl.rc_context(RC):
+                    figure.savefig(file, format=ending, dpi=dpi, metadata=metadata[ending])
+                os.chmod(temporary, 0o644)
+                os.replace(temporary, path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            paths.append(path)
+    except OSError as error:
+        raise FileError(
+            f"figure {name!r} in {folder}: cannot be written ({error.strerror or error}). "
+            "Free space there or choose another directory with --out."
+        ) from error
+    return paths
+
+
+_MARKERS = [
+    marker for marker in Line2D.markers if isinstance(marker, str) and marker.strip() not in ("", "none", "None")
+]
+_ENTRIES: dict[str, type] = {"name": str, "colour": str, "line": str, "marker": str, "hollow": bool}
+
+
+@contextmanager
+def styled(path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Draws and writes what is made inside with the looks of a style file; with None as ever.
+
+    with styled("style.toml"):
+        save(curves(results), "figures", "curves")
+
+    Args:
+        path: of the file; this module's docstring shows one.
+
+    Raises:
+        FileError: it cannot be read.
+        UsageError: not TOML, an unknown entry, or a value that is no colour, line or marker.
+    """
+    if path is None:
+        yield
+        return
+    before = overrides.set(_read(Path(path)))
+    try:
+        yield
+    finally:
+        overrides.reset(before)
+
+
+def _read(path: Path) -> dict[str, Override]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(f"style file {path}: cannot be read ({error.strerror or error}). Check the path.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"style file {path}: not TOML: {error}. Correct the file.") from None
+    return {name: _override(f"[{name}] of style file {path}", table) for name, table in tables.items()}
+
+
+def _override(where: str, table: Any) -> Override:
+    if not isinstance(table, dict):
+        raise UsageError(f"{where}: expected a table with {', '.join(_ENTRIES)}, found {table!r}. Correct the file.")
+    for name, value in table.items():
+        if name not in _ENTRIES:
+            raise unknown("entry", name, _ENTRIES, where)
+        if not isinstance(value, _ENTRIES[name]):
+            raise UsageError(
+                f"{name} in {where}: expected {_ENTRIES[name].__name__}, found {value!r}. Correct the file."
+            )
+    given = dict(table)
+    if "name" in given and not given["name"].strip():
+        raise UsageError(f"name in {where}: expected text, found none. Leave the entry out to keep the name.")
+    if "colour" in given:
+        if not is_color_like(given["colour"]):
+            raise UsageError(
+                f"colour in {where}: expected a colour, found {given['colour']!r}. Give #AA3377 or a name as navy."
+            )
+        given["colour"] = to_hex(given["colour"])
+    if "line" in given:
+        if given["line"] not in LINES:
+            raise unknown("line", given["line"], LINES, where)
+        given["line"] = LINES[given["line"]]
+    if "marker" in given and given["marker"] not in _MARKERS:
+        raise unknown("marker", given["marker"], _MARKERS, where)
+    return Override(**given)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from seqeval_rl.errors import UsageError
+from seqeval_rl.plots import LogBlock, log_figure
+from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, running_mean
+
+
+def block(
+    label: str = "medium", episodes: int = 60, dimensions: int = 3, seed: int = 0, level: float = 100.0
+) -> LogBlock:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(20, 200, episodes)
+    ends = np.where(rng.random(episodes) < 0.7, TERMINAL, TIME_LIMIT)
+    ends[-1] = CUT
+    actions = np.tanh(rng.standard_normal((int(lengths.sum()), dimensions)))
+    return LogBlock(label, level + 10 * rng.standard_normal(episodes), lengths, ends, actions)
+
+
+def drawn(figure: Figure) -> Figure:
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def dots(ax: Axes, kind: int) -> np.ndarray:
+    """Where dots of that kind stand, of all blocks."""
+    return np.concatenate([collection.get_offsets() for collection in ax.collections[kind::3]])
+
+
+def test_every_episode_is_a_dot_where_it_ends() -> None:
+    blocks = [block("random", 30, seed=1), block("expert", 40, seed=2, level=3000.0)]
+    figure = log_figure("a + b", blocks, (0.0, 1000.0))
+    returns, lengths = figure.axes[:2]
+    for kind in (TERMINAL, TIME_LIMIT, CUT):
+        start, expected = 0, []
+        for one in blocks:
+            stops = start + np.cumsum(one.lengths)
+            expected += [
+                (stop, value, length)
+                for stop, value, length, end in zip(stops, one.returns, one.lengths, one.ends, strict=True)
+                if end == kind
+            ]
+            start = stops[-1]
+        wanted = np.array(expected)
+        np.testing.assert_allclose(dots(returns, kind), wanted[:, :2])
+        np.testing.assert_allclose(dots(lengths, kind), wanted[:, [0, 2]])
+    boundary = blocks[0].lengths.sum()
+    assert any(np.all(line.get_xdata() == boundary) for line in returns.lines)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    count = sum(int((one.ends == TERMINAL).sum()) for one in blocks)
+    assert f"ended by terminal state ({count})" in names
+    assert {"actions of random", "actions of expert"} <= set(names)
+
+
+def test_the_axis_on_the_right_shows_scores() -> None:
+    figure = drawn(log_figure("a", [block(level=50.0)], (-20.0, 180.0)))
+    ax = figure.axes[0]
+    (scores,) = ax.child_axes
+    assert scores.get_ylabel() == "normalised score"
+    np.testing.assert_allclose(scores.get_ylim(), [(limit + 20) / 2 for limit in ax.get_ylim()])
+    assert not log_figure("a", [block()], None).axes[0].child_axes
+
+
+def test_histograms_hold_every_action_once() -> None:
+    one = block(dimensions=5)
+    figure = log_figure("a", [one], None)
+    panels = figure.axes[2:]
+    assert [ax.get_title() for ax in panels] == [f"action {i}" for i in range(5)]
+    for dimension, ax in enumerate(panels):
+        shares, edges, _ = ax.patches[0].get_data()
+        assert shares.sum() == pytest.approx(1.0)
+        middle = (edges[:-1] + edges[1:]) / 2
+        assert (shares * middle).sum() == pytest.approx(one.actions[:, dimension].mean(), abs=0.01)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60), st.integers(1, 80))
+def test_the_running_mean_is_the_mean_of_the_values_around(values: list[float], window: int) -> None:
+    found = running_mean(np.array(values), window)
+    expected = [np.mean(values[max(0, i - (window - 1) // 2) : i + window // 2 + 1]) for i in range(len(values))]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("width", ["column", "page", "slide"])
+@pytest.mark.parametrize("case", ["one", "three", "many dimensions", "many episodes", "one episode", "long name"])
+def test_nothing_overlaps_and_nothing_is_cut_off(case: str, width: str) -> None:
+    blocks = {
+        "one": [block()],
+        "three": [
+            block(name, seed=i, level=1000.0 * i) for i, name in enumerate(("random", "medium-replay", "expert"))
+        ],
+        "many dimensions": [block(dimensions=40)],
+        "many episodes": [block(episodes=3000)],
+        "one episode": [block(episodes=1)],
+        "long name": [block()],
+    }[case]
+    title = "bundled/walker2d/medium-replay:1000000" * (3 if case == "long name" else 1)
+    figure = drawn(log_figure(title, blocks, (0.0, 4592.3), width=width))
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    undrawn = {text for ax in figure.axes for text in outside(ax)}
+    undrawn |= {text for ax in figure.axes for child in ax.child_axes for text in outside(child)}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text not in undrawn]
+    boxes += [("axes", ax.get_window_extent(renderer)) for ax in figure.axes]
+    for name, box in boxes:
+        assert box.x0 >= -0.5 and box.y0 >= -0.5, name  # noqa: PT018
+        assert box.x1 <= figure.bbox.width + 0.5 and box.y1 <= figure.bbox.height + 0.5, name  # noqa: PT018
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        assert not overlap(a, b), f"{one!r} and {other!r}"
+    if case == "many dimensions":
+        assert "the first 32 of 40" in figure.axes[0].get_title().replace("\n", " ")
+
+
+def outside(ax: Axes) -> list[Text]:
+    """Labels of ticks that exist outside the limits, but are not drawn."""
+    return [
+        label
+        for axis in (ax.xaxis, ax.yaxis)
+        for tick in axis.get_major_ticks()
+        for label in (tick.label1, tick.label2)
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
+    ]
+
+
+def overlap(a: Bbox, b: Bbox) -> bool:
+    return min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0.5
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    with pytest.raises(UsageError, match="expected one block or more"):
+        log_figure("a", [], None)
+    with pytest.raises(UsageError, match=r"same action dimensions, found \[2, 3\]"):
+        log_figure("a", [block(), block(dimensions=2)], None)
+    with pytest.raises(UsageError, match="unknown figure width"):
+        log_figure("a", [block()], None, width="wide")

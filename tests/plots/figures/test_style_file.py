@@ -1,0 +1,105 @@
+"""A user's own looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.plots import curves, profile, score_table, styled
+from seqeval_rl.plots.analysis.naming import display_name, legend_order
+from seqeval_rl.plots.figures.style import line_styles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.plots.conftest import Results
+
+
+MINE = """
+[td3_bc]
+name = "Ours <$_%>"
+colour = "navy"
+line = "dotted"
+marker = "*"
+
+[mine]
+hollow = true
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    (tmp_path / "mine.toml").write_text(MINE)
+    return tmp_path / "mine.toml"
+
+
+def test_a_style_file_holds_inside_and_nowhere_else(mine: Path) -> None:
+    names = ["td3_bc", "iql", "mine"]
+    before = line_styles(names)
+    with styled(mine):
+        inside = line_styles(names)
+        assert display_name("td3_bc") == "Ours <$_%>"
+        assert legend_order(["bc", "Ours <$_%> (alpha=1)", "iql"]) == ["Ours <$_%> (alpha=1)", "iql", "bc"]
+    assert (inside["td3_bc"].colour, inside["td3_bc"].marker) == ("#000080", "*")
+    assert inside["td3_bc"].line != before["td3_bc"].line
+    assert inside["iql"] == before["iql"]
+    assert inside["mine"].hollow
+    assert inside["mine"].colour == before["mine"].colour
+    assert line_styles(names) == before
+    assert display_name("td3_bc") == "TD3+BC"
+
+
+def test_every_figure_and_table_has_the_name(quickstart: Results, mine: Path) -> None:
+    with styled(mine):
+        for figure in (curves(quickstart.read()), profile(quickstart.read())):
+            assert figure.legends[0].get_texts()[0].get_text() == "Ours <$_%>"
+            assert figure.legends[0].get_lines()[0].get_color() == "#000080"
+        assert r"Ours \textless{}\$\_\%\textgreater{}" in score_table(quickstart.read()).latex()
+
+
+def test_a_static_control_follows_its_own(results: Results, mine: Path) -> None:
+    with styled(mine):
+        looks = line_styles(["td3_bc", "td3_bc (static control)"])
+    assert {look.colour for look in looks.values()} == {"#000080"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[a]\ncolor = 'red'", r"entry 'color'.*did you mean colour"),
+        ("[a]\ncolour = 'reddish'", r"colour in \[a\].*expected a colour, found 'reddish'"),
+        ("[a]\nline = 'dashed'", r"line 'dashed'"),
+        ("[a]\nmarker = 'circle'", r"marker 'circle'"),
+        ("[a]\nhollow = 1", r"hollow in \[a\].*expected bool, found 1"),
+        ("[a]\nname = ' '", r"name in \[a\].*expected text"),
+        ("a = 1", r"\[a\] of style file.*expected a table"),
+        ("[a", r"not TOML"),
+    ],
+)
+def test_a_bad_style_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(UsageError, match=said), styled(tmp_path / "s.toml"):
+        pass
+    with pytest.raises(FileError, match="cannot be read"), styled(tmp_path / "none.toml"):
+        pass
+
+
+def test_the_commands_take_it(quickstart: Results, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = str(quickstart.root)
+    assert main(["table", root, "--style", str(mine), "--format", "text"]) == 0
+    assert "Ours <$_%>" in capsys.readouterr().out
+    plot = ["plot", root, "--style", str(mine), "--format", "svg", "--x", "share", "--metric", "return"]
+    assert main([*plot, "--width", "3.25", "--no-caption"]) == 0
+    (path,) = capsys.readouterr().out.split()
+    assert path.endswith("curves-return-share.svg")
+    assert "#000080" in (quickstart.root / "curves-return-share.svg").read_text()
+    assert main(["plot", root, "--width", "wide"]) == 2
+    assert "figure width" in capsys.readouterr().err
+    for option in (["--x", "share"], ["--metric", "return"], ["--seeds-shown"]):
+        assert main(["plot", root, "--kind", "profile", *option]) == 2
+        assert f"{option[0]}: expected --kind curves beside it, found profile" in capsys.readouterr().err
+        assert main(["plot", "--paper-figure", "offline", *option]) == 2
+        assert f"{option[0]}: expected no such option beside --paper-figure" in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""`seqeval report`: the file it writes, without a browser; `test_report_page` opens it in one."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.plots import report, score_table
+from seqeval_rl.plots.analysis.curves import segments
+from seqeval_rl.plots.analysis.grouping import collect
+from seqeval_rl.plots.report import data as report_data
+from seqeval_rl.plots.report.build import ASSETS
+from seqeval_rl.plots.report.data import on_dark
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.plots.conftest import Results
+
+
+def data_of(path: Path) -> dict[str, Any]:
+    """What is packed into the page."""
+    found = re.search(r'id="data">([^<]*)</script>', path.read_text())
+    assert found
+    data: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(found[1])))
+    return data
+
+
+def test_the_library_is_the_published_one() -> None:
+    pinned = {
+        "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+        "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+    }
+    assert {name: hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() for name in pinned} == pinned
+
+
+def test_curves_and_leaderboard_are_those_of_figures_and_tables(quickstart: Results, tmp_path: Path) -> None:
+    results = quickstart.read()
+    data = data_of(report(results, tmp_path / "deep" / "r.html"))
+    (panel,) = collect(results)
+    for group, drawn in zip(panel.groups, data["panels"][0]["groups"], strict=True):
+        assert drawn["label"] == group.label
+        for part, curve in zip(segments(group), drawn["curves"]["score"], strict=True):
+            assert curve["t"] == part.transitions.tolist()
+            np.testing.assert_allclose(curve["c"], part.centre, rtol=1e-6)
+            assert part.interval is not None
+            np.testing.assert_allclose([curve["l"], curve["h"]], part.interval, rtol=1e-6)
+    rows = data["leaderboards"][0]["rows"]
+    for row, shown in zip(score_table(results).rows, rows, strict=True):
+        assert [cell["value"] for cell in shown["cells"]] == [cell.value for cell in row.cells]
+    assert report(results, tmp_path / "again.html", "deep").read_bytes() == (tmp_path / "deep" / "r.html").read_bytes()
+
+
+def test_the_command_and_a_folder_that_is_still_written(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(results.root)]) == 65
+    assert "expected results of `seqeval run`" in capsys.readouterr().err
+    results.add("iql", 0)
+    for seed in range(1, 10):
+        results.add("iql", seed, upto=seed - 1)
+    results.add("cql", 0, failed=True, upto=5)
+    assert main(["report", str(results.root)]) == 0
+    path = results.root / "report.html"
+    assert capsys.readouterr().out.split() == [str(path)]
+    data = data_of(path)
+    assert [run["status"] for run in data["runs"]] == ["finished", *["unfinished"] * 9, "failed"]
+    assert data["runs"][-1]["failure"] == "exploding Q value"
+    assert [part["n"] for part in data["panels"][0]["groups"][0]["curves"]["score"]] == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    before = path.read_bytes()
+    (results.root / "0000" / "manifest.json").write_text("{")
+    assert main(["report", str(results.root), "--out", str(results.root / "r.pdf")]) == 2
+    assert main(["report", str(results.root), "--out", str(results.root / "0001" / "metrics.jsonl" / "r.html")]) == 74
+    assert path.read_bytes() == before
+    assert main(["report", str(results.root)]) == 0
+    (damaged,) = data_of(path)["damagedRuns"]
+    assert "0000: not a readable run" in damaged
+
+
+def test_what_is_kept_apart_by_figures_is_kept_apart(results: Results, tmp_path: Path) -> None:
+    results.add("iql", 0, suite="first")
+    results.add("iql", 0, suite="second")
+    results.add("iql", 0, env_id="Hopper-v4", suite="first")
+    data = data_of(report(results.read(), tmp_path / "r.html"))
+    assert [panel["title"].partition("(")[2] for panel in data["panels"]] == ["env_id=Hopper-v4)", "env_id=Hopper-v5)"]
+    labels = {group["label"] for panel in data["panels"] for group in panel["groups"]}
+    assert labels == {"IQL (suite=first)", "IQL (suite=second)"}
+    assert "suite=second" in data["runs"][1]["differs"]
+
+
+def test_numbers_that_are_not_finite_runs_without_scores_and_nothing_yet(results: Results, tmp_path: Path) -> None:
+    scores = [1.0, float("nan"), float("nan"), *[2.0] * 28]
+    path = results.add("iql", 0, scores=scores)
+    results.add("bc", 0, evaluated=False, prequential={"action_error": 0.25})
+    results.add("cql", 0, upto=0)
+    data = data_of(report(results.read(), tmp_path / "r.html"))
+    assert data["runs"][0]["run"] == path.name
+    assert data["runs"][0]["metrics"]["score"][:4] == [1.0, None, None, 2.0]
+    assert data["runs"][1]["metrics"]["prequential_mean/action_error"][-1] == 0.25
+    assert data["runs"][2]["metrics"] == {}
+
+
+def test_metrics_that_do_not_fit_are_named(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results.add("iql", 0)
+    monkeypatch.setattr(report_data, "BUDGET", 200)
+    data = data_of(report(results.read(), tmp_path / "r.html"))
+    assert [metric["name"] for metric in data["metrics"]] == ["score", "return"]
+    assert data["leftOut"] == ["critic/loss"]
+
+
+@given(st.integers(0, 0xFFFFFF))
+def test_every_colour_can_be_seen_on_the_dark_page(number: int) -> None:
+    colour = on_dark(f"#{number:06x}")
+    page = report_data._luminance(report_data._DARK)
+    shown = report_data._luminance([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
+    assert (shown + 0.05) / (page + 0.05) >= 4.5
+    css = (ASSETS / "page.css").read_text()
+    assert "--paper: #" + "".join(f"{part:02x}" for part in report_data._DARK) in css
