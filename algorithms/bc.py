@@ -1,4 +1,4 @@
-"""Behavioural cloning: a deterministic policy regressed on the logged actions (the baseline of Sujit et al. 2023).
+"""Behavioral cloning: a deterministic policy regressed on the logged actions (the baseline of Sujit et al. 2023).
 
     L(pi) = E_(s,a) [ (pi(s) - a)^2 ]                                                                            (1)
 
@@ -22,7 +22,7 @@ from seqeval_rl.networks.optimizers import Adam
 
 @dataclass(frozen=True)
 class BCConfig:
-    """Settings of behavioural cloning."""
+    """Settings of behavioral cloning."""
 
     hidden: Layers = (256, 256)  # widths of the hidden layers; Sujit et al. 2023
     learning_rate: Positive = 1e-3  # Adam's; Sujit et al. 2023
@@ -30,7 +30,7 @@ class BCConfig:
 
 
 class BC(Stateful):
-    """Behavioural cloning of a stack of runs."""
+    """Behavioral cloning of a stack of runs."""
 
     Config = BCConfig
     stacked = True

@@ -1,5 +1,5 @@
 """Soft actor-critic (Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018, arXiv 1812.05905), which has no
-defence against the errors of offline data: made for interaction, where it trains the behaviour policies of logs.
+defence against the errors of offline data: made for interaction, where it trains the behavior policies of logs.
 
     y = r + gamma m ( min_i Q'_i(s', a') - alpha log pi(a' | s') )     a' ~ pi(s'), m = 0 where terminated, else 1 (1)
     L(Q) = sum_i E [ (Q_i(s, a) - y)^2 ]                                                                          (2)
@@ -10,7 +10,7 @@ Every `policy_delay`-th update also takes (3) and (4), after the critics' step a
 by `target_rate` in every update. The policy is tanh of a normal whose log standard deviation is clipped to [-5, 2];
 greedy is tanh of the mean.
 
-As in the authors' code: log alpha in (4), where the paper has alpha. Different from it, as in the bundled behaviour policies:
+As in the authors' code: log alpha in (4), where the paper has alpha. Different from it, as in the bundled behavior policies:
 the delay of (3) and (4), whose updates left out are not made up for, and the narrower clip.
 """
 
@@ -29,12 +29,12 @@ from seqeval_rl.networks.modules import MLP, Critic, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 LOG_STD = (-5.0, 2.0)
-"""Range of the log standard deviation, that of the behaviour policies' format."""
+"""Range of the log standard deviation, that of the behavior policies' format."""
 
 
 @dataclass(frozen=True)
 class SACConfig:
-    """Settings of SAC; defaults of the bundled behaviour policies."""
+    """Settings of SAC; defaults of the bundled behavior policies."""
 
     hidden: Layers = (256, 256)  # widths of the hidden layers of actor and critics
     learning_rate: Positive = 3e-4  # Adam's, of actor, critics and temperature

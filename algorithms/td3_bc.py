@@ -1,6 +1,6 @@
 """TD3+BC (Fujimoto and Gu, "A Minimalist Approach to Offline Reinforcement Learning", NeurIPS 2021, arXiv 2106.06860).
 
-TD3 whose actor loss has a behavioural cloning term:
+TD3 whose actor loss has a behavioral cloning term:
 
     a' = clip(pi'(s') + clip(sigma e, -c, c), -1, 1)                   e ~ N(0, 1)                                (1)
     y = r + gamma m min_i Q'_i(s', a')                                 m = 0 where terminated, else 1             (2)

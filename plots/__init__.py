@@ -48,7 +48,7 @@ from seqeval_rl.plots.citations import bibliography
 from seqeval_rl.plots.figures.aggregate_curves import share_curves
 from seqeval_rl.plots.figures.aggregates import aggregate_intervals, improvement, profile, rank
 from seqeval_rl.plots.figures.cost import Cost, cost, costs
-from seqeval_rl.plots.figures.dataset import LogBlock, log_figure
+from seqeval_rl.plots.figures.dataset import DatasetBlock, dataset_figure
 from seqeval_rl.plots.figures.learning_curves import curves, paper_figure, without_scores
 from seqeval_rl.plots.figures.prequential import foretold, prequential
 from seqeval_rl.plots.figures.style import save, styled
@@ -93,9 +93,9 @@ __all__ = [
     "Cell",
     "Choice",
     "Cost",
+    "DatasetBlock",
     "HeatMap",
     "Kind",
-    "LogBlock",
     "Row",
     "Table",
     "across_table",
@@ -108,6 +108,7 @@ __all__ = [
     "cost",
     "costs",
     "curves",
+    "dataset_figure",
     "foretold",
     "forgetting",
     "heat_maps",
@@ -115,7 +116,6 @@ __all__ = [
     "improvement_interval",
     "improvement_table",
     "interquartile_mean",
-    "log_figure",
     "mean",
     "mean_ranks",
     "measured",

@@ -87,7 +87,7 @@ class Protocol(BaseModel):
 
 
 @dataclass(frozen=True)
-class Point:
+class EvaluationPoint:
     """A point of the loop at which the runs are evaluated."""
 
     index: int  # which evaluation, 0 = untrained
@@ -159,7 +159,7 @@ class Schedule:
         width = self.protocol.window
         return (np.zeros_like(high) if width is None else np.maximum(high - width, 0)), high
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[EvaluationPoint]:
         """Where to evaluate: before training, whenever t crosses a multiple of `evaluate_every`, where the log is used up, and
         at the end."""
         all_increments = np.arange(self.increments + 1, dtype=np.int64)
@@ -167,6 +167,6 @@ class Schedule:
         increments = np.unique(np.concatenate(([0, self._offline], crossed, [self.increments])))
         visible, per_increment = self.visible(increments), self.protocol.updates_per_increment
         return [
-            Point(i, int(t), int(j) * per_increment, max(int(t) - self.log, 0))
+            EvaluationPoint(i, int(t), int(j) * per_increment, max(int(t) - self.log, 0))
             for i, (j, t) in enumerate(zip(increments, visible, strict=True))
         ]

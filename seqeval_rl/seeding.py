@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     import torch
-
-import hashlib
-import zlib
-
-import numpy as np
 
 
 def numpy_generator(seed: int, purpose: str, *index: int) -> np.random.Generator:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from seqeval_rl.environments.tasks import Task
-
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.benchmarks.arguments.datasets import DatasetsCollect
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.results.read import MANIFEST
+
+if TYPE_CHECKING:
+    from seqeval_rl.environments.tasks import Task
 
 _TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options that go with --train
 _CHECKPOINT = ("greedy", "algorithm")  # those that go with a run's directory
@@ -57,7 +55,7 @@ def _refuse(command: DatasetsCollect, options: tuple[str, ...], beside: str) -> 
 
 
 def _from_bundled(command: DatasetsCollect) -> None:
-    from seqeval_rl.collection.collect import check_new, play_bundled, write_log
+    from seqeval_rl.collection.collect import check_new, play_bundled, write_dataset
     from seqeval_rl.data.readers import bundled
     from seqeval_rl.environments.tasks import task_named
 
@@ -67,7 +65,7 @@ def _from_bundled(command: DatasetsCollect) -> None:
     _, name, level = command.source.split("/")
     task = task_named(name)
     checkpoints = ", ".join(bundled.behaviors()[name][level])
-    write_log(
+    write_dataset(
         command.id,
         task,
         play_bundled(task, level, command.seed, command.transitions),
@@ -79,7 +77,7 @@ def _from_bundled(command: DatasetsCollect) -> None:
 
 
 def _from_run(command: DatasetsCollect) -> None:
-    from seqeval_rl.collection.collect import check_new, play, write_log
+    from seqeval_rl.collection.collect import check_new, play, write_dataset
     from seqeval_rl.collection.policies import from_run
 
     directory = Path(command.source)
@@ -89,14 +87,14 @@ def _from_run(command: DatasetsCollect) -> None:
             "found neither. Check the path."
         )
     check_new(command.id, command.overwrite)
-    behaviour = from_run(directory, not command.greedy, command.algorithm)
-    write_log(
+    behavior = from_run(directory, not command.greedy, command.algorithm)
+    write_dataset(
         command.id,
-        behaviour.task,
-        play(behaviour, command.seed, command.transitions),
+        behavior.task,
+        play(behavior, command.seed, command.transitions),
         command.transitions,
-        behaviour.algorithm,
-        f"{behaviour.algorithm}, played by seqeval-rl with seed {command.seed}. The end of the log truncates the last episode.",
+        behavior.algorithm,
+        f"{behavior.algorithm}, played by seqeval-rl with seed {command.seed}. The end of the log truncates the last episode.",
         command.overwrite,
     )
 

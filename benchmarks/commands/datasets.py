@@ -18,7 +18,7 @@ from seqeval_rl.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from seqeval_rl.data.dataset import Dataset
-    from seqeval_rl.plots import LogBlock
+    from seqeval_rl.plots import DatasetBlock
 
 
 _HINT = "`seqeval datasets list` names them."
@@ -82,7 +82,7 @@ def _show(command: DatasetsShow) -> None:
             f"{'together':<14} {len(stream):,} transitions, mean score {scores / len(stream):.2f}, weighted by transitions"
         )
     task = stream.blocks[0].dataset.task
-    figure = plots.log_figure(
+    figure = plots.dataset_figure(
         command.id,
         [_drawn(block.label, block.dataset) for block in stream.blocks],
         (task.reference_min, task.reference_max),
@@ -107,7 +107,7 @@ def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
     yield "sha256", dataset.sha256
 
 
-def _drawn(label: str, dataset: Dataset) -> LogBlock:
+def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
     """A log as the figure takes it."""
     import numpy as np
 
@@ -118,7 +118,7 @@ def _drawn(label: str, dataset: Dataset) -> LogBlock:
     if dataset.cut:
         ends[-1] = dataset_figure.CUT
     returns = np.add.reduceat(dataset.rewards, starts[:-1], dtype=np.float64)
-    return dataset_figure.LogBlock(label, returns, np.diff(starts), ends, dataset.actions)
+    return dataset_figure.DatasetBlock(label, returns, np.diff(starts), ends, dataset.actions)
 
 
 @perform.register
@@ -131,7 +131,7 @@ def _fetch(command: DatasetsFetch) -> None:
 @perform.register
 def _verify(command: DatasetsVerify) -> None:
     from seqeval_rl.data import cache, manage
-    from seqeval_rl.data.manage import cached, logs_of, verify_log
+    from seqeval_rl.data.manage import cached, datasets_of, verify_dataset
 
     sources = [command.id] if command.id else cache.entries()
     if not sources:
@@ -142,9 +142,9 @@ def _verify(command: DatasetsVerify) -> None:
             print(source)
             print("\n".join(f"  ok   {line}" for line in manage.verify(source)))
             continue
-        for name, dataset in logs_of(source):
+        for name, dataset in datasets_of(source):
             print(name)
-            for check in verify_log(dataset):
+            for check in verify_dataset(dataset):
                 print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
                 broken += [] if check.passed else [f"{name}: {check.name}"]
     if broken:

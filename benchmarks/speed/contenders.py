@@ -18,9 +18,9 @@ from seqeval_rl.experiments.update_cost import random_batch, timed
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.training.cuda_graph_learner import make_engine
+from seqeval_rl.training.cuda_graph_learner import build_learner
 from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
-from seqeval_rl.training.replay_buffer import Batches, PixelReplay, Replay
+from seqeval_rl.training.replay_buffer import BatchSampler, ImageReplayBuffer, ReplayBuffer
 
 _IMAGES = 256  # different ones in a made log
 
@@ -59,7 +59,7 @@ class Problem:
         return Pixels(frames, np.stack([place, place, place + 1], 1))
 
 
-class EngineLoop:
+class LearnerLoop:
     """A stack as the harness trains it: drawing, gathering, preprocessing and metrics included."""
 
     def __init__(
@@ -73,15 +73,15 @@ class EngineLoop:
         initial = min(Protocol().initial, len(rows) // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), len(rows))
         if pixels is None:
-            replay = Replay(rows, arrivals, spec.obs_shape, spec.act_dim, spec.device)
+            replay = ReplayBuffer(rows, arrivals, spec.obs_shape, spec.act_dim, spec.device)
         else:
-            replay = PixelReplay(pixels, rows, arrivals, spec.act_dim, spec.device)
+            replay = ImageReplayBuffer(pixels, rows, arrivals, spec.act_dim, spec.device)
         normalise = pixels is None and getattr(config, "normalise_observations", False)
         moments = VisibleMoments(rows, arrivals, width, None) if normalise else None
         preprocessing = Preprocessing(moments, width, spec.act_dim, spec.runs, 1.0, spec.device)
         preprocessing.refresh(schedule.initial)
-        batches = Batches(replay, [schedule] * spec.runs, spec.seeds, entry.noise_dim(config, spec))
-        self.engine = make_engine(entry.build(config, spec), batches, preprocessing)
+        batches = BatchSampler(replay, [schedule] * spec.runs, spec.seeds, entry.noise_dim(config, spec))
+        self.learner = build_learner(entry.build(config, spec), batches, preprocessing)
         self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]
         self._done = 0
 
@@ -90,7 +90,7 @@ class EngineLoop:
         start, self._done = self._done, self._done + updates
 
         def work() -> None:
-            self.metrics = self.engine.train(start, start + updates, lambda _: None)
+            self.metrics = self.learner.train(start, start + updates, lambda _: None)
 
         return timed(work, self.device)
 
@@ -134,7 +134,7 @@ class EagerLoop:
         return timed(work, self.spec.device)
 
 
-class Contest:
+class Contenders:
     """One algorithm as a stack of R runs on one problem, and those it is compared with.
 
     `contestants` are functions from a number of updates, a multiple of `period`, to the seconds that they took:
@@ -166,7 +166,7 @@ class Contest:
         config = entry.configure({}, "the benchmark") if config is None else config
         self.spec = Spec(self.problem.obs_shape, self.problem.act_dim, tuple(range(runs)), device)
         rows = self.problem.rows()
-        self.engine = EngineLoop(entry, config, self.spec, self.problem, rows)
+        self.learner = LearnerLoop(entry, config, self.spec, self.problem, rows)
         self.eager = EagerLoop(entry, config, self.spec, self.problem, rows)
         self.bare: Algorithm = entry.build(config, self.spec)
         self.batch = random_batch(self.spec, self.problem.batch_size, entry.noise_dim(config, self.spec))
@@ -174,7 +174,7 @@ class Contest:
         self.recording = record(lambda: self.bare.update(self.batch), self.period)
         self.products = Products(self.recording.products, device)
         self.contestants: dict[str, Callable[[int], float]] = {
-            "engine": self.engine.run,
+            "engine": self.learner.run,
             "bare": self._run_bare,
             "eager": self.eager.run,
         }

@@ -12,21 +12,21 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from seqeval_rl.benchmarks.speed.contenders import EngineLoop, Problem
+from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
 from seqeval_rl.data.load import load_dataset, parse_source
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.data.task_matching import check_environment
-from seqeval_rl.environments.make import make_lanes, worthwhile_workers
+from seqeval_rl.environments.make import make_vector_env, worthwhile_workers
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import DataError
-from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, Candidate, divide, kind, room_for_stacks
+from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, GroupCandidate, divide, kind, room_for_groups
 from seqeval_rl.experiments.planner import DECAY, settings_of_run
 from seqeval_rl.experiments.sweep import Sweep, Variant
 from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
 from seqeval_rl.interface.algorithm import Spec
-from seqeval_rl.interface.config import common_settings, differing, stacked_config
+from seqeval_rl.interface.config import common_settings, differing, grouped_config
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.training.evaluation import episode_seed
@@ -181,7 +181,7 @@ def measure(
         episodes: of each run in an evaluation.
         device: where to train.
         threads: of torch on the CPU, and at most so many workers for the environments.
-        backend: of the environments, see `environments.make_lanes`.
+        backend: of the environments, see `environments.make_vector_env`.
         seconds: that the measurement that counts takes at least.
     """
     before = torch.get_num_threads()
@@ -189,8 +189,8 @@ def measure(
     try:
         spec = Spec(extent.obs_shape, extent.act_dim, tuple(range(runs)), device)
         problem = Problem(extent.obs_shape, extent.act_dim, batch_size, min(extent.transitions or _MADE, _MADE))
-        loop = EngineLoop(entry, config, spec, problem)
-        updates = 4 * int(getattr(loop.engine.algorithm, "period", 1))
+        loop = LearnerLoop(entry, config, spec, problem)
+        updates = 4 * int(getattr(loop.learner.algorithm, "period", 1))
         # Twice as many each time: all but the last measurement are for warming up.
         while (taken := loop.run(updates)) < seconds:
             updates *= 2
@@ -205,10 +205,10 @@ def measure(
 
 
 def _evaluation_cost(
-    task: Task, runs: int, episodes: int, loop: EngineLoop, workers: int, backend: str, seconds: float
+    task: Task, runs: int, episodes: int, loop: LearnerLoop, workers: int, backend: str, seconds: float
 ) -> tuple[float, float]:
     """Mean seconds of a reset and of a time index, with all environments alive: after the first end all begin anew."""
-    with make_lanes(task.environment, runs * episodes, backend, workers) as lanes:
+    with make_vector_env(task.environment, runs * episodes, backend, workers) as lanes:
         everyone = np.arange(lanes.lanes)
         low, span = lanes.action_low, lanes.action_high - lanes.action_low
         resetting, stepping, resets, indices = 0.0, 0.0, 0, 0
@@ -221,7 +221,7 @@ def _evaluation_cost(
             alive, now = True, begun
             while alive and now - begun < seconds:
                 seen = np.ascontiguousarray(observations, np.float32).reshape(runs, episodes, *lanes.obs_shape)
-                actions = loop.engine.greedy(seen).reshape(lanes.lanes, -1).astype(np.float64)
+                actions = loop.learner.greedy(seen).reshape(lanes.lanes, -1).astype(np.float64)
                 # Made data may have driven the policy anywhere; what is timed needs actions in range only.
                 chosen = low + (np.clip(np.nan_to_num(actions), -1.0, 1.0) + 1.0) / 2.0 * span
                 observations, _, terminated, truncated = lanes.step(chosen, everyone)
@@ -287,7 +287,7 @@ def estimate(
         """Of a stack of these runs."""
         found, variant = runs[0].extent, runs[0].variant
         entry, protocol = variant.entry, variant.protocol
-        config = stacked_config([row.variant.config for row in runs])
+        config = grouped_config([row.variant.config for row in runs])
         # Widths and counts make updates dearer, and which floats differ; which values they have does not.
         sizes = (found.obs_shape, found.act_dim, protocol.batch_size, protocol.episodes, len(runs))
         key = (entry.reference, common_settings(variant.config), differing(config), found.task, *sizes)
@@ -352,8 +352,8 @@ def _stacks(rows: Sequence[_Row], seeds: int, device: torch.device, room: float 
         cuda = device.type == "cuda"
         own = cost_of_run(variant, found.obs_shape, found.act_dim, device, known).bytes if cuda else 0
         own += 4 * protocol.online * found.width
-        candidates += [Candidate(row, alike, spec, 4 * found.transitions * found.width, own)] * seeds
-    found_room = room_for_stacks(device) if room is None else room
+        candidates += [GroupCandidate(row, alike, spec, 4 * found.transitions * found.width, own)] * seeds
+    found_room = room_for_groups(device) if room is None else room
     return [[candidate.run for candidate in stack] for stack in divide(candidates, found_room)]
 
 

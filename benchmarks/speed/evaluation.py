@@ -36,7 +36,7 @@ def bench_evaluation(
         entry: the algorithm whose untrained policy acts.
         tasks: whose environments are played.
         runs: numbers R of runs that are evaluated together, `EPISODES` episodes each.
-        backend: see `environments.make_lanes`.
+        backend: see `environments.make_vector_env`.
         workers: likewise; 0 = as many of the cores as a run of `seqeval run` would take.
         repeats: measurements of each.
     """

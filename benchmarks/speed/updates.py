@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from seqeval_rl.benchmarks.speed.contenders import Contest, Problem
+from seqeval_rl.benchmarks.speed.contenders import Contenders, Problem
 from seqeval_rl.benchmarks.speed.roofline import copy_rate
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.provenance import describe_provenance
@@ -59,7 +59,7 @@ def bench(
         rows = []
         for entry, r in tqdm([(entry, r) for entry in entries for r in runs], desc="bench", unit="row"):
             config = entry.configure((settings or {}).get(entry.name, {}), "the benchmark")
-            rows.append(_row(Contest(entry, r, device, problem, config), repeats, rate))
+            rows.append(_row(Contenders(entry, r, device, problem, config), repeats, rate))
         return {
             "what": "updates per second; ratios are medians over repeats in which all ran one after the other",
             "problem": asdict(problem),
@@ -75,7 +75,7 @@ def bench(
         torch.set_num_threads(before)
 
 
-def _row(contest: Contest, repeats: int, rate: float) -> dict[str, Any]:
+def _row(contest: Contenders, repeats: int, rate: float) -> dict[str, Any]:
     """Every measurement of one algorithm and stack size, and what follows from them; None where there is no such figure."""
     updates = {}
     for name, run in contest.contestants.items():
@@ -92,7 +92,7 @@ def _row(contest: Contest, repeats: int, rate: float) -> dict[str, Any]:
     def median(values: Any) -> float:
         return float(np.median(values))
 
-    engine, recording = np.array(speeds["engine"]), contest.recording
+    learner, recording = np.array(speeds["engine"]), contest.recording
     products, adam = speeds.get("products"), recording.adam_bytes_per_update
     return {
         "algorithm": contest.entry.name,
@@ -101,16 +101,16 @@ def _row(contest: Contest, repeats: int, rate: float) -> dict[str, Any]:
         "updates_per_measurement": updates,
         "updates_per_second": speeds,
         "medians": {name: median(values) for name, values in speeds.items()},
-        "run_updates_per_second": median(engine) * contest.runs,
+        "run_updates_per_second": median(learner) * contest.runs,
         # Of measurements that stood beside each other: the machine's slow drifts cancel.
-        "engine_over_bare": median(engine / speeds["bare"]),
-        "runs_over_eager": median(engine * contest.runs / speeds["eager"]),
-        "share_of_ceiling": median(engine / products) if products else None,
+        "engine_over_bare": median(learner / speeds["bare"]),
+        "runs_over_eager": median(learner * contest.runs / speeds["eager"]),
+        "share_of_ceiling": median(learner / products) if products else None,
         "flop_per_update": recording.flop_per_update,
-        "flop_per_second": median(engine) * recording.flop_per_update,
+        "flop_per_second": median(learner) * recording.flop_per_update,
         "ceiling_flop_per_second": median(products) * recording.flop_per_update if products else None,
         "adam_bytes_per_update": adam,
-        "share_of_copy_rate": median(engine) * adam / rate if adam else None,
+        "share_of_copy_rate": median(learner) * adam / rate if adam else None,
     }
 
 

@@ -57,7 +57,7 @@ class Scores:
     """Every algorithm's scores on the datasets that all have."""
 
     datasets: tuple[str, ...]
-    log_mean: float | None  # mean over the datasets of the logs' mean scores
+    dataset_mean: float | None  # mean over the datasets of the logs' mean scores
     left_out: tuple[str, ...]  # datasets on which some algorithm has no score
     entries: tuple[Entry, ...]  # in the legend's order
 

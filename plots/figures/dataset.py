@@ -38,7 +38,7 @@ _MANY = 5_000  # dots from which on a vector file would be too heavy: they becom
 
 
 @dataclass(frozen=True)
-class LogBlock:
+class DatasetBlock:
     """One log of those laid end to end; E episodes, N transitions."""
 
     label: str
@@ -48,8 +48,8 @@ class LogBlock:
     actions: NDArray[np.floating]  # [N, A] in [-1, 1]
 
 
-def log_figure(
-    title: str, blocks: Sequence[LogBlock], reference: tuple[float, float] | None, *, width: str | float = "page"
+def dataset_figure(
+    title: str, blocks: Sequence[DatasetBlock], reference: tuple[float, float] | None, *, width: str | float = "page"
 ) -> Figure:
     """Returns (and scores) and lengths of the episodes over transitions, and a histogram of each action dimension.
 
@@ -110,7 +110,7 @@ def log_figure(
     return figure
 
 
-def _over_transitions(ax: Axes, blocks: Sequence[LogBlock], what: str, window: int) -> None:
+def _over_transitions(ax: Axes, blocks: Sequence[DatasetBlock], what: str, window: int) -> None:
     """A dot for each episode where it ends, and the running mean."""
     total = sum(int(block.lengths.sum()) for block in blocks)
     count = sum(len(block.lengths) for block in blocks)
@@ -137,7 +137,7 @@ def _over_transitions(ax: Axes, blocks: Sequence[LogBlock], what: str, window: i
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
 
 
-def _name_blocks(ax: Axes, blocks: Sequence[LogBlock], width: float) -> int:
+def _name_blocks(ax: Axes, blocks: Sequence[DatasetBlock], width: float) -> int:
     """Each block's name above it, on axes about `width` inches wide, as far as there is room; returns lines of text taken."""
     if len(blocks) == 1:
         return 0
@@ -179,7 +179,7 @@ def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
     scores.set_ylabel("normalised score")
 
 
-def _histogram(ax: Axes, blocks: Sequence[LogBlock], dimension: int) -> None:
+def _histogram(ax: Axes, blocks: Sequence[DatasetBlock], dimension: int) -> None:
     """Shares of the actions in bins over [-1, 1], a line for each block."""
     edges = np.linspace(-1, 1, _BINS + 1)
     several = len(blocks) > 1
@@ -195,7 +195,7 @@ def _histogram(ax: Axes, blocks: Sequence[LogBlock], dimension: int) -> None:
     ax.set_yticks([])  # each dimension has its own scale: a spike at a bound would flatten the others
 
 
-def _handles(blocks: Sequence[LogBlock], window: int) -> list[Line2D]:
+def _handles(blocks: Sequence[DatasetBlock], window: int) -> list[Line2D]:
     """What the figure's signs mean, with how many episodes ended how."""
     handles = []
     for kind, (label, colour, marker) in enumerate(_ENDS):

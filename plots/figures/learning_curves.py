@@ -38,9 +38,9 @@ def handles(
     drawn: list[list[tuple[Group, list[Segment]]]],
     styles: dict[str, LineStyle],
     inches: float,
-    log_mean: bool,
+    dataset_mean: bool,
 ) -> list[Line2D]:
-    """One for each style, the mean of the log where `log_mean` says that it is drawn, and the mark of a failed run."""
+    """One for each style, the mean of the log where `dataset_mean` says that it is drawn, and the mark of a failed run."""
     labels = {group.style: group.label for panel in panels for group in panel.groups}
     found = [
         Line2D(
@@ -49,7 +49,7 @@ def handles(
         )
         for name, look in styles.items()
     ]  # fmt: skip
-    if log_mean:
+    if dataset_mean:
         found.append(
             Line2D([], [], color=style.LOG_COLOUR, linestyle=(0, (4, 3)), linewidth=0.9, label="mean of the log")
         )

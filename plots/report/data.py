@@ -234,8 +234,8 @@ def _board(name: str, table: Table) -> dict[str, Any]:
                 "algorithm": row.algorithm,
                 "runs": row.runs,
                 "count": count,
-                "logMean": row.log_mean,
-                "logMeanText": "–" if row.log_mean is None else number_text(row.log_mean, "score"),
+                "logMean": row.dataset_mean,
+                "logMeanText": "–" if row.dataset_mean is None else number_text(row.dataset_mean, "score"),
                 "cells": cells,
             }
         )

@@ -82,7 +82,7 @@ def _row(scores: Scores, entry: Entry, cells: Sequence[Cell]) -> Row:
     return Row(
         dataset=f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}",
         algorithm=entry.label,
-        log_mean=scores.log_mean,
+        dataset_mean=scores.dataset_mean,
         cells=tuple(cells),
         unfinished=every - sum(count.values()),
         **count,

@@ -104,8 +104,8 @@ def _pooled(rows: Sequence[Row]) -> list[Row]:
     return pooled
 
 
-def _row(dataset: str, score: str, log_mean: float | None, cells: Sequence[Cell], settings: int) -> Row:
-    return Row(dataset, score, log_mean, tuple(cells), finished=settings, failed=0, unfinished=0)
+def _row(dataset: str, score: str, dataset_mean: float | None, cells: Sequence[Cell], settings: int) -> Row:
+    return Row(dataset, score, dataset_mean, tuple(cells), finished=settings, failed=0, unfinished=0)
 
 
 def _cell(value: float, settings: int) -> Cell:

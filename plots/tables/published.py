@@ -79,7 +79,7 @@ def _row(panel: Panel, group: Group, theirs: PublishedCurve, shares: Sequence[fl
     return Row(
         dataset=panel.title,
         algorithm=group.label,
-        log_mean=panel.mean_score,
+        dataset_mean=panel.mean_score,
         cells=tuple(cells),
         finished=len(group.having("finished")),
         failed=len(group.having("failed")),

@@ -38,7 +38,7 @@ class Row:
 
     dataset: str
     algorithm: str
-    log_mean: float | None  # mean score of the log
+    dataset_mean: float | None  # mean score of the log
     cells: tuple[Cell, ...]  # one per quantity
     finished: int  # runs
     failed: int
@@ -108,13 +108,13 @@ class Table:
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         counts = ("finished", "failed", "unfinished")
-        writer.writerow((*self.leading[:_NAMES], "quantity", "value", "low", "high", "runs", *counts, "log_mean"))
+        writer.writerow((*self.leading[:_NAMES], "quantity", "value", "low", "high", "runs", *counts, "dataset_mean"))
         for row in self.rows:
-            log_mean = "" if row.log_mean is None else row.log_mean
+            dataset_mean = "" if row.dataset_mean is None else row.dataset_mean
             for name, cell in zip(self.quantities, row.cells, strict=True):
                 numbers = ["" if np.isnan(number) else number for number in (cell.value, cell.low, cell.high)]
                 made_of = (cell.runs, row.finished, row.failed, row.unfinished)
-                writer.writerow((row.dataset, row.algorithm, name, *numbers, *made_of, log_mean))
+                writer.writerow((row.dataset, row.algorithm, name, *numbers, *made_of, dataset_mean))
         return file.getvalue()
 
     def _header(self) -> list[str]:
@@ -122,11 +122,11 @@ class Table:
 
     def _texts(self, row: Row, intervals: bool = True) -> list[str]:
         """The row as plain text."""
-        log_mean = "–" if row.log_mean is None else number_text(row.log_mean, "score")
+        dataset_mean = "–" if row.dataset_mean is None else number_text(row.dataset_mean, "score")
         runs, *others = self.runs_texts(row)
         runs += f" ({', '.join(others)})" if others else ""
         cells = (self.cell_texts(row, place, intervals) for place in range(len(row.cells)))
-        return [row.dataset, row.algorithm, runs, log_mean, *(" ".join(texts) for texts in cells)]
+        return [row.dataset, row.algorithm, runs, dataset_mean, *(" ".join(texts) for texts in cells)]
 
     def runs_texts(self, row: Row) -> list[str]:
         """How many runs the row has, and how many of them have failed and are unfinished, if any."""
@@ -174,13 +174,13 @@ class Table:
 
 
 def make_row(
-    dataset: str, log_mean: float | None, group: Group, values: NDArray[np.float64], statistic: Statistic, seed: int
+    dataset: str, dataset_mean: float | None, group: Group, values: NDArray[np.float64], statistic: Statistic, seed: int
 ) -> Row:
     """The group's row from `values` [run, quantity], NaN where a run has none."""
     return Row(
         dataset=dataset,
         algorithm=group.label,
-        log_mean=log_mean,
+        dataset_mean=dataset_mean,
         cells=tuple(_cell(column[np.isfinite(column)], statistic, seed) for column in values.T),
         finished=len(group.having("finished")),
         failed=len(group.having("failed")),

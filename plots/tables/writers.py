@@ -99,8 +99,8 @@ def _body(
         if not number or row.dataset != table.rows[place - 1].dataset:
             yield r"\midrule"
             name = row.dataset
-            if row.log_mean is not None:
-                name += f" ({table.leading[3]} {number_text(row.log_mean, 'score')})"
+            if row.dataset_mean is not None:
+                name += f" ({table.leading[3]} {number_text(row.dataset_mean, 'score')})"
             for piece in _pieces(name, int(WIDTH / _LETTER)):
                 # Without a width of its own: it must not widen the first column.
                 yield rf"\rlap{{\emph{{{latex_text(piece)}}}}} \\"

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.collection.policies import Behaviour
+from seqeval_rl.collection.policies import Behavior
 from seqeval_rl.data.episodes import Episode, cut_to
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.readers import minari as minari_reader
-from seqeval_rl.data.rollouts import LANES, Crew
-from seqeval_rl.environments.make import make_lanes
+from seqeval_rl.data.rollouts import LANES, WorkerPool
+from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.environments.vector_env import Lanes
+from seqeval_rl.environments.vector_env import VectorEnv
 from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
 from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.training.evaluation import LONGEST_EPISODE
@@ -54,29 +54,29 @@ def check_new(identity: str, overwrite: bool) -> None:
         raise MismatchError(f"minari:{identity}: is there already, in {place}. Choose another --id, or --overwrite it.")
 
 
-def play(behaviour: Behaviour, seed: int, transitions: int) -> Generator[Episode, None, None]:
+def play(behavior: Behavior, seed: int, transitions: int) -> Generator[Episode, None, None]:
     """Whole episodes in order, until they have at least `transitions` together.
 
     Raises:
         DataError: the policy's actions are not finite.
         SeqevalError: an episode does not end.
-        EnvironmentMissingError: see `environments.make_lanes`.
+        EnvironmentMissingError: see `environments.make_vector_env`.
     """
     workers = min(available_cores(), LANES) if transitions >= _WORTH_WORKERS else 1
     have = 0
-    with make_lanes(behaviour.task.environment, LANES, "gymnasium", workers) as lanes:
+    with make_vector_env(behavior.task.environment, LANES, "gymnasium", workers) as lanes:
         for chunk in count():
-            for episode in _play_chunk(behaviour, lanes, seed, chunk):
+            for episode in _play_chunk(behavior, lanes, seed, chunk):
                 yield episode
                 have += len(episode.rewards)
                 if have >= transitions:
                     return
 
 
-def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> list[Episode]:
+def _play_chunk(behavior: Behavior, lanes: VectorEnv, seed: int, chunk: int) -> list[Episode]:
     """Episodes `chunk * LANES` to `(chunk + 1) * LANES`, side by side."""
     numbers = range(chunk * LANES, (chunk + 1) * LANES)
-    purpose = f"collect/{behaviour.purpose}"
+    purpose = f"collect/{behavior.purpose}"
     seeds = [int(numpy_generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]
     current = lanes.reset(seeds)
     trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
@@ -92,11 +92,11 @@ def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> li
             for lane, number in enumerate(numbers):
                 draws = numpy_generator(seed, f"{purpose}/noise", number, time // _NOISE)
                 noise[lane] = draws.standard_normal(noise.shape[1:], dtype=np.float32)
-        chosen = np.asarray(behaviour.act(np.asarray(current, np.float32), noise[:, time % _NOISE]))
+        chosen = np.asarray(behavior.act(np.asarray(current, np.float32), noise[:, time % _NOISE]))
         live = np.flatnonzero(active)
         if not np.isfinite(chosen[live]).all():
             raise DataError(
-                f"{behaviour.algorithm}: expected finite actions, found others in an episode at time index {time}. "
+                f"{behavior.algorithm}: expected finite actions, found others in an episode at time index {time}. "
                 "The policy has diverged: use an earlier one."
             )
         taken = np.clip((middle + np.clip(chosen, -1, 1) * half).astype(np.float32), low, high)
@@ -112,7 +112,7 @@ def _play_chunk(behaviour: Behaviour, lanes: Lanes, seed: int, chunk: int) -> li
             break
         if time + 1 >= (lanes.max_episode_length or LONGEST_EPISODE):
             raise SeqevalError(
-                f"environment {behaviour.task.env_id!r}: expected an episode to end within {time + 1} environment steps, "
+                f"environment {behavior.task.env_id!r}: expected an episode to end within {time + 1} environment steps, "
                 "found one that goes on. Register it with max_episode_steps."
             )
     return [
@@ -127,8 +127,8 @@ def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterato
     The checkpoints of `replay` fill equal shares of this log, however long it is.
     """
     workers = max(1, min(available_cores(), transitions // _WORTH_WORKERS))
-    with Crew(workers) as crew:
-        yield from bundled.log_of(task, level, transitions, crew, full=transitions, seed=seed)
+    with WorkerPool(workers) as crew:
+        yield from bundled.dataset_of(task, level, transitions, crew, full=transitions, seed=seed)
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def writing(
         yield write_shown
 
 
-def write_log(
+def write_dataset(
     identity: str,
     task: Task,
     episodes: Iterable[Episode],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seqeval_rl.collection.collect import check_new, play, writing
-from seqeval_rl.collection.policies import Behaviour, behaviour_arrays, uniform_behaviour, write_behaviour
+from seqeval_rl.collection.policies import Behavior, behavior_arrays, uniform_behavior, write_behavior
 from seqeval_rl.collection.train import Training
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
 from seqeval_rl.data.rollouts import Policy
@@ -28,7 +28,7 @@ _REPLAY_POLICIES = 6  # as many as the bundled `replay` has
 
 
 @dataclass(frozen=True)
-class LevelLog:
+class LevelDataset:
     """A log that is to be written."""
 
     level: str
@@ -53,7 +53,7 @@ def check_all_new(identity: str, overwrite: bool) -> None:
         check_new(one, overwrite)
 
 
-def plan(training: Training, identity: str, transitions: int) -> list[LevelLog]:
+def plan(training: Training, identity: str, transitions: int) -> list[LevelDataset]:
     """The logs of a finished training, each but the replay of `transitions`. Raises `DataError` where nothing was learned."""
     seen, scores = training.scores()
     middle, best = medium(scores.tolist()), expert(scores.tolist())
@@ -71,7 +71,7 @@ def plan(training: Training, identity: str, transitions: int) -> list[LevelLog]:
         "medium-expert": (how, f"half of the medium and half of the expert log: {policy(middle)}, {policy(best)}"),
     }
     return [
-        LevelLog(
+        LevelDataset(
             level, names[level], int(seen[middle]) if level == "medium-replay" else transitions, algorithm, f"{level}: {text}."
         )
         for level, (algorithm, text) in told.items()
@@ -80,7 +80,7 @@ def plan(training: Training, identity: str, transitions: int) -> list[LevelLog]:
 
 def collect_levels(
     training: Training, identity: str, transitions: int, overwrite: bool = False, progress: bool = True
-) -> list[LevelLog]:
+) -> list[LevelDataset]:
     """Write the logs of all levels as Minari datasets, which appear together when all are written.
 
     Args:
@@ -110,7 +110,7 @@ def collect_levels(
 def _episodes(training: Training, level: str, transitions: int) -> Iterator[Episode]:
     """The episodes of a level's log, of at least so many transitions."""
     if level == "random":
-        return play(uniform_behaviour(training.task), training.seed, transitions)
+        return play(uniform_behavior(training.task), training.seed, transitions)
     scores = training.scores()[1].tolist()
     if level == "medium-replay":
         rows, ends, terminals = training.replay(transitions)
@@ -121,8 +121,8 @@ def _episodes(training: Training, level: str, transitions: int) -> Iterator[Epis
         parts = (("medium", half), ("expert", transitions - half))
         return chain.from_iterable(cut_to(_episodes(training, part, size), size) for part, size in parts)
     evaluation = medium(scores) if level == "medium" else expert(scores)
-    behaviour = Behaviour(training.task, training.policy(evaluation), training.entry.name, level)
-    return play(behaviour, training.seed, transitions)
+    behavior = Behavior(training.task, training.policy(evaluation), training.entry.name, level)
+    return play(behavior, training.seed, transitions)
 
 
 def save_policies(training: Training, folder: Path) -> list[Path]:
@@ -145,7 +145,7 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
     paths = [folder / task.name / f"{name}.npz" for name in names.values()]
     try:
         for index, place in zip(chosen, paths, strict=True):
-            write_behaviour(place, behaviour_arrays(training.state(index), obs_dim))
+            write_behavior(place, behavior_arrays(training.state(index), obs_dim))
         told = json.loads(path.read_text()) if path.exists() else {}
         told[task.name] = {
             "env_id": task.env_id,
@@ -155,7 +155,7 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
             "replay": [names[index] for index in chosen],
             "returns": {
                 **{name: _measured(_saved(training, folder, name), training.seed) for name in names.values()},
-                "random": _measured(uniform_behaviour(task), training.seed),
+                "random": _measured(uniform_behavior(task), training.seed),
             },
         }
         atomic_write(path, json.dumps(told, indent=1) + "\n")
@@ -167,19 +167,19 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
     return [*paths, path]
 
 
-def _saved(training: Training, folder: Path, name: str) -> Behaviour:
+def _saved(training: Training, folder: Path, name: str) -> Behavior:
     """A saved policy as the bundled ones are played."""
     policy = Policy(training.task.name, name, folder)
 
     def act(observations: Any, noise: Any) -> Any:
         return policy.act(observations.astype(np.float64), noise.astype(np.float64)).astype(np.float32)
 
-    return Behaviour(training.task, act, name, f"saved/{name}")
+    return Behavior(training.task, act, name, f"saved/{name}")
 
 
-def _measured(behaviour: Behaviour, seed: int) -> list[float]:
+def _measured(behavior: Behavior, seed: int) -> list[float]:
     """Mean and standard deviation of the returns of some episodes, and their mean length."""
-    found = play(behaviour, seed, 10**9)
+    found = play(behavior, seed, 10**9)
     episodes = [next(found) for _ in range(_EPISODES)]
     found.close()
     returns = np.array([episode.rewards.sum() for episode in episodes])

@@ -1,4 +1,4 @@
-"""Policies that collect logs: uniform actions, any algorithm's checkpoint, and the format of the bundled behaviour policies."""
+"""Policies that collect logs: uniform actions, any algorithm's checkpoint, and the format of the bundled behavior policies."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from seqeval_rl.results.read import RunResult, read_results
 
 # Raw observations float32 [L, *obs] and standard normals float32 [L, A] to actions [L, A] in [-1, 1].
 Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
-KEYS = ("w0", "b0", "w1", "b1", "w2", "b2")  # of the behaviour format, see behavior/README.md
+KEYS = ("w0", "b0", "w1", "b1", "w2", "b2")  # of the behavior format, see behavior/README.md
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behavior:
     """What chooses the actions of a log, and where."""
 
     task: Task
@@ -37,11 +37,9 @@ class Behaviour:
     purpose: str  # names its episodes and noise
 
 
-def uniform_behaviour(task: Task) -> Behaviour:
+def uniform_behavior(task: Task) -> Behavior:
     """Actions uniform on the whole action space."""
-    return Behaviour(
-        task, lambda _, noise: uniform(torch.from_numpy(noise)).numpy(), "uniform random actions", "random"
-    )
+    return Behavior(task, lambda _, noise: uniform(torch.from_numpy(noise)).numpy(), "uniform random actions", "random")
 
 
 def policy(entry: AlgorithmEntry, config: Any, task: Task, state: dict[str, Any], seed: int, explore: bool) -> Act:
@@ -89,7 +87,7 @@ def observation_map(state: dict[str, Any], obs_dim: int) -> tuple[torch.Tensor, 
     return scale, shift
 
 
-def from_run(directory: Path, explore: bool, algorithm: str | None = None) -> Behaviour:
+def from_run(directory: Path, explore: bool, algorithm: str | None = None) -> Behavior:
     """The policy of a run's newest checkpoint.
 
     Args:
@@ -116,7 +114,7 @@ def from_run(directory: Path, explore: bool, algorithm: str | None = None) -> Be
     act = policy(entry, config, task, state, run.seed, explore)
     done = run.evaluations[evaluation]["transitions"] if evaluation < len(run.evaluations) else "unrecorded"
     how = "exploring" if explore else "greedy"
-    return Behaviour(
+    return Behavior(
         task, act, f"{run.algorithm}, seed {run.seed}, after {done} transitions of {run.dataset}, {how}", "run"
     )
 
@@ -139,8 +137,8 @@ def newest_state(directory: Path) -> tuple[dict[str, Any], int]:
     raise DataError(f"{folder}: expected a checkpoint, found none that can be read. Name a run that has one.")
 
 
-def behaviour_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np.float16]]:
-    """The tanh-Gaussian policy of a run's state in the behaviour format, normalisation taken into the first layer.
+def behavior_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np.float16]]:
+    """The tanh-Gaussian policy of a run's state in the behavior format, normalisation taken into the first layer.
 
     Raises:
         DataError: the algorithm's actor is not a tanh-Gaussian perceptron of two hidden layers, or its weights do not fit
@@ -150,7 +148,7 @@ def behaviour_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[n
     weights = [value[0, 0].double() for name, value in actor.items() if name.startswith("net.weights.")]
     if len(weights) != len(KEYS) or len(actor) != len(KEYS):
         raise DataError(
-            f"behaviour policy: expected an actor of two hidden layers as SAC has it, found the parameters "
+            f"behavior policy: expected an actor of two hidden layers as SAC has it, found the parameters "
             f"{', '.join(actor) or 'none'}. Train sac with two hidden layers."
         )
     scale, shift = (value.double() for value in observation_map(state, obs_dim))
@@ -159,12 +157,12 @@ def behaviour_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[n
     with np.errstate(over="ignore"):  # said below
         arrays = {key: value.numpy().astype(np.float16) for key, value in zip(KEYS, weights, strict=True)}
     if not all(np.isfinite(value).all() for value in arrays.values()):
-        raise DataError("behaviour policy: expected weights that fit into float16, found larger ones. Train it anew.")
+        raise DataError("behavior policy: expected weights that fit into float16, found larger ones. Train it anew.")
     return arrays
 
 
-def write_behaviour(path: Path, arrays: dict[str, NDArray[np.float16]]) -> None:
-    """Write a behaviour policy, whole or not at all."""
+def write_behavior(path: Path, arrays: dict[str, NDArray[np.float16]]) -> None:
+    """Write a behavior policy, whole or not at all."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     partial = path.with_name(f".{path.name}.partial")

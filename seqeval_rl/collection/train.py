@@ -1,4 +1,4 @@
-"""Training a behaviour policy: an algorithm in the online phase from nothing, with every checkpoint that may become a level.
+"""Training a behavior policy: an algorithm in the online phase from nothing, with every checkpoint that may become a level.
 
 The run lies in its directory as any other, can be drawn and goes on when it was interrupted. Beside its own two checkpoints it
 keeps, under `policies/`, the state of every evaluation that scored more than all before (see `levels`).
@@ -31,7 +31,7 @@ from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.online import TERMINATED
-from seqeval_rl.training.trainer import Outcome, Run, Stack
+from seqeval_rl.training.trainer import Outcome, Run, Trainer
 
 POLICIES = "policies"  # in a run's directory
 
@@ -181,7 +181,7 @@ def _go_on(
             disable=not progress, mininterval=0.5,
         ) as bar,
     ):  # fmt: skip
-        stack = Stack([Run(stream, training.config, training.seed)], training.entry, protocol, evaluator, device)
+        stack = Trainer([Run(stream, training.config, training.seed)], training.entry, protocol, evaluator, device)
         if state:
             stack.load_states([state])
         recorder.event("started", evaluations=done, environments=evaluator.backend, stack=1)

@@ -133,9 +133,9 @@ def store(key: str, dataset: Dataset) -> Dataset:
     if dataset.pixels is not None:
         meta["frame_stack"] = dataset.pixels.stack
         arrays |= {"frames": dataset.pixels.frames, "frame_index": dataset.pixels.index}
-    if dataset.log_returns is not None:
-        meta["log_returns"] = len(dataset.log_returns)
-        arrays["log_returns"] = dataset.log_returns
+    if dataset.dataset_returns is not None:
+        meta["log_returns"] = len(dataset.dataset_returns)
+        arrays["log_returns"] = dataset.dataset_returns
     try:
         for leftover in (partial, old):  # of a process that was killed
             if leftover.exists():

@@ -41,7 +41,7 @@ class Dataset:
     digest: str = field(default="", repr=False)  # `sha256` where it is known already
     pixels: Pixels | None = field(default=None, repr=False)  # of observations that are images
     # [E, 2]: for each whole episode of the log the number of rows up to its end, and its return; None: the rows' rewards tell
-    log_returns: NDArray[np.float64] | None = field(default=None, repr=False)
+    dataset_returns: NDArray[np.float64] | None = field(default=None, repr=False)
     action_repeat: int = 1  # the environment's own time indices in a transition, as the log's makers chose it
 
     @classmethod
@@ -225,13 +225,13 @@ class Dataset:
         Those of the log where its reader kept them, else sums of the rewards that are in the dataset (see `from_arrays` for
         rows that are dropped).
         """
-        if self.log_returns is not None:
-            return self.log_returns[:, 1]
+        if self.dataset_returns is not None:
+            return self.dataset_returns[:, 1]
         returns = np.add.reduceat(self.rewards, self.episode_starts[:-1], dtype=np.float64)
         return returns[:-1] if self.cut and len(returns) > 1 else returns
 
     def mean_score(self) -> float:
-        """Mean normalised score of the log's whole episodes, the level that its behaviour had."""
+        """Mean normalised score of the log's whole episodes, the level that its behavior had."""
         return float(self.task.score(self.episode_returns()).mean())
 
     def prefix(self, n: int) -> Dataset:
@@ -262,14 +262,14 @@ class Dataset:
             cut=cut,
             digest="",
             pixels=None if self.pixels is None else self.pixels.prefix(n),
-            log_returns=self._returns_within(n),
+            dataset_returns=self._returns_within(n),
         )
 
     def _returns_within(self, n: int) -> NDArray[np.float64] | None:
-        """`log_returns` of the episodes that are over after `n` rows."""
-        if self.log_returns is None or not (over := self.log_returns[:, 0] <= n).any():
+        """`dataset_returns` of the episodes that are over after `n` rows."""
+        if self.dataset_returns is None or not (over := self.dataset_returns[:, 0] <= n).any():
             return None
-        return self.log_returns[over]
+        return self.dataset_returns[over]
 
     @property
     def nbytes(self) -> int:
@@ -288,8 +288,8 @@ def content_hash(dataset: Dataset) -> str:
     blocks: list[memoryview] = []
     pixels = dataset.pixels
     more = [] if pixels is None else [pixels.frames, pixels.index]
-    if dataset.log_returns is not None:
-        more.append(dataset.log_returns)
+    if dataset.dataset_returns is not None:
+        more.append(dataset.dataset_returns)
     for array in (dataset.rows, dataset.truncations, dataset.episode_starts, *more):
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         blocks += [data[start : start + _HASH_BLOCK] for start in range(0, len(data), _HASH_BLOCK)]
@@ -298,8 +298,8 @@ def content_hash(dataset: Dataset) -> str:
     )
     if pixels is not None:
         header += f" {pixels.frames.shape} {pixels.stack}"
-    if dataset.log_returns is not None:
-        header += f" {len(dataset.log_returns)} returns"
+    if dataset.dataset_returns is not None:
+        header += f" {len(dataset.dataset_returns)} returns"
     total = hashlib.sha256(header.encode())
     with ThreadPoolExecutor(4) as pool:
         for digest in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):

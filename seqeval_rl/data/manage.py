@@ -159,7 +159,7 @@ class Check(NamedTuple):
     detail: str
 
 
-def verify_log(dataset: Dataset) -> list[Check]:
+def verify_dataset(dataset: Dataset) -> list[Check]:
     """Every check of a log's contents; none raises."""
     return [_check_hash(dataset), _bounds(dataset), _ends(dataset), *_values(dataset)]
 
@@ -230,7 +230,7 @@ def open_verified(key: str) -> Dataset:
     return dataset
 
 
-def logs_of(source: str) -> Iterator[tuple[str, Dataset]]:
+def datasets_of(source: str) -> Iterator[tuple[str, Dataset]]:
     """What a source has on this machine in the cache or among Minari's datasets, to be verified: (name, log).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Seeded roll-outs of the behaviour policies with plain gymnasium, in worker processes.
+"""Seeded roll-outs of the behavior policies with plain gymnasium, in worker processes.
 
 An episode depends on (seed, task, level, checkpoint, its number) alone. Episodes are rolled out in chunks of `LANES` that run
 side by side, always under a batch of `LANES` observations, so that neither the number of workers nor the length of the
@@ -52,7 +52,7 @@ class Chunk:
 
 
 class Policy:
-    """A tanh-Gaussian behaviour policy; format in `behavior/README.md`."""
+    """A tanh-Gaussian behavior policy; format in `behavior/README.md`."""
 
     def __init__(self, task: str, checkpoint: str, folder: Traversable | None = None):
         """One of the bundled policies, or of those under a folder laid out as theirs is."""
@@ -146,7 +146,7 @@ def roll_out(chunk: Chunk) -> list[Episode]:
     ]
 
 
-class Crew:
+class WorkerPool:
     """Worker processes for roll-outs; with one worker, chunks are rolled out in this process.
 
     Workers are fresh interpreters that talk over pipes rather than `multiprocessing` children, because those import the
@@ -160,7 +160,7 @@ class Crew:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -242,7 +242,7 @@ def answer_requests(requests: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-def episodes(chunks: Iterator[Chunk], crew: Crew, needed: int, expected_length: float) -> Iterator[Episode]:
+def episodes(chunks: Iterator[Chunk], crew: WorkerPool, needed: int, expected_length: float) -> Iterator[Episode]:
     """Episodes in order until they have at least `needed` transitions together.
 
     Args:

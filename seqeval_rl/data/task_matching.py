@@ -46,7 +46,7 @@ def check_environment(dataset: Dataset) -> None:
         raise DataError(f"{dataset.name}: actions of {env_id} have no bounds, expected finite ones to scale by.")
 
 
-def task_of_log(
+def task_of_dataset(
     name: str,
     env_id: str | None,
     reference_min: float | None,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.environments.spaces import Shapes, gymnasium_shapes, nearest_ids, shapes_of_spaces
-from seqeval_rl.environments.vector_env import Lanes, Transition
+from seqeval_rl.environments.vector_env import Transition, VectorEnv
 from seqeval_rl.errors import EnvironmentMissingError
 from seqeval_rl.utils.text import one_line
 
@@ -53,7 +53,7 @@ def envpool_shapes(env_id: str) -> Shapes:
     return shapes_of_spaces(env_id, observations, actions, spec.config.max_episode_steps)
 
 
-class EnvpoolLanes(Lanes):
+class EnvpoolVectorEnv(VectorEnv):
     """A pool of C++ environments and threads. It takes seeds only when it is made, so each reset makes a new one."""
 
     backend = "envpool"
@@ -75,7 +75,7 @@ class EnvpoolLanes(Lanes):
         self._pool: Any = None
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         import envpool
 
         if len(seeds) != self.lanes:
@@ -89,7 +89,7 @@ class EnvpoolLanes(Lanes):
         return np.asarray(observations)[np.argsort(info["env_id"])]
 
     def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         lanes = np.asarray(lanes, np.int32)
         observations, rewards, terminated, truncated, info = self._pool.step(actions, lanes)
         rewards = rewards.astype(np.float64)
@@ -101,5 +101,5 @@ class EnvpoolLanes(Lanes):
         return observations[order], rewards[order], terminated[order], truncated[order]
 
     def close(self) -> None:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         self._pool = None  # its threads end with the object

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from seqeval_rl.environments.envpool_vector_env import EnvpoolLanes, envpool_has
+from seqeval_rl.environments.envpool_vector_env import EnvpoolVectorEnv, envpool_has
 from seqeval_rl.environments.mujoco_vector_env import has_rules, open_here
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.environments.subprocess_vector_env import ProcessLanes
+from seqeval_rl.environments.subprocess_vector_env import SubprocessVectorEnv
 from seqeval_rl.environments.tasks import EnvironmentSource
-from seqeval_rl.environments.vector_env import Lanes
+from seqeval_rl.environments.vector_env import VectorEnv
 from seqeval_rl.errors import EnvironmentMissingError, UsageError
 from seqeval_rl.utils.processes import available_cores
 
@@ -20,7 +20,9 @@ _LANES_OF_A_PROCESS = 4
 _LANES_BY_RULES_OF_A_PROCESS = 20
 
 
-def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto", workers: int | None = None) -> Lanes:
+def make_vector_env(
+    env_id: str | EnvironmentSource, lanes: int, backend: str = "auto", workers: int | None = None
+) -> VectorEnv:
     """Open `lanes` copies of an environment.
 
     Args:
@@ -49,9 +51,9 @@ def make_lanes(env_id: str | EnvironmentSource, lanes: int, backend: str = "auto
                 "found others. Use backend gymnasium."
             )
     elif backend == "envpool" or (backend == "auto" and envpool_has(env_id) and not has_rules(env_id)):
-        return EnvpoolLanes(env_id, lanes, workers)
+        return EnvpoolVectorEnv(env_id, lanes, workers)
     spec, shapes = gymnasium_shapes(env_id)
-    return open_here(spec, shapes, lanes) if workers == 1 else ProcessLanes(spec, shapes, lanes, workers)
+    return open_here(spec, shapes, lanes) if workers == 1 else SubprocessVectorEnv(spec, shapes, lanes, workers)
 
 
 def worthwhile_workers(env_id: str | EnvironmentSource, lanes: int, backend: str, most: int) -> int:

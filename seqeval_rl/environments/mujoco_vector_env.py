@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments.spaces import Shapes, open_environment
 from seqeval_rl.environments.tasks import EnvironmentSource
-from seqeval_rl.environments.vector_env import Lanes, LocalLanes, Transition
+from seqeval_rl.environments.vector_env import SyncVectorEnv, Transition, VectorEnv
 
 _log = logging.getLogger("seqeval_rl")
 # Module of the environment's class -> velocities that are seen are clipped to so much.
@@ -105,7 +105,7 @@ class Rules:
         return observations, rewards, terminated
 
 
-class LocomotionLanes(Lanes):
+class MujocoVectorEnv(VectorEnv):
     """Lanes in the calling process; see `open_here`."""
 
     backend = "gymnasium"
@@ -129,18 +129,18 @@ class LocomotionLanes(Lanes):
         self._limit = np.inf if shapes.max_episode_length is None else shapes.max_episode_length
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         return np.stack([self.restart(lane, seed) for lane, seed in zip(range(self.lanes), seeds, strict=True)])
 
     def restart(self, lane: int, seed: int) -> NDArray[Any]:
-        """See `LocalLanes.restart`."""
+        """See `SyncVectorEnv.restart`."""
         self._env.unwrapped.data = data = self._data[lane]
         observation = np.asarray(self._env.reset(seed=int(seed))[0])
         self._states[lane], self._time[lane] = np.concatenate([data.qpos, data.qvel]), 0
         return observation
 
     def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         before = self._states[lanes, 0]
         for lane, action in zip(lanes.tolist(), actions, strict=True):
             control, positions, velocities, seen_positions, seen_velocities = self._views[lane]
@@ -153,7 +153,7 @@ class LocomotionLanes(Lanes):
         return observations, rewards, terminated, self._time[lanes] >= self._limit
 
     def close(self) -> None:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         self._env.close()
 
 
@@ -168,7 +168,7 @@ def has_rules(env_id: str | EnvironmentSource) -> bool:
         return Rules.of(env) is not None
 
 
-def open_here(spec: Any, shapes: Shapes, lanes: int) -> LocalLanes | LocomotionLanes:
+def open_here(spec: Any, shapes: Shapes, lanes: int) -> SyncVectorEnv | MujocoVectorEnv:
     """Lanes in the calling process, by the rules above where the environment keeps to them, else by its own code.
 
     Args:
@@ -177,25 +177,25 @@ def open_here(spec: Any, shapes: Shapes, lanes: int) -> LocalLanes | LocomotionL
         lanes: L.
     """
     if _MODULE.match(str(spec.entry_point)) is None:
-        return LocalLanes(spec, shapes, lanes)
+        return SyncVectorEnv(spec, shapes, lanes)
     env = open_environment(spec)
     rules = Rules.of(env)
     if rules is not None:
         if _kept(rules, spec, shapes):
-            return LocomotionLanes(env, rules, shapes, lanes)
+            return MujocoVectorEnv(env, rules, shapes, lanes)
         _log.warning(
             "environment %s: gymnasium %s steps it otherwise than seqeval-rl knows; its own code is used, which is slower.",
             spec.id,
             gymnasium.__version__,
         )
     env.close()
-    return LocalLanes(spec, shapes, lanes)
+    return SyncVectorEnv(spec, shapes, lanes)
 
 
 def _kept(rules: Rules, spec: Any, shapes: Shapes) -> bool:
     """Whether the environment's own code and the rules lead to the same numbers from the same start by the same actions."""
     rng = np.random.default_rng(0)
-    with LocomotionLanes(open_environment(spec), rules, shapes, 1) as lanes, open_environment(spec) as env:
+    with MujocoVectorEnv(open_environment(spec), rules, shapes, 1) as lanes, open_environment(spec) as env:
         same = np.array_equal(lanes.reset([0])[0], env.reset(seed=0)[0])
         for _ in range(_TRIAL):
             action = rng.uniform(shapes.action_low, shapes.action_high)

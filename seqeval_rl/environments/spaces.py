@@ -27,7 +27,7 @@ _log = logging.getLogger("seqeval_rl")
 
 
 def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
-    """Gymnasium's `EnvSpec` of an environment, and its shapes; starts it once. Raises as `make_lanes` does."""
+    """Gymnasium's `EnvSpec` of an environment, and its shapes; starts it once. Raises as `make_vector_env` does."""
     try:
         env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:

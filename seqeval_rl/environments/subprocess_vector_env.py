@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments.mujoco_vector_env import open_here
 from seqeval_rl.environments.spaces import Shapes
-from seqeval_rl.environments.vector_env import Lanes, Transition
+from seqeval_rl.environments.vector_env import Transition, VectorEnv
 from seqeval_rl.errors import EnvironmentMissingError, SeqevalError
 from seqeval_rl.utils.processes import exit_with_parent
 
 Process = subprocess.Popen[bytes]
 
 
-class ProcessLanes(Lanes):
+class SubprocessVectorEnv(VectorEnv):
     """Lane i lives in process i mod n, so that each gets its share of the long episodes; process 0 is the calling one."""
 
     backend = "gymnasium"
@@ -49,11 +49,11 @@ class ProcessLanes(Lanes):
                 "Register it with an entry point of the form 'module:Class', or use one worker."
             ) from error
         self._workers = [_start() for _ in range(1, workers)]
-        self._here: Lanes | None = None
+        self._here: VectorEnv | None = None
         self._call({w: ("open", (spec, shapes, len(share))) for w, share in enumerate(self._shares)})
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         numbers = np.array([int(seed) for seed in seeds])
         if len(numbers) != self.lanes:
             raise ValueError(f"expected {self.lanes} seeds, found {len(numbers)}")
@@ -64,7 +64,7 @@ class ProcessLanes(Lanes):
         return observations
 
     def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         count = len(self._shares)
         places = {w: np.flatnonzero(lanes % count == w) for w in range(count)}
         places = {w: mine for w, mine in places.items() if len(mine)}
@@ -76,7 +76,7 @@ class ProcessLanes(Lanes):
         return found
 
     def close(self) -> None:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         here, self._here = self._here, None
         workers, self._workers = self._workers, []
         for worker in workers:
@@ -168,7 +168,7 @@ def serve(parent: int) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
     threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
-    lanes: Lanes | None = None
+    lanes: VectorEnv | None = None
     while True:
         try:
             name, arguments = pickle.load(requests)

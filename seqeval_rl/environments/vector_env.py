@@ -20,7 +20,7 @@ Transition = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray
 _log = logging.getLogger("seqeval_rl")
 
 
-class Lanes(ABC):
+class VectorEnv(ABC):
     """L copies of one environment. Axes: L lanes, k of them named in a call, obs an observation's shape."""
 
     backend: str  # "envpool" or "gymnasium"
@@ -54,7 +54,7 @@ class Lanes(ABC):
     def close(self) -> None:
         """Release environments and processes; may be called twice."""
 
-    def __enter__(self) -> Lanes:
+    def __enter__(self) -> VectorEnv:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,7 +66,7 @@ class Lanes(ABC):
         return observations, np.empty(count), np.empty(count, np.bool_), np.empty(count, np.bool_)
 
 
-class LocalLanes(Lanes):
+class SyncVectorEnv(VectorEnv):
     """Gymnasium environments in the calling process."""
 
     backend = "gymnasium"
@@ -77,7 +77,7 @@ class LocalLanes(Lanes):
         self._envs = [open_environment(spec) for _ in range(lanes)]
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         pairs = zip(self._envs, seeds, strict=True)
         return np.stack([np.asarray(env.reset(seed=int(seed))[0]) for env, seed in pairs])
 
@@ -86,13 +86,13 @@ class LocalLanes(Lanes):
         return np.asarray(self._envs[lane].reset(seed=int(seed))[0])
 
     def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         observations, rewards, terminated, truncated = found = self._blank(len(lanes))
         for i, (lane, action) in enumerate(zip(lanes, actions, strict=True)):
             observations[i], rewards[i], terminated[i], truncated[i], _ = self._envs[lane].step(action)
         return found
 
     def close(self) -> None:
-        """See `Lanes`."""
+        """See `VectorEnv`."""
         while self._envs:
             self._envs.pop().close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from seqeval_rl.experiments.progress import Progress, Totals, Tracker
 from seqeval_rl.results.run_log import RunLog
-from seqeval_rl.results.status_table import BLOCKS, Standing, table
+from seqeval_rl.results.status_table import BLOCKS, GroupStatus, table
 from seqeval_rl.utils.console import clean, duration
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Screen:
         self._log = RunLog(log, self._say) if log is not None else None
         self._told = [clock()] * len(jobs)  # when a plain line was written last
         self._failures_told: set[Path] = set()
-        self._ended: list[Standing] = []  # the latest few
+        self._ended: list[GroupStatus] = []  # the latest few
         self._live = None
         if shown and (console is not None or sys.stderr.isatty()):
             from rich.console import Console as RichConsole

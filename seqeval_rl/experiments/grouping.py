@@ -18,13 +18,13 @@ MOST = 0.8  # share of a device's free memory that stacks may take
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate:
+class GroupCandidate:
     """A run that is to be trained, as the planner sees it."""
 
     run: Any
     kind: Any  # hashable; only runs of one kind fit into one stack
     log: Hashable  # runs of one log share its rows
-    log_bytes: int  # of the rows, on the device
+    dataset_bytes: int  # of the rows, on the device
     run_bytes: int  # of everything that the run has to itself, on the device
 
 
@@ -51,15 +51,15 @@ def kind(
     return (algorithm, (common_settings(config), decay_steps), task, protocol, latest, length)
 
 
-def room_for_stacks(device: torch.device) -> float:
+def room_for_groups(device: torch.device) -> float:
     """Bytes that stacks may take on a device: most of what is free on CUDA; on a CPU none, since one run fills a core."""
     return MOST * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0
 
 
-def divide(candidates: Iterable[Candidate], room: float) -> list[list[Candidate]]:
+def divide(candidates: Iterable[GroupCandidate], room: float) -> list[list[GroupCandidate]]:
     """Stacks: runs of one kind, in their order, as many in each as `room` bytes hold; at least one."""
-    stacks: list[list[Candidate]] = []
-    latest: dict[Any, list[Candidate]] = {}  # by kind, the stack that is being filled
+    stacks: list[list[GroupCandidate]] = []
+    latest: dict[Any, list[GroupCandidate]] = {}  # by kind, the stack that is being filled
     for candidate in candidates:
         stack = latest.get(candidate.kind)
         if stack is None or _bytes([*stack, candidate]) > room:
@@ -69,8 +69,8 @@ def divide(candidates: Iterable[Candidate], room: float) -> list[list[Candidate]
     return stacks
 
 
-def _bytes(stack: Sequence[Candidate]) -> int:
-    logs = {candidate.log: candidate.log_bytes for candidate in stack}
+def _bytes(stack: Sequence[GroupCandidate]) -> int:
+    logs = {candidate.log: candidate.dataset_bytes for candidate in stack}
     return sum(logs.values()) + sum(candidate.run_bytes for candidate in stack)
 
 

@@ -16,7 +16,7 @@ from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import FileError
-from seqeval_rl.experiments.grouping import Candidate, divide, kind, room_for_stacks
+from seqeval_rl.experiments.grouping import GroupCandidate, divide, kind, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
 from seqeval_rl.experiments.sweep import Sweep, Variant
 from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
@@ -72,7 +72,7 @@ def plan(
     chosen = sweep.variants()
     _check_writable(out)
     costs: dict[Any, UpdateCost] = {}
-    candidates: list[Candidate] = []
+    candidates: list[GroupCandidate] = []
     seconds: dict[Path, float] = {}
     surroundings = describe_provenance(str(device))
     finished, failed = 0, []
@@ -122,10 +122,10 @@ def plan(
                 alike = kind(
                     variant.entry.reference, variant.config, config.get(DECAY), stream.task, protocol, latest, length
                 )
-                log_bytes = sum(block.dataset.nbytes for block in stream.blocks)
+                dataset_bytes = sum(block.dataset.nbytes for block in stream.blocks)
                 own_bytes = cost.bytes + 4 * protocol.online * stream.width
-                candidates.append(Candidate(run, alike, spec, log_bytes, own_bytes))
-    room = room_for_stacks(device) if room is None else room
+                candidates.append(GroupCandidate(run, alike, spec, dataset_bytes, own_bytes))
+    room = room_for_groups(device) if room is None else room
     jobs = [
         Job(
             tuple(candidate.run for candidate in stack),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqeval_rl.results.status import mean, means
-from seqeval_rl.results.status_table import Standing
+from seqeval_rl.results.status_table import GroupStatus
 
 if TYPE_CHECKING:
     from seqeval_rl.experiments.job import Job, RunEnd
@@ -107,10 +107,10 @@ class _Track:
             self._transitions, self._steps = news.transitions, max(self._steps, news.gradient_steps)
             self._pace.tell(now, self._steps)
 
-    def standing(self, now: float) -> Standing:
+    def standing(self, now: float) -> GroupStatus:
         """How it stands."""
         sound = [scores for run, scores in self._scores.items() if run not in self.failed and scores]
-        return Standing(
+        return GroupStatus(
             self._dataset,
             self._algorithm,
             self._seeds,
@@ -177,7 +177,7 @@ class Tracker:
             self._tracks[number].ended = self.clock()
             self._done += len(ends)
 
-    def standing(self, number: int) -> Standing:
+    def standing(self, number: int) -> GroupStatus:
         """How a job stands."""
         with self._lock:
             return self._tracks[number].standing(self.clock())
@@ -188,7 +188,7 @@ class Tracker:
             track, now = self._tracks[number], self.clock()
             return 0.0 if track.begun is None else (now if track.ended is None else track.ended) - track.begun
 
-    def running(self) -> list[Standing]:
+    def running(self) -> list[GroupStatus]:
         """The stacks that train, in the order in which they began."""
         with self._lock:
             now = self.clock()

@@ -27,7 +27,7 @@ from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.trainer import Outcome, Run, Stack
+from seqeval_rl.training.trainer import Outcome, Run, Trainer
 
 
 def execute(job: Job, number: int, tell: Callable[[Progress], None], environment_workers: int) -> list[RunEnd]:
@@ -142,7 +142,7 @@ class _Work:
                 lanes = len(runs) * episodes
                 workers = worthwhile_workers(job.task.environment, lanes, job.backend, self._environment_workers)
                 evaluator = opened.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
-            stack = Stack(members, self._entry, job.protocol, evaluator, torch.device(job.device))
+            stack = Trainer(members, self._entry, job.protocol, evaluator, torch.device(job.device))
             opened.callback(stack.close)
             if states:
                 stack.load_states(states)

@@ -40,7 +40,7 @@ def common_settings(config: Any) -> Hashable:
     )
 
 
-def stacked_config(configs: Sequence[Any]) -> Any:
+def grouped_config(configs: Sequence[Any]) -> Any:
     """The settings of a stack of R runs: a float in which they differ becomes a tensor [R], float64.
 
     Raises:

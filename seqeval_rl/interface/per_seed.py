@@ -37,10 +37,10 @@ def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
     if getattr(algorithm, "stacked", False):
         stack: Algorithm = algorithm(config, spec)
         return stack
-    return PerRun(algorithm, config, spec)
+    return PerSeed(algorithm, config, spec)
 
 
-class PerRun:
+class PerSeed:
     """R instances of a plain algorithm behind the interface of a stacked one."""
 
     Config: type

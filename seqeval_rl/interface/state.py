@@ -2,7 +2,7 @@
 
 The rule (see `seqeval_rl.interface.algorithm.Algorithm`): in a stacked state every tensor with at least one axis has the run axis
 first; tensors without axes and Python scalars are shared by all runs. A state marked with the key `RUNS` holds one
-independent state per run instead, of any form (`PerRun` makes these).
+independent state per run instead, of any form (`PerSeed` makes these).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, read_lines, scan_results
 from seqeval_rl.results.run_log import at_work, owned
-from seqeval_rl.results.status_table import Standing
+from seqeval_rl.results.status_table import GroupStatus
 from seqeval_rl.utils.console import clean, duration
 
 State = Literal["running", "quiet", "unclear", "interrupted", "crashed", "failed", "finished"]
@@ -65,14 +65,14 @@ class Status:
         """Whether nothing runs."""
         return not self.at_work and not any(run.state in ("running", "quiet", "unclear") for run in self.runs)
 
-    def groups(self) -> list[Standing]:
+    def groups(self) -> list[GroupStatus]:
         """One for each dataset and algorithm, with its settings where they were swept."""
         found: dict[tuple[str, str], list[RunStatus]] = {}
         for run in self.runs:
             found.setdefault((run.result.dataset, _variant(run.result)), []).append(run)
         return [_standing(runs) for runs in found.values()]
 
-    def each(self) -> list[Standing]:
+    def each(self) -> list[GroupStatus]:
         """One for each run."""
         return [_standing([run]) for run in self.runs]
 
@@ -219,7 +219,7 @@ def _variant(result: RunResult) -> str:
     return directory if directory.startswith(f"{name},") else name
 
 
-def _standing(runs: Sequence[RunStatus]) -> Standing:
+def _standing(runs: Sequence[RunStatus]) -> GroupStatus:
     """Runs of one dataset and algorithm; t is that of the run that is farthest behind, among those that run if any do."""
     running = [run for run in runs if run.state in ("running", "quiet", "unclear")]
     behind = min(
@@ -230,7 +230,7 @@ def _standing(runs: Sequence[RunStatus]) -> Standing:
     rates = [run.rate for run in running if run.rate is not None]
     left = [run.left for run in running if run.left is not None]
     ages = [run.age for run in running or runs if run.age is not None]
-    return Standing(
+    return GroupStatus(
         runs[0].result.dataset,
         _variant(runs[0].result),
         tuple(sorted({run.result.seed for run in runs})),

@@ -18,7 +18,7 @@ _GAP = "  "
 
 
 @dataclass(frozen=True)
-class Standing:
+class GroupStatus:
     """A stack of runs on its way, or runs of one dataset and algorithm."""
 
     dataset: str
@@ -76,7 +76,7 @@ _SHAPES = (
 )
 
 
-def table(standings: Sequence[Standing], width: int, sparks: bool = True) -> list[str]:
+def table(standings: Sequence[GroupStatus], width: int, sparks: bool = True) -> list[str]:
     """A head and one line for each, none wider than `width` cells.
 
     Where room is short the sparkline goes first, then names lose their middle, then counts their last digits, then seeds,
@@ -94,14 +94,14 @@ def table(standings: Sequence[Standing], width: int, sparks: bool = True) -> lis
     return [set_cell_size(line, width).rstrip() for line in lines]
 
 
-def _fitted(standings: Sequence[Standing], width: int, shape: _Shape) -> list[str]:
+def _fitted(standings: Sequence[GroupStatus], width: int, shape: _Shape) -> list[str]:
     """The table in one shape, its names as long as the width allows, and no shorter than the shape asks for."""
     count = (lambda number: f"{number:,}") if shape.exact else short_count
     spark = shape.spark if any(len(one.scores) > 1 for one in standings) else 0
     # (head, cells, whether right-aligned)
     columns: list[tuple[str, list[str], bool]] = []
 
-    def add(head: str, cell: Callable[[Standing], str], right: bool = True, when: bool = True) -> None:
+    def add(head: str, cell: Callable[[GroupStatus], str], right: bool = True, when: bool = True) -> None:
         if when:
             columns.append((head, [cell(one) for one in standings], right))
 
@@ -136,7 +136,7 @@ def _aligned(head: str, cells: Sequence[str], right: bool) -> list[str]:
     return [pad + cell if right else cell + pad for pad, cell in zip(padding, (head, *cells), strict=True)]
 
 
-def _counts(one: Standing, count: Callable[[int], str]) -> str:
+def _counts(one: GroupStatus, count: Callable[[int], str]) -> str:
     return f"{'-' if one.transitions is None else count(one.transitions)}/{count(one.total)}"
 
 

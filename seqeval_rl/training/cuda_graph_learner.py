@@ -21,9 +21,9 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.training.cuda_graphs import Capture, CudaGraphs, beside, without_waiting
-from seqeval_rl.training.learner import Engine
+from seqeval_rl.training.learner import Learner
 from seqeval_rl.training.normalization import Preprocessing
-from seqeval_rl.training.replay_buffer import CHUNK, Ahead, Batches
+from seqeval_rl.training.replay_buffer import CHUNK, BatchSampler, Prefetcher
 
 WARM_UP = 3  # times that a gradient step is taken eagerly before it is captured: libraries set themselves up in these
 AHEAD = 4  # chunks drawn ahead
@@ -45,11 +45,11 @@ class Captured(NamedTuple):
     after: tuple[Any, ...]  # and as they are to be
 
 
-class CapturedEngine(Engine):
-    """An `Engine` whose gradient steps are captured, period by period; computes what `Engine` computes."""
+class CudaGraphLearner(Learner):
+    """An `Learner` whose gradient steps are captured, period by period; computes what `Learner` computes."""
 
     def __init__(
-        self, algorithm: Algorithm, batches: Batches, preprocessing: Preprocessing, capture: Capture | None = None
+        self, algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing, capture: Capture | None = None
     ):
         """With a `capture` other than the default, `CudaGraphs`, it works on any device: the identity runs the same code
         eagerly."""
@@ -64,7 +64,7 @@ class CapturedEngine(Engine):
         self._place = torch.zeros(1, dtype=torch.int64, device=device)  # of the next gradient step in its chunk
         self._at = 0  # what `_place` holds when the device has come so far
         self._chunk = -1
-        self._ahead = Ahead(batches, AHEAD)
+        self._ahead = Prefetcher(batches, AHEAD)
         self._begun = torch.cuda.Event(blocking=True) if self._cuda else None  # when the device begins with the chunk
         self._warm = [0] * self._period  # eager gradient steps so far, by phase
         self._pieces: dict[Piece, Captured] = {}
@@ -196,13 +196,13 @@ class _Saved(NamedTuple):
     sums: list[Tensor]
 
 
-def make_engine(
-    algorithm: Algorithm, batches: Batches, preprocessing: Preprocessing, capture: Capture | None = None
-) -> Engine:
-    """The engine that suits the device: on CUDA, or where a `capture` is given, a `CapturedEngine`."""
+def build_learner(
+    algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing, capture: Capture | None = None
+) -> Learner:
+    """The engine that suits the device: on CUDA, or where a `capture` is given, a `CudaGraphLearner`."""
     if capture is None and batches.replay.device.type != "cuda":
-        return Engine(algorithm, batches, preprocessing)
-    return CapturedEngine(algorithm, batches, preprocessing, capture)
+        return Learner(algorithm, batches, preprocessing)
+    return CudaGraphLearner(algorithm, batches, preprocessing, capture)
 
 
 def _line(error: RuntimeError) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.environments.make import make_lanes
+from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import SeqevalError
 
@@ -56,11 +56,11 @@ class Evaluator:
             task: names the environment and the reference returns.
             seeds: of the runs, R of them.
             episodes: E ≥ 1.
-            backend: see `environments.make_lanes`, whose errors this raises.
+            backend: see `environments.make_vector_env`, whose errors this raises.
             workers: likewise.
         """
         self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
-        self._lanes = make_lanes(task.environment, len(self.seeds) * episodes, backend, workers)
+        self._lanes = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers)
         self.backend = self._lanes.backend
         self._thread: ThreadPoolExecutor | None = None
 

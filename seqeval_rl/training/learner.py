@@ -11,13 +11,13 @@ from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch
 from seqeval_rl.training.normalization import Preprocessing
-from seqeval_rl.training.replay_buffer import Batches
+from seqeval_rl.training.replay_buffer import BatchSampler
 
 
-class Engine:
+class Learner:
     """Feeds an algorithm its batches; metrics stay tensors until they are asked for."""
 
-    def __init__(self, algorithm: Algorithm, batches: Batches, preprocessing: Preprocessing):
+    def __init__(self, algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing):
         """For an algorithm of as many runs as `batches` has."""
         self.algorithm, self.batches, self.preprocessing = algorithm, batches, preprocessing
         self._names: list[str] = []

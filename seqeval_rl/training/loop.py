@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from seqeval_rl.training.trainer import Outcome, Pending, Stack
+from seqeval_rl.training.trainer import Outcome, Pending, Trainer
 
 
 def sequential_evaluation(
-    stack: Stack, report: Callable[[Outcome], bool], progress: Callable[[int], None], done: int = 0
+    stack: Trainer, report: Callable[[Outcome], bool], progress: Callable[[int], None], done: int = 0
 ) -> None:
     """Reveal the streams and train as they grow, evaluating at each point that the runs share.
 

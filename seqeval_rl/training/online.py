@@ -19,7 +19,7 @@ from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.seeding import numpy_generator
-from seqeval_rl.training.replay_buffer import Replay
+from seqeval_rl.training.replay_buffer import ReplayBuffer
 
 Explore = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 CHUNK = 1024  # environment steps whose noise is drawn at once
@@ -41,7 +41,7 @@ class Interaction:
     Axes: R runs, M transitions of the phase, n of them gathered so far, D numbers in a packed row.
     """
 
-    def __init__(self, task: Task, seeds: Sequence[int], replay: Replay, log: int, random: int, explore: Explore):
+    def __init__(self, task: Task, seeds: Sequence[int], replay: ReplayBuffer, log: int, random: int, explore: Explore):
         """Opens the environments and begins an episode in each. They are gymnasium's: a run must not depend on an extra.
 
         Args:

@@ -26,7 +26,7 @@ from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.algorithm import Algorithm, Batch
 from seqeval_rl.results.read import COUNT, PREFIX, VALUE_COUNT
 from seqeval_rl.training.normalization import Preprocessing
-from seqeval_rl.training.replay_buffer import Replay
+from seqeval_rl.training.replay_buffer import ReplayBuffer
 
 if TYPE_CHECKING:
     from seqeval_rl.training.trainer import Run
@@ -43,7 +43,7 @@ class Prequential:
         runs: Sequence[Run],
         algorithm: Algorithm,
         config: Any,
-        replay: Replay,
+        replay: ReplayBuffer,
         preprocessing: Preprocessing,
         reward_scales: NDArray[np.float64],
     ):

@@ -23,10 +23,10 @@ from seqeval_rl.protocol import Schedule
 from seqeval_rl.seeding import numpy_generator
 
 
-class Ahead:
+class Prefetcher:
     """Draws chunks in threads before they are needed, into page-locked memory where there is CUDA."""
 
-    def __init__(self, batches: Batches, depth: int):
+    def __init__(self, batches: BatchSampler, depth: int):
         """Of `batches`; `depth` chunks are under way at a time."""
         self._batches, self._depth = batches, depth
         self._pool = ThreadPoolExecutor(max(1, min(depth, (os.cpu_count() or 1) - 1)), "draws")
@@ -76,7 +76,7 @@ def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int6
     return positions
 
 
-class Replay:
+class ReplayBuffer:
     """The stream's transitions on the device, rows [N, obs|act|reward|mask|next_obs], in each of R runs' order of arrival."""
 
     at_once = CHUNK  # gradient steps of one chunk whose batches are gathered together
@@ -145,10 +145,10 @@ class Draws(NamedTuple):
     noise: NDArray[np.float32]  # [CHUNK, R, B, n] standard normals
 
 
-class Batches:
+class BatchSampler:
     """The batches of consecutive gradient steps for R runs."""
 
-    def __init__(self, replay: Replay, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
+    def __init__(self, replay: ReplayBuffer, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
         """Each run has its schedule (of one protocol) and its seed; `noise_dim` standard normals come with each transition."""
         self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
         self._latest: tuple[int, Draws] | None = None
@@ -182,8 +182,8 @@ class Batches:
         return Draws(positions, noise)
 
 
-class PixelReplay(Replay):
-    """A `Replay` whose rows are [N, act|reward|mask] and whose observations are stacks of frames, values from 0 to 255."""
+class ImageReplayBuffer(ReplayBuffer):
+    """A `ReplayBuffer` whose rows are [N, act|reward|mask] and whose observations are stacks of frames, values from 0 to 255."""
 
     at_once = 1  # a chunk of stacked images would be gigabytes
 
@@ -205,7 +205,7 @@ class PixelReplay(Replay):
         self._back = torch.arange(pixels.stack - 1, -1, -1, device=device)
 
     def batch(self, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
-        """See `Replay`; `shift` and `scale` are of the packed columns, so images stay as they are."""
+        """See `ReplayBuffer`; `shift` and `scale` are of the packed columns, so images stay as they are."""
         packed = self.packed(indices, shift, scale)
         first, *newest = self.index.index_select(0, indices.flatten()).unbind(-1)
         # [observation and next observation, transition, frame of the stack]

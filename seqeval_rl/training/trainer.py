@@ -18,18 +18,18 @@ from seqeval_rl.data.images import Pixels, join
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Algorithm, Spec
-from seqeval_rl.interface.config import stacked_config
+from seqeval_rl.interface.config import grouped_config
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.interface.state import join_states, split_state
-from seqeval_rl.protocol import Point, Protocol, Schedule
-from seqeval_rl.training.cuda_graph_learner import make_engine
+from seqeval_rl.protocol import EvaluationPoint, Protocol, Schedule
+from seqeval_rl.training.cuda_graph_learner import build_learner
 from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.evaluation import Evaluation, Evaluator, nothing_evaluated
 from seqeval_rl.training.learner import act
 from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.online import Interaction
 from seqeval_rl.training.prequential import Prequential
-from seqeval_rl.training.replay_buffer import Batches, PixelReplay, Replay
+from seqeval_rl.training.replay_buffer import BatchSampler, ImageReplayBuffer, ReplayBuffer
 
 CPU = torch.device("cpu")
 
@@ -47,11 +47,11 @@ class Run:
 class Outcome:
     """What a point of the loop yields for the runs of a stack."""
 
-    point: Point
+    point: EvaluationPoint
     blocks: tuple[str, ...]  # by run: label of the block that the newest visible transition belongs to
     evaluation: Evaluation
     metrics: dict[str, NDArray[np.float64]]  # means since the point before, each [R]
-    states: list[dict[str, Any]]  # by run: what it goes on from, see `Stack.states`
+    states: list[dict[str, Any]]  # by run: what it goes on from, see `Trainer.states`
     seconds: float  # wall time since the point before
 
 
@@ -62,7 +62,7 @@ class Pending(NamedTuple):
     outcome: Callable[[], Outcome]  # waits for it
 
 
-class Stack:
+class Trainer:
     """R runs of one algorithm side by side. They differ in seed, in the values of float settings, or in stream (of one task)."""
 
     def __init__(
@@ -96,17 +96,17 @@ class Stack:
         self.seeds = tuple(run.seed for run in runs)
         self.schedules = [Schedule(protocol, len(run.stream), f"stream {run.stream.name!r}") for run in runs]
         self._points = [schedule.points() for schedule in self.schedules]
-        config = stacked_config([run.config for run in runs])
+        config = grouped_config([run.config for run in runs])
         stream = runs[0].stream
         spec = Spec(stream.obs_shape, stream.act_dim, self.seeds, device)
         rows, pixels, arrivals = _together(runs, protocol)
         normalise = getattr(config, "normalise_observations", False)
         if pixels is None:
-            replay = Replay(rows, arrivals, stream.obs_shape, stream.act_dim, device)
+            replay = ReplayBuffer(rows, arrivals, stream.obs_shape, stream.act_dim, device)
             obs_dim = int(np.prod(stream.obs_shape))
         else:
             _check_images(entry.name, stream.name, normalise, protocol)
-            replay = PixelReplay(pixels, rows, arrivals, stream.act_dim, device)
+            replay = ImageReplayBuffer(pixels, rows, arrivals, stream.act_dim, device)
             obs_dim = 0  # columns of an observation in a packed row
         self.interaction: Interaction | None = None
         if protocol.online:
@@ -121,8 +121,8 @@ class Stack:
         self._fixed = protocol.peeks and len(stream) > 0
         self.preprocessing.refresh(len(stream) if self._fixed else self.points()[0].transitions)
         self.algorithm: Algorithm = entry.build(config, spec)
-        batches = Batches(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
-        self.engine = make_engine(self.algorithm, batches, self.preprocessing, capture)
+        batches = BatchSampler(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
+        self.learner = build_learner(self.algorithm, batches, self.preprocessing, capture)
         self.prequential = Prequential(runs, self.algorithm, config, replay, self.preprocessing, scales)
         # A plain algorithm has torch's global generator to itself while it acts: not beside another that does.
         capturable = getattr(self.algorithm, "capturable", True)
@@ -139,23 +139,23 @@ class Stack:
         return act(self.algorithm, self.preprocessing.observations, self.device, observations, noise)
 
     def advance(
-        self, gradient_steps: int, point: Point, progress: Callable[[int], None]
+        self, gradient_steps: int, point: EvaluationPoint, progress: Callable[[int], None]
     ) -> dict[str, NDArray[np.float64]]:
         """Go on to a point: each increment reveals γ transitions (online: γ environment steps of the policy), and is followed
         by K gradient steps on the visible window. Returns the means since the point before, each [R]."""
         interaction, schedule = self.interaction, self.schedules[0]
         if interaction is None or not point.env_steps:
-            return self.engine.train(gradient_steps, point.gradient_steps, progress)
+            return self.learner.train(gradient_steps, point.gradient_steps, progress)
 
         def reveal(increments: int) -> None:
             interaction.gather(int(schedule.seen(np.array(increments))))
 
-        metrics = self.engine.train(
+        metrics = self.learner.train(
             gradient_steps, point.gradient_steps, progress, reveal, schedule.protocol.updates_per_increment
         )
         return {**metrics, **interaction.metrics()}
 
-    def begin(self, point: Point, metrics: dict[str, NDArray[np.float64]], started: float) -> Pending:
+    def begin(self, point: EvaluationPoint, metrics: dict[str, NDArray[np.float64]], started: float) -> Pending:
         """Begin the evaluation at a point and take in what became visible up to it.
 
         `metrics` are the means since the point before, `started` is when (by `time.perf_counter`) it was left behind.
@@ -170,7 +170,7 @@ class Stack:
         states, seconds = self.states(), time.perf_counter() - started
         return Pending(evaluation, lambda: Outcome(point, blocks, evaluation.result(), metrics, states, seconds))
 
-    def _next_offline(self, point: Point) -> list[int]:
+    def _next_offline(self, point: EvaluationPoint) -> list[int]:
         """By run, transitions of the log that are visible at its next point."""
         following = [points[point.index + 1 :][:1] for points in self._points]
         return [
@@ -186,13 +186,13 @@ class Stack:
             found.set_result(
                 nothing_evaluated(len(self.runs))
                 if evaluator is None
-                else evaluator.evaluate(self.engine.greedy, index)
+                else evaluator.evaluate(self.learner.greedy, index)
             )
             return found
         self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
         return self.evaluator.begin(partial(act, self._copy, self.preprocessing.now(CPU), CPU), index)
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[EvaluationPoint]:
         """The points that all runs share: all of them where streams are equally long, else those before the first one ends."""
         shared = takewhile(lambda points: len(set(points)) == 1, zip(*self._points, strict=False))
         return [points[0] for points in shared]

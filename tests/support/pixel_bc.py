@@ -7,7 +7,7 @@ from torch import nn
 
 
 class PixelBC:
-    """Behaviour cloning from images: L(pi) = E (pi(s) - a)^2."""
+    """Behavior cloning from images: L(pi) = E (pi(s) - a)^2."""
 
     stacked = False
 

@@ -12,7 +12,7 @@ from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.trainer import Run, Stack
+from seqeval_rl.training.trainer import Run, Trainer
 
 EXACT = {"rtol": 0, "atol": 0}
 ALGORITHMS = sorted(registered())
@@ -52,7 +52,7 @@ def make(name, evaluator=FakeEvaluator, device="cpu", settings=None, protocol=No
     each = settings if isinstance(settings, list) else [settings] * 2
     configs = [entry.configure(one, "test") for one in each]
     protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 47, "episodes": 1, **(protocol or {})})
-    return Stack(
+    return Trainer(
         [Run(stream, config, seed) for seed, config in enumerate(configs)],
         entry,
         protocol,
@@ -144,7 +144,7 @@ def singly(stack, steps):
     """Gradient steps as the online phase takes them: one after each transition."""
     revealed = []
     found = [
-        stack.engine.train(start, start + 40, lambda _: None, revealed.append, per_increment=1)
+        stack.learner.train(start, start + 40, lambda _: None, revealed.append, per_increment=1)
         for start in range(0, steps, 40)
     ]
     assert revealed == list(range(1, steps + 1))

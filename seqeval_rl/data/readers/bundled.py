@@ -1,4 +1,4 @@
-"""Bundled logs: seeded roll-outs of the behaviour policies that ship with the package, built on first use.
+"""Bundled logs: seeded roll-outs of the behavior policies that ship with the package, built on first use.
 
 No network is needed. A log is kept twice: in the flat cache, and as an ordinary Minari dataset,
 `seqeval/<task>/<level>-<transitions>-v0`.
@@ -19,7 +19,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.readers import minari as minari_reader
-from seqeval_rl.data.rollouts import Chunk, Crew, episodes, time_limit
+from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import UsageError, unknown
@@ -122,13 +122,13 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
             f"{name} of seqeval-rl: seeded roll-outs in {task.env_id}. The end of the log truncates the last episode.",
             _minari_bytes(task, level, transitions),
         ) as write,
-        Crew(workers) as crew,
+        WorkerPool(workers) as crew,
         progress_bar(name, transitions, progress) as bar,
     ):
 
         def collected() -> Iterator[Episode]:
             """Episodes as they come, kept for the flat cache while Minari writes them."""
-            for episode in log_of(task, level, transitions, crew):
+            for episode in dataset_of(task, level, transitions, crew):
                 trail.append(episode)
                 bar.update(len(episode.rewards))
                 yield episode
@@ -147,8 +147,8 @@ def _minari_bytes(task: Task, level: str, transitions: int) -> float:
     return 1.4 * transitions * column_bytes + 16e3 * episodes
 
 
-def log_of(
-    task: Task, level: str, transitions: int, crew: Crew, full: int | None = None, seed: int = 0
+def dataset_of(
+    task: Task, level: str, transitions: int, crew: WorkerPool, full: int | None = None, seed: int = 0
 ) -> Iterator[Episode]:
     """A log's episodes; the last one is cut to fit.
 

@@ -114,7 +114,7 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
         dataset = Dataset.from_arrays(name, task, **kept, action_low=low, action_high=high)
     returns = d4rl_episodes.trajectory_returns(rewards, ends, rows)
     returns.flags.writeable = False
-    return replace(dataset, log_returns=returns)
+    return replace(dataset, dataset_returns=returns)
 
 
 def _kept(

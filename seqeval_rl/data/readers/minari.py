@@ -24,7 +24,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.images import are_images, of_trails
-from seqeval_rl.data.task_matching import task_of_log
+from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.environments.spaces import concatenate, environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError, unknown
@@ -345,7 +345,7 @@ def task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) ->
     if task is None:
         env_id = None if spec is None else spec.id
         low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
-        return task_of_log(name, env_id, low, high, how, env_spec, keys)
+        return task_of_dataset(name, env_id, low, high, how, env_spec, keys)
     if task.env_id is not None and keys:
         task = replace(task, obs_keys=task.obs_keys or keys)
     if spec is not None and task.env_id == spec.id:

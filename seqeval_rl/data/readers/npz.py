@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.task_matching import task_of_log
+from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
@@ -65,7 +65,7 @@ def _surroundings(
     if task is None:
         env_id, low, high = (scalar(name, key, columns) for key in _SCALARS)
         how = "Give a task, or add env_id, reference_min and reference_max."
-        task = task_of_log(name, env_id, low, high, how)
+        task = task_of_dataset(name, env_id, low, high, how)
     bounds = [columns.get(key) for key in _BOUNDS]
     if any(bound is None for bound in bounds) and task.env_id is not None:
         space = environment_spaces(task.environment)[1]

@@ -25,7 +25,7 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.task_matching import task_of_log
+from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.data.validation import check_length, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
@@ -165,7 +165,7 @@ def _task(name: str, path: Path) -> Task:
     scalars = npz.load(path, _SCALARS)
     env_id, low, high = (npz.scalar(name, key, scalars) for key in _SCALARS)
     how = "Give a task, or add env_id, reference_min and reference_max to the file."
-    return task_of_log(name, env_id or environment_of(path.stem), low, high, how)
+    return task_of_dataset(name, env_id or environment_of(path.stem), low, high, how)
 
 
 def _goal_conditioned(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Made data in D4RL's format: small HDF5 files like D4RL's, rolled out here from the bundled behaviour policies.
+"""Made data in D4RL's format: small HDF5 files like D4RL's, rolled out here from the bundled behavior policies.
 
 They are for miniatures and tests: what reads them is what reads D4RL's own files, on the environments of D4RL's data. They say
 nothing about D4RL's data themselves.
@@ -19,7 +19,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.episodes import Episode, take_transitions
 from seqeval_rl.data.readers import bundled, d4rl_index
 from seqeval_rl.data.readers.d4rl_index import Entry
-from seqeval_rl.data.rollouts import Chunk, Crew, episodes
+from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes
 from seqeval_rl.errors import FileError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
 
@@ -77,7 +77,7 @@ def _episodes(entry: Entry, rows: int, name: str, progress: bool) -> Iterator[tu
         "medium-expert": [("medium", medium[0]), ("expert", behavior["expert"][0])],
     }.get(level, [(level, checkpoint) for checkpoint in behavior.get(level, [])])
     have = 0
-    with Crew(1) as crew, progress_bar(name, rows, progress) as bar:
+    with WorkerPool(1) as crew, progress_bar(name, rows, progress) as bar:
         for number, (kind, checkpoint) in enumerate(policies, 1):
             boundary = round(rows * number / len(policies))
             chunks = (Chunk(task, str(entry.task.environment), kind, checkpoint, index) for index in count())

@@ -27,14 +27,14 @@ from seqeval_rl.interface.checks.fixtures import (
     Failed,
     HostReads,
     batches_of,
-    build_stack,
+    build_group,
     describe,
     expect_equal,
     period,
 )
 from seqeval_rl.interface.checks.hooks import check_hooks
 from seqeval_rl.interface.checks.toy_problem import learn
-from seqeval_rl.interface.config import stacked_config
+from seqeval_rl.interface.config import grouped_config
 from seqeval_rl.interface.per_seed import build
 from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.seeding import torch_generator
@@ -85,7 +85,7 @@ def check_config(algorithm: Any) -> str:
 
 def check_metrics(algorithm: Any) -> str:
     """`update` returns the same metrics every time: names like `critic/loss`, finite, one number per run, without gradient."""
-    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    stack, batches = build_group(algorithm), batches_of(algorithm)
     first: set[str] | None = None
     for _ in range(2 * period(stack) + 1):
         metrics = stack.update(next(batches))
@@ -110,7 +110,7 @@ def check_metrics(algorithm: Any) -> str:
 
 def check_act(algorithm: Any) -> str:
     """`act` gives finite actions [R, E, act_dim] in [-1, 1], greedy and exploring; the greedy ones are always the same."""
-    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    stack, batches = build_group(algorithm), batches_of(algorithm)
     for _ in range(period(stack)):
         stack.update(next(batches))
     observations = 10 * torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(0, "contract act"))
@@ -134,7 +134,7 @@ def check_act(algorithm: Any) -> str:
 
 def check_inputs(algorithm: Any) -> str:
     """`update` and `act` leave what they are given untouched: the harness uses the same memory again."""
-    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    stack, batches = build_group(algorithm), batches_of(algorithm)
     for _ in range(period(stack)):
         batch = next(batches)
         kept = Batch(*(column.clone() for column in batch))
@@ -156,7 +156,7 @@ def check_randomness(algorithm: Any) -> str:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
             before = torch.get_rng_state()
-            stack, batches = build_stack(algorithm), batches_of(algorithm)
+            stack, batches = build_group(algorithm), batches_of(algorithm)
             for _ in range(period(stack)):
                 stack.update(next(batches))
             stack.act(torch.zeros(len(SEEDS), EPISODES, OBS_DIM), torch.ones(len(SEEDS), EPISODES, ACT_DIM))
@@ -170,7 +170,7 @@ def check_randomness(algorithm: Any) -> str:
 def check_seeds(algorithm: Any) -> str:
     """Runs with different seeds start from different weights."""
     with torch.no_grad():
-        actions = build_stack(algorithm).act(torch.ones(len(SEEDS), 1, OBS_DIM), None)
+        actions = build_group(algorithm).act(torch.ones(len(SEEDS), 1, OBS_DIM), None)
     if torch.equal(actions[0], actions[1]):
         raise Failed(f"expected runs of seeds {SEEDS} to act differently at the start, found the same action")
     return "weights follow the seed"
@@ -181,13 +181,13 @@ def check_resume(algorithm: Any) -> str:
 
     Finds a target network, an optimiser or a counter that the state lacks, and a state that torch cannot load safely.
     """
-    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    stack, batches = build_group(algorithm), batches_of(algorithm)
     for _ in range(2 * period(stack) + 1):  # ends within a period
         stack.update(next(batches))
     file = io.BytesIO()
     torch.save(stack.state_dict(), file)
     file.seek(0)
-    other = build_stack(algorithm, tuple(seed + 1000 for seed in SEEDS))
+    other = build_group(algorithm, tuple(seed + 1000 for seed in SEEDS))
     other.load_state_dict(torch.load(file, weights_only=True))
     for _ in range(2 * period(stack) + 1):
         batch = next(batches)
@@ -204,7 +204,7 @@ def check_isolation(algorithm: Any) -> str:
     """Runs do not touch each other: NaN in the batches of run 0 leaves run 1 exactly as it would have been."""
     finals = []
     for spoil in (False, True):
-        stack, batches = build_stack(algorithm), batches_of(algorithm)
+        stack, batches = build_group(algorithm), batches_of(algorithm)
         for _ in range(2 * period(stack)):
             batch = next(batches)
             if spoil:
@@ -216,10 +216,10 @@ def check_isolation(algorithm: Any) -> str:
     return "run 1 unaffected by run 0"
 
 
-def check_stack(algorithm: Any) -> str:
+def check_group(algorithm: Any) -> str:
     """A stack of two equals two single runs: the same weights at the start, within 1e-5 after some updates."""
-    together, batches = build_stack(algorithm), batches_of(algorithm)
-    alone = [build_stack(algorithm, (seed,)) for seed in SEEDS]
+    together, batches = build_group(algorithm), batches_of(algorithm)
+    alone = [build_group(algorithm, (seed,)) for seed in SEEDS]
     for stage in ("at the start", "after some updates"):
         joined = join_states([single.state_dict() for single in alone])
         expect_equal(
@@ -242,7 +242,7 @@ def check_sweep(algorithm: Any) -> str:
         return "no float settings"
     configs = (default, dataclasses.replace(default, **changed))
     spec = Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU)
-    together, batches = build(algorithm, stacked_config(configs), spec), batches_of(algorithm)
+    together, batches = build(algorithm, grouped_config(configs), spec), batches_of(algorithm)
     alone = [
         build(algorithm, config, dataclasses.replace(spec, seeds=(seed,)))
         for config, seed in zip(configs, SEEDS, strict=True)
@@ -259,7 +259,7 @@ def check_sweep(algorithm: Any) -> str:
 
 def check_state(algorithm: Any) -> str:
     """The state of a stack splits into states of single runs, each of which acts as in the stack, and joins again unchanged."""
-    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    stack, batches = build_group(algorithm), batches_of(algorithm)
     for _ in range(period(stack) + 1):
         stack.update(next(batches))
     state = stack.state_dict()
@@ -269,7 +269,7 @@ def check_state(algorithm: Any) -> str:
     with torch.no_grad():
         actions = stack.act(observations, None)
         for r, part in enumerate(parts):
-            single = build_stack(algorithm, (SEEDS[r] + 1000,))
+            single = build_group(algorithm, (SEEDS[r] + 1000,))
             single.load_state_dict(part)
             gap = (single.act(observations[r : r + 1], None)[0] - actions[r]).abs().max()
             if gap > 1e-5:
@@ -285,7 +285,7 @@ def check_capture(algorithm: Any) -> str:
     """
     if not getattr(algorithm, "stacked", False):
         return "not asked of a plain algorithm: it runs uncaptured"
-    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    stack, batches = build_group(algorithm), batches_of(algorithm)
     for _ in range(period(stack)):
         stack.update(next(batches))
     with HostReads() as reads:
@@ -313,7 +313,7 @@ CHECKS: dict[str, Callable[[Any], str]] = {
     "seeds": check_seeds,
     "resume": check_resume,
     "isolation": check_isolation,
-    "stack": check_stack,
+    "stack": check_group,
     "sweep": check_sweep,
     "state": check_state,
     "capture": check_capture,

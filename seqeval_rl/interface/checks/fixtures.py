@@ -41,7 +41,7 @@ class HostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def build_stack(algorithm: Any, seeds: tuple[int, ...] = SEEDS) -> Algorithm:
+def build_group(algorithm: Any, seeds: tuple[int, ...] = SEEDS) -> Algorithm:
     """A stack with default settings."""
     return build(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, seeds, CPU))
 

@@ -17,7 +17,7 @@ from seqeval_rl.interface.checks.fixtures import (
     SEEDS,
     Failed,
     batches_of,
-    build_stack,
+    build_group,
     describe,
     expect_equal,
     period,
@@ -36,7 +36,7 @@ def check_hooks(algorithm: Any) -> str:
     Each number is of its own transition and run alone: a run is judged as it is by itself, and in pieces as at once. Logged
     actions may lie on the bounds, -1 and 1, where a log-density has to be finite too. `values` needs a setting `discount`.
     """
-    stack, batches = build_stack(algorithm), batches_of(algorithm)
+    stack, batches = build_group(algorithm), batches_of(algorithm)
     found = [name for name in HOOKS if hasattr(stack, name)]
     if "values" in found and "discount" not in {field.name for field in dataclasses.fields(algorithm.Config)}:
         raise Failed("values: expected a setting discount in Config, without which it is never asked, found none")
@@ -49,7 +49,7 @@ def check_hooks(algorithm: Any) -> str:
         numbers = _asked(name, stack, observations, actions)
         _own(name, getattr(stack, name), numbers, observations, actions)
         for r, part in enumerate(split_state(stack.state_dict(), len(SEEDS))):
-            single = build_stack(algorithm, (SEEDS[r],))
+            single = build_group(algorithm, (SEEDS[r],))
             single.load_state_dict(part)
             alone = getattr(single, name)(observations[r : r + 1], actions[r : r + 1])
             _close(f"{name}: run {r} in the stack and alone", numbers[r], alone[0])

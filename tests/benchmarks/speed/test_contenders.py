@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from seqeval_rl.benchmarks.speed.contenders import Contest, EagerLoop, EngineLoop, Problem
+from seqeval_rl.benchmarks.speed.contenders import Contenders, EagerLoop, LearnerLoop, Problem
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 
@@ -47,11 +47,11 @@ class Elementwise:
 
 
 @pytest.mark.parametrize("name", sorted(registered()))
-@pytest.mark.parametrize(("loop", "runs"), [(EngineLoop, 2), (EagerLoop, 1)])
+@pytest.mark.parametrize(("loop", "runs"), [(LearnerLoop, 2), (EagerLoop, 1)])
 def test_loops_make_finite_progress(name, loop, runs):
     entry, config = small(name)
     made = loop(entry, config, Spec((5,), 2, (0, 1), CPU), SMALL)
-    algorithm = made.engine.algorithm if loop is EngineLoop else made.algorithm
+    algorithm = made.learner.algorithm if loop is LearnerLoop else made.algorithm
     before = [t.clone() for t in tensors(algorithm.state_dict())]
     assert made.run(4) > 0
     after = tensors(algorithm.state_dict())
@@ -88,16 +88,16 @@ def test_the_plain_loop_draws_rows_of_the_log_and_other_ones_each_time():
 
 def test_a_contest_has_all_contestants_and_counts_whole_periods():
     entry, config = small("td3_bc")
-    contest = Contest(entry, 2, CPU, SMALL, config)
+    contest = Contenders(entry, 2, CPU, SMALL, config)
     assert list(contest.contestants) == ["engine", "bare", "eager", "products"]
     assert [contest.whole(n) for n in (0, 1, 2, 2.5, 3)] == [2, 2, 2, 4, 4]
     assert contest.recording.updates == contest.period == 2
     for run in contest.contestants.values():
         assert run(2) > 0
     assert contest.eager.spec.runs == 1
-    assert len(contest.engine.metrics["critic/loss"]) == 2
+    assert len(contest.learner.metrics["critic/loss"]) == 2
 
 
 def test_an_algorithm_without_products_has_no_such_contestant():
-    contest = Contest(AlgorithmEntry("elementwise", "a:test", Elementwise), 2, CPU, SMALL)
+    contest = Contenders(AlgorithmEntry("elementwise", "a:test", Elementwise), 2, CPU, SMALL)
     assert list(contest.contestants) == ["engine", "bare", "eager"]

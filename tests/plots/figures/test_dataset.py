@@ -13,19 +13,19 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots import LogBlock, log_figure
+from seqeval_rl.plots import DatasetBlock, dataset_figure
 from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, running_mean
 
 
 def block(
     label: str = "medium", episodes: int = 60, dimensions: int = 3, seed: int = 0, level: float = 100.0
-) -> LogBlock:
+) -> DatasetBlock:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(20, 200, episodes)
     ends = np.where(rng.random(episodes) < 0.7, TERMINAL, TIME_LIMIT)
     ends[-1] = CUT
     actions = np.tanh(rng.standard_normal((int(lengths.sum()), dimensions)))
-    return LogBlock(label, level + 10 * rng.standard_normal(episodes), lengths, ends, actions)
+    return DatasetBlock(label, level + 10 * rng.standard_normal(episodes), lengths, ends, actions)
 
 
 def drawn(figure: Figure) -> Figure:
@@ -40,7 +40,7 @@ def dots(ax: Axes, kind: int) -> np.ndarray:
 
 def test_every_episode_is_a_dot_where_it_ends() -> None:
     blocks = [block("random", 30, seed=1), block("expert", 40, seed=2, level=3000.0)]
-    figure = log_figure("a + b", blocks, (0.0, 1000.0))
+    figure = dataset_figure("a + b", blocks, (0.0, 1000.0))
     returns, lengths = figure.axes[:2]
     for kind in (TERMINAL, TIME_LIMIT, CUT):
         start, expected = 0, []
@@ -64,17 +64,17 @@ def test_every_episode_is_a_dot_where_it_ends() -> None:
 
 
 def test_the_axis_on_the_right_shows_scores() -> None:
-    figure = drawn(log_figure("a", [block(level=50.0)], (-20.0, 180.0)))
+    figure = drawn(dataset_figure("a", [block(level=50.0)], (-20.0, 180.0)))
     ax = figure.axes[0]
     (scores,) = ax.child_axes
     assert scores.get_ylabel() == "normalised score"
     np.testing.assert_allclose(scores.get_ylim(), [(limit + 20) / 2 for limit in ax.get_ylim()])
-    assert not log_figure("a", [block()], None).axes[0].child_axes
+    assert not dataset_figure("a", [block()], None).axes[0].child_axes
 
 
 def test_histograms_hold_every_action_once() -> None:
     one = block(dimensions=5)
-    figure = log_figure("a", [one], None)
+    figure = dataset_figure("a", [one], None)
     panels = figure.axes[2:]
     assert [ax.get_title() for ax in panels] == [f"action {i}" for i in range(5)]
     for dimension, ax in enumerate(panels):
@@ -105,7 +105,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(case: str, width: str) -> None:
         "long name": [block()],
     }[case]
     title = "bundled/walker2d/medium-replay:1000000" * (3 if case == "long name" else 1)
-    figure = drawn(log_figure(title, blocks, (0.0, 4592.3), width=width))
+    figure = drawn(dataset_figure(title, blocks, (0.0, 4592.3), width=width))
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     undrawn = {text for ax in figure.axes for text in outside(ax)}
     undrawn |= {text for ax in figure.axes for child in ax.child_axes for text in outside(child)}
@@ -138,8 +138,8 @@ def overlap(a: Bbox, b: Bbox) -> bool:
 
 def test_what_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(UsageError, match="expected one block or more"):
-        log_figure("a", [], None)
+        dataset_figure("a", [], None)
     with pytest.raises(UsageError, match=r"same action dimensions, found \[2, 3\]"):
-        log_figure("a", [block(), block(dimensions=2)], None)
+        dataset_figure("a", [block(), block(dimensions=2)], None)
     with pytest.raises(UsageError, match="unknown figure width"):
-        log_figure("a", [block()], None, width="wide")
+        dataset_figure("a", [block()], None, width="wide")

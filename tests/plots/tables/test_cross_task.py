@@ -63,7 +63,7 @@ def test_the_table_is_the_statistics_of_the_final_scores(results: Results) -> No
                 assert (cell.low, cell.high) == pytest.approx((low[0], high[0]))
         assert row.cells[2].value == pytest.approx(points.mean())
         assert (row.dataset, row.runs, row.finished, row.cells[0].runs) == ("3 datasets", 12, 12, 12)
-        assert row.log_mean == pytest.approx(40 + np.mean([len(name) for name in DATASETS]))
+        assert row.dataset_mean == pytest.approx(40 + np.mean([len(name) for name in DATASETS]))
     assert sum(row.cells[4].value for row in table.rows) == pytest.approx(1 + 2 + 3)
     half = across_table(results.read(), share=0.5)
     assert half.rows[0].cells[2].value == pytest.approx(table.rows[0].cells[2].value / 2)

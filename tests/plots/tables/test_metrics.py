@@ -64,7 +64,7 @@ def test_blocks_have_a_row_at_each_boundary(results: Results) -> None:
     for algorithm in ("iql", "bc"):
         results.add(algorithm, 0, transitions=places, scores=[0.0, 30.0, 20.0, 10.0, 40.0, 50.0, 60.0])
     table = block_table(results.read())
-    assert [(row.dataset.partition(": ")[2], row.algorithm, row.log_mean) for row in table.rows] == [
+    assert [(row.dataset.partition(": ")[2], row.algorithm, row.dataset_mean) for row in table.rows] == [
         ("random → medium", "IQL", 44.3),
         ("random → medium", "BC", 44.3),
         ("medium → expert", "IQL", 108.2),

@@ -50,7 +50,7 @@ def test_numbers_are_the_statistics_of_what_was_measured(results: Results) -> No
     assert row.cells[5].value == pytest.approx(expected * area)
     assert all(cell.runs == 5 and cell.low < cell.value < cell.high for cell in row.cells)
     assert (row.dataset, row.algorithm, row.runs, row.finished) == ("hopper random, medium, expert", "IQL", 5, 5)
-    assert row.log_mean == pytest.approx(np.mean([1.2, 44.3, 108.2]))
+    assert row.dataset_mean == pytest.approx(np.mean([1.2, 44.3, 108.2]))
     assert "interquartile mean" in table.caption
     mean = score_table(results.read(), statistic="mean", shares=[1.0])
     assert mean.quantities == ("100 %", "best", "area")
@@ -121,13 +121,13 @@ def test_csv_holds_every_number_in_full(quickstart: Results) -> None:
     ):
         assert (row["dataset"], row["algorithm"], row["quantity"]) == (owner.dataset, owner.algorithm, name)
         assert [float(row[key]) for key in ("value", "low", "high")] == [cell.value, cell.low, cell.high]
-        assert (row["runs"], row["finished"], float(row["log_mean"])) == ("3", "3", owner.log_mean)
+        assert (row["runs"], row["finished"], float(row["dataset_mean"])) == ("3", "3", owner.dataset_mean)
 
 
 def test_csv_leaves_absent_numbers_empty(results: Results) -> None:
     results.add("iql", 0, upto=1, blocks=(("medium", 0, 30_000, None),))
     row = next(csv.DictReader(io.StringIO(score_table(results.read()).csv())))
-    assert (row["value"], row["low"], row["runs"], row["log_mean"]) == ("", "", "0", "")
+    assert (row["value"], row["low"], row["runs"], row["dataset_mean"]) == ("", "", "0", "")
 
 
 def sound(latex: str) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqeval_rl import load_dataset
-from seqeval_rl.collection.collect import check_new, play, play_bundled, write_log
-from seqeval_rl.collection.policies import Behaviour, behaviour_arrays, policy, uniform_behaviour, write_behaviour
+from seqeval_rl.collection.collect import check_new, play, play_bundled, write_dataset
+from seqeval_rl.collection.policies import Behavior, behavior_arrays, policy, uniform_behavior, write_behavior
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import Policy
@@ -33,7 +33,7 @@ def minari_root(tmp_path, monkeypatch):
 
 
 def write(identity, episodes, transitions, **options):
-    write_log(identity, HOPPER, episodes, transitions, "made", "made for a test", progress=False, **options)
+    write_dataset(identity, HOPPER, episodes, transitions, "made", "made for a test", progress=False, **options)
 
 
 def same(a, b):
@@ -41,14 +41,14 @@ def same(a, b):
 
 
 def test_episodes_do_not_depend_on_how_many_are_played_nor_by_how_many_processes(monkeypatch):
-    behaviour = uniform_behaviour(HOPPER)
-    few, many = list(play(behaviour, 3, 100)), list(play(behaviour, 3, 400))
+    behavior = uniform_behavior(HOPPER)
+    few, many = list(play(behavior, 3, 100)), list(play(behavior, 3, 400))
     assert sum(len(episode.rewards) for episode in many[:-1]) < 400 <= sum(len(episode.rewards) for episode in many)
     assert all(same(a, b) for a, b in zip(few, many, strict=False))
     monkeypatch.setattr("seqeval_rl.collection.collect._WORTH_WORKERS", 0)
     monkeypatch.setattr("seqeval_rl.collection.collect.available_cores", lambda: 2)
-    assert all(same(a, b) for a, b in zip(many, play(behaviour, 3, 400), strict=True))
-    others = list(play(behaviour, 4, 100))
+    assert all(same(a, b) for a, b in zip(many, play(behavior, 3, 400), strict=True))
+    others = list(play(behavior, 4, 100))
     starts = [episode.observations[0] for episode in (*many, *others)]
     assert len(np.unique(np.stack(starts), axis=0)) == len(starts)
 
@@ -58,7 +58,7 @@ def test_what_is_logged_is_what_happened(task):
     """Played again in a plain environment, the logged actions lead to the logged observations and rewards."""
     environment = gymnasium.make(task.env_id)
     high = environment.action_space.high
-    for episode in itertools.islice(play(uniform_behaviour(task), 0, 400), 3):
+    for episode in itertools.islice(play(uniform_behavior(task), 0, 400), 3):
         observation, _ = environment.reset(seed=episode.seed)
         assert 0.5 * high[0] < np.abs(episode.actions).max() <= high[0]  # in the environment's units
         np.testing.assert_array_equal(observation, episode.observations[0])
@@ -72,7 +72,7 @@ def test_what_is_logged_is_what_happened(task):
 
 
 def test_a_policy_that_has_diverged_is_refused():
-    broken = Behaviour(HOPPER, lambda observations, noise: np.full_like(noise, np.nan), "broken", "broken")
+    broken = Behavior(HOPPER, lambda observations, noise: np.full_like(noise, np.nan), "broken", "broken")
     with pytest.raises(DataError, match=r"broken: expected finite actions.*time index 0"):
         next(play(broken, 0, 10))
 
@@ -93,7 +93,7 @@ def test_cutting_keeps_the_first_transitions(lengths, size):
 
 
 def test_a_log_is_an_ordinary_minari_dataset_of_that_size():
-    write("mine/hopper/random-v0", play(uniform_behaviour(HOPPER), 0, 300), 300)
+    write("mine/hopper/random-v0", play(uniform_behavior(HOPPER), 0, 300), 300)
     found = minari.load_dataset("mine/hopper/random-v0")
     assert found.total_steps == 300
     assert minari.list_local_datasets()["mine/hopper/random-v0"]["algorithm_name"] == "made"
@@ -121,11 +121,11 @@ def test_a_small_replay_log_goes_through_all_checkpoints():
 
 
 def test_an_id_that_is_there_is_refused_unless_it_is_to_be_overwritten():
-    write("mine/log-v0", play(uniform_behaviour(HOPPER), 0, 50), 50)
+    write("mine/log-v0", play(uniform_behavior(HOPPER), 0, 50), 50)
     with pytest.raises(MismatchError, match=r"minari:mine/log-v0: is there already.*--overwrite"):
-        write("mine/log-v0", play(uniform_behaviour(HOPPER), 0, 70), 70)
+        write("mine/log-v0", play(uniform_behavior(HOPPER), 0, 70), 70)
     assert minari.load_dataset("mine/log-v0").total_steps == 50
-    write("mine/log-v0", play(uniform_behaviour(HOPPER), 0, 70), 70, overwrite=True)
+    write("mine/log-v0", play(uniform_behavior(HOPPER), 0, 70), 70, overwrite=True)
     assert minari.load_dataset("mine/log-v0").total_steps == 70
     assert len(load_dataset("minari:mine/log-v0", progress=False)) == 70
 
@@ -133,11 +133,11 @@ def test_an_id_that_is_there_is_refused_unless_it_is_to_be_overwritten():
 @pytest.mark.parametrize("there", [False, True])
 def test_an_interrupted_log_leaves_what_was_there(there, minari_root):
     def interrupted():
-        yield from itertools.islice(play(uniform_behaviour(HOPPER), 0, 50), 2)
+        yield from itertools.islice(play(uniform_behavior(HOPPER), 0, 50), 2)
         raise KeyboardInterrupt
 
     if there:
-        write("mine/log-v0", play(uniform_behaviour(HOPPER), 0, 50), 50)
+        write("mine/log-v0", play(uniform_behavior(HOPPER), 0, 50), 50)
     with pytest.raises(KeyboardInterrupt):
         write("mine/log-v0", interrupted(), 1000, overwrite=True)
     assert list(minari.list_local_datasets()) == (["mine/log-v0"] if there else [])
@@ -150,7 +150,7 @@ def test_an_interrupted_log_leaves_what_was_there(there, minari_root):
 
 def test_a_dataset_that_was_taken_away_by_a_killed_process_comes_back(minari_root):
     """Killed between the two renames of --overwrite."""
-    write("mine/log-v0", play(uniform_behaviour(HOPPER), 0, 50), 50)
+    write("mine/log-v0", play(uniform_behavior(HOPPER), 0, 50), 50)
     (minari_root / "mine" / "log-v0").rename(minari_root / "mine" / ".log-v0.old")
 
     def broken():
@@ -169,7 +169,7 @@ def test_ids_that_are_none_are_refused(identity):
 
 
 def test_rows_of_a_replay_become_the_episodes_they_came_from():
-    episodes = list(cut_to(play(uniform_behaviour(PENDULUM), 0, 500), 500))
+    episodes = list(cut_to(play(uniform_behavior(PENDULUM), 0, 500), 500))
     rows = np.concatenate(
         [
             np.concatenate(
@@ -230,9 +230,9 @@ def test_a_checkpoint_of_other_settings_is_refused():
 
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("hidden", [(256, 256), (100, 30)])
-def test_the_behaviour_format_holds_the_same_policy(normalise, hidden, tmp_path):
+def test_the_behavior_format_holds_the_same_policy(normalise, hidden, tmp_path):
     entry, config, _, state = state_of("sac", normalise, hidden=hidden)
-    write_behaviour(tmp_path / "hopper" / "0001000.npz", behaviour_arrays(state, 11))
+    write_behavior(tmp_path / "hopper" / "0001000.npz", behavior_arrays(state, 11))
     assert [path.name for path in (tmp_path / "hopper").iterdir()] == ["0001000.npz"]
     with np.load(tmp_path / "hopper" / "0001000.npz") as arrays:
         assert {key: (arrays[key].dtype, arrays[key].shape) for key in arrays} == {
@@ -253,8 +253,8 @@ def test_only_a_tanh_gaussian_of_two_layers_has_that_format():
     for algorithm, settings in (("cql", {"hidden": (16, 16)}), ("sac", {"hidden": (16,)})):
         state = state_of(algorithm, False, **settings)[3]
         with pytest.raises(DataError, match="expected an actor of two hidden layers"):
-            behaviour_arrays(state, 11)
+            behavior_arrays(state, 11)
     state = state_of("sac", False, hidden=(16, 16))[3]
     state["algorithm"]["actor"]["net.weights.0"].mul_(1e6)
     with pytest.raises(DataError, match="float16"):
-        behaviour_arrays(state, 11)
+        behavior_arrays(state, 11)

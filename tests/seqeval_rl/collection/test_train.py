@@ -1,4 +1,4 @@
-"""Behaviour policies that are trained: a run like any other, whose policies and replay become the logs of D4RL's levels."""
+"""Behavior policies that are trained: a run like any other, whose policies and replay become the logs of D4RL's levels."""
 
 import json
 import shutil
@@ -166,7 +166,7 @@ def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(tr
     shutil.copytree(trained.directory, tmp_path / "seed-0")
     before = (tmp_path / "seed-0" / "metrics.jsonl").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(train_module, "Stack", None)
+        patch.setattr(train_module, "Trainer", None)
         train(training(tmp_path / "seed-0"), CPU, overwrite=True, progress=False)
     assert (tmp_path / "seed-0" / "metrics.jsonl").read_bytes() == before
     other = training(tmp_path / "seed-0", protocol=PROTOCOL.model_copy(update={"online": 180}), discount=0.9)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.task_matching import check_environment, task_of_log
+from seqeval_rl.data.task_matching import check_environment, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError
@@ -244,12 +244,12 @@ def test_a_missing_environment_is_named_with_its_neighbours() -> None:
 
 def test_the_task_of_a_log() -> None:
     hopper = TASKS["hopper"]
-    assert task_of_log("log", "Hopper-v5", None, None, "") is hopper
-    assert task_of_log("log", "Hopper-v5", hopper.reference_min, hopper.reference_max, "") is hopper
-    assert task_of_log("log", "Hopper-v5", 0, 1, "") == Task("Hopper-v5", "Hopper-v5", 0.0, 1.0)
+    assert task_of_dataset("log", "Hopper-v5", None, None, "") is hopper
+    assert task_of_dataset("log", "Hopper-v5", hopper.reference_min, hopper.reference_max, "") is hopper
+    assert task_of_dataset("log", "Hopper-v5", 0, 1, "") == Task("Hopper-v5", "Hopper-v5", 0.0, 1.0)
     with pytest.raises(DataError, match=r"told its environment.*Do this"):
-        task_of_log("log", None, 0, 1, "Do this.")
+        task_of_dataset("log", None, 0, 1, "Do this.")
     with pytest.raises(DataError, match="both reference returns for Other-v0, found None and None"):
-        task_of_log("log", "Other-v0", None, None, "")
+        task_of_dataset("log", "Other-v0", None, None, "")
     with pytest.raises(DataError, match="both reference returns for Hopper-v5, found 1 and None"):
-        task_of_log("log", "Hopper-v5", 1, None, "")
+        task_of_dataset("log", "Hopper-v5", 1, None, "")

@@ -7,7 +7,7 @@ import pytest
 from made import made_dataset
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.manage import logs_of, open_verified, verify_log
+from seqeval_rl.data.manage import datasets_of, open_verified, verify_dataset
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.errors import DataError, FileError, UsageError
 
@@ -29,11 +29,11 @@ def rows(row, column, value):
 
 
 def failed(dataset):
-    return {check.name: check.detail for check in verify_log(dataset) if not check.passed}
+    return {check.name: check.detail for check in verify_dataset(dataset) if not check.passed}
 
 
 def test_a_sound_log_passes():
-    checks = verify_log(log())
+    checks = verify_dataset(log())
     assert all(check.passed for check in checks)
     assert [check.name for check in checks] == [
         "hash", "episode bounds", "episode ends", "observations", "actions", "rewards", "next_observations",
@@ -65,9 +65,9 @@ def test_entries_of_the_cache_are_found_by_key_and_by_source(tmp_path, monkeypat
     bundled.build("hopper", "random", 60, progress=False)
     bundled.build("hopper", "random", 90, progress=False)
     keys = cache.entries()
-    assert [name for name, _ in logs_of("bundled/hopper/random:60")] == keys
+    assert [name for name, _ in datasets_of("bundled/hopper/random:60")] == keys
     for key in keys:
-        ((name, dataset),) = logs_of(key)
+        ((name, dataset),) = datasets_of(key)
         assert name == key
         assert not failed(dataset)
 
@@ -76,9 +76,9 @@ def test_what_is_damaged_or_not_there_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path))
     for source in ("bundled/hopper/random", "minari:mine/nothing-v0"):
         with pytest.raises(FileError, match="not on this machine"):
-            list(logs_of(source))
+            list(datasets_of(source))
     with pytest.raises(UsageError, match="unknown dataset 'nothing'"):
-        list(logs_of("nothing"))
+        list(datasets_of("nothing"))
     bundled.build("hopper", "random", 60, progress=False)
     (key,) = cache.entries()
     file = tmp_path / key / "rows.npy"

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from seqeval_rl.environments.make import make_lanes, worthwhile_workers
+from seqeval_rl.environments.make import make_vector_env, worthwhile_workers
 from seqeval_rl.errors import DataError, EnvironmentMissingError, SeqevalError, UsageError
 
 BACKENDS = [
@@ -77,7 +77,7 @@ def crowd(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)
 def test_equal_seeds_give_equal_starts(backend, workers):
-    with make_lanes("Hopper-v5", 3, backend, workers) as lanes:
+    with make_vector_env("Hopper-v5", 3, backend, workers) as lanes:
         first = lanes.reset([5, 6, 5])
         again = lanes.reset([6, 5, 7])
         assert lanes.backend == backend
@@ -94,7 +94,7 @@ def test_equal_seeds_give_equal_starts(backend, workers):
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)
 def test_only_the_named_lanes_move_and_answers_come_in_the_order_asked(backend, workers):
     actions = np.random.default_rng(0).uniform(-1, 1, (5, 3))
-    with make_lanes("Hopper-v5", 5, backend, workers) as lanes:
+    with make_vector_env("Hopper-v5", 5, backend, workers) as lanes:
         lanes.reset(range(10, 15))
         whole = lanes.step(actions, np.arange(5))
         lanes.reset(range(10, 15))
@@ -112,7 +112,7 @@ def test_worker_processes_change_nothing():
     found = []
     calls = [(rng.uniform(-1, 1, (5, 3)), rng.permutation(5)[:k]) for k in [5, 5, 3, 1, 4] * 6]
     for workers in (1, 3):
-        with make_lanes("Hopper-v5", 5, "gymnasium", workers) as lanes:
+        with make_vector_env("Hopper-v5", 5, "gymnasium", workers) as lanes:
             seen = [lanes.reset([3, 1, 4, 1, 5])]
             for actions, named in calls:
                 seen += lanes.step(actions[named], named)
@@ -124,7 +124,7 @@ def test_worker_processes_change_nothing():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_environment_of_a_third_party(crowd, workers, capfd):
-    with make_lanes("crowd:test/Crowd-v0", 4, "auto", workers) as lanes:
+    with make_vector_env("crowd:test/Crowd-v0", 4, "auto", workers) as lanes:
         assert lanes.backend == "gymnasium"
         assert (lanes.max_episode_length, lanes.action_low.tolist(), lanes.action_high.tolist()) == (
             20,
@@ -148,7 +148,7 @@ def test_an_environment_of_a_third_party(crowd, workers, capfd):
 
 
 def test_an_exception_in_a_worker_arrives_with_its_traceback(crowd):
-    with make_lanes("crowd:test/Raises-v0", 2, "gymnasium", 2) as lanes:
+    with make_vector_env("crowd:test/Raises-v0", 2, "gymnasium", 2) as lanes:
         lanes.reset([0, 1])
         with pytest.raises(RuntimeError, match=r"(?s)test/Raises-v0.*crowd\.py.*the pole has fallen"):
             lanes.step(np.zeros((1, 2)), np.array([1]))
@@ -157,14 +157,14 @@ def test_an_exception_in_a_worker_arrives_with_its_traceback(crowd):
 
 
 def test_a_worker_that_dies_is_reported_in_one_line(crowd):
-    with make_lanes("crowd:test/Exits-v0", 2, "gymnasium", 2) as lanes:
+    with make_vector_env("crowd:test/Exits-v0", 2, "gymnasium", 2) as lanes:
         lanes.reset([0, 1])
         with pytest.raises(SeqevalError, match=r"test/Exits-v0.*worker process ended by itself \(exit code 3"):
             lanes.step(np.zeros((1, 2)), np.array([1]))
 
 
 def test_an_exception_in_the_calling_process_closes_the_workers_too(crowd):
-    with make_lanes("crowd:test/Raises-v0", 2, "gymnasium", 2) as lanes:
+    with make_vector_env("crowd:test/Raises-v0", 2, "gymnasium", 2) as lanes:
         lanes.reset([0, 1])
         with pytest.raises(ArithmeticError, match="the pole has fallen"):
             lanes.step(np.zeros((2, 2)), np.arange(2))
@@ -177,10 +177,10 @@ def test_workers_work_below_a_worker_and_end_with_it_when_it_is_killed(crowd):
     script.write_text(
         textwrap.dedent("""
         import multiprocessing, time
-        from seqeval_rl.environments.make import make_lanes
+        from seqeval_rl.environments.make import make_vector_env
 
         def work(channel):
-            lanes = make_lanes("crowd:test/Crowd-v0", 2, "gymnasium", 2)
+            lanes = make_vector_env("crowd:test/Crowd-v0", 2, "gymnasium", 2)
             channel.put([multiprocessing.current_process().pid, *lanes.reset([0, 1])[:, 2].tolist()])
             time.sleep(60)
 
@@ -211,7 +211,7 @@ def test_workers_work_below_a_worker_and_end_with_it_when_it_is_killed(crowd):
 def test_mujoco_leaves_no_file_and_no_noise(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for workers in (1, 2):
-        make_lanes("HalfCheetah-v5", 2, "gymnasium", workers).close()
+        make_vector_env("HalfCheetah-v5", 2, "gymnasium", workers).close()
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
@@ -229,24 +229,24 @@ def test_mujoco_leaves_no_file_and_no_noise(tmp_path, monkeypatch, capfd):
 @pytest.mark.filterwarnings("ignore:.*out of date")
 def test_an_environment_that_is_not_there(env_id, message):
     with pytest.raises(EnvironmentMissingError, match=message) as caught:
-        make_lanes(env_id, 2)
+        make_vector_env(env_id, 2)
     assert "\n" not in str(caught.value)
 
 
 def test_envpool_says_what_it_does_not_know():
     pytest.importorskip("envpool")
     with pytest.raises(EnvironmentMissingError, match=r"'Hoper-v5': unknown to envpool\. Did you mean Hopper-v5"):
-        make_lanes("Hoper-v5", 2, "envpool")
+        make_vector_env("Hoper-v5", 2, "envpool")
 
 
 def test_without_envpool_auto_is_gymnasium_and_envpool_says_how_to_get_it():
     code = textwrap.dedent("""
         import sys
         sys.modules["envpool"] = None
-        from seqeval_rl.environments.make import make_lanes
-        print(make_lanes("Hopper-v5", 1).backend)
+        from seqeval_rl.environments.make import make_vector_env
+        print(make_vector_env("Hopper-v5", 1).backend)
         try:
-            make_lanes("Hopper-v5", 1, "envpool")
+            make_vector_env("Hopper-v5", 1, "envpool")
         except Exception as error:
             print(type(error).__name__, error)
     """)
@@ -258,15 +258,15 @@ def test_without_envpool_auto_is_gymnasium_and_envpool_says_how_to_get_it():
 
 def test_auto_takes_envpool_only_where_it_is_the_same_environment(crowd):
     pytest.importorskip("envpool")
-    with make_lanes("InvertedPendulum-v5", 1) as lanes:
+    with make_vector_env("InvertedPendulum-v5", 1) as lanes:
         assert lanes.backend == "envpool"
     # What is stepped by rules needs no extra, and is the same whether the extra is there or not.
-    with make_lanes("Hopper-v5", 1) as lanes:
+    with make_vector_env("Hopper-v5", 1) as lanes:
         assert lanes.backend == "gymnasium"
     # Somebody's variant under the same id, with another time limit: not what envpool has.
     del gymnasium.registry["Swimmer-v5"]
     gymnasium.register("Swimmer-v5", "gymnasium.envs.mujoco.swimmer_v5:SwimmerEnv", max_episode_steps=77)
-    with make_lanes("Swimmer-v5", 1) as lanes:
+    with make_vector_env("Swimmer-v5", 1) as lanes:
         assert (lanes.backend, lanes.max_episode_length) == ("gymnasium", 77)
 
 
@@ -277,8 +277,8 @@ def test_what_cannot_be_sent_to_a_worker_runs_in_this_process(crowd):
     with pytest.raises(
         EnvironmentMissingError, match=r"'test/Local-v0': cannot be sent to worker processes .* one worker"
     ):
-        make_lanes("test/Local-v0", 2, workers=2)
-    with make_lanes("test/Local-v0", 2, workers=1) as lanes:
+        make_vector_env("test/Local-v0", 2, workers=2)
+    with make_vector_env("test/Local-v0", 2, workers=1) as lanes:
         assert lanes.reset([0, 1]).shape == (2, 3)
         assert lanes.max_episode_length is None
 
@@ -287,20 +287,20 @@ def test_spaces_that_are_not_boxes_with_bounds_are_refused(crowd):
     import crowd as module
 
     with pytest.raises(DataError, match=r"'CartPole-v1': expected boxes .* found .*Discrete\(2\)"):
-        make_lanes("CartPole-v1", 1)
+        make_vector_env("CartPole-v1", 1)
 
     class Boundless(module.Crowd):
         action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
 
     gymnasium.register("test/Boundless-v0", Boundless)
     with pytest.raises(DataError, match="expected finite action bounds, found"):
-        make_lanes("test/Boundless-v0", 1)
+        make_vector_env("test/Boundless-v0", 1)
 
 
 @pytest.mark.parametrize(("lanes", "backend", "workers"), [(0, "auto", 1), (1, "auto", 0), (1, "vector", 1)], ids=str)
 def test_usage(lanes, backend, workers):
     with pytest.raises(UsageError, match="expected"):
-        make_lanes("Hopper-v5", lanes, backend, workers)
+        make_vector_env("Hopper-v5", lanes, backend, workers)
 
 
 def test_a_process_is_taken_where_it_is_worth_it(crowd):
@@ -313,5 +313,8 @@ def test_a_process_is_taken_where_it_is_worth_it(crowd):
 
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)
 def test_one_seed_per_lane(backend, workers):
-    with make_lanes("Hopper-v5", 3, backend, workers) as lanes, pytest.raises(ValueError, match=r"3|longer|shorter"):
+    with (
+        make_vector_env("Hopper-v5", 3, backend, workers) as lanes,
+        pytest.raises(ValueError, match=r"3|longer|shorter"),
+    ):
         lanes.reset([1, 2])

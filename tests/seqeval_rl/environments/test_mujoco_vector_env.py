@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqeval_rl.environments.mujoco_vector_env import LocomotionLanes, Rules, has_rules, open_here
+from seqeval_rl.environments.mujoco_vector_env import MujocoVectorEnv, Rules, has_rules, open_here
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.environments.vector_env import LocalLanes
+from seqeval_rl.environments.vector_env import SyncVectorEnv
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
 IDS = [f"{name}-v{version}" for name in ("Hopper", "HalfCheetah", "Walker2d") for version in (4, 5)]
@@ -30,8 +30,8 @@ def compare(env_id, count, indices, size=1.0):
     spec, shapes = gymnasium_shapes(env_id)
     rng = np.random.default_rng(0)
     ended = 0
-    with open_here(spec, shapes, count) as lanes, LocalLanes(spec, shapes, count) as own:
-        assert isinstance(lanes, LocomotionLanes)
+    with open_here(spec, shapes, count) as lanes, SyncVectorEnv(spec, shapes, count) as own:
+        assert isinstance(lanes, MujocoVectorEnv)
         for episode in range(2):
             seeds = range(10 * episode, 10 * episode + count)
             np.testing.assert_array_equal(lanes.reset(seeds), own.reset(seeds))
@@ -102,7 +102,7 @@ def test_settings_of_the_environment_are_read(
 def test_a_lane_that_begins_again_leaves_the_others_alone():
     spec, shapes = gymnasium_shapes("Hopper-v5")
     actions = np.random.default_rng(0).uniform(-1, 1, (9, 2, 3))
-    with open_here(spec, shapes, 2) as lanes, LocalLanes(spec, shapes, 2) as own:
+    with open_here(spec, shapes, 2) as lanes, SyncVectorEnv(spec, shapes, 2) as own:
         for one in (lanes, own):
             one.reset([0, 1])
         for t, action in enumerate(actions):
@@ -128,7 +128,7 @@ def test_what_is_wrapped_or_another_environment_is_stepped_by_its_own_code(regis
     for env_id in ("test/Wrapped-v0", "Swimmer-v5", "InvertedPendulum-v5"):
         assert not has_rules(env_id)
         with open_here(*gymnasium_shapes(env_id), 1) as lanes:
-            assert isinstance(lanes, LocalLanes)
+            assert isinstance(lanes, SyncVectorEnv)
     assert all(has_rules(env_id) for env_id in IDS)
 
 
@@ -141,6 +141,6 @@ def test_an_environment_that_has_changed_is_stepped_by_its_own_code_and_says_so(
 
     monkeypatch.setattr(Rules, "of", staticmethod(paid_more))
     with caplog.at_level(logging.WARNING, "seqeval_rl"), open_here(*gymnasium_shapes("Hopper-v5"), 1) as lanes:
-        assert isinstance(lanes, LocalLanes)
+        assert isinstance(lanes, SyncVectorEnv)
     assert "Hopper-v5" in caplog.text
     assert "slower" in caplog.text

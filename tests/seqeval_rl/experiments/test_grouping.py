@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqeval_rl.experiments.grouping import Candidate, divide
-from seqeval_rl.interface.config import common_settings, stacked_config
+from seqeval_rl.experiments.grouping import GroupCandidate, divide
+from seqeval_rl.interface.config import common_settings, grouped_config
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Config:
 
 
 def test_float_settings_become_tensors_and_others_must_agree():
-    config = stacked_config([Config(rate=0.1), Config(rate=0.2), Config(rate=0.1)])
+    config = grouped_config([Config(rate=0.1), Config(rate=0.2), Config(rate=0.1)])
     assert torch.equal(config.rate, torch.tensor([0.1, 0.2, 0.1], dtype=torch.float64))
     assert config.width == 8
-    assert stacked_config([Config(), Config()]) == Config()
+    assert grouped_config([Config(), Config()]) == Config()
     for other in (Config(width=9), Config(scale=1.0)):
         assert common_settings(other) != common_settings(Config())
         with pytest.raises(ValueError, match="differ in floats only"):
-            stacked_config([Config(), other])
+            grouped_config([Config(), other])
 
 
 @given(
@@ -34,7 +34,7 @@ def test_float_settings_become_tensors_and_others_must_agree():
     room=st.integers(0, 300),
 )
 def test_every_run_is_in_one_stack_of_its_kind_that_fits(runs, room):
-    candidates = [Candidate(i, kind, log, 100, size) for i, (kind, log, size) in enumerate(runs)]
+    candidates = [GroupCandidate(i, kind, log, 100, size) for i, (kind, log, size) in enumerate(runs)]
     stacks = divide(candidates, room)
     assert sorted(candidate.run for stack in stacks for candidate in stack) == list(range(len(runs)))
     for stack in stacks:
@@ -44,6 +44,6 @@ def test_every_run_is_in_one_stack_of_its_kind_that_fits(runs, room):
 
 
 def test_without_room_every_run_is_alone_and_with_room_none_is_split():
-    candidates = [Candidate(i, "kind", "log", 10, 0) for i in range(5)]
+    candidates = [GroupCandidate(i, "kind", "log", 10, 0) for i in range(5)]
     assert [len(stack) for stack in divide(candidates, 0)] == [1] * 5
     assert [len(stack) for stack in divide(candidates, 1e9)] == [5]

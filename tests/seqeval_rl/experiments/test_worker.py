@@ -19,7 +19,7 @@ from seqeval_rl.results.read import read_results
 CPU = torch.device("cpu")
 
 
-def write_log(path, lengths, seed):
+def write_dataset(path, lengths, seed):
     made = made_dataset(lengths, seed=seed)
     obs = made.obs_shape[0]
     rows = np.asarray(made.rows)
@@ -34,7 +34,7 @@ def write_log(path, lengths, seed):
 def jobs(tmp_path):
     """The jobs of runs on logs of 150, 190 and 230 transitions, for a directory."""
     streams = tuple(
-        write_log(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190, 230)
+        write_dataset(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190, 230)
     )
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
     entry = find_algorithm("bc")
@@ -129,7 +129,9 @@ def test_a_run_of_a_stack_with_damaged_checkpoints_goes_back_by_itself(jobs, tmp
 
 
 def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_stack(tmp_path):
-    streams = tuple(write_log(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190))
+    streams = tuple(
+        write_dataset(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190)
+    )
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
     sweep = Sweep(
         "sweep", streams, (find_algorithm("td3_bc"),), protocol, (0, 1), {"td3_bc": {"hidden": (16, 16)}},

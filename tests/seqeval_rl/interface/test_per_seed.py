@@ -10,7 +10,7 @@ import torch
 
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.interface.algorithm import Batch, Spec
-from seqeval_rl.interface.per_seed import PerRun, build, noise_dim
+from seqeval_rl.interface.per_seed import PerSeed, build, noise_dim
 from seqeval_rl.interface.state import RUNS, join_states, split_state
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def take(whole, r):
 
 
 def test_an_instance_sees_one_run():
-    stack = PerRun(Plain, Config(), spec(4, 5))
+    stack = PerSeed(Plain, Config(), spec(4, 5))
     whole = batch(2)
     metrics = stack.update(whole)
     assert {name: tuple(value.shape) for name, value in metrics.items()} == {"actor/loss": (2,), "actor/number": (2,)}
@@ -90,7 +90,7 @@ def test_an_instance_sees_one_run():
 
 def test_each_run_has_its_generator_and_the_global_one_is_left_alone():
     torch.manual_seed(1)
-    together, alone = PerRun(Plain, Config(), spec(4, 5)), [PerRun(Plain, Config(), spec(seed)) for seed in (4, 5)]
+    together, alone = PerSeed(Plain, Config(), spec(4, 5)), [PerSeed(Plain, Config(), spec(seed)) for seed in (4, 5)]
     before = torch.get_rng_state()
     for i in range(3):
         losses = together.update(batch(2, i))["actor/loss"]
@@ -107,7 +107,7 @@ def test_each_run_has_its_generator_and_the_global_one_is_left_alone():
 
 
 def test_an_error_inside_puts_the_global_generator_back():
-    stack = PerRun(Plain, Config(), spec(4))
+    stack = PerSeed(Plain, Config(), spec(4))
     before = torch.get_rng_state()
     with pytest.raises(RuntimeError):
         stack.act(torch.zeros(1, 1, 7), None)
@@ -115,10 +115,10 @@ def test_an_error_inside_puts_the_global_generator_back():
 
 
 def test_runs_go_on_from_their_saved_states_in_another_stack():
-    first = PerRun(Plain, Config(), spec(4, 5))
+    first = PerSeed(Plain, Config(), spec(4, 5))
     first.update(batch(2, 0))
     parts = split_state(first.state_dict(), 2)
-    other = PerRun(Plain, Config(), spec(9, 8))
+    other = PerSeed(Plain, Config(), spec(9, 8))
     other.load_state_dict(join_states(parts[::-1]))
     losses = first.update(batch(2, 1))["actor/loss"]
     swapped = Batch(*(column.flip(0) for column in batch(2, 1)))
@@ -128,7 +128,7 @@ def test_runs_go_on_from_their_saved_states_in_another_stack():
 
 
 def test_a_setting_may_differ_between_runs():
-    stack = PerRun(Plain, Config(rate=torch.tensor([0.5, 0.25])), spec(4, 5))
+    stack = PerSeed(Plain, Config(rate=torch.tensor([0.5, 0.25])), spec(4, 5))
     assert [run.config.rate for run in stack.runs] == [0.5, 0.25]
 
 
@@ -138,11 +138,11 @@ def test_metrics_of_different_names_are_refused():
             return {f"actor/{self.spec.seeds[0]}": torch.tensor(0.0)}
 
     with pytest.raises(ValueError, match="names differ between runs"):
-        PerRun(Odd, Config(), spec(4, 5)).update(batch(2))
+        PerSeed(Odd, Config(), spec(4, 5)).update(batch(2))
 
 
 def test_build_wraps_what_has_no_run_axis():
-    assert isinstance(build(Plain, Config(), spec(4, 5)), PerRun)
+    assert isinstance(build(Plain, Config(), spec(4, 5)), PerSeed)
     assert isinstance(build(BC, BC.Config(), spec(4, 5)), BC)
     assert noise_dim(Plain, Config(), spec(4)) == 6
     assert noise_dim(BC, BC.Config(), spec(4)) == 0
@@ -154,11 +154,11 @@ class Valued(Plain):
 
 
 def test_optional_hooks_are_there_where_the_algorithm_has_them():
-    stack = PerRun(Valued, Config(), spec(4, 5))
+    stack = PerSeed(Valued, Config(), spec(4, 5))
     observations, actions = batch(2).observations, batch(2).actions
     expected = observations.sum(-1) * torch.tensor([[4.0], [5.0]]) + actions.sum(-1)
     torch.testing.assert_close(stack.values(observations, actions), expected)
     assert not hasattr(stack, "log_prob")
-    plain = PerRun(Plain, Config(), spec(4))
+    plain = PerSeed(Plain, Config(), spec(4))
     assert not hasattr(plain, "values")
     assert not hasattr(copy.copy(plain), "log_prob")

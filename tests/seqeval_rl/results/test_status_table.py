@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from seqeval_rl.results.status_table import BLOCKS, Standing, middle, ranges, short_count, sparkline, table
+from seqeval_rl.results.status_table import BLOCKS, GroupStatus, middle, ranges, short_count, sparkline, table
 from seqeval_rl.utils.console import duration
 
 numbers = st.floats() | st.none()
 standings = st.builds(
-    Standing,
+    GroupStatus,
     dataset=st.text(max_size=80),
     algorithm=st.text(max_size=80),
     seeds=st.lists(st.integers(0, 99), min_size=1, max_size=10).map(tuple),
@@ -38,7 +38,7 @@ def test_no_line_is_wider_than_asked_or_holds_control_characters(rows, width):
 
 
 def test_a_narrow_table_loses_its_sparkline_first_and_then_the_middle_of_names():
-    row = Standing(
+    row = GroupStatus(
         "a dataset whose name is eighty characters long, most of which say nothing at all",
         "td3_bc,alpha=2.5", (0, 1, 2), 45_000, 100_000, (1.0, 30.0, 60.0), 61.25, 2130.0, 192.0, "2 running, 1 finished", 12.0,
     )  # fmt: skip

@@ -33,7 +33,7 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.networks.batched_mlp import prepare
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.replay_buffer import PixelReplay
+from seqeval_rl.training.replay_buffer import ImageReplayBuffer
 
 
 @pytest.mark.parametrize("capture", [itself, recorded])
@@ -99,13 +99,13 @@ def test_single_gradient_steps_are_captured_by_their_place_in_the_period(name, p
 def test_what_graphs_read_stays_where_it_is():
     stack = make("td3_bc", settings={**SMALL, "normalise_observations": True}, capture=itself)
     states = stack.states()
-    stack.engine.train(0, 40, lambda _: None)
+    stack.learner.train(0, 40, lambda _: None)
 
     def places():
-        engine, algorithm = stack.engine, stack.algorithm
+        learner, algorithm = stack.learner, stack.algorithm
         adams = (algorithm.actor_optimiser, algorithm.critic_optimiser)
         nets = (algorithm.actor, algorithm.critic, algorithm.actor_target, algorithm.critic_target)
-        tensors = [engine._indices, engine._noise, engine._place, *engine._sums, engine.batches.replay.rows]
+        tensors = [learner._indices, learner._noise, learner._place, *learner._sums, learner.batches.replay.rows]
         tensors += [stack.preprocessing.scale, stack.preprocessing.shift, algorithm.last_loss, algorithm.last_cloning]
         tensors += [p for net in nets for p in net.parameters()]
         tensors += [t for adam in adams for t in (*adam.means, *adam.squares, adam.count, adam.ones)]
@@ -114,7 +114,7 @@ def test_what_graphs_read_stays_where_it_is():
     before = places()
     stack.preprocessing.refresh(150)
     stack.load_states(states)
-    stack.engine.train(40, 90, lambda _: None)
+    stack.learner.train(40, 90, lambda _: None)
     assert places() == before
 
 
@@ -124,11 +124,11 @@ def test_new_statistics_and_loaded_states_take_effect_in_what_was_recorded():
     for capture in (recorded, None):
         stack = make("td3_bc", capture=capture, **options)
         start = stack.states()
-        stack.engine.train(0, 64, lambda _: None)
+        stack.learner.train(0, 64, lambda _: None)
         stack.preprocessing.refresh(250)
-        stack.engine.train(64, 96, lambda _: None)
+        stack.learner.train(64, 96, lambda _: None)
         stack.load_states(start)
-        found.append((stack.engine.train(96, 160, lambda _: None), stack.states()))
+        found.append((stack.learner.train(96, 160, lambda _: None), stack.states()))
     (metrics, states), (expected, after) = found
     for key in metrics:
         np.testing.assert_array_equal(metrics[key], expected[key])
@@ -156,7 +156,7 @@ def test_draws_go_on_where_the_streams_have_ended():
     """A measurement may take more gradient steps than the stream has."""
     stack = make("bc", capture=itself)
     assert stack.schedules[0].gradient_steps == 205
-    assert np.isfinite(stack.engine.train(0, 450, lambda _: None)["actor/loss"]).all()
+    assert np.isfinite(stack.learner.train(0, 450, lambda _: None)["actor/loss"]).all()
 
 
 def test_going_on_in_the_middle_of_a_period_is_as_uninterrupted():
@@ -315,7 +315,7 @@ def test_images_are_gathered_by_operations_alone():
     frames = np.random.default_rng(0).integers(0, 256, (40, 3, 4, 4), np.uint8)
     pixels = of_trails(frames, np.array([15, 25]), stack=2)
     rows = np.random.default_rng(1).standard_normal((len(pixels), 4)).astype(np.float32)
-    replay = PixelReplay(pixels, rows, [np.arange(len(pixels))], 2, torch.device("cpu"))
+    replay = ImageReplayBuffer(pixels, rows, [np.arange(len(pixels))], 2, torch.device("cpu"))
     indices, noise = torch.arange(6)[None], torch.zeros(1, 6, 0)
     seen = []
     go = recorded(lambda: seen.append(replay.batch(indices, noise, None, None)))

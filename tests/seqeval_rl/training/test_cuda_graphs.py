@@ -31,8 +31,8 @@ from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.cuda_graph_learner import WARM_UP, Piece
 from seqeval_rl.training.cuda_graphs import CudaGraphs, without_waiting
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.replay_buffer import PixelReplay
-from seqeval_rl.training.trainer import Run, Stack
+from seqeval_rl.training.replay_buffer import ImageReplayBuffer
+from seqeval_rl.training.trainer import Run, Trainer
 
 pytestmark = pytest.mark.gpu
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
@@ -62,10 +62,10 @@ def test_a_rate_that_decays_is_captured(caplog):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_nothing_waits_for_the_device_between_two_evaluations(name):
     stack = make(name, device="cuda")
-    stack.engine.train(0, 64, lambda _: None)
+    stack.learner.train(0, 64, lambda _: None)
     with without_waiting():
-        stack.engine._steps(64, 150, lambda _: None)
-    assert Piece(0, stack.engine._period) in stack.engine._pieces
+        stack.learner._steps(64, 150, lambda _: None)
+    assert Piece(0, stack.learner._period) in stack.learner._pieces
     torch.cuda.synchronize()
 
 
@@ -89,11 +89,11 @@ def test_new_statistics_and_loaded_states_take_effect_between_replays():
     for capture in (None, itself):
         stack = make("td3_bc", device="cuda", settings={**SMALL, "normalise_observations": True}, capture=capture)
         start = stack.states()
-        stack.engine.train(0, 64, lambda _: None)
+        stack.learner.train(0, 64, lambda _: None)
         stack.preprocessing.refresh(250)
-        stack.engine.train(64, 96, lambda _: None)
+        stack.learner.train(64, 96, lambda _: None)
         stack.load_states(start)
-        stack.engine.train(96, 160, lambda _: None)
+        stack.learner.train(96, 160, lambda _: None)
         found.append(stack.states())
     same_states(*found)
 
@@ -104,13 +104,13 @@ def test_an_online_phase_goes_through_graphs(caplog):
     entry = find_algorithm("td3_bc")
     runs = [Run(stream, entry.configure(SMALL, "test"), seed) for seed in (0, 1)]
     protocol = Protocol(initial=40, batch_size=16, evaluate_every=30, online=60, episodes=0)
-    stack = Stack(runs, entry, protocol, None, torch.device("cuda"))
+    stack = Trainer(runs, entry, protocol, None, torch.device("cuda"))
     outcomes = []
     sequential_evaluation(stack, lambda outcome: not outcomes.append(outcome), lambda _: None)
     stack.close()
     assert outcomes[-1].point.env_steps == stack.interaction.gathered == 60
     assert np.isfinite(outcomes[-1].metrics["critic/loss"]).all()
-    assert set(stack.engine._pieces) == {Piece(0, 2), Piece(0, 1), Piece(1, 1)}
+    assert set(stack.learner._pieces) == {Piece(0, 2), Piece(0, 1), Piece(1, 1)}
     assert not caplog.records
 
 
@@ -182,7 +182,7 @@ def test_stacks_leave_the_device_as_they_found_it():
     left = []
     for _ in range(3):
         stack = make("td3_bc", device="cuda")
-        stack.engine.train(0, 100, lambda _: None)
+        stack.learner.train(0, 100, lambda _: None)
         del stack
         gc.collect()
         torch.cuda.synchronize()
@@ -195,7 +195,7 @@ def test_images_are_gathered_as_on_the_cpu():
     rows = np.random.default_rng(1).standard_normal((len(pixels), 4)).astype(np.float32)
     indices, seen = torch.arange(6)[None], []
     for device in (torch.device("cpu"), torch.device("cuda")):
-        replay = PixelReplay(pixels, rows, [np.arange(len(pixels))], 2, device)
+        replay = ImageReplayBuffer(pixels, rows, [np.arange(len(pixels))], 2, device)
         where = indices.to(device)
         seen.append([t.cpu() for t in replay.batch(where, torch.zeros(1, 6, 0, device=device), None, None)])
     for one, other in zip(*seen, strict=True):

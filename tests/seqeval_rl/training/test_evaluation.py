@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from seqeval_rl.environments.make import make_lanes
+from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.spaces import open_environment
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import SeqevalError
@@ -200,7 +200,7 @@ def test_an_episode_without_end_is_an_error(counting, monkeypatch):
 
 
 def policy(task):
-    """The mean action of the medium behaviour policy, [..., obs] -> [..., act]."""
+    """The mean action of the medium behavior policy, [..., obs] -> [..., act]."""
     folder = files("seqeval_rl.data") / "bundled_policies"
     checkpoint = json.loads((folder / "levels.json").read_text())[task]["medium"][0]
     with (folder / task / f"{checkpoint}.npz").open("rb") as file, np.load(file) as arrays:
@@ -220,7 +220,7 @@ def test_envpool_and_gymnasium_agree_transition_by_transition(name):
     pytest.importorskip("envpool")
     act, env_id = policy(name), TASKS[name].env_id
     compared = 0
-    with make_lanes(env_id, 3, "envpool", 1) as lanes, open_environment(env_id) as single:
+    with make_vector_env(env_id, 3, "envpool", 1) as lanes, open_environment(env_id) as single:
         for lane, observation in enumerate(lanes.reset([1, 2, 3])):
             single.reset(seed=0)
             positions = single.unwrapped.model.nq

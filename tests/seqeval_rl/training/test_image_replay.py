@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from vd4rl_logs import episodes, write_shard
 
-from seqeval_rl.benchmarks.speed.contenders import EngineLoop, Problem
+from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.load import load_dataset
@@ -27,8 +27,8 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.replay_buffer import Batches, PixelReplay, draw_positions
-from seqeval_rl.training.trainer import Run, Stack
+from seqeval_rl.training.replay_buffer import BatchSampler, ImageReplayBuffer, draw_positions
+from seqeval_rl.training.trainer import Run, Trainer
 
 CPU = torch.device("cpu")
 SIDE = 6
@@ -58,12 +58,12 @@ def bright_log(directory: Path, seed: int, count: int = 12) -> Dataset:
 
 def stack_of(
     streams: list[Stream], seeds: list[int], evaluator: Any = None, protocol: Any = None, **more: Any
-) -> Stack:
+) -> Trainer:
     entry = find_algorithm(PLUG_IN)
     config = entry.configure(more.pop("settings", {}), "test")
     chosen = Protocol(**{"initial": 150, "batch_size": 32, "evaluate_every": 300, "episodes": 2, **(protocol or {})})
     runs = [Run(stream, config, seed) for stream, seed in zip(streams, seeds, strict=True)]
-    return Stack(runs, entry, chosen, evaluator or Fixed(len(runs)), CPU, **more)
+    return Trainer(runs, entry, chosen, evaluator or Fixed(len(runs)), CPU, **more)
 
 
 class Fixed:
@@ -77,7 +77,7 @@ class Fixed:
         return act(self.seen)
 
 
-def carry(stack: Stack) -> list[Any]:
+def carry(stack: Trainer) -> list[Any]:
     """(point, evaluation, metrics, states) at each point."""
     found: list[Any] = []
 
@@ -99,9 +99,9 @@ def test_a_batch_holds_the_stacks_of_the_drawn_transitions_as_float32(
     total = len(pixels)
     rows = rng.standard_normal((total, 2 + 2)).astype(np.float32)
     arrivals = [rng.permutation(total) for _ in range(2)]
-    replay = PixelReplay(pixels, rows, arrivals, 2, CPU)
+    replay = ImageReplayBuffer(pixels, rows, arrivals, 2, CPU)
     schedule = Schedule(Protocol(initial=1, batch_size=3), total)
-    batches = Batches(replay, [schedule] * 2, (0, 1), 2)
+    batches = BatchSampler(replay, [schedule] * 2, (0, 1), 2)
     shift, scale = torch.zeros(2, 1, 4), torch.ones(2, 1, 4)
     scale[1, 0, 2] = 0.5  # the second run's reward
     drawn = [draw_positions(schedule, run, 0) for run in (0, 1)]
@@ -181,7 +181,7 @@ def test_an_online_phase_on_images_is_refused(tmp_path: Path) -> None:
     entry = find_algorithm("bc")
     runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
     with pytest.raises(UsageError, match=r"protocol\.online: expected 0 for images, found 10 on bright"):
-        Stack(runs, entry, Protocol(initial=100, batch_size=16, online=10), None, CPU)
+        Trainer(runs, entry, Protocol(initial=100, batch_size=16, online=10), None, CPU)
 
 
 def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:
@@ -189,13 +189,13 @@ def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:
     entry = find_algorithm("bc")
     runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
     with pytest.raises(UsageError, match=r"expected observations that are vectors, found shape \(9, 6, 6\)"):
-        Stack(runs, entry, Protocol(initial=100, batch_size=16), Fixed(1), CPU)  # type: ignore[arg-type]
+        Trainer(runs, entry, Protocol(initial=100, batch_size=16), Fixed(1), CPU)  # type: ignore[arg-type]
 
 
 def test_the_speed_of_a_plug_in_for_images_is_measured_on_images() -> None:
     entry = find_algorithm(PLUG_IN)
     problem = Problem((9, SIDE, SIDE), 1, 16, 500)
     assert problem.rows().shape == (500, 3)
-    loop = EngineLoop(entry, entry.configure({}, "test"), Spec((9, SIDE, SIDE), 1, (0,), CPU), problem)
+    loop = LearnerLoop(entry, entry.configure({}, "test"), Spec((9, SIDE, SIDE), 1, (0,), CPU), problem)
     assert loop.run(3) > 0
     assert np.isfinite(loop.metrics["actor/loss"]).all()

@@ -15,7 +15,7 @@ from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.online import TERMINATED, TRUNCATED, episode_seed
-from seqeval_rl.training.trainer import Run, Stack
+from seqeval_rl.training.trainer import Run, Trainer
 
 PENDULUM = Task("pendulum", "InvertedPendulum-v5", 0.0, 1000.0)
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def make(name="td3_bc", stream=None, seeds=(0, 1), settings=None, **protocol):
         "online": 100,
     }
     runs = [Run(stream, config, seed) for seed in seeds]
-    stack = Stack(runs, entry, Protocol(**{**base, **protocol}), FakeEvaluator(len(seeds), 4), CPU)
+    stack = Trainer(runs, entry, Protocol(**{**base, **protocol}), FakeEvaluator(len(seeds), 4), CPU)
     return stack
 
 
@@ -121,7 +121,7 @@ def test_a_time_limit_never_masks_the_bootstrap():
         protocol = Protocol(initial=10, batch_size=4, evaluate_every=100, online=40)
         stream = Stream("short", [], task)
         run = Run(stream, entry.configure(SMALL, "test"), 0)
-        (_, last) = carry(Stack([run], entry, protocol, FakeEvaluator(1, 3), CPU))
+        (_, last) = carry(Trainer([run], entry, protocol, FakeEvaluator(1, 3), CPU))
     finally:
         del gymnasium.registry["Short-v0"]
     online = last.states[0]["online"]
@@ -172,7 +172,7 @@ def test_exploration_is_the_algorithms_own():
     stack = make("td3_bc", log(), (0,), updates_per_increment=1, online=3)
     stack.load_states(before.states)
     rows = after.states[0]["online"]["rows"][0].numpy()
-    np.testing.assert_allclose(stack.engine.greedy(rows[None, :1, :4])[0], rows[:1, 4:5], atol=1e-6)
+    np.testing.assert_allclose(stack.learner.greedy(rows[None, :1, :4])[0], rows[:1, 4:5], atol=1e-6)
     stack.close()
 
 
@@ -181,7 +181,7 @@ def test_a_real_evaluation_beside_it():
     entry = find_algorithm("bc")
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=50, online=60, episodes=2)
     with Evaluator(PENDULUM, (0,), 2, workers=1) as evaluator:
-        stack = Stack([Run(stream, entry.configure(SMALL, "test"), 0)], entry, protocol, evaluator, CPU)
+        stack = Trainer([Run(stream, entry.configure(SMALL, "test"), 0)], entry, protocol, evaluator, CPU)
         found = carry(stack)
     assert [o.evaluation.scores.shape for o in found] == [(1, 2)] * 4
     assert [o.point.transitions for o in found] == [100, 120, 150, 180]
@@ -204,7 +204,7 @@ def test_streams_of_different_lengths_do_not_go_online_together():
     streams = [Stream("a", [made_dataset([60])]), Stream("b", [made_dataset([70])])]
     assert streams[0].task == TASKS["hopper"]
     with pytest.raises(ValueError, match="equal lengths"):
-        Stack(
+        Trainer(
             [Run(stream, config, 0) for stream in streams], find_algorithm("bc"),
             Protocol(initial=40, batch_size=8, online=10), FakeEvaluator(2, 11), CPU,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.prequential import UNSEEN, observed_returns, recorded
-from seqeval_rl.training.trainer import Run, Stack
+from seqeval_rl.training.trainer import Run, Trainer
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -25,7 +25,7 @@ def stack(name, stream, seeds=(0,), settings=None, **protocol):
     entry = find_algorithm(name)
     config = entry.configure({**SMALL.get(name, {"hidden": (16, 16)}), **(settings or {})}, "test")
     base = {"initial": 60, "batch_size": 8, "evaluate_every": 50, "episodes": 0}
-    return Stack([Run(stream, config, seed) for seed in seeds], entry, Protocol(**{**base, **protocol}), None, CPU)
+    return Trainer([Run(stream, config, seed) for seed in seeds], entry, Protocol(**{**base, **protocol}), None, CPU)
 
 
 def carry(one):
@@ -142,7 +142,7 @@ def test_a_decaying_rate_is_half_a_cosine_of_the_actor_alone():
     moves = []
     for done in range(steps):
         before = weight.detach().clone()
-        decayed.engine.train(done, done + 1, lambda _: None)
+        decayed.learner.train(done, done + 1, lambda _: None)
         moves.append(float((weight.detach() - before).abs().max()))
     assert float(optimiser.count) == steps
     # Adam moves a weight by about its rate: at most 3e-4 at first, next to nothing at the end.

@@ -9,7 +9,7 @@ from made import packed_rows
 from scipy.stats import chisquare
 
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.training.replay_buffer import CHUNK, Batches, Replay, draw_positions
+from seqeval_rl.training.replay_buffer import CHUNK, BatchSampler, ReplayBuffer, draw_positions
 
 
 @given(
@@ -57,8 +57,8 @@ def make_batches(seeds=(0, 1), noise_dim=3, total=200, **settings):
     rows = packed_rows(total, obs_dim=4, act_dim=2)
     protocol = Protocol(**{"initial": 20, "batch_size": 8, **settings})
     arrivals = [np.random.default_rng(seed).permutation(total) for seed in seeds]
-    replay = Replay(rows, arrivals, (4,), 2, torch.device("cpu"))
-    return rows, arrivals, Batches(replay, [Schedule(protocol, total)] * len(seeds), seeds, noise_dim)
+    replay = ReplayBuffer(rows, arrivals, (4,), 2, torch.device("cpu"))
+    return rows, arrivals, BatchSampler(replay, [Schedule(protocol, total)] * len(seeds), seeds, noise_dim)
 
 
 def test_a_batch_holds_the_rows_of_the_drawn_positions():

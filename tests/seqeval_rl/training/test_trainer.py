@@ -11,7 +11,7 @@ from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.trainer import Run, Stack
+from seqeval_rl.training.trainer import Run, Trainer
 
 ALGORITHMS = sorted(registered())
 SMALL = {"cql": {"hidden": (32, 32), "sampled_actions": 3}}  # CQL's full size would take most of the tests' time
@@ -34,7 +34,7 @@ def make_stack(name, seeds, datasets=None, evaluator=None, **settings):
 
 def stack_of(name, runs, evaluator=None, **settings):
     protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 50, "episodes": 1, **settings})
-    return Stack(runs, find_algorithm(name), protocol, evaluator or FakeEvaluator(len(runs)), CPU)
+    return Trainer(runs, find_algorithm(name), protocol, evaluator or FakeEvaluator(len(runs)), CPU)
 
 
 class FakeEvaluator:

@@ -27,7 +27,7 @@ from seqeval_rl.data import cache, rollouts
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.readers import bundled
-from seqeval_rl.data.rollouts import LANES, Chunk, Crew, Policy, answer_requests, roll_out
+from seqeval_rl.data.rollouts import LANES, Chunk, Policy, WorkerPool, answer_requests, roll_out
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import FileError, SeqevalError, UsageError
@@ -308,18 +308,18 @@ def test_a_script_can_load_a_log_at_its_top(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def crew() -> Iterator[Crew]:
-    with Crew(2) as crew:
+def crew() -> Iterator[WorkerPool]:
+    with WorkerPool(2) as crew:
         yield crew
 
 
-def test_a_workers_error_is_raised_here(crew: Crew) -> None:
+def test_a_workers_error_is_raised_here(crew: WorkerPool) -> None:
     with pytest.raises(FileNotFoundError, match="no-such"):
         crew.submit(_chunk("no-such", 0)).result()
     assert len(crew.submit(_chunk(None, 0)).result()) == LANES
 
 
-def test_a_worker_that_dies_is_reported(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_dies_is_reported(crew: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])  # with nothing to import, a worker ends at once
     with pytest.raises(SeqevalError, match="a worker process ended with status 1"):
         crew.submit(_chunk(None, 0)).result()
@@ -336,11 +336,11 @@ def test_a_worker_answers_until_its_input_ends() -> None:
 
 
 def test_two_threads_of_one_process_do_not_mix_their_environments() -> None:
-    alone = [Crew(1).submit(_chunk(None, index)).result() for index in range(2)]
+    alone = [WorkerPool(1).submit(_chunk(None, index)).result() for index in range(2)]
     found: dict[int, list[Episode]] = {}
 
     def work(index: int) -> None:
-        found[index] = Crew(1).submit(_chunk(None, index)).result()
+        found[index] = WorkerPool(1).submit(_chunk(None, index)).result()
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
     for thread in threads:

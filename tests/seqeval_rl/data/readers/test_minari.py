@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 from seqeval_rl.data import cache
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.task_matching import check_environment
-from seqeval_rl.environments.make import make_lanes
+from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
 from seqeval_rl.training.evaluation import Evaluator
@@ -135,7 +135,7 @@ def test_the_environment_is_that_of_eval_env_with_its_settings(storage: str) -> 
     write("toy/other-v0", env, storage, eval_env=other)
     task = load_dataset("minari:toy/other-v0@observation", progress=False).task
     recovered = minari.load_dataset("toy/other-v0").recover_environment(eval_env=True)
-    with make_lanes(task.environment, 2, workers=1) as lanes:
+    with make_vector_env(task.environment, 2, workers=1) as lanes:
         assert lanes.max_episode_length == recovered.spec.max_episode_steps == 12
         lanes.reset([0, 1])
         observations, *_ = lanes.step(np.ones((1, 1)), np.array([1]))
@@ -147,7 +147,7 @@ def test_the_environment_is_that_of_eval_env_with_its_settings(storage: str) -> 
     elsewhere = Task("mine", "test/Elsewhere-v0", -1.0, 0.0)
     assert load_dataset("minari:toy/other-v0@observation", elsewhere, progress=False).task.env_spec == ""
     with pytest.raises(EnvironmentMissingError, match="Use backend gymnasium"):
-        make_lanes(task.environment, 1, "envpool")
+        make_vector_env(task.environment, 1, "envpool")
 
 
 def test_a_dataset_without_reference_returns_needs_a_task() -> None:
