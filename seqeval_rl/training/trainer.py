@@ -81,7 +81,7 @@ class Trainer:
             runs: R of them, of one task.
             entry: the algorithm.
             protocol: of all runs.
-            evaluator: with R times E lanes; none: prequential scores alone.
+            evaluator: with R times E environments; none: prequential scores alone.
             device: where to train.
             capture: captures update periods, see `captured`; none: on CUDA a graph, elsewhere nothing is captured.
             beside: a copy of the policy is evaluated on the CPU while training goes on; none: on CUDA, but for algorithms that
