@@ -53,7 +53,7 @@ class IQL(Stateful):
     """IQL of a stack of runs."""
 
     Config = IQLConfig
-    stacked = True
+    vectorized = True
     name = "IQL"
     citation = r"""@inproceedings{kostrikov2022offline,
       title     = {Offline Reinforcement Learning with Implicit {Q}-Learning},
