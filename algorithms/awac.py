@@ -52,7 +52,7 @@ class AWAC(Stateful):
     """AWAC of a stack of runs."""
 
     Config = AWACConfig
-    stacked = True
+    vectorized = True
     name = "AWAC"
     citation = r"""@article{nair2020awac,
       title   = {{AWAC}: Accelerating Online Reinforcement Learning with Offline Datasets},

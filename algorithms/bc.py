@@ -33,7 +33,7 @@ class BC(Stateful):
     """Behavioral cloning of a stack of runs."""
 
     Config = BCConfig
-    stacked = True
+    vectorized = True
     name = "BC"
     citation = r"""@inproceedings{pomerleau1988alvinn,
       title     = {{ALVINN}: An Autonomous Land Vehicle in a Neural Network},

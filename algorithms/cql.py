@@ -68,7 +68,7 @@ class CQL(Stateful):
     """CQL of a stack of runs."""
 
     Config = CQLConfig
-    stacked = True
+    vectorized = True
     name = "CQL"
     citation = r"""@inproceedings{kumar2020conservative,
       title     = {Conservative {Q}-Learning for Offline Reinforcement Learning},

@@ -43,7 +43,7 @@ class IQLConfig:
     temperature: NonNegative = 3.0  # beta, inverse temperature of the policy's weights
     max_weight: Positive = 100.0  # upper bound of the policy's weights; authors' code
     decay_steps: Count | None = (
-        None  # gradient steps over which the actor's rate falls to 0; set by --paper, since it peeks
+        None  # gradient steps over which the actor's rate falls to 0; set by --paper, since it uses future data
     )
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = 1000.0  # distance of the task's reference returns after reward scaling
@@ -53,7 +53,7 @@ class IQL(Stateful):
     """IQL of a stack of runs."""
 
     Config = IQLConfig
-    stacked = True
+    vectorized = True
     name = "IQL"
     citation = r"""@inproceedings{kostrikov2022offline,
       title     = {Offline Reinforcement Learning with Implicit {Q}-Learning},

@@ -64,7 +64,7 @@ class SAC(Stateful):
     """SAC of a stack of runs."""
 
     Config = SACConfig
-    stacked = True
+    vectorized = True
     name = "SAC"
     period = 2
     citation = r"""@article{haarnoja2018applications,

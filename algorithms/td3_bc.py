@@ -52,7 +52,7 @@ class TD3BC(Stateful):
     """TD3+BC of a stack of runs."""
 
     Config = TD3BCConfig
-    stacked = True
+    vectorized = True
     name = "TD3+BC"
     period = 2
     citation = r"""@inproceedings{fujimoto2021minimalist,
