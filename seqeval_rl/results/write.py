@@ -14,37 +14,32 @@ from typing import IO, Any
 
 from seqeval_rl.errors import BusyError, FileError, MismatchError
 from seqeval_rl.results import checkpoint
+from seqeval_rl.results.legacy import modern_manifest
 from seqeval_rl.results.read import EVENTS, MANIFEST, METRICS, hashable, read_lines
 from seqeval_rl.utils.files import atomic_write
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
-IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks", "precision")
-_ABSENT: dict[str, Any] = {"precision": "float32"}  # what a manifest without that key means
-_ABSENT_PROTOCOL = {"online": 0, "static": False, "peeks": False}  # and in its protocol
+IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "uses_future_data", "precision")
 
 
 def identity(manifest: dict[str, Any]) -> Hashable:
-    """What makes the run of that manifest this run: equal for two attempts at one run, and for no two runs."""
-    return hashable(json.loads(json.dumps({key: _part(manifest, key) for key in IDENTITY})))
+    """A key that is equal for two attempts at one run, by whichever version, and for no two runs."""
+    return hashable(_identifying(manifest))
 
 
-def _part(manifest: dict[str, Any], key: str) -> Any:
-    """What a manifest says under one key of `IDENTITY`, in whichever version it was written."""
-    value = manifest.get(key, _ABSENT.get(key))
-    if key == "protocol" and isinstance(value, dict):
-        return {**_ABSENT_PROTOCOL, **value}
-    if key == "task" and isinstance(value, dict):
-        return {"env_spec": "", "obs_keys": [], **value}
-    return value
+def _identifying(manifest: Any) -> dict[str, Any]:
+    """What a manifest of any version says under the keys of `IDENTITY`, as JSON holds it."""
+    modern = modern_manifest(json.loads(json.dumps(manifest)))
+    return {key: modern.get(key) for key in IDENTITY}
 
 
-def recorded_runs(directory: Path) -> dict[Hashable, Path]:
-    """The runs under a stream's directory, by `identity`; one whose manifest cannot be read is not among them."""
+def recorded_runs(out: Path) -> dict[Hashable, Path]:
+    """The directories of a sweep's runs under `out`, by `identity`; one whose manifest cannot be read is not among them."""
     found: dict[Hashable, Path] = {}
-    for path in sorted(directory.glob(f"*/seed-*/{MANIFEST}")):
+    for path in sorted(out.glob(f"*/*/seed-*/{MANIFEST}")):
         try:
             found.setdefault(identity(json.loads(path.read_text())), path.parent)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, TypeError):
             # Damaged. Whoever wants to write to that directory is told so by `RunRecorder.check`.
             continue
     return found
@@ -65,16 +60,14 @@ class RunRecorder:
         if not path.exists():
             return False
         try:
-            found = json.loads(path.read_text())
-        except ValueError:
+            recorded = _identifying(json.loads(path.read_text()))
+        except (ValueError, TypeError):
             raise MismatchError(
                 f"{path}: damaged, not JSON. Move {self.directory} away, or run with --overwrite."
             ) from None
-        wanted = json.loads(json.dumps(self.manifest))
-        for key in IDENTITY:
-            there, asked = (_part(manifest, key) for manifest in (found, wanted))
-            if there != asked:
-                where, old, new = _first_difference(key, there, asked)
+        for key, asked in _identifying(self.manifest).items():
+            if recorded[key] != asked:
+                where, old, new = _first_difference(key, recorded[key], asked)
                 raise MismatchError(
                     f"{self.directory}: holds results made with {where} = {old!r}, asked for {new!r}. "
                     "Choose another --out, or --overwrite to begin again."

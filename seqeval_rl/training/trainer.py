@@ -118,7 +118,7 @@ class Trainer:
         scales = np.array([_reward_scale(run, protocol) for run in runs])
         self.preprocessing = Preprocessing(moments, obs_dim, stream.act_dim, len(runs), scales, device)
         # As published: statistics of the whole log from the start, and never again others.
-        self._fixed = protocol.peeks and len(stream) > 0
+        self._fixed = protocol.uses_future_data and len(stream) > 0
         self.preprocessing.refresh(len(stream) if self._fixed else self.points()[0].transitions)
         self.algorithm: Algorithm = entry.build(config, spec)
         batches = BatchSampler(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
@@ -262,7 +262,7 @@ def _reward_scale(run: Run, protocol: Protocol) -> float:
     if span is None:
         return 1.0
     width = task.reference_max - task.reference_min
-    if protocol.peeks and len(run.stream):
+    if protocol.uses_future_data and len(run.stream):
         width = float(np.ptp(run.stream.returns()))
         if width <= 0:
             raise DataError(
