@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,9 @@ from seqeval_rl.errors import UsageError, invalid, unknown
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.results.legacy import RENAMED, rename_fields
 
+_log = logging.getLogger("seqeval_rl")
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
 PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5}
 
@@ -130,7 +133,7 @@ def build_sweep(
         mini: take its miniature.
         algorithms, datasets, seeds: replace the suite's; a dataset may be several sources joined by `+`, laid end to end.
         settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
-        paper: as the published runs: D4RL's files read as its own function does, peeking (see `Protocol.peeks`), and each
+        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, and each
             algorithm's evaluation episodes, where `protocol.episodes` is not given.
     """
     name, suite = read_suite(reference)
@@ -158,9 +161,10 @@ def build_sweep(
         if section not in chosen:
             raise unknown("section", section, chosen, "--set")
         chosen[section][setting] = value
+    chosen["protocol"] = _present_names(chosen["protocol"], reference)
     own_protocol: dict[str, dict[str, Any]] = {}
     if paper:
-        chosen["protocol"]["peeks"] = True
+        chosen["protocol"]["uses_future_data"] = True
         if "episodes" not in chosen["protocol"]:
             own_protocol = {name: {"episodes": number} for name, number in PUBLISHED_EPISODES.items()}
         streams = [
@@ -198,6 +202,15 @@ def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, st
                     f"[sweep.{section}]. Delete one."
                 )
         yield "sweep", section, {setting: Several(several) for setting, several in swept.items()}
+
+
+def _present_names(settings: Mapping[str, Any], reference: str) -> dict[str, Any]:
+    """The protocol's settings under their present names, with a note for each old one."""
+    for old in RENAMED.keys() & settings.keys():
+        _log.warning(
+            "suite %s: protocol.%s is now called protocol.%s; the old name is still read", reference, old, RENAMED[old]
+        )
+    return rename_fields(settings)
 
 
 def _check_seeds(seeds: Sequence[int], reference: str) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 class FilteredBC:
     """Filtered cloning: A = r + gamma m V'(s') - V(s);  L(V) = E A^2;  L(pi) = E 1(A > 0) (pi(s) - a)^2."""
 
-    stacked = False  # sees one run: batches are [B, ...]; the harness loops over seeds
+    vectorized = False  # sees one run: batches are [B, ...]; the harness loops over seeds
 
     @dataclass(frozen=True)
     class Config:

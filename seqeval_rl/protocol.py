@@ -55,7 +55,7 @@ class Protocol(BaseModel):
     static: bool = Field(
         default=False, description="the control: the whole log from the start, as many gradient steps as sequentially"
     )
-    peeks: bool = Field(
+    uses_future_data: bool = Field(
         default=False, description="as published: statistics of the whole log, and schedules that know its length"
     )
     divergence_limit: float = Field(

@@ -49,7 +49,9 @@ class Run:
     mini: Annotated[bool, arg(help="the suite's miniature: the same code path in well under a minute")] = False
     paper: Annotated[
         bool,
-        arg(help="as the published runs: D4RL's reading, statistics of the whole log, decay over its length; it peeks"),
+        arg(
+            help="as the published runs: D4RL's reading, statistics of the whole log, decay over its length; uses future data"
+        ),
     ] = False
     overwrite: Annotated[bool, arg(help="delete the named runs' results that are there and begin again")] = False
     list: Annotated[bool, arg(help="list the suites and end")] = False

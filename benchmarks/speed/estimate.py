@@ -111,7 +111,7 @@ def seconds_of(
     cost: GroupCost, updates: int, evaluations: int, episodes: int, env_steps: int, limit: int | None
 ) -> Seconds:
     """Of a job, or of a stage of one, whose runs each have `updates` gradient steps, `evaluations` of `episodes` episodes and an
-    online phase of `env_steps`; one of these is taken to cost what one of an evaluation's lanes does."""
+    online phase of `env_steps`; one of these is taken to cost what one of an evaluation's environments does."""
     training = updates * cost.seconds_per_update + env_steps * cost.seconds_per_index / max(episodes, 1)
     if limit is None or not episodes:
         return Seconds(training, 0.0)
@@ -196,8 +196,8 @@ def measure(
             updates *= 2
         if extent.task.env_id is None:
             return GroupCost(taken / updates, 0.0, 0.0)
-        lanes = runs * max(episodes, 1)
-        workers = worthwhile_workers(extent.task.environment, lanes, backend, threads)
+        num_envs = runs * max(episodes, 1)
+        workers = worthwhile_workers(extent.task.environment, num_envs, backend, threads)
         reset, index = _evaluation_cost(extent.task, runs, max(episodes, 1), loop, workers, backend, seconds)
         return GroupCost(taken / updates, reset, index)
     finally:
@@ -208,23 +208,23 @@ def _evaluation_cost(
     task: Task, runs: int, episodes: int, loop: LearnerLoop, workers: int, backend: str, seconds: float
 ) -> tuple[float, float]:
     """Mean seconds of a reset and of a time index, with all environments alive: after the first end all begin anew."""
-    with make_vector_env(task.environment, runs * episodes, backend, workers) as lanes:
-        everyone = np.arange(lanes.lanes)
-        low, span = lanes.action_low, lanes.action_high - lanes.action_low
+    with make_vector_env(task.environment, runs * episodes, backend, workers) as envs:
+        everyone = np.arange(envs.num_envs)
+        low, span = envs.action_low, envs.action_high - envs.action_low
         resetting, stepping, resets, indices = 0.0, 0.0, 0, 0
         while resetting + stepping < seconds:
             started = time.perf_counter()
             seeds = [episode_seed(r, resets, e) for r in range(runs) for e in range(episodes)]
-            observations = lanes.reset(seeds)
+            observations = envs.reset(seeds)
             begun = time.perf_counter()
             resetting, resets = resetting + begun - started, resets + 1
             alive, now = True, begun
             while alive and now - begun < seconds:
-                seen = np.ascontiguousarray(observations, np.float32).reshape(runs, episodes, *lanes.obs_shape)
-                actions = loop.learner.greedy(seen).reshape(lanes.lanes, -1).astype(np.float64)
+                seen = np.ascontiguousarray(observations, np.float32).reshape(runs, episodes, *envs.obs_shape)
+                actions = loop.learner.greedy(seen).reshape(envs.num_envs, -1).astype(np.float64)
                 # Made data may have driven the policy anywhere; what is timed needs actions in range only.
                 chosen = low + (np.clip(np.nan_to_num(actions), -1.0, 1.0) + 1.0) / 2.0 * span
-                observations, _, terminated, truncated = lanes.step(chosen, everyone)
+                observations, _, terminated, truncated = envs.step(chosen, everyone)
                 alive, now = not (terminated | truncated).any(), time.perf_counter()
                 indices += 1
             stepping += now - begun

@@ -66,8 +66,8 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
     algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
     same = Preprocessing(None, spec.obs_dim, spec.act_dim, runs, 1.0, _CPU).observations
     speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
-    lanes = runs * EPISODES
-    workers = workers or worthwhile_workers(task.environment, lanes, backend, available_cores())
+    num_envs = runs * EPISODES
+    workers = workers or worthwhile_workers(task.environment, num_envs, backend, available_cores())
     with Evaluator(task, spec.seeds, EPISODES, backend, workers) as evaluator:
 
         def evaluate(number: int) -> int:

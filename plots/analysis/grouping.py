@@ -29,7 +29,7 @@ class Group:
 
     algorithm: str
     style: str  # key for `style.line_styles`: the algorithm, or its label where it has several settings; see `control`
-    label: str  # for people: display name, what differs from its siblings, whether it peeks or is the static control
+    label: str  # for people: display name, what differs from its siblings, whether it uses future data or is the static control
     runs: tuple[RunResult, ...]  # by seed
 
     @property
@@ -155,8 +155,8 @@ def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Gro
             )
         seeds[run.seed] = run
     settings = _settings(runs[0])
-    shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "peeks"]
-    shown += ["peeks"] * settings["peeks"]
+    shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "uses_future_data"]
+    shown += ["uses future data"] * settings["uses_future_data"]
     style = _label(algorithm, shown) if varying and shown else algorithm
     if settings["static"]:
         style = control(style)
@@ -202,7 +202,7 @@ _NEEDED = {
     "algorithm": ("name", "config"),
     "protocol": (),
     "suite": (),
-    "peeks": (),
+    "uses_future_data": (),
 }
 
 
@@ -226,7 +226,11 @@ def _panel_settings(run: RunResult) -> dict[str, Any]:
 
 def _settings(run: RunResult) -> dict[str, Any]:
     manifest = run.manifest
-    settings = {"peeks": bool(manifest["peeks"]), "static": run.static, "suite": manifest["suite"]}
+    settings = {
+        "uses_future_data": bool(manifest["uses_future_data"]),
+        "static": run.static,
+        "suite": manifest["suite"],
+    }
     settings["precision"] = manifest.get("precision", "float32")  # of matrix products
     protocol = {name: value for name, value in run.protocol.items() if name not in settings}
     for section, values in (("protocol", protocol), ("algorithm", manifest["algorithm"]["config"])):

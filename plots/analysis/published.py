@@ -136,7 +136,7 @@ def behind(panel: Panel) -> dict[str, PublishedCurve]:
 def published_results(experiment: Experiment) -> list[RunResult]:
     """The published runs of an experiment as if they had been read from files, so that figures can be made of them alone.
 
-    They carry `peeks`, since the paper's code takes statistics of the whole log. All count as finished; those that end
+    They carry `uses_future_data`, since the paper's code takes statistics of the whole log. All count as finished; those that end
     before their log does are drawn as far as they go.
 
     Raises:
@@ -178,7 +178,7 @@ def _result(experiment: Experiment, dataset: str, curve: PublishedCurve, place: 
         "algorithm": {"name": curve.algorithm, "config": {}},
         "protocol": {"initial": 5_000, "increment": 1, "updates_per_increment": 1, "online": online},
         "seed": seed,
-        "peeks": True,
+        "uses_future_data": True,
     }
     evaluations = [
         {"transitions": int(transitions), "phase": "offline" if transitions <= total else "online"}

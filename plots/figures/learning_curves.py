@@ -111,7 +111,7 @@ def curves(
     """Score over transitions: a panel per dataset, a curve per algorithm with a 95 % bootstrap interval over its seeds.
 
     Dashed is the mean score of the log (of each block of a mixed stream), vertical lines are block boundaries and the
-    switch to online, `(peeks)` in the legend marks runs that used data before these were visible, and `(static)` those
+    switch to online, `(uses future data)` in the legend marks runs that used data before these were visible, and `(static)` those
     that saw the whole log from the start: they stand where the sequential run had taken as many gradient steps. Tasks ×
     levels make a grid.
 

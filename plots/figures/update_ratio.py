@@ -72,7 +72,9 @@ def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]
 def _all_else(group: Group) -> Hashable:
     run = group.runs[0]
     protocol = {name: value for name, value in run.protocol.items() if name not in (_K, _GAMMA)}
-    return hashable([run.config, protocol, run.manifest["peeks"], run.manifest["suite"], run.manifest.get("precision")])
+    return hashable(
+        [run.config, protocol, run.manifest["uses_future_data"], run.manifest["suite"], run.manifest.get("precision")]
+    )
 
 
 def _heat_map(members: Sequence[tuple[Panel, Group]], share: float) -> HeatMap | None:

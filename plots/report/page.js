@@ -265,8 +265,8 @@
     const states = ['finished', 'unfinished', 'failed'].filter(having).map((status) => `${having(status)} ${status}`).join(', ');
     id('summary').textContent = `${count(runs.length, 'run')} (${states}) on ${count(data.panels.length, 'dataset')}; suite ${distinct((run) => run.suite).join(', ')}; seeds ${distinct((run) => run.seed).sort((a, b) => a - b).join(', ')}.`;
     const notice = (text) => id('notices').append(make('p', { className: 'notice' }, text));
-    const peeks = runs.filter((run) => run.peeks).length;
-    if (peeks) notice(`${count(peeks, 'run')} peeked: something computed from transitions that were not visible yet (a normaliser or a reward scale over the whole log, or a schedule that knows its length) reached the algorithm. Such curves say (peeks), and are not comparable with the others.`);
+    const future = runs.filter((run) => run.uses_future_data).length;
+    if (future) notice(`${count(future, 'run')} used future data: something computed from transitions that were not visible yet (a normaliser or a reward scale over the full dataset, or a schedule that knows its length) reached the algorithm. Such curves say (uses future data), and are not comparable with the others.`);
     if (distinct((run) => run.suite).length > 1) notice('Several suites are in this folder. Runs of different suites or settings are never averaged together: they are curves of their own, named by what differs.');
     const versions = distinct((run) => run.dataset).length < data.panels.length;
     if (versions) notice('Some datasets are there in several versions (of the data or of the task). They are pictures of their own, named by what differs.');
@@ -326,7 +326,7 @@
   }
 
   function runList() {
-    const columns = ['status', 'dataset', 'algorithm', 'seed', 'evaluations', 'last transitions', 'wall time', 'reason or remark', 'suite', 'peeks', 'device', 'git revision', 'differs in', 'directory']
+    const columns = ['status', 'dataset', 'algorithm', 'seed', 'evaluations', 'last transitions', 'wall time', 'reason or remark', 'suite', 'uses future data', 'device', 'git revision', 'differs in', 'directory']
       .map((name) => ({ name, number: ['seed', 'evaluations', 'last transitions', 'wall time'].includes(name) }));
     const rank = { failed: '0', unfinished: '1', finished: '2' };
     const plain = (text, className = '') => ({ text: String(text), key: String(text), className });
@@ -338,7 +338,7 @@
         { text: run.status, key: rank[run.status], className: run.status === 'failed' ? 'failed' : '' },
         plain(run.panel, 'long'), plain(run.algorithm, 'long'), { text: String(run.seed), key: run.seed },
         { text: `${run.evaluations} of ${run.expected}`, key: run.evaluations }, { text: shown(last), key: last },
-        { text: duration(run.seconds), key: run.seconds }, plain(remarks, 'long'), plain(run.suite), plain(run.peeks ? 'yes' : 'no'),
+        { text: duration(run.seconds), key: run.seconds }, plain(remarks, 'long'), plain(run.suite), plain(run.uses_future_data ? 'yes' : 'no'),
         plain(run.device), plain(run.revision), plain(run.differs, 'long'), plain(run.run, 'long'),
       ];
     });

@@ -35,7 +35,7 @@ def facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
         "device": str(run.manifest.get("device", "not recorded")),
         "revision": str(run.manifest.get("git_revision") or "not recorded"),
         "suite": str(run.manifest["suite"]),
-        "peeks": bool(run.manifest["peeks"]),
+        "uses_future_data": bool(run.manifest["uses_future_data"]),
         "damaged": len(run.damaged),
     }
 

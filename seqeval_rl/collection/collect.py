@@ -1,7 +1,7 @@
 """New logs: episodes that a policy plays, written as a Minari dataset, whole or not at all.
 
-Episode i of a policy depends on (seed, what the policy is, i) alone. Episodes are played `LANES` at a time, always under a
-batch of `LANES` observations, so that neither the length of the log nor the number of processes changes one.
+Episode i of a policy depends on (seed, what the policy is, i) alone. Episodes are played `EPISODES_PER_CHUNK` at a time, always
+with a batch of as many observations, so that neither the length of the dataset nor the number of processes changes one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from seqeval_rl.collection.policies import Behavior
 from seqeval_rl.data.episodes import Episode, cut_to
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.readers import minari as minari_reader
-from seqeval_rl.data.rollouts import LANES, WorkerPool
+from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, WorkerPool
 from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
@@ -62,36 +62,36 @@ def play(behavior: Behavior, seed: int, transitions: int) -> Generator[Episode, 
         SeqevalError: an episode does not end.
         EnvironmentMissingError: see `environments.make_vector_env`.
     """
-    workers = min(available_cores(), LANES) if transitions >= _WORTH_WORKERS else 1
+    workers = min(available_cores(), EPISODES_PER_CHUNK) if transitions >= _WORTH_WORKERS else 1
     have = 0
-    with make_vector_env(behavior.task.environment, LANES, "gymnasium", workers) as lanes:
+    with make_vector_env(behavior.task.environment, EPISODES_PER_CHUNK, "gymnasium", workers) as envs:
         for chunk in count():
-            for episode in _play_chunk(behavior, lanes, seed, chunk):
+            for episode in _play_chunk(behavior, envs, seed, chunk):
                 yield episode
                 have += len(episode.rewards)
                 if have >= transitions:
                     return
 
 
-def _play_chunk(behavior: Behavior, lanes: VectorEnv, seed: int, chunk: int) -> list[Episode]:
-    """Episodes `chunk * LANES` to `(chunk + 1) * LANES`, side by side."""
-    numbers = range(chunk * LANES, (chunk + 1) * LANES)
+def _play_chunk(behavior: Behavior, envs: VectorEnv, seed: int, chunk: int) -> list[Episode]:
+    """Episodes `chunk * EPISODES_PER_CHUNK` and the next ones, together."""
+    numbers = range(chunk * EPISODES_PER_CHUNK, (chunk + 1) * EPISODES_PER_CHUNK)
     purpose = f"collect/{behavior.purpose}"
     seeds = [int(numpy_generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]
-    current = lanes.reset(seeds)
+    current = envs.reset(seeds)
     trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
     actions: list[list[NDArray[np.float32]]] = [[] for _ in numbers]
     rewards: list[list[float]] = [[] for _ in numbers]
-    terminals = np.zeros(LANES, bool)
-    active = np.ones(LANES, bool)
-    middle, half = (lanes.action_high + lanes.action_low) / 2, (lanes.action_high - lanes.action_low) / 2
-    low, high = lanes.action_low.astype(np.float32), lanes.action_high.astype(np.float32)
-    noise = np.empty((LANES, _NOISE, lanes.act_dim), np.float32)
+    terminals = np.zeros(EPISODES_PER_CHUNK, bool)
+    active = np.ones(EPISODES_PER_CHUNK, bool)
+    middle, half = (envs.action_high + envs.action_low) / 2, (envs.action_high - envs.action_low) / 2
+    low, high = envs.action_low.astype(np.float32), envs.action_high.astype(np.float32)
+    noise = np.empty((EPISODES_PER_CHUNK, _NOISE, envs.act_dim), np.float32)
     for time in count():
         if time % _NOISE == 0:
-            for lane, number in enumerate(numbers):
+            for index, number in enumerate(numbers):
                 draws = numpy_generator(seed, f"{purpose}/noise", number, time // _NOISE)
-                noise[lane] = draws.standard_normal(noise.shape[1:], dtype=np.float32)
+                noise[index] = draws.standard_normal(noise.shape[1:], dtype=np.float32)
         chosen = np.asarray(behavior.act(np.asarray(current, np.float32), noise[:, time % _NOISE]))
         live = np.flatnonzero(active)
         if not np.isfinite(chosen[live]).all():
@@ -100,24 +100,24 @@ def _play_chunk(behavior: Behavior, lanes: VectorEnv, seed: int, chunk: int) -> 
                 "The policy has diverged: use an earlier one."
             )
         taken = np.clip((middle + np.clip(chosen, -1, 1) * half).astype(np.float32), low, high)
-        found, gained, terminated, truncated = lanes.step(taken[live], live)
-        for place, lane in enumerate(live.tolist()):
-            trails[lane].append(np.array(found[place], np.float64))
-            actions[lane].append(taken[lane])
-            rewards[lane].append(float(gained[place]))
+        found, gained, terminated, truncated = envs.step(taken[live], live)
+        for place, index in enumerate(live.tolist()):
+            trails[index].append(np.array(found[place], np.float64))
+            actions[index].append(taken[index])
+            rewards[index].append(float(gained[place]))
         current[live] = found
         terminals[live] = terminated
         active[live] = ~(terminated | truncated)
         if not active.any():
             break
-        if time + 1 >= (lanes.max_episode_length or LONGEST_EPISODE):
+        if time + 1 >= (envs.max_episode_length or LONGEST_EPISODE):
             raise SeqevalError(
                 f"environment {behavior.task.env_id!r}: expected an episode to end within {time + 1} environment steps, "
                 "found one that goes on. Register it with max_episode_steps."
             )
     return [
         Episode(seeds[i], np.stack(trails[i]), np.stack(actions[i]), np.array(rewards[i]), bool(terminals[i]))
-        for i in range(LANES)
+        for i in range(EPISODES_PER_CHUNK)
     ]
 
 

@@ -21,7 +21,7 @@ from seqeval_rl.networks.distributions import uniform
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.read import RunResult, read_results
 
-# Raw observations float32 [L, *obs] and standard normals float32 [L, A] to actions [L, A] in [-1, 1].
+# Raw observations float32 [B, *obs] and standard normals float32 [B, act_dim] to actions [B, act_dim] in [-1, 1].
 Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 KEYS = ("w0", "b0", "w1", "b1", "w2", "b2")  # of the behavior format, see behavior/README.md
 CPU = torch.device("cpu")

@@ -71,7 +71,7 @@ class Training:
             "algorithm": {"name": self.entry.name, "config": asdict(self.config)},
             "protocol": self.protocol.model_dump(),
             "seed": self.seed,
-            "peeks": False,
+            "uses_future_data": False,
             "precision": "float32",
             "evaluations_expected": len(Schedule(self.protocol, 0, stream.name).points()),
             "citation": self.entry.citation,

@@ -1,8 +1,8 @@
 """Seeded roll-outs of the behavior policies with plain gymnasium, in worker processes.
 
-An episode depends on (seed, task, level, checkpoint, its number) alone. Episodes are rolled out in chunks of `LANES` that run
-side by side, always under a batch of `LANES` observations, so that neither the number of workers nor the length of the
-log changes an episode.
+An episode depends on (seed, task, level, checkpoint, its number) alone. Episodes are rolled out in chunks of
+`EPISODES_PER_CHUNK`, always with a batch of as many observations, so that neither the number of workers nor the length of the
+dataset changes an episode.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from seqeval_rl.data.episodes import Episode
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.seeding import numpy_generator
 
-LANES = 8  # episodes in a chunk
+EPISODES_PER_CHUNK = 8  # episodes in a chunk
 # Actions are rounded to this grid. The policy is computed in float64, whose differences between processors are some
 # 1e-15, so that a rounded action is the same everywhere; the dynamics would blow any difference up.
 ACTION_GRID = 2.0**-16
@@ -41,7 +41,7 @@ _NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 @dataclass(frozen=True)
 class Chunk:
-    """Episodes `index * LANES` to `(index + 1) * LANES` of a policy."""
+    """Episodes `index * EPISODES_PER_CHUNK` and the next ones of a policy."""
 
     task: str
     env_id: str
@@ -66,7 +66,7 @@ class Policy:
         self._hidden = list(zip(np.array_split(w1, parts, axis=1), np.array_split(b1, parts, axis=1), strict=True))
 
     def mean_and_log_std(self, observations: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Of the Gaussian before tanh, each [lanes, act], for observations [lanes, obs]."""
+        """Of the Gaussian before tanh, each [B, act], for observations [B, obs]."""
         w0, b0, w2, b2 = self._weights
         hidden = np.maximum(observations @ w0 + b0, 0.0)
         hidden = np.concatenate([np.maximum(hidden @ w1 + b1, 0.0) for w1, b1 in self._hidden], axis=1)
@@ -74,7 +74,7 @@ class Policy:
         return mean, np.clip(log_std, -5.0, 2.0)
 
     def act(self, observations: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sampled actions [lanes, act] in [-1, 1] for standard normal `noise` [lanes, act]."""
+        """Sampled actions [B, act] in [-1, 1] for standard normal `noise` [B, act]."""
         mean, log_std = self.mean_and_log_std(observations)
         actions: NDArray[np.float64] = np.tanh(mean + np.exp(log_std) * noise)
         return actions
@@ -91,7 +91,7 @@ def _environments(env_id: str) -> list[Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about an older version, which is chosen on purpose
-        return [open_environment(env_id) for _ in range(LANES)]
+        return [open_environment(env_id) for _ in range(EPISODES_PER_CHUNK)]
 
 
 def time_limit(env_id: str) -> int:
@@ -110,39 +110,37 @@ def roll_out(chunk: Chunk) -> list[Episode]:
     scale = space.high.astype(np.float64)
     limit = time_limit(chunk.env_id)
     policy = None if chunk.checkpoint is None else _policy(chunk.task, chunk.checkpoint)
-    seeds, draws = [], np.empty((LANES, limit, *space.shape))
+    seeds, draws = [], np.empty((EPISODES_PER_CHUNK, limit, *space.shape))
     observations: list[list[NDArray[np.float64]]] = []
-    for lane, environment in enumerate(environments):
+    for i, environment in enumerate(environments):
         purpose = f"bundled/{chunk.task}/{chunk.level}/{chunk.checkpoint}"
-        rng = numpy_generator(chunk.seed, purpose, chunk.index * LANES + lane)
+        rng = numpy_generator(chunk.seed, purpose, chunk.index * EPISODES_PER_CHUNK + i)
         seeds.append(int(rng.integers(2**31)))
-        # All of an episode's draws at once, so that no lane's depend on another's length.
-        draws[lane] = (
-            rng.uniform(-1.0, 1.0, draws.shape[1:]) if policy is None else rng.standard_normal(draws.shape[1:])
-        )
-        observations.append([environment.reset(seed=seeds[lane])[0]])
+        # All of an episode's draws at once, so that those of one episode do not depend on the length of another.
+        draws[i] = rng.uniform(-1.0, 1.0, draws.shape[1:]) if policy is None else rng.standard_normal(draws.shape[1:])
+        observations.append([environment.reset(seed=seeds[i])[0]])
     actions: list[list[NDArray[np.float32]]] = [[] for _ in environments]
     rewards: list[list[float]] = [[] for _ in environments]
-    terminals = [False] * LANES
+    terminals = [False] * EPISODES_PER_CHUNK
     current = np.stack([trail[0] for trail in observations])
-    running = list(range(LANES))
+    running = list(range(EPISODES_PER_CHUNK))
     for time in range(limit):
         chosen = draws[:, time] if policy is None else policy.act(current, draws[:, time])
         batch = (np.round(chosen / ACTION_GRID) * ACTION_GRID * scale).astype(np.float32)
-        for lane in list(running):
-            observation, reward, terminated, truncated, _ = environments[lane].step(batch[lane])
-            actions[lane].append(batch[lane])
-            rewards[lane].append(float(reward))
-            observations[lane].append(observation)
-            current[lane] = observation
-            terminals[lane] = bool(terminated)
+        for i in list(running):
+            observation, reward, terminated, truncated, _ = environments[i].step(batch[i])
+            actions[i].append(batch[i])
+            rewards[i].append(float(reward))
+            observations[i].append(observation)
+            current[i] = observation
+            terminals[i] = bool(terminated)
             if terminated or truncated:
-                running.remove(lane)
+                running.remove(i)
         if not running:
             break
     return [
         Episode(seeds[i], np.stack(observations[i]), np.stack(actions[i]), np.array(rewards[i]), terminals[i])
-        for i in range(LANES)
+        for i in range(EPISODES_PER_CHUNK)
     ]
 
 
@@ -255,7 +253,7 @@ def episodes(chunks: Iterator[Chunk], crew: WorkerPool, needed: int, expected_le
     have = 0
     while have < needed:
         while len(pending) < 2 * crew.workers:
-            if pending and have + len(pending) * LANES * expected_length >= needed:
+            if pending and have + len(pending) * EPISODES_PER_CHUNK * expected_length >= needed:
                 break
             pending.append(crew.submit(next(chunks)))
             if crew.workers == 1:

@@ -58,7 +58,7 @@ class EnvpoolVectorEnv(VectorEnv):
 
     backend = "envpool"
 
-    def __init__(self, env_id: str, lanes: int, threads: int):
+    def __init__(self, env_id: str, num_envs: int, threads: int):
         """Raises `EnvironmentMissingError` where envpool is not installed or has no such environment."""
         known = envpool_ids()
         if not known:
@@ -70,7 +70,7 @@ class EnvpoolVectorEnv(VectorEnv):
             raise EnvironmentMissingError(
                 f"environment {env_id!r}: unknown to envpool.{nearest_ids(env_id, known)} Or use backend gymnasium."
             )
-        super().__init__(envpool_shapes(env_id), lanes)
+        super().__init__(envpool_shapes(env_id), num_envs)
         self._env_id, self._threads = env_id, threads
         self._pool: Any = None
 
@@ -78,26 +78,26 @@ class EnvpoolVectorEnv(VectorEnv):
         """See `VectorEnv`."""
         import envpool
 
-        if len(seeds) != self.lanes:
-            raise ValueError(f"expected {self.lanes} seeds, found {len(seeds)}")
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, found {len(seeds)}")
         self.close()
         numbers = [int(seed) for seed in seeds]
         self._pool = envpool.make(
-            self._env_id, env_type="gymnasium", num_envs=self.lanes, num_threads=self._threads, seed=numbers
+            self._env_id, env_type="gymnasium", num_envs=self.num_envs, num_threads=self._threads, seed=numbers
         )
         observations, info = self._pool.reset()
         return np.asarray(observations)[np.argsort(info["env_id"])]
 
-    def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
+    def step(self, actions: NDArray[np.floating], indices: NDArray[np.integer]) -> Transition:
         """See `VectorEnv`."""
-        lanes = np.asarray(lanes, np.int32)
-        observations, rewards, terminated, truncated, info = self._pool.step(actions, lanes)
+        indices = np.asarray(indices, np.int32)
+        observations, rewards, terminated, truncated, info = self._pool.step(actions, indices)
         rewards = rewards.astype(np.float64)
-        if np.array_equal(info["env_id"], lanes):
+        if np.array_equal(info["env_id"], indices):
             return observations, rewards, terminated, truncated
-        place = np.empty(self.lanes, np.intp)
-        place[info["env_id"]] = np.arange(len(lanes))
-        order = place[lanes]
+        place = np.empty(self.num_envs, np.intp)
+        place[info["env_id"]] = np.arange(len(indices))
+        order = place[indices]
         return observations[order], rewards[order], terminated[order], truncated[order]
 
     def close(self) -> None:

@@ -14,36 +14,38 @@ from seqeval_rl.errors import EnvironmentMissingError, UsageError
 from seqeval_rl.utils.processes import available_cores
 
 _log = logging.getLogger("seqeval_rl")
-# From so many lanes on another process earns what it costs: it is started, told and waited for at every time index. Lanes that
-# are stepped by rules take some 40 to 80 microseconds, others more.
-_LANES_OF_A_PROCESS = 4
-_LANES_BY_RULES_OF_A_PROCESS = 20
+# From so many environments on, another process is worth its cost: it is started, and waited for at every time index. Environments
+# with a MuJoCo fast path take 40 to 80 microseconds for a step, others more.
+_ENVS_PER_PROCESS = 4
+_FAST_ENVS_PER_PROCESS = 20
 
 
 def make_vector_env(
-    env_id: str | EnvironmentSource, lanes: int, backend: str = "auto", workers: int | None = None
+    env_id: str | EnvironmentSource, num_envs: int, backend: str = "auto", workers: int | None = None
 ) -> VectorEnv:
-    """Open `lanes` copies of an environment.
+    """Open `num_envs` copies of an environment.
 
     Args:
         env_id: gymnasium's id, or `module:id` for one whose module must be imported first, or what `Task.environment`
             says where an id is not enough; envpool does not have these.
-        lanes: L ≥ 1.
-        backend: `auto` is envpool where it is installed, has this very environment, and that is none of those which
-            `locomotion_lanes` steps; else gymnasium.
+        num_envs: at least 1.
+        backend: `auto` is envpool where it is installed, has this very environment, and that is none of those with a fast path in
+            `mujoco_vector_env`; else gymnasium.
         workers: gymnasium's processes, the calling one among them, or envpool's threads; None: as many as cores.
 
     Raises:
         EnvironmentMissingError: the environment or the backend is not installed, or does not start.
         DataError: its observations or actions are not boxes, or its actions have no bounds.
-        UsageError: an unknown backend, or `lanes` or `workers` below 1.
+        UsageError: an unknown backend, or `num_envs` or `workers` below 1.
     """
     if backend not in ("auto", "envpool", "gymnasium"):
         raise UsageError(f"backend: expected auto, envpool or gymnasium, found {backend!r}. Choose one of them.")
     workers = available_cores() if workers is None else workers
-    if lanes < 1 or workers < 1:
-        raise UsageError(f"environments of {env_id!r}: expected lanes and workers ≥ 1, found {lanes} and {workers}.")
-    workers = min(workers, lanes)
+    if num_envs < 1 or workers < 1:
+        raise UsageError(
+            f"environments of {env_id!r}: expected num_envs and workers ≥ 1, found {num_envs} and {workers}."
+        )
+    workers = min(workers, num_envs)
     if isinstance(env_id, EnvironmentSource):
         if backend == "envpool":
             raise EnvironmentMissingError(
@@ -51,12 +53,12 @@ def make_vector_env(
                 "found others. Use backend gymnasium."
             )
     elif backend == "envpool" or (backend == "auto" and envpool_has(env_id) and not has_rules(env_id)):
-        return EnvpoolVectorEnv(env_id, lanes, workers)
+        return EnvpoolVectorEnv(env_id, num_envs, workers)
     spec, shapes = gymnasium_shapes(env_id)
-    return open_here(spec, shapes, lanes) if workers == 1 else SubprocessVectorEnv(spec, shapes, lanes, workers)
+    return open_here(spec, shapes, num_envs) if workers == 1 else SubprocessVectorEnv(spec, shapes, num_envs, workers)
 
 
-def worthwhile_workers(env_id: str | EnvironmentSource, lanes: int, backend: str, most: int) -> int:
-    """Of `most` processes, or threads of envpool, those that are worth it for so many lanes of an environment; at least 1."""
+def worthwhile_workers(env_id: str | EnvironmentSource, num_envs: int, backend: str, most: int) -> int:
+    """Of `most` processes, or threads of envpool, those that are worth it for so many copies of an environment; at least 1."""
     by_rules = backend != "envpool" and has_rules(env_id)
-    return max(1, min(most, lanes // (_LANES_BY_RULES_OF_A_PROCESS if by_rules else _LANES_OF_A_PROCESS)))
+    return max(1, min(most, num_envs // (_FAST_ENVS_PER_PROCESS if by_rules else _ENVS_PER_PROCESS)))

@@ -1,7 +1,7 @@
-"""Lanes of gymnasium's Hopper, HalfCheetah and Walker2d: its numbers to the last bit in less time.
+"""A fast vector environment for Gymnasium's Hopper, HalfCheetah and Walker2d, whose results are equal to the last bit.
 
 A step of these environments is MuJoCo's work and then a few sums of positions and velocities, which take about half as long
-again when they are done one number after the other. Here they are done for all lanes at once:
+again when they are done one number after the other. Here they are done for all copies at once:
 
     o = (q[1:], clip(v, -c, c)),   r = w (x' - x) / dt + h healthy - u sum a^2
 
@@ -31,12 +31,12 @@ _log = logging.getLogger("seqeval_rl")
 # Module of the environment's class -> velocities that are seen are clipped to so much.
 _FASTEST = {"hopper": 10.0, "walker2d": 10.0, "half_cheetah": np.inf}
 _MODULE = re.compile(rf"gymnasium\.envs\.mujoco\.({'|'.join(_FASTEST)})_v([45])")
-_TRIAL = 30  # time indices that are compared with gymnasium's before these lanes are used
+_TRIAL = 30  # time indices that are compared with gymnasium's before this class is used
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What an environment makes of its state, positions and then velocities. Axes: k lanes, n numbers in a state."""
+    """What an environment makes of its state, positions and then velocities. Axes: k copies, n numbers in a state."""
 
     skipped: int  # first positions that are not seen
     positions: int  # how many
@@ -106,51 +106,51 @@ class Rules:
 
 
 class MujocoVectorEnv(VectorEnv):
-    """Lanes in the calling process; see `open_here`."""
+    """Copies in the calling process that share one model; see `open_here`."""
 
     backend = "gymnasium"
 
-    def __init__(self, env: Any, rules: Rules, shapes: Shapes, lanes: int):
-        """Of an opened environment, which then is these lanes' own: it draws the starts of all of them."""
+    def __init__(self, env: Any, rules: Rules, shapes: Shapes, num_envs: int):
+        """From an opened environment, which from then on belongs to this object: it draws the starts of all copies."""
         mujoco: Any = importlib.import_module("mujoco")
-        super().__init__(shapes, lanes)
+        super().__init__(shapes, num_envs)
         self._env, self._rules = env, rules
         inner = env.unwrapped
         self._advance, self._model, self._frames = mujoco.mj_step, inner.model, inner.frame_skip
-        self._data = [mujoco.MjData(inner.model) for _ in range(lanes)]
-        self._states = np.empty((lanes, inner.model.nq + inner.model.nv))
+        self._data = [mujoco.MjData(inner.model) for _ in range(num_envs)]
+        self._states = np.empty((num_envs, inner.model.nq + inner.model.nv))
         # Each attribute of an MjData makes a new array of the same memory: made once.
         split = inner.model.nq
         self._views = [
             (data.ctrl, data.qpos, data.qvel, state[:split], state[split:])
             for data, state in zip(self._data, self._states, strict=True)
         ]
-        self._time = np.zeros(lanes, np.int64)
+        self._time = np.zeros(num_envs, np.int64)
         self._limit = np.inf if shapes.max_episode_length is None else shapes.max_episode_length
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
         """See `VectorEnv`."""
-        return np.stack([self.restart(lane, seed) for lane, seed in zip(range(self.lanes), seeds, strict=True)])
+        return np.stack([self.restart(index, seed) for index, seed in zip(range(self.num_envs), seeds, strict=True)])
 
-    def restart(self, lane: int, seed: int) -> NDArray[Any]:
+    def restart(self, index: int, seed: int) -> NDArray[Any]:
         """See `SyncVectorEnv.restart`."""
-        self._env.unwrapped.data = data = self._data[lane]
+        self._env.unwrapped.data = data = self._data[index]
         observation = np.asarray(self._env.reset(seed=int(seed))[0])
-        self._states[lane], self._time[lane] = np.concatenate([data.qpos, data.qvel]), 0
+        self._states[index], self._time[index] = np.concatenate([data.qpos, data.qvel]), 0
         return observation
 
-    def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
+    def step(self, actions: NDArray[np.floating], indices: NDArray[np.integer]) -> Transition:
         """See `VectorEnv`."""
-        before = self._states[lanes, 0]
-        for lane, action in zip(lanes.tolist(), actions, strict=True):
-            control, positions, velocities, seen_positions, seen_velocities = self._views[lane]
+        before = self._states[indices, 0]
+        for index, action in zip(indices.tolist(), actions, strict=True):
+            control, positions, velocities, seen_positions, seen_velocities = self._views[index]
             control[:] = action
-            self._advance(self._model, self._data[lane], self._frames)
+            self._advance(self._model, self._data[index], self._frames)
             seen_positions[:] = positions
             seen_velocities[:] = velocities
-        self._time[lanes] += 1
-        observations, rewards, terminated = self._rules(before, self._states[lanes], actions)
-        return observations, rewards, terminated, self._time[lanes] >= self._limit
+        self._time[indices] += 1
+        observations, rewards, terminated = self._rules(before, self._states[indices], actions)
+        return observations, rewards, terminated, self._time[indices] >= self._limit
 
     def close(self) -> None:
         """See `VectorEnv`."""
@@ -168,38 +168,38 @@ def has_rules(env_id: str | EnvironmentSource) -> bool:
         return Rules.of(env) is not None
 
 
-def open_here(spec: Any, shapes: Shapes, lanes: int) -> SyncVectorEnv | MujocoVectorEnv:
-    """Lanes in the calling process, by the rules above where the environment keeps to them, else by its own code.
+def open_here(spec: Any, shapes: Shapes, num_envs: int) -> SyncVectorEnv | MujocoVectorEnv:
+    """A vector environment in the calling process, on the fast path where that gives the same numbers as the environment.
 
     Args:
         spec: gymnasium's `EnvSpec`.
         shapes: of the environment.
-        lanes: L.
+        num_envs: how many copies.
     """
     if _MODULE.match(str(spec.entry_point)) is None:
-        return SyncVectorEnv(spec, shapes, lanes)
+        return SyncVectorEnv(spec, shapes, num_envs)
     env = open_environment(spec)
     rules = Rules.of(env)
     if rules is not None:
         if _kept(rules, spec, shapes):
-            return MujocoVectorEnv(env, rules, shapes, lanes)
+            return MujocoVectorEnv(env, rules, shapes, num_envs)
         _log.warning(
             "environment %s: gymnasium %s steps it otherwise than seqeval-rl knows; its own code is used, which is slower.",
             spec.id,
             gymnasium.__version__,
         )
     env.close()
-    return SyncVectorEnv(spec, shapes, lanes)
+    return SyncVectorEnv(spec, shapes, num_envs)
 
 
 def _kept(rules: Rules, spec: Any, shapes: Shapes) -> bool:
     """Whether the environment's own code and the rules lead to the same numbers from the same start by the same actions."""
     rng = np.random.default_rng(0)
-    with MujocoVectorEnv(open_environment(spec), rules, shapes, 1) as lanes, open_environment(spec) as env:
-        same = np.array_equal(lanes.reset([0])[0], env.reset(seed=0)[0])
+    with MujocoVectorEnv(open_environment(spec), rules, shapes, 1) as envs, open_environment(spec) as env:
+        same = np.array_equal(envs.reset([0])[0], env.reset(seed=0)[0])
         for _ in range(_TRIAL):
             action = rng.uniform(shapes.action_low, shapes.action_high)
-            (observation,), *ours = lanes.step(action[None], np.zeros(1, np.int64))
+            (observation,), *ours = envs.step(action[None], np.zeros(1, np.int64))
             expected, *theirs, _ = env.step(action)
             same = same and np.array_equal(observation, expected) and [one.item() for one in ours] == theirs
     return same

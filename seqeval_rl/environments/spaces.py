@@ -70,7 +70,7 @@ def nearest_ids(name: str, known: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Shapes:
-    """What the lanes of an environment have in common."""
+    """Shapes and bounds of an environment, and its time limit."""
 
     obs_shape: tuple[int, ...]
     obs_dtype: np.dtype[Any]

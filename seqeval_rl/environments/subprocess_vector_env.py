@@ -1,4 +1,4 @@
-"""Lanes of gymnasium environments in several processes, the calling one among them.
+"""A vector environment of Gymnasium environments in several processes, the calling one among them.
 
 The workers are plain child processes that speak pickle over their pipes. They need no `__main__` guard, start without
 torch, work below a worker of `multiprocessing` (daemonic or not), and end with the process that started them, however
@@ -31,16 +31,16 @@ Process = subprocess.Popen[bytes]
 
 
 class SubprocessVectorEnv(VectorEnv):
-    """Lane i lives in process i mod n, so that each gets its share of the long episodes; process 0 is the calling one."""
+    """Copy i is in process i mod n, so that each gets its share of the long episodes; process 0 is the calling one."""
 
     backend = "gymnasium"
 
-    def __init__(self, spec: Any, shapes: Shapes, lanes: int, workers: int):
+    def __init__(self, spec: Any, shapes: Shapes, num_envs: int, workers: int):
         """From gymnasium's `EnvSpec`; raises `EnvironmentMissingError` where that cannot be sent to a process."""
-        super().__init__(shapes, lanes)
+        super().__init__(shapes, num_envs)
         self._workers: list[Process] = []
         self._env_id = spec.id
-        self._shares = [np.arange(w, lanes, workers) for w in range(workers)]
+        self._shares = [np.arange(w, num_envs, workers) for w in range(workers)]
         try:
             pickle.dumps(spec)
         except Exception as error:
@@ -55,21 +55,21 @@ class SubprocessVectorEnv(VectorEnv):
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
         """See `VectorEnv`."""
         numbers = np.array([int(seed) for seed in seeds])
-        if len(numbers) != self.lanes:
-            raise ValueError(f"expected {self.lanes} seeds, found {len(numbers)}")
+        if len(numbers) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, found {len(numbers)}")
         calls = [("reset", (numbers[share].tolist(),)) for share in self._shares]
-        observations = np.empty((self.lanes, *self.obs_shape), self.obs_dtype)
+        observations = np.empty((self.num_envs, *self.obs_shape), self.obs_dtype)
         for share, part in zip(self._shares, self._call(dict(enumerate(calls))), strict=True):
             observations[share] = part
         return observations
 
-    def step(self, actions: NDArray[np.floating], lanes: NDArray[np.integer]) -> Transition:
+    def step(self, actions: NDArray[np.floating], indices: NDArray[np.integer]) -> Transition:
         """See `VectorEnv`."""
         count = len(self._shares)
-        places = {w: np.flatnonzero(lanes % count == w) for w in range(count)}
+        places = {w: np.flatnonzero(indices % count == w) for w in range(count)}
         places = {w: mine for w, mine in places.items() if len(mine)}
-        answers = self._call({w: ("step", (actions[mine], lanes[mine] // count)) for w, mine in places.items()})
-        found = self._blank(len(lanes))
+        answers = self._call({w: ("step", (actions[mine], indices[mine] // count)) for w, mine in places.items()})
+        found = self._blank(len(indices))
         for mine, parts in zip(places.values(), answers, strict=True):
             for whole, part in zip(found, parts, strict=True):
                 whole[mine] = part
@@ -100,7 +100,7 @@ class SubprocessVectorEnv(VectorEnv):
     def _call(self, requests: dict[int, tuple[str, Any]]) -> list[Any]:
         """Have each named process answer its request, this one while the others are at it; answers in the same order."""
         if not self._workers:
-            raise RuntimeError(f"environment {self._env_id!r}: these lanes are closed")
+            raise RuntimeError(f"environment {self._env_id!r}: this vector environment is closed")
         try:
             for w, request in requests.items():
                 if w:
@@ -168,21 +168,21 @@ def serve(parent: int) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
     threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
-    lanes: VectorEnv | None = None
+    envs: VectorEnv | None = None
     while True:
         try:
             name, arguments = pickle.load(requests)
         except EOFError:
             break
         try:
-            if lanes is None:
-                lanes, answer = open_here(*arguments), None
+            if envs is None:
+                envs, answer = open_here(*arguments), None
             else:
-                answer = getattr(lanes, name)(*arguments)
+                answer = getattr(envs, name)(*arguments)
             reply = pickle.dumps((False, answer), protocol=5)
         except Exception:
             reply = pickle.dumps((True, traceback.format_exc()))
         answers.write(reply)
         answers.flush()
-    if lanes is not None:
-        lanes.close()
+    if envs is not None:
+        envs.close()

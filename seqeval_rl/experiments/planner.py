@@ -76,11 +76,11 @@ def plan(
     seconds: dict[Path, float] = {}
     surroundings = describe_provenance(str(device))
     finished, failed = 0, []
+    recorded = recorded_runs(out)  # whatever the stream was called when they were made
     for spec in sweep.streams:
         stream = spec.load(progress)
         _check_environment(stream, chosen)
         described = _describe(stream, spec)
-        recorded = recorded_runs(out / directory_name(spec.name))
         for variant in chosen:
             protocol = variant.protocol
             schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
@@ -94,7 +94,7 @@ def plan(
                     "algorithm": {"name": variant.entry.name, "config": config},
                     "protocol": protocol.model_dump(),
                     "seed": seed,
-                    "peeks": protocol.peeks,
+                    "uses_future_data": protocol.uses_future_data,
                     "precision": sweep.precision,
                     "evaluations_expected": len(points),
                     "citation": variant.entry.citation,
@@ -157,7 +157,7 @@ def _check_environment(stream: Stream, chosen: Sequence[Variant]) -> None:
 def settings_of_run(variant: Variant, schedule: Schedule) -> dict[str, Any]:
     """The algorithm's settings as the run will have them."""
     config, protocol = asdict(variant.config), variant.protocol
-    if protocol.peeks and DECAY in config and not protocol.online:
+    if protocol.uses_future_data and DECAY in config and not protocol.online:
         # As published: the rate's decay knows where the run will end.
         config[DECAY] = schedule.gradient_steps
     return config

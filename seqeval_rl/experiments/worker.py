@@ -140,8 +140,8 @@ class _Work:
             evaluator = None
             if episodes:
                 seeds = [run.seed for run in planned]
-                lanes = len(runs) * episodes
-                workers = worthwhile_workers(job.task.environment, lanes, job.backend, self._environment_workers)
+                num_envs = len(runs) * episodes
+                workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self._environment_workers)
                 evaluator = opened.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
             trainer = opened.enter_context(Trainer(members, self._entry, job.protocol, torch.device(job.device)))
             if states:

@@ -34,7 +34,7 @@ def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
         config: its settings.
         spec: of the whole stack.
     """
-    if getattr(algorithm, "stacked", False):
+    if getattr(algorithm, "vectorized", False):
         stack: Algorithm = algorithm(config, spec)
         return stack
     return PerSeed(algorithm, config, spec)
@@ -44,7 +44,7 @@ class PerSeed:
     """R instances of a plain algorithm behind the interface of a stacked one."""
 
     Config: type
-    stacked = True
+    vectorized = True
     capturable = False  # plain algorithms may draw, branch and count as they like
 
     def __init__(self, algorithm: type, config: Any, spec: Spec) -> None:

@@ -1,4 +1,4 @@
-"""Finding algorithms by name, module or file, and checking their settings. Our own have no privilege: entry points for all."""
+"""Finds algorithms by name, module, file or class, and checks their settings. Ours are entry points like anybody's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,15 +20,25 @@ from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 
 GROUP = "seqeval_rl.algorithms"
+_FILE_MODULE = "seqeval_plugin_"  # prefix of the module name of a file given as `file.py:Class`
 
 
 @dataclass(frozen=True)
 class AlgorithmEntry:
-    """An algorithm that was found: what it is called in results, how it was asked for, and its class."""
+    """An algorithm: its name in results, the reference that finds it again, and its class."""
 
     name: str
-    reference: str  # a registered name, `module:Class` or `file.py:Class`; finds it again in another process
+    reference: str  # a registered name, `module:Class` or `file.py:Class`
     algorithm: Any  # the class
+
+    @property
+    def importable(self) -> bool:
+        """Whether a new process finds the same class by `reference`; False for one defined in a notebook or a function."""
+        if self.reference not in _given:
+            return True
+        module = sys.modules.get(self.algorithm.__module__)
+        at_top_level = getattr(module, self.algorithm.__qualname__, None) is self.algorithm
+        return at_top_level and getattr(module, "__file__", None) is not None
 
     @property
     def summary(self) -> str:
@@ -42,7 +53,15 @@ class AlgorithmEntry:
         return inspect.cleandoc(text) if isinstance(text, str) else None
 
     def configure(self, settings: Mapping[str, Any], where: str) -> Any:
-        """Its frozen `Config` from settings, checked by name, type and range; raises `UsageError` in one line."""
+        """Its frozen `Config` from settings, checked by name, type and range. This is the one place that checks them.
+
+        Args:
+            settings: some fields of `Config`; the others keep their defaults.
+            where: where they were found, for messages.
+
+        Raises:
+            UsageError: an unknown name, a wrong type or a value out of range, in one line.
+        """
         config_class = self.algorithm.Config
         names = [field.name for field in dataclasses.fields(config_class)]
         for name in settings:
@@ -58,27 +77,56 @@ class AlgorithmEntry:
         return per_seed.noise_dim(self.algorithm, config, spec)
 
     def build(self, config: Any, spec: Spec) -> Algorithm:
-        """The algorithm for a stack; a plain one is wrapped so that it sees one run at a time."""
+        """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time."""
         return per_seed.build(self.algorithm, config, spec)
 
 
+_given: dict[str, AlgorithmEntry] = {}  # by reference: classes given as objects, which only this process may know
+
+
 def registered() -> dict[str, str]:
-    """Registered names and where each leads, `module:Class`."""
+    """The registered names, each with its `module:Class`."""
     return {entry.name: entry.value for entry in entry_points(group=GROUP)}
 
 
-def find_algorithm(reference: str, where: str = "--algorithms") -> AlgorithmEntry:
-    """The algorithm of a registered name, `module:Class` or `path/to/file.py:Class`; else `UsageError` says what is missing."""
+def find_algorithm(reference: str | type, where: str = "--algorithms") -> AlgorithmEntry:
+    """Finds an algorithm.
+
+    Args:
+        reference: a registered name, `module:Class`, `path/to/file.py:Class`, or the class itself, which may be defined in a
+            notebook, a script or a function.
+        where: where the reference was found, for messages.
+
+    Raises:
+        UsageError: there is no such algorithm, or it lacks a part of `seqeval_rl.Algorithm`.
+    """
     names = registered()
+    if isinstance(reference, type):
+        return _of_class(reference, names)
+    if reference in _given:
+        return _given[reference]
     if ":" not in reference:
         if reference not in names:
             raise unknown("algorithm", reference, names, where)
-        return _checked(reference, reference, *_split(names[reference]))
+        return _checked(reference, reference, _class(*_split(names[reference]), reference))
     source, class_name = _split(reference)
     if source.endswith(".py"):
-        # The path is made whole, so that a process with another working directory finds the file too.
+        # Absolute, so that a process with another working directory finds the file too.
         source = str(Path(source).expanduser().resolve())
-    return _checked(_snake(class_name), f"{source}:{class_name}", source, class_name)
+    return _checked(_snake(class_name), f"{source}:{class_name}", _class(source, class_name, reference))
+
+
+def _of_class(algorithm: type, names: Mapping[str, str]) -> AlgorithmEntry:
+    """The entry of a class object, by its registered name where it has one."""
+    reference = f"{algorithm.__module__}:{algorithm.__qualname__}"
+    for name, target in names.items():
+        if target == reference:
+            return _checked(name, name, algorithm)
+    name, module = _snake(algorithm.__name__), sys.modules.get(algorithm.__module__)
+    if algorithm.__module__.startswith(_FILE_MODULE) and getattr(module, algorithm.__qualname__, None) is algorithm:
+        return _checked(name, f"{getattr(module, '__file__', '')}:{algorithm.__name__}", algorithm)
+    _given[reference] = _checked(name, reference, algorithm)
+    return _given[reference]
 
 
 def _split(reference: str) -> tuple[str, str]:
@@ -94,41 +142,46 @@ def _snake(name: str) -> str:
     return out
 
 
-def _checked(name: str, reference: str, source: str, class_name: str) -> AlgorithmEntry:
+def _class(source: str, class_name: str, reference: str) -> type:
+    """The class of that name in a module or a file."""
     module = _module(source, reference)
-    found: Any = getattr(module, class_name, None)
-    if not isinstance(found, type):
-        classes = [
-            key
-            for key, value in vars(module).items()
-            if isinstance(value, type) and value.__module__ == module.__name__
-        ]
-        raise unknown("class", class_name, classes, source)
+    algorithm = getattr(module, class_name, None)
+    if isinstance(algorithm, type):
+        return algorithm
+    classes = [
+        name for name, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__
+    ]
+    raise unknown("class", class_name, classes, source)
+
+
+def _checked(name: str, reference: str, algorithm: Any) -> AlgorithmEntry:
+    """The entry of a class that has what `seqeval_rl.Algorithm` asks for."""
     for attribute, meaning in (
         ("Config", "a frozen dataclass of settings"),
-        ("stacked", "True if it has a run axis, else False"),
         ("update", "a method"),
         ("act", "a method"),
         ("state_dict", "a method"),
         ("load_state_dict", "a method"),
     ):
-        if not hasattr(found, attribute):
+        if not hasattr(algorithm, attribute):
             raise UsageError(
-                f"{reference}: expected {class_name}.{attribute} ({meaning}), found none. "
+                f"{reference}: expected {algorithm.__name__}.{attribute} ({meaning}), found none. "
                 f"Add it (see seqeval_rl.Algorithm), then try `seqeval check {reference}`."
             )
-    algorithm: Any = found
-    config: Any = algorithm.Config
-    frozen = getattr(getattr(config, "__dataclass_params__", None), "frozen", False)
-    if not frozen:
+    if hasattr(algorithm, "stacked") and not hasattr(algorithm, "vectorized"):
         raise UsageError(
-            f"{reference}: expected {class_name}.Config to be a frozen dataclass, found {config!r}. "
+            f"{reference}: expected {algorithm.__name__}.vectorized, found its earlier name, stacked. Rename it."
+        )
+    config: Any = algorithm.Config
+    if not getattr(getattr(config, "__dataclass_params__", None), "frozen", False):
+        raise UsageError(
+            f"{reference}: expected {algorithm.__name__}.Config to be a frozen dataclass, found {config!r}. "
             "Decorate it with @dataclass(frozen=True)."
         )
-    return AlgorithmEntry(name, reference, found)
+    return AlgorithmEntry(name, reference, algorithm)
 
 
-def _module(source: str, reference: str) -> Any:
+def _module(source: str, reference: str) -> ModuleType:
     if not source.endswith(".py"):
         try:
             return importlib.import_module(source)
@@ -139,7 +192,7 @@ def _module(source: str, reference: str) -> Any:
     path = Path(source)
     if not path.is_file():
         raise UsageError(f"{reference}: no file {path}. Check the path.")
-    name = f"seqeval_plugin_{path.stem}"
+    name = f"{_FILE_MODULE}{path.stem}"
     known = sys.modules.get(name)
     if known is not None and known.__file__ == str(path):
         return known

@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError
+from seqeval_rl.results.legacy import modern_manifest
 
 PREFIX = "prequential/"
 COUNT, VALUE_COUNT = "count", "value_count"  # transitions that the scores, and those of values, are means over
 
 
 MANIFEST, METRICS, EVENTS = "manifest.json", "metrics.jsonl", "events.jsonl"
+LOCK = ".lock"  # in a run's directory, held by the process that writes to it
 PREQUENTIAL = "prequential/"
 COUNTS = ("count", "value_count")  # of transitions: all that arrived, and those whose return the log observed
 _OF_VALUES = ("value_gap", "value_error")  # means over the latter
-_EARLIER: dict[str, Any] = {"online": 0, "static": False, "peeks": False}  # settings of the protocol that came later
 _log = logging.getLogger("seqeval_rl")
 
 
@@ -60,8 +61,8 @@ class RunResult:
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """The protocol's settings; what older manifests lack is as it was then."""
-        return _EARLIER | self.manifest.get("protocol", {})
+        """The protocol's settings."""
+        return {"online": 0, "static": False, **self.manifest.get("protocol", {})}
 
     @property
     def static(self) -> bool:
@@ -144,7 +145,7 @@ def scan_results(root: Path) -> Results:
 
 
 def _read_run(root: Path, directory: Path) -> RunResult:
-    manifest = json.loads((directory / MANIFEST).read_text())
+    manifest = modern_manifest(json.loads((directory / MANIFEST).read_text()))
     evaluations, damaged = _sound_lines(directory / METRICS, transitions=int, metrics=dict)
     events, damaged_events = _sound_lines(directory / EVENTS, event=str)
     finished = len(evaluations) + len(damaged) >= manifest["evaluations_expected"]

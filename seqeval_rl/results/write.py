@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -10,41 +9,41 @@ import socket
 import time
 from collections.abc import Hashable
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.errors import BusyError, FileError, MismatchError
 from seqeval_rl.results import checkpoint
-from seqeval_rl.results.read import EVENTS, MANIFEST, METRICS, hashable, read_lines
-from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.results.legacy import modern_manifest
+from seqeval_rl.results.read import EVENTS, LOCK, MANIFEST, METRICS, hashable, read_lines
+from seqeval_rl.utils.files import atomic_write, try_lock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+_PATIENCE = 3.0  # seconds; workers of a command that was killed end within a second or two
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
-IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "peeks", "precision")
-_ABSENT: dict[str, Any] = {"precision": "float32"}  # what a manifest without that key means
-_ABSENT_PROTOCOL = {"online": 0, "static": False, "peeks": False}  # and in its protocol
+IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "uses_future_data", "precision")
 
 
 def identity(manifest: dict[str, Any]) -> Hashable:
-    """What makes the run of that manifest this run: equal for two attempts at one run, and for no two runs."""
-    return hashable(json.loads(json.dumps({key: _part(manifest, key) for key in IDENTITY})))
+    """A key that is equal for two attempts at one run, by whichever version, and for no two runs."""
+    return hashable(_identifying(manifest))
 
 
-def _part(manifest: dict[str, Any], key: str) -> Any:
-    """What a manifest says under one key of `IDENTITY`, in whichever version it was written."""
-    value = manifest.get(key, _ABSENT.get(key))
-    if key == "protocol" and isinstance(value, dict):
-        return {**_ABSENT_PROTOCOL, **value}
-    if key == "task" and isinstance(value, dict):
-        return {"env_spec": "", "obs_keys": [], **value}
-    return value
+def _identifying(manifest: Any) -> dict[str, Any]:
+    """What a manifest of any version says under the keys of `IDENTITY`, as JSON holds it."""
+    modern = modern_manifest(json.loads(json.dumps(manifest)))
+    return {key: modern.get(key) for key in IDENTITY}
 
 
-def recorded_runs(directory: Path) -> dict[Hashable, Path]:
-    """The runs under a stream's directory, by `identity`; one whose manifest cannot be read is not among them."""
+def recorded_runs(out: Path) -> dict[Hashable, Path]:
+    """The directories of a sweep's runs under `out`, by `identity`; one whose manifest cannot be read is not among them."""
     found: dict[Hashable, Path] = {}
-    for path in sorted(directory.glob(f"*/seed-*/{MANIFEST}")):
+    for path in sorted(out.glob(f"*/*/seed-*/{MANIFEST}")):
         try:
             found.setdefault(identity(json.loads(path.read_text())), path.parent)
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, TypeError):
             # Damaged. Whoever wants to write to that directory is told so by `RunRecorder.check`.
             continue
     return found
@@ -57,7 +56,7 @@ class RunRecorder:
         """For that directory; nothing is touched before `open`."""
         self.directory, self.manifest = directory, manifest
         self.checkpoints = directory / "checkpoint"
-        self._lock: IO[str] | None = None
+        self._lock: FileLock | None = None
 
     def check(self) -> bool:
         """True if this run was begun before. Raises `MismatchError` where the directory holds another run's results."""
@@ -65,16 +64,14 @@ class RunRecorder:
         if not path.exists():
             return False
         try:
-            found = json.loads(path.read_text())
-        except ValueError:
+            recorded = _identifying(json.loads(path.read_text()))
+        except (ValueError, TypeError):
             raise MismatchError(
                 f"{path}: damaged, not JSON. Move {self.directory} away, or run with --overwrite."
             ) from None
-        wanted = json.loads(json.dumps(self.manifest))
-        for key in IDENTITY:
-            there, asked = (_part(manifest, key) for manifest in (found, wanted))
-            if there != asked:
-                where, old, new = _first_difference(key, there, asked)
+        for key, asked in _identifying(self.manifest).items():
+            if recorded[key] != asked:
+                where, old, new = _first_difference(key, recorded[key], asked)
                 raise MismatchError(
                     f"{self.directory}: holds results made with {where} = {old!r}, asked for {new!r}. "
                     "Choose another --out, or --overwrite to begin again."
@@ -91,8 +88,11 @@ class RunRecorder:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.directory / EVENTS).open("a")
-            self._acquire()
+            self._lock = try_lock(self.directory / LOCK, _PATIENCE)
+            if self._lock is None:
+                raise BusyError(
+                    f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
+                )
             if overwrite:
                 self._clear()
             if not self.check():
@@ -104,26 +104,11 @@ class RunRecorder:
             ) from error
         self.event("attempt", host=socket.gethostname(), process=os.getpid(), device=self.manifest["device"])
 
-    def _acquire(self) -> None:
-        assert self._lock is not None
-        for attempt in range(31):
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                # Workers of a command that was killed end within a second or two; wait that long.
-                if attempt == 30:
-                    raise BusyError(
-                        f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
-                    ) from None
-                time.sleep(0.1)
-
     def _clear(self) -> None:
-        """Delete the run's results, because the user asked to; the events file is the lock and is only emptied."""
-        for name in (MANIFEST, METRICS):
+        """Delete the run's results, because the user asked to."""
+        for name in (MANIFEST, METRICS, EVENTS):
             (self.directory / name).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-        os.truncate(self.directory / EVENTS, 0)
 
     def _mend(self) -> None:
         """Cut a line that was torn when the writer was killed, so that the next append starts a line of its own."""
@@ -174,7 +159,7 @@ class RunRecorder:
     def close(self) -> None:
         """Give up ownership."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
 

@@ -60,8 +60,8 @@ class Evaluator:
             workers: likewise.
         """
         self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
-        self._lanes = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers)
-        self.backend = self._lanes.backend
+        self._envs = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers)
+        self.backend = self._envs.backend
         self._thread: ThreadPoolExecutor | None = None
 
     def begin(self, act: Act, evaluation: int) -> Future[Evaluation]:
@@ -86,33 +86,33 @@ class Evaluator:
             SeqevalError: an episode does not end.
         """
         started = time.perf_counter()
-        lanes, runs, episodes = self._lanes, len(self.seeds), self.episodes
-        low, span = lanes.action_low, lanes.action_high - lanes.action_low
-        first = lanes.reset([episode_seed(seed, evaluation, e) for seed in self.seeds for e in range(episodes)])
+        envs, runs, episodes = self._envs, len(self.seeds), self.episodes
+        low, span = envs.action_low, envs.action_high - envs.action_low
+        first = envs.reset([episode_seed(seed, evaluation, e) for seed in self.seeds for e in range(episodes)])
         observations = np.ascontiguousarray(first, np.float32)  # [R·E, *obs]
-        stacked = observations.reshape(runs, episodes, *lanes.obs_shape)
+        stacked = observations.reshape(runs, episodes, *envs.obs_shape)
         returns, lengths = np.zeros(runs * episodes), np.zeros(runs * episodes, np.int64)
         active = np.ones(runs * episodes, np.bool_)
         failures: dict[int, str] = {}
 
         def fail(bad: NDArray[np.bool_], what: str) -> None:
-            """Take the runs of the lanes `bad` [R·E] out."""
-            for lane in np.flatnonzero(bad):
-                run, episode = divmod(int(lane), episodes)
+            """Take the runs of the environments `bad` [R·E] out."""
+            for index in np.flatnonzero(bad):
+                run, episode = divmod(int(index), episodes)
                 if run not in failures:
-                    failures[run] = f"{what} in evaluation episode {episode} at time index {lengths[lane]}"
+                    failures[run] = f"{what} in evaluation episode {episode} at time index {lengths[index]}"
                     active[run * episodes : (run + 1) * episodes] = False
 
-        limit = lanes.max_episode_length or LONGEST_EPISODE
+        limit = envs.max_episode_length or LONGEST_EPISODE
         live = np.arange(runs * episodes)
         # Checks look at everything at once, and only where something is wrong for what it is.
         for _ in range(limit):
             actions = np.asarray(act(stacked))
-            if actions.shape != (runs, episodes, lanes.act_dim):
+            if actions.shape != (runs, episodes, envs.act_dim):
                 raise ValueError(
-                    f"act: expected actions of shape {(runs, episodes, lanes.act_dim)}, found {actions.shape}"
+                    f"act: expected actions of shape {(runs, episodes, envs.act_dim)}, found {actions.shape}"
                 )
-            actions = actions.reshape(runs * episodes, lanes.act_dim).astype(np.float64)
+            actions = actions.reshape(runs * episodes, envs.act_dim).astype(np.float64)
             if not (np.abs(actions) <= 1.0 + _ROUNDING).all():
                 fail(active & ~np.isfinite(actions).all(-1), "non-finite action")
                 fail(active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
@@ -120,7 +120,7 @@ class Evaluator:
                 if not len(live):
                     break
             chosen = low + (actions[live].clip(-1.0, 1.0) + 1.0) / 2.0 * span
-            found, rewards, terminated, truncated = lanes.step(chosen, live)
+            found, rewards, terminated, truncated = envs.step(chosen, live)
             observations[live] = found
             returns[live] += rewards
             lengths[live] += 1
@@ -151,7 +151,7 @@ class Evaluator:
         """Release environments and worker processes, when an evaluation that was begun has ended."""
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
-        self._lanes.close()
+        self._envs.close()
 
     def __enter__(self) -> Evaluator:
         return self

@@ -57,10 +57,10 @@ class Interaction:
             EnvironmentMissingError: see `environments.gymnasium_shapes`.
         """
         self._seeds, self._replay, self._log, self._random, self._explore = tuple(seeds), replay, log, random, explore
-        self._lanes = open_here(*gymnasium_shapes(task.environment), len(self._seeds))
-        found, expected = (self._lanes.obs_shape, self._lanes.act_dim), (replay.obs_shape, replay.act_dim)
+        self._envs = open_here(*gymnasium_shapes(task.environment), len(self._seeds))
+        found, expected = (self._envs.obs_shape, self._envs.act_dim), (replay.obs_shape, replay.act_dim)
         if found != expected:
-            self._lanes.close()
+            self._envs.close()
             raise DataError(
                 f"environment {task.env_id!r}: observations and actions have shapes {found}, expected {expected} as in the "
                 "log. Check that the task names the environment of the log."
@@ -116,7 +116,7 @@ class Interaction:
             self._episodes[r], self._first[r] = len(ended), ended[-1] + 1 if len(ended) else 0
             self._begin(r)
             for row in rows[r, self._first[r] :]:
-                following, *_ = self._lanes.step(self._in_units(self._action(row)[None]), np.array([r]))
+                following, *_ = self._envs.step(self._in_units(self._action(row)[None]), np.array([r]))
                 self._observations[r] = following[0]
             if n > self._first[r] and not np.array_equal(self._observations[r].ravel(), rows[r, -1, -self._width :]):
                 raise DataError(
@@ -126,7 +126,7 @@ class Interaction:
 
     def close(self) -> None:
         """Release the environments, and with them the policy."""
-        self._lanes.close()
+        self._envs.close()
         # The policy's stack holds this. Let go of, what it has on the device is free as soon as nobody uses it.
         self._explore = _over
 
@@ -143,13 +143,13 @@ class Interaction:
 
     def _in_units(self, actions: NDArray[np.float32]) -> NDArray[np.float64]:
         """Actions in [-1, 1] in the environment's own units."""
-        low, high = self._lanes.action_low, self._lanes.action_high
+        low, high = self._envs.action_low, self._envs.action_high
         return low + (actions.astype(np.float64) + 1.0) / 2.0 * (high - low)
 
     def _begin(self, r: int) -> None:
         """Begin run r's next episode."""
         seed = episode_seed(self._seeds[r], int(self._episodes[r]))
-        self._observations[r] = self._lanes.restart(r, seed)
+        self._observations[r] = self._envs.restart(r, seed)
 
     def _noise(self, env_step: int) -> NDArray[np.float32]:
         """What runs explore with at an environment step, [R, act_dim]: uniform on [-1, 1] at first, then standard normal."""
@@ -171,7 +171,7 @@ class Interaction:
     def _advance(self, actions: NDArray[np.float32]) -> None:
         """One environment step of every run with actions [R, act_dim] in [-1, 1]."""
         runs, n = len(self._seeds), self.gathered
-        following, rewards, terminated, truncated = self._lanes.step(self._in_units(actions), np.arange(runs))
+        following, rewards, terminated, truncated = self._envs.step(self._in_units(actions), np.arange(runs))
         rows = np.concatenate(
             [
                 self._observations.reshape(runs, -1),

@@ -81,7 +81,7 @@ class Trainer:
         self.interaction = self._open_environments(replay) if protocol.online else None
         scales = np.array([_reward_scale(run, protocol) for run in runs])
         # As published: statistics of the full dataset from the start, never refreshed.
-        self._fixed_statistics = protocol.peeks and len(stream) > 0
+        self._fixed_statistics = protocol.uses_future_data and len(stream) > 0
         visible = len(stream) if self._fixed_statistics else self.points()[0].transitions
         self.learner = build_learner(entry, self._config, self._spec, replay, self.schedules, visible, scales, capture)
         self.algorithm, self.preprocessing = self.learner.algorithm, self.learner.preprocessing
@@ -243,7 +243,7 @@ def _reward_scale(run: Run, protocol: Protocol) -> float:
     if span is None:
         return 1.0
     width = task.reference_max - task.reference_min
-    if protocol.peeks and len(run.stream):
+    if protocol.uses_future_data and len(run.stream):
         width = float(np.ptp(run.stream.returns()))
         if width <= 0:
             raise DataError(

@@ -41,7 +41,7 @@ def test_every_suite_has_a_miniature_that_leaves_everything_a_run_leaves(name, t
     for result in results:
         assert result.manifest["suite"] == f"{name} (mini)"
         assert len(result.evaluations) == result.manifest["evaluations_expected"]
-        assert {"versions", "device", "git_revision", "peeks", "task", "protocol"} <= set(result.manifest)
+        assert {"versions", "device", "git_revision", "uses_future_data", "task", "protocol"} <= set(result.manifest)
         assert all(len(block["sha256"]) == 64 for block in result.manifest["dataset"]["blocks"])
         assert result.evaluations[0]["gradient_steps"] == 0
         assert np.isfinite(result.curve()[1]).all()

@@ -35,7 +35,7 @@ class Results:
         suite: str = "quickstart",
         env_id: str = "Hopper-v5",
         config: dict[str, Any] | None = None,
-        peeks: bool = False,
+        uses_future_data: bool = False,
         slug: str = "",
         protocol: dict[str, Any] | None = None,
         gradient_steps: list[int] | None = None,
@@ -95,7 +95,7 @@ class Results:
             "algorithm": {"name": algorithm, "config": {"alpha": 2.5} | (config or {})},
             "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1} | (protocol or {}),
             "seed": seed,
-            "peeks": peeks,
+            "uses_future_data": uses_future_data,
             "evaluations_expected": len(transitions),
         }
         (directory / "manifest.json").write_text(json.dumps(manifest))

@@ -9,7 +9,7 @@ from torch import nn
 class PixelBC:
     """Behavior cloning from images: L(pi) = E (pi(s) - a)^2."""
 
-    stacked = False
+    vectorized = False
 
     @dataclass(frozen=True)
     class Config:

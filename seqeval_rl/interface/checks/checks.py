@@ -283,7 +283,7 @@ def check_capture(algorithm: Any) -> str:
     Seen are `.item()`, `float()`, `bool()`, a Python branch on a tensor, and boolean indexing; an optimiser that reads its
     step counter (torch's Adam that is neither fused nor capturable) counts too.
     """
-    if not getattr(algorithm, "stacked", False):
+    if not getattr(algorithm, "vectorized", False):
         return "not asked of a plain algorithm: it runs uncaptured"
     stack, batches = build_group(algorithm), batches_of(algorithm)
     for _ in range(period(stack)):

@@ -27,7 +27,7 @@ class Elementwise:
     """Learns a mean action; a plug-in without a matrix product."""
 
     Config = NoSettings
-    stacked = True
+    vectorized = True
 
     def __init__(self, config, spec):
         self.mean = torch.zeros(spec.runs, spec.act_dim)

@@ -56,11 +56,11 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
             assert any("prequential/action_error" in entry["metrics"] for entry in result.evaluations)
 
 
-def test_paper_peeks_and_says_so(tmp_path):
+def test_paper_uses_future_data_and_says_so(tmp_path):
     command = ["run", "orders", "--mini", "--algorithms", "iql,bc", "--paper", "--out", str(tmp_path)]
     assert cli.main(command) == 0
     for result in read_results(tmp_path):
-        assert result.manifest["peeks"] is True
+        assert result.manifest["uses_future_data"] is True
         assert result.manifest["dataset"]["mode"] == "d4rl"
         if result.algorithm == "iql":
             assert result.config["decay_steps"] == result.evaluations[-1]["gradient_steps"]

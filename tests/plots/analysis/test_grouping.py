@@ -74,12 +74,12 @@ def test_suites_are_not_averaged_together(results: Results) -> None:
     assert labels(results) == [["IQL (suite=mine)", "IQL (suite=quickstart)"]]
 
 
-def test_peeking_is_flagged_and_not_averaged_with_the_rest(results: Results) -> None:
-    results.add("iql", 0, peeks=True)
-    assert labels(results) == [["IQL (peeks)"]]
+def test_future_data_is_flagged_and_not_averaged_with_the_rest(results: Results) -> None:
+    results.add("iql", 0, uses_future_data=True)
+    assert labels(results) == [["IQL (uses future data)"]]
     assert collect(results.read())[0].groups[0].style == "iql"
     results.add("iql", 0)
-    assert labels(results) == [["IQL", "IQL (peeks)"]]
+    assert labels(results) == [["IQL", "IQL (uses future data)"]]
 
 
 def test_task_versions_are_panels_of_their_own(results: Results) -> None:

@@ -186,9 +186,9 @@ def test_a_score_that_is_no_number_is_left_out_and_counted(results: Results) -> 
     assert "Left out: 1 evaluations whose score is not a finite number." in caption(figure)
 
 
-def test_peeking_stands_in_the_legend(results: Results) -> None:
-    results.add("iql", 0, peeks=True)
-    assert legend(curves(results.read()))[0] == "IQL (peeks)"
+def test_future_data_is_named_in_the_legend(results: Results) -> None:
+    results.add("iql", 0, uses_future_data=True)
+    assert legend(curves(results.read()))[0] == "IQL (uses future data)"
 
 
 @pytest.mark.parametrize("width", ["page", "column"])

@@ -1,4 +1,4 @@
-"""Figures of online phases, static controls, peeking runs, other protocols, and runs that were never played."""
+"""Figures of online phases, static controls, runs that use future data, other protocols, and runs that were never played."""
 
 from __future__ import annotations
 
@@ -140,11 +140,11 @@ def test_controls_look_like_theirs_wherever_they_are_drawn(results: Results) -> 
 def test_papers_own_settings_are_a_curve_of_their_own(results: Results) -> None:
     for seed in range(2):
         results.add("iql", seed)
-        results.add("iql", seed, peeks=True, protocol={"peeks": True})
+        results.add("iql", seed, uses_future_data=True, protocol={"uses_future_data": True})
     figure = curves(results.read())
-    assert labels(figure)[:2] == ["IQL", "IQL (peeks)"]
+    assert labels(figure)[:2] == ["IQL", "IQL (uses future data)"]
     looks = line_styles(group.style for group in collect(results.read())[0].groups)
-    assert looks["iql"] == line_styles(["iql"])["iql"] != looks["IQL (peeks)"]
+    assert looks["iql"] == line_styles(["iql"])["iql"] != looks["IQL (uses future data)"]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_other_protocols_are_curves_of_their_own(results: Results, name: str, va
 
 def test_what_older_manifests_lack_is_as_it_was(results: Results) -> None:
     results.add("iql", 0)
-    results.add("iql", 1, protocol={"online": 0, "static": False, "peeks": False})
+    results.add("iql", 1, protocol={"online": 0, "static": False, "uses_future_data": False})
     assert names(results) == [["IQL"]]
     assert [(run.static, run.online) for run in results.read()] == [(False, 0)] * 2
 

@@ -84,7 +84,9 @@ def test_the_legend_and_the_curves_stand_in_the_papers_order(
         if any(e == experiment and a == name for e, _, a in means)
     ]
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert [name.removesuffix(" (peeks)") for name in shown[: len(order)]] == [display_name(name) for name in order]
+    assert [name.removesuffix(" (uses future data)") for name in shown[: len(order)]] == [
+        display_name(name) for name in order
+    ]
     for dataset, ax in panels(figure).items():
         # From the best to the worst at the place that all of them have reached.
         curves_of = {a: points for (e, d, a), points in means.items() if (e, d) == (experiment, dataset)}

@@ -83,7 +83,7 @@ def picture(page: Page) -> str:
 
 
 def rich(results: Results) -> Results:
-    """Two datasets, three algorithms, a failed and an unfinished run, prequential scores, wall time, peeking."""
+    """Two datasets, three algorithms, a failed and an unfinished run, prequential scores, wall time, future data."""
     for dataset in ("one", "two"):
         for algorithm in ("td3_bc", "iql", "bc"):
             for seed in range(3):
@@ -92,7 +92,7 @@ def rich(results: Results) -> Results:
                     seed,
                     dataset=dataset,
                     points=11,
-                    peeks=algorithm == "iql",
+                    uses_future_data=algorithm == "iql",
                     failed=(algorithm, seed) == ("td3_bc", 2),
                     upto=6 if (algorithm, seed) in (("td3_bc", 2), ("bc", 1)) else None,
                     prequential={"action_error": [0.5 / (place + 1) for place in range(11)]},
@@ -141,7 +141,7 @@ def test_hover_and_keys_show_the_number_in_the_file(results: Results, opened: Op
     rich(results)
     page = opened(results)
     panel = collect(results.read())[0]
-    group = next(group for group in panel.groups if group.label == "IQL (peeks)")
+    group = next(group for group in panel.groups if group.label == "IQL (uses future data)")
     (part,) = segments(group)
     point = 5
     assert part.interval is not None
@@ -154,7 +154,7 @@ def test_hover_and_keys_show_the_number_in_the_file(results: Results, opened: Op
         texts.add(page.locator(".tip").first.inner_text())
     (shown,) = {text for text in texts if "IQL" in text and f"{int(part.transitions[point]):,} transitions" in text}
     label, _, value, interval, seeds = shown.split("\n")
-    assert (label, seeds) == ("IQL (peeks)", "3 seeds")
+    assert (label, seeds) == ("IQL (uses future data)", "3 seeds")
     assert float(value) == pytest.approx(part.centre[point], rel=1e-6)
     low, high = interval.removeprefix("interval ").split(" to ")
     assert (float(low), float(high)) == pytest.approx((part.interval[0][point], part.interval[1][point]), rel=1e-6)
@@ -206,7 +206,7 @@ def test_sorting_tabs_and_runs_by_keyboard(results: Results, opened: Open) -> No
     first = page.locator("#run-list tbody tr").first.inner_text()
     assert "failed" in first
     assert "exploding Q value" in first
-    assert "6 runs peeked" in page.locator("#notices").inner_text()
+    assert "6 runs used future data" in page.locator("#notices").inner_text()
 
 
 def test_downloads_hold_what_is_drawn(results: Results, opened: Open, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_the_papers_figures_have_its_panels_boundaries_and_final_values(experime
             assert line.get_ydata()[-1] == pytest.approx(np.mean(last[np.isfinite(last)]))
     text = caption(figure)
     assert text.startswith(f"Published results of {CITATION}")
-    assert all(label.get_text().endswith("(peeks)") for label in figure.legends[0].get_texts()[:-1])
+    assert all(label.get_text().endswith("(uses future data)") for label in figure.legends[0].get_texts()[:-1])
 
 
 @pytest.mark.parametrize("width", ["column", "page"])

@@ -1,4 +1,4 @@
-"""Lanes: every backend steps exactly the named lanes, by seed, and says clearly what it cannot open."""
+"""Vector environments: every backend steps exactly the named copies, by seed, and says clearly what it cannot open."""
 
 import importlib.util
 import os
@@ -77,13 +77,13 @@ def crowd(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)
 def test_equal_seeds_give_equal_starts(backend, workers):
-    with make_vector_env("Hopper-v5", 3, backend, workers) as lanes:
-        first = lanes.reset([5, 6, 5])
-        again = lanes.reset([6, 5, 7])
-        assert lanes.backend == backend
-    assert (lanes.obs_shape, lanes.act_dim, lanes.max_episode_length) == ((11,), 3, 1000)
-    np.testing.assert_array_equal(lanes.action_low, [-1, -1, -1])
-    np.testing.assert_array_equal(lanes.action_high, [1, 1, 1])
+    with make_vector_env("Hopper-v5", 3, backend, workers) as envs:
+        first = envs.reset([5, 6, 5])
+        again = envs.reset([6, 5, 7])
+        assert envs.backend == backend
+    assert (envs.obs_shape, envs.act_dim, envs.max_episode_length) == ((11,), 3, 1000)
+    np.testing.assert_array_equal(envs.action_low, [-1, -1, -1])
+    np.testing.assert_array_equal(envs.action_high, [1, 1, 1])
     assert first.shape == (3, 11)
     np.testing.assert_array_equal(first[0], first[2])
     np.testing.assert_array_equal(first[[0, 1]], again[[1, 0]])
@@ -92,14 +92,14 @@ def test_equal_seeds_give_equal_starts(backend, workers):
 
 
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)
-def test_only_the_named_lanes_move_and_answers_come_in_the_order_asked(backend, workers):
+def test_only_the_named_environments_move_and_answers_come_in_the_order_asked(backend, workers):
     actions = np.random.default_rng(0).uniform(-1, 1, (5, 3))
-    with make_vector_env("Hopper-v5", 5, backend, workers) as lanes:
-        lanes.reset(range(10, 15))
-        whole = lanes.step(actions, np.arange(5))
-        lanes.reset(range(10, 15))
-        some = lanes.step(actions[[3, 0]], np.array([3, 0]))
-        rest = lanes.step(actions[[1, 4, 2]], np.array([1, 4, 2]))
+    with make_vector_env("Hopper-v5", 5, backend, workers) as envs:
+        envs.reset(range(10, 15))
+        whole = envs.step(actions, np.arange(5))
+        envs.reset(range(10, 15))
+        some = envs.step(actions[[3, 0]], np.array([3, 0]))
+        rest = envs.step(actions[[1, 4, 2]], np.array([1, 4, 2]))
     for all_of, two, three in zip(whole, some, rest, strict=True):
         np.testing.assert_array_equal(two, all_of[[3, 0]])
         np.testing.assert_array_equal(three, all_of[[1, 4, 2]])
@@ -112,10 +112,10 @@ def test_worker_processes_change_nothing():
     found = []
     calls = [(rng.uniform(-1, 1, (5, 3)), rng.permutation(5)[:k]) for k in [5, 5, 3, 1, 4] * 6]
     for workers in (1, 3):
-        with make_vector_env("Hopper-v5", 5, "gymnasium", workers) as lanes:
-            seen = [lanes.reset([3, 1, 4, 1, 5])]
+        with make_vector_env("Hopper-v5", 5, "gymnasium", workers) as envs:
+            seen = [envs.reset([3, 1, 4, 1, 5])]
             for actions, named in calls:
-                seen += lanes.step(actions[named], named)
+                seen += envs.step(actions[named], named)
         found.append(seen)
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
@@ -124,52 +124,52 @@ def test_worker_processes_change_nothing():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_environment_of_a_third_party(crowd, workers, capfd):
-    with make_vector_env("crowd:test/Crowd-v0", 4, "auto", workers) as lanes:
-        assert lanes.backend == "gymnasium"
-        assert (lanes.max_episode_length, lanes.action_low.tolist(), lanes.action_high.tolist()) == (
+    with make_vector_env("crowd:test/Crowd-v0", 4, "auto", workers) as envs:
+        assert envs.backend == "gymnasium"
+        assert (envs.max_episode_length, envs.action_low.tolist(), envs.action_high.tolist()) == (
             20,
             [-2, 0],
             [4, 1],
         )
-        pids = lanes.reset([0, 1, 2, 3])[:, 2]
+        pids = envs.reset([0, 1, 2, 3])[:, 2]
         assert len(set(pids)) == workers
         assert os.getpid() in pids
         for t in range(5):
-            observations, rewards, terminated, truncated = lanes.step(np.full((2, 2), 0.5), np.array([1, 2]))
+            observations, rewards, terminated, truncated = envs.step(np.full((2, 2), 0.5), np.array([1, 2]))
             np.testing.assert_array_equal(observations[:, 0], t + 1)
             np.testing.assert_array_equal(rewards, 0.5)
             np.testing.assert_array_equal(terminated, t == 4)
             assert not truncated.any()
-        assert lanes.step(np.zeros((1, 2)), np.array([0]))[0][0, 0] == 1
-    lanes.close()
+        assert envs.step(np.zeros((1, 2)), np.array([0]))[0][0, 0] == 1
+    envs.close()
     printed = "".join(capfd.readouterr())
     assert "an environment that talks" in printed
     assert printed.count("an environment that is closed") == 1 + 4  # the one that was opened for its shapes
 
 
 def test_an_exception_in_a_worker_arrives_with_its_traceback(crowd):
-    with make_vector_env("crowd:test/Raises-v0", 2, "gymnasium", 2) as lanes:
-        lanes.reset([0, 1])
+    with make_vector_env("crowd:test/Raises-v0", 2, "gymnasium", 2) as envs:
+        envs.reset([0, 1])
         with pytest.raises(RuntimeError, match=r"(?s)test/Raises-v0.*crowd\.py.*the pole has fallen"):
-            lanes.step(np.zeros((1, 2)), np.array([1]))
-        with pytest.raises(RuntimeError, match="these lanes are closed"):
-            lanes.reset([0, 1])
+            envs.step(np.zeros((1, 2)), np.array([1]))
+        with pytest.raises(RuntimeError, match="this vector environment is closed"):
+            envs.reset([0, 1])
 
 
 def test_a_worker_that_dies_is_reported_in_one_line(crowd):
-    with make_vector_env("crowd:test/Exits-v0", 2, "gymnasium", 2) as lanes:
-        lanes.reset([0, 1])
+    with make_vector_env("crowd:test/Exits-v0", 2, "gymnasium", 2) as envs:
+        envs.reset([0, 1])
         with pytest.raises(SeqevalError, match=r"test/Exits-v0.*worker process ended by itself \(exit code 3"):
-            lanes.step(np.zeros((1, 2)), np.array([1]))
+            envs.step(np.zeros((1, 2)), np.array([1]))
 
 
 def test_an_exception_in_the_calling_process_closes_the_workers_too(crowd):
-    with make_vector_env("crowd:test/Raises-v0", 2, "gymnasium", 2) as lanes:
-        lanes.reset([0, 1])
+    with make_vector_env("crowd:test/Raises-v0", 2, "gymnasium", 2) as envs:
+        envs.reset([0, 1])
         with pytest.raises(ArithmeticError, match="the pole has fallen"):
-            lanes.step(np.zeros((2, 2)), np.arange(2))
-        with pytest.raises(RuntimeError, match="these lanes are closed"):
-            lanes.reset([0, 1])
+            envs.step(np.zeros((2, 2)), np.arange(2))
+        with pytest.raises(RuntimeError, match="this vector environment is closed"):
+            envs.reset([0, 1])
 
 
 def test_workers_work_below_a_worker_and_end_with_it_when_it_is_killed(crowd):
@@ -180,8 +180,8 @@ def test_workers_work_below_a_worker_and_end_with_it_when_it_is_killed(crowd):
         from seqeval_rl.environments.make import make_vector_env
 
         def work(channel):
-            lanes = make_vector_env("crowd:test/Crowd-v0", 2, "gymnasium", 2)
-            channel.put([multiprocessing.current_process().pid, *lanes.reset([0, 1])[:, 2].tolist()])
+            envs = make_vector_env("crowd:test/Crowd-v0", 2, "gymnasium", 2)
+            channel.put([multiprocessing.current_process().pid, *envs.reset([0, 1])[:, 2].tolist()])
             time.sleep(60)
 
         if __name__ == "__main__":
@@ -258,16 +258,16 @@ def test_without_envpool_auto_is_gymnasium_and_envpool_says_how_to_get_it():
 
 def test_auto_takes_envpool_only_where_it_is_the_same_environment(crowd):
     pytest.importorskip("envpool")
-    with make_vector_env("InvertedPendulum-v5", 1) as lanes:
-        assert lanes.backend == "envpool"
+    with make_vector_env("InvertedPendulum-v5", 1) as envs:
+        assert envs.backend == "envpool"
     # What is stepped by rules needs no extra, and is the same whether the extra is there or not.
-    with make_vector_env("Hopper-v5", 1) as lanes:
-        assert lanes.backend == "gymnasium"
+    with make_vector_env("Hopper-v5", 1) as envs:
+        assert envs.backend == "gymnasium"
     # Somebody's variant under the same id, with another time limit: not what envpool has.
     del gymnasium.registry["Swimmer-v5"]
     gymnasium.register("Swimmer-v5", "gymnasium.envs.mujoco.swimmer_v5:SwimmerEnv", max_episode_steps=77)
-    with make_vector_env("Swimmer-v5", 1) as lanes:
-        assert (lanes.backend, lanes.max_episode_length) == ("gymnasium", 77)
+    with make_vector_env("Swimmer-v5", 1) as envs:
+        assert (envs.backend, envs.max_episode_length) == ("gymnasium", 77)
 
 
 def test_what_cannot_be_sent_to_a_worker_runs_in_this_process(crowd):
@@ -278,9 +278,9 @@ def test_what_cannot_be_sent_to_a_worker_runs_in_this_process(crowd):
         EnvironmentMissingError, match=r"'test/Local-v0': cannot be sent to worker processes .* one worker"
     ):
         make_vector_env("test/Local-v0", 2, workers=2)
-    with make_vector_env("test/Local-v0", 2, workers=1) as lanes:
-        assert lanes.reset([0, 1]).shape == (2, 3)
-        assert lanes.max_episode_length is None
+    with make_vector_env("test/Local-v0", 2, workers=1) as envs:
+        assert envs.reset([0, 1]).shape == (2, 3)
+        assert envs.max_episode_length is None
 
 
 def test_spaces_that_are_not_boxes_with_bounds_are_refused(crowd):
@@ -297,24 +297,24 @@ def test_spaces_that_are_not_boxes_with_bounds_are_refused(crowd):
         make_vector_env("test/Boundless-v0", 1)
 
 
-@pytest.mark.parametrize(("lanes", "backend", "workers"), [(0, "auto", 1), (1, "auto", 0), (1, "vector", 1)], ids=str)
-def test_usage(lanes, backend, workers):
+@pytest.mark.parametrize(("envs", "backend", "workers"), [(0, "auto", 1), (1, "auto", 0), (1, "vector", 1)], ids=str)
+def test_usage(envs, backend, workers):
     with pytest.raises(UsageError, match="expected"):
-        make_vector_env("Hopper-v5", lanes, backend, workers)
+        make_vector_env("Hopper-v5", envs, backend, workers)
 
 
 def test_a_process_is_taken_where_it_is_worth_it(crowd):
-    assert [worthwhile_workers("Hopper-v5", lanes, "auto", 4) for lanes in (1, 10, 39, 40, 200)] == [1, 1, 1, 2, 4]
-    assert [worthwhile_workers("Hopper-v5", lanes, "envpool", 4) for lanes in (1, 10, 40)] == [1, 2, 4]
-    assert [worthwhile_workers("crowd:test/Crowd-v0", lanes, "auto", 4) for lanes in (1, 10, 40)] == [1, 2, 4]
+    assert [worthwhile_workers("Hopper-v5", envs, "auto", 4) for envs in (1, 10, 39, 40, 200)] == [1, 1, 1, 2, 4]
+    assert [worthwhile_workers("Hopper-v5", envs, "envpool", 4) for envs in (1, 10, 40)] == [1, 2, 4]
+    assert [worthwhile_workers("crowd:test/Crowd-v0", envs, "auto", 4) for envs in (1, 10, 40)] == [1, 2, 4]
     # Such as envpool alone may have: whoever opens it is told.
     assert worthwhile_workers("NotInGymnasium-v0", 10, "auto", 4) == 2
 
 
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)
-def test_one_seed_per_lane(backend, workers):
+def test_one_seed_per_environment(backend, workers):
     with (
-        make_vector_env("Hopper-v5", 3, backend, workers) as lanes,
+        make_vector_env("Hopper-v5", 3, backend, workers) as envs,
         pytest.raises(ValueError, match=r"3|longer|shorter"),
     ):
-        lanes.reset([1, 2])
+        envs.reset([1, 2])

@@ -26,22 +26,22 @@ def registry():
 
 
 def compare(env_id, count, indices, size=1.0):
-    """Play the same episodes by rules and by gymnasium's code; returns how many lanes ended."""
+    """Play the same episodes by rules and by gymnasium's code; returns how many envs ended."""
     spec, shapes = gymnasium_shapes(env_id)
     rng = np.random.default_rng(0)
     ended = 0
-    with open_here(spec, shapes, count) as lanes, SyncVectorEnv(spec, shapes, count) as own:
-        assert isinstance(lanes, MujocoVectorEnv)
+    with open_here(spec, shapes, count) as envs, SyncVectorEnv(spec, shapes, count) as own:
+        assert isinstance(envs, MujocoVectorEnv)
         for episode in range(2):
             seeds = range(10 * episode, 10 * episode + count)
-            np.testing.assert_array_equal(lanes.reset(seeds), own.reset(seeds))
+            np.testing.assert_array_equal(envs.reset(seeds), own.reset(seeds))
             alive = np.arange(count)
             for _ in range(indices):
                 actions = size * rng.uniform(
                     shapes.action_low, shapes.action_high, (len(alive), len(shapes.action_low))
                 )
                 order = rng.permutation(len(alive))
-                found, expected = lanes.step(actions[order], alive[order]), own.step(actions[order], alive[order])
+                found, expected = envs.step(actions[order], alive[order]), own.step(actions[order], alive[order])
                 for one, other in zip(found, expected, strict=True):
                     np.testing.assert_array_equal(one, other)
                     assert one.dtype == other.dtype
@@ -99,16 +99,16 @@ def test_settings_of_the_environment_are_read(
         del gymnasium.registry[env_id]
 
 
-def test_a_lane_that_begins_again_leaves_the_others_alone():
+def test_an_environment_that_restarts_leaves_the_others_alone():
     spec, shapes = gymnasium_shapes("Hopper-v5")
     actions = np.random.default_rng(0).uniform(-1, 1, (9, 2, 3))
-    with open_here(spec, shapes, 2) as lanes, SyncVectorEnv(spec, shapes, 2) as own:
-        for one in (lanes, own):
+    with open_here(spec, shapes, 2) as envs, SyncVectorEnv(spec, shapes, 2) as own:
+        for one in (envs, own):
             one.reset([0, 1])
         for t, action in enumerate(actions):
             if t == 4:
-                np.testing.assert_array_equal(lanes.restart(1, 7), own.restart(1, 7))
-            for one, other in zip(lanes.step(action, np.arange(2)), own.step(action, np.arange(2)), strict=True):
+                np.testing.assert_array_equal(envs.restart(1, 7), own.restart(1, 7))
+            for one, other in zip(envs.step(action, np.arange(2)), own.step(action, np.arange(2)), strict=True):
                 np.testing.assert_array_equal(one, other)
 
 
@@ -127,8 +127,8 @@ def test_what_is_wrapped_or_another_environment_is_stepped_by_its_own_code(regis
     )
     for env_id in ("test/Wrapped-v0", "Swimmer-v5", "InvertedPendulum-v5"):
         assert not has_rules(env_id)
-        with open_here(*gymnasium_shapes(env_id), 1) as lanes:
-            assert isinstance(lanes, SyncVectorEnv)
+        with open_here(*gymnasium_shapes(env_id), 1) as envs:
+            assert isinstance(envs, SyncVectorEnv)
     assert all(has_rules(env_id) for env_id in IDS)
 
 
@@ -140,7 +140,7 @@ def test_an_environment_that_has_changed_is_stepped_by_its_own_code_and_says_so(
         return rules.__class__(**{**vars(rules), "healthy_reward": rules.healthy_reward + 1e-9})
 
     monkeypatch.setattr(Rules, "of", staticmethod(paid_more))
-    with caplog.at_level(logging.WARNING, "seqeval_rl"), open_here(*gymnasium_shapes("Hopper-v5"), 1) as lanes:
-        assert isinstance(lanes, SyncVectorEnv)
+    with caplog.at_level(logging.WARNING, "seqeval_rl"), open_here(*gymnasium_shapes("Hopper-v5"), 1) as envs:
+        assert isinstance(envs, SyncVectorEnv)
     assert "Hopper-v5" in caplog.text
     assert "slower" in caplog.text

@@ -159,8 +159,8 @@ def test_recorded_runs_are_found_by_what_they_are(tmp_path):
     same = {"algorithm": {"config": {"layers": [8, 8], "shift": 0.0}, "name": "made"}, "seed": 1, "device": "cuda"}
     assert identity(manifest) == identity(same) != identity({**manifest, "seed": 2})
     for name, text in (("made", json.dumps(manifest)), ("made,shift=0", "torn"), ("made,shift=1", "[]")):
-        directory = tmp_path / name / "seed-1"
+        directory = tmp_path / "stream" / name / "seed-1"
         directory.mkdir(parents=True)
         (directory / "manifest.json").write_text(text)
-    assert recorded_runs(tmp_path) == {identity(same): tmp_path / "made" / "seed-1"}
+    assert recorded_runs(tmp_path) == {identity(same): tmp_path / "stream" / "made" / "seed-1"}
     assert recorded_runs(tmp_path / "nowhere") == {}

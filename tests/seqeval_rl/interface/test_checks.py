@@ -73,7 +73,7 @@ class Stacked(Stateful):
     """Cloning towards a slowly following copy too, every second update: small, and with all that can be forgotten."""
 
     Config = Config
-    stacked = True
+    vectorized = True
     period = 2
     counters = ("turn",)
 

@@ -25,7 +25,7 @@ class Plain:
     """Regression on the actions with noise from torch's global generator and a metric that is a float."""
 
     Config = Config
-    stacked = False
+    vectorized = False
     name = "plain"
     period = 3
 
@@ -85,7 +85,7 @@ def test_an_instance_sees_one_run():
         assert torch.equal(run.seen.observations, whole.observations[r])
     assert stack.act(torch.zeros(2, 5, 3), None).shape == (2, 5, 2)
     assert stack.act(torch.zeros(2, 5, 3), torch.zeros(2, 5, 2)).shape == (2, 5, 2)
-    assert (stack.period, stack.name, stack.stacked) == (3, "plain", True)
+    assert (stack.period, stack.name, stack.vectorized) == (3, "plain", True)
 
 
 def test_each_run_has_its_generator_and_the_global_one_is_left_alone():

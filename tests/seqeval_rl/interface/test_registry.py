@@ -1,6 +1,8 @@
 """Finding algorithms, checking their settings, and what is said where that fails."""
 
+import sys
 import textwrap
+import types
 
 import pytest
 
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 
 class MyAlgo:
     'A plug-in.'
-    stacked = False
+    vectorized = False
 
     @dataclass(frozen=True)
     class Config:
@@ -25,7 +27,7 @@ class MyAlgo:
     def load_state_dict(self, state): ...
 
 class Unfinished:
-    stacked = False
+    vectorized = False
 """
 
 
@@ -46,6 +48,49 @@ def test_an_algorithm_in_a_file_is_loaded_and_named_in_snake_case(plugin):
     assert entry.name == "my_algo"
     assert entry.summary == "A plug-in."
     assert entry.configure({"rate": 2}, "here").rate == 2.0
+
+
+def test_a_class_is_found_as_itself_and_again_by_its_reference(plugin):
+    class Defined(find_algorithm(f"{plugin}:MyAlgo").algorithm):
+        pass
+
+    entry = find_algorithm(Defined)
+    assert (entry.name, entry.algorithm, entry.importable) == ("defined", Defined, False)
+    assert find_algorithm(entry.reference) == entry
+    assert not find_algorithm(entry.reference).importable
+
+
+def test_a_class_of_an_entry_point_has_its_registered_name():
+    entry = find_algorithm(find_algorithm("td3_bc").algorithm)
+    assert (entry, entry.importable) == (find_algorithm("td3_bc"), True)
+
+
+def test_a_class_of_a_file_is_found_there_by_other_processes(plugin):
+    entry = find_algorithm(find_algorithm(f"{plugin}:MyAlgo").algorithm)
+    assert (entry.name, entry.reference, entry.importable) == ("my_algo", f"{plugin}:MyAlgo", True)
+
+
+def test_a_class_of_a_notebook_belongs_to_this_process(plugin, monkeypatch):
+    defined = find_algorithm(f"{plugin}:MyAlgo").algorithm
+    notebook = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    monkeypatch.setattr(defined, "__module__", "__main__")
+    notebook.MyAlgo = defined
+    entry = find_algorithm(defined)
+    assert (entry.reference, entry.importable) == ("__main__:MyAlgo", False)
+    notebook.__file__ = "script.py"  # a script's classes are there again in the processes that it starts
+    assert entry.importable
+
+
+def test_a_class_that_is_no_algorithm_is_refused():
+    with pytest.raises(UsageError, match=r"builtins:int: expected int\.Config"):
+        find_algorithm(int)
+
+
+def test_the_earlier_name_of_vectorized_is_named(plugin):
+    plugin.write_text(plugin.read_text().replace("vectorized", "stacked"))
+    with pytest.raises(UsageError, match=r"expected MyAlgo\.vectorized, found its earlier name, stacked\. Rename it"):
+        find_algorithm(f"{plugin}:MyAlgo")
 
 
 @pytest.mark.parametrize(

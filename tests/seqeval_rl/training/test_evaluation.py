@@ -220,8 +220,8 @@ def test_envpool_and_gymnasium_agree_transition_by_transition(name):
     pytest.importorskip("envpool")
     act, env_id = policy(name), TASKS[name].env_id
     compared = 0
-    with make_vector_env(env_id, 3, "envpool", 1) as lanes, open_environment(env_id) as single:
-        for lane, observation in enumerate(lanes.reset([1, 2, 3])):
+    with make_vector_env(env_id, 3, "envpool", 1) as envs, open_environment(env_id) as single:
+        for env, observation in enumerate(envs.reset([1, 2, 3])):
             single.reset(seed=0)
             positions = single.unwrapped.model.nq
             # The observation is the whole state, but for the place along the track, which nothing depends on.
@@ -229,7 +229,7 @@ def test_envpool_and_gymnasium_agree_transition_by_transition(name):
             single.unwrapped.set_state(state[:positions], state[positions:])
             for _ in range(20 if name == "halfcheetah" else 150):
                 action = act(observation).astype(np.float64)
-                (observation,), reward, *ends = lanes.step(action[None], np.array([lane]))
+                (observation,), reward, *ends = envs.step(action[None], np.array([env]))
                 other, other_reward, *other_ends, _ = single.step(action)
                 np.testing.assert_allclose(observation, other, atol=1e-6)
                 np.testing.assert_allclose(reward, other_reward, atol=1e-5)  # envpool's rewards are float32

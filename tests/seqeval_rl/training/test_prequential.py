@@ -1,4 +1,4 @@
-"""Prequential scores, and settings that peek, against plain computations."""
+"""Prequential scores, and settings that use future data, against plain computations."""
 
 import numpy as np
 import pytest
@@ -111,21 +111,24 @@ def test_scores_over_nothing_are_not_recorded():
     assert recorded({"prequential/count": 0.0, "prequential/td_error": 0.0, "x": 2.0}) == {"x": 2.0}
 
 
-def test_peeking_uses_the_whole_log_and_only_peeking_does():
-    """Two logs with a common prefix: what is declared not to peek is blind to the rest, what peeks is not."""
+def test_only_uses_future_data_looks_at_the_full_dataset():
+    """Two logs with a common prefix: the rest changes nothing unless uses_future_data is set."""
     logs = [made_dataset([100, 100], seed=5) for _ in range(2)]
     rows = logs[1].rows.copy()
     rows[150:, :15] *= 3.0
     object.__setattr__(logs[1], "rows", rows)
-    for peeks in (False, True):
+    for future in (False, True):
         found = [
-            carry(stack("td3_bc", Stream("x", [log]), order="logged", peeks=peeks, evaluate_every=45)) for log in logs
+            carry(stack("td3_bc", Stream("x", [log]), order="logged", uses_future_data=future, evaluate_every=45))
+            for log in logs
         ]
         weights = [part[1].states[0]["algorithm"]["actor"]["net.weights.0"] for part in found]
         assert found[0][1].point.transitions == 90
-        assert torch.equal(*weights) != peeks
+        assert torch.equal(*weights) != future
     rewards = [
-        stack("iql", Stream("x", [log]), peeks=True, settings={"return_range": 1000.0}).preprocessing.scale[0, 0, 14]
+        stack("iql", Stream("x", [log]), uses_future_data=True, settings={"return_range": 1000.0}).preprocessing.scale[
+            0, 0, 14
+        ]
         for log in logs
     ]
     for log, scale in zip(logs, rewards, strict=True):

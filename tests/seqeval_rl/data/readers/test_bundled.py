@@ -27,7 +27,7 @@ from seqeval_rl.data import cache, rollouts
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.readers import bundled
-from seqeval_rl.data.rollouts import LANES, Chunk, Policy, WorkerPool, answer_requests, roll_out
+from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, Chunk, Policy, WorkerPool, answer_requests, roll_out
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import FileError, SeqevalError, UsageError
@@ -316,7 +316,7 @@ def crew() -> Iterator[WorkerPool]:
 def test_a_workers_error_is_raised_here(crew: WorkerPool) -> None:
     with pytest.raises(FileNotFoundError, match="no-such"):
         crew.submit(_chunk("no-such", 0)).result()
-    assert len(crew.submit(_chunk(None, 0)).result()) == LANES
+    assert len(crew.submit(_chunk(None, 0)).result()) == EPISODES_PER_CHUNK
 
 
 def test_a_worker_that_dies_is_reported(crew: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,10 +135,10 @@ def test_the_environment_is_that_of_eval_env_with_its_settings(storage: str) -> 
     write("toy/other-v0", env, storage, eval_env=other)
     task = load_dataset("minari:toy/other-v0@observation", progress=False).task
     recovered = minari.load_dataset("toy/other-v0").recover_environment(eval_env=True)
-    with make_vector_env(task.environment, 2, workers=1) as lanes:
-        assert lanes.max_episode_length == recovered.spec.max_episode_steps == 12
-        lanes.reset([0, 1])
-        observations, *_ = lanes.step(np.ones((1, 1)), np.array([1]))
+    with make_vector_env(task.environment, 2, workers=1) as envs:
+        assert envs.max_episode_length == recovered.spec.max_episode_steps == 12
+        envs.reset([0, 1])
+        observations, *_ = envs.step(np.ones((1, 1)), np.array([1]))
         np.testing.assert_allclose(observations, [[0.3, 1.0]])
     # Who gives reference returns alone does not lose the settings.
     given = Task("mine", "test/Reach-v0", -1.0, 0.0)
