@@ -71,7 +71,7 @@ def panel_curves(panel: Panel, metrics: Sequence[str], index: dict[str, int], se
 
 
 def _curve(group: Group, metric: str, seed: int) -> list[dict[str, Any]]:
-    """The segments of a group's curve: transitions `t`, gradient steps `g`, seconds `w`, center `c`, interval `l` to `h`, runs `n`."""
+    """Segments of a group's curve: transitions `t`, gradient steps `g`, seconds `w`, center `c`, interval `l` to `h`, `n` runs."""
     return [
         {
             "t": part.transitions.astype(int).tolist(),

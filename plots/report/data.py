@@ -9,7 +9,7 @@ from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.figures.style import line_styles
 from seqeval_rl.plots.report.colors import line_look
-from seqeval_rl.plots.report.curves import DIGITS, panel_curves, run_points, with_counters
+from seqeval_rl.plots.report.curves import DIGITS, PREQUENTIAL_MEAN, panel_curves, run_points, with_counters
 from seqeval_rl.plots.report.leaderboards import leaderboards
 from seqeval_rl.plots.report.runs import conditions, differing, run_facts, settings_of
 from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names
