@@ -45,7 +45,6 @@ def write_report(results: Sequence[RunResult], path: str | os.PathLike[str], nam
     target = Path(path)
     text = page(report_data(results, name or target.parent.name, seed))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(target, text)
     except OSError as error:
         raise FileError(

@@ -71,7 +71,7 @@ def panel_curves(panel: Panel, metrics: Sequence[str], index: dict[str, int], se
 
 
 def _curve(group: Group, metric: str, seed: int) -> list[dict[str, Any]]:
-    """Segments of a group's curve: transitions `t`, gradient steps `g`, seconds `w`, center `c`, interval `l` to `h`, `n` runs."""
+    """A group's curve by segment: transitions `t`, gradient steps `g`, seconds `w`, center `c`, `l` and `h` of the interval."""
     return [
         {
             "t": part.transitions.astype(int).tolist(),
