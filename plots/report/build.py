@@ -11,13 +11,13 @@ import gzip
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.errors import FileError
 from seqeval_rl.plots.report.data import report_data
+from seqeval_rl.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
@@ -29,7 +29,7 @@ _SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "page.js")
 
 
 def report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str = "", seed: int = 0) -> Path:
-    """Write the report of these runs, whole or not at all, and return its path.
+    """Write the report of these runs atomically and return its path.
 
     Args:
         results: of `seqeval_rl.read_results`.
@@ -44,17 +44,9 @@ def report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str
     """
     target = Path(path)
     text = page(report_data(results, name or target.parent.name, seed))
-    temporary = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
+        atomic_write(target, text)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise FileError(
             f"{target}: the report cannot be written ({error.strerror or error}). "
             "Free space there or choose another file with --out."
