@@ -53,11 +53,13 @@ from seqeval_rl.plots.figures.learning_curves import curves, paper_figure, witho
 from seqeval_rl.plots.figures.prequential import foretold, prequential
 from seqeval_rl.plots.figures.style import save, styled
 from seqeval_rl.plots.figures.update_ratio import HeatMap, heat_maps, ratio
-from seqeval_rl.plots.report.build import report
-from seqeval_rl.plots.tables.cross_task import across_table, improvement_table
-from seqeval_rl.plots.tables.metrics import block_table, online_table, reach_table
-from seqeval_rl.plots.tables.prequential_ranking import ranking_table
+from seqeval_rl.plots.report.build import write_report
+from seqeval_rl.plots.tables.across import across_table, improvement_table
+from seqeval_rl.plots.tables.blocks import block_table
+from seqeval_rl.plots.tables.online import online_table
 from seqeval_rl.plots.tables.published import published_table
+from seqeval_rl.plots.tables.ranking import ranking_table
+from seqeval_rl.plots.tables.reach import reach_table
 from seqeval_rl.plots.tables.scores import score_table
 from seqeval_rl.plots.tables.table import Kind, Row, Table
 
@@ -140,7 +142,6 @@ __all__ = [
     "reach_table",
     "regret",
     "regret_at_1",
-    "report",
     "save",
     "score_at_share",
     "score_table",
@@ -150,4 +151,5 @@ __all__ = [
     "spearman",
     "styled",
     "without_scores",
+    "write_report",
 ]

@@ -134,7 +134,7 @@ def _report(command: Report) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: expected a file that ends in .html, found {out.suffix or 'no ending'!r}.")
     with plots.styled(command.style):
-        print(plots.report(read_results(command.results), out, command.results.resolve().name))
+        print(plots.write_report(read_results(command.results), out, command.results.resolve().name))
 
 
 @perform.register

@@ -1,7 +1,7 @@
-"""The report: results as one HTML file that needs no network, see `plots/report/README.md` for what it is made of.
+"""Results as one HTML file that opens without a network; `plots/report/README.md` lists what it is made of.
 
-Nothing that comes from results is written as HTML: all of it is data, compressed, which the page's scripts show as text. A
-content security policy lets these scripts run, by their hashes, and nothing else, and forbids every request.
+Nothing from the results is written as HTML: all of it is compressed data that the page's scripts show as text. A content
+security policy allows these scripts, by their hashes, and nothing else, and forbids every request.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent
 _STYLES = ("uPlot.min.css", "page.css")
-_SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "page.js")
+_SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "sections.js", "page.js")
 
 
-def report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str = "", seed: int = 0) -> Path:
-    """Write the report of these runs atomically and return its path.
+def write_report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str = "", seed: int = 0) -> Path:
+    """Write the report of these runs as one HTML file (atomic write) and return its path.
 
     Args:
-        results: of `seqeval_rl.read_results`.
-        path: of the HTML file; its directory is made if it is not there.
-        name: of the results, for the page's title.
+        results: from `seqeval_rl.read_results`.
+        path: of the HTML file; missing directories are created.
+        name: of the results, for the page's title; the name of the file's directory if empty.
         seed: of the bootstrap.
 
     Raises:
         UsageError: no run, or one seed twice with the same settings.
-        DataError: a manifest lacks what figures need.
+        DataError: a manifest lacks fields that figures need.
         FileError: the file cannot be written.
     """
     target = Path(path)
@@ -49,20 +49,20 @@ def report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str
     except OSError as error:
         raise FileError(
             f"{target}: the report cannot be written ({error.strerror or error}). "
-            "Free space there or choose another file with --out."
+            "Free disk space or choose another file with --out."
         ) from error
     return target
 
 
 def page(data: dict[str, Any]) -> str:
-    """The whole file: template, styles, scripts, and the data as base64 of gzipped JSON."""
+    """The file's text: template, styles, scripts, and the data as base64 of gzipped JSON."""
     styles = [_asset(name) for name in _STYLES]
     scripts = [_asset(name) for name in _SCRIPTS]
     policy = (
         f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    # mtime: the same results give the same file.
+    # mtime=0: the same results give the same file.
     packed = gzip.compress(json.dumps(data, allow_nan=False, separators=(",", ":")).encode(), 9, mtime=0)
     parts = {
         "POLICY": policy,

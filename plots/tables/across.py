@@ -1,4 +1,4 @@
-"""Tables over all datasets: aggregates with intervals, and probabilities of improvement."""
+"""Table `across`: over all datasets, aggregates of the final scores, and the probability that one algorithm scores higher."""
 
 from __future__ import annotations
 
@@ -14,14 +14,25 @@ if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
-_LEADING = ("dataset", "algorithm", "runs", "log's mean")  # a row's runs are those of all its datasets
+_LEADING = ("dataset", "algorithm", "runs", "dataset mean")  # a row's runs are those of all its datasets
+
+
+def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> tuple[Table, Table]:
+    """`across_table` and `improvement_table`.
+
+    Args:
+        results: from `seqeval_rl.read_results`.
+        share: of the data at which the scores are taken, above 0 and at most 1.
+        seed: of the bootstrap.
+    """
+    return across_table(results, share=share, seed=seed), improvement_table(results, share=share, seed=seed)
 
 
 def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
-    """Interquartile mean, median, mean, optimality gap and mean rank of the final scores of all datasets.
+    """Interquartile mean, median, mean, optimality gap and mean rank of the final scores on all datasets.
 
     Args:
-        results: of `seqeval_rl.read_results`.
+        results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken.
         seed: of the bootstrap.
 
@@ -29,19 +40,10 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
         UsageError: as `scores_across`.
     """
     scores = scores_across(results, share)
-    of = aggregates(scores, seed)
-    ranked = ranks(scores, seed)
-    rows = [
-        _row(
-            scores,
-            entry,
-            [
-                *(of[name][place] for name in ACROSS),
-                ranked[place],
-            ],
-        )
-        for place, entry in enumerate(scores.entries)
-    ]
+    columns = [*aggregates(scores, seed).values(), ranks(scores, seed)]  # [quantity][algorithm]
+    rows = tuple(
+        _row(scores, entry, cells) for entry, cells in zip(scores.entries, zip(*columns, strict=True), strict=True)
+    )
     caption = (
         f"Normalised scores at {100 * share:g} % of the data with 95 % stratified bootstrap intervals. {scores.sentence()}"
         "IQM: interquartile mean over runs and datasets (mean below 4 scores); "
@@ -52,11 +54,20 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
     )
     lower = Kind(better="lower")
     kinds = tuple(lower if name == "optimality gap" else Kind() for name in ACROSS)
-    return Table((*ACROSS, "rank"), tuple(rows), caption, (*kinds, Kind("rank", "lower")), "across", _LEADING)
+    return Table((*ACROSS, "rank"), rows, caption, (*kinds, Kind("rank", "lower")), "across", _LEADING)
 
 
 def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
-    """Probability of improvement: of the row's algorithm over the column's; arguments and errors as `across_table`'s."""
+    """Probability that a run of the row's algorithm scores higher than one of the column's, averaged over datasets.
+
+    Args:
+        results: from `seqeval_rl.read_results`.
+        share: of the data at which the scores are taken.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: as `scores_across`.
+    """
     scores = scores_across(results, share)
     rows = tuple(
         _row(scores, entry, cells) for entry, cells in zip(scores.entries, improvements(scores, seed), strict=True)
@@ -70,6 +81,7 @@ def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed:
 
 
 def _notes(results: Sequence[RunResult], scores: Scores) -> str:
+    """End of a caption: number of seeds, and what is left out."""
     pairs = [
         (title, group) for entry in scores.entries for title, group in zip(scores.datasets, entry.groups, strict=True)
     ]
@@ -77,6 +89,7 @@ def _notes(results: Sequence[RunResult], scores: Scores) -> str:
 
 
 def _row(scores: Scores, entry: Entry, cells: Sequence[Cell]) -> Row:
+    """The row of an algorithm over all datasets; its runs are counted over all of them."""
     count = {status: sum(len(group.having(status)) for group in entry.groups) for status in ("finished", "failed")}
     every = sum(len(group.runs) for group in entry.groups)
     return Row(
