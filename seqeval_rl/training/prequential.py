@@ -24,7 +24,7 @@ from torch import Tensor
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.algorithm import Algorithm, Batch
-from seqeval_rl.results.read import COUNT, PREFIX, VALUE_COUNT
+from seqeval_rl.results.read import COUNT, PREQUENTIAL, VALUE_COUNT
 from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.training.replay_buffer import ReplayBuffer
 
@@ -97,8 +97,10 @@ class Prequential:
                     sums[VALUE_COUNT] = sums.get(VALUE_COUNT, 0.0) + counted.sum(1)
         observed = np.asarray(sums.pop(VALUE_COUNT, np.zeros(len(counts))), np.float64)
         made_of = {"value_gap": observed, "value_error": observed}
-        self._latest = {PREFIX + name: total / np.maximum(made_of.get(name, counts), 1) for name, total in sums.items()}
-        self._latest |= {PREFIX + COUNT: counts.astype(np.float64), PREFIX + VALUE_COUNT: observed}
+        self._latest = {
+            PREQUENTIAL + name: total / np.maximum(made_of.get(name, counts), 1) for name, total in sums.items()
+        }
+        self._latest |= {PREQUENTIAL + COUNT: counts.astype(np.float64), PREQUENTIAL + VALUE_COUNT: observed}
 
     def _scores(self, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
         """Each score [R, P] of row indices [R, P], and for which of them it counts; none: all."""
@@ -137,12 +139,12 @@ class Prequential:
 
 def recorded(metrics: dict[str, float]) -> dict[str, float]:
     """A run's metrics without prequential scores over no transition."""
-    count, values = (metrics.get(PREFIX + name, 0.0) for name in (COUNT, VALUE_COUNT))
-    absent = {PREFIX + name for name in ("value_gap", "value_error", VALUE_COUNT) if not values}
+    count, values = (metrics.get(PREQUENTIAL + name, 0.0) for name in (COUNT, VALUE_COUNT))
+    absent = {PREQUENTIAL + name for name in ("value_gap", "value_error", VALUE_COUNT) if not values}
     return {
         name: value
         for name, value in metrics.items()
-        if not (name in absent or (name.startswith(PREFIX) and not count))
+        if not (name in absent or (name.startswith(PREQUENTIAL) and not count))
     }
 
 
