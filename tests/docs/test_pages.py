@@ -71,14 +71,25 @@ def test_a_page_names_every_option_of_its_commands(page, covered):
     for command in covered:
         hidden = {"--help"} | {option for option in options(*command) if option.startswith("--no-")}
         for option in options(*command) - hidden:
-            assert re.search(rf"{option}(?![\w-])", text), f"{page} does not name {option} of seqeval {' '.join(command)}"
+            assert re.search(rf"{option}(?![\w-])", text), (
+                f"{page} does not name {option} of seqeval {' '.join(command)}"
+            )
 
 
 PACKAGES = [
     "seqeval_rl",
     *(
         f"seqeval_rl.{name}"
-        for name in ("interface", "networks", "environments", "data", "training", "results", "experiments", "collection")
+        for name in (
+            "interface",
+            "networks",
+            "environments",
+            "data",
+            "training",
+            "results",
+            "experiments",
+            "collection",
+        )
     ),
     "seqeval_rl.plots",
 ]
