@@ -54,9 +54,8 @@ from seqeval_rl.plots.figures.prequential import foretold, prequential
 from seqeval_rl.plots.figures.style import save, styled
 from seqeval_rl.plots.figures.update_ratio import HeatMap, heat_maps, ratio
 from seqeval_rl.plots.report.build import write_report
-from seqeval_rl.plots.tables.across import across_table
+from seqeval_rl.plots.tables.across import across_table, improvement_table
 from seqeval_rl.plots.tables.blocks import block_table
-from seqeval_rl.plots.tables.improvement import improvement_table
 from seqeval_rl.plots.tables.online import online_table
 from seqeval_rl.plots.tables.published import published_table
 from seqeval_rl.plots.tables.ranking import ranking_table
