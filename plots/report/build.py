@@ -28,7 +28,7 @@ _STYLES = ("uPlot.min.css", "page.css")
 _SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "page.js")
 
 
-def report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str = "", seed: int = 0) -> Path:
+def write_report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str = "", seed: int = 0) -> Path:
     """Write the report of these runs, whole or not at all, and return its path.
 
     Args:

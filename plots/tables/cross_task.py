@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.cross_task import Entry, Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.table import Kind, Row, Table
 
 if TYPE_CHECKING:
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
 
 _LEADING = ("dataset", "algorithm", "runs", "log's mean")  # a row's runs are those of all its datasets
+
+
+@table("across", help="aggregates and probabilities of improvement over all datasets")
+def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> tuple[Table, Table]:
+    """`across_table` and `improvement_table`, with their arguments and errors.
+
+    Args:
+        results: of `seqeval_rl.read_results`.
+        share: of the data at which the scores are taken.
+        seed: of the bootstrap.
+    """
+    return across_table(results, share=share, seed=seed), improvement_table(results, share=share, seed=seed)
 
 
 def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:

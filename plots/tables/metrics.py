@@ -13,6 +13,7 @@ from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import change, forgetting, measured, part, reach, regret, score_at_share
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Statistic
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.table import Kind, Row, Table, make_row, statistic_name
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _NEUTRAL = Kind(better=None)
 _SOON, _WHEN = Kind("transitions", "lower"), Kind("transitions", None)
 
 
+@table("reach", help="transitions to the dataset's mean score and to 90 % of the final score")
 def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
     """Transitions to reach the log's mean score and 90 % of the run's own final score, for the first time and for good.
 
@@ -58,6 +60,7 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
     return Table(quantities, tuple(rows), caption, (_SOON, _SOON, _WHEN, _WHEN, _LOSS), "reach")
 
 
+@table("blocks", help="recovery and loss after block changes")
 def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
     """What each change of block in a mixed stream costs: recovery, score lost, forgetting; see `measures.change`.
 
@@ -100,6 +103,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
     return Table(quantities, tuple(rows), caption, (_SCORE, _SCORE, _LOSS, _SOON, _LOSS, _LOSS), "blocks")
 
 
+@table("online", help="before, after, dip and regret of the online phase")
 def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
     """What the online phase brings: score before → after, dip after the switch, regret; see `measures`.
 

@@ -13,6 +13,7 @@ from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.model_selection import candidates, regret_at_1
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.analysis.statistics import Cell, spearman
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.table import SHARES, Kind, Row, Table
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _LEADING = ("dataset", "prequential score", "settings", "log's mean")
 _NAN = float("nan")
 
 
+@table("ranking", help="how well each prequential score ranks algorithms and settings against true scores")
 def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHARES) -> Table:
     """Spearman's correlation and regret@1 of each prequential score, per dataset and over all, at shares of the data.
 

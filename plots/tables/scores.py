@@ -12,12 +12,14 @@ from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import area_under_curve, measured, part, score_at_share
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Statistic
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.table import SHARES, Row, Table, make_row, statistic_name
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
+@table("data", help="scores at shares of the data, best, area under the curve")
 def score_table(
     results: Sequence[RunResult],
     *,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from seqeval_rl.plots import report
+from seqeval_rl.plots import write_report
 from seqeval_rl.plots.analysis.curves import segments
 from seqeval_rl.plots.analysis.grouping import collect
 
@@ -52,7 +52,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     contexts = []
 
     def open_report(results: Results, fragment: str = "", **context: Any) -> Page:
-        path = report(results.read(), tmp_path / "report.html", "made")
+        path = write_report(results.read(), tmp_path / "report.html", "made")
         contexts.append(browser.new_context(**{"viewport": {"width": 1000, "height": 900}} | context))
         page = contexts[-1].new_page()
         page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
@@ -261,7 +261,7 @@ def test_hostile_text_is_shown_and_runs_nothing(results: Results, opened: Open) 
 
 def test_the_policy_refuses_scripts_handlers_and_requests(results: Results, browser: Browser, tmp_path: Path) -> None:
     results.add()
-    path = report(results.read(), tmp_path / "report.html")
+    path = write_report(results.read(), tmp_path / "report.html")
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(path.as_uri())
@@ -310,7 +310,7 @@ def test_the_largest_suite_is_small_and_quick(results: Results, opened: Open) ->
         results.add(algorithm, number % 5, dataset=f"dataset {dataset}", points=40)
     runs = results.read()
     begun = time.perf_counter()
-    path = report(runs, results.root / "report.html")
+    path = write_report(runs, results.root / "report.html")
     assert time.perf_counter() - begun < 20
     assert path.stat().st_size < 5_000_000
     page = opened(results)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqeval_rl.benchmarks.cli import main
-from seqeval_rl.plots import report, score_table
+from seqeval_rl.plots import score_table, write_report
 from seqeval_rl.plots.analysis.curves import segments
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.report import data as report_data
@@ -46,7 +46,7 @@ def test_the_library_is_the_published_one() -> None:
 
 def test_curves_and_leaderboard_are_those_of_figures_and_tables(quickstart: Results, tmp_path: Path) -> None:
     results = quickstart.read()
-    data = data_of(report(results, tmp_path / "deep" / "r.html"))
+    data = data_of(write_report(results, tmp_path / "deep" / "r.html"))
     (panel,) = collect(results)
     for group, drawn in zip(panel.groups, data["panels"][0]["groups"], strict=True):
         assert drawn["label"] == group.label
@@ -58,7 +58,10 @@ def test_curves_and_leaderboard_are_those_of_figures_and_tables(quickstart: Resu
     rows = data["leaderboards"][0]["rows"]
     for row, shown in zip(score_table(results).rows, rows, strict=True):
         assert [cell["value"] for cell in shown["cells"]] == [cell.value for cell in row.cells]
-    assert report(results, tmp_path / "again.html", "deep").read_bytes() == (tmp_path / "deep" / "r.html").read_bytes()
+    assert (
+        write_report(results, tmp_path / "again.html", "deep").read_bytes()
+        == (tmp_path / "deep" / "r.html").read_bytes()
+    )
 
 
 def test_the_command_and_a_folder_that_is_still_written(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +92,7 @@ def test_what_is_kept_apart_by_figures_is_kept_apart(results: Results, tmp_path:
     results.add("iql", 0, suite="first")
     results.add("iql", 0, suite="second")
     results.add("iql", 0, env_id="Hopper-v4", suite="first")
-    data = data_of(report(results.read(), tmp_path / "r.html"))
+    data = data_of(write_report(results.read(), tmp_path / "r.html"))
     assert [panel["title"].partition("(")[2] for panel in data["panels"]] == ["env_id=Hopper-v4)", "env_id=Hopper-v5)"]
     labels = {group["label"] for panel in data["panels"] for group in panel["groups"]}
     assert labels == {"IQL (suite=first)", "IQL (suite=second)"}
@@ -101,7 +104,7 @@ def test_numbers_that_are_not_finite_runs_without_scores_and_nothing_yet(results
     path = results.add("iql", 0, scores=scores)
     results.add("bc", 0, evaluated=False, prequential={"action_error": 0.25})
     results.add("cql", 0, upto=0)
-    data = data_of(report(results.read(), tmp_path / "r.html"))
+    data = data_of(write_report(results.read(), tmp_path / "r.html"))
     assert data["runs"][0]["run"] == path.name
     assert data["runs"][0]["metrics"]["score"][:4] == [1.0, None, None, 2.0]
     assert data["runs"][1]["metrics"]["prequential_mean/action_error"][-1] == 0.25
@@ -111,7 +114,7 @@ def test_numbers_that_are_not_finite_runs_without_scores_and_nothing_yet(results
 def test_metrics_that_do_not_fit_are_named(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results.add("iql", 0)
     monkeypatch.setattr(report_data, "BUDGET", 200)
-    data = data_of(report(results.read(), tmp_path / "r.html"))
+    data = data_of(write_report(results.read(), tmp_path / "r.html"))
     assert [metric["name"] for metric in data["metrics"]] == ["score", "return"]
     assert data["leftOut"] == ["critic/loss"]
 
