@@ -6,14 +6,14 @@ Offline Datasets", 2020, arXiv 2006.09359).
     A = min_i Q_i(s, a) - min_i Q_i(s, b)                              b ~ pi(s), one sample                      (3)
     L(pi) = - sum_B w log pi(a | s),  w = exp(A / lambda) / sum_B exp(A / lambda)                                 (4)
 
-w and A without gradient. Q' follows Q by `target_rate`. The policy is a normal with mean tanh(f(s)) and one log standard
-deviation for each action dimension, within [-10, 2]; greedy is the mean.
+w and A without gradient. Every update ends with a soft update of Q' by `target_rate`. The policy is a normal with mean
+tanh(f(s)) and one log standard deviation for each action dimension, within [-10, 2]; the greedy action is the mean.
 
 `temperature` is the paper's lambda, which its authors' code names beta: the larger, the closer to cloning. Like that code
-(rlkit) and unlike the paper, (4) normalises the weights over the batch: exp(A / lambda) alone has no bound; and all losses
-are taken at the same weights. Different from rlkit: the mean passes tanh, the bounds of the log standard deviation and the
-decoupled weight decay (AdamW; rlkit adds it to the gradient) are those of the JAX version (jaxrl); initial weights are
-those of `torch.nn.Linear`; no pretraining of the critics alone.
+(rlkit) and unlike the paper, (4) normalizes the weights over the batch, since exp(A / lambda) alone is unbounded; and both
+losses are computed at the same weights. Different from rlkit: the mean passes tanh, the bounds of the log standard deviation
+and the decoupled weight decay (AdamW; rlkit adds it to the gradient) are those of the JAX version (jaxrl); initial weights
+are those of `torch.nn.Linear`; no pretraining of the critics alone.
 """
 
 from __future__ import annotations
@@ -40,16 +40,14 @@ class AWACConfig:
     learning_rate: Positive = 3e-4  # Adam's, of actor and critics
     weight_decay: NonNegative = 1e-4  # of the actor, share of the weights for each unit of learning rate
     discount: Fraction = 0.99  # gamma, per transition
-    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    target_rate: Fraction = 0.005  # share of the online weights in each soft update
     temperature: Positive = 2.0  # lambda, in units of return
     normalise_observations: bool = False  # by mean and std over the visible window
-    return_range: Positive | None = (
-        None  # distance of the task's reference returns after reward scaling; none: as logged
-    )
+    return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
 class AWAC(Stateful):
-    """AWAC of a stack of runs."""
+    """AWAC for R runs at once."""
 
     Config = AWACConfig
     vectorized = True
@@ -73,7 +71,7 @@ class AWAC(Stateful):
 
     @staticmethod
     def noise_dim(config: AWACConfig, spec: Spec) -> int:
-        """Two normals per action dimension: a policy's sample at s and one at s'."""
+        """Two normals per action dimension: one action sampled at s and one at s'."""
         return 2 * spec.act_dim
 
     @torch.no_grad()
@@ -81,7 +79,7 @@ class AWAC(Stateful):
         """Equation (1), [R, B]."""
         # y = r + gamma m min_i Q'_i(s', a')
         next_actions = self.actor.act(batch.next_observations, noise)
-        next_q: Tensor = self.critic_target(batch.next_observations, next_actions).amin(1)
+        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
         return batch.rewards + self.discount * batch.masks * next_q
 
     @torch.no_grad()
@@ -89,11 +87,11 @@ class AWAC(Stateful):
         """Equation (3) and the weights of (4), [R, B]; `q` [R, M, B] is Q(s, a)."""
         # A = min_i Q_i(s, a) - min_i Q_i(s, b);  w = softmax over the batch of A / lambda
         sample = (mean + log_std.exp() * noise).clamp(-1, 1)
-        advantage = q.amin(1) - self.critic(batch.observations, sample).amin(1)
+        advantage = q.amin(1) - self.critic.minimum(batch.observations, sample)
         return (advantage / self.temperature).softmax(1)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of critics and actor, then the targets' move."""
+        """One gradient step on (2) and (4), then the soft update."""
         noise, next_noise = batch.noise.chunk(2, -1)
         # (2)  L = sum_i mean (Q_i(s, a) - y)^2
         q = self.critic(batch.observations, batch.actions)
@@ -115,17 +113,15 @@ class AWAC(Stateful):
 
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's mean, or a sample where there is `noise`."""
+        """The policy's mean, or with `noise` a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
         return self.actor.act(observations, noise)
 
     @torch.no_grad()
     def values(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        q: Tensor = self.critic(observations, actions).amin(1)
-        return q
+        return self.critic.minimum(observations, actions)
 
     @torch.no_grad()
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        mean, log_std = self.actor(observations)
-        return normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
+        return self.actor.log_prob(observations, actions)

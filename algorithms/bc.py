@@ -1,9 +1,9 @@
-"""Behavioral cloning: a deterministic policy regressed on the logged actions (the baseline of Sujit et al. 2023).
+"""Behavioral cloning: a deterministic policy regressed on the dataset's actions, as in Sujit et al. (TMLR 2023).
 
     L(pi) = E_(s,a) [ (pi(s) - a)^2 ]                                                                            (1)
 
-mean over action dimensions. Initial weights are those of `torch.nn.Linear`. The policy has no noise of its own and
-explores with none.
+The square is a mean over action dimensions. Initial weights are those of `torch.nn.Linear`. The policy is deterministic, so
+it does not explore.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class BCConfig:
 
 
 class BC(Stateful):
-    """Behavioral cloning of a stack of runs."""
+    """Behavioral cloning for R runs at once."""
 
     Config = BCConfig
     vectorized = True
@@ -61,6 +61,6 @@ class BC(Stateful):
 
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's action; `noise` is not used."""
+        """The policy's action, [R, E, O] -> [R, E, A]; `noise` is not used."""
         action: Tensor = self.actor(observations)
         return action

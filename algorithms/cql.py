@@ -7,19 +7,20 @@ NeurIPS 2020, arXiv 2006.04779): CQL(H) on soft actor-critic (Haarnoja et al. 20
     L(pi) = E [ alpha log pi(b | s) - min_i Q_i(s, b) ]                b ~ pi(s), reparametrised                  (4)
     L(alpha) = - log alpha E [ log pi(b | s) + H ]                     H = - number of action dimensions          (5)
 
-p is the density that a_k was drawn from: 2^-A, pi(. | s) or pi(. | s'); all actions in (2) are judged at s, and neither they
-nor p have a gradient. The constant 1/(3n) in (2) is left out of the computed loss, as in public implementations. Q' follows
-Q by `target_rate`. The policy is tanh of a normal with log standard deviation c f(s) + d within [-20, 2], c and d learned
-from 1 and -1; greedy is tanh of the mean.
+p is the density that a_k was drawn from: 2^-A, pi(. | s) or pi(. | s'); Q_i in (2) is evaluated at s for all of them, and
+neither a_k nor p has a gradient. The constant 1/(3n) in (2) is left out of the computed loss, as in public implementations.
+Every update ends with a soft update of Q' by `target_rate`. The policy is tanh of a normal with log standard deviation
+c f(s) + d within [-20, 2], where c and d are learned and start at 1 and -1; the greedy action is tanh of the mean.
 
 These settings are those of a public PyTorch version (young-geng/CQL), which the published runs follow: two hidden layers, one
 learning rate, importance sampling, no Lagrange multiplier, no entropy in (1). The paper's authors use three hidden
-layers and 1e-4 for the policy. Different from both: nothing in the losses; all are taken at the same weights, as there.
+layers and 1e-4 for the policy. The losses are the same as in both; all are computed at the same weights, as there.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,8 +29,8 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.networks.distributions import tanh_normal, tanh_normal_log_prob, uniform
-from seqeval_rl.networks.modules import MLP, Critic, frozen_copy, setting
+from seqeval_rl.networks.distributions import tanh_normal, uniform
+from seqeval_rl.networks.modules import Critic, TanhGaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
@@ -40,32 +41,28 @@ class CQLConfig:
     hidden: Layers = (256, 256)  # widths of the hidden layers of actor and critics
     learning_rate: Positive = 3e-4  # Adam's, of actor, critics and temperature
     discount: Fraction = 0.99  # gamma, per transition
-    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    target_rate: Fraction = 0.005  # share of the online weights in each soft update
     min_q_weight: NonNegative = 5.0  # w, of the conservative term
     sampled_actions: Count = 10  # n, of each of the three kinds
     normalise_observations: bool = False  # by mean and std over the visible window
-    return_range: Positive | None = (
-        None  # distance of the task's reference returns after reward scaling; none: as logged
-    )
+    return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
-class TanhGaussianActor(nn.Module):
-    """tanh of a normal whose mean and log standard deviation depend on the state."""
+class ScaledTanhGaussianActor(TanhGaussianActor):
+    """tanh of a normal with log standard deviation c f(s) + d within [-20, 2]."""
 
-    def __init__(self, spec: Spec, purpose: str, config: CQLConfig) -> None:
-        super().__init__()
-        self.net = MLP(spec, purpose, spec.obs_dim, config.hidden, 2 * spec.act_dim)
+    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int]) -> None:
+        super().__init__(spec, purpose, hidden, log_std_min=-20.0, log_std_max=2.0)
         self.multiplier = nn.Parameter(torch.ones(spec.runs, 1, 1, device=spec.device))
         self.offset = nn.Parameter(torch.full((spec.runs, 1, 1), -1.0, device=spec.device))
 
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """[R, B, O] -> mean and log standard deviation before tanh, each [R, B, A]."""
-        mean, log_std = self.net(observations).squeeze(1).chunk(2, -1)
-        return mean, (self.multiplier * log_std + self.offset).clamp(-20, 2)
+    def scaled(self, log_std: Tensor) -> Tensor:
+        """c f(s) + d, [R, B, A]."""
+        return self.multiplier * log_std + self.offset
 
 
 class CQL(Stateful):
-    """CQL of a stack of runs."""
+    """CQL for R runs at once."""
 
     Config = CQLConfig
     vectorized = True
@@ -84,7 +81,7 @@ class CQL(Stateful):
         self.discount = setting(config.discount, spec, 1)
         self.target_rate = setting(config.target_rate, spec)
         self.min_q_weight = setting(config.min_q_weight, spec)
-        self.actor = TanhGaussianActor(spec, "actor", config)
+        self.actor = ScaledTanhGaussianActor(spec, "actor", config.hidden)
         self.critic = Critic(spec, "critic", config.hidden)
         self.critic_target = frozen_copy(self.critic)
         self.log_alpha = nn.Parameter(torch.zeros(spec.runs, device=spec.device))
@@ -93,7 +90,7 @@ class CQL(Stateful):
 
     @staticmethod
     def noise_dim(config: CQLConfig, spec: Spec) -> int:
-        """Per action dimension: a sample at s for the policy, one at s' for the target, and three kinds of n."""
+        """Per action dimension: one sample at s for (4), one at s' for (1), and n of each of the three kinds in (2)."""
         return (2 + 3 * config.sampled_actions) * spec.act_dim
 
     @torch.no_grad()
@@ -101,7 +98,7 @@ class CQL(Stateful):
         """Equation (1), [R, B]; `mean` and `log_std` are pi(s')."""
         # y = r + gamma m min_i Q'_i(s', a')
         next_actions = (mean + log_std.exp() * noise).tanh()
-        next_q: Tensor = self.critic_target(batch.next_observations, next_actions).amin(1)
+        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
         return batch.rewards + self.discount * batch.masks * next_q
 
     @torch.no_grad()
@@ -124,8 +121,34 @@ class CQL(Stateful):
         log_uniform = torch.full_like(log_density[:, :, :1], -math.log(2) * random.shape[-1])
         return actions, torch.cat([log_uniform, log_density], 2).flatten(2, 3)
 
+    def critic_loss(
+        self, batch: Batch, sampled: Tensor, log_density: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Equation (3): its first term, [R], the gap E [C_i - Q_i(s, a)] summed over i, [R], and the mean Q, [R].
+
+        Args:
+            batch: the batch.
+            sampled: the actions of (2), [R, B, 3n, A].
+            log_density: log p of each, [R, B, 3n].
+            target: (1), [R, B].
+        """
+        # Q at the dataset's action, [R, M, B], and at the 3n others, [R, M, B, 3n]
+        q_all = self.critic.many(batch.observations, torch.cat([batch.actions.unsqueeze(2), sampled], 2))
+        q, q_sampled = q_all[..., 0], q_all[..., 1:]
+        # L = sum_i mean (Q_i - y)^2 + w sum_i mean (C_i - Q_i(s, a))
+        td_loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
+        gap = ((q_sampled - log_density.unsqueeze(1)).logsumexp(3) - q).mean(2).sum(1)
+        return td_loss, gap, q.detach().mean((1, 2))
+
+    def actor_loss(self, observations: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Equation (4), [R], and the mean log-density of the sampled actions, [R], without gradient."""
+        # L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
+        actions, log_prob = tanh_normal(mean, log_std, noise)
+        q = self.critic(observations, actions, frozen=True).amin(1)
+        return self.log_alpha.detach().exp() * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
+
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of critics, actor and temperature, then the targets' move."""
+        """One gradient step on (3), (4) and (5), then the soft update."""
         act_dim = batch.actions.shape[-1]
         noise, next_noise, many_noise = batch.noise.split([act_dim, act_dim, batch.noise.shape[-1] - 2 * act_dim], -1)
         mean, log_std = self.actor(batch.observations)
@@ -133,47 +156,35 @@ class CQL(Stateful):
             at_next = self.actor(batch.next_observations)
             sampled, log_density = self.proposals((mean, log_std), at_next, many_noise)
             target = self.target(batch, at_next[0], at_next[1], next_noise)
-        # Q at the logged action, [R, M, B], and at the 3n others, [R, M, B, 3n]
-        q_all = self.critic.many(batch.observations, torch.cat([batch.actions.unsqueeze(2), sampled], 2))
-        q, q_sampled = q_all[..., 0], q_all[..., 1:]
-        # (3)  L = sum_i mean (Q_i - y)^2 + w sum_i mean (C_i - Q_i(s, a))
-        td_loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
-        gap = ((q_sampled - log_density.unsqueeze(1)).logsumexp(3) - q).mean(2).sum(1)
+        td_loss, gap, q = self.critic_loss(batch, sampled, log_density, target)
         critic_loss = td_loss + self.min_q_weight * gap
-        # (4)  L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
-        alpha = self.log_alpha.detach().exp()
-        actions, log_prob = tanh_normal(mean, log_std, noise)
-        actor_q = self.critic(batch.observations, actions, frozen=True).amin(1)
-        actor_loss = alpha * log_prob.mean(1) - actor_q.mean(1)
+        actor_loss, log_prob = self.actor_loss(batch.observations, mean, log_std, noise)
         # (5)  L = - log alpha mean (log pi(b | s) + H)
-        alpha_loss = -self.log_alpha * (log_prob.detach().mean(1) + self.target_entropy)
+        alpha_loss = -self.log_alpha * (log_prob + self.target_entropy)
+        alpha = self.log_alpha.detach().exp()
         self.optimiser.minimise(critic_loss + actor_loss + alpha_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q.detach().mean((1, 2)),
+            "critic/q": q,
             "critic/td": td_loss.detach(),
             "critic/gap": gap.detach(),
             "actor/loss": actor_loss.detach(),
-            "actor/log_prob": log_prob.detach().mean(1),
+            "actor/log_prob": log_prob,
             "actor/alpha": alpha,
         }
 
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """tanh of the policy's mean, or of a sample where there is `noise`."""
-        mean, log_std = self.actor(observations)
-        actions: Tensor = mean if noise is None else mean + log_std.exp() * noise
-        return actions.tanh()
+        """tanh of the policy's mean, or with `noise` of a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
+        return self.actor.act(observations, noise)
 
     @torch.no_grad()
     def values(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        q: Tensor = self.critic(observations, actions).amin(1)
-        return q
+        return self.critic.minimum(observations, actions)
 
     @torch.no_grad()
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        mean, log_std = self.actor(observations)
-        return tanh_normal_log_prob(mean, log_std, actions)
+        return self.actor.log_prob(observations, actions)

@@ -6,14 +6,13 @@ arXiv 2110.06169).
     L(Q) = sum_i E [ (Q_i(s, a) - r - gamma m V(s'))^2 ]               m = 0 where terminated, else 1             (3)
     L(pi) = - E [ min(exp(beta A), 100) log pi(a | s) ]                A without gradient                         (4)
 
-Q' follows Q by `target_rate`. The policy is a normal with mean tanh(f(s)) and one log standard deviation for each action
-dimension, within [-5, 2]; greedy is the mean.
+Every update ends with a soft update of Q' by `target_rate`. The policy is a normal with mean tanh(f(s)) and one log standard
+deviation for each action dimension, within [-5, 2]; the greedy action is the mean.
 
-Different from the authors' JAX code: all three losses are taken at the same weights (as in their rlkit port), where the
-JAX code takes V's step first; no cosine decay of the actor's rate unless `decay_steps` asks for it, since it knows the
-length of the run; initial weights
-are those of `torch.nn.Linear`, not orthogonal; the reward scale is a declared constant of the task (`return_range`), not
-taken from the returns of the whole log.
+Different from the authors' JAX code: all three losses are computed at the same weights (as in their rlkit port), where the
+JAX code takes V's step first; no cosine decay of the actor's learning rate unless `decay_steps` is set, since it depends on the
+length of the run; initial weights are those of `torch.nn.Linear`, not orthogonal; the reward scale is a declared constant of
+the task (`return_range`), not computed from the returns of the full dataset.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.networks.distributions import normal_log_prob
 from seqeval_rl.networks.modules import Critic, GaussianActor, Value, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
@@ -38,19 +36,17 @@ class IQLConfig:
     hidden: Layers = (256, 256)  # widths of the hidden layers of actor, critics and value
     learning_rate: Positive = 3e-4  # Adam's, of all networks
     discount: Fraction = 0.99  # gamma, per transition
-    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    target_rate: Fraction = 0.005  # share of the online weights in each soft update
     expectile: OpenFraction = 0.7  # tau of the value's regression
     temperature: NonNegative = 3.0  # beta, inverse temperature of the policy's weights
     max_weight: Positive = 100.0  # upper bound of the policy's weights; authors' code
-    decay_steps: Count | None = (
-        None  # gradient steps over which the actor's rate falls to 0; set by --paper, since it uses future data
-    )
+    decay_steps: Count | None = None  # gradient steps until the actor's rate is 0; --paper sets it: it uses future data
     normalise_observations: bool = False  # by mean and std over the visible window
-    return_range: Positive | None = 1000.0  # distance of the task's reference returns after reward scaling
+    return_range: Positive | None = 1000.0  # distance of the task's reference returns after scaling
 
 
 class IQL(Stateful):
-    """IQL of a stack of runs."""
+    """IQL for R runs at once."""
 
     Config = IQLConfig
     vectorized = True
@@ -83,7 +79,7 @@ class IQL(Stateful):
     @torch.no_grad()
     def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """min_i Q'_i(s, a) for (1), and r + gamma m V(s') for (3): each [R, B]."""
-        q: Tensor = self.critic_target(batch.observations, batch.actions).amin(1)
+        q = self.critic_target.minimum(batch.observations, batch.actions)
         return q, batch.rewards + self.discount * batch.masks * self.value(batch.next_observations)
 
     def value_loss(self, advantage: Tensor) -> Tensor:
@@ -100,14 +96,13 @@ class IQL(Stateful):
 
     def actor_loss(self, batch: Batch, advantage: Tensor) -> Tensor:
         """Equation (4), [R]."""
-        mean, log_std = self.actor(batch.observations)
-        log_prob = normal_log_prob((batch.actions - mean) * (-log_std).exp(), log_std)
+        log_prob = self.actor.log_prob(batch.observations, batch.actions)
         # L = - mean min(exp(beta A), 100) log pi(a | s)
         weight = (self.temperature * advantage).exp().clamp(max=self.max_weight)
         return -(weight * log_prob).mean(1)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of value, critics and actor, then the targets' move."""
+        """One gradient step on (2), (3) and (4), then the soft update."""
         q_target, target = self.targets(batch)
         advantage = q_target - self.value(batch.observations)
         value_loss = self.value_loss(advantage)
@@ -129,17 +124,15 @@ class IQL(Stateful):
 
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's mean, or a sample where there is `noise`."""
+        """The policy's mean, or with `noise` a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
         return self.actor.act(observations, noise)
 
     @torch.no_grad()
     def values(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        q: Tensor = self.critic(observations, actions).amin(1)
-        return q
+        return self.critic.minimum(observations, actions)
 
     @torch.no_grad()
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        mean, log_std = self.actor(observations)
-        return normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
+        return self.actor.log_prob(observations, actions)

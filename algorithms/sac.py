@@ -1,17 +1,18 @@
-"""Soft actor-critic (Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018, arXiv 1812.05905), which has no
-defence against the errors of offline data: made for interaction, where it trains the behavior policies of logs.
+"""Soft actor-critic (Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018, arXiv 1812.05905).
+
+An online algorithm without offline regularization; here it trains the behavior policies that datasets are collected with.
 
     y = r + gamma m ( min_i Q'_i(s', a') - alpha log pi(a' | s') )     a' ~ pi(s'), m = 0 where terminated, else 1 (1)
     L(Q) = sum_i E [ (Q_i(s, a) - y)^2 ]                                                                          (2)
     L(pi) = E [ alpha log pi(b | s) - min_i Q_i(s, b) ]                b ~ pi(s), reparametrised                  (3)
     L(alpha) = - log alpha E [ log pi(b | s) + H ]                     H = - number of action dimensions          (4)
 
-Every `policy_delay`-th update also takes (3) and (4), after the critics' step and with the alpha of before. The targets Q' move
-by `target_rate` in every update. The policy is tanh of a normal whose log standard deviation is clipped to [-5, 2];
-greedy is tanh of the mean.
+Every `policy_delay`-th update also takes a step on (3) and (4), after the critics' step; (3) uses alpha before that step.
+Every update ends with a soft update of Q' by `target_rate`. The policy is tanh of a normal whose log standard deviation is
+clipped to [-5, 2]; the greedy action is tanh of the mean.
 
 As in the authors' code: log alpha in (4), where the paper has alpha. Different from it, as in the bundled behavior policies:
-the delay of (3) and (4), whose updates left out are not made up for, and the narrower clip.
+(3) and (4) are delayed, with one step every `policy_delay` updates, and the clip is narrower.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.networks.distributions import tanh_normal, tanh_normal_log_prob
-from seqeval_rl.networks.modules import MLP, Critic, frozen_copy, setting
+from seqeval_rl.networks.distributions import tanh_normal
+from seqeval_rl.networks.modules import Critic, TanhGaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 LOG_STD = (-5.0, 2.0)
-"""Range of the log standard deviation, that of the behavior policies' format."""
+"""Range of the log standard deviation, the same as in the behavior policies' file format."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +40,14 @@ class SACConfig:
     hidden: Layers = (256, 256)  # widths of the hidden layers of actor and critics
     learning_rate: Positive = 3e-4  # Adam's, of actor, critics and temperature
     discount: Fraction = 0.99  # gamma, per transition
-    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    target_rate: Fraction = 0.005  # share of the online weights in each soft update
     policy_delay: Count = 2  # critic updates for each update of actor and temperature
     normalise_observations: bool = False  # by mean and std over the visible window
-    return_range: Positive | None = (
-        None  # distance of the task's reference returns after reward scaling; none: as logged
-    )
-
-
-class SquashedActor(nn.Module):
-    """tanh of a normal whose mean and log standard deviation depend on the state."""
-
-    def __init__(self, spec: Spec, purpose: str, config: SACConfig) -> None:
-        super().__init__()
-        self.net = MLP(spec, purpose, spec.obs_dim, config.hidden, 2 * spec.act_dim)
-
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """[R, B, O] -> mean and log standard deviation before tanh, each [R, B, A]."""
-        mean, log_std = self.net(observations).squeeze(1).chunk(2, -1)
-        return mean, log_std.clamp(*LOG_STD)
+    return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
 class SAC(Stateful):
-    """SAC of a stack of runs."""
+    """SAC for R runs at once."""
 
     Config = SACConfig
     vectorized = True
@@ -82,19 +68,19 @@ class SAC(Stateful):
         self.target_entropy = -float(spec.act_dim)
         self.discount = setting(config.discount, spec, 1)
         self.target_rate = setting(config.target_rate, spec)
-        self.actor = SquashedActor(spec, "actor", config)
+        self.actor = TanhGaussianActor(spec, "actor", config.hidden, *LOG_STD)
         self.critic = Critic(spec, "critic", config.hidden)
         self.critic_target = frozen_copy(self.critic)
         self.log_alpha = nn.Parameter(torch.zeros(spec.runs, device=spec.device))
         self.actor_optimiser = Adam([*self.actor.parameters(), self.log_alpha], config.learning_rate)
         self.critic_optimiser = Adam(self.critic.parameters(), config.learning_rate)
-        # The metrics of the last actor update, part of the state so that a run which goes on reports what it would have.
+        # The metrics of the last actor update, part of the state so that a resumed run reports the same.
         self.last_loss = nn.Parameter(torch.zeros(spec.runs, device=spec.device), requires_grad=False)
         self.last_log_prob = nn.Parameter(torch.zeros(spec.runs, device=spec.device), requires_grad=False)
 
     @staticmethod
     def noise_dim(config: SACConfig, spec: Spec) -> int:
-        """Per action dimension: a sample at s' for the target and one at s for the policy."""
+        """Two normals per action dimension: one action sampled at s' for (1) and one at s for (3)."""
         return 2 * spec.act_dim
 
     @torch.no_grad()
@@ -103,7 +89,7 @@ class SAC(Stateful):
         # y = r + gamma m (min_i Q'_i(s', a') - alpha log pi(a' | s'))
         mean, log_std = self.actor(batch.next_observations)
         next_actions, log_prob = tanh_normal(mean, log_std, noise)
-        next_q: Tensor = self.critic_target(batch.next_observations, next_actions).amin(1)
+        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
         soft = next_q - self.log_alpha.exp().unsqueeze(1) * log_prob
         return batch.rewards + self.discount * batch.masks * soft
 
@@ -123,7 +109,7 @@ class SAC(Stateful):
         return self.log_alpha.detach().exp() * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of the critics; every `policy_delay`-th also one of actor and temperature."""
+        """One gradient step on (2), every `policy_delay`-th update also one on (3) and (4), then the soft update."""
         next_noise, noise = batch.noise.chunk(2, -1)
         critic_loss, q = self.critic_loss(batch, next_noise)
         self.critic_optimiser.minimise(critic_loss)
@@ -146,19 +132,15 @@ class SAC(Stateful):
 
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """tanh of the policy's mean, or of a sample where there is `noise`."""
-        mean, log_std = self.actor(observations)
-        actions: Tensor = mean if noise is None else mean + log_std.exp() * noise
-        return actions.tanh()
+        """tanh of the policy's mean, or with `noise` of a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
+        return self.actor.act(observations, noise)
 
     @torch.no_grad()
     def values(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        q: Tensor = self.critic(observations, actions).amin(1)
-        return q
+        return self.critic.minimum(observations, actions)
 
     @torch.no_grad()
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        mean, log_std = self.actor(observations)
-        return tanh_normal_log_prob(mean, log_std, actions)
+        return self.actor.log_prob(observations, actions)

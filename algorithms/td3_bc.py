@@ -7,11 +7,12 @@ TD3 whose actor loss has a behavioral cloning term:
     L(Q) = sum_i E [ (Q_i(s, a) - y)^2 ]                                                                          (3)
     L(pi) = E [ (pi(s) - a)^2 ] - lambda E [ Q_1(s, pi(s)) ],  lambda = alpha / E |Q_1(s, pi(s))|                 (4)
 
-Every `policy_delay`-th update also takes (4), after the critic's step, and moves both targets by `target_rate`.
+Every `policy_delay`-th update also takes a step on (4), after the critics' step, and a soft update of both targets by
+`target_rate`.
 
 As in the authors' code: the first Q alone in (4), lambda without gradient, the mean over action dimensions in the
-cloning term, targets moved only in updates that take (4). Different from it: observations are normalised over the visible
-window by the harness, not over the whole log.
+cloning term, soft updates only together with (4). Different from it: the harness normalizes observations over the visible
+window, not over the full dataset.
 """
 
 from __future__ import annotations
@@ -36,20 +37,18 @@ class TD3BCConfig:
     hidden: Layers = (256, 256)  # widths of the hidden layers of actor and critics
     learning_rate: Positive = 3e-4  # Adam's, of actor and critics
     discount: Fraction = 0.99  # gamma, per transition
-    target_rate: Fraction = 0.005  # share of the online weights in each move of the targets
+    target_rate: Fraction = 0.005  # share of the online weights in each soft update
     alpha: NonNegative = 2.5  # weight of the Q term against cloning
     policy_noise: NonNegative = 0.2  # sigma of target smoothing, in units of the action's half range
     noise_clip: NonNegative = 0.5  # c, same unit
     policy_delay: Count = 2  # critic updates for each actor update
     exploration_noise: NonNegative = 0.0  # std added online, same unit; none in Sujit et al. 2023, 0.1 in TD3
     normalise_observations: bool = True  # by mean and std over the visible window
-    return_range: Positive | None = (
-        None  # distance of the task's reference returns after reward scaling; none: as logged
-    )
+    return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
 class TD3BC(Stateful):
-    """TD3+BC of a stack of runs."""
+    """TD3+BC for R runs at once."""
 
     Config = TD3BCConfig
     vectorized = True
@@ -79,7 +78,7 @@ class TD3BC(Stateful):
         self.critic_target = frozen_copy(self.critic)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)
         self.critic_optimiser = Adam(self.critic.parameters(), config.learning_rate)
-        # The metrics of the last actor update, part of the state so that a run which goes on reports what it would have.
+        # The metrics of the last actor update, part of the state so that a resumed run reports the same.
         self.last_loss = nn.Parameter(torch.zeros(spec.runs, device=spec.device), requires_grad=False)
         self.last_cloning = nn.Parameter(torch.zeros(spec.runs, device=spec.device), requires_grad=False)
 
@@ -95,7 +94,7 @@ class TD3BC(Stateful):
         smoothing = (batch.noise * self.policy_noise).clamp(-self.noise_clip, self.noise_clip)
         next_actions = (self.actor_target(batch.next_observations) + smoothing).clamp(-1, 1)
         # y = r + gamma m min_i Q'_i(s', a')
-        next_q: Tensor = self.critic_target(batch.next_observations, next_actions).amin(1)
+        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
         return batch.rewards + self.discount * batch.masks * next_q
 
     def critic_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -115,7 +114,7 @@ class TD3BC(Stateful):
         return cloning - weight * q.mean(1), cloning.detach()
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of the critics; every `policy_delay`-th also one of the actor."""
+        """One gradient step on (3); every `policy_delay`-th update also one on (4) and soft updates."""
         critic_loss, q = self.critic_loss(batch)
         self.critic_optimiser.minimise(critic_loss)
         self.turn = (self.turn + 1) % self.period
@@ -135,12 +134,11 @@ class TD3BC(Stateful):
 
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's action, with `exploration_noise` where there is `noise`."""
+        """The policy's action, with `noise` plus `exploration_noise` times it: [R, E, O], [R, E, A] -> [R, E, A]."""
         actions: Tensor = self.actor(observations)
         return actions if noise is None else (actions + self.exploration_noise * noise).clamp(-1, 1)
 
     @torch.no_grad()
     def values(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        q: Tensor = self.critic(observations, actions).amin(1)
-        return q
+        return self.critic.minimum(observations, actions)

@@ -62,10 +62,13 @@ if TYPE_CHECKING:
     from seqeval_rl.plots.figures.update_ratio import HeatMap, heat_maps, ratio
     from seqeval_rl.plots.registry import FIGURES, TABLES, Option, Registration, draw, figure, table, tabulate
     from seqeval_rl.plots.report.build import write_report
-    from seqeval_rl.plots.tables.cross_task import across_table, across_tables, improvement_table
-    from seqeval_rl.plots.tables.metrics import block_table, online_table, reach_table
-    from seqeval_rl.plots.tables.prequential_ranking import ranking_table
+    from seqeval_rl.plots.tables.across import across_table
+    from seqeval_rl.plots.tables.blocks import block_table
+    from seqeval_rl.plots.tables.improvement import across_tables, improvement_table
+    from seqeval_rl.plots.tables.online import online_table
     from seqeval_rl.plots.tables.published import published_table
+    from seqeval_rl.plots.tables.ranking import ranking_table
+    from seqeval_rl.plots.tables.reach import reach_table
     from seqeval_rl.plots.tables.scores import score_table
     from seqeval_rl.plots.tables.table import Kind, Row, Table
 
@@ -89,10 +92,13 @@ _NAMES = {
     "figures.update_ratio": "HeatMap heat_maps ratio",
     "registry": "FIGURES TABLES Registration Option draw figure table tabulate",
     "report.build": "write_report",
-    "tables.cross_task": "across_table across_tables improvement_table",
-    "tables.metrics": "block_table online_table reach_table",
-    "tables.prequential_ranking": "ranking_table",
+    "tables.across": "across_table",
+    "tables.blocks": "block_table",
+    "tables.improvement": "across_tables improvement_table",
+    "tables.online": "online_table",
     "tables.published": "published_table",
+    "tables.ranking": "ranking_table",
+    "tables.reach": "reach_table",
     "tables.scores": "score_table",
     "tables.table": "Kind Row Table",
 }

@@ -1,4 +1,4 @@
-"""How figures look: sizes, fonts, one colour, line and marker per algorithm; text that fits; files written whole.
+"""How figures look: sizes, fonts, one colour, line and marker per algorithm; text that fits; atomic writes.
 
 Colours are those of Okabe and Ito (Color Universal Design, 2008), with a brown for the yellow, which white paper
 swallows. Line style and marker differ too, so that a grey print can be read.
@@ -7,7 +7,6 @@ swallows. Line style and marker differ too, so that a grey print can be read.
 from __future__ import annotations
 
 import os
-import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from seqeval_rl.plots.analysis.naming import (
     legend_order,
     overrides,
 )
+from seqeval_rl.utils.files import atomic_path
 
 FONT_SIZE = 8.0
 # Figure widths in inches: one column of a two-column page, the page, a slide.
@@ -163,18 +163,10 @@ def save(
     metadata: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     paths = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for ending in formats:
             path = folder / f"{name}.{ending}"
-            handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
-            try:
-                with os.fdopen(handle, "wb") as file, mpl.rc_context(RC):
-                    figure.savefig(file, format=ending, dpi=dpi, metadata=metadata[ending])
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            with atomic_path(path) as temporary, mpl.rc_context(RC):
+                figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata[ending])
             paths.append(path)
     except OSError as error:
         raise FileError(

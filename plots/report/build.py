@@ -1,7 +1,7 @@
-"""The report: results as one HTML file that needs no network, see `plots/report/README.md` for what it is made of.
+"""Results as one HTML file that opens without a network; `plots/report/README.md` lists what it is made of.
 
-Nothing that comes from results is written as HTML: all of it is data, compressed, which the page's scripts show as text. A
-content security policy lets these scripts run, by their hashes, and nothing else, and forbids every request.
+Nothing from the results is written as HTML: all of it is compressed data that the page's scripts show as text. A content
+security policy allows these scripts, by their hashes, and nothing else, and forbids every request.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import gzip
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.errors import FileError
 from seqeval_rl.plots.report.data import report_data
+from seqeval_rl.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
@@ -29,48 +29,40 @@ _SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "page.js")
 
 
 def write_report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str = "", seed: int = 0) -> Path:
-    """Write the report of these runs, whole or not at all, and return its path.
+    """Write the report of these runs as one HTML file (atomic write) and return its path.
 
     Args:
-        results: of `seqeval_rl.read_results`.
-        path: of the HTML file; its directory is made if it is not there.
-        name: of the results, for the page's title.
+        results: from `seqeval_rl.read_results`.
+        path: of the HTML file; missing directories are created.
+        name: of the results, for the page's title; the name of the file's directory if empty.
         seed: of the bootstrap.
 
     Raises:
         UsageError: no run, or one seed twice with the same settings.
-        DataError: a manifest lacks what figures need.
+        DataError: a manifest lacks fields that figures need.
         FileError: the file cannot be written.
     """
     target = Path(path)
     text = page(report_data(results, name or target.parent.name, seed))
-    temporary = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
+        atomic_write(target, text)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise FileError(
             f"{target}: the report cannot be written ({error.strerror or error}). "
-            "Free space there or choose another file with --out."
+            "Free disk space or choose another file with --out."
         ) from error
     return target
 
 
 def page(data: dict[str, Any]) -> str:
-    """The whole file: template, styles, scripts, and the data as base64 of gzipped JSON."""
+    """The file's text: template, styles, scripts, and the data as base64 of gzipped JSON."""
     styles = [_asset(name) for name in _STYLES]
     scripts = [_asset(name) for name in _SCRIPTS]
     policy = (
         f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    # mtime: the same results give the same file.
+    # mtime=0: the same results give the same file.
     packed = gzip.compress(json.dumps(data, allow_nan=False, separators=(",", ":")).encode(), 9, mtime=0)
     parts = {
         "POLICY": policy,

@@ -174,7 +174,7 @@
     const scaled = (spans, first) => (scale ? spans.map((span) => span.map((value, place) => (place >= first && place < first + 2 ? value * scale : value))) : []);
     return {
       title: panel.title, xLabel: AXES[state.axis].label, yLabel: metric ? metric.label : '', lines,
-      stretches: scaled(panel.stretches, 1), means: state.metric === 'score' ? scaled(panel.logMeans, 0) : [],
+      stretches: scaled(panel.stretches, 1), means: state.metric === 'score' ? scaled(panel.datasetMeans, 0) : [],
       end: scale ? panel.extent * scale * 1.01 : 0,
     };
   }
@@ -265,7 +265,7 @@
     const states = ['finished', 'unfinished', 'failed'].filter(having).map((status) => `${having(status)} ${status}`).join(', ');
     id('summary').textContent = `${count(runs.length, 'run')} (${states}) on ${count(data.panels.length, 'dataset')}; suite ${distinct((run) => run.suite).join(', ')}; seeds ${distinct((run) => run.seed).sort((a, b) => a - b).join(', ')}.`;
     const notice = (text) => id('notices').append(make('p', { className: 'notice' }, text));
-    const future = runs.filter((run) => run.uses_future_data).length;
+    const future = runs.filter((run) => run.usesFutureData).length;
     if (future) notice(`${count(future, 'run')} used future data: something computed from transitions that were not visible yet (a normaliser or a reward scale over the full dataset, or a schedule that knows its length) reached the algorithm. Such curves say (uses future data), and are not comparable with the others.`);
     if (distinct((run) => run.suite).length > 1) notice('Several suites are in this folder. Runs of different suites or settings are never averaged together: they are curves of their own, named by what differs.');
     const versions = distinct((run) => run.dataset).length < data.panels.length;
@@ -290,12 +290,12 @@
       ];
       const rows = board.rows.map((row) => [
         { text: row.dataset, key: row.dataset, className: 'long' }, { text: row.algorithm, key: row.algorithm, className: 'long' },
-        { text: row.count, key: row.runs }, { text: row.logMeanText, key: row.logMean },
+        { text: row.count, key: row.runs }, { text: row.datasetMeanText, key: row.datasetMean },
         ...row.cells.map((cell) => ({ text: cell.text, key: cell.value, small: [cell.interval, cell.runs].filter(Boolean).join(' ') })),
       ]);
       const raw = () => [
         ['dataset', 'algorithm', 'runs', 'log_mean', ...board.quantities.flatMap((name) => [name, `${name} interval`])],
-        ...board.rows.map((row) => [row.dataset, row.algorithm, row.runs, row.logMean, ...row.cells.flatMap((cell) => [cell.value, cell.interval])]),
+        ...board.rows.map((row) => [row.dataset, row.algorithm, row.runs, row.datasetMean, ...row.cells.flatMap((cell) => [cell.value, cell.interval])]),
       ];
       body.append(
         sortable(`Leaderboard, ${board.name}`, columns, rows),
@@ -338,7 +338,7 @@
         { text: run.status, key: rank[run.status], className: run.status === 'failed' ? 'failed' : '' },
         plain(run.panel, 'long'), plain(run.algorithm, 'long'), { text: String(run.seed), key: run.seed },
         { text: `${run.evaluations} of ${run.expected}`, key: run.evaluations }, { text: shown(last), key: last },
-        { text: duration(run.seconds), key: run.seconds }, plain(remarks, 'long'), plain(run.suite), plain(run.uses_future_data ? 'yes' : 'no'),
+        { text: duration(run.seconds), key: run.seconds }, plain(remarks, 'long'), plain(run.suite), plain(run.usesFutureData ? 'yes' : 'no'),
         plain(run.device), plain(run.revision), plain(run.differs, 'long'), plain(run.run, 'long'),
       ];
     });

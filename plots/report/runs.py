@@ -1,4 +1,4 @@
-"""The report's list of runs: what each was made with and how it ended, and what all of them share."""
+"""The report's list of runs as JSON: status, settings and environment of each run, and in what the runs differ."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
-# Of the manifest: what a run was made with, beside its data, its algorithm and its seed.
+# Fields of the manifest that say how a run was made, besides its data, algorithm and seed.
 _MADE_WITH = ("suite", "protocol", "precision", "versions", "device", "platform", "processor", "git_revision")
-_ABSENT = object()  # a manifest says "none" of what is not set; this is what it does not say
+_ABSENT = object()  # a field that the manifest does not have; one that is not set is None
 
 
-def facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
-    """A run's row: names, status, reason of failure, how far it got."""
+def run_facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
+    """A row of the list of runs: names, status, reason of failure, progress."""
     seconds = [entry["metrics"]["seconds"] for entry in run.evaluations if "seconds" in entry["metrics"]]
     return {
         "run": run.run,
@@ -35,18 +35,18 @@ def facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
         "device": str(run.manifest.get("device", "not recorded")),
         "revision": str(run.manifest.get("git_revision") or "not recorded"),
         "suite": str(run.manifest["suite"]),
-        "uses_future_data": bool(run.manifest["uses_future_data"]),
+        "usesFutureData": bool(run.manifest["uses_future_data"]),
         "damaged": len(run.damaged),
     }
 
 
 def conditions(results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """What the runs were made with, by name: each value that occurs, and in how many runs."""
+    """How the runs were made: for each field of their manifests, the values and the number of runs with each."""
     return _by_name([_made_with(run) for run in results])
 
 
 def settings_of(results: Sequence[RunResult]) -> list[dict[str, Any]]:
-    """Each algorithm's settings, as `conditions`."""
+    """Each algorithm's settings, in the form of `conditions`."""
     return [
         {
             "algorithm": display_name(name),
@@ -57,18 +57,18 @@ def settings_of(results: Sequence[RunResult]) -> list[dict[str, Any]]:
 
 
 def differing(results: Sequence[RunResult]) -> list[str]:
-    """For each run its values of what is not the same in all runs, and of the settings in which its algorithm's runs differ."""
-    made = [_made_with(run) for run in results]
-    names = {"": differences(made)}
+    """For each run, as text: the fields that differ between runs, and the settings that differ between its algorithm's runs."""
+    fields = [_made_with(run) for run in results]
+    names = {"": differences(fields)}
     for algorithm in {run.algorithm for run in results}:
         names[algorithm] = differences([run.config for run in results if run.algorithm == algorithm])
     return [
         ", ".join(
             f"{name.removeprefix('protocol.')}={show(values.get(name))}"
-            for values, which in ((of, names[""]), (run.config, names[run.algorithm]))
+            for values, which in ((own, names[""]), (run.config, names[run.algorithm]))
             for name in which
         )
-        for run, of in zip(results, made, strict=True)
+        for run, own in zip(results, fields, strict=True)
     ]
 
 
@@ -76,10 +76,10 @@ def _made_with(run: RunResult) -> dict[str, Any]:
     return _flat({name: run.manifest[name] for name in _MADE_WITH if name in run.manifest})
 
 
-def _by_name(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _by_name(fields: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "values": _counted([each.get(name, _ABSENT) for each in made])}
-        for name in dict.fromkeys(name for each in made for name in each)
+        {"name": name, "values": _counted([each.get(name, _ABSENT) for each in fields])}
+        for name in dict.fromkeys(name for each in fields for name in each)
     ]
 
 
@@ -91,6 +91,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _counted(values: Sequence[Any]) -> list[tuple[str, int]]:
-    """Each value as text with how often it occurs, in the order in which they appear."""
+    """Each value as text with the number of times it occurs, in order of first appearance."""
     texts = ["not recorded" if value is _ABSENT else show(value) for value in values]
     return [(text, texts.count(text)) for text in dict.fromkeys(texts)]

@@ -1,4 +1,4 @@
-"""Ours minus published: the differences between our scores and the published ones at shares of the data."""
+"""Table `published`: our scores minus the published ones of the same datasets, at shares of the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from seqeval_rl.plots.analysis.metrics import measured, score_at_share
 from seqeval_rl.plots.analysis.published import CITATION, PublishedCurve, counterpart, published
 from seqeval_rl.plots.analysis.statistics import Cell, Counts, Floats, bootstrap_interval, task_means
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.table import SHARES, Kind, Row, Table
+from seqeval_rl.plots.tables.rows import SHARES, check_shares, row_of
+from seqeval_rl.plots.tables.table import Kind, Table
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
@@ -25,41 +26,33 @@ _NOTHING = Cell(float("nan"), float("nan"), float("nan"), 0)
 
 @table("published", help="our scores minus the published ones of the same datasets")
 def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHARES, seed: int = 0) -> Table:
-    """Mean of our scores minus mean of the published ones, per dataset and algorithm, at shares of the log.
+    """Mean of our scores minus mean of the published ones, per dataset and algorithm, at shares of the data.
 
-    Ours is the last evaluation at or before the share, theirs the bin of 50 000 transitions that holds it; where runs
+    Ours is the last evaluation at or before the share, theirs the bin of 50 000 transitions that contains it; where runs
     have an online phase, a last quantity compares its end. Static controls have no published counterpart.
 
     Args:
-        results: of `seqeval_rl.read_results`.
-        shares: of the log, above 0 and at most 1.
+        results: from `seqeval_rl.read_results`.
+        shares: of the data, above 0 and at most 1.
         seed: of the bootstrap.
 
     Raises:
-        UsageError: no run, a share outside (0, 1], or nothing that was published.
+        UsageError: no run, a share outside (0, 1], or no run with a published counterpart.
     """
-    for share in shares:
-        if not 0 < share <= 1:
-            raise UsageError(
-                f"shares of the data: expected numbers above 0 and at most 1, found {share}. Give 0.5 for half."
-            )
-    pairs, without = [], []
-    for panel in collect(results):
-        for group in panel.groups:
-            found = counterpart(panel, group.online > 0)
-            theirs = published()[found].get(group.algorithm) if found else None
-            if theirs is None or group.static:
-                without.append(f"{group.label} on {panel.title}")
-            else:
-                pairs.append((panel, group, theirs))
+    check_shares(shares)
+    pairs, without = _paired(results)
     if not pairs:
         raise UsageError(
-            "results: expected runs that the published curves can be compared with (whole D4RL v2 logs of hopper, halfcheetah "
-            f"or walker2d: random, medium, medium-replay, medium-expert), found {', '.join(without)}."
+            "results: expected runs that the published curves can be compared with (full D4RL v2 datasets of hopper, "
+            "halfcheetah or walker2d: random, medium, medium-replay, medium-expert), "
+            f"found {', '.join(without)}."
         )
     online = any(group.online for _, group, _ in pairs)
     quantities = (*(f"{100 * share:g} %" for share in shares), *(["end of online"] if online else []))
-    rows = tuple(_row(panel, group, theirs, shares, online, seed) for panel, group, theirs in pairs)
+    rows = tuple(
+        row_of(panel.title, panel.mean_score, group, _cells(panel, group, curve, shares, online, seed))
+        for panel, group, curve in pairs
+    )
     caption = (
         "Ours minus published, normalised scores, means over seeds with 95 % bootstrap intervals over both sides' seeds. "
         f"Published: {CITATION}; their scores are binned at 50 000 transitions, ours are single evaluations. "
@@ -70,27 +63,35 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
     return Table(quantities, rows, caption, (Kind(better=None),) * len(quantities), "published")
 
 
-def _row(panel: Panel, group: Group, theirs: PublishedCurve, shares: Sequence[float], online: bool, seed: int) -> Row:
+def _paired(results: Sequence[RunResult]) -> tuple[list[tuple[Panel, Group, PublishedCurve]], list[str]]:
+    """Groups with the published curve of the same algorithm and dataset, and in words the groups without one."""
+    pairs, without = [], []
+    for panel in collect(results):
+        for group in panel.groups:
+            key = counterpart(panel, group.online > 0)
+            curve = published()[key].get(group.algorithm) if key else None
+            if curve is None or group.static:
+                without.append(f"{group.label} on {panel.title}")
+            else:
+                pairs.append((panel, group, curve))
+    return pairs, without
+
+
+def _cells(
+    panel: Panel, group: Group, curve: PublishedCurve, shares: Sequence[float], online: bool, seed: int
+) -> list[Cell]:
     total = panel.transitions
     cells = []
     for share in (*shares, *([1 + group.online / total] if online else [])):
         ours = np.array([score_at_share(*measured(run), share, total) for run in group.runs])
-        cells.append(_difference(ours, theirs.at(share * total + 1e-6), seed))
+        cells.append(_difference(ours, curve.at(share * total + 1e-6), seed))
     if online and not group.online:
         cells[-1] = _NOTHING
-    return Row(
-        dataset=panel.title,
-        algorithm=group.label,
-        dataset_mean=panel.mean_score,
-        cells=tuple(cells),
-        finished=len(group.having("finished")),
-        failed=len(group.having("failed")),
-        unfinished=len(group.having("unfinished")),
-    )
+    return cells
 
 
 def _difference(ours: Floats, theirs: Floats, seed: int) -> Cell:
-    """Of the means of those that are there; `runs` counts ours."""
+    """Difference of the means of the finite scores; `runs` counts ours."""
     ours, theirs = ours[np.isfinite(ours)], theirs[np.isfinite(theirs)]
     if not len(ours) or not len(theirs):
         return _NOTHING

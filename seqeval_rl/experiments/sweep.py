@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.device import Precision
@@ -114,20 +114,18 @@ def variants(
     """
     # In the order of the declaration, so that a directory's name does not depend on the order in which they were given.
     names = [field.name for field in dataclasses.fields(entry.algorithm.Config)]
-    for name in swept:
-        if name not in names:
-            raise unknown(f"setting of {entry.name}", name, names, where)
-    ordered = {name: swept[name] for name in names if name in swept}
+    ordered = dict(sorted(swept.items(), key=lambda item: names.index(item[0]) if item[0] in names else -1))
     for name, values in ordered.items():
         if not values:
             raise UsageError(f"sweep of {entry.name}.{name} in {where}: expected values, found none. Name one or more.")
     several = [name for name, values in ordered.items() if len(values) > 1]
-    firsts = {**settings, **{name: values[0] for name, values in ordered.items()}}
-    for name in several:
-        _check_different(entry, name, [_configure(entry, firsts, name, value, where) for value in ordered[name]], where)
+    configs = [_configure(entry, settings, combination, where) for combination in _combinations(ordered)]
+    stride = len(configs)
+    for name, values in ordered.items():
+        stride //= len(values)  # configs of neighbouring values of this setting, the others at their first values
+        _check_different(entry, name, [getattr(config, name) for config in configs[::stride][: len(values)]], where)
     found: dict[str, Variant] = {}
-    for combination in _combinations(ordered):
-        config = entry.configure({**settings, **combination}, where)
+    for config in configs:
         for swept_there, protocol in under:
             own = {name: getattr(config, name) for name in several}
             directory = _directory(entry.name, {**own, **swept_there})
@@ -145,16 +143,17 @@ def _combinations(swept: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]
         yield dict(zip(swept, values, strict=True))
 
 
-def _configure(entry: AlgorithmEntry, firsts: Mapping[str, Any], name: str, value: Any, where: str) -> Any:
-    """The setting's value as the algorithm will get it, the other swept settings having their first values."""
+def _configure(entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mapping[str, Any], where: str) -> Any:
+    """The algorithm's `Config`; an error about a swept list says how a list is written."""
     try:
-        return getattr(entry.configure({**firsts, name: value}, where), name)
+        return entry.configure({**settings, **swept}, where)
     except UsageError as error:
-        default = next(field.default for field in dataclasses.fields(entry.algorithm.Config) if field.name == name)
-        if isinstance(default, tuple) and not isinstance(value, (tuple, list)):
-            raise UsageError(
-                f"{error} Values separated by commas are a sweep; a list is written {name}={list(default)}."
-            ) from None
+        for field_ in dataclasses.fields(entry.algorithm.Config):
+            is_list = isinstance(field_.default, tuple) and field_.name in swept
+            if is_list and not isinstance(swept[field_.name], (tuple, list)):
+                raise UsageError(
+                    f"{error} Values separated by commas are a sweep; a list is written {field_.name}={list(field_.default)}."
+                ) from None
         raise
 
 

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from seqeval_rl.errors import UsageError, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
+from seqeval_rl.interface.earlier_names import moved
 
 GROUP = "seqeval_rl.algorithms"
 _FILE_MODULE = "seqeval_plugin_"  # prefix of the module name of a file given as `file.py:Class`
@@ -182,20 +183,29 @@ def _checked(name: str, reference: str, algorithm: Any) -> AlgorithmEntry:
 
 
 def _module(source: str, reference: str) -> ModuleType:
-    if not source.endswith(".py"):
-        try:
-            return importlib.import_module(source)
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"{reference}: module {error.name!r} is not installed. Install it, or name a file: path/to/file.py:Class."
-            ) from error
-    path = Path(source)
+    """The module of that name, or of the file."""
+    if source.endswith(".py"):
+        return _module_of_file(Path(source), reference)
+    try:
+        return importlib.import_module(source)
+    except ImportError as error:
+        if hint := moved(error):
+            raise UsageError(f"{reference}: {hint}") from error
+        if not isinstance(error, ModuleNotFoundError):
+            raise
+        raise UsageError(
+            f"{reference}: module {error.name!r} is not installed. Install it, or name a file: path/to/file.py:Class."
+        ) from error
+
+
+def _module_of_file(path: Path, reference: str) -> ModuleType:
+    """The file as a module, run once in a process."""
     if not path.is_file():
         raise UsageError(f"{reference}: no file {path}. Check the path.")
     name = f"{_FILE_MODULE}{path.stem}"
-    known = sys.modules.get(name)
-    if known is not None and known.__file__ == str(path):
-        return known
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{reference}: {path} cannot be loaded as a Python module. Check the file.")
@@ -206,6 +216,8 @@ def _module(source: str, reference: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
+        if hint := moved(error):
+            raise UsageError(f"{reference}: {hint}") from error
         raise UsageError(
             f"{reference}: {path} stops with {type(error).__name__}: {error}. Run it with python to see where."
         ) from error

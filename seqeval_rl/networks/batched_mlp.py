@@ -1,12 +1,11 @@
-"""Many small perceptrons at once, with their derivative written out.
+"""Many small multilayer perceptrons evaluated together, as one autograd operation with a hand-written backward pass.
 
-Automatic differentiation of one operation after the other costs, at these sizes, about as much as the matrix products
-themselves; here the whole perceptron is one operation. On the CPU one run is worked out after the other, each with all its
-members: its numbers stay in the cache, and its result is the same to the last bit in every stack. On other devices
-all runs are worked out at once.
+At these sizes torch's automatic differentiation, operation by operation, costs about as much as the matrix products
+themselves. On the CPU the runs are computed one after the other, each with all its members: the numbers of a run stay in the
+cache, and its result is the same to the last bit in every run group. On other devices all runs are computed at once.
 
-Axes: R runs, M members, B rows, K extra inputs of a row. A *piece* is what is worked out at once: the M perceptrons of one
-run, or all R * M of a stack; S is their number.
+Axes: R runs, M members, B rows, K extra inputs of a row. A *piece* is what is computed at once: the M networks of one run, or
+all R * M of a run group; S is their number.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK = 1024
-"""About as many rows of extra inputs are worked out at a time on the CPU, so that they stay in the cache."""
+"""About as many rows of extra inputs are computed at a time on the CPU, so that they stay in the cache."""
 
 
 class Layer(NamedTuple):
@@ -31,7 +30,7 @@ class Layer(NamedTuple):
 
 
 class Views(NamedTuple):
-    """The weights of a stack as they are worked with, prepared once."""
+    """Views of the weights of all runs, prepared once."""
 
     weights: tuple[Tensor, ...]  # [R, M, in, out] and [R, M, 1, out] of each layer in turn
     pieces: list[list[Layer]]  # by piece and layer, without gradient
@@ -40,11 +39,11 @@ class Views(NamedTuple):
 
 
 def prepare(weights: Sequence[Tensor], together: bool | None = None) -> Views:
-    """The views of a stack's weights, valid as long as the weights stay where they are in memory.
+    """Views of the weights of all runs, valid until the weights move in memory.
 
     Args:
         weights: [R, M, in, out] and [R, M, 1, out] of each layer in turn.
-        together: work out all runs at once; none: as suits the device.
+        together: compute all runs at once; None: on every device but the CPU.
     """
     together = weights[0].device.type != "cpu" if together is None else together
     parts = [w.detach().flatten(0, 1) for w in weights] if together else None
@@ -54,15 +53,18 @@ def prepare(weights: Sequence[Tensor], together: bool | None = None) -> Views:
 
 
 def evaluate(x: Tensor, extra: Tensor | None, views: Views, frozen: bool = False, members: int | None = None) -> Tensor:
-    """The perceptrons' output, [R, M, B, out], or [R, M, B * K, out] with `extra`.
+    """The networks' output, [R, M, B, out], or [R, M, B * K, out] with `extra`.
 
     Args:
         x: [R, B, in]; shared by the members.
-        extra: [R, B, K, E] or none: the last E inputs, K times for each row of `x`, which then has only the others. The
-            share of `x` in the first layer is worked out once for all K. Neither gets a gradient then.
-        views: what `prepare` made of the weights.
-        frozen: no gradient reaches the weights.
-        members: work out only so many first members, which must be frozen; none: all.
+        extra: [R, B, K, E] or None: the last E inputs, K of them for each row of `x`, which then holds the other inputs only.
+            The first layer's product with `x` is computed once for all K. Neither gets a gradient then.
+        views: the result of `prepare`.
+        frozen: the weights get no gradient.
+        members: evaluate only the first so many members, which must be frozen; None: all.
+
+    Raises:
+        ValueError: `x` or `extra` requires a gradient where both are given, or the weights do where `members` is given.
     """
     if torch.is_grad_enabled():
         weights = () if frozen or not views.weights[0].requires_grad else views.weights
@@ -73,7 +75,7 @@ def evaluate(x: Tensor, extra: Tensor | None, views: Views, frozen: bool = False
 
 
 def _piece(views: Views, members: int | None, i: int) -> list[Layer]:
-    """The layers of a piece, of its first members only where `members` says so."""
+    """The layers of piece `i`, restricted to the first `members` members."""
     layers = views.pieces[i]
     if members is None or members == views.members:
         return layers
@@ -83,7 +85,7 @@ def _piece(views: Views, members: int | None, i: int) -> list[Layer]:
 
 
 def _inputs(x: Tensor, extra: Tensor | None, count: int, together: bool) -> list[list[tuple[Tensor, Tensor | None]]]:
-    """The input of each piece, [S, ...], block of rows by block, from what the `count` members of a run share, [R, ...]."""
+    """For each piece its blocks of rows (x, extra), [S, ...]; `x` and `extra` [R, ...] are shared by the `count` members."""
     if together:
         wide = [t if t is None or count == 1 else t.repeat_interleave(count, 0) for t in (x, extra)]
         return [[(wide[0], wide[1])]]  # type: ignore[list-item]
@@ -96,7 +98,7 @@ def _inputs(x: Tensor, extra: Tensor | None, count: int, together: bool) -> list
 
 
 def _forward(x: Tensor, extra: Tensor | None, views: Views, members: int | None, kept: list[Tensor] | None) -> Tensor:
-    """See `evaluate`; to `kept` go the hidden layers' values, in the order in which they are worked out."""
+    """See `evaluate`; the hidden layers' values are appended to `kept`, in the order of computation."""
     count = members or views.members
     outputs = []
     for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
@@ -126,19 +128,19 @@ def _forward(x: Tensor, extra: Tensor | None, views: Views, members: int | None,
 
 
 class _Perceptron(torch.autograd.Function):
-    """`evaluate` with its derivative by x and by the weights; no weights: those are frozen."""
+    """`evaluate` with gradients for `x` and for the weights; without weights, those are frozen."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, extra: Tensor | None, views: Views, members: int | None, *weights: Tensor
     ) -> Tensor:
         if extra is not None and (x.requires_grad or extra.requires_grad):
-            raise ValueError("inputs beside extra ones get no gradient: expected tensors that require none")
+            raise ValueError("x and extra together get no gradient: expected tensors that require none")
         if members is not None and weights:
-            raise ValueError("the weights of some members alone get no gradient: expected frozen ones")
+            raise ValueError("the weights of some members alone get no gradient: expected frozen weights")
         kept: list[Tensor] = []
         out = _forward(x, extra, views, members, kept)
-        ctx.save_for_backward(x, extra, *views.weights, *kept)  # the weights so that torch notices if they were changed
+        ctx.save_for_backward(x, extra, *views.weights, *kept)  # with the weights, torch notices in-place changes
         ctx.views, ctx.members = views, members
         return out
 
@@ -150,49 +152,77 @@ class _Perceptron(torch.autograd.Function):
         kept = iter(saved[len(views.weights) :])
         needs_x = ctx.needs_input_grad[0]
         count = ctx.members or views.members
-        into = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 4 else []
-        by_x = []
+        weight_gradients = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 4 else []
+        x_gradients = []
         for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
             layers = _piece(views, ctx.members, i)
-            to = [w.flatten(0, 1) if views.together else w[i] for w in into]
-            whole = gradient.flatten(0, 1) if views.together else gradient[i]
-            parts = whole.split(whole.shape[1] // x.shape[1] * blocks[0][0].shape[1], 1) if len(blocks) > 1 else [whole]
-            for part, ((own, more), block_gradient) in enumerate(zip(blocks, parts, strict=True)):
+            into = [w.flatten(0, 1) if views.together else w[i] for w in weight_gradients]
+            g = gradient.flatten(0, 1) if views.together else gradient[i]
+            parts = g.split(g.shape[1] // x.shape[1] * blocks[0][0].shape[1], 1) if len(blocks) > 1 else [g]
+            for part, (block, block_gradient) in enumerate(zip(blocks, parts, strict=True)):
                 hidden = [next(kept) for _ in layers[1:]]
-                g = block_gradient
-                for n in reversed(range(len(layers))):
-                    h = hidden[n - 1] if n else own
-                    if to:
-                        weight, bias = to[2 * n], to[2 * n + 1]
-                        if n == 0 and more is not None:
-                            width = more.shape[-1]
-                            _accumulate(weight[:, -width:], more.flatten(1, 2).mT, g, part)
-                            g = g.unflatten(1, more.shape[1:3]).sum(2)  # over K
-                            weight = weight[:, :-width]
-                        if weight.shape[-1] == 1:
-                            # A view, not weight.mT: into its strides oneDNN's kernels, which torch takes at lower precision
-                            # than the highest, write wrong numbers.
-                            _accumulate(weight.view(weight.shape[0], 1, -1), g.mT, h, part)
-                        else:
-                            _accumulate(weight, h.mT, g, part)
-                        if part:
-                            bias += g.sum(1, keepdim=True)
-                        else:
-                            torch.sum(g, 1, keepdim=True, out=bias)
-                    if n or needs_x:
-                        back = layers[n].back
-                        g = g * back if back.shape[1] == 1 else torch.bmm(g, back)
-                    if n:
-                        torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)
-            by_x.append(g)
+                x_gradients.append(_backward(layers, block, hidden, block_gradient, into, part, needs_x))
         if not needs_x:
-            return None, None, None, None, *into
-        grad_x = by_x[0].unflatten(0, (-1, count)) if len(by_x) == 1 else torch.stack(by_x)
-        return (grad_x.squeeze(1) if count == 1 else grad_x.sum(1)), None, None, None, *into
+            return None, None, None, None, *weight_gradients
+        one_piece = len(x_gradients) == 1
+        by_member = x_gradients[0].unflatten(0, (-1, count)) if one_piece else torch.stack(x_gradients)
+        return (by_member.squeeze(1) if count == 1 else by_member.sum(1)), None, None, None, *weight_gradients
+
+
+def _backward(
+    layers: list[Layer],
+    block: tuple[Tensor, Tensor | None],
+    hidden: list[Tensor],
+    gradient: Tensor,
+    into: list[Tensor],
+    part: int,
+    needs_x: bool,
+) -> Tensor:
+    """The backward pass of one block of rows of one piece.
+
+    Args:
+        layers: of the piece.
+        block: the rows of `x` and of `extra`.
+        hidden: the hidden layers' values.
+        gradient: of the output.
+        into: where the gradients of the weights go, layer by layer; empty: they are frozen.
+        part: number of the block; the gradients of blocks after the first are added.
+        needs_x: whether `x` needs its gradient.
+
+    Returns:
+        The gradient of `x`, if it needs one.
+    """
+    x, extra = block
+    g = gradient
+    for n in reversed(range(len(layers))):
+        h = hidden[n - 1] if n else x
+        if into:
+            weight, bias = into[2 * n], into[2 * n + 1]
+            if n == 0 and extra is not None:
+                width = extra.shape[-1]
+                _accumulate(weight[:, -width:], extra.flatten(1, 2).mT, g, part)
+                g = g.unflatten(1, extra.shape[1:3]).sum(2)  # over K
+                weight = weight[:, :-width]
+            if weight.shape[-1] == 1:
+                # A view instead of weight.mT: oneDNN's kernels, which torch uses below the highest precision of matrix products,
+                # write wrong numbers into the strides of weight.mT.
+                _accumulate(weight.view(weight.shape[0], 1, -1), g.mT, h, part)
+            else:
+                _accumulate(weight, h.mT, g, part)
+            if part:
+                bias += g.sum(1, keepdim=True)
+            else:
+                torch.sum(g, 1, keepdim=True, out=bias)
+        if n or needs_x:
+            back = layers[n].back
+            g = g * back if back.shape[1] == 1 else torch.bmm(g, back)
+        if n:
+            torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)
+    return g
 
 
 def _accumulate(into: Tensor, a: Tensor, b: Tensor, part: int) -> None:
-    """Writes a product to `into`, or adds it where this is not the first part."""
+    """Writes the product a b to `into`; for parts after the first, adds it."""
     if part:
         into.baddbmm_(a, b)
     else:

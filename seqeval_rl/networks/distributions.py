@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 HALF_LOG_2_PI = 0.5 * math.log(2 * math.pi)
-BOUND_MARGIN = 1e-6  # distance from the bounds of an action below which a squashed density is not asked for
+BOUND_MARGIN = 1e-6  # actions closer to a bound are moved this far from it before their density is computed
 
 
 def normal_log_prob(deviation: Tensor, log_std: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def tanh_normal(mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, T
 def tanh_normal_log_prob(mean: Tensor, log_std: Tensor, actions: Tensor) -> Tensor:
     """Log-density of the normal squashed by tanh at given actions: [..., A] -> [...].
 
-    Actions nearer to a bound than 1e-6 count as that near: at the bound itself the density is 0 or infinite.
+    Actions within `BOUND_MARGIN` of a bound are clamped to that distance: at the bound itself the density is 0 or infinite.
     """
     inner = actions.clamp(-1 + BOUND_MARGIN, 1 - BOUND_MARGIN)
     log_slope = torch.log1p(-inner.square())
@@ -39,5 +39,5 @@ def tanh_normal_log_prob(mean: Tensor, log_std: Tensor, actions: Tensor) -> Tens
 
 
 def uniform(noise: Tensor) -> Tensor:
-    """Standard normals to uniforms on [-1, 1], by the normal's distribution function."""
+    """Maps standard normals to uniform numbers on [-1, 1] by the normal distribution function."""
     return torch.erf(noise * math.sqrt(0.5))

@@ -1,10 +1,10 @@
-"""Networks of a stack: R runs, each with `members` networks of one form, and the optimiser that trains them.
+"""Critics, values and actors for R runs at once: every parameter has a leading run axis.
 
-Every parameter has the run axis first. Each run's weights are those that `torch.nn.Linear` would draw, from a generator
-seeded by (seed, purpose) alone, so a run is the same in every stack. Numbers are of torch's default dtype: tests set
+The initial weights of a run are those that `torch.nn.Linear` would draw, from a generator seeded by (seed, purpose) alone, so
+a run is the same in every run group. Parameters have torch's default dtype: tests call
 `torch.set_default_dtype(torch.float64)` before they build an algorithm.
 
-Axes: R runs, M members, B transitions, K actions of one transition, O observation, A action.
+Axes: R runs, M members (networks of one run), B transitions, K actions of one transition, O observation, A action.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.networks.batched_mlp import Views, evaluate, prepare
+from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal_log_prob
 from seqeval_rl.seeding import torch_generator
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def setting(value: float | Tensor, spec: Spec, axes: int = 0) -> float | Tensor:
-    """A setting as the losses use it: a float as it is, a tensor [R] (a sweep in one stack) with `axes` axes of 1 behind."""
+    """A setting in the form that losses broadcast: a float unchanged; a tensor [R] (a sweep) with `axes` trailing axes of 1."""
     if not isinstance(value, Tensor):
         return value
     return value.to(spec.device, torch.get_default_dtype()).reshape(spec.runs, *[1] * axes)
 
 
 def frozen_copy(module: ModuleT) -> ModuleT:
-    """A copy that no gradient reaches: a target network."""
+    """A copy without gradients: a target network."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
 class MLP(nn.Module):
-    """M perceptrons with rectified linear units for each of R runs."""
+    """M multilayer perceptrons with ReLU units for each of R runs."""
 
     def __init__(
         self, spec: Spec, purpose: str, inputs: int, hidden: Sequence[int], outputs: int, members: int = 1
@@ -55,42 +56,39 @@ class MLP(nn.Module):
         super().__init__()
         sizes = (inputs, *hidden, outputs)
         shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((i, o), (1, o))]
-        stacks = [torch.empty(spec.runs, members, *shape) for shape in shapes]
+        weights = [torch.empty(spec.runs, members, *shape) for shape in shapes]
         for r, seed in enumerate(spec.seeds):
-            draws = torch_generator(seed, purpose)
+            generator = torch_generator(seed, purpose)
             for m in range(members):
-                for n, stack in enumerate(stacks):
-                    bound = 1 / math.sqrt(
-                        sizes[n // 2]
-                    )  # by fan-in; what Linear's kaiming_uniform_(a=sqrt(5)) comes to
-                    stack[r, m].uniform_(-bound, bound, generator=draws)
-        self.weights = nn.ParameterList(  # [R, M, in, out] and [R, M, 1, out] of each layer in turn
-            [stack.to(spec.device) for stack in stacks]
-        )
+                for n, weight in enumerate(weights):
+                    bound = 1 / math.sqrt(sizes[n // 2])  # what Linear's kaiming_uniform_(a=sqrt(5)) amounts to
+                    weight[r, m].uniform_(-bound, bound, generator=generator)
+        # [R, M, in, out] and [R, M, 1, out] of each layer in turn
+        self.weights = nn.ParameterList([weight.to(spec.device) for weight in weights])
         self._views: tuple[int, Views | None] = (0, None)
 
     def forward(
         self, x: Tensor, extra: Tensor | None = None, frozen: bool = False, members: int | None = None
     ) -> Tensor:
         """[R, B, in] -> [R, M, B, out]; see `seqeval_rl.networks.batched_mlp.evaluate` for the options."""
-        where, views = self._views
-        if views is None or where != views.weights[0].data_ptr():  # built, copied or moved since
+        address, views = self._views
+        if views is None or address != views.weights[0].data_ptr():  # first call, or the weights have been moved
             views = prepare(tuple(self.weights))
             self._views = (views.weights[0].data_ptr(), views)
         return evaluate(x, extra, views, frozen, members)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MLP:
-        """A copy with views of its own weights."""
-        twin = MLP.__new__(MLP)
-        memo[id(self)] = twin
-        nn.Module.__init__(twin)
-        twin.weights = copy.deepcopy(self.weights, memo)
-        twin._views = (0, None)
-        return twin
+        """A copy whose views are of its own weights."""
+        duplicate = MLP.__new__(MLP)
+        memo[id(self)] = duplicate
+        nn.Module.__init__(duplicate)
+        duplicate.weights = copy.deepcopy(self.weights, memo)
+        duplicate._views = (0, None)
+        return duplicate
 
 
 class Critic(nn.Module):
-    """M action values Q(s, a) for each run."""
+    """M action-value functions Q(s, a) for each run."""
 
     def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], members: int = 2) -> None:
         super().__init__()
@@ -103,6 +101,11 @@ class Critic(nn.Module):
         out: Tensor = self.net(torch.cat([observations, actions], -1), frozen=frozen, members=members)
         return out.squeeze(-1)
 
+    def minimum(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
+        q: Tensor = self(observations, actions)
+        return q.amin(1)
+
     def many(self, observations: Tensor, actions: Tensor) -> Tensor:
         """[R, B, O], [R, B, K, A] -> [R, M, B, K]: K actions at each observation."""
         out: Tensor = self.net(observations, actions)
@@ -110,7 +113,7 @@ class Critic(nn.Module):
 
 
 class Value(nn.Module):
-    """A state value V(s) for each run."""
+    """A state-value function V(s) for each run."""
 
     def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int]) -> None:
         super().__init__()
@@ -136,7 +139,7 @@ class TanhActor(nn.Module):
 
 
 class GaussianActor(nn.Module):
-    """A normal policy: mean tanh(f(s)), one learned log standard deviation for each action dimension, the same in every state."""
+    """A normal policy with mean tanh(f(s)) and a learned log standard deviation per action dimension, the same in all states."""
 
     def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], log_std_min: float, log_std_max: float) -> None:
         super().__init__()
@@ -151,6 +154,41 @@ class GaussianActor(nn.Module):
         return out.squeeze(1).tanh(), self.log_stds.clamp(self.log_std_min, self.log_std_max)
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The mean, or a sample where there is `noise`, within [-1, 1]: [R, B, O], [R, B, A] -> [R, B, A]."""
+        """The mean, or with `noise` a sample clipped to [-1, 1]: [R, B, O], [R, B, A] -> [R, B, A]."""
         mean, log_std = self(observations)
         return mean if noise is None else (mean + log_std.exp() * noise).clamp(-1, 1)
+
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
+        mean, log_std = self(observations)
+        return normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
+
+
+class TanhGaussianActor(nn.Module):
+    """tanh of a normal whose mean and log standard deviation depend on the state."""
+
+    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], log_std_min: float, log_std_max: float) -> None:
+        super().__init__()
+        self.net = MLP(spec, purpose, spec.obs_dim, hidden, 2 * spec.act_dim)
+        self.log_std_min = log_std_min
+        self.log_std_max = log_std_max
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """[R, B, O] -> mean and log standard deviation before tanh, each [R, B, A]."""
+        mean, log_std = self.net(observations).squeeze(1).chunk(2, -1)
+        return mean, self.scaled(log_std).clamp(self.log_std_min, self.log_std_max)
+
+    def scaled(self, log_std: Tensor) -> Tensor:
+        """The log standard deviation from the network's output, before it is clipped; for subclasses that scale it."""
+        return log_std
+
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """tanh of the mean, or with `noise` of a sample: [R, B, O], [R, B, A] -> [R, B, A]."""
+        mean, log_std = self(observations)
+        actions: Tensor = mean if noise is None else mean + log_std.exp() * noise
+        return actions.tanh()
+
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
+        mean, log_std = self(observations)
+        return tanh_normal_log_prob(mean, log_std, actions)

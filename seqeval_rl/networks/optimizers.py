@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_VECTOR = 16  # numbers in the longest vector of a CPU
+_VECTOR = 16  # float32 numbers in the longest vector register of a CPU
 
 
 @torch.no_grad()
@@ -25,10 +25,11 @@ def soft_update(target: nn.Module, online: nn.Module, rate: float | Tensor) -> N
 
 
 class Adam:
-    """Adam (Kingma and Ba 2015; decoupled weight decay: Loshchilov and Hutter 2019) for a stack, elementwise and so
-    independent between runs: torch's fused kernel without the bookkeeping around it, which costs as much as the kernel.
+    """Adam (Kingma and Ba 2015; decoupled weight decay: Loshchilov and Hutter 2019) for parameters with a run axis.
 
-    Its state has the run axis first, and nothing in `minimise` reads a tensor back, so that it can be captured.
+    Elementwise, so runs are independent. It calls torch's fused kernel without the bookkeeping of `torch.optim.Adam`, which
+    costs as much as the kernel. Its state has the run axis first, and nothing in `minimise` reads a tensor back to the host,
+    so that a CUDA graph can capture it.
     """
 
     def __init__(
@@ -38,21 +39,25 @@ class Adam:
         weight_decay: float | Tensor = 0.0,
         decay_steps: int | None = None,
     ) -> None:
-        """For parameters [R, ...] of one stack; both rates a float or [R] (a sweep in one stack).
+        """Starts with zero moments.
 
-        With `decay_steps` the learning rate falls from its value to 0 over so many gradient steps, along half a cosine.
+        Args:
+            parameters: each [R, ...].
+            learning_rate: a float, or [R] for runs that differ in it.
+            weight_decay: the same.
+            decay_steps: gradient steps over which the learning rate falls to 0 along half a cosine; None: it is constant.
         """
         self._decay_steps = decay_steps
         self.parameters: list[Tensor] = list(parameters)
         first = self.parameters[0]
-        # The kernel takes one rate. Runs that differ are stepped one after the other.
+        # The kernel takes one rate, so runs that differ in it are stepped one after the other.
         self._rates = per_run(learning_rate, weight_decay, first.shape[0])
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
         self.ones = torch.ones(first.shape[0], device=first.device)
         self.kernel = torch._fused_adamw_ if any(decay for _, _, decay in self._rates) else torch._fused_adam_
-        # The CPU kernel rounds what is left over after whole vectors differently. Parameters whose size per run leaves
-        # something over are therefore stepped in a padded copy, where a run's share ends with a whole vector: so a run
-        # is the same to the last bit wherever it stands in a stack.
+        # The CPU kernel rounds the remainder after the last whole vector differently. Parameters whose size per run leaves a
+        # remainder are therefore stepped in a padded copy, in which each run ends with a whole vector. So a run is the same
+        # to the last bit at every place in a run group.
         odd = [p[0].numel() % _VECTOR != 0 and first.device.type == "cpu" for p in self.parameters]
         self._even = [i for i, is_odd in enumerate(odd) if not is_odd]
         self._odd = [i for i, is_odd in enumerate(odd) if is_odd]
@@ -72,7 +77,7 @@ class Adam:
 
     @torch.no_grad()
     def minimise(self, loss: Tensor) -> None:
-        """One step down the gradient of each run's `loss`, [R]; runs share no parameter, so the sum's gradient is each run's."""
+        """One step on each run's `loss`, [R]. Runs share no parameter, so the gradient of the sum is that of each run."""
         gradients = torch.autograd.grad([loss], self.parameters, [self.ones])
         values, grads, means, squares = (
             [tensors[i] for i in self._even] for tensors in (self.parameters, gradients, self.means, self.squares)
@@ -91,35 +96,24 @@ class Adam:
                 tensors if run is None else [t[run] for t in tensors] for tensors in (values, grads, means, squares)
             )
             self.kernel(
-                p,
-                g,
-                m,
-                s,
-                [],
-                [self.count] * len(values),
-                lr=rate if share is None else rate * share,
-                beta1=0.9,
-                beta2=0.999,
-                weight_decay=decay,
-                eps=1e-8,
-                amsgrad=False,
-                maximize=False,
-            )
+                p, g, m, s, [], [self.count] * len(values), lr=rate if share is None else rate * share, beta1=0.9, beta2=0.999,
+                weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
+            )  # fmt: skip
         if self._odd:
             torch._foreach_copy_([self.parameters[i] for i in self._odd], self._values)
 
     def state_dict(self) -> dict[str, Any]:
-        """Moving averages of gradients and of their squares, by parameter, and the count of steps."""
+        """Moving averages of the gradients and of their squares, one of each per parameter, and the number of steps taken."""
         return {"means": list(self.means), "squares": list(self.squares), "count": self.count}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`; copies into place. Raises ValueError where shapes differ."""
+        """The inverse of `state_dict`; copies the values. Raises ValueError where shapes differ."""
         own = [*self.means, *self.squares, self.count]
         found = [*state["means"], *state["squares"], state["count"]]
         if [t.shape for t in own] != [t.shape for t in found]:
             raise ValueError(
-                f"optimiser state: expected {[tuple(t.shape) for t in own]}, found {[tuple(t.shape) for t in found]}"
+                f"optimizer state: expected {[tuple(t.shape) for t in own]}, found {[tuple(t.shape) for t in found]}"
             )
         for tensor, value in zip(own, found, strict=True):
             tensor.copy_(value)
@@ -128,7 +122,7 @@ class Adam:
 def per_run(
     learning_rate: float | Tensor, weight_decay: float | Tensor, runs: int
 ) -> list[tuple[int | None, float, float]]:
-    """(run, learning rate, weight decay) for each run, or one for all of them, None, where no rate differs."""
+    """(run, learning rate, weight decay) for each run; a single (None, ...) for all runs where both are floats."""
     if not isinstance(learning_rate, Tensor) and not isinstance(weight_decay, Tensor):
         return [(None, learning_rate, weight_decay)]
     rates, decays = (torch.as_tensor(value).expand(runs).tolist() for value in (learning_rate, weight_decay))

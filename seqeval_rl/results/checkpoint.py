@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from seqeval_rl.errors import FileError
+from seqeval_rl.utils.files import atomic_path, remove_partial_files
 
 GENERATIONS = 2  # a run whose newest checkpoint is unreadable goes on from the one before
 _NAME = re.compile(r"evaluation-(\d{6})\.pt")
@@ -19,22 +19,17 @@ _NAME = re.compile(r"evaluation-(\d{6})\.pt")
 def save(directory: Path, evaluation: int, state: dict[str, Any]) -> None:
     """Write the state after that evaluation, then drop all but the newest `GENERATIONS`. Raises `FileError`."""
     target = directory / f"evaluation-{evaluation:06d}.pt"
-    partial = target.with_suffix(".partial")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with atomic_path(target) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as RuntimeError.
-        partial.unlink(missing_ok=True)
         raise FileError(
             f"checkpoint {target}: could not be written ({error}). Free some space or choose another --out."
         ) from error
     for old in available(directory)[:-GENERATIONS]:
         (directory / f"evaluation-{old:06d}.pt").unlink(missing_ok=True)
+    remove_partial_files(directory)
 
 
 def available(directory: Path) -> list[int]:

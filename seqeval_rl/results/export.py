@@ -10,6 +10,7 @@ from typing import Any
 
 from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.results.read import COUNTS, RunResult, cumulated, differences
+from seqeval_rl.utils.files import atomic_path
 from seqeval_rl.utils.text import show
 
 LONG_COLUMNS = (
@@ -66,25 +67,24 @@ def export(results: Iterable[RunResult], target: Path) -> int:
         FileError: the file cannot be written.
     """
     rows = list(long_rows(results))
-    partial = target.with_name(target.name + ".partial")
+    if target.suffix not in (".csv", ".parquet"):
+        raise UsageError(
+            f"{target}: expected a file that ends in .csv or .parquet, found {target.suffix or 'no ending'!r}."
+        )
     try:
-        if target.suffix == ".csv":
-            with partial.open("w", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(LONG_COLUMNS)
-                writer.writerows(rows)
-        elif target.suffix == ".parquet":
-            import pyarrow
-            import pyarrow.parquet
+        with atomic_path(target) as temporary:
+            if target.suffix == ".csv":
+                with temporary.open("w", newline="") as file:
+                    writer = csv.writer(file)
+                    writer.writerow(LONG_COLUMNS)
+                    writer.writerows(rows)
+            else:
+                import pyarrow
+                import pyarrow.parquet
 
-            columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
-            table = pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
-            pyarrow.parquet.write_table(table, partial)
-        else:
-            raise UsageError(
-                f"{target}: expected a file that ends in .csv or .parquet, found {target.suffix or 'no ending'!r}."
-            )
-        partial.replace(target)
+                columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
+                table = pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
+                pyarrow.parquet.write_table(table, temporary)
     except OSError as error:
         raise FileError(f"{target}: could not be written ({error.strerror or error}). Choose another place.") from error
     return len(rows)

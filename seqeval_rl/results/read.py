@@ -20,6 +20,7 @@ COUNT, VALUE_COUNT = "count", "value_count"  # transitions that the scores, and 
 
 
 MANIFEST, METRICS, EVENTS = "manifest.json", "metrics.jsonl", "events.jsonl"
+LOCK = ".lock"  # in a run's directory, held by the process that writes to it
 PREQUENTIAL = "prequential/"
 COUNTS = ("count", "value_count")  # of transitions: all that arrived, and those whose return the log observed
 _OF_VALUES = ("value_gap", "value_error")  # means over the latter

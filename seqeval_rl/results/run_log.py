@@ -1,33 +1,38 @@
-"""`run.log`: what `seqeval run` tells, in plain lines; and the locks that say who is at work in a results folder."""
+"""`run.log`: the plain lines that `seqeval run` writes; and the locks that tell which processes work in a results directory."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from seqeval_rl.results.read import EVENTS
-from seqeval_rl.utils.files import try_lock
+from seqeval_rl.results.read import LOCK
+from seqeval_rl.utils.files import is_locked, try_lock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 RUN_LOG = "run.log"
+_COMMAND = ".command-{}.lock"  # in the results directory; each command holds the first that no other does
 
 
 class RunLog:
-    """Appends plain lines to a file that several commands may write to at once: a line is written whole.
+    """Appends plain lines to a file that several commands may write to at once: a line is written in one piece.
 
-    While open it holds a shared lock on the file, which tells others that a command is at work in the folder. A log that
-    cannot be written costs no run: that is said once, and the runs go on.
+    While open it holds a lock, which tells others that a command works in the directory. A log that cannot be written costs
+    no run: `complain` is told once, and the runs continue.
     """
 
     def __init__(self, path: Path, complain: Callable[[str], None]):
         """For that file; nothing is touched before `open`."""
         self._path, self._complain = path, complain
         self._file: IO[bytes] | None = None
+        self._lock: FileLock | None = None
 
     def open(self, what: str) -> None:
         """Begin an attempt: a line that says where and what."""
@@ -38,7 +43,8 @@ class RunLog:
             self._stop(error)
             return
         with suppress(OSError):  # a file system without locks: `seqeval status` goes by the runs alone
-            fcntl.flock(self._file, fcntl.LOCK_SH)
+            locks = (try_lock(self._path.with_name(_COMMAND.format(number))) for number in count())
+            self._lock = next(lock for lock in locks if lock is not None)
         self.write(f"--- attempt on {socket.gethostname()}, process {os.getpid()}: {what}")
 
     def write(self, text: str) -> None:
@@ -53,20 +59,26 @@ class RunLog:
 
     def _stop(self, error: OSError) -> None:
         self.close()
-        self._complain(f"{self._path}: cannot be written ({error.strerror or error}). The runs go on without this log.")
+        self._complain(
+            f"{self._path}: cannot be written ({error.strerror or error}). The runs continue without this log."
+        )
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file and release the lock."""
         if self._file is not None:
             self._file.close()
             self._file = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 def at_work(results: Path) -> bool | None:
-    """Whether a `seqeval run` is at work in a results folder, going by its log's lock; None where that cannot be told."""
-    return try_lock(results / RUN_LOG, fcntl.LOCK_EX)
+    """Whether a `seqeval run` works in a results directory; None where that cannot be told."""
+    held = [is_locked(path) for path in results.glob(_COMMAND.format("*"))]
+    return True if True in held else None if None in held else False
 
 
 def owned(run: Path) -> bool | None:
-    """Whether a process owns a run's directory, see `recording.RunRecorder`; None where that cannot be told."""
-    return try_lock(run / EVENTS, fcntl.LOCK_SH)
+    """Whether a process owns a run's directory, see `RunRecorder`; None where that cannot be told."""
+    return is_locked(run / LOCK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -10,13 +9,18 @@ import socket
 import time
 from collections.abc import Hashable
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.errors import BusyError, FileError, MismatchError
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.legacy import modern_manifest
-from seqeval_rl.results.read import EVENTS, MANIFEST, METRICS, hashable, read_lines
-from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.results.read import EVENTS, LOCK, MANIFEST, METRICS, hashable, read_lines
+from seqeval_rl.utils.files import atomic_write, try_lock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+_PATIENCE = 3.0  # seconds; workers of a command that was killed end within a second or two
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
 IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "uses_future_data", "precision")
@@ -52,7 +56,7 @@ class RunRecorder:
         """For that directory; nothing is touched before `open`."""
         self.directory, self.manifest = directory, manifest
         self.checkpoints = directory / "checkpoint"
-        self._lock: IO[str] | None = None
+        self._lock: FileLock | None = None
 
     def check(self) -> bool:
         """True if this run was begun before. Raises `MismatchError` where the directory holds another run's results."""
@@ -84,8 +88,11 @@ class RunRecorder:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.directory / EVENTS).open("a")
-            self._acquire()
+            self._lock = try_lock(self.directory / LOCK, _PATIENCE)
+            if self._lock is None:
+                raise BusyError(
+                    f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
+                )
             if overwrite:
                 self._clear()
             if not self.check():
@@ -97,26 +104,11 @@ class RunRecorder:
             ) from error
         self.event("attempt", host=socket.gethostname(), process=os.getpid(), device=self.manifest["device"])
 
-    def _acquire(self) -> None:
-        assert self._lock is not None
-        for attempt in range(31):
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                # Workers of a command that was killed end within a second or two; wait that long.
-                if attempt == 30:
-                    raise BusyError(
-                        f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
-                    ) from None
-                time.sleep(0.1)
-
     def _clear(self) -> None:
-        """Delete the run's results, because the user asked to; the events file is the lock and is only emptied."""
-        for name in (MANIFEST, METRICS):
+        """Delete the run's results, because the user asked to."""
+        for name in (MANIFEST, METRICS, EVENTS):
             (self.directory / name).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
-        os.truncate(self.directory / EVENTS, 0)
 
     def _mend(self) -> None:
         """Cut a line that was torn when the writer was killed, so that the next append starts a line of its own."""
@@ -167,7 +159,7 @@ class RunRecorder:
     def close(self) -> None:
         """Give up ownership."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
 

@@ -1,27 +1,46 @@
-"""Files: atomic writes, locks, and directories made durable with fsync."""
+"""Files: atomic writes, locks between processes, and directories made durable with fsync."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 _log = logging.getLogger("seqeval_rl")
 
 
 @contextlib.contextmanager
-def lock_file(path: Path) -> Iterator[None]:
-    """Hold a lock file alone, waiting for whoever has it. It is let go when the process ends, however it ends."""
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.warning("%s: another process is building the same dataset, waiting for it", path.with_suffix(""))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path next to `path`, which becomes `path` when the block succeeds and is deleted when it fails.
+
+    Readers see the old contents or the new ones, never a part of them. The temporary path has the ending of `path` and is
+    different in each process; the directory is made if it is not there. Raises `OSError`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: Path, contents: str | bytes) -> None:
+    """Write a file atomically, see `atomic_path`; text is encoded as UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(contents.encode() if isinstance(contents, str) else contents)
+
+
+def remove_partial_files(directory: Path) -> None:
+    """Delete what killed processes left of atomic writes in a directory in which no process writes."""
+    for path in directory.glob(".*.partial.*"):
+        path.unlink(missing_ok=True)
 
 
 def sync_directory(path: Path) -> None:
@@ -33,28 +52,42 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def atomic_write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def try_lock(path: Path, wanted: int) -> bool | None:
-    """Whether somebody holds a lock on a file that excludes the one that is wanted; None where that cannot be told.
-
-    The lock is asked for without waiting and given back at once. Who wants it in that moment waits, or tries again.
-    """
+@contextlib.contextmanager
+def lock_file(path: Path) -> Iterator[None]:
+    """Hold a lock file, after waiting for the process that holds it. The lock is released when the process ends."""
+    lock = try_lock(path)
+    if lock is None:
+        _log.warning("%s: another process is building the same dataset, waiting for it", path.with_suffix(""))
+        lock = FileLock(path, thread_local=False)
+        lock.acquire()
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, wanted | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
+        yield
+    finally:
+        lock.release()
+
+
+def try_lock(path: Path, seconds: float = 0.0) -> FileLock | None:
+    """The lock of that file, acquired; None where another process still holds it after that time. Raises `OSError`."""
+    # Not thread_local: whichever thread ends a run releases its lock.
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return None
+    return lock
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether a process holds the lock of that file; None where that cannot be told. Never waits.
+
+    The lock is taken for a moment to find out: who wants it in that moment has to wait or try again.
+    """
+    if not path.exists():
         return False
+    try:
+        lock = try_lock(path)
     except OSError:
         return None
-    return False
+    if lock is not None:
+        lock.release()
+    return lock is None

@@ -98,7 +98,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_old_one(tmp_path: Path, monkey
     old = path.read_bytes()
 
     def full(self: Figure, file, **_: object) -> None:
-        file.write(b"half a picture")
+        file.write_bytes(b"half a picture")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", full)

@@ -34,7 +34,7 @@ def test_reach_counts_the_runs_that_get_there(results: Results) -> None:
     results.add("iql", 2, blocks=LOG, transitions=PLACES, scores=[0.0, 10.0, 20.0, 30.0, 40.0])
     results.add("iql", 3, blocks=LOG, transitions=PLACES, scores=[0.0, 50.0, 60.0, 70.0, 60.0], upto=2)
     table = reach_table(results.read(), statistic="mean")
-    assert table.quantities == ("to log's mean", "kept", "to 90 % of final", "90 % of final kept", "fall from best")
+    assert table.quantities == ("to dataset mean", "kept", "to 90 % of final", "90 % of final kept", "fall from best")
     (row,) = table.rows
     # Runs 0, 1 and 3 reach 45; 0 and 1 keep it. 90 % of the final score: 54, 54, 36.
     assert [cell.runs for cell in row.cells] == [3, 2, 3, 3, 3]

@@ -188,7 +188,7 @@ def test_a_short_online_phase_cuts_the_published_curve(results: Results) -> None
 def test_results_without_a_counterpart_say_so(results: Results) -> None:
     results.add("iql", 0)
     assert "None of these datasets has a published curve." in caption(curves(results.read(), paper_curves=True))
-    with pytest.raises(UsageError, match=r"whole D4RL v2 logs .* found IQL on hopper random, medium, expert"):
+    with pytest.raises(UsageError, match=r"full D4RL v2 datasets .* found IQL on hopper random, medium, expert"):
         published_table(results.read())
 
 

@@ -1,5 +1,6 @@
 """Finding algorithms, checking their settings, and what is said where that fails."""
 
+import importlib
 import sys
 import textwrap
 import types
@@ -8,6 +9,7 @@ import pytest
 
 from seqeval_rl.benchmarks.arguments.parsing import parse_setting
 from seqeval_rl.errors import UsageError
+from seqeval_rl.interface.earlier_names import MOVED
 from seqeval_rl.interface.registry import find_algorithm, registered
 
 PLUGIN = """
@@ -117,6 +119,35 @@ def test_a_file_that_does_not_run_is_named_with_its_error(tmp_path):
     broken.write_text("1 / 0\n")
     with pytest.raises(UsageError, match=r"broken\.py stops with ZeroDivisionError"):
         find_algorithm(f"{broken}:Algo")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("from seqeval_rl.nets import Adam, follow", ["seqeval_rl.nets", "seqeval_rl.networks", "`soft_update`"]),
+        (
+            "from seqeval_rl.algorithm import Algorithm",
+            ["seqeval_rl.algorithm,", "now in seqeval_rl.interface. Change"],
+        ),
+        ("from seqeval_rl.results import curve_of_run", ["seqeval_rl.results,", "now in seqeval_rl.results"]),
+        ("import seqeval_rl.plots.measures", ["seqeval_rl.plots.measures", "now in seqeval_rl.plots. Change"]),
+    ],
+)
+def test_a_plugin_of_the_earlier_layout_is_told_the_new_name(line, words, tmp_path, monkeypatch):
+    (tmp_path / "earlier.py").write_text(f"{line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for reference in (f"{tmp_path / 'earlier.py'}:Algo", "earlier:Algo"):
+        with pytest.raises(UsageError) as error:
+            find_algorithm(reference)
+        message = str(error.value)
+        assert "\n" not in message
+        for word in [*words, f"{reference}: it imports"]:
+            assert word in message
+
+
+def test_every_new_name_is_there():
+    for new in set(MOVED.values()):
+        importlib.import_module(new)
 
 
 @pytest.mark.parametrize(

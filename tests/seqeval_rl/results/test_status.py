@@ -1,12 +1,12 @@
 """How runs stand, going by the files that other processes write."""
 
-import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
+from filelock import FileLock
 
 from seqeval_rl.errors import DataError
 from seqeval_rl.results.status import read_status
@@ -44,15 +44,16 @@ def add(
 
 
 @contextmanager
-def held(path, how=fcntl.LOCK_EX):
-    with path.open("a") as file:
-        fcntl.flock(file, how)
+def held(*paths):
+    with ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(FileLock(path, timeout=0))
         yield
 
 
 def test_a_lock_tells_running_from_interrupted(tmp_path):
     running, silent, left = (add(tmp_path, seed=seed, age=age) for seed, age in ((0, 20.0), (1, 3600.0), (2, 20.0)))
-    with held(running / "events.jsonl"), held(silent / "events.jsonl"):
+    with held(running / ".lock", silent / ".lock"):
         status = read_status(tmp_path, NOW)
         assert [run.state for run in status.runs] == ["running", "quiet", "interrupted"]
         first = status.runs[0]
@@ -69,11 +70,11 @@ def test_a_lock_tells_running_from_interrupted(tmp_path):
 
 def test_looking_leaves_the_lock_to_the_owner(tmp_path):
     run = add(tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in run.iterdir()}
-    with held(run / "events.jsonl"):
+    with held(run / ".lock"):
+        before = {path: path.stat().st_mtime_ns for path in run.iterdir()}
         for _ in range(5):
             read_status(tmp_path, NOW)
-    with held(run / "events.jsonl", fcntl.LOCK_EX | fcntl.LOCK_NB):  # free again: nobody kept it
+    with held(run / ".lock"):  # free again: nobody kept it
         assert read_status(tmp_path, NOW).runs[0].state == "running"
     assert {path: path.stat().st_mtime_ns for path in run.iterdir()} == before
 
@@ -81,12 +82,8 @@ def test_looking_leaves_the_lock_to_the_owner(tmp_path):
 def test_one_finished_and_nine_running_runs_are_one_line(tmp_path):
     add(tmp_path, seed=0, done=EXPECTED, events=[("finished", {})])
     owned = [add(tmp_path, seed=seed, done=seed) for seed in range(1, 10)]
-    locks = [(run / "events.jsonl").open("a") for run in owned]
-    for lock in locks:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    status = read_status(tmp_path, NOW)
-    for lock in locks:
-        lock.close()
+    with held(*(run / ".lock" for run in owned)):
+        status = read_status(tmp_path, NOW)
     (group,) = status.groups()
     assert group.state == "9 running, 1 finished"
     assert (group.transitions, group.total, group.seeds) == (1000, 10_000, tuple(range(10)))
@@ -106,7 +103,7 @@ def test_reasons_are_given_and_damage_is_named_and_counted(tmp_path):
     (lacking / "manifest.json").write_text(
         (lacking / "manifest.json").read_text().replace('"transitions": 10000', '"x": 1')
     )
-    with held(again / "events.jsonl"):
+    with held(again / ".lock"):
         status = read_status(tmp_path, NOW)
     assert [run.state for run in status.runs] == ["failed", "crashed", "running", "interrupted"]
     told = "\n".join(status.reasons())
@@ -133,7 +130,7 @@ def test_nothing_there_is_said_unless_a_command_has_just_begun(tmp_path):
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(DataError, match="expected results of `seqeval run`"):
             read_status(path)
-    with held(tmp_path / "run.log", fcntl.LOCK_SH):
+    with held(tmp_path / ".command-0.lock"):
         status = read_status(tmp_path)
         assert (status.runs, status.at_work, status.over) == ((), True, False)
 

@@ -1,4 +1,4 @@
-"""How well prequential scores rank algorithms and settings against true returns: rank correlation, and the cost of a pick."""
+"""Table `ranking`: how well prequential scores rank algorithms and settings against their true scores."""
 
 from __future__ import annotations
 
@@ -14,37 +14,40 @@ from seqeval_rl.plots.analysis.model_selection import candidates, regret_at_1
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.analysis.statistics import Cell, spearman
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.table import SHARES, Kind, Row, Table
+from seqeval_rl.plots.tables.rows import SHARES, check_shares
+from seqeval_rl.plots.tables.table import Kind, Row, Table
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
 _CHANCE = "picked at random"
-_LEADING = ("dataset", "prequential score", "settings", "log's mean")
+_LEADING = ("dataset", "prequential score", "settings", "dataset mean")
 _NAN = float("nan")
+_CAPTION = (
+    "How well prequential scores (per transition, up to that share of the data) rank algorithms and settings against "
+    "their true normalised scores there, means over seeds. ρ: Spearman's rank correlation, 1 is best; regret: score lost "
+    "by taking the setting with the best prequential score instead of the best one. Each over the settings that "
+    "have the score. Bold: best of the dataset."
+)
 
 
 @table("ranking", help="how well each prequential score ranks algorithms and settings against true scores")
 def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHARES) -> Table:
     """Spearman's correlation and regret@1 of each prequential score, per dataset and over all, at shares of the data.
 
-    At each share the score up to there and the true scores there are compared, both means over seeds. A correlation of 1
-    is best: the score orders the settings as the true returns do. Regret@1 is the normalised score that is lost by taking
-    the setting that the prequential score likes best.
+    At each share the prequential score up to there and the true scores there are compared, both means over seeds. A
+    correlation of 1 is best: the score orders the settings as the true returns do. Regret@1 is the normalised score lost by
+    taking the setting that has the best prequential score.
 
     Args:
-        results: of `seqeval_rl.read_results`.
-        shares: of the log, above 0 and at most 1.
+        results: from `seqeval_rl.read_results`.
+        shares: of the data, above 0 and at most 1.
 
     Raises:
         UsageError: no run, a share outside (0, 1], or no dataset with two settings that have prequential and true scores.
     """
-    for share in shares:
-        if not 0 < share <= 1:
-            raise UsageError(
-                f"shares of the data: expected numbers above 0 and at most 1, found {share}. Give 0.5 for half."
-            )
+    check_shares(shares)
     panels = collect(results)
     rows = [row for panel in panels for row in _rows(panel, shares)]
     if not any(cell.runs > 1 for row in rows for cell in row.cells):
@@ -56,12 +59,7 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
         rows += _pooled(rows)
     quantities = tuple(f"{what} {100 * share:g} %" for what in ("ρ", "regret") for share in shares)
     kinds = (Kind("probability"),) * len(shares) + (Kind("score", "lower"),) * len(shares)
-    caption = (
-        "How well prequential scores (per transition, up to that share of the data) rank algorithms and settings against "
-        "their true normalised scores there, means over seeds. ρ: Spearman's rank correlation, 1 is best; regret: score lost "
-        "by taking the setting that the prequential score likes best, instead of the best one. Each over the settings that "
-        "have the score. Bold: best of the dataset."
-    )
+    caption = _CAPTION
     missing = list(dict.fromkeys(text for panel in panels for text in _missing(panel, max(shares))))
     if missing:
         caption += f" Left out: {listed(missing, '; ')}."
@@ -70,39 +68,43 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
 
 
 def _rows(panel: Panel, shares: Sequence[float]) -> list[Row]:
-    """One for each prequential score that the panel's runs have, and what picking at random would cost."""
-    rows, true = [], [dict[str, float]() for _ in shares]
+    """One row per prequential score of the panel's runs, and one for the expected regret of a random pick."""
+    rows, true = [], [dict[str, float]() for _ in shares]  # true scores by setting, at each share
     for score in SCORES:
-        having = sum(any(score in run.prequential_scores() for run in group.runs) for group in panel.groups)
-        if not having:
+        settings = sum(any(score in run.prequential_scores() for run in group.runs) for group in panel.groups)
+        if not settings:
             continue
-        rhos, regrets = [], []
+        correlations, regrets = [], []
         for share, known in zip(shares, true, strict=True):
             judged = [each for each in candidates(panel, score, share)[0] if np.isfinite(each.true)]
             known |= {each.label: each.true for each in judged}
             costs, values = [each.cost(score) for each in judged], [each.true for each in judged]
             several = len(judged) > 1
-            rhos.append(_cell(spearman(costs, [-value for value in values]) if several else _NAN, len(judged)))
+            correlations.append(_cell(spearman(costs, [-value for value in values]) if several else _NAN, len(judged)))
             regrets.append(_cell(regret_at_1(costs, values) if several else _NAN, len(judged)))
-        rows.append(_row(panel.title, score, panel.mean_score, [*rhos, *regrets], having))
-    chance = [_cell(max(of.values()) - float(np.mean([*of.values()])) if len(of) > 1 else _NAN, len(of)) for of in true]
-    most = max((len(of) for of in true), default=0)
+        rows.append(_row(panel.title, score, panel.mean_score, [*correlations, *regrets], settings))
+    chance = [
+        _cell(max(scores.values()) - float(np.mean([*scores.values()])) if len(scores) > 1 else _NAN, len(scores))
+        for scores in true
+    ]
+    most = max((len(scores) for scores in true), default=0)
     return [*rows, _row(panel.title, _CHANCE, panel.mean_score, [*[_cell(_NAN, 0)] * len(shares), *chance], most)]
 
 
 def _pooled(rows: Sequence[Row]) -> list[Row]:
-    """Means over the datasets that have a number, each counting as much as any other."""
+    """Means over the datasets that have a number, with equal weight for each dataset."""
     pooled = []
     for score in (*SCORES, _CHANCE):
-        of = [row for row in rows if row.algorithm == score]
-        if not of:
+        score_rows = [row for row in rows if row.algorithm == score]
+        if not score_rows:
             continue
         cells = []
-        for column in zip(*(row.cells for row in of), strict=True):
-            there = [cell for cell in column if np.isfinite(cell.value)]
-            mean = float(np.mean([cell.value for cell in there])) if there else _NAN
-            cells.append(_cell(mean, sum(cell.runs for cell in there)))
-        pooled.append(_row(f"mean over {len(of)} datasets", score, None, cells, sum(row.runs for row in of)))
+        for column in zip(*(row.cells for row in score_rows), strict=True):
+            known = [cell for cell in column if np.isfinite(cell.value)]
+            mean = float(np.mean([cell.value for cell in known])) if known else _NAN
+            cells.append(_cell(mean, sum(cell.runs for cell in known)))
+        settings = sum(row.runs for row in score_rows)
+        pooled.append(_row(f"mean over {len(score_rows)} datasets", score, None, cells, settings))
     return pooled
 
 

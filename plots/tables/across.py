@@ -1,0 +1,68 @@
+"""Table `across`: aggregates of the final scores over all datasets, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from seqeval_rl.plots.analysis.captions import table_notes
+from seqeval_rl.plots.analysis.cross_task import Entry, Scores, aggregates, ranks, scores_across
+from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
+from seqeval_rl.plots.tables.table import Kind, Row, Table
+
+if TYPE_CHECKING:
+    from seqeval_rl.results.read import RunResult
+
+
+LEADING = ("dataset", "algorithm", "runs", "dataset mean")  # a row's runs are those of all its datasets
+
+
+def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
+    """Interquartile mean, median, mean, optimality gap and mean rank of the final scores on all datasets.
+
+    Args:
+        results: from `seqeval_rl.read_results`.
+        share: of the data at which the scores are taken.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: as `scores_across`.
+    """
+    scores = scores_across(results, share)
+    columns = [*aggregates(scores, seed).values(), ranks(scores, seed)]  # [quantity][algorithm]
+    rows = tuple(
+        entry_row(scores, entry, cells) for entry, cells in zip(scores.entries, zip(*columns, strict=True), strict=True)
+    )
+    caption = (
+        f"Normalised scores at {100 * share:g} % of the data with 95 % stratified bootstrap intervals. {scores.sentence()}"
+        "IQM: interquartile mean over runs and datasets (mean below 4 scores); "
+        "median and mean: over datasets of the mean over runs; "
+        "optimality gap: mean shortfall below 100; rank: mean over datasets of the rank by the mean over runs. "
+        "Bold: best, and values within its interval."
+        f"{notes(results, scores)}"
+    )
+    lower = Kind(better="lower")
+    kinds = tuple(lower if name == "optimality gap" else Kind() for name in ACROSS)
+    return Table((*ACROSS, "rank"), rows, caption, (*kinds, Kind("rank", "lower")), "across", LEADING)
+
+
+def notes(results: Sequence[RunResult], scores: Scores) -> str:
+    """End of a caption: number of seeds, and what is left out."""
+    pairs = [
+        (title, group) for entry in scores.entries for title, group in zip(scores.datasets, entry.groups, strict=True)
+    ]
+    return table_notes(results, pairs)
+
+
+def entry_row(scores: Scores, entry: Entry, cells: Sequence[Cell]) -> Row:
+    """The row of an algorithm over all datasets; its runs are counted over all of them."""
+    count = {status: sum(len(group.having(status)) for group in entry.groups) for status in ("finished", "failed")}
+    every = sum(len(group.runs) for group in entry.groups)
+    return Row(
+        dataset=f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}",
+        algorithm=entry.label,
+        dataset_mean=scores.dataset_mean,
+        cells=tuple(cells),
+        unfinished=every - sum(count.values()),
+        **count,
+    )

@@ -1,0 +1,126 @@
+"""What the pages say is so: links resolve, options exist, the API reference is complete, the site builds."""
+
+import contextlib
+import importlib
+import io
+import re
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+from doc_pages import PAGES, ROOT, anchors, commands, inline_commands, links
+
+from seqeval_rl.benchmarks.cli import main
+
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_resolve(page):
+    for link in links(page):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        target, _, anchor = link.partition("#")
+        file = (page.parent / target).resolve() if target else page
+        assert file.exists(), f"{page.name} links to {link}, which is not there"
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{page.name} links to {link}, whose heading is not there"
+
+
+@cache
+def help_text(*command):
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        main([*command, "--help"])
+    return text.getvalue()
+
+
+def subcommand(words):
+    """The leading words that are subcommands."""
+    depth = 2 if words[0] == "datasets" and len(words) > 1 and not words[1].startswith("-") else 1
+    return tuple(words[:depth])
+
+
+def options(*command):
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", help_text(*command)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_commands_and_their_options_exist(page):
+    for words in commands(page) + inline_commands(page):
+        command = subcommand(words)
+        known = options(*command)
+        assert known, f"{page.name}: seqeval {' '.join(words)}: no such command"
+        for word in words:
+            if word.startswith("--"):
+                assert word.split("=")[0] in known, f"{page.name}: seqeval {' '.join(words)}: no option {word}"
+
+
+@pytest.mark.parametrize(
+    ("page", "covered"),
+    [
+        ("run-a-suite.md", [("run",), ("status",)]),
+        ("figures-and-tables.md", [("plot",), ("table",), ("report",), ("cite",), ("select",)]),
+        ("datasets.md", [("datasets", "show"), ("datasets", "fetch"), ("datasets", "collect")]),
+        ("speed.md", [("bench",)]),
+    ],
+)
+def test_a_page_names_every_option_of_its_commands(page, covered):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for command in covered:
+        hidden = {"--help"} | {option for option in options(*command) if option.startswith("--no-")}
+        for option in options(*command) - hidden:
+            assert re.search(rf"{option}(?![\w-])", text), (
+                f"{page} does not name {option} of seqeval {' '.join(command)}"
+            )
+
+
+PACKAGES = [
+    "seqeval_rl",
+    *(
+        f"seqeval_rl.{name}"
+        for name in (
+            "interface",
+            "networks",
+            "environments",
+            "data",
+            "training",
+            "results",
+            "experiments",
+            "collection",
+        )
+    ),
+    "seqeval_rl.plots",
+]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_api_reference_has_every_public_name(package):
+    module = importlib.import_module(package)
+    entries = set(re.findall(r"^::: (\S+)", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.MULTILINE))
+    last = {entry.rsplit(".", 1)[-1] for entry in entries}
+    missing = {name for name in getattr(module, "__all__", []) if not name.startswith("_")} - last
+    assert not missing, f"docs/api.md lacks {sorted(missing)} of {package}"
+
+
+def test_every_page_is_in_the_navigation():
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"\b[\w-]+\.md\b", text))
+    assert listed == {page.name for page in (ROOT / "docs").glob("*.md")}
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs the extra docs")
+    pytest.importorskip("material", reason="needs the extra docs")
+    pytest.importorskip("mkdocstrings", reason="needs the extra docs")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="https?://[^"]*\.(?:js|css|woff2?)"', page)
