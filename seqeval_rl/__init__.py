@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING
 from seqeval_rl.utils.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from seqeval_rl.api import EvaluationResults as EvaluationResults, evaluate as evaluate, read_results as read_results
+    from seqeval_rl.api import (
+        EvaluationResults as EvaluationResults,
+        evaluate as evaluate,
+        read_results as read_results,
+    )
     from seqeval_rl.data.dataset import Dataset as Dataset
     from seqeval_rl.data.load import load_dataset as load_dataset
     from seqeval_rl.environments.tasks import Task as Task
