@@ -62,9 +62,8 @@ if TYPE_CHECKING:
     from seqeval_rl.plots.figures.update_ratio import HeatMap, heat_maps, ratio
     from seqeval_rl.plots.registry import FIGURES, TABLES, Option, Registration, draw, figure, table, tabulate
     from seqeval_rl.plots.report.build import write_report
-    from seqeval_rl.plots.tables.across import across_table
+    from seqeval_rl.plots.tables.across import across_table, across_tables, improvement_table
     from seqeval_rl.plots.tables.blocks import block_table
-    from seqeval_rl.plots.tables.improvement import across_tables, improvement_table
     from seqeval_rl.plots.tables.online import online_table
     from seqeval_rl.plots.tables.published import published_table
     from seqeval_rl.plots.tables.ranking import ranking_table
@@ -92,9 +91,8 @@ _NAMES = {
     "figures.update_ratio": "HeatMap heat_maps ratio",
     "registry": "FIGURES TABLES Registration Option draw figure table tabulate",
     "report.build": "write_report",
-    "tables.across": "across_table",
+    "tables.across": "across_table across_tables improvement_table",
     "tables.blocks": "block_table",
-    "tables.improvement": "across_tables improvement_table",
     "tables.online": "online_table",
     "tables.published": "published_table",
     "tables.ranking": "ranking_table",

@@ -18,9 +18,7 @@ from seqeval_rl.experiments.update_cost import random_batch, timed
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.training.cuda_graph_learner import build_learner
-from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
-from seqeval_rl.training.replay_buffer import BatchSampler, ImageReplayBuffer, ReplayBuffer
+from seqeval_rl.training.build import Transitions, build_learner, build_replay_buffer
 
 _IMAGES = 256  # different ones in a made log
 
@@ -68,20 +66,11 @@ class LearnerLoop:
         """Over `rows`, by default those of the problem."""
         self.device = spec.device
         rows = problem.rows() if rows is None else rows
-        width, pixels = problem.obs_columns, problem.pixels()
         arrivals = [np.random.default_rng(seed).permutation(len(rows)) for seed in spec.seeds]
         initial = min(Protocol().initial, len(rows) // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), len(rows))
-        if pixels is None:
-            replay = ReplayBuffer(rows, arrivals, spec.obs_shape, spec.act_dim, spec.device)
-        else:
-            replay = ImageReplayBuffer(pixels, rows, arrivals, spec.act_dim, spec.device)
-        normalise = pixels is None and getattr(config, "normalise_observations", False)
-        moments = VisibleMoments(rows, arrivals, width, None) if normalise else None
-        preprocessing = Preprocessing(moments, width, spec.act_dim, spec.runs, 1.0, spec.device)
-        preprocessing.refresh(schedule.initial)
-        batches = BatchSampler(replay, [schedule] * spec.runs, spec.seeds, entry.noise_dim(config, spec))
-        self.learner = build_learner(entry.build(config, spec), batches, preprocessing)
+        replay = build_replay_buffer(Transitions(rows, problem.pixels(), arrivals), spec)
+        self.learner = build_learner(entry, config, spec, replay, [schedule] * spec.runs, schedule.initial)
         self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]
         self._done = 0
 
@@ -90,7 +79,8 @@ class LearnerLoop:
         start, self._done = self._done, self._done + updates
 
         def work() -> None:
-            self.metrics = self.learner.train(start, start + updates, lambda _: None)
+            self.learner.train(start, start + updates, lambda _: None)
+            self.metrics = self.learner.metrics()
 
         return timed(work, self.device)
 

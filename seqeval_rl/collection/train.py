@@ -29,9 +29,10 @@ from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.online import TERMINATED
-from seqeval_rl.training.trainer import Outcome, Run, Trainer
+from seqeval_rl.training.trainer import Run, Trainer
 
 POLICIES = "policies"  # in a run's directory
 
@@ -86,7 +87,7 @@ class Training:
         return policy(self.entry, self.config, self.task, self.state(evaluation), self.seed, explore)
 
     def state(self, evaluation: int) -> dict[str, Any]:
-        """Its state, see `loop.Stack.states`, without what it had gathered."""
+        """Its state, see `Trainer.states`, without what it had gathered."""
         folder = self._folder(evaluation)
         state = checkpoint.load(folder, evaluation)
         if state is None:
@@ -176,14 +177,14 @@ def _go_on(
     )
     with (
         Evaluator(training.task, [training.seed], protocol.episodes, workers=1) as evaluator,
+        Trainer([Run(stream, training.config, training.seed)], training.entry, protocol, device) as trainer,
         tqdm(
             desc=name, total=Schedule(protocol, 0, stream.name).gradient_steps, unit=" updates", unit_scale=True,
             disable=not progress, mininterval=0.5,
         ) as bar,
     ):  # fmt: skip
-        stack = Trainer([Run(stream, training.config, training.seed)], training.entry, protocol, evaluator, device)
         if state:
-            stack.load_states([state])
+            trainer.load_states([state])
         recorder.event("started", evaluations=done, environments=evaluator.backend, stack=1)
         record = Reporter([Recorded(run, recorder)], protocol.divergence_limit, lambda *_: None)
 
@@ -198,10 +199,7 @@ def _go_on(
         def tell(gradient_steps: int) -> None:
             bar.update(gradient_steps - bar.n)
 
-        try:
-            sequential_evaluation(stack, report, tell, done)
-        finally:
-            stack.close()
+        sequential_evaluation(trainer, evaluator, report, tell, done)
         tell(bar.total)
     if record.failures:
         raise SeqevalError(

@@ -10,8 +10,8 @@ import numpy as np
 from seqeval_rl.experiments.job import PlannedRun
 from seqeval_rl.results.read import PREFIX
 from seqeval_rl.results.write import RunRecorder
+from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.prequential import recorded
-from seqeval_rl.training.trainer import Outcome
 
 # Metrics that a run may not have at a point: no exploration episode ended, nothing was about to arrive.
 MAY_BE_ABSENT = (PREFIX, "online/")

@@ -12,7 +12,7 @@ from seqeval_rl.experiments.sweep import Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.training.replay_buffer import CHUNK
+from seqeval_rl.training.batch_sampler import CHUNK
 
 
 def cost_of_run(

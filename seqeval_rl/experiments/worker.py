@@ -26,8 +26,9 @@ from seqeval_rl.results.read import METRICS, read_lines
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.trainer import Outcome, Run, Trainer
+from seqeval_rl.training.trainer import Run, Trainer
 
 
 def execute(job: Job, number: int, tell: Callable[[Progress], None], environment_workers: int) -> list[RunEnd]:
@@ -73,7 +74,7 @@ class Saved(NamedTuple):
     """A run and what it goes on from."""
 
     run: Recorded
-    state: dict[str, Any]  # see `loop.Stack.states`; empty: from the start
+    state: dict[str, Any]  # see `Trainer.states`; empty: from the start
 
 
 class _Work:
@@ -142,14 +143,13 @@ class _Work:
                 num_envs = len(runs) * episodes
                 workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self._environment_workers)
                 evaluator = opened.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
-            stack = Trainer(members, self._entry, job.protocol, evaluator, torch.device(job.device))
-            opened.callback(stack.close)
+            trainer = opened.enter_context(Trainer(members, self._entry, job.protocol, torch.device(job.device)))
             if states:
-                stack.load_states(states)
+                trainer.load_states(states)
             for _, recorder in runs:
                 environments = "none" if evaluator is None else evaluator.backend
                 recorder.event("started", evaluations=done, environments=environments, stack=len(runs))
-            points = stack.points()
+            points = trainer.points()
             base = self._done - (points[done - 1].gradient_steps if done else 0) * len(runs)
             longest = max((self._schedule(run) for run in planned), key=lambda schedule: schedule.total)
 
@@ -169,7 +169,7 @@ class _Work:
 
             report = Reporter(runs, job.protocol.divergence_limit, announce)
             told(points[done - 1].gradient_steps if done else 0, True)
-            sequential_evaluation(stack, report, told, done)
+            sequential_evaluation(trainer, evaluator, report, told, done)
         self._done = base + points[-1].gradient_steps * len(runs)
         left: dict[bool, list[int]] = {}
         shortest = min(self._schedule(run).total for run in planned)
@@ -182,7 +182,7 @@ class _Work:
             else:
                 left.setdefault(self._schedule(run).total == shortest, []).append(r)
         states = report.states or states
-        del stack, report, opened  # and with them what they have on the device
+        del trainer, report, opened  # and with them what they have on the device
         for _, part in sorted(left.items(), reverse=True):  # the shortest first: they are nearly there
             self.carry([runs[r] for r in part], [states[r] for r in part], len(points))
 

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.state import join_states, split_state
+from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, Prefetcher
 from seqeval_rl.training.cuda_graphs import Capture, CudaGraphs, beside, without_waiting
 from seqeval_rl.training.learner import Learner
 from seqeval_rl.training.normalization import Preprocessing
-from seqeval_rl.training.replay_buffer import CHUNK, BatchSampler, Prefetcher
 
 WARM_UP = 3  # times that a gradient step is taken eagerly before it is captured: libraries set themselves up in these
 AHEAD = 4  # chunks drawn ahead
@@ -74,7 +74,9 @@ class CudaGraphLearner(Learner):
         if self._eager:
             self._say("not made to be captured")
 
-    def _steps(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
+    def train(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
+        """See `Learner`."""
+        self._steps += stop - start
         step = start
         while step < stop:
             chunk, inside = divmod(step, CHUNK)
@@ -129,7 +131,7 @@ class CudaGraphLearner(Learner):
         for _ in range(piece.steps):
             indices, noise = (drawn.index_select(0, self._place).squeeze(0) for drawn in (self._indices, self._noise))
             shift, scale = self.preprocessing.shift, self.preprocessing.scale
-            self._update(self.batches.replay.batch(indices, noise, shift, scale))
+            self._add(self.algorithm.update(self.batches.replay.batch(indices, noise, shift, scale)))
             self._place.add_(1)
 
     def _warm_up(self, piece: Piece, look: bool) -> None:
@@ -194,15 +196,6 @@ class _Saved(NamedTuple):
     algorithm: Snapshot
     place: Tensor
     sums: list[Tensor]
-
-
-def build_learner(
-    algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing, capture: Capture | None = None
-) -> Learner:
-    """The engine that suits the device: on CUDA, or where a `capture` is given, a `CudaGraphLearner`."""
-    if capture is None and batches.replay.device.type != "cuda":
-        return Learner(algorithm, batches, preprocessing)
-    return CudaGraphLearner(algorithm, batches, preprocessing, capture)
 
 
 def _line(error: RuntimeError) -> str:

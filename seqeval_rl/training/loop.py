@@ -1,49 +1,52 @@
-"""Algorithm 1 of Sujit et al. (arXiv 2212.08131): sequential evaluation of a group of runs."""
+"""Algorithm 1 of Sujit et al. (arXiv 2212.08131), sequential evaluation of offline RL, for a group of runs trained together."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from seqeval_rl.training.trainer import Outcome, Pending, Trainer
+from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.evaluation_queue import EvaluationQueue, Outcome
+from seqeval_rl.training.trainer import Trainer
 
 
 def sequential_evaluation(
-    stack: Trainer, report: Callable[[Outcome], bool], progress: Callable[[int], None], done: int = 0
+    trainer: Trainer,
+    evaluator: Evaluator | None,
+    report: Callable[[Outcome], bool],
+    progress: Callable[[int], None],
+    resume_from: int = 0,
+    asynchronous: bool | None = None,
 ) -> None:
-    """Reveal the streams and train as they grow, evaluating at each point that the runs share.
+    """Reveal the streams increment by increment, train on what is visible, and evaluate at each evaluation point.
 
     Args:
-        stack: the runs, fresh or with the states loaded that they had after evaluation `done - 1`.
-        report: takes each outcome, records and saves it; returns False when no run is left that could go on.
-        progress: is told the gradient steps taken so far, a few times between evaluations.
-        done: evaluations that are behind us.
+        trainer: the runs, untrained or with the states loaded that they had after evaluation `resume_from - 1`.
+        evaluator: of R times E environments; none: the only scores are prequential ones.
+        report: takes each evaluation's outcome, logs it and saves the checkpoint; returns False when every run has failed.
+        progress: takes the number of gradient steps so far, a few times between evaluations.
+        resume_from: number of evaluations that are already recorded.
+        asynchronous: see `EvaluationQueue`.
     """
-    points = stack.points()
-    gradient_steps = points[done - 1].gradient_steps if done else 0
-    waiting: list[Pending] = []
-    alive = True
+    evaluations = EvaluationQueue(trainer, evaluator, report, asynchronous)
 
-    def settle() -> None:
-        nonlocal alive
-        alive = report(waiting.pop().outcome()) and alive
-
-    def tell(gradient_steps: int) -> None:
+    def update_progress(gradient_steps: int) -> None:
         progress(gradient_steps)
-        # An evaluation beside training is recorded as soon as it is over, so that an interruption does not cost it.
-        if waiting and waiting[0].evaluation.done():
-            settle()
+        evaluations.report_finished()
 
-    for point in points[done:]:
+    for point in trainer.points()[resume_from:]:
         started = time.perf_counter()
-        metrics = stack.advance(gradient_steps, point, tell)
-        gradient_steps = point.gradient_steps
-        if waiting:  # one evaluation at a time
-            settle()
-        if not alive:
+        for increments in trainer.increments_until(point):  # offline all of them at once, online one at a time
+            trainer.reveal(increments)  # gamma more transitions become visible with each
+            trainer.update(increments, update_progress)  # K gradient steps for each, the newest in the first batch
+        if not evaluations.wait():  # for an asynchronous evaluation of the previous point
             return
-        waiting.append(stack.begin(point, metrics, started))
-        if not stack.beside:
-            settle()
-    if waiting:
-        settle()
+        evaluation = evaluations.evaluate(point)
+        metrics = trainer.metrics()
+        trainer.score_upcoming(point)  # prequential: transitions are scored before they are revealed
+        trainer.refresh_statistics(point)  # only now: the policy that was evaluated was trained under the old ones
+        labels, states = trainer.labels(point), trainer.states()
+        outcome = Outcome(point, labels, evaluation, metrics, states, time.perf_counter() - started)
+        if not evaluations.report(outcome):  # as soon as the evaluation is over: log, save the checkpoint
+            return
+    evaluations.wait()

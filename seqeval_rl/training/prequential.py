@@ -1,4 +1,4 @@
-"""Prequential scores: transitions judge the agent before it has seen them, so no environment is needed (PROTOCOL §7).
+"""Prequential scores: the agent is evaluated on transitions before it has seen them, so no environment is needed.
 
 At every evaluation the transitions that arrive before the next one are still unseen by the algorithm. Over these, with Q from
 the algorithm's hook `values`, pi its deterministic action, and G the discounted return that the log observed:
@@ -15,7 +15,7 @@ MDL (Bornschein et al., arXiv 2210.07931). Nothing of it reaches the algorithm.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,9 +28,6 @@ from seqeval_rl.results.read import COUNT, PREFIX, VALUE_COUNT
 from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.training.replay_buffer import ReplayBuffer
 
-if TYPE_CHECKING:
-    from seqeval_rl.training.trainer import Run
-
 PIECE = 512  # transitions of a run judged at once
 UNSEEN = 0.05  # largest weight of the rewards after a log's cut at which a return counts as observed
 
@@ -40,7 +37,7 @@ class Prequential:
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        streams: Sequence[Stream],
         algorithm: Algorithm,
         config: Any,
         replay: ReplayBuffer,
@@ -57,27 +54,27 @@ class Prequential:
         self._discount: Tensor | None = None
         self._observed: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
         if self._values is not None and discount is not None:
-            each = torch.as_tensor(discount, dtype=torch.float64).expand(len(runs))
+            each = torch.as_tensor(discount, dtype=torch.float64).expand(len(streams))
             self._discount = each.to(device, dtype)[:, None]
             known: dict[tuple[int, float], tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
-            for run, gamma in zip(runs, each.tolist(), strict=True):
-                key = id(run.stream), gamma
+            for stream, gamma in zip(streams, each.tolist(), strict=True):
+                key = id(stream), gamma
                 if key not in known:
-                    known[key] = observed_returns(run.stream, gamma)
+                    known[key] = observed_returns(stream, gamma)
                 self._observed.append(known[key])
         # Row with which each run's stream begins among those of the stack.
-        lengths = [len(run.stream) for run in runs]
+        lengths = [len(stream) for stream in streams]
         self._starts = [int(a[:n].min()) if n else 0 for a, n in zip(replay.arrivals, lengths, strict=True)]
-        self._found: dict[str, NDArray[np.float64]] = {}
+        self._latest: dict[str, NDArray[np.float64]] = {}
 
-    def found(self) -> dict[str, NDArray[np.float64]]:
+    def scores(self) -> dict[str, NDArray[np.float64]]:
         """The latest scores, each [R], with the numbers of transitions that they are means over: 0 where a run has none."""
-        return self._found
+        return self._latest
 
     @torch.no_grad()
-    def judge(self, start: int, stops: Sequence[int]) -> None:
+    def score(self, start: int, stops: Sequence[int]) -> None:
         """Score the agents as they are on arrival positions `start` to `stops[r]` (exclusive) of each run."""
-        self._found = {}
+        self._latest = {}
         counts = np.maximum(np.array(stops) - start, 0)
         if not counts.max():
             return
@@ -100,8 +97,8 @@ class Prequential:
                     sums[VALUE_COUNT] = sums.get(VALUE_COUNT, 0.0) + counted.sum(1)
         observed = np.asarray(sums.pop(VALUE_COUNT, np.zeros(len(counts))), np.float64)
         made_of = {"value_gap": observed, "value_error": observed}
-        self._found = {PREFIX + name: total / np.maximum(made_of.get(name, counts), 1) for name, total in sums.items()}
-        self._found |= {PREFIX + COUNT: counts.astype(np.float64), PREFIX + VALUE_COUNT: observed}
+        self._latest = {PREFIX + name: total / np.maximum(made_of.get(name, counts), 1) for name, total in sums.items()}
+        self._latest |= {PREFIX + COUNT: counts.astype(np.float64), PREFIX + VALUE_COUNT: observed}
 
     def _scores(self, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
         """Each score [R, P] of row indices [R, P], and for which of them it counts; none: all."""
@@ -131,11 +128,11 @@ class Prequential:
 
     def state_dict(self) -> dict[str, Any]:
         """The latest scores, by name, each [R]."""
-        return {name: torch.from_numpy(values.copy()) for name, values in self._found.items()}
+        return {name: torch.from_numpy(values.copy()) for name, values in self._latest.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self._found = {name: values.numpy().copy() for name, values in state.items()}
+        self._latest = {name: values.numpy().copy() for name, values in state.items()}
 
 
 def recorded(metrics: dict[str, float]) -> dict[str, float]:

@@ -1,20 +1,18 @@
-"""Sequential evaluation as one function: Algorithm 1 of Sujit et al. (arXiv 2212.08131), for a stack of runs."""
+"""Trains a group of runs of one algorithm together: builds what they need, takes gradient steps, saves and loads states."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqeval_rl.data.images import Pixels, join
+from seqeval_rl.data.images import join
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Algorithm, Spec
@@ -22,58 +20,39 @@ from seqeval_rl.interface.config import grouped_config
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.protocol import EvaluationPoint, Protocol, Schedule
-from seqeval_rl.training.cuda_graph_learner import build_learner
+from seqeval_rl.training.build import Transitions, build_learner, build_replay_buffer
 from seqeval_rl.training.cuda_graphs import Capture
-from seqeval_rl.training.evaluation import Evaluation, Evaluator, nothing_evaluated
+from seqeval_rl.training.evaluation import Act
 from seqeval_rl.training.learner import act
-from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.online import Interaction
 from seqeval_rl.training.prequential import Prequential
-from seqeval_rl.training.replay_buffer import BatchSampler, ImageReplayBuffer, ReplayBuffer
+from seqeval_rl.training.replay_buffer import ReplayBuffer
 
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a stack: what is revealed to it, with which settings, from which seed."""
+    """One run of a group."""
 
     stream: Stream
     config: Any  # the algorithm's settings
     seed: int
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a point of the loop yields for the runs of a stack."""
-
-    point: EvaluationPoint
-    blocks: tuple[str, ...]  # by run: label of the block that the newest visible transition belongs to
-    evaluation: Evaluation
-    metrics: dict[str, NDArray[np.float64]]  # means since the point before, each [R]
-    states: list[dict[str, Any]]  # by run: what it goes on from, see `Trainer.states`
-    seconds: float  # wall time since the point before
-
-
-class Pending(NamedTuple):
-    """An outcome whose evaluation may still go on."""
-
-    evaluation: Future[Evaluation]
-    outcome: Callable[[], Outcome]  # waits for it
-
-
 class Trainer:
-    """R runs of one algorithm side by side. They differ in seed, in the values of float settings, or in stream (of one task)."""
+    """R runs of one algorithm, trained together; a context manager, or to be closed.
+
+    The runs differ in seed, in the values of float settings, or in stream (of one task).
+    """
 
     def __init__(
         self,
         runs: Sequence[Run],
         entry: AlgorithmEntry,
         protocol: Protocol,
-        evaluator: Evaluator | None,
         device: torch.device,
         capture: Capture | None = None,
-        beside: bool | None = None,
     ):
         """Nothing is trained yet.
 
@@ -81,124 +60,125 @@ class Trainer:
             runs: R of them, of one task.
             entry: the algorithm.
             protocol: of all runs.
-            evaluator: with R times E environments; none: prequential scores alone.
             device: where to train.
-            capture: captures update periods, see `captured`; none: on CUDA a graph, elsewhere nothing is captured.
-            beside: a copy of the policy is evaluated on the CPU while training goes on; none: on CUDA, but for algorithms that
-                cannot be captured.
+            capture: see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured.
 
         Raises:
-            DataError: a stream is too short for the protocol, or an online phase of a task without an environment.
+            DataError: a stream is too short for the protocol, or the task of an online phase has no environment.
             UsageError: settings that do not suit images.
-            ValueError: settings differ in something else than floats, or streams in length before an online phase.
+            ValueError: settings differ in something other than floats, or streams in length before an online phase.
         """
-        self.runs, self.evaluator, self.device = tuple(runs), evaluator, device
-        self.seeds = tuple(run.seed for run in runs)
+        self.runs, self.device, self._protocol, self._entry = tuple(runs), device, protocol, entry
         self.schedules = [Schedule(protocol, len(run.stream), f"stream {run.stream.name!r}") for run in runs]
         self._points = [schedule.points() for schedule in self.schedules]
-        config = grouped_config([run.config for run in runs])
+        self._config = grouped_config([run.config for run in runs])
         stream = runs[0].stream
-        spec = Spec(stream.obs_shape, stream.act_dim, self.seeds, device)
-        rows, pixels, arrivals = _together(runs, protocol)
-        normalise = getattr(config, "normalise_observations", False)
-        if pixels is None:
-            replay = ReplayBuffer(rows, arrivals, stream.obs_shape, stream.act_dim, device)
-            obs_dim = int(np.prod(stream.obs_shape))
-        else:
-            _check_images(entry.name, stream.name, normalise, protocol)
-            replay = ImageReplayBuffer(pixels, rows, arrivals, stream.act_dim, device)
-            obs_dim = 0  # columns of an observation in a packed row
-        self.interaction: Interaction | None = None
-        if protocol.online:
-            random = 0 if len(stream) else self.schedules[0].initial
-            self.interaction = Interaction(stream.task, self.seeds, replay, len(stream), random, self._explore)
-            # Without a log the first transitions come before everything else: statistics are of these.
-            self.interaction.gather(len(stream) + random)
-        moments = VisibleMoments(rows, arrivals, obs_dim, protocol.window) if normalise else None
+        self._spec = Spec(stream.obs_shape, stream.act_dim, tuple(run.seed for run in runs), device)
+        transitions = _concatenate(runs, protocol)
+        if transitions.pixels is not None:
+            _check_images(entry.name, stream.name, self._config, protocol)
+        replay = build_replay_buffer(transitions, self._spec)
+        self.interaction = self._open_environments(replay) if protocol.online else None
         scales = np.array([_reward_scale(run, protocol) for run in runs])
-        self.preprocessing = Preprocessing(moments, obs_dim, stream.act_dim, len(runs), scales, device)
-        # As published: statistics of the whole log from the start, and never again others.
-        self._fixed = protocol.uses_future_data and len(stream) > 0
-        self.preprocessing.refresh(len(stream) if self._fixed else self.points()[0].transitions)
-        self.algorithm: Algorithm = entry.build(config, spec)
-        batches = BatchSampler(replay, self.schedules, self.seeds, entry.noise_dim(config, spec))
-        self.learner = build_learner(self.algorithm, batches, self.preprocessing, capture)
-        self.prequential = Prequential(runs, self.algorithm, config, replay, self.preprocessing, scales)
-        # A plain algorithm has torch's global generator to itself while it acts: not beside another that does.
-        capturable = getattr(self.algorithm, "capturable", True)
-        self.beside = evaluator is not None and (device.type == "cuda" and capturable if beside is None else beside)
-        self._copy: Algorithm | None = entry.build(config, replace(spec, device=CPU)) if self.beside else None
+        # As published: statistics of the full dataset from the start, never refreshed.
+        self._fixed_statistics = protocol.uses_future_data and len(stream) > 0
+        visible = len(stream) if self._fixed_statistics else self.points()[0].transitions
+        self.learner = build_learner(entry, self._config, self._spec, replay, self.schedules, visible, scales, capture)
+        self.algorithm, self.preprocessing = self.learner.algorithm, self.learner.preprocessing
+        streams = [run.stream for run in runs]
+        self.prequential = Prequential(streams, self.algorithm, self._config, replay, self.preprocessing, scales)
+        self._copy: Algorithm | None = None  # see `copy_policy`
 
-    def close(self) -> None:
-        """Release the environments of the online phase."""
-        if self.interaction is not None:
-            self.interaction.close()
+    def _open_environments(self, replay: ReplayBuffer) -> Interaction:
+        """The environments of the online phase. Without a dataset, the first transitions are gathered here, because statistics
+        and the first gradient step need them."""
+        stream = self.runs[0].stream
+        random = 0 if len(stream) else self.schedules[0].initial
+        interaction = Interaction(stream.task, self._spec.seeds, replay, len(stream), random, self._explore)
+        interaction.gather(len(stream) + random)
+        return interaction
 
     def _explore(self, observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Exploring actions [R, 1, act_dim] for raw observations [R, 1, *obs] and standard normals [R, 1, act_dim]."""
         return act(self.algorithm, self.preprocessing.observations, self.device, observations, noise)
 
-    def advance(
-        self, gradient_steps: int, point: EvaluationPoint, progress: Callable[[int], None]
-    ) -> dict[str, NDArray[np.float64]]:
-        """Go on to a point: each increment reveals γ transitions (online: γ environment steps of the policy), and is followed
-        by K gradient steps on the visible window. Returns the means since the point before, each [R]."""
-        interaction, schedule = self.interaction, self.schedules[0]
-        if interaction is None or not point.env_steps:
-            return self.learner.train(gradient_steps, point.gradient_steps, progress)
+    def close(self) -> None:
+        """Close the environments of the online phase."""
+        if self.interaction is not None:
+            self.interaction.close()
 
-        def reveal(increments: int) -> None:
-            interaction.gather(int(schedule.seen(np.array(increments))))
+    def __enter__(self) -> Trainer:
+        return self
 
-        metrics = self.learner.train(
-            gradient_steps, point.gradient_steps, progress, reveal, schedule.protocol.updates_per_increment
-        )
-        return {**metrics, **interaction.metrics()}
-
-    def begin(self, point: EvaluationPoint, metrics: dict[str, NDArray[np.float64]], started: float) -> Pending:
-        """Begin the evaluation at a point and take in what became visible up to it.
-
-        `metrics` are the means since the point before, `started` is when (by `time.perf_counter`) it was left behind.
-        """
-        evaluation = self._evaluate(point.index)
-        metrics = {**metrics, **self.prequential.found()}
-        self.prequential.judge(point.transitions, self._next_offline(point))
-        if not self._fixed:
-            # Statistics change only here, after the policy that was trained under the old ones has been evaluated.
-            self.preprocessing.refresh(point.transitions)
-        blocks = tuple(run.stream.label_at(point.transitions) for run in self.runs)
-        states, seconds = self.states(), time.perf_counter() - started
-        return Pending(evaluation, lambda: Outcome(point, blocks, evaluation.result(), metrics, states, seconds))
-
-    def _next_offline(self, point: EvaluationPoint) -> list[int]:
-        """By run, transitions of the log that are visible at its next point."""
-        following = [points[point.index + 1 :][:1] for points in self._points]
-        return [
-            min(points[0].transitions, schedule.log) if points else point.transitions
-            for points, schedule in zip(following, self.schedules, strict=True)
-        ]
-
-    def _evaluate(self, index: int) -> Future[Evaluation]:
-        """Evaluate the policy as it is now: the result is there already unless `beside`."""
-        if self._copy is None or self.evaluator is None:
-            found: Future[Evaluation] = Future()
-            evaluator = self.evaluator
-            found.set_result(
-                nothing_evaluated(len(self.runs))
-                if evaluator is None
-                else evaluator.evaluate(self.learner.greedy, index)
-            )
-            return found
-        self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
-        return self.evaluator.begin(partial(act, self._copy, self.preprocessing.now(CPU), CPU), index)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def points(self) -> list[EvaluationPoint]:
-        """The points that all runs share: all of them where streams are equally long, else those before the first one ends."""
+        """The evaluation points that all runs share: all of them where streams are equally long, else those before the first
+        stream ends."""
         shared = takewhile(lambda points: len(set(points)) == 1, zip(*self._points, strict=False))
         return [points[0] for points in shared]
 
+    def increments_until(self, point: EvaluationPoint) -> Iterator[range]:
+        """Numbers (from 1) of the increments from the previous evaluation point to this one, in ranges to be revealed at once.
+
+        Offline that is all of them: which transitions a gradient step may sample from follows from its number alone (see
+        `Schedule.window`), so revealing them one at a time would change nothing. Online each increment needs the policy.
+        """
+        per_increment = self._protocol.updates_per_increment
+        done = self._points[0][point.index - 1].gradient_steps // per_increment if point.index else 0
+        increments = range(done + 1, point.gradient_steps // per_increment + 1)
+        step = 1 if point.env_steps else max(len(increments), 1)
+        for first in increments[::step]:
+            yield range(first, min(first + step, increments.stop))
+
+    def reveal(self, increments: range) -> None:
+        """Make the transitions of these increments visible: online by environment steps of the policy."""
+        if self.interaction is not None:
+            self.interaction.gather(int(self.schedules[0].seen(np.array(increments[-1]))))
+
+    def update(self, increments: range, progress: Callable[[int], None]) -> None:
+        """Take the K gradient steps of each of these increments; `progress` takes the number of gradient steps so far."""
+        per_increment = self._protocol.updates_per_increment
+        self.learner.train((increments.start - 1) * per_increment, (increments.stop - 1) * per_increment, progress)
+
+    def metrics(self) -> dict[str, NDArray[np.float64]]:
+        """Means over the gradient steps, exploration episodes and scored transitions since last asked, each [R]."""
+        online = self.interaction is not None and self.interaction.gathered
+        episodes = self.interaction.metrics() if self.interaction is not None and online else {}
+        return {**self.learner.metrics(), **episodes, **self.prequential.scores()}
+
+    def score_upcoming(self, point: EvaluationPoint) -> None:
+        """Score the policy on the transitions of the dataset that become visible before the next evaluation point."""
+        following = [points[point.index + 1 :][:1] for points in self._points]
+        stops = [
+            min(points[0].transitions, schedule.log) if points else point.transitions
+            for points, schedule in zip(following, self.schedules, strict=True)
+        ]
+        self.prequential.score(point.transitions, stops)
+
+    def refresh_statistics(self, point: EvaluationPoint) -> None:
+        """Normalize by statistics of what is visible at this evaluation point from now on."""
+        if not self._fixed_statistics:
+            self.preprocessing.refresh(point.transitions)
+
+    def labels(self, point: EvaluationPoint) -> tuple[str, ...]:
+        """[R], label of the block that the newest visible transition belongs to."""
+        return tuple(run.stream.label_at(point.transitions) for run in self.runs)
+
+    def policy(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The deterministic action for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]."""
+        return self.learner.greedy(observations)
+
+    def copy_policy(self) -> Act:
+        """The policy as it is now, on the CPU. There is one copy, which the next call overwrites."""
+        if self._copy is None:
+            self._copy = self._entry.build(self._config, replace(self._spec, device=CPU))
+        self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
+        return partial(act, self._copy, self.preprocessing.now(CPU), CPU)
+
     def states(self) -> list[dict[str, Any]]:
-        """One state per run: networks, optimisers and statistics; batches need none (see `replay`)."""
+        """One state per run: networks, optimizers, statistics, gathered transitions. Batches need none (see `BatchSampler`)."""
         parts = {name: split_state(part.state_dict(), len(self.runs)) for name, part in self._parts().items()}
         return [{name: states[r] for name, states in parts.items()} for r in range(len(self.runs))]
 
@@ -209,7 +189,7 @@ class Trainer:
                 part.load_state_dict(join_states([state[name] for state in states]))
 
     def _parts(self) -> dict[str, Any]:
-        """What a run goes on from, by name."""
+        """What has a state, by its name in checkpoints."""
         parts = {
             "algorithm": self.algorithm,
             "preprocessing": self.preprocessing,
@@ -219,9 +199,9 @@ class Trainer:
         return {name: part for name, part in parts.items() if part is not None}
 
 
-def _check_images(algorithm: str, stream: str, normalise: bool, protocol: Protocol) -> None:
-    """Raise `UsageError` for settings that do not suit a log of images."""
-    if normalise:
+def _check_images(algorithm: str, stream: str, config: Any, protocol: Protocol) -> None:
+    """Raise `UsageError` for settings that do not suit a dataset of images."""
+    if getattr(config, "normalise_observations", False):
         raise UsageError(
             f"{algorithm}.normalise_observations: expected false for images, found true on {stream}. Set it to "
             "false; images come with values from 0 to 255, and scaling them is the algorithm's."
@@ -233,30 +213,31 @@ def _check_images(algorithm: str, stream: str, normalise: bool, protocol: Protoc
         )
 
 
-def _together(
-    runs: Sequence[Run], protocol: Protocol
-) -> tuple[NDArray[np.float32], Pixels | None, list[NDArray[np.int64]]]:
-    """The rows of all streams, [N, D], their images where they have such, and each run's order of arrival among them; of one
-    stream alone its memory maps themselves. With M online transitions each run has M rows more, behind those of the log."""
+def _concatenate(runs: Sequence[Run], protocol: Protocol) -> Transitions:
+    """The transitions of all streams, and each run's order of arrival; of one stream alone, its memory maps themselves.
+
+    With M online transitions each run has M rows of its own after those of the datasets. Raises `ValueError` where streams of
+    unequal length precede an online phase.
+    """
     streams = {id(run.stream): run.stream for run in runs}
     starts = dict(zip(streams, np.cumsum([0, *(len(stream) for stream in streams.values())]), strict=False))
     parts = [stream.rows() for stream in streams.values()]
     arrivals = [starts[id(run.stream)] + run.stream.arrival(protocol.order, run.seed) for run in runs]
     if protocol.online:
         if len({len(run.stream) for run in runs}) > 1:
-            raise ValueError("streams of a stack with an online phase: expected equal lengths")
+            raise ValueError("streams of a run group with an online phase: expected equal lengths")
         own = np.arange(protocol.online) + sum(len(part) for part in parts)
         arrivals = [np.append(arrival, own + r * protocol.online) for r, arrival in enumerate(arrivals)]
         parts.append(np.zeros((len(runs) * protocol.online, parts[0].shape[1]), parts[0].dtype))
     rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
     images = [pixels for stream in streams.values() if (pixels := stream.pixels()) is not None]
-    return rows, join(images) if images else None, arrivals
+    return Transitions(rows, join(images) if images else None, arrivals)
 
 
 def _reward_scale(run: Run, protocol: Protocol) -> float:
     """What rewards are multiplied by, so that the task's reference returns are `return_range` apart; 1 where that is not set.
 
-    As published, peeking, the returns of the whole log take the references' place.
+    Where the protocol uses future data, as published, the returns of the full dataset take the place of the reference returns.
     """
     span, task = getattr(run.config, "return_range", None), run.stream.task
     if span is None:

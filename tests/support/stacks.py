@@ -44,8 +44,8 @@ class LateEvaluator(FakeEvaluator):
         return Waiting()
 
 
-def make(name, evaluator=FakeEvaluator, device="cpu", settings=None, protocol=None, entry=None, **options):
-    """A stack of two runs, of the same settings or each of its own."""
+def make(name, device="cpu", settings=None, protocol=None, entry=None, capture=None):
+    """The trainer of two runs, of the same settings or each of its own."""
     entry = entry or find_algorithm(name)
     stream = Stream("made", [made_dataset([60, 90, 155], seed=5)])
     settings = SETTINGS.get(name, SMALL) if settings is None else settings
@@ -56,23 +56,24 @@ def make(name, evaluator=FakeEvaluator, device="cpu", settings=None, protocol=No
         [Run(stream, config, seed) for seed, config in enumerate(configs)],
         entry,
         protocol,
-        evaluator(2),
         torch.device(device),
-        **options,
+        capture,
     )
 
 
-def carry(name, evaluator=FakeEvaluator, states=None, done=0, **options):
+def carry(name, evaluator=FakeEvaluator, states=None, done=0, asynchronous=None, **options):
     """(transitions, actions, metrics, states) at each point, for two runs."""
-    stack = make(name, evaluator, **options)
+    trainer = make(name, **options)
     if states is not None:
-        stack.load_states(states)
+        trainer.load_states(states)
     found = []
     sequential_evaluation(
-        stack,
+        trainer,
+        evaluator(2),
         lambda o: not found.append((o.point.transitions, o.evaluation, o.metrics, o.states)),
         lambda _: None,
         done,
+        asynchronous,
     )
     return found
 
@@ -140,15 +141,14 @@ def swept(name):
     ]  # fmt: skip
 
 
-def singly(stack, steps):
-    """Gradient steps as the online phase takes them: one after each transition."""
-    revealed = []
-    found = [
-        stack.learner.train(start, start + 40, lambda _: None, revealed.append, per_increment=1)
-        for start in range(0, steps, 40)
-    ]
-    assert revealed == list(range(1, steps + 1))
-    return found, stack.states()
+def singly(trainer, steps):
+    """Gradient steps as the online phase takes them: one after each transition. Returns metrics of each 40, and the states."""
+    found = []
+    for step in range(steps):
+        trainer.learner.train(step, step + 1, lambda _: None)
+        if (step + 1) % 40 == 0:
+            found.append(trainer.learner.metrics())
+    return found, trainer.states()
 
 
 def entry_of(made):

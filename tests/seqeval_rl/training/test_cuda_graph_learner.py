@@ -127,8 +127,10 @@ def test_new_statistics_and_loaded_states_take_effect_in_what_was_recorded():
         stack.learner.train(0, 64, lambda _: None)
         stack.preprocessing.refresh(250)
         stack.learner.train(64, 96, lambda _: None)
+        stack.learner.metrics()
         stack.load_states(start)
-        found.append((stack.learner.train(96, 160, lambda _: None), stack.states()))
+        stack.learner.train(96, 160, lambda _: None)
+        found.append((stack.learner.metrics(), stack.states()))
     (metrics, states), (expected, after) = found
     for key in metrics:
         np.testing.assert_array_equal(metrics[key], expected[key])
@@ -156,7 +158,8 @@ def test_draws_go_on_where_the_streams_have_ended():
     """A measurement may take more gradient steps than the stream has."""
     stack = make("bc", capture=itself)
     assert stack.schedules[0].gradient_steps == 205
-    assert np.isfinite(stack.learner.train(0, 450, lambda _: None)["actor/loss"]).all()
+    stack.learner.train(0, 450, lambda _: None)
+    assert np.isfinite(stack.learner.metrics()["actor/loss"]).all()
 
 
 def test_going_on_in_the_middle_of_a_period_is_as_uninterrupted():
@@ -191,7 +194,7 @@ def test_a_plain_algorithm_is_not_captured(caplog):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_evaluation_beside_training_scores_the_policy_of_its_own_point(name):
-    assert_same(carry(name, evaluator=LateEvaluator, beside=True), carry(name), **EXACT)
+    assert_same(carry(name, evaluator=LateEvaluator, asynchronous=True), carry(name), **EXACT)
 
 
 def test_an_evaluation_beside_training_is_reported_as_soon_as_it_is_over():
@@ -207,8 +210,10 @@ def test_an_evaluation_beside_training_is_reported_as_soon_as_it_is_over():
         told.append(("reported", outcome.point.gradient_steps))
         return True
 
-    stack = make("bc", AtOnce, beside=True)
-    sequential_evaluation(stack, watch, lambda steps: told.append(("at", steps)))
+    def progress(gradient_steps):
+        told.append(("at", gradient_steps))
+
+    sequential_evaluation(make("bc"), AtOnce(2), watch, progress, asynchronous=True)
     assert told[:3] == [("at", 0), ("reported", 0), ("at", 32)]
 
 

@@ -64,7 +64,7 @@ def test_nothing_waits_for_the_device_between_two_evaluations(name):
     stack = make(name, device="cuda")
     stack.learner.train(0, 64, lambda _: None)
     with without_waiting():
-        stack.learner._steps(64, 150, lambda _: None)
+        stack.learner.train(64, 150, lambda _: None)
     assert Piece(0, stack.learner._period) in stack.learner._pieces
     torch.cuda.synchronize()
 
@@ -104,9 +104,9 @@ def test_an_online_phase_goes_through_graphs(caplog):
     entry = find_algorithm("td3_bc")
     runs = [Run(stream, entry.configure(SMALL, "test"), seed) for seed in (0, 1)]
     protocol = Protocol(initial=40, batch_size=16, evaluate_every=30, online=60, episodes=0)
-    stack = Trainer(runs, entry, protocol, None, torch.device("cuda"))
+    stack = Trainer(runs, entry, protocol, torch.device("cuda"))
     outcomes = []
-    sequential_evaluation(stack, lambda outcome: not outcomes.append(outcome), lambda _: None)
+    sequential_evaluation(stack, None, lambda outcome: not outcomes.append(outcome), lambda _: None)
     stack.close()
     assert outcomes[-1].point.env_steps == stack.interaction.gathered == 60
     assert np.isfinite(outcomes[-1].metrics["critic/loss"]).all()

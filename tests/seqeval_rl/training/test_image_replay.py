@@ -25,9 +25,10 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.training.batch_sampler import BatchSampler, draw_positions
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.replay_buffer import BatchSampler, ImageReplayBuffer, draw_positions
+from seqeval_rl.training.replay_buffer import ImageReplayBuffer
 from seqeval_rl.training.trainer import Run, Trainer
 
 CPU = torch.device("cpu")
@@ -56,14 +57,12 @@ def bright_log(directory: Path, seed: int, count: int = 12) -> Dataset:
     return load_dataset(f"vd4rl:{directory}", TASK, progress=False)
 
 
-def stack_of(
-    streams: list[Stream], seeds: list[int], evaluator: Any = None, protocol: Any = None, **more: Any
-) -> Trainer:
+def stack_of(streams: list[Stream], seeds: list[int], protocol: Any = None, **more: Any) -> Trainer:
     entry = find_algorithm(PLUG_IN)
     config = entry.configure(more.pop("settings", {}), "test")
     chosen = Protocol(**{"initial": 150, "batch_size": 32, "evaluate_every": 300, "episodes": 2, **(protocol or {})})
     runs = [Run(stream, config, seed) for stream, seed in zip(streams, seeds, strict=True)]
-    return Trainer(runs, entry, chosen, evaluator or Fixed(len(runs)), CPU, **more)
+    return Trainer(runs, entry, chosen, CPU, **more)
 
 
 class Fixed:
@@ -77,7 +76,7 @@ class Fixed:
         return act(self.seen)
 
 
-def carry(stack: Trainer) -> list[Any]:
+def carry(stack: Trainer, evaluator: Any = None) -> list[Any]:
     """(point, evaluation, metrics, states) at each point."""
     found: list[Any] = []
 
@@ -85,7 +84,7 @@ def carry(stack: Trainer) -> list[Any]:
         found.append((outcome.point, outcome.evaluation, outcome.metrics, stack.states()))
         return True
 
-    sequential_evaluation(stack, report, lambda _: None)
+    sequential_evaluation(stack, evaluator or Fixed(len(stack.runs)), report, lambda _: None)
     return found
 
 
@@ -124,7 +123,7 @@ def test_a_plug_in_learns_from_a_vd4rl_log_and_is_evaluated_in_images(tmp_path: 
     assert isinstance(log.pixels.frames, np.memmap)
     protocol = {"evaluate_every": 100, "updates_per_increment": 3}
     with Evaluator(TASK, [0, 1], 4, "gymnasium", 1) as evaluator:
-        found = carry(stack_of([Stream("bright", [log])] * 2, [0, 1], evaluator, protocol))
+        found = carry(stack_of([Stream("bright", [log])] * 2, [0, 1], protocol), evaluator)
     losses = [metrics["actor/loss"] for _, _, metrics, _ in found[1:]]
     assert (losses[-1] < 0.2 * losses[0]).all()
     first, last = (evaluation.scores.mean(1) for _, evaluation, _, _ in (found[0], found[-1]))
@@ -181,7 +180,7 @@ def test_an_online_phase_on_images_is_refused(tmp_path: Path) -> None:
     entry = find_algorithm("bc")
     runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
     with pytest.raises(UsageError, match=r"protocol\.online: expected 0 for images, found 10 on bright"):
-        Trainer(runs, entry, Protocol(initial=100, batch_size=16, online=10), None, CPU)
+        Trainer(runs, entry, Protocol(initial=100, batch_size=16, online=10), CPU)
 
 
 def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:
@@ -189,7 +188,7 @@ def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:
     entry = find_algorithm("bc")
     runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
     with pytest.raises(UsageError, match=r"expected observations that are vectors, found shape \(9, 6, 6\)"):
-        Trainer(runs, entry, Protocol(initial=100, batch_size=16), Fixed(1), CPU)  # type: ignore[arg-type]
+        Trainer(runs, entry, Protocol(initial=100, batch_size=16), CPU)
 
 
 def test_the_speed_of_a_plug_in_for_images_is_measured_on_images() -> None:

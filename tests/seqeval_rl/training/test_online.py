@@ -55,11 +55,11 @@ def make(name="td3_bc", stream=None, seeds=(0, 1), settings=None, **protocol):
         "online": 100,
     }
     runs = [Run(stream, config, seed) for seed in seeds]
-    stack = Trainer(runs, entry, Protocol(**{**base, **protocol}), FakeEvaluator(len(seeds), 4), CPU)
+    stack = Trainer(runs, entry, Protocol(**{**base, **protocol}), CPU)
     return stack
 
 
-def carry(stack, states=None, done=0, stop_after=None):
+def carry(stack, states=None, done=0, stop_after=None, evaluator=None):
     found = []
 
     def report(outcome):
@@ -68,7 +68,8 @@ def carry(stack, states=None, done=0, stop_after=None):
 
     if states is not None:
         stack.load_states(states)
-    sequential_evaluation(stack, report, lambda _: None, done)
+    evaluator = evaluator or FakeEvaluator(len(stack.runs), stack.runs[0].stream.obs_shape[0])
+    sequential_evaluation(stack, evaluator, report, lambda _: None, done)
     stack.close()
     return found
 
@@ -121,7 +122,7 @@ def test_a_time_limit_never_masks_the_bootstrap():
         protocol = Protocol(initial=10, batch_size=4, evaluate_every=100, online=40)
         stream = Stream("short", [], task)
         run = Run(stream, entry.configure(SMALL, "test"), 0)
-        (_, last) = carry(Trainer([run], entry, protocol, FakeEvaluator(1, 3), CPU))
+        (_, last) = carry(Trainer([run], entry, protocol, CPU))
     finally:
         del gymnasium.registry["Short-v0"]
     online = last.states[0]["online"]
@@ -181,8 +182,8 @@ def test_a_real_evaluation_beside_it():
     entry = find_algorithm("bc")
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=50, online=60, episodes=2)
     with Evaluator(PENDULUM, (0,), 2, workers=1) as evaluator:
-        stack = Trainer([Run(stream, entry.configure(SMALL, "test"), 0)], entry, protocol, evaluator, CPU)
-        found = carry(stack)
+        stack = Trainer([Run(stream, entry.configure(SMALL, "test"), 0)], entry, protocol, CPU)
+        found = carry(stack, evaluator=evaluator)
     assert [o.evaluation.scores.shape for o in found] == [(1, 2)] * 4
     assert [o.point.transitions for o in found] == [100, 120, 150, 180]
     assert np.isfinite(found[-1].metrics["online/return"]).all()
@@ -206,5 +207,5 @@ def test_streams_of_different_lengths_do_not_go_online_together():
     with pytest.raises(ValueError, match="equal lengths"):
         Trainer(
             [Run(stream, config, 0) for stream in streams], find_algorithm("bc"),
-            Protocol(initial=40, batch_size=8, online=10), FakeEvaluator(2, 11), CPU,
+            Protocol(initial=40, batch_size=8, online=10), CPU,
         )  # fmt: skip

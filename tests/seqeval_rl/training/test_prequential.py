@@ -25,12 +25,12 @@ def stack(name, stream, seeds=(0,), settings=None, **protocol):
     entry = find_algorithm(name)
     config = entry.configure({**SMALL.get(name, {"hidden": (16, 16)}), **(settings or {})}, "test")
     base = {"initial": 60, "batch_size": 8, "evaluate_every": 50, "episodes": 0}
-    return Trainer([Run(stream, config, seed) for seed in seeds], entry, Protocol(**{**base, **protocol}), None, CPU)
+    return Trainer([Run(stream, config, seed) for seed in seeds], entry, Protocol(**{**base, **protocol}), CPU)
 
 
 def carry(one):
     found = []
-    sequential_evaluation(one, lambda outcome: not found.append(outcome), lambda _: None)
+    sequential_evaluation(one, None, lambda outcome: not found.append(outcome), lambda _: None)
     return found
 
 

@@ -9,7 +9,8 @@ from made import packed_rows
 from scipy.stats import chisquare
 
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.training.replay_buffer import CHUNK, BatchSampler, ReplayBuffer, draw_positions
+from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, draw_positions
+from seqeval_rl.training.replay_buffer import ReplayBuffer
 
 
 @given(

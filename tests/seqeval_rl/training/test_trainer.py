@@ -27,14 +27,14 @@ def make_run(name, seed, stream, **settings):
     return Run(stream, find_algorithm(name).configure({**SMALL.get(name, {}), **settings}, "test"), seed)
 
 
-def make_stack(name, seeds, datasets=None, evaluator=None, **settings):
+def make_stack(name, seeds, datasets=None, **settings):
     stream = make_stream(datasets)
-    return stack_of(name, [make_run(name, seed, stream) for seed in seeds], evaluator, **settings)
+    return stack_of(name, [make_run(name, seed, stream) for seed in seeds], **settings)
 
 
-def stack_of(name, runs, evaluator=None, **settings):
+def stack_of(name, runs, **settings):
     protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 50, "episodes": 1, **settings})
-    return Trainer(runs, find_algorithm(name), protocol, evaluator or FakeEvaluator(len(runs)), CPU)
+    return Trainer(runs, find_algorithm(name), protocol, CPU)
 
 
 class FakeEvaluator:
@@ -48,7 +48,7 @@ class FakeEvaluator:
         return act(self.states)
 
 
-def collect(stack, done=0, stop_after=None):
+def collect(stack, done=0, stop_after=None, evaluator=None):
     """(transitions, gradient steps, actions, metrics, states) at each point."""
     found = []
 
@@ -56,7 +56,7 @@ def collect(stack, done=0, stop_after=None):
         found.append((outcome.point, outcome.evaluation, outcome.metrics, stack.states()))
         return stop_after is None or len(found) < stop_after
 
-    sequential_evaluation(stack, report, lambda _: None, done)
+    sequential_evaluation(stack, evaluator or FakeEvaluator(len(stack.runs)), report, lambda _: None, done)
     return found
 
 
@@ -91,7 +91,7 @@ def assert_each_is_as_alone(name, runs, precision, **settings):
     def carried(members):
         evaluator = FakeEvaluator(len(members))
         evaluator.states = evaluator.states.astype(precision)
-        return collect(stack_of(name, members, evaluator, **settings))
+        return collect(stack_of(name, members, **settings), evaluator=evaluator)
 
     together = carried(runs)
     assert together[-1][0].gradient_steps == 200
@@ -204,9 +204,9 @@ def test_a_log_that_is_too_short_is_refused():
 def test_a_real_evaluation_gives_scores_for_each_run():
     stream = make_stream([made_dataset([60, 90])])
     with Evaluator(stream.task, (0, 1), 2, workers=1) as evaluator:
-        stack = stack_of("bc", [make_run("bc", seed, stream) for seed in (0, 1)], evaluator, episodes=2)
+        stack = stack_of("bc", [make_run("bc", seed, stream) for seed in (0, 1)], episodes=2)
         found = []
-        sequential_evaluation(stack, lambda outcome: not found.append(outcome), lambda _: None)
+        sequential_evaluation(stack, evaluator, lambda outcome: not found.append(outcome), lambda _: None)
     assert [outcome.point.transitions for outcome in found] == [100, 150]
     for outcome in found:
         assert outcome.evaluation.scores.shape == (2, 2)

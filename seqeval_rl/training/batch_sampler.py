@@ -1,0 +1,118 @@
+"""Which transitions each gradient step trains on: indices and noise drawn per run from its own seed.
+
+What a gradient step draws depends on (seed, number of the gradient step) alone: draws come in chunks of `CHUNK` steps,
+each from a generator of its own. Resuming therefore needs no generator's state.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqeval_rl.interface.algorithm import Batch
+from seqeval_rl.protocol import Schedule
+from seqeval_rl.seeding import numpy_generator
+from seqeval_rl.training.replay_buffer import ReplayBuffer
+
+CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
+
+
+def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int64]:
+    """Arrival positions [CHUNK, B] of the gradient steps `chunk * CHUNK` and on, uniform over what each may see.
+
+    In the first of an increment's K steps, the last min(γ, B) places hold the newest transitions.
+    """
+    protocol = schedule.protocol
+    gradient_steps = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=np.int64)
+    low, high = schedule.window(gradient_steps)
+    size = (CHUNK, protocol.batch_size)
+    positions = numpy_generator(seed, "batches", chunk).integers(low[:, None], high[:, None], size)
+    first = gradient_steps % protocol.updates_per_increment == 0
+    newest = min(protocol.increment, protocol.batch_size)
+    # Counted from the end of the batch: place -k holds the k-th newest, as far as this increment revealed that many.
+    place = np.arange(1, newest + 1)
+    revealed = high - schedule.visible(gradient_steps // protocol.updates_per_increment)
+    fresh = first[:, None] & (place <= revealed[:, None])
+    tail = positions[:, ::-1][:, :newest]
+    tail[fresh] = (high[:, None] - place)[fresh]
+    return positions
+
+
+class Draws(NamedTuple):
+    """What the gradient steps of one chunk draw."""
+
+    positions: NDArray[np.int64]  # [R, CHUNK, B] of arrival
+    noise: NDArray[np.float32]  # [CHUNK, R, B, n] standard normals
+
+
+class BatchSampler:
+    """The batches of consecutive gradient steps for R runs."""
+
+    def __init__(self, replay: ReplayBuffer, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
+        """Each run has its schedule (of one protocol) and its seed; `noise_dim` standard normals come with each transition."""
+        self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
+        self._latest: tuple[int, Draws] | None = None
+
+    def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Batch]:
+        """Batches of gradient steps `start` to `stop` (exclusive); packed rows become `row * scale + shift`, each [R, 1, D]."""
+        while start < stop:
+            chunk = start // CHUNK
+            end = min((chunk + 1) * CHUNK, start + (CHUNK if self.replay.gathers_chunks else 1), stop)
+            inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
+            # Kept for when an evaluation falls inside a chunk.
+            if self._latest is None or self._latest[0] != chunk:
+                self._latest = (chunk, self.draw(chunk))
+            positions, noise = self._latest[1]
+            device = self.replay.device
+            indices = torch.from_numpy(self.replay.indices(positions[:, inside])).to(device)
+            chunk_of_batches = self.replay.batch(indices, torch.from_numpy(noise[inside]).to(device), shift, scale)
+            for columns in zip(*chunk_of_batches, strict=True):
+                yield Batch(*columns)
+            start = end
+
+    def draw(self, chunk: int) -> Draws:
+        """The draws of the gradient steps `chunk * CHUNK` and on; may be called from any thread."""
+        runs = zip(self.schedules, self.seeds, strict=True)
+        positions = np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs])
+        shape = (*positions.shape[1:], self.noise_dim)
+        noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
+        if self.noise_dim:
+            for r, seed in enumerate(self.seeds):
+                noise[:, r] = numpy_generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
+        return Draws(positions, noise)
+
+
+class Prefetcher:
+    """Draws chunks in threads before they are needed, into page-locked memory where there is CUDA."""
+
+    def __init__(self, batches: BatchSampler, depth: int):
+        """Of `batches`; `depth` chunks are under way at a time."""
+        self._batches, self._depth = batches, depth
+        self._pool = ThreadPoolExecutor(max(1, min(depth, (os.cpu_count() or 1) - 1)), "draws")
+        self._coming: dict[int, Future[tuple[Tensor, Tensor]]] = {}
+        last = max(schedule.gradient_steps for schedule in batches.schedules)
+        self._last = (last - 1) // CHUNK
+
+    def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
+        """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; those after it are begun."""
+        for number in range(chunk, max(chunk, min(chunk + self._depth - 1, self._last)) + 1):
+            if number not in self._coming:
+                self._coming[number] = self._pool.submit(self._draw, number)
+        for number in [number for number in self._coming if number < chunk]:
+            self._coming.pop(number).cancel()
+        return self._coming.pop(chunk).result()
+
+    def _draw(self, chunk: int) -> tuple[Tensor, Tensor]:
+        positions, noise = self._batches.draw(chunk)
+        found = (torch.from_numpy(self._batches.replay.indices(positions)), torch.from_numpy(noise))
+        if self._batches.replay.device.type == "cuda":
+            # From page-locked memory a copy does not make the host wait; torch keeps it until the copy is done.
+            found = (found[0].pin_memory(), found[1].pin_memory())
+        return found

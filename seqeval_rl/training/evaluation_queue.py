@@ -1,0 +1,88 @@
+"""When evaluations run: at once, or asynchronously on the CPU while training continues on the GPU; reported in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqeval_rl.protocol import EvaluationPoint
+from seqeval_rl.training.evaluation import Evaluation, Evaluator, nothing_evaluated
+from seqeval_rl.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one evaluation point yields for the R runs of a group."""
+
+    point: EvaluationPoint
+    blocks: tuple[str, ...]  # [R], label of the block that the newest visible transition belongs to
+    pending: Future[Evaluation]
+    metrics: dict[str, NDArray[np.float64]]  # means since the previous point, each [R]
+    states: list[dict[str, Any]]  # [R], what each run resumes from, see `Trainer.states`
+    seconds: float  # wall time since the previous point
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The scores; waits for them. Raises what the evaluation raised."""
+        return self.pending.result()
+
+
+class EvaluationQueue:
+    """Evaluates a run group's policy and reports the outcomes; at most one evaluation runs at a time."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        evaluator: Evaluator | None,
+        report: Callable[[Outcome], bool],
+        asynchronous: bool | None = None,
+    ):
+        """Nothing is evaluated yet.
+
+        Args:
+            trainer: the runs.
+            evaluator: of the same runs; none: evaluations are empty.
+            report: takes each outcome when its evaluation is over; returns False when no run is left to train.
+            asynchronous: evaluate a copy of the policy on the CPU, in a thread, while training continues; none: on CUDA, except
+                for algorithms that are not `capturable`. Those may use torch's global random generator when they act, which must
+                not happen while they train.
+        """
+        if asynchronous is None:
+            asynchronous = trainer.device.type == "cuda" and getattr(trainer.algorithm, "capturable", True)
+        self.asynchronous = evaluator is not None and asynchronous
+        self._trainer, self._evaluator, self._report = trainer, evaluator, report
+        self._pending: Outcome | None = None
+        self._alive = True
+
+    def evaluate(self, point: EvaluationPoint) -> Future[Evaluation]:
+        """Evaluate the policy as it is now; unless `asynchronous`, the result is there on return."""
+        if self._evaluator is not None and self.asynchronous:
+            return self._evaluator.begin(self._trainer.copy_policy(), point.index)
+        done: Future[Evaluation] = Future()
+        if self._evaluator is None:
+            done.set_result(nothing_evaluated(len(self._trainer.runs)))
+        else:
+            done.set_result(self._evaluator.evaluate(self._trainer.policy, point.index))
+        return done
+
+    def report(self, outcome: Outcome) -> bool:
+        """Report the outcome, at once or when its evaluation is over; False when no run is left to train."""
+        self._pending = outcome
+        return self._alive if self.asynchronous else self.wait()
+
+    def report_finished(self) -> None:
+        """Report a finished evaluation, without waiting for one that is not: an interruption then does not lose it."""
+        if self._pending is not None and self._pending.pending.done():
+            self.wait()
+
+    def wait(self) -> bool:
+        """Wait for the running evaluation, if any, and report it; False when no run is left to train."""
+        if self._pending is not None:
+            outcome, self._pending = self._pending, None
+            self._alive = self._report(outcome) and self._alive
+        return self._alive
