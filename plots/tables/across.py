@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _LEADING = ("dataset", "algorithm", "runs", "dataset mean")  # a row's runs are those of all its datasets
 
 
+@table("across", help="aggregates over all datasets, and probabilities of improvement")
 def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> tuple[Table, Table]:
     """`across_table` and `improvement_table`.
 
@@ -25,21 +26,6 @@ def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
         seed: of the bootstrap.
-    """
-    return across_table(results, share=share, seed=seed), improvement_table(results, share=share, seed=seed)
-
-
-@table("across", help="aggregates over all datasets, and probabilities of improvement")
-def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> tuple[Table, Table]:
-    """`across_table` and `improvement_table`, which `seqeval table` prints one after the other.
-
-    Args:
-        results: from `seqeval_rl.read_results`.
-        share: of the data at which the scores are taken.
-        seed: of the bootstrap.
-
-    Raises:
-        UsageError: as `scores_across`.
     """
     return across_table(results, share=share, seed=seed), improvement_table(results, share=share, seed=seed)
 
