@@ -1,4 +1,4 @@
-"""Prequential scores: transitions judge the agent before it has seen them, so no environment is needed (PROTOCOL §7).
+"""Prequential scores: the agent is evaluated on transitions before it has seen them, so no environment is needed.
 
 At every evaluation the transitions that arrive before the next one are still unseen by the algorithm. Over these, with Q from
 the algorithm's hook `values`, pi its deterministic action, and G the discounted return that the log observed:
