@@ -96,7 +96,7 @@ def _algorithms(command: Algorithms) -> None:
 
 @perform.register
 def _check(command: Check) -> None:
-    from seqeval_rl.interface.checks.checks import check_algorithm
+    from seqeval_rl.interface.checks import check_algorithm
     from seqeval_rl.interface.registry import find_algorithm
 
     entry = find_algorithm(command.algorithm, "check")

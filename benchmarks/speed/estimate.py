@@ -21,8 +21,7 @@ from seqeval_rl.environments.make import make_vector_env, worthwhile_workers
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import DataError
-from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, GroupCandidate, divide, kind, room_for_groups
-from seqeval_rl.experiments.planner import DECAY, settings_of_run
+from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, GroupCandidate, GroupKey, divide, room_for_groups
 from seqeval_rl.experiments.sweep import Sweep, Variant
 from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
 from seqeval_rl.interface.algorithm import Spec
@@ -345,9 +344,7 @@ def _stacks(rows: Sequence[_Row], seeds: int, device: torch.device, room: float 
     for row in rows:
         spec, found, variant, schedule = row
         protocol = variant.protocol
-        length = found.transitions if protocol.online else None
-        decay = settings_of_run(variant, schedule).get(DECAY)
-        alike = kind(variant.entry.reference, variant.config, decay, found.task, protocol, -1, length)
+        alike = GroupKey.of(variant, schedule, found.task)
         # On a CPU no memory is counted, and nothing need be measured to find that.
         cuda = device.type == "cuda"
         own = cost_of_run(variant, found.obs_shape, found.act_dim, device, known).bytes if cuda else 0

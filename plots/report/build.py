@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent
 _STYLES = ("uPlot.min.css", "page.css")
-_SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "page.js")
+_SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "sections.js", "page.js")
 
 
 def write_report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str = "", seed: int = 0) -> Path:

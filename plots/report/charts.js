@@ -1,5 +1,5 @@
 'use strict';
-// A picture: the lines of one panel on a canvas (uPlot), what is under the pointer, zoom, and the data behind it.
+// A chart: the lines of one panel on a canvas (uPlot), with hover, keyboard, zoom and export as PNG.
 
 const Charts = (() => {
   const HEIGHT = 300; // px
@@ -21,8 +21,8 @@ const Charts = (() => {
 
   const faded = (colour, opacity) => colour + Math.round(opacity * 255).toString(16).padStart(2, '0');
 
-  // A line is {label, colour, dash, whole, failed, points: [{x, y, low, high, text, row}]}; spec is {title, xLabel, yLabel, lines,
-  // stretches: [[name, start, stop]], means: [[start, stop, value]], end}, all x on the axis that is drawn.
+  // A line is {label, colour, dash, complete, failed, points: [{x, y, low, high, text}]}; spec is {title, xLabel, yLabel, lines,
+  // stretches: [[name, start, stop]], means: [[start, stop, value]], end}, all x on the selected axis.
   function draw(element, spec) {
     const colours = theme();
     const lines = spec.lines;
@@ -30,11 +30,11 @@ const Charts = (() => {
     const series = [{}];
     const bands = [];
     for (const line of lines) {
-      // Wall time may stand still or, as a mean over runs, differ in order: sorted, as a line needs it.
+      // Wall time, as a mean over runs, may repeat or decrease: a line needs increasing x.
       const points = line.points.filter((point) => point.x !== null && point.y !== null).sort((a, b) => a.x - b.x);
       line.drawn = points;
       const once = points.filter((point, place) => place === 0 || point.x !== points[place - 1].x);
-      const strength = line.whole ? 1 : FADED;
+      const strength = line.complete ? 1 : FADED;
       const spread = once.some((point) => point.low !== null && point.low !== undefined);
       tables.push([once.map((p) => p.x), once.map((p) => p.y), ...(spread ? [once.map((p) => p.high), once.map((p) => p.low)] : [])]);
       series.push({
@@ -65,7 +65,7 @@ const Charts = (() => {
         { ...axis, label: spec.xLabel, size: 34, values: (u, values) => values.map(tick), space: 60 },
         { ...axis, label: spec.yLabel, size: 52, values: (u, values) => values.map(tick) },
       ],
-      // A selection is made when the pointer is let go: from then on the scales are what was chosen.
+      // Once a zoom rectangle is drawn, the scales are no longer computed from the data.
       hooks: { setSelect: [(u) => { u.zoomed = { y: true }; }], drawAxes: [(u) => background(u, spec, colours)], draw: [(u) => ends(u, lines)] },
     }, data, element);
     return plot;
@@ -81,7 +81,7 @@ const Charts = (() => {
     return [low - room, high + room];
   }
 
-  // Block boundaries and the switch to online, with names, and the log's mean score.
+  // Block boundaries and the switch to online, with names, and the dataset's mean score.
   function background(u, spec, colours) {
     const { ctx } = u;
     const ratio = devicePixelRatio;
@@ -96,7 +96,7 @@ const Charts = (() => {
         const to = Math.min(left + width, u.valToPos(stop, 'x', true));
         if (to <= from) continue;
         ctx.fillStyle = colours.soft;
-        // A name that has no room stands under the picture alone.
+        // A name that does not fit is only in the note below the chart.
         if (ctx.measureText(name).width < to - from) ctx.fillText(name, (from + to) / 2, top - 4 * ratio);
         if (start > 0 && from > left) {
           ctx.fillStyle = colours.soft;
@@ -144,7 +144,7 @@ const Charts = (() => {
     ctx.restore();
   }
 
-  // Pointer and keyboard on a picture. Returns what takes the listeners' elements away.
+  // Pointer and keyboard on a chart. Returns the function that resets the zoom.
   function interact(element, plot, spec, say) {
     const dot = Object.assign(document.createElement('div'), { className: 'dot', hidden: true });
     const tip = Object.assign(document.createElement('div'), { className: 'tip', hidden: true });
@@ -152,11 +152,11 @@ const Charts = (() => {
     const lines = spec.lines.filter((line) => line.drawn.length);
     let at = null; // [line, point]
 
-    const show = (found) => {
-      at = found;
-      dot.hidden = tip.hidden = found === null;
-      if (found === null) return;
-      const point = lines[found[0]].drawn[found[1]];
+    const show = (selected) => {
+      at = selected;
+      dot.hidden = tip.hidden = selected === null;
+      if (selected === null) return;
+      const point = lines[selected[0]].drawn[selected[1]];
       const x = plot.valToPos(point.x, 'x');
       const y = plot.valToPos(point.y, 'y');
       const { clientWidth: width, clientHeight: height } = plot.over;
@@ -190,16 +190,16 @@ const Charts = (() => {
       show(at);
     };
 
-    const follow = (event) => {
+    const point = (event) => {
       const box = plot.over.getBoundingClientRect();
       show(nearest(event.clientX - box.left, event.clientY - box.top));
     };
-    plot.over.addEventListener('pointermove', follow);
-    plot.over.addEventListener('pointerdown', follow);
+    plot.over.addEventListener('pointermove', point);
+    plot.over.addEventListener('pointerdown', point);
     plot.over.addEventListener('pointerleave', () => show(null));
-    // The point that was shown lies elsewhere now.
+    // The point that was shown has moved.
     plot.hooks.setSelect.push(() => show(null));
-    // In place of uPlot's own, which knows nothing of `zoomed`.
+    // Replaces uPlot's own handler, which does not reset `zoomed`.
     plot.over.addEventListener('dblclick', (event) => { event.stopImmediatePropagation(); reset(); }, true);
     element.onkeydown = (event) => {
       const along = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -222,8 +222,8 @@ const Charts = (() => {
     return { reset };
   }
 
-  // The picture on paper, with title and legend, as a PNG.
-  function picture(plot, spec, save) {
+  // The chart with title and legend as a PNG.
+  function image(plot, spec, save) {
     const colours = theme();
     const ratio = devicePixelRatio;
     const source = plot.ctx.canvas;
@@ -255,5 +255,5 @@ const Charts = (() => {
     canvas.toBlob((blob) => save(blob), 'image/png');
   }
 
-  return { draw, interact, picture };
+  return { draw, interact, image };
 })();

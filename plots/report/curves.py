@@ -81,7 +81,7 @@ def _curve(group: Group, metric: str, seed: int) -> list[dict[str, Any]]:
             "l": None if part.interval is None else _numbers(part.interval[0]),
             "h": None if part.interval is None else _numbers(part.interval[1]),
             "n": part.runs,
-            "whole": part.whole,
+            "complete": part.whole,
         }
         for part in segments(group, metric, seed=seed)
     ]

@@ -1,8 +1,8 @@
 'use strict';
-// Tables that are sorted by their headers, and files made in the page.
+// Sortable tables, and downloads of files that are made in the page.
 
 const Tables = (() => {
-  // An element with text and children; text from results goes through here, and never becomes HTML.
+  // An element with text and children; text from results is added here only, and never as HTML.
   function make(tag, properties = {}, ...children) {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(properties)) {

@@ -1,4 +1,4 @@
-"""Table `across`: aggregates of the final scores over all datasets, with intervals."""
+"""Table `across`: over all datasets, aggregates of the final scores, and the probability that one algorithm scores higher."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seqeval_rl.plots.analysis.captions import table_notes
-from seqeval_rl.plots.analysis.cross_task import Entry, Scores, aggregates, ranks, scores_across
+from seqeval_rl.plots.analysis.cross_task import Entry, Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.table import Kind, Row, Table
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
-LEADING = ("dataset", "algorithm", "runs", "dataset mean")  # a row's runs are those of all its datasets
+_LEADING = ("dataset", "algorithm", "runs", "dataset mean")  # a row's runs are those of all its datasets
+
+
+@table("across", help="aggregates over all datasets, and probabilities of improvement")
+def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> tuple[Table, Table]:
+    """`across_table` and `improvement_table`.
+
+    Args:
+        results: from `seqeval_rl.read_results`.
+        share: of the data at which the scores are taken, above 0 and at most 1.
+        seed: of the bootstrap.
+    """
+    return across_table(results, share=share, seed=seed), improvement_table(results, share=share, seed=seed)
 
 
 def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
@@ -31,7 +44,7 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
     scores = scores_across(results, share)
     columns = [*aggregates(scores, seed).values(), ranks(scores, seed)]  # [quantity][algorithm]
     rows = tuple(
-        entry_row(scores, entry, cells) for entry, cells in zip(scores.entries, zip(*columns, strict=True), strict=True)
+        _row(scores, entry, cells) for entry, cells in zip(scores.entries, zip(*columns, strict=True), strict=True)
     )
     caption = (
         f"Normalised scores at {100 * share:g} % of the data with 95 % stratified bootstrap intervals. {scores.sentence()}"
@@ -39,14 +52,37 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
         "median and mean: over datasets of the mean over runs; "
         "optimality gap: mean shortfall below 100; rank: mean over datasets of the rank by the mean over runs. "
         "Bold: best, and values within its interval."
-        f"{notes(results, scores)}"
+        f"{_notes(results, scores)}"
     )
     lower = Kind(better="lower")
     kinds = tuple(lower if name == "optimality gap" else Kind() for name in ACROSS)
-    return Table((*ACROSS, "rank"), rows, caption, (*kinds, Kind("rank", "lower")), "across", LEADING)
+    return Table((*ACROSS, "rank"), rows, caption, (*kinds, Kind("rank", "lower")), "across", _LEADING)
 
 
-def notes(results: Sequence[RunResult], scores: Scores) -> str:
+def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
+    """Probability that a run of the row's algorithm scores higher than one of the column's, averaged over datasets.
+
+    Args:
+        results: from `seqeval_rl.read_results`.
+        share: of the data at which the scores are taken.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: as `scores_across`.
+    """
+    scores = scores_across(results, share)
+    rows = tuple(
+        _row(scores, entry, cells) for entry, cells in zip(scores.entries, improvements(scores, seed), strict=True)
+    )
+    caption = (
+        f"Probability that a run of the row's algorithm scores higher at {100 * share:g} % of the data than one of the "
+        f"column's, averaged over datasets, with 95 % stratified bootstrap intervals. {scores.sentence()}"
+    ).rstrip() + _notes(results, scores)
+    quantities = tuple(f"P(> {entry.label})" for entry in scores.entries)
+    return Table(quantities, rows, caption, (Kind("probability", None),) * len(rows), "improvement", _LEADING)
+
+
+def _notes(results: Sequence[RunResult], scores: Scores) -> str:
     """End of a caption: number of seeds, and what is left out."""
     pairs = [
         (title, group) for entry in scores.entries for title, group in zip(scores.datasets, entry.groups, strict=True)
@@ -54,7 +90,7 @@ def notes(results: Sequence[RunResult], scores: Scores) -> str:
     return table_notes(results, pairs)
 
 
-def entry_row(scores: Scores, entry: Entry, cells: Sequence[Cell]) -> Row:
+def _row(scores: Scores, entry: Entry, cells: Sequence[Cell]) -> Row:
     """The row of an algorithm over all datasets; its runs are counted over all of them."""
     count = {status: sum(len(group.having(status)) for group in entry.groups) for status in ("finished", "failed")}
     every = sum(len(group.runs) for group in entry.groups)

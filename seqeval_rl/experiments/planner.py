@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,16 @@ from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import FileError
-from seqeval_rl.experiments.grouping import GroupCandidate, divide, kind, room_for_groups
+from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
 from seqeval_rl.experiments.sweep import Sweep, Variant
 from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
 from seqeval_rl.protocol import Schedule
+from seqeval_rl.results.manifest import Manifest
 from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
 from seqeval_rl.utils.text import directory_name
-
-DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,10 @@ class Plan:
         """In one line, for people."""
         sizes = Counter((job.algorithm, len(job.runs)) for job in self.jobs)
         parts = [f"{count} x {size} {name}" for (name, size), count in sizes.items()]
-        there = f"; {self.finished} were there already" if self.finished else ""
-        return f"{sum(len(job.runs) for job in self.jobs)} runs in {len(self.jobs)} stacks ({', '.join(parts)}){there}"
+        there = f"; {self.finished} were finished already" if self.finished else ""
+        return (
+            f"{sum(len(job.runs) for job in self.jobs)} runs in {len(self.jobs)} run groups ({', '.join(parts)}){there}"
+        )
 
 
 def plan(
@@ -54,7 +55,7 @@ def plan(
     progress: bool = True,
     room: float | None = None,
 ) -> Plan:
-    """Load (or build) the logs, check everything that can be checked, and divide what is left to do into jobs.
+    """Load (or build) the datasets, check everything that can be checked, and divide what is left to do into jobs.
 
     Args:
         sweep: what to run.
@@ -62,87 +63,99 @@ def plan(
         device: where to train.
         backend: of the environments.
         overwrite: begin again what is there.
-        progress: show it while logs are built.
-        room: bytes that stacks may take on the device; none: most of what is free on CUDA, and on a CPU no stacks at
-            all, since one run fills a core.
+        progress: show it while datasets are built.
+        room: bytes that run groups may take on the device; none: most of what is free on CUDA, and on a CPU one run for
+            each job, since one run fills a core.
 
     Raises:
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
     """
-    chosen = sweep.variants()
+    variants = sweep.variants()
     _check_writable(out)
-    costs: dict[Any, UpdateCost] = {}
-    candidates: list[GroupCandidate] = []
-    seconds: dict[Path, float] = {}
-    surroundings = describe_provenance(str(device))
-    finished, failed = 0, []
-    recorded = recorded_runs(out)  # whatever the stream was called when they were made
+    planner = _Planner(sweep, out, device, overwrite)
     for spec in sweep.streams:
         stream = spec.load(progress)
-        _check_environment(stream, chosen)
-        described = _describe(stream, spec)
-        for variant in chosen:
-            protocol = variant.protocol
-            schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
-            points = schedule.points()
-            config = settings_of_run(variant, schedule)
-            for seed in sweep.seeds:
-                manifest = {
-                    "suite": sweep.name,
-                    "dataset": described,
-                    "task": stream.task.as_dict(),
-                    "algorithm": {"name": variant.entry.name, "config": config},
-                    "protocol": protocol.model_dump(),
-                    "seed": seed,
-                    "uses_future_data": protocol.uses_future_data,
-                    "precision": sweep.precision,
-                    "evaluations_expected": len(points),
-                    "citation": variant.entry.citation,
-                    **surroundings,
-                }
-                # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
-                directory = recorded.get(
-                    identity(manifest), out / directory_name(spec.name) / variant.directory / f"seed-{seed}"
-                )
-                latest = -1
-                if not overwrite and RunRecorder(directory, manifest).check():
-                    result = read_results(directory)[0]
-                    if result.status == "finished":
-                        finished += 1
-                        continue
-                    if result.status == "failed":
-                        failed.append(RunEnd(directory, "failed", result.failure or ""))
-                        continue
-                    latest = max(RunRecorder(directory, manifest).resumable(), default=-1)
-                cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, device, costs)
-                left = schedule.gradient_steps - (0 if latest < 0 else points[latest].gradient_steps)
-                seconds[directory] = cost.seconds * left
-                run = PlannedRun(spec, config, seed, directory, manifest)
-                length = len(stream) if protocol.online else None
-                alike = kind(
-                    variant.entry.reference, variant.config, config.get(DECAY), stream.task, protocol, latest, length
-                )
-                dataset_bytes = sum(block.dataset.nbytes for block in stream.blocks)
-                own_bytes = cost.bytes + 4 * protocol.online * stream.width
-                candidates.append(GroupCandidate(run, alike, spec, dataset_bytes, own_bytes))
+        _check_environment(stream, variants)
+        dataset = describe_stream(stream, spec.mode)
+        for variant in variants:
+            planner.add(spec, stream, dataset, variant)
     room = room_for_groups(device) if room is None else room
-    jobs = [
-        Job(
-            tuple(candidate.run for candidate in stack),
-            stack[0].kind[2],
-            stack[0].kind[0],
-            stack[0].kind[3],
-            str(device),
-            backend,
-            sweep.precision,
-            overwrite,
-            sum(seconds[candidate.run.directory] for candidate in stack),
-        )
-        for stack in divide(candidates, room)
-    ]
+    jobs = [planner.job(group, backend) for group in divide(planner.candidates, room)]
     # Longest first, so that the last job to end is a short one.
     jobs.sort(key=lambda job: -job.cost)
-    return Plan(tuple(jobs), finished, tuple(failed))
+    return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
+
+
+class _Planner:
+    """What is left to do of a sweep, collected variant by variant."""
+
+    def __init__(self, sweep: Sweep, out: Path, device: torch.device, overwrite: bool):
+        """See `plan`."""
+        self._sweep, self._out, self._device, self._overwrite = sweep, out, device, overwrite
+        self._recorded = recorded_runs(out)
+        self._provenance = describe_provenance(str(device))
+        self._costs: dict[Any, UpdateCost] = {}
+        self.candidates: list[GroupCandidate] = []
+        self.finished = 0
+        self.failed: list[RunEnd] = []
+
+    def add(self, spec: StreamSpec, stream: Stream, dataset: dict[str, Any], variant: Variant) -> None:
+        """Plan the runs of a variant on a stream, one for each seed; `dataset` is the stream as manifests describe it."""
+        sweep, protocol = self._sweep, variant.protocol
+        schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
+        settings, points = variant.settings(schedule), schedule.points()
+        folder = self._out / directory_name(spec.name) / variant.directory
+        for seed in sweep.seeds:
+            manifest = Manifest(
+                sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
+                len(points), variant.entry.citation, self._provenance,
+            ).as_dict()  # fmt: skip
+            # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
+            directory = self._recorded.get(identity(manifest), folder / f"seed-{seed}")
+            run = PlannedRun(spec, settings, seed, directory, manifest)
+            resume_from = self._resume_from(run)
+            if resume_from is None:
+                continue
+            cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
+            self.candidates.append(
+                GroupCandidate(
+                    run,
+                    GroupKey.of(variant, schedule, stream.task, resume_from),
+                    dataset=spec,
+                    dataset_bytes=sum(block.dataset.nbytes for block in stream.blocks),
+                    run_bytes=cost.bytes + 4 * protocol.online * stream.width,
+                    seconds=cost.seconds * (schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps),
+                )
+            )
+
+    def _resume_from(self, run: PlannedRun) -> int | None:
+        """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
+        recorder = RunRecorder(run.directory, run.manifest)
+        if self._overwrite or not recorder.check():
+            return -1
+        result = read_results(run.directory)[0]
+        if result.status == "unfinished":
+            return max(recorder.resumable(), default=-1)
+        if result.status == "finished":
+            self.finished += 1
+        else:
+            self.failed.append(RunEnd(run.directory, "failed", result.failure or ""))
+        return None
+
+    def job(self, group: Sequence[GroupCandidate], backend: str) -> Job:
+        """A group as a job."""
+        key = group[0].key
+        return Job(
+            runs=tuple(candidate.run for candidate in group),
+            task=key.task,
+            algorithm=key.algorithm,
+            protocol=key.protocol,
+            device=str(self._device),
+            backend=backend,
+            precision=self._sweep.precision,
+            overwrite=self._overwrite,
+            cost=sum(candidate.seconds for candidate in group),
+        )
 
 
 def _check_environment(stream: Stream, chosen: Sequence[Variant]) -> None:
@@ -154,17 +167,8 @@ def _check_environment(stream: Stream, chosen: Sequence[Variant]) -> None:
             gymnasium_shapes(stream.task.environment)
 
 
-def settings_of_run(variant: Variant, schedule: Schedule) -> dict[str, Any]:
-    """The algorithm's settings as the run will have them."""
-    config, protocol = asdict(variant.config), variant.protocol
-    if protocol.uses_future_data and DECAY in config and not protocol.online:
-        # As published: the rate's decay knows where the run will end.
-        config[DECAY] = schedule.gradient_steps
-    return config
-
-
-def _describe(stream: Stream, spec: StreamSpec) -> dict[str, Any]:
-    """The stream as manifests name it."""
+def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
+    """A stream, read in that mode, as manifests describe it."""
     total = len(stream)
     blocks: list[dict[str, Any]] = [
         {
@@ -178,28 +182,21 @@ def _describe(stream: Stream, spec: StreamSpec) -> dict[str, Any]:
         }
         for block in stream.blocks
     ]
-    return {
+    hashes = [block["sha256"] for block in blocks]
+    score = sum(block["mean_score"] * (block["stop"] - block["start"]) for block in blocks) / total if blocks else None
+    description = {
         "name": stream.name,
         "transitions": total,
-        "sha256": blocks[0]["sha256"] if len(blocks) == 1 else _combined([block["sha256"] for block in blocks]),
+        "sha256": hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
         "observation_shape": list(stream.obs_shape),
         "action_dimensions": stream.act_dim,
-        "mean_score": sum(block["mean_score"] * (block["stop"] - block["start"]) for block in blocks) / total
-        if blocks
-        else None,
+        "mean_score": score,
         "blocks": blocks,
-        **({} if spec.mode == "native" else {"mode": spec.mode}),
-        **(
-            {"action_repeat": repeat}
-            if (repeat := max((b.dataset.action_repeat for b in stream.blocks), default=1)) > 1
-            else {}
-        ),
     }
-
-
-def _combined(hashes: Sequence[str]) -> str:
-    """One SHA-256 for several, in their order."""
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    repeat = max((block.dataset.action_repeat for block in stream.blocks), default=1)
+    return (
+        description | ({} if mode == "native" else {"mode": mode}) | ({"action_repeat": repeat} if repeat > 1 else {})
+    )
 
 
 def _check_writable(out: Path) -> None:

@@ -25,6 +25,7 @@ from seqeval_rl.experiments.grouping import WORTH_A_PROCESS
 from seqeval_rl.experiments.job import Job, RunEnd
 from seqeval_rl.experiments.progress import Progress
 from seqeval_rl.experiments.worker import execute
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.utils.processes import available_cores, exit_with_parent
 
 _channel: Any = None  # in a worker: the queue back to the parent
@@ -46,7 +47,9 @@ def run_jobs(jobs: Sequence[Job], progress: bool = True, log: Path | None = None
         return []
     on_cpu = all(job.device == "cpu" for job in jobs)
     worth = math.ceil(sum(job.cost for job in jobs) / WORTH_A_PROCESS)
-    workers = max(1, min(available_cores(), len(jobs), worth)) if on_cpu else 1
+    # A class that was defined in a notebook exists in this process alone.
+    everywhere = all(find_algorithm(name).importable for name in {job.algorithm for job in jobs})
+    workers = max(1, min(available_cores(), len(jobs), worth)) if on_cpu and everywhere else 1
     with Screen(jobs, progress, log) as screen, _stoppable():
         try:
             if workers == 1:

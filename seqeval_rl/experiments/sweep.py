@@ -17,7 +17,7 @@ from typing import Any
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.protocol import Protocol
+from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
 from seqeval_rl.utils.text import directory_name, show
 
@@ -57,6 +57,7 @@ class Sweep:
         return protocols(base, self.swept_protocol, self.where)
 
 
+DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
 _UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
 _LONGEST = 150  # characters of a directory's name, well within what file systems take
 
@@ -69,6 +70,14 @@ class Variant:
     config: Any
     protocol: Protocol
     directory: str  # name of the directory of its runs
+
+    def settings(self, schedule: Schedule) -> dict[str, Any]:
+        """The algorithm's settings as a run with that schedule has them."""
+        config = dataclasses.asdict(self.config)
+        if self.protocol.uses_future_data and DECAY in config and not self.protocol.online:
+            # As published: the rate's decay knows where the run will end.
+            config[DECAY] = schedule.gradient_steps
+        return config
 
 
 def protocols(base: Protocol, swept: Mapping[str, Sequence[Any]], where: str) -> list[tuple[dict[str, Any], Protocol]]:

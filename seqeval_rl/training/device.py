@@ -35,7 +35,13 @@ def matrix_products(precision: Precision) -> Iterator[None]:
 
 
 def choose_device(device: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`. Raises `UsageError` where CUDA is asked for and not available."""
+    """The device of `auto` (CUDA where available), `cpu` or `cuda`.
+
+    Raises:
+        UsageError: another name, or CUDA where there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: expected auto, cpu or cuda. Choose one of these.")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():

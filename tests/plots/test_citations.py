@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.plots import bibliography
-from seqeval_rl.plots.citations import entries
+from seqeval_rl.plots.bibtex import entries
 from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 MINE = "@misc{me2026,\n  title = {Mine},\n  year = 2026\n}"
 
 
-def run(algorithm: str = "mine", log: str = "d4rl:hopper-medium-v2", **manifest: Any) -> RunResult:
+def run(algorithm: str = "mine", dataset: str = "d4rl:hopper-medium-v2", **manifest: Any) -> RunResult:
     """A run as far as citations look at it."""
     everything = {
-        "dataset": {"name": log, "blocks": [{"name": log}]},
+        "dataset": {"name": dataset, "blocks": [{"name": dataset}]},
         "task": {"env_id": "Hopper-v4"},
         "algorithm": {"name": algorithm, "config": {}},
         "versions": {"seqeval-rl": version("seqeval-rl"), "envpool": "not installed"},
@@ -36,6 +36,12 @@ def run(algorithm: str = "mine", log: str = "d4rl:hopper-medium-v2", **manifest:
     } | manifest
     evaluations = [{"transitions": 1, "metrics": {"score": 1.0}}]
     return RunResult("run", Path("run"), everything, "finished", None, evaluations)
+
+
+def _with_blocks(blocks: list[dict[str, str]]) -> RunResult:
+    result = run()
+    result.manifest["dataset"]["blocks"] = blocks
+    return result
 
 
 def comments(text: str) -> str:
@@ -59,7 +65,7 @@ def test_without_results_the_paper_and_this_version_of_the_software() -> None:
 
 
 @pytest.mark.parametrize(
-    ("log", "keys"),
+    ("dataset", "keys"),
     [
         ("d4rl:hopper-medium-v2:1000", {"fu2020d4rl"}),
         ("minari:mujoco/hopper/expert-v0", {"younis2024minari"}),
@@ -69,14 +75,21 @@ def test_without_results_the_paper_and_this_version_of_the_software() -> None:
         ("bundled/hopper/medium", {"fu2020d4rl"}),
     ],
 )
-def test_each_source_of_data_has_its_entries(log: str, keys: set[str]) -> None:
-    found = entries(bibliography([run(log=log)]))
+def test_each_source_of_data_has_its_entries(dataset: str, keys: set[str]) -> None:
+    found = entries(bibliography([run(dataset=dataset)]))
     others = {"sujit2023bridging", "seqeval_rl", "agarwal2021precipice", "me2026"}
     assert found.keys() == keys | others | {"towers2024gymnasium", "todorov2012mujoco"}
 
 
+def test_a_dataset_with_a_recorded_citation_is_cited_by_it() -> None:
+    block = {"name": "lab:robot-v1", "citation": "@misc{lab2026, title = {Robot}}"}
+    found = bibliography([_with_blocks([block])])
+    assert "% dataset: lab:robot-v1\n@misc{lab2026, title = {Robot}}" in found
+    assert "Dataset lab:robot-v1" not in found
+
+
 def test_each_entry_says_why_it_is_there() -> None:
-    blocks = bibliography([run(), run(log="d4rl:walker2d-expert-v2", task={"env_id": "Walker2d-v4"})]).split("\n\n")
+    blocks = bibliography([run(), run(dataset="d4rl:walker2d-expert-v2", task={"env_id": "Walker2d-v4"})]).split("\n\n")
     assert all(block.startswith("% ") for block in blocks)
     (data,) = [block for block in blocks if "{fu2020d4rl" in block]
     assert comments(data).splitlines() == [
@@ -89,16 +102,16 @@ def test_each_entry_says_why_it_is_there() -> None:
 def test_what_has_no_entry_is_named() -> None:
     text = bibliography(
         [
-            run(log="logs/mine.npz", citation=None, task={"env_id": "Mine-v0"}),
+            run(dataset="logs/mine.npz", citation=None, task={"env_id": "Mine-v0"}),
             run(algorithm="broken", citation="@misc{x, title = {a}"),
             run(algorithm="other", citation="@misc{seqeval_rl, title = {Other}}"),
             run(algorithm="old", versions={"seqeval-rl": "0.0.1", "envpool": "1.2"}),
         ]
     )
     said = comments(text)
-    assert "Log logs/mine.npz: data of your own. No entry is known here: cite where it comes from." in said
+    assert "Dataset logs/mine.npz: your own data. No entry is known: cite its source." in said
     assert "Environment Mine-v0: opened by Gymnasium. No entry is known" in said
-    assert "Algorithm mine: it brings no BibTeX. Give its class an attribute `citation`" in said
+    assert "Algorithm mine: it has no BibTeX. Give its class an attribute `citation`" in said
     assert (
         "Algorithm broken: its `citation` is not sound BibTeX (x, title: expected a comma or the closing brace" in said
     )
@@ -114,9 +127,9 @@ def test_without_environment_no_environment_is_cited() -> None:
     assert "bornschein2023sequential" in entries(bibliography([judged]))
 
 
-@given(name=st.text(min_size=1, max_size=80), log=st.text(min_size=1, max_size=80), citation=st.text(max_size=80))
-def test_names_never_break_the_bibliography(name: str, log: str, citation: str) -> None:
-    text = bibliography([run(name, log), run("spoilt", log, citation=citation)])
+@given(name=st.text(min_size=1, max_size=80), dataset=st.text(min_size=1, max_size=80), citation=st.text(max_size=80))
+def test_names_never_break_the_bibliography(name: str, dataset: str, citation: str) -> None:
+    text = bibliography([run(name, dataset), run("spoilt", dataset, citation=citation)])
     found = entries(text)
     assert {"sujit2023bridging", "seqeval_rl", "me2026"} <= found.keys()
     assert text.count("@") == len(found)  # no comment begins an entry

@@ -1,4 +1,4 @@
-"""What the checks of `contract` share: made-up batches, stacks with default settings, comparing states, seeing host reads."""
+"""What the contract checks share: random batches, run groups with default settings, comparing states, detecting host reads."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ SEEDS = (3, 8)
 CPU = torch.device("cpu")
 
 
-class Failed(Exception):
-    """A check found the algorithm wanting; the text says how."""
+class CheckFailed(Exception):
+    """An algorithm violates the contract; the text says what was expected and what was found."""
 
 
 class HostReads(TorchDispatchMode):
-    """Notes operations that wait for the device or whose result's shape depends on data."""
+    """Records operations that wait for the device or whose result's shape depends on data, in `operations`."""
 
     _READS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal")
     _INDEXED = ("index", "index_put", "index_put_")
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: set[str] = set()
+        self.operations: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         if name in self._READS:
-            self.found.add(name)
+            self.operations.add(name)
         if name in self._INDEXED and any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]):
-            self.found.add("boolean indexing")
+            self.operations.add("boolean indexing")
         return func(*args, **(kwargs or {}))
 
 
 def build_group(algorithm: Any, seeds: tuple[int, ...] = SEEDS) -> Algorithm:
-    """A stack with default settings."""
+    """A run group with default settings."""
     return build(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, seeds, CPU))
 
 
-def period(stack: Algorithm) -> int:
-    """The stack's rhythm of updates that differ."""
-    return int(getattr(stack, "period", 1))
+def period(group: Algorithm) -> int:
+    """After how many updates the kinds of updates repeat."""
+    return int(getattr(group, "period", 1))
 
 
 def batches_of(algorithm: Any) -> Iterator[Batch]:
-    """Endless made-up batches for `SEEDS`, each run's from its own seed."""
+    """Endless random batches for `SEEDS`; those of a run depend on its seed alone."""
     width = noise_dim(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU))
-    draws = [torch_generator(seed, "contract batches") for seed in SEEDS]
+    generators = [torch_generator(seed, "contract batches") for seed in SEEDS]
 
     def normal(size: int) -> Tensor:
-        return torch.stack([torch.randn(BATCH, size, generator=g) for g in draws])
+        return torch.stack([torch.randn(BATCH, size, generator=g) for g in generators])
 
     while True:
         yield Batch(
@@ -71,12 +71,12 @@ def batches_of(algorithm: Any) -> Iterator[Batch]:
 
 
 def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, path: str = "") -> None:
-    """Fails unless two states are the same, in form and within `tolerance` in number."""
+    """Raises `CheckFailed` unless two states have the same structure and their numbers agree within `tolerance`."""
     if isinstance(expected, Tensor) and isinstance(found, Tensor) and expected.shape == found.shape:
         if expected.is_floating_point():
             if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
                 gap = (found - expected).abs().max()
-                raise Failed(f"{what}: expected equal states, found {path} {gap:.3g} apart")
+                raise CheckFailed(f"{what}: expected equal states, found {path} {gap:.3g} apart")
             return
         same = torch.equal(expected, found)
     elif isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
@@ -90,7 +90,9 @@ def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, p
     else:
         same = type(expected) is type(found) and not isinstance(expected, Tensor | dict | list) and expected == found
     if not same:
-        raise Failed(f"{what}: expected equal states, found {path} to differ ({describe(expected)}, {describe(found)})")
+        raise CheckFailed(
+            f"{what}: expected equal states, found {path} to differ ({describe(expected)}, {describe(found)})"
+        )
 
 
 def describe(value: Any) -> str:

@@ -1,13 +1,14 @@
-"""A decision problem small enough to know by heart, on which every algorithm must learn within a few hundred updates.
+"""A decision problem with a known solution, which every algorithm must learn within a few hundred updates, and its check.
 
 An episode has two transitions. Observations are (stage, x, z) with x uniform on [-1, 1]; actions are (a, b).
 
     stage 0:  z = 0          reward SCALE (a / 4 - 4 (b - 0.8 x)^2)         next: stage 1, same x, z = a
     stage 1:  z = a          reward SCALE (-z - 4 (b - 0.8 x)^2)            terminated
 
-The log has a uniform on [-1, 1] and b = 0.8 x with some noise. So b is learned by imitation or value; a tempts with a reward at
-once that costs four times as much one transition later, which only an algorithm that carries values back can see: cloning ends at
-the log's level, a myopic policy or one that masks the wrong transitions below it, the best policy chooses a = -1.
+In the dataset a is uniform on [-1, 1] and b = 0.8 x plus noise. So b can be learned by imitation or from values. A large a
+gives an immediate reward that costs four times as much one transition later, which only an algorithm that bootstraps values
+sees: cloning ends at the dataset's level, a myopic policy or one that masks the wrong transitions below it, and the best
+policy chooses a = -1.
 """
 
 from __future__ import annotations
@@ -17,28 +18,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.interface.checks.fixtures import CheckFailed
 from seqeval_rl.interface.per_seed import build, noise_dim
 from seqeval_rl.seeding import torch_generator
 
 SCALE = 10.0
-"""Size of rewards: large enough against the usual temperatures."""
+"""Scale of rewards, large compared to the usual temperatures."""
 
 REFERENCE_RANGE = 1000.0
-"""Distance of the reference returns, as the harness uses it to scale rewards where a `Config` has a `return_range`."""
+"""Distance between the reference returns, by which rewards are scaled where a `Config` has a `return_range`."""
 
-LOG_NOISE = 0.1
-"""Standard deviation of b in the log."""
+ACTION_NOISE = 0.1
+"""Standard deviation of the noise of b in the dataset."""
 
 OBS_DIM, ACT_DIM, BATCH, UPDATES = 3, 2, 64, 600
 
 
-def log(episodes: int, seed: int = 0) -> Batch:
-    """A log as one batch without run axis and noise, two transitions an episode."""
-    draws = torch_generator(seed, "tiny problem")
-    x = torch.rand(episodes, generator=draws) * 2 - 1
-    a = torch.rand(episodes, 2, generator=draws) * 2 - 1  # by stage; the second is without effect
-    b = (0.8 * x[:, None] + LOG_NOISE * torch.randn(episodes, 2, generator=draws)).clamp(-1, 1)
+def dataset(episodes: int, seed: int = 0) -> Batch:
+    """The dataset as one batch without run axis and noise, two transitions per episode."""
+    generator = torch_generator(seed, "tiny problem")
+    x = torch.rand(episodes, generator=generator) * 2 - 1
+    a = torch.rand(episodes, 2, generator=generator) * 2 - 1  # by stage; the second has no effect
+    b = (0.8 * x[:, None] + ACTION_NOISE * torch.randn(episodes, 2, generator=generator)).clamp(-1, 1)
     zero, one, z = torch.zeros(episodes), torch.ones(episodes), a[:, 0]
     first, second = torch.stack([zero, x, zero], 1), torch.stack([one, x, z], 1)
     return Batch(
@@ -56,45 +58,53 @@ def reward(stage: int, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return SCALE * ((-a if stage else a / 4) - 4 * (b - 0.8 * x).square())
 
 
-def score(stack: Any) -> float:
-    """(J - J_log) / (J_best - J_log) of the greedy policy of a stack of one run, J its mean return over a grid of x.
+def score(group: Algorithm) -> float:
+    """(J - J_dataset) / (J_best - J_dataset) of the greedy policy of one run, J its mean return over a grid of x.
 
-    0 is the log's own level, 1 the best possible.
+    0 is the dataset's own level, 1 the best possible.
     """
     x = torch.linspace(-1, 1, 101)
     with torch.no_grad():
         zero, one = torch.zeros_like(x), torch.ones_like(x)
-        first = stack.act(torch.stack([zero, x, zero], 1)[None], None)[0]
+        first = group.act(torch.stack([zero, x, zero], 1)[None], None)[0]
         a = first[:, 0]
-        second = stack.act(torch.stack([one, x, a], 1)[None], None)[0]
+        second = group.act(torch.stack([one, x, a], 1)[None], None)[0]
         value = (reward(0, x, a, first[:, 1]) + reward(1, x, a, second[:, 1])).mean().item()
-    of_log = -SCALE * 2 * 4 * LOG_NOISE**2  # the mean of a is 0
+    of_dataset = -SCALE * 2 * 4 * ACTION_NOISE**2  # the mean of a is 0
     best = SCALE * 0.75
-    return (value - of_log) / (best - of_log)
+    return (value - of_dataset) / (best - of_dataset)
 
 
 def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any) -> float:
-    """Trains one run on the log and returns its `score`.
+    """Trains one run on the dataset and returns its `score`.
 
     Args:
-        algorithm: an algorithm class, plain or stacked.
+        algorithm: an algorithm class, vectorized or single-run.
         updates: gradient steps, of 64 transitions each.
         seed: the run's seed.
-        settings: fields of the algorithm's `Config` other than by default.
+        settings: fields of the algorithm's `Config` that differ from their defaults.
     """
     config = algorithm.Config(**settings)
     spec = Spec((OBS_DIM,), ACT_DIM, (seed,), torch.device("cpu"))
     width = noise_dim(algorithm, config, spec)
-    stack = build(algorithm, config, spec)
-    data = log(2000)
-    wanted = getattr(config, "return_range", None)
-    rewards = data.rewards * (1.0 if wanted is None else wanted / REFERENCE_RANGE)
-    draws = torch_generator(seed, "tiny problem batches")
+    group = build(algorithm, config, spec)
+    data = dataset(2000)
+    return_range = getattr(config, "return_range", None)
+    rewards = data.rewards * (1.0 if return_range is None else return_range / REFERENCE_RANGE)
+    generator = torch_generator(seed, "tiny problem batches")
     for _ in range(updates):
-        i = torch.randint(len(rewards), (BATCH,), generator=draws)
-        noise = torch.randn(1, BATCH, width, generator=draws)
-        observations, actions, chosen, next_observations, masks = (
-            column[i][None] for column in (data.observations, data.actions, rewards, data.next_observations, data.masks)
+        i = torch.randint(len(rewards), (BATCH,), generator=generator)
+        noise = torch.randn(1, BATCH, width, generator=generator)
+        columns = (column[i][None] for column in data._replace(rewards=rewards))
+        group.update(Batch(*columns)._replace(noise=noise))
+    return score(group)
+
+
+def check_learning(algorithm: Any) -> str:
+    """On a small problem with a known solution (`toy_problem`) the trained greedy policy is no worse than the dataset."""
+    found = learn(algorithm)
+    if not found > -0.1:
+        raise CheckFailed(
+            f"expected a score of at least -0.1, found {found:.2f} (the dataset has 0, the best policy 1)"
         )
-        stack.update(Batch(observations, actions, chosen, next_observations, masks, noise))
-    return score(stack)
+    return f"score {found:.2f}, where the dataset has 0 and the best policy 1"

@@ -77,7 +77,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 def picture(page: Page) -> str:
     """What is on the canvases."""
     pixels: str = page.evaluate(
-        "[...document.querySelectorAll('.picture canvas')].map((canvas) => canvas.toDataURL()).join()"
+        "[...document.querySelectorAll('.chart canvas')].map((canvas) => canvas.toDataURL()).join()"
     )
     return pixels
 
@@ -160,7 +160,7 @@ def test_hover_and_keys_show_the_number_in_the_file(results: Results, opened: Op
     assert (float(low), float(high)) == pytest.approx((part.interval[0][point], part.interval[1][point]), rel=1e-6)
 
     page.mouse.move(0, 0)
-    page.locator(".picture").first.focus()
+    page.locator(".chart").first.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
     assert page.locator(".tip").first.is_visible()
@@ -220,7 +220,7 @@ def test_downloads_hold_what_is_drawn(results: Results, opened: Open, tmp_path: 
         found.value.save_as(path)
         return path
 
-    rows = list(csv.DictReader(download("CSV of the picture").read_text().splitlines()))
+    rows = list(csv.DictReader(download("CSV of the chart").read_text().splitlines()))
     panel = collect(results.read())[0]
     drawn = [(group.label, value) for group in panel.groups for part in segments(group) for value in part.centre]
     assert [row["algorithm"] for row in rows] == [label for label, _ in drawn]
@@ -255,7 +255,7 @@ def test_hostile_text_is_shown_and_runs_nothing(results: Results, opened: Open) 
         assert page.get_by_label(name, exact=True).is_checked()
     # Nothing that a name could have made.
     assert page.locator("img").count() == 0
-    assert page.locator("script").count() == 4
+    assert page.locator("script").count() == 5
     assert page.locator("#damage li").count() == 1
 
 
@@ -294,7 +294,7 @@ def test_phone_dark_and_forty_algorithms(results: Results, opened: Open) -> None
     page.get_by_label("BC", exact=True).check()
     # The brightest pixel of the picture is BC's, black on paper: contrast is tested with `on_dark`.
     brightest = page.evaluate(
-        "(() => { const c = document.querySelector('.picture canvas'); "
+        "(() => { const c = document.querySelector('.chart canvas'); "
         "const d = c.getContext('2d').getImageData(c.width / 2, 20, c.width / 2 - 20, c.height - 120).data; let most = 0; "
         "for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 200) most = Math.max(most, d[i]); return most; })()"
     )

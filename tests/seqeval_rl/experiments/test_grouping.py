@@ -1,4 +1,4 @@
-"""What the planner puts into one stack."""
+"""Which runs train together in one run group."""
 
 from dataclasses import dataclass
 
@@ -33,17 +33,17 @@ def test_float_settings_become_tensors_and_others_must_agree():
     runs=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(1, 50)), max_size=30),
     room=st.integers(0, 300),
 )
-def test_every_run_is_in_one_stack_of_its_kind_that_fits(runs, room):
-    candidates = [GroupCandidate(i, kind, log, 100, size) for i, (kind, log, size) in enumerate(runs)]
-    stacks = divide(candidates, room)
-    assert sorted(candidate.run for stack in stacks for candidate in stack) == list(range(len(runs)))
-    for stack in stacks:
-        assert len({candidate.kind for candidate in stack}) == 1
-        taken = 100 * len({candidate.log for candidate in stack}) + sum(candidate.run_bytes for candidate in stack)
-        assert taken <= room or len(stack) == 1
+def test_every_run_is_in_one_group_of_its_key_that_fits(runs, room):
+    candidates = [GroupCandidate(i, key, dataset, 100, size) for i, (key, dataset, size) in enumerate(runs)]
+    groups = divide(candidates, room)
+    assert sorted(candidate.run for group in groups for candidate in group) == list(range(len(runs)))
+    for group in groups:
+        assert len({candidate.key for candidate in group}) == 1
+        taken = 100 * len({candidate.dataset for candidate in group}) + sum(candidate.run_bytes for candidate in group)
+        assert taken <= room or len(group) == 1
 
 
 def test_without_room_every_run_is_alone_and_with_room_none_is_split():
-    candidates = [GroupCandidate(i, "kind", "log", 10, 0) for i in range(5)]
-    assert [len(stack) for stack in divide(candidates, 0)] == [1] * 5
-    assert [len(stack) for stack in divide(candidates, 1e9)] == [5]
+    candidates = [GroupCandidate(i, "key", "dataset", 10, 0) for i in range(5)]
+    assert [len(group) for group in divide(candidates, 0)] == [1] * 5
+    assert [len(group) for group in divide(candidates, 1e9)] == [5]

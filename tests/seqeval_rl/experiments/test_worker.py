@@ -139,7 +139,7 @@ def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_stack(tmp_path):
     )  # fmt: skip
     planned = plan(sweep, tmp_path / "out", CPU, "gymnasium", progress=False, room=1e12)
     assert [len(job.runs) for job in planned.jobs] == [8, 8]
-    assert str(planned) == "16 runs in 2 stacks (2 x 8 td3_bc)"
+    assert str(planned) == "16 runs in 2 run groups (2 x 8 td3_bc)"
     for job in planned.jobs:
         assert len({run.settings["policy_delay"] for run in job.runs}) == 1
     assert [end.status for end in execute(planned.jobs[0], 0, lambda _: None, 1)] == ["finished"] * 8

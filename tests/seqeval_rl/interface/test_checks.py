@@ -1,4 +1,4 @@
-"""The contract on all registered algorithms and a plain one; and on broken ones, each failing the check named for it."""
+"""The contract checks on all registered algorithms and a single-run one, and on broken ones, each failing one check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import Field
 
-from seqeval_rl.interface.checks.checks import CHECKS, check_algorithm
+from seqeval_rl.interface.checks import CHECKS, check_algorithm
 from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.modules import TanhActor, frozen_copy
 from seqeval_rl.networks.optimizers import Adam, soft_update
@@ -33,8 +33,8 @@ class Config:
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
 
 
-class Plain:
-    """A complete plain algorithm: cloning, with noise of its own."""
+class SingleRun:
+    """A complete single-run algorithm: cloning, with noise of its own."""
 
     Config = Config
 
@@ -63,14 +63,14 @@ class Plain:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def test_a_plain_algorithm_passes():
-    results = check_algorithm(Plain)
+def test_a_single_run_algorithm_passes():
+    results = check_algorithm(SingleRun)
     assert [result.name for result in results] == list(CHECKS)
     assert [(result.name, result.detail) for result in results if not result.passed] == []
 
 
-class Stacked(Stateful):
-    """Cloning towards a slowly following copy too, every second update: small, and with all that can be forgotten."""
+class Vectorized(Stateful):
+    """Cloning, also towards a target network: small, and with everything that a state can lack."""
 
     Config = Config
     vectorized = True
@@ -101,14 +101,14 @@ class Stacked(Stateful):
         return self.actor(observations)
 
 
-def test_a_stacked_algorithm_passes():
-    assert [(result.name, result.detail) for result in check_algorithm(Stacked) if not result.passed] == []
+def test_a_vectorized_algorithm_passes():
+    assert [(result.name, result.detail) for result in check_algorithm(Vectorized) if not result.passed] == []
 
 
 def test_sound_hooks_are_named():
-    sound = judges(torch.detach, log_prob=lambda self, observations, actions: -actions.square().sum(-1))
+    sound = with_hook(torch.detach, log_prob=lambda self, observations, actions: -actions.square().sum(-1))
     assert CHECKS["hooks"](sound) == "values, log_prob"
-    assert CHECKS["hooks"](Stacked).startswith("has neither values nor log_prob")
+    assert CHECKS["hooks"](Vectorized).startswith("has neither values nor log_prob")
 
 
 @dataclass
@@ -127,32 +127,32 @@ class Outside:
 
 
 def broken(**overrides):
-    return type("Broken", (Stacked,), overrides)
+    return type("Broken", (Vectorized,), overrides)
 
 
 def metrics(change):
-    """An algorithm whose metrics are those of `Stacked` after `change(self, metrics)`."""
-    return broken(update=lambda self, batch: change(self, Stacked.update(self, batch)))
+    """An algorithm whose metrics are those of `Vectorized` after `change(self, metrics)`."""
+    return broken(update=lambda self, batch: change(self, Vectorized.update(self, batch)))
 
 
 def acts(change):
-    return broken(act=lambda self, observations, noise: change(Stacked.act(self, observations, noise)))
+    return broken(act=lambda self, observations, noise: change(Vectorized.act(self, observations, noise)))
 
 
 def with_loss(change):
-    return broken(loss=lambda self, batch: change(self, batch, Stacked.loss(self, batch)))
+    return broken(loss=lambda self, batch: change(self, batch, Vectorized.loss(self, batch)))
 
 
 def spoil_rewards(self, batch):
     batch.rewards.mul_(0.5)
-    return Stacked.update(self, batch)
+    return Vectorized.update(self, batch)
 
 
 def start(change):
     """An algorithm that changes itself right after it is built."""
 
     def init(self, config, spec):
-        Stacked.__init__(self, config, spec)
+        Vectorized.__init__(self, config, spec)
         with torch.no_grad():
             change(self)
 
@@ -160,11 +160,11 @@ def start(change):
 
 
 def one_rate_for_all(self, config, spec):
-    Stacked.__init__(self, Config(float(torch.as_tensor(config.learning_rate).flatten()[0])), spec)
+    Vectorized.__init__(self, Config(float(torch.as_tensor(config.learning_rate).flatten()[0])), spec)
 
 
 def clip_all_runs_together(self, batch):
-    loss = Stacked.loss(self, batch)
+    loss = Vectorized.loss(self, batch)
     gradient = torch.autograd.grad(loss.sum(), list(self.actor.parameters()))[0]
     self.actor.net.weights[0].data -= 0.1 * gradient / gradient.norm()
     return {"actor/loss": loss.detach()}
@@ -190,7 +190,7 @@ class Discounted(Config):
     discount: float = 0.99
 
 
-def judges(change=lambda numbers: numbers, name="values", **overrides):
+def with_hook(change=lambda numbers: numbers, name="values", **overrides):
     """An algorithm with a hook that answers `change` of sound numbers [R, B], and does not mind gradients."""
 
     def hook(self, observations, actions):
@@ -212,8 +212,8 @@ def atanh_density(self, observations, actions):
     return torch.atanh(actions).square().sum(-1)
 
 
-class PlainJudge(Plain):
-    """A plain algorithm with a hook that sees one run, and draws from the generator that the harness puts in place."""
+class SingleRunWithHook(SingleRun):
+    """A single-run algorithm with a hook that sees one run, and draws from the generator that the harness puts in place."""
 
     Config = Discounted
 
@@ -236,7 +236,7 @@ BROKEN = [
     ("act", "in \\[-1, 1\\]", acts(lambda actions: 3 * actions)),
     ("act", "expected shape", acts(lambda actions: actions[:, 0])),
     ("act", "finite", acts(lambda actions: actions / 0)),
-    ("act", "two answers", acts(lambda actions: (actions + 0.1 * torch.randn_like(actions)).clamp(-1, 1))),
+    ("act", "found different ones", acts(lambda actions: (actions + 0.1 * torch.randn_like(actions)).clamp(-1, 1))),
     ("inputs", "rewards", broken(update=spoil_rewards)),
     ("randomness", "drawn from", with_loss(lambda self, batch, loss: loss * torch.rand(()))),
     (
@@ -247,10 +247,10 @@ BROKEN = [
     ("resume", "target", forget("target")),
     ("resume", "optimiser", forget("optimiser")),
     ("resume", "target", forget("turn")),
-    ("isolation", "spoilt run 0", with_loss(lambda self, batch, loss: loss * loss.detach().mean())),
-    ("isolation", "spoilt run 0", broken(update=clip_all_runs_together)),
-    ("stack", "at the start", broken(__init__=start(lambda self: self.actor.net.weights[0].mul_(self.spec.runs)))),
-    ("stack", "after some updates", broken(update=clip_all_runs_together)),
+    ("isolation", "batches of run 0", with_loss(lambda self, batch, loss: loss * loss.detach().mean())),
+    ("isolation", "batches of run 0", broken(update=clip_all_runs_together)),
+    ("group", "at the start", broken(__init__=start(lambda self: self.actor.net.weights[0].mul_(self.spec.runs)))),
+    ("group", "after some updates", broken(update=clip_all_runs_together)),
     ("sweep", "differ in learning_rate", broken(__init__=one_rate_for_all)),
     ("state", "2 runs on the first axis", broken(state_dict=wrong_axis)),
     ("capture", "_local_scalar_dense", with_loss(lambda self, batch, loss: loss * float(loss.sum() > -1))),
@@ -259,18 +259,22 @@ BROKEN = [
         "boolean indexing",
         with_loss(lambda self, batch, loss: loss + batch.rewards[batch.masks > 0].mean() * 0),
     ),
-    ("hooks", "setting discount", judges(torch.detach, Config=Config)),
-    ("hooks", "values: expected a detached", judges()),
-    ("hooks", "log_prob: expected a tensor of shape", judges(lambda numbers: numbers.detach().mean(-1), "log_prob")),
-    ("hooks", "finite numbers, found inf", judges(lambda numbers: numbers.detach() / 0)),
-    ("hooks", "finite numbers, found inf at the action \\[1.0, 1.0\\]", judges(torch.detach, log_prob=atanh_density)),
-    ("hooks", "actions to be left", judges(torch.detach, log_prob=spoils_actions)),
-    ("hooks", "no noise", judges(lambda numbers: numbers.detach() + torch.rand(()))),
-    ("hooks", "before and after it is asked.*turn", judges(torch.detach, log_prob=remembers)),
-    ("hooks", "before and after it is asked.*rng", PlainJudge),
-    ("hooks", "in pieces", judges(lambda numbers: numbers.detach() - numbers.detach().mean(-1, keepdim=True))),
-    ("hooks", "spoilt run 0", judges(lambda numbers: numbers.detach() + 0 * numbers.detach()[0].mean())),
-    ("hooks", "run 0 in the stack and alone", judges(lambda numbers: numbers.detach() * len(numbers))),
+    ("hooks", "setting discount", with_hook(torch.detach, Config=Config)),
+    ("hooks", "values: expected a detached", with_hook()),
+    ("hooks", "log_prob: expected a tensor of shape", with_hook(lambda numbers: numbers.detach().mean(-1), "log_prob")),
+    ("hooks", "finite numbers, found inf", with_hook(lambda numbers: numbers.detach() / 0)),
+    (
+        "hooks",
+        "finite numbers, found inf at the action \\[1.0, 1.0\\]",
+        with_hook(torch.detach, log_prob=atanh_density),
+    ),
+    ("hooks", "actions to be unchanged", with_hook(torch.detach, log_prob=spoils_actions)),
+    ("hooks", "no noise", with_hook(lambda numbers: numbers.detach() + torch.rand(()))),
+    ("hooks", "before and after the call.*turn", with_hook(torch.detach, log_prob=remembers)),
+    ("hooks", "before and after the call.*rng", SingleRunWithHook),
+    ("hooks", "in two batches", with_hook(lambda numbers: numbers.detach() - numbers.detach().mean(-1, keepdim=True))),
+    ("hooks", "observations of run 0", with_hook(lambda numbers: numbers.detach() + 0 * numbers.detach()[0].mean())),
+    ("hooks", "run 0 in the run group and alone", with_hook(lambda numbers: numbers.detach() * len(numbers))),
     ("learning", "score", with_loss(lambda self, batch, loss: -loss)),
     ("learning", "score", with_loss(lambda self, batch, loss: 0 * loss)),
     ("learning", "TypeError", with_loss(lambda self, batch, loss: loss + None)),

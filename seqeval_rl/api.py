@@ -1,0 +1,200 @@
+"""The Python API: `evaluate` does what `seqeval run` does, and returns results that draw, tabulate and convert themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqeval_rl.errors import SeqevalError, UsageError
+from seqeval_rl.results import read
+from seqeval_rl.results.export import LONG_COLUMNS, long_rows
+from seqeval_rl.results.read import Results
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+    from matplotlib.figure import Figure
+
+    from seqeval_rl.environments.tasks import Task
+    from seqeval_rl.plots.tables.table import Table
+    from seqeval_rl.training.device import Precision
+
+
+class EvaluationResults(Results):
+    """Runs as their files hold them: a list of `RunResult`, with figures, tables and conversions."""
+
+    def table(self, measures: str = "data", **options: Any) -> Table:
+        """A table of these runs; prints as text, and has `.latex()`, `.markdown()` and `.csv()`.
+
+        Args:
+            measures: which table, as in `seqeval table --measures`: `data`, `reach`, `blocks`, `online`, `across`, …
+            options: of that table.
+
+        Raises:
+            UsageError: no such table or option.
+        """
+        from seqeval_rl.plots import TABLES
+
+        return TABLES[measures][0](self, **options)
+
+    def plot(self, kind: str = "curves", **options: Any) -> Figure:
+        """A figure of these runs, as a matplotlib `Figure`.
+
+        Args:
+            kind: which figure, as in `seqeval plot --kind`: `curves`, `share`, `profile`, …
+            options: of that figure.
+
+        Raises:
+            UsageError: no such figure or option.
+        """
+        from seqeval_rl.plots import FIGURES
+
+        return FIGURES[kind](self, **options)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Long format: one row per run, evaluation and metric, with the columns of `seqeval export`."""
+        import pyarrow
+
+        return pyarrow.table(dict(zip(LONG_COLUMNS, map(list, zip(*long_rows(self), strict=True)), strict=True)))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """`to_arrow` as a pandas `DataFrame`; pandas must be installed."""
+        return self.to_arrow().to_pandas()
+
+    def __repr__(self) -> str:
+        """One line: how many runs, and how they ended."""
+        ends = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in self).items())
+        counts = [
+            f"{count} {name}{'s' * (count != 1)}"
+            for name, count in (
+                ("run", len(self)),
+                ("algorithm", len({run.algorithm for run in self})),
+                ("dataset", len({run.dataset for run in self})),
+            )
+        ]
+        return f"<{type(self).__name__}: {counts[0]} of {counts[1]} on {counts[2]}{ends and f', {ends}'}>"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def read_results(path: str | Path) -> EvaluationResults:
+    """Every run under `path`, sorted by directory; damaged runs and lines are left out and logged as a warning.
+
+    Raises:
+        DataError: there is no run.
+    """
+    results = read.read_results(path)
+    return EvaluationResults(results, results.damaged)
+
+
+def evaluate(
+    algorithms: str | type | Sequence[str | type],
+    datasets: str | Sequence[str] | Mapping[str, str],
+    *,
+    seeds: int | Sequence[int] = 0,
+    protocol: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    sweep: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+    task: Task | str | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    overwrite: bool = False,
+    progress: bool = False,
+) -> EvaluationResults:
+    """Sequential evaluation of every algorithm on every dataset with every seed.
+
+    Trains in this process, or in one process per core where there is enough to do. An algorithm that is defined in a notebook
+    or script is trained in this process. Call it below `if __name__ == "__main__":` in a script.
+
+    Args:
+        algorithms: registered names (`"td3_bc"`), `"module:Class"`, `"file.py:Class"`, or classes.
+        datasets: sources as `load_dataset` takes them; several sources joined by `+` are concatenated to one stream. A mapping
+            gives streams a name.
+        seeds: one or several.
+        protocol: settings of `Protocol` that differ from their defaults, for example `{"increment": 10}`.
+        settings: by algorithm, settings that differ from their defaults, for example `{"td3_bc": {"alpha": 1.0}}`.
+        sweep: by algorithm (or `"protocol"`), several values for a setting; every combination is run.
+        task: of datasets that do not name one; a name of a known task, or a `Task`.
+        out: results directory. Finished runs in it are not run again, interrupted ones are resumed. None: a temporary
+            directory that is deleted with the results.
+        device: `"auto"`, `"cpu"` or `"cuda"`.
+        precision: of matrix products: `"float32"`, `"tf32"` or `"bfloat16"`.
+        overwrite: delete these runs in `out` and begin again.
+        progress: show progress on standard error.
+
+    Returns:
+        All runs under `out`. A run that diverged has the status `failed` and its reason.
+
+    Raises:
+        SeqevalError: whatever is wrong with the arguments, the data or the environments, before any training; and a run that
+            stopped with an exception, after the others have ended.
+    """
+    from seqeval_rl.data.stream import StreamSpec
+    from seqeval_rl.environments.tasks import task_named
+    from seqeval_rl.experiments.run import run_sweep
+    from seqeval_rl.experiments.sweep import Sweep
+    from seqeval_rl.interface.registry import find_algorithm
+    from seqeval_rl.protocol import Protocol
+
+    where = "evaluate"
+    entries = [find_algorithm(item, where) for item in _listed(algorithms)]
+    named = datasets if isinstance(datasets, Mapping) else {source: source for source in _listed(datasets)}
+    task = task_named(task, where) if isinstance(task, str) else task
+    streams = tuple(StreamSpec(name, tuple(source.split("+")), task) for name, source in named.items())
+    numbers = (seeds,) if isinstance(seeds, int) else tuple(seeds)
+    _check(entries, streams, numbers, {**(settings or {}), **(sweep or {})})
+    swept = {name: {key: tuple(values) for key, values in table.items()} for name, table in (sweep or {}).items()}
+    swept_protocol = swept.pop("protocol", {})
+    firsts = {name: values[0] for name, values in swept_protocol.items() if values}
+    planned = Sweep(
+        where, streams, tuple(entries), Protocol.parse({**(protocol or {}), **firsts}, where), numbers,
+        {name: dict(values) for name, values in (settings or {}).items()}, swept, where, precision,
+        swept_protocol=swept_protocol,
+    )  # fmt: skip
+    with contextlib.ExitStack() as undo:
+        directory = Path(tempfile.mkdtemp(prefix="seqeval-") if out is None else out)
+        if out is None:
+            undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        ends = run_sweep(planned, directory, device, overwrite=overwrite, progress=progress)
+        crashed = [end for end in ends if end.status == "crashed"]
+        if crashed:
+            raise SeqevalError(
+                f"{len(crashed)} runs stopped with an exception, first {crashed[0].directory}: {crashed[0].message}"
+            )
+        results = read_results(directory)
+        weakref.finalize(results, undo.pop_all().close)  # a temporary directory goes with its results
+    return results
+
+
+def _listed(value: Any) -> list[Any]:
+    """Several values as a list, also where there is only one."""
+    return [value] if isinstance(value, (str, type)) else list(value)
+
+
+def _check(entries: Sequence[Any], streams: Sequence[Any], seeds: Sequence[int], sections: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for what a sweep could not tell apart, or settings of algorithms that are not run."""
+    for what, found in (
+        ("algorithms", [entry.name for entry in entries]),
+        ("datasets", [stream.name for stream in streams]),
+        ("seeds", list(seeds)),
+    ):
+        if not found or len(set(found)) < len(found):
+            raise UsageError(
+                f"evaluate({what}=…): expected different ones, at least one, found {found}. Name each once."
+            )
+    if min(seeds) < 0:
+        raise UsageError(f"evaluate(seeds=…): expected whole numbers from 0, found {min(seeds)}. Correct it.")
+    for name in sections:
+        known = [entry.name for entry in entries] + ["protocol"]
+        if name not in known:
+            raise UsageError(
+                f"evaluate: expected settings of {' or '.join(known)}, found some of {name!r}. Correct the name."
+            )

@@ -1,0 +1,64 @@
+"""`check_algorithm`: whether an algorithm holds to the contract, for its author's own tests and for `seqeval check`.
+
+Each check builds the algorithm anew with its default settings, as the harness would, and is explained by its docstring. That an
+algorithm cannot use future data holds by construction: `Spec` and `Batch` contain neither the dataset's size nor the phase.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from seqeval_rl.interface.checks.fixtures import CheckFailed
+from seqeval_rl.interface.checks.hooks import check_hooks
+from seqeval_rl.interface.checks.methods import check_act, check_capture, check_inputs, check_metrics, check_randomness
+from seqeval_rl.interface.checks.run_groups import check_group, check_isolation, check_seeds
+from seqeval_rl.interface.checks.saving import check_resume, check_state
+from seqeval_rl.interface.checks.settings import check_config, check_sweep
+from seqeval_rl.interface.checks.toy_problem import check_learning
+
+CHECKS: dict[str, Callable[[Any], str]] = {
+    "config": check_config,
+    "metrics": check_metrics,
+    "act": check_act,
+    "inputs": check_inputs,
+    "randomness": check_randomness,
+    "seeds": check_seeds,
+    "resume": check_resume,
+    "isolation": check_isolation,
+    "group": check_group,
+    "sweep": check_sweep,
+    "state": check_state,
+    "capture": check_capture,
+    "hooks": check_hooks,
+    "learning": check_learning,
+}
+"""By name, functions of an algorithm class that return what they found or raise `CheckFailed`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """The outcome of one check."""
+
+    name: str
+    passed: bool
+    detail: str  # what was found; for a failed check also what was expected
+
+
+def check_algorithm(algorithm: type) -> list[CheckResult]:
+    """Runs every check of `CHECKS` on an algorithm class, vectorized or single-run, on the CPU; takes a few seconds.
+
+    An exception inside the algorithm fails the check in which it is raised and is named in its detail. In a test suite:
+
+        assert [result for result in check_algorithm(MyAlgorithm) if not result.passed] == []
+    """
+    results = []
+    for name, check in CHECKS.items():
+        try:
+            results.append(CheckResult(name, True, check(algorithm)))
+        except CheckFailed as failure:
+            results.append(CheckResult(name, False, str(failure)))
+        except Exception as error:
+            results.append(CheckResult(name, False, f"{type(error).__name__}: {error}"))
+    return results
