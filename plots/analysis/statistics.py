@@ -24,6 +24,15 @@ Statistic = Literal["iqm", "mean"]
 
 
 @dataclass(frozen=True)
+class Cell:
+    """One quantity of one algorithm on one dataset, over the runs that have it."""
+
+    value: float  # NaN where no run has it
+    low: float  # ends of the 95 % interval; NaN for fewer than two runs
+    high: float
+    runs: int  # how many runs it is made of
+
+
 class Aggregate(Protocol):
     """Scores [run, task, point] -> one value per point [point]."""
 
