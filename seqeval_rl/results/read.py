@@ -80,7 +80,7 @@ class RunResult:
         return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
 
     def prequential(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """A prequential score (`td_error`, `nll`, …) summed over all transitions that arrived so far, PROTOCOL §7.
+        """A prequential score (`td_error`, `nll`, …), summed over all transitions that arrived so far.
 
         Returns:
             Transitions [P] at the evaluations that have the score, and its sum up to there [P]; for `count` and
