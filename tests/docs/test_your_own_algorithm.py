@@ -1,4 +1,4 @@
-"""The tutorial for algorithm authors: its commands and code run in order, in one directory, and its files hold to the contract."""
+"""The tutorial for algorithm authors: its commands run in order, and its algorithms pass the contract checks."""
 
 import shutil
 
