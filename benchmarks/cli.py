@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any, Union
 
 import tyro
 from tyro.conf import subcommand
@@ -15,28 +15,44 @@ from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, 
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 
-Command = (
-    Annotated[Run, subcommand("run")]
-    | Annotated[Status, subcommand("status")]
-    | Annotated[Plot, subcommand("plot")]
-    | Annotated[Table, subcommand("table")]
-    | Annotated[Report, subcommand("report")]
-    | Annotated[Select, subcommand("select")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Cite, subcommand("cite")]
-    | Annotated[Datasets, subcommand("datasets")]
-    | Annotated[Algorithms, subcommand("algorithms")]
-    | Annotated[Check, subcommand("check")]
-    | Annotated[Bench, subcommand("bench")]
-)
+_COMMANDS: dict[str, type] = {
+    "run": Run,
+    "status": Status,
+    "plot": Plot,
+    "table": Table,
+    "report": Report,
+    "select": Select,
+    "export": Export,
+    "cite": Cite,
+    "datasets": Datasets,
+    "algorithms": Algorithms,
+    "check": Check,
+    "bench": Bench,
+}
+
+
+def _parse(arguments: list[str]) -> Any:
+    """The typed command; figures and tables are looked up only for the commands that offer them."""
+    commands = dict(_COMMANDS)
+    if arguments[:1] in (["plot"], ["table"]):
+        from seqeval_rl.benchmarks.arguments.options import with_options
+        from seqeval_rl.plots.registry import FIGURES, TABLES
+
+        commands["plot"] = with_options(Plot, "kind", FIGURES) if arguments[0] == "plot" else Plot
+        commands["table"] = with_options(Table, "measures", TABLES) if arguments[0] == "table" else Table
+    union = Union[tuple(Annotated[command, subcommand(name)] for name, command in commands.items())]  # noqa: UP007
+    return tyro.cli(
+        union,  # type: ignore[arg-type]
+        prog="seqeval",
+        description="Sequential evaluation of offline reinforcement learning.",
+        args=arguments,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code. Expected errors are one line on standard error, bugs a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    command = tyro.cli(
-        Command, prog="seqeval", description="Sequential evaluation of offline reinforcement learning.", args=arguments
-    )
+    command = _parse(sys.argv[1:] if arguments is None else arguments)
     from seqeval_rl.benchmarks.commands import run
 
     try:

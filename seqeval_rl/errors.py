@@ -1,4 +1,4 @@
-"""Errors for people: each says what, where, expected, found and what to do, and carries the exit code of the command."""
+"""Errors for users: each says what and where, what was expected and found, and what to do, and has the command's exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class UsageError(SeqevalError):
 
 
 class DataError(SeqevalError):
-    """A log that cannot be used: empty, NaN, wrong shapes, actions outside the bounds, a damaged file."""
+    """A dataset that cannot be used: empty, NaN, wrong shapes, actions outside the bounds, a damaged file."""
 
     exit_code = 65
 
@@ -39,7 +39,7 @@ class FileError(SeqevalError):
 
 
 class Interrupted(SeqevalError):
-    """Stopped by the user or the system after saving; the same command goes on from there."""
+    """Stopped by the user or the system after saving; the same command resumes."""
 
     exit_code = 75
 
@@ -51,7 +51,7 @@ class BusyError(SeqevalError):
 
 
 class MismatchError(SeqevalError):
-    """Results that are already there were made with other settings."""
+    """The results in the directory were produced with other settings."""
 
     exit_code = 78
 
@@ -73,9 +73,9 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Usag
 
 
 def invalid(error: ValidationError, section: str, where: str) -> UsageError:
-    """The first complaint of pydantic as one line."""
+    """pydantic's first error as one line."""
     first = error.errors(include_url=False)[0]
-    # A type that is one of several is no part of the setting's name.
+    # pydantic adds the type to the path where a setting may have one of several.
     path = ".".join(str(part) for part in (section, *first["loc"]) if part not in ("int", "float"))
-    problem = first["msg"].removeprefix("Value error, ")  # pydantic's word before an error of our own
+    problem = first["msg"].removeprefix("Value error, ")  # pydantic's prefix for errors raised by validators
     return UsageError(f"setting {path} in {where}: {problem}, found {first['input']!r}. Change it and run again.")

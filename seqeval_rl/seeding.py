@@ -1,4 +1,4 @@
-"""Random generators named by what they are for, so that no two purposes share a stream and none depends on call order."""
+"""Random generators seeded by (seed, purpose): purposes never share a stream, and none depends on the order of calls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numpy_generator(seed: int, purpose: str, *index: int) -> np.random.Generator
 
 def torch_generator(seed: int, purpose: str) -> torch.Generator:
     """A generator on the CPU that depends on (seed, purpose) alone, the same on every machine."""
-    import torch  # late: most of what imports this module needs no torch
+    import torch  # here, since most importers of this module do not need torch
 
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))

@@ -15,60 +15,15 @@ _STYLE = (
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw the data-efficiency curves of a results directory, or its algorithms over all datasets."""
+    """Draw a figure of a results directory: data-efficiency curves, or its algorithms over all datasets."""
 
     results: Annotated[Positional[Path | None], arg(help="omit with --paper-figure", metavar="RESULTS")] = None
-    kind: Annotated[
-        Literal[
-            "curves",
-            "share",
-            "profile",
-            "aggregates",
-            "improvement",
-            "rank",
-            "ratio",
-            "cost",
-            "prequential",
-            "foretold",
-        ],
-        arg(
-            help="curves: score over transitions. Of all datasets: share, score over the share of the log; and at its end "
-            "profile, the share of runs above each score; aggregates, means and medians with intervals; improvement, how "
-            "probably one beats another; rank; ratio, score by updates and transitions per increment; cost, score over wall "
-            "time and gradient steps. Without an environment: prequential, scores over transitions; foretold, true scores "
-            "over them; for both see --score"
-        ),
-    ] = "curves"
-    score: Annotated[
-        Literal["action_error", "nll", "td_error", "value_error", "value_gap"],
-        arg(help="with --kind prequential: which"),
-    ] = "action_error"
-    paper_curves: Annotated[
-        bool, arg(help="draw the published curves of the same datasets behind ours (with --kind curves)")
-    ] = False
-    seeds_shown: Annotated[bool, arg(help="draw each seed as a hairline too (with --kind curves)")] = False
-    statistic: Annotated[
-        Literal["iqm", "mean"],
-        arg(help="over seeds: interquartile mean, which below four seeds is the mean, or mean (with --kind curves)"),
-    ] = "iqm"
-    x: Annotated[
-        Literal["transitions", "share", "gradient_steps", "wall_time"],
-        arg(help="the x-axis; share is of the log (with --kind curves)"),
-    ] = "transitions"
-    metric: Annotated[
-        str,
-        arg(help="the y-axis: score, return, or a loss, for example critic/loss (with --kind curves)", metavar="NAME"),
-    ] = "score"
-    width: Annotated[
-        str | None,
-        arg(help="column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt", metavar="WIDTH"),
-    ] = None
-    caption: Annotated[bool, arg(help="write under the figure what it shows")] = True
-    style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
+    kind: Annotated[str, arg(help="which figure", metavar="KIND")] = "curves"
     paper_figure: Annotated[
         Literal["offline", "finetune", "mixed"] | None,
         arg(help="instead draw this figure of the paper from its published data alone"),
     ] = None
+    style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
     out: Annotated[
         Path | None, arg(help="where to write; default RESULTS, of --paper-figure results/paper", metavar="DIR")
     ] = None
@@ -80,20 +35,9 @@ class Table:
     """Print scores at 25, 50, 75 and 100 % of the data, or other measures."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
-    measures: Annotated[
-        Literal["data", "reach", "blocks", "online", "across"],
-        arg(
-            help="data: scores at shares of the data, best, area; reach: transitions to the log's mean and to 90 % of the "
-            "final score; blocks: recovery and loss after block changes; online: before, after, dip, regret; "
-            "across: over all datasets"
-        ),
-    ] = "data"
-    ranking: Annotated[
-        bool, arg(help="instead how well each prequential score ranks algorithms and settings against true scores")
-    ] = False
-    paper_curves: Annotated[bool, arg(help="instead the differences to the published scores of the same datasets")] = (
-        False
-    )
+    measures: Annotated[str, arg(help="which table", metavar="MEASURES")] = "data"
+    ranking: Annotated[bool, arg(help="the old name of --measures ranking")] = False
+    paper_curves: Annotated[bool, arg(help="the old name of --measures published")] = False
     format: Literal["md", "latex", "csv", "text"] = "md"
     style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
     intervals: Annotated[bool, arg(help="show intervals in md and latex (text has none, csv has all)")] = True

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial, singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seqeval_rl.benchmarks.arguments.options import given_options
 from seqeval_rl.benchmarks.arguments.parsing import words
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
 from seqeval_rl.errors import UsageError
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
+
+
+_log = logging.getLogger(__name__)
 
 
 @singledispatch
@@ -33,67 +38,38 @@ def _plot(command: Plot) -> None:
             print(path)
 
 
+_RENAMED = {"foretold": "correlation"}  # old names of kinds, which the command still takes
+
+
 def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
-    """Draws what is asked for; the paths of its files."""
+    """Draw the figure that is asked for; returns the paths of its files."""
     from seqeval_rl import plots
     from seqeval_rl.results.read import read_results
 
-    size: dict[str, Any] = {"caption": command.caption}
-    if command.width is not None:
-        size["width"] = _width(command.width)
-    # Options of the curves alone, and whether each was given.
-    of_curves = {
-        "--paper-curves": command.paper_curves,
-        "--seeds-shown": command.seeds_shown,
-        "--statistic": command.statistic != "iqm",
-        "--x": command.x != "transitions",
-        "--metric": command.metric != "score",
-    }
-    given = [option for option, found in of_curves.items() if found]
+    options = given_options(command, Plot)
     if command.paper_figure is not None:
-        if given:
-            raise UsageError(
-                f"{given[0]}: expected no such option beside --paper-figure, found it. Leave one of them out."
-            )
+        paper = plots.Registration("figure", f"--paper-figure {command.paper_figure}", "", plots.paper_figure)
         out, name = command.out or Path("results") / "paper", f"paper-{command.paper_figure}"
-        return plots.save(plots.paper_figure(command.paper_figure, **size), out, name, formats)
+        return plots.save(paper(command.paper_figure, **options), out, name, formats)
     if command.results is None:
         raise UsageError("plot: expected a results directory, found none. Name one that `seqeval run` wrote.")
-    if given and command.kind != "curves":
-        raise UsageError(f"{given[0]}: expected --kind curves beside it, found {command.kind}. Leave one of them out.")
-    if command.score != plots.DEFAULT_SCORE and command.kind not in ("prequential", "foretold"):
-        raise UsageError(
-            f"--score: expected --kind prequential or foretold beside it, found {command.kind}. Leave one of them out."
+    kind = _RENAMED.get(command.kind, command.kind)
+    if kind != command.kind:
+        _log.warning(
+            "seqeval: --kind %s is now --kind %s; the next release takes the new name only.", command.kind, kind
         )
+    registration = plots.FIGURES.find(kind)
+    registration.check(options)
     results, out = read_results(command.results), command.out or command.results
     instead = plots.without_scores(results)
-    if command.kind == "curves" and command.metric == "score" and instead is not None:
-        if given:
-            raise UsageError(f"{given[0]}: {instead}")
+    if kind == "curves" and "metric" not in options and instead is not None:
+        if options.keys() - {"width", "caption", "seed"}:
+            raise UsageError(f"{', '.join(options)}: {instead}")
         print(instead)
-        return _prequential_instead(results, out, formats)
-    if command.kind == "curves":
-        figure = plots.curves(
-            results, metric=command.metric, x=command.x, statistic=command.statistic, published=command.paper_curves,
-            seeds_shown=command.seeds_shown, **size,
-        )  # fmt: skip
-    elif command.kind in ("prequential", "foretold"):
-        figure = plots.FIGURES[command.kind](results, command.score, **size)
-    else:
-        figure = plots.FIGURES[command.kind](results, **size)
-    # Other axes and metrics are figures of their own, beside that of the scores over transitions.
-    others = [command.metric.replace("/", "-")] * (command.metric != "score") + [command.x] * (
-        command.x != "transitions"
-    )
-    return plots.save(figure, out, "-".join([command.kind, *others]), formats)
-
-
-def _width(text: str) -> str | float:
-    """A number of inches, or a name as it is."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+        return _prequential_instead(results, out, formats, **options)
+    # Another metric or axis has a file of its own.
+    parts = [kind, *(str(options[name]).replace("/", "-") for name in ("metric", "x") if name in options)]
+    return plots.save(registration(results, **options), out, "-".join(parts), formats)
 
 
 @perform.register
@@ -101,28 +77,31 @@ def _table(command: Table) -> None:
     from seqeval_rl import plots
     from seqeval_rl.results.read import read_results
 
-    results = read_results(command.results)
-    chosen = {
-        "--ranking": command.ranking, "--paper-curves": command.paper_curves, "--measures": command.measures != "data"
-    }  # fmt: skip
-    if sum(chosen.values()) > 1:
-        given = " and ".join(option for option, found in chosen.items() if found)
-        raise UsageError(f"table: expected one sort of table, found {given}. Leave one of them out.")
+    measures = _measures(command)
     if not command.intervals and command.format == "csv":
         raise UsageError("--no-intervals: expected --format md, latex or text, found csv. Leave one of them out.")
-    makers = plots.TABLES[command.measures]
-    if command.ranking:
-        makers = (plots.ranking_table,)
-    elif command.paper_curves:
-        makers = (plots.published_table,)
-    for place, make in enumerate(makers):
-        with plots.styled(command.style):
-            table = make(results)
+    with plots.styled(command.style):
+        tables = plots.tabulate(read_results(command.results), measures, **given_options(command, Table))
+    for place, table in enumerate(tables):
         if command.format == "csv":  # one file, whose columns are those of every table
             print(table.csv() if not place else table.csv().partition("\n")[2], end="")
         else:
             makes = {"md": partial(table.markdown, command.intervals), "latex": partial(table.latex, command.intervals)}
             print(makes.get(command.format, table.text)())
+
+
+def _measures(command: Table) -> str:
+    """Which table is asked for, under its old option too."""
+    old = {"--ranking": command.ranking, "--paper-curves": command.paper_curves}
+    given = [option for option, on in old.items() if on]
+    if len(given) + (command.measures != "data") > 1:
+        found = " and ".join([*given, *["--measures"] * (command.measures != "data")])
+        raise UsageError(f"table: expected one sort of table, found {found}. Leave one of them out.")
+    if not given:
+        return command.measures
+    measures = "ranking" if command.ranking else "published"
+    _log.warning("seqeval: %s is now --measures %s; the next release takes the new name only.", given[0], measures)
+    return measures
 
 
 @perform.register
@@ -211,10 +190,12 @@ def summarise(out: Path) -> None:
         print(f"figure: {figure}")
 
 
-def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...]) -> list[Path]:
+def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...], **options: Any) -> list[Path]:
     """The figure for runs that were never evaluated in an environment, where they have prequential scores."""
     from seqeval_rl import plots
 
     names = {name for result in results for name in result.prequential_scores()}
     score = next((name for name in plots.SCORES if name in names), None)
-    return [] if score is None else plots.save(plots.prequential(results, score), out, "prequential", formats)
+    return (
+        [] if score is None else plots.save(plots.prequential(results, score, **options), out, "prequential", formats)
+    )

@@ -15,12 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.analysis.bootstrap import profile_interval
 from seqeval_rl.plots.analysis.captions import damage_sentence
 from seqeval_rl.plots.analysis.cross_task import Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.naming import LineStyle
-from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile, profile_interval
+from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import NICE, entries_height, framed, legend, names_of, text_width
+from seqeval_rl.plots.registry import figure
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
@@ -30,6 +32,7 @@ _THRESHOLDS = 241  # at which a profile is drawn
 _BETTER, _WORSE = np.array(to_rgb("#0072B2")), np.array(to_rgb("#D55E00"))
 
 
+@figure("profile", help="share of the runs above each score, all datasets together")
 def profile(
     results: Sequence[RunResult],
     *,
@@ -80,6 +83,7 @@ def profile(
     return framed(inches, height, text.rstrip() if caption else "", draw)
 
 
+@figure("aggregates", help="means and medians over all datasets with intervals")
 def aggregate_intervals(
     results: Sequence[RunResult],
     *,
@@ -121,6 +125,7 @@ def aggregate_intervals(
     return framed(inches, down * (row * len(names) + 0.45) + 0.3, text.rstrip() if caption else "", draw)
 
 
+@figure("rank", help="mean rank of each algorithm over the datasets")
 def rank(
     results: Sequence[RunResult],
     *,
@@ -161,6 +166,7 @@ def rank(
     return framed(inches, row * len(names) + 0.75, text.rstrip() if caption else "", draw)
 
 
+@figure("improvement", help="how probably one algorithm scores higher than another")
 def improvement(
     results: Sequence[RunResult],
     *,

@@ -16,13 +16,14 @@ from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import NICE, entries_height, framed, legend
+from seqeval_rl.plots.registry import figure
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)
-class Cost:
+class TrainingCost:
     """One algorithm on one dataset, means over the runs that have got to the end of the log."""
 
     label: str
@@ -35,7 +36,7 @@ class Cost:
     runs: int
 
 
-def costs(results: Sequence[RunResult]) -> tuple[list[Cost], list[str]]:
+def costs(results: Sequence[RunResult]) -> tuple[list[TrainingCost], list[str]]:
     """What each algorithm's score on each dataset cost up to the end of the log, and those of which that is not known.
 
     These have not got there yet, or were evaluated there only, so that nothing is known of what lies before.
@@ -54,7 +55,7 @@ def costs(results: Sequence[RunResult]) -> tuple[list[Cost], list[str]]:
     return found, without
 
 
-def _cost(panel: Panel, group: Group, device: str) -> Cost | None:
+def _cost(panel: Panel, group: Group, device: str) -> TrainingCost | None:
     rows = []
     for run in group.runs:
         score = score_at_share(*measured(run), 1.0, panel.transitions or run.online)
@@ -76,7 +77,7 @@ def _cost(panel: Panel, group: Group, device: str) -> Cost | None:
     if not rows:
         return None
     score, seconds, updates = np.mean(rows, axis=0).tolist()
-    return Cost(group.label, group.style, panel.title, device, score, seconds, updates, len(rows))
+    return TrainingCost(group.label, group.style, panel.title, device, score, seconds, updates, len(rows))
 
 
 def _device(run: RunResult) -> str:
@@ -95,6 +96,7 @@ def _training_seconds(entry: dict[str, object], device: str) -> float:
     return float(metrics["seconds"]) - (0.0 if beside else float(metrics.get("evaluation_seconds", 0.0)))
 
 
+@figure("cost", help="score over training time and gradient steps")
 def cost(
     results: Sequence[RunResult],
     *,

@@ -27,6 +27,7 @@ from seqeval_rl.plots.analysis.published import CITATION, Experiment, PublishedC
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Statistic
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import format_count, wrap
+from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import PREQUENTIAL
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Quantity:
     note: str = ""  # with which the caption begins
 
 
+@figure("curves", help="score over transitions, a panel per dataset")
 def curves(
     results: Sequence[RunResult],
     *,
@@ -104,7 +106,7 @@ def curves(
     width: str | float = "page",
     caption: bool = True,
     seed: int = 0,
-    published: bool = False,
+    paper_curves: bool = False,
     seeds_shown: bool = False,
     x: str = "transitions",
 ) -> Figure:
@@ -122,7 +124,7 @@ def curves(
         width: "column" (3.25 in), "page" (6.75 in), "slide" (10 in), or inches.
         caption: whether to write under the figure what it shows, with numbers of seeds, failed and unfinished runs.
         seed: of the bootstrap.
-        published: whether to draw the published mean curves behind those of the same dataset and algorithm.
+        paper_curves: whether to draw the published mean curves behind those of the same dataset and algorithm.
         seeds_shown: whether to draw each run too, as a hairline.
         x: "transitions", "share" (of the log), "gradient_steps" or "wall_time" (seconds). On the last two runs meet blocks
             each at its own place, so that boundaries and the means of blocks are not drawn; a single log's mean is.
@@ -133,7 +135,7 @@ def curves(
     """
     quantity = Quantity() if metric == "score" else Quantity(metric, metric)
     return draw(
-        results, quantity, statistic=statistic, width=width, caption=caption, seed=seed, published=published,
+        results, quantity, statistic=statistic, width=width, caption=caption, seed=seed, paper_curves=paper_curves,
         seeds_shown=seeds_shown, x=x,
     )  # fmt: skip
 
@@ -159,7 +161,7 @@ def draw(
     width: str | float = "page",
     caption: bool = True,
     seed: int = 0,
-    published: bool = False,
+    paper_curves: bool = False,
     seeds_shown: bool = False,
     x: str = "transitions",
 ) -> Figure:
@@ -169,7 +171,7 @@ def draw(
         raise unknown("statistic", statistic, AGGREGATES)
     if x not in AXES:
         raise unknown("x-axis", x, AXES)
-    if published and x != "transitions":
+    if paper_curves and x != "transitions":
         raise UsageError(f"published curves: expected the x-axis transitions, found {x}. They hold nothing else.")
     metric, axis = quantity.metric, AXES[x]
     panels = collect(results)
@@ -178,14 +180,14 @@ def draw(
         raise _nothing(results, metric, x)
     grid = layout.grid(panels, inches)
     styles = style.line_styles(group.style for panel in panels for group in panel.groups)
-    others = [behind(panel) if published else {} for panel in panels]
+    others = [behind(panel) if paper_curves else {} for panel in panels]
 
     with mpl.rc_context(style.RC):
         means = metric == "score" and any(_log_means(panel, axis) for panel in panels)
         entries = handles(panels, drawn, styles, inches, means) + published_handles(others)
         labels = [str(handle.get_label()) for handle in entries]
         columns = layout.legend_columns(labels, inches)
-        said = describe(panels, drawn, metric, statistic, others if published else None, seeds_shown, x)
+        said = describe(panels, drawn, metric, statistic, others if paper_curves else None, seeds_shown, x)
         parts = (quantity.note, said, notes(axis, panels), damage_sentence(results))
         text = " ".join(part for part in parts if part) if caption else ""
         lines = wrap(text, (inches - 0.2) / layout.SCREEN).split("\n") if text else []

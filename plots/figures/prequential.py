@@ -13,13 +13,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
+from seqeval_rl.plots.analysis.comparisons import spearman
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.model_selection import candidates
 from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES, check_score, running_mean
-from seqeval_rl.plots.analysis.statistics import Statistic, spearman
+from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import NICE, entries_height, framed, legend, wrap
 from seqeval_rl.plots.figures.learning_curves import Quantity, draw
+from seqeval_rl.plots.registry import figure
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _METRIC = "prequential_mean"  # of the runs that the figure is drawn from
 
 
+@figure("prequential", help="a prequential score over transitions, without an environment")
 def prequential(
     results: Sequence[RunResult],
     score: str = DEFAULT_SCORE,
@@ -90,7 +93,8 @@ def _with_means(run: RunResult, score: str) -> RunResult:
 _WIDE = 5  # times the lowest: from there on squares have a logarithmic axis
 
 
-def foretold(
+@figure("correlation", help="true score over a prequential score, with their rank correlation")
+def correlation(
     results: Sequence[RunResult],
     score: str = DEFAULT_SCORE,
     *,

@@ -19,6 +19,7 @@ from seqeval_rl.plots.analysis.metrics import measured, score_at_share
 from seqeval_rl.plots.analysis.naming import display_name, legend_order
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import format_count, framed, text_width, wrap
+from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import hashable
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _heat_map(members: Sequence[tuple[Panel, Group]], share: float) -> HeatMap |
     )
 
 
+@figure("ratio", help="score by updates and transitions per increment")
 def ratio(
     results: Sequence[RunResult],
     *,

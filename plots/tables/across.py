@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.cross_task import Entry, Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.table import Kind, Row, Table
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _LEADING = ("dataset", "algorithm", "runs", "dataset mean")  # a row's runs are those of all its datasets
 
 
+@table("across", help="aggregates over all datasets, and probabilities of improvement")
 def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> tuple[Table, Table]:
     """`across_table` and `improvement_table`.
 

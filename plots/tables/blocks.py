@@ -11,6 +11,7 @@ from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.metrics import change, measured
 from seqeval_rl.plots.analysis.statistics import Statistic
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import check_statistic, make_row, statistic_sentence
 from seqeval_rl.plots.tables.table import Kind, Table
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
+@table("blocks", help="recovery and loss after block changes")
 def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
     """What each change of block in a mixed stream costs; the quantities are those of `plots.change`.
 

@@ -10,6 +10,7 @@ from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import change, measured, regret, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import check_statistic, make_row, statistic_sentence
 from seqeval_rl.plots.tables.table import Kind, Table
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
+@table("online", help="before, after, dip and regret of the online phase")
 def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
     """What the online phase brings: score before and after, gain, dip after the switch, recovery, regret.
 

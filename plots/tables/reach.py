@@ -11,6 +11,7 @@ from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import forgetting, measured, part, reach, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import check_statistic, make_row, statistic_sentence
 from seqeval_rl.plots.tables.table import Kind, Table
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 FINAL_SHARE = 0.9  # of the final score
 
 
+@table("reach", help="transitions to the dataset's mean score and to 90 % of the final score")
 def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
     """Transitions to reach the dataset's mean score and 90 % of the run's own final score, for the first time and for good.
 

@@ -11,6 +11,7 @@ from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import area_under_curve, measured, part, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
+from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, check_shares, check_statistic, make_row, statistic_name
 from seqeval_rl.plots.tables.table import Table
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
 
 
+@table("data", help="scores at shares of the data, best score, area under the curve")
 def score_table(
     results: Sequence[RunResult],
     *,

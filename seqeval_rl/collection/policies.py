@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, regist
 from seqeval_rl.networks.distributions import uniform
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.read import RunResult, read_results
+from seqeval_rl.utils.files import atomic_path
 
 # Raw observations float32 [B, *obs] and standard normals float32 [B, act_dim] to actions [B, act_dim] in [-1, 1].
 Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
@@ -163,9 +163,5 @@ def behavior_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np
 
 def write_behavior(path: Path, arrays: dict[str, NDArray[np.float16]]) -> None:
     """Write a behavior policy, whole or not at all."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    partial = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(path)
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]

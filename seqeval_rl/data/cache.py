@@ -12,8 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +25,7 @@ from seqeval_rl.data.dataset import Dataset, content_hash
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
-from seqeval_rl.utils.files import lock_file, sync_directory
+from seqeval_rl.utils.files import atomic_directory, atomic_write, lock_file
 
 FORMAT = 1  # of an entry; others are built again
 _META = "meta.json"
@@ -128,7 +126,7 @@ def store(key: str, dataset: Dataset) -> Dataset:
     Raises:
         FileError: unwritable root, full disk.
     """
-    place, partial, old = root() / key, root() / f".{key}.partial", root() / f".{key}.old"
+    place = root() / key
     meta = {
         "format": FORMAT,
         "name": dataset.name,
@@ -149,27 +147,10 @@ def store(key: str, dataset: Dataset) -> Dataset:
         meta["log_returns"] = len(dataset.dataset_returns)
         arrays["log_returns"] = dataset.dataset_returns
     try:
-        for leftover in (partial, old):  # of a process that was killed
-            if leftover.exists():
-                shutil.rmtree(leftover)
-        partial.mkdir(parents=True)
-        try:
+        with atomic_directory(place) as partial:
             for name, array in arrays.items():
-                with (partial / f"{name}.npy").open("wb") as file:
-                    np.save(file, array, allow_pickle=False)
-                    os.fsync(file.fileno())
-            with (partial / _META).open("w") as text:
-                json.dump(meta, text, indent=1)
-                text.flush()
-                os.fsync(text.fileno())
-            sync_directory(partial)
-            if place.exists():
-                place.rename(old)
-            partial.rename(place)
-            sync_directory(root())
-        finally:
-            for leftover in (partial, old):
-                shutil.rmtree(leftover, ignore_errors=True)
+                np.save(partial / f"{name}.npy", array, allow_pickle=False)
+            (partial / _META).write_text(json.dumps(meta, indent=1))
         mapped = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in arrays if name in _MAPPED}
     except OSError as error:
         raise _unusable(place, error) from error
@@ -288,9 +269,7 @@ class HashMemo:
             return
         with contextlib.suppress(OSError):
             self._place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=self._place.parent, delete=False) as file:
-                json.dump({"files": self._files(), "sha256": sha256}, file)
-            Path(file.name).replace(self._place)
+            atomic_write(self._place, json.dumps({"files": self._files(), "sha256": sha256}))
 
     def _files(self) -> list[list[str | int]]:
         return [[str(path), size, changed] for path, size, changed in self.state]

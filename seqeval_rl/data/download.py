@@ -24,7 +24,7 @@ from typing import Any
 from tqdm import tqdm
 
 from seqeval_rl.errors import DataError, FileError
-from seqeval_rl.utils.files import lock_file, sync_directory
+from seqeval_rl.utils.files import atomic_write, lock_file, sync
 
 ATTEMPTS = 4  # in a row that bring nothing new
 FIRST_PAUSE = 1.0  # seconds before the second of them; doubled each time
@@ -253,14 +253,11 @@ class _Transfer:
                 f"{self._url}: SHA-256 is {digest}, expected {self._sha256.lower()}. Nothing is kept. Correct the hash, or "
                 "name another server."
             )
-        with self._partial.open("rb") as file:
-            os.fsync(file.fileno())
-        record = _beside(self._target, "sha256.partial")
-        record.write_text(f"{digest}  {self._target.name}\n")
-        record.rename(self._target.with_name(f"{self._target.name}.sha256"))
+        sync(self._partial)
+        atomic_write(self._target.with_name(f"{self._target.name}.sha256"), f"{digest}  {self._target.name}\n")
         self._partial.rename(self._target)
         self._facts.unlink(missing_ok=True)
-        sync_directory(self._target.parent)
+        sync(self._target.parent)
 
     def _drop(self) -> None:
         self._partial.unlink(missing_ok=True)

@@ -175,7 +175,9 @@ class Display:
 def totals_text(totals: Totals, width: int) -> str:
     """All jobs in one line of at most `width` characters; the least important part is left out first."""
     left = "" if totals.left is None else f", {duration(totals.left)} left"
-    groups = f"; {totals.running} {'run group' if totals.running == 1 else 'run groups'} running, {totals.waiting} waiting"
+    groups = (
+        f"; {totals.running} {'run group' if totals.running == 1 else 'run groups'} running, {totals.waiting} waiting"
+    )
     done = f"{totals.done} of {totals.runs} runs done, {duration(totals.elapsed)} taken"
     short = f"{totals.done}/{totals.runs} runs{left}"
     for text in (

@@ -1,7 +1,7 @@
-"""The boundary between harness and algorithm: what an algorithm is given, what it must offer, and how a plain one joins a stack.
+"""The contract between harness and algorithm: what an algorithm is given, and the methods that it must have.
 
-A *stack* is R runs that train side by side; every tensor has a leading run axis. Axes in this file: R runs, B transitions of
-a batch, E episodes.
+A *run group* is R runs that train together; every tensor has a leading run axis. Axes: R runs, B transitions of a batch,
+E episodes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from seqeval_rl.errors import UsageError
 
 
 class Batch(NamedTuple):
-    """One batch of each run, float32 on the device. Observations and rewards come as the run's settings ask for them; images
-    come with values from 0 to 255, here and in `act`, and scaling them is the algorithm's."""
+    """One batch of each run, float32 on the device.
+
+    Observations are normalized and rewards scaled as the run's settings say. Images have values from 0 to 255, here and in
+    `act`; the algorithm scales them.
+    """
 
     observations: Tensor  # [R, B, *obs_shape]
     actions: Tensor  # [R, B, act_dim], scaled to [-1, 1]
@@ -33,7 +36,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Spec:
-    """What an algorithm may know. No dataset size and no horizon, on purpose: no peeking."""
+    """What an algorithm may know. It has no dataset size and no horizon, so that an algorithm cannot use future data."""
 
     obs_shape: tuple[int, ...]
     act_dim: int
@@ -42,44 +45,49 @@ class Spec:
 
     @property
     def obs_dim(self) -> int:
-        """Length of a flat observation vector; raises `UsageError` where observations are none, such as images."""
+        """Length of a flat observation vector; raises `UsageError` where observations are not vectors, such as images."""
         if len(self.obs_shape) != 1:
             raise UsageError(
-                f"algorithm: expected observations that are vectors, found shape {self.obs_shape}. Choose an algorithm that "
-                "takes these."
+                f"algorithm: expected observations that are vectors, found shape {self.obs_shape}. Choose an algorithm for "
+                "observations of this shape."
             )
         return self.obs_shape[0]
 
     @property
     def runs(self) -> int:
-        """R, the number of runs in the stack."""
+        """R, the number of runs in the group."""
         return len(self.seeds)
 
 
 class Algorithm(Protocol):
-    """What the harness needs; built as `Algo(config, spec)`.
+    """The methods that the harness calls; it builds an algorithm as `Algo(config, spec)`.
 
-    Class attributes: `Config`, a frozen dataclass with a default and a comment for each field; `stacked`, True if it works
-    with a run axis; optionally `period`, the rhythm of updates that differ (2 for a policy update every second step);
-    `noise_dim(config, spec) -> int`, static, how many standard normals per transition `update` takes.
+    A *vectorized* algorithm works on all runs at once, with a leading run axis. A *single-run* algorithm sees tensors without
+    the run axis and one seed; the harness builds one for each run (`PerSeed`).
 
-    Some fields of `Config` speak to the harness, which prepares batches accordingly: `normalise_observations: bool`
-    (mean and standard deviation over the visible window; absent: False) and `return_range: float | None` (rewards are
-    scaled so that the task's reference returns are this far apart; absent: None, rewards as logged). Under a protocol that
-    peeks, as the published runs do, the harness sets a field `decay_steps: int | None` to the gradient steps of the whole run.
+    Class attributes:
+        Config: a frozen dataclass; each field has a default and a comment.
+        vectorized: True for a vectorized algorithm. Absent: False.
+        period: after how many updates the kinds of updates repeat, 2 for a policy update every second step. Absent: 1.
+        noise_dim: static method `(config, spec) -> int`, how many standard normals per transition `update` needs. Absent: 0.
+        capturable: False if a CUDA graph cannot capture `update`. Absent: True.
+        citation: BibTeX, which runs record and `seqeval cite` prints. Absent: none.
 
-    Two optional hooks serve the prequential scores (see `prequential`), each from observations [R, B, *obs_shape] and actions
-    [R, B, act_dim] to [R, B] and without gradient: `values`, the algorithm's Q in the units of the rewards that it is given
-    (it needs a setting `discount` beside it), and `log_prob`, the policy's log-density.
+    Fields of `Config` with a meaning for the harness:
+        normalise_observations (bool): normalize by mean and standard deviation of the visible window. Absent: False.
+        return_range (float | None): scale rewards so that the task's reference returns are this far apart. Absent or None:
+            rewards as in the dataset.
+        discount (float): gamma, which the prequential scores of `values` need.
+        decay_steps (int | None): set to the run's gradient steps under a protocol that uses future data, as the published
+            runs do.
 
-    Optionally `citation: str`, its BibTeX: runs record it, and `seqeval cite` prints it.
+    Optional methods for the prequential scores (`seqeval_rl.training.prequential`), both from observations [R, B, *obs_shape]
+    and actions [R, B, act_dim] to detached [R, B]: `values`, the algorithm's Q in the units of the rewards that it is given;
+    `log_prob`, the policy's log-density.
 
-    In a stacked algorithm a float setting may arrive as a tensor [R], one value for each run (a sweep in one stack): losses
-    are [R], so it broadcasts; `nets.setting` gives it the axes that it needs elsewhere. Optionally `capturable = False`, for
-    one whose updates a CUDA graph cannot hold.
-
-    In a stacked algorithm's `state_dict`, every tensor with at least one axis has the run axis first, so that the
-    harness can keep one checkpoint per run.
+    In a vectorized algorithm a float setting may arrive as a tensor [R], one value per run (a sweep in one group): losses are
+    [R], so it broadcasts; `seqeval_rl.networks.setting` adds axes where needed. In its `state_dict` every tensor with at least
+    one axis has the run axis first, so that the harness can keep one checkpoint per run.
     """
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
@@ -89,12 +97,12 @@ class Algorithm(Protocol):
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """[R, E, *obs_shape] -> [R, E, act_dim] in [-1, 1].
 
-        `noise` is standard normal, [R, E, act_dim], to explore, or None to be greedy.
+        `noise`: standard normal [R, E, act_dim] for exploration, or None for the greedy action.
         """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training needs to go on: networks, targets, optimisers, counters."""
+        """Everything that training needs to resume: networks, targets, optimizers, counters."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Types of configuration fields: the range of a setting is written where the setting is declared, and checked with the file."""
+"""Types for the fields of an algorithm's `Config`, which declare the range of a setting, and the configs of a run group."""
 
 from __future__ import annotations
 
@@ -15,24 +15,21 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """A float of at least 0."""
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-"""Any float that is a number."""
-
 Fraction = Annotated[float, Field(ge=0, le=1)]
-"""A float from 0 to 1, both included."""
+"""A float in [0, 1]."""
 
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
-"""A float between 0 and 1, neither included."""
+"""A float in (0, 1)."""
 
 Count = Annotated[int, Field(ge=1)]
 """An integer of at least 1."""
 
 Layers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-"""Widths of the hidden layers of a network, at least one."""
+"""Widths of a network's hidden layers, at least one."""
 
 
 def common_settings(config: Any) -> Hashable:
-    """What must be equal in the settings of two runs of one stack: every field that is not a float, and which fields are."""
+    """What two runs of one group must have in common: the values of all fields that are not floats, and which are floats."""
     return tuple(
         (field.name, "a float" if isinstance(value, float) else repr(value))
         for field in dataclasses.fields(config)
@@ -41,15 +38,17 @@ def common_settings(config: Any) -> Hashable:
 
 
 def grouped_config(configs: Sequence[Any]) -> Any:
-    """The settings of a stack of R runs: a float in which they differ becomes a tensor [R], float64.
+    """The settings of a group of R runs: a float in which they differ becomes a tensor [R], float64.
 
     Raises:
-        ValueError: they differ in something else than floats.
+        ValueError: the settings differ in a field that is not a float.
     """
     first = configs[0]
-    wrong = [config for config in configs if common_settings(config) != common_settings(first)]
-    if wrong:
-        raise ValueError(f"settings of a stack: expected them to differ in floats only, found {first} and {wrong[0]}")
+    others = [config for config in configs if common_settings(config) != common_settings(first)]
+    if others:
+        raise ValueError(
+            f"settings of a run group: expected them to differ in floats only, found {first} and {others[0]}"
+        )
     swept = {
         field.name: torch.tensor(values, dtype=torch.float64)
         for field in dataclasses.fields(first)
@@ -60,5 +59,5 @@ def grouped_config(configs: Sequence[Any]) -> Any:
 
 
 def differing(config: Any) -> tuple[str, ...]:
-    """The fields of a stack's settings that its runs have different values of."""
+    """The fields in which the runs of a group differ: those that are tensors [R]."""
     return tuple(f.name for f in dataclasses.fields(config) if isinstance(getattr(config, f.name), torch.Tensor))

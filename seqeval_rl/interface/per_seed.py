@@ -1,8 +1,8 @@
-"""A plain algorithm as a stack: one instance per run, each unaware of the others.
+"""Runs a single-run algorithm as a run group: one independent instance per run.
 
-A plain algorithm sees batches without the run axis, one seed, and may draw from torch's global generator: each run has a
-generator state of its own, put in place around construction, `update` and `act`, and saved with the run. Other sources of
-randomness (numpy, `random`) are not covered.
+A single-run algorithm sees batches without the run axis and one seed. It may draw from torch's global generator: each run has
+its own generator state, which replaces the global one during construction, `update`, `act` and hooks, and is saved with the
+run. Other sources of randomness (numpy, `random`) are not covered.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from seqeval_rl.seeding import torch_generator
 
 
 def noise_dim(algorithm: type, config: Any, spec: Spec) -> int:
-    """How many standard normals per transition an algorithm's `update` takes; 0 if it does not say."""
+    """How many standard normals per transition an algorithm's `update` needs; 0 if it does not define `noise_dim`."""
     declared = getattr(algorithm, "noise_dim", None)
     return 0 if declared is None else int(declared(config, spec))
 
 
 def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
-    """A stack of any algorithm: its own where it has a run axis, else one instance per run.
+    """A run group of any algorithm: the algorithm itself if it is vectorized, else one instance per run.
 
     Args:
-        algorithm: the class; `stacked` says which of the two it is, absent: plain.
+        algorithm: the class.
         config: its settings.
-        spec: of the whole stack.
+        spec: of the run group.
     """
     if getattr(algorithm, "vectorized", False):
-        stack: Algorithm = algorithm(config, spec)
-        return stack
+        group: Algorithm = algorithm(config, spec)
+        return group
     return PerSeed(algorithm, config, spec)
 
 
 class PerSeed:
-    """R instances of a plain algorithm behind the interface of a stacked one."""
+    """R instances of a single-run algorithm behind the interface of a vectorized one."""
 
     Config: type
     vectorized = True
-    capturable = False  # plain algorithms may draw, branch and count as they like
+    capturable = False  # single-run algorithms may draw, branch and count freely
 
     def __init__(self, algorithm: type, config: Any, spec: Spec) -> None:
         """Builds one instance per seed of `spec`.
 
         Args:
-            algorithm: a class with `stacked = False`.
-            config: its settings; a field that is a tensor [R] gives each run its own value.
-            spec: of the whole stack.
+            algorithm: the class of a single-run algorithm.
+            config: its settings; a field that is a tensor [R] has one value per run.
+            spec: of the run group.
         """
         self.Config = algorithm.Config  # type: ignore[attr-defined]
         self.name: str = getattr(algorithm, "name", algorithm.__name__)
@@ -91,21 +91,21 @@ class PerSeed:
         return torch.stack(actions)
 
     def __getattr__(self, name: str) -> Any:
-        """The optional hooks `values` and `log_prob`, where the algorithm has them: [R, B, *obs], [R, B, act_dim] -> [R, B]."""
+        """The hooks `values` and `log_prob`, if the algorithm has them: [R, B, *obs_shape], [R, B, act_dim] -> [R, B]."""
         if name not in ("values", "log_prob") or not hasattr(self.runs[0], name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
         def hook(observations: Tensor, actions: Tensor) -> Tensor:
-            found = []
+            numbers = []
             for r, run in enumerate(self.runs):
                 with self._random(r):
-                    found.append(getattr(run, name)(observations[r], actions[r]))
-            return torch.stack(found)
+                    numbers.append(getattr(run, name)(observations[r], actions[r]))
+            return torch.stack(numbers)
 
         return hook
 
     def state_dict(self) -> dict[str, Any]:
-        """One independent state per run, marked so that `split_state` and `join_states` take it apart by run."""
+        """One independent state per run, under the key by which `split_state` and `join_states` recognize it."""
         return {
             RUNS: [
                 {"algorithm": run.state_dict(), "rng": rng, "cuda_rng": cuda_rng}
@@ -125,13 +125,13 @@ class PerSeed:
 
     @contextmanager
     def _random(self, r: int) -> Iterator[None]:
-        """Run `r`'s generator state in place of torch's global one, which is put back afterwards."""
+        """Uses run `r`'s generator state as torch's global one, which is restored afterwards."""
         before = torch.get_rng_state()
         cuda = self.device.type == "cuda"
         cuda_before = torch.cuda.get_rng_state(self.device) if cuda else None
         torch.set_rng_state(self.rng[r])
         own = self.cuda_rng[r]
-        if own is not None and cuda:  # a copy on the CPU keeps it unused
+        if own is not None and cuda:  # None: the state was saved on a machine without CUDA
             torch.cuda.set_rng_state(own, self.device)
         try:
             yield
@@ -144,7 +144,7 @@ class PerSeed:
 
 
 def _of_run(config: Any, r: int) -> Any:
-    """The settings of run `r`: its own value of each field that is a tensor [R]."""
+    """The settings of run `r`, with its value of each field that is a tensor [R]."""
     own = {
         field.name: value[r].item()
         for field in dataclasses.fields(config)

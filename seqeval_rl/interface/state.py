@@ -1,8 +1,8 @@
-"""The state of a stack, as a whole and per run: what a checkpoint holds, and how checkpoints of single runs become a stack.
+"""The training state of a run group, which splits into one checkpoint per run and joins again.
 
-The rule (see `seqeval_rl.interface.algorithm.Algorithm`): in a stacked state every tensor with at least one axis has the run axis
-first; tensors without axes and Python scalars are shared by all runs. A state marked with the key `RUNS` holds one
-independent state per run instead, of any form (`PerSeed` makes these).
+In the state of a vectorized algorithm every tensor with at least one axis has the run axis first; tensors without axes and
+Python scalars are shared by all runs. A state with the key `RUNS` holds one independent state per run instead, of any form:
+that of single-run algorithms (`PerSeed`).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _SCALARS = (bool, int, float, str, type(None))
 
 
 class Stateful:
-    """A base for stacked algorithms that gives them `state_dict` and `load_state_dict`.
+    """A base class for vectorized algorithms with `state_dict` and `load_state_dict`.
 
-    Saved is every attribute that is a parameter or has a state of its own (networks, optimisers), and every one named in
-    `counters`: a network or an optimiser cannot be forgotten. As in torch, the state refers to the live tensors; loading
-    copies.
+    The state has every attribute that is a parameter or has a `state_dict` (networks, optimizers), and those named in
+    `counters`, so no network or optimizer can be forgotten. As in torch, `state_dict` refers to the live tensors, and
+    `load_state_dict` copies.
     """
 
     counters: ClassVar[tuple[str, ...]] = ()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training needs to go on, by attribute name."""
+        """Everything that training needs to resume, by attribute name."""
         state: dict[str, Any] = {}
         for name, value in vars(self).items():
             if isinstance(value, nn.Parameter):
@@ -54,16 +54,16 @@ class Stateful:
                 with torch.no_grad():
                     own.copy_(value)
             elif hasattr(own, "load_state_dict"):
-                own.load_state_dict(copy.deepcopy(value))  # torch's optimisers keep references to what they are given
+                own.load_state_dict(copy.deepcopy(value))  # torch's optimizers keep references to the state they load
             else:
                 setattr(self, name, value)
 
 
 def split_state(state: dict[str, Any], runs: int) -> list[dict[str, Any]]:
-    """One state per run, each loadable into a stack of that run alone. Tensors are copies.
+    """One state per run, each of which loads into a group of that run alone. Tensors are copies.
 
     Args:
-        state: the `state_dict` of a stack of `runs` runs.
+        state: the `state_dict` of a group of `runs` runs.
         runs: R.
 
     Raises:
@@ -78,17 +78,17 @@ def split_state(state: dict[str, Any], runs: int) -> list[dict[str, Any]]:
 
 
 def join_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The state of a stack from the states of its runs (or of smaller stacks), in their order. Tensors are copies.
+    """The state of a run group from the states of its runs (or of smaller groups), in their order. Tensors are copies.
 
     Raises:
-        ValueError: the states differ in form, or disagree about what all runs of a stack share.
+        ValueError: the states differ in form, or in what all runs of a group share.
         TypeError: a leaf is neither a tensor nor a Python scalar.
     """
     if not states:
         raise ValueError("no states to join: expected at least one")
     if any(RUNS in state for state in states):
         if not all(RUNS in state for state in states):
-            raise ValueError("cannot join states of plain and of stacked algorithms")
+            raise ValueError("cannot join states of single-run and of vectorized algorithms")
         return {RUNS: [copy.deepcopy(one) for state in states for one in state[RUNS]]}
     joined: dict[str, Any] = _join(list(states), "")
     return joined
@@ -110,7 +110,7 @@ def _take(value: Any, r: int, runs: int, path: str) -> Any:
 
 
 def _join(values: list[Any], path: str) -> Any:
-    """The values of several states at one place, `path`, as one."""
+    """Joins the values of several states at one `path`."""
     first = values[0]
     kinds = {_kind(value) for value in values}
     if len(kinds) > 1:
@@ -145,5 +145,5 @@ def _kind(value: Any) -> type:
 
 
 def _is_nan(value: Any) -> bool:
-    """True for a float that is no number, which is unequal to itself."""
+    """True for NaN, which is unequal to itself."""
     return isinstance(value, float) and math.isnan(value)

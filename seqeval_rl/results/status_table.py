@@ -24,7 +24,7 @@ class GroupStatus:
     dataset: str
     algorithm: str
     seeds: tuple[int, ...]
-    transitions: int | None  # t, see PROTOCOL §2; None before the runs have begun
+    transitions: int | None  # t of Algorithm 1, the visible ones; None before the runs have begun
     total: int  # t at the end
     scores: tuple[float, ...] = ()  # by evaluation, each the mean over the runs; NaN where there is none
     latest: float | None = None  # mean over the runs of each one's latest score

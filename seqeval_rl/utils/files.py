@@ -1,10 +1,11 @@
-"""Files: atomic writes, locks between processes, and directories made durable with fsync."""
+"""Files and directories: atomic writes, and locks between processes."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +25,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -43,8 +43,40 @@ def remove_partial_files(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sync_directory(path: Path) -> None:
-    """Make a rename in that directory last through a power cut."""
+@contextlib.contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """An empty directory to fill, which replaces `path` when the block succeeds and is deleted when it fails.
+
+    Call it under a lock. What a killed process left is restored or deleted first. Raises `OSError`.
+    """
+    partial, old = (path.with_name(f".{path.name}.{kind}") for kind in ("partial", "old"))
+    restore_replaced(path)
+    for leftover in (partial, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for entry in [*partial.rglob("*"), partial]:
+            sync(entry)
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        restore_replaced(path)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_replaced(path: Path) -> None:
+    """Put back a directory that `atomic_directory` had moved away when its process was killed."""
+    old = path.with_name(f".{path.name}.old")
+    if old.exists() and not path.exists():
+        old.rename(path)
+
+
+def sync(path: Path) -> None:
+    """Make the contents of a file, or the names in a directory, survive a power failure (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -25,11 +25,9 @@ def judged(results: Results) -> Results:
 
 
 def test_options_offer_what_there_is() -> None:
-    plot = get_type_hints(Plot)
-    assert set(plot["kind"].__args__) == set(FIGURES)
-    assert set(plot["score"].__args__) == set(get_type_hints(Select)["score"].__args__) == set(SCORES)
-    assert plot["paper_figure"].__args__[0].__args__ == EXPERIMENTS
-    assert Select.score == Plot.score == DEFAULT_SCORE
+    assert set(get_type_hints(Select)["score"].__args__) == set(SCORES)
+    assert get_type_hints(Plot)["paper_figure"].__args__[0].__args__ == EXPERIMENTS
+    assert Select.score == FIGURES["prequential"].options["score"].default == DEFAULT_SCORE
 
 
 def test_the_prequential_figure_the_ranking_and_the_choice(judged: Results, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,9 +85,15 @@ def test_published_curves_and_figures(results: Results, tmp_path: Path, capsys: 
     ("command", "words"),
     [
         (["plot"], "expected a results directory, found none"),
-        (["plot", "{root}", "--kind", "profile", "--paper-curves"], "expected --kind curves beside it, found profile"),
-        (["plot", "{root}", "--kind", "profile", "--seeds-shown"], "--seeds-shown: expected --kind curves"),
-        (["plot", "{root}", "--kind", "profile", "--statistic", "mean"], "--statistic: expected --kind curves"),
+        (
+            ["plot", "{root}", "--kind", "profile", "--paper-curves"],
+            "figure profile: expected options among share, width",
+        ),
+        (["plot", "{root}", "--kind", "profile", "--seeds-shown"], "found seeds_shown (an option of curves)"),
+        (
+            ["plot", "{root}", "--kind", "profile", "--statistic", "mean"],
+            "found statistic (an option of curves",
+        ),
         (["plot", "{root}", "--kind", "prequential", "--score", "nll"], "expected runs with the prequential score nll"),
         (["table", "{root}", "--paper-curves"], "that the published curves can be compared with"),
         (["table", "{root}", "--ranking", "--measures", "reach"], "found --ranking and --measures"),
@@ -125,7 +129,21 @@ def test_runs_with_neither_scores_nor_prequential_scores_say_so(
 
 def test_a_score_is_refused_where_it_says_nothing(judged: Results, capsys: pytest.CaptureFixture[str]) -> None:
     root = str(judged.root)
-    assert main(["plot", root, "--kind", "foretold", "--score", "td_error"]) == 0
-    assert capsys.readouterr().out.strip() == f"{root}/foretold.png"
+    assert main(["plot", root, "--kind", "correlation", "--score", "td_error"]) == 0
+    assert capsys.readouterr().out.strip() == f"{root}/correlation.png"
     assert main(["plot", root, "--score", "td_error"]) == 2
-    assert "--score: expected --kind prequential or foretold beside it, found curves" in capsys.readouterr().err
+    assert "figure curves: expected options among" in (error := capsys.readouterr().err)
+    assert "found score (an option of correlation, prequential). Leave it out." in error
+
+
+def test_old_names_are_taken_with_a_note(
+    judged: Results, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = str(judged.root)
+    assert main(["plot", root, "--kind", "foretold"]) == 0
+    assert capsys.readouterr().out.strip() == f"{root}/correlation.png"
+    assert main(["table", root, "--ranking"]) == 0
+    assert caplog.messages == [
+        "seqeval: --kind foretold is now --kind correlation; the next release takes the new name only.",
+        "seqeval: --ranking is now --measures ranking; the next release takes the new name only.",
+    ]

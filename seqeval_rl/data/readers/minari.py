@@ -8,7 +8,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
 import shutil
 import warnings
 from collections import deque
@@ -29,7 +28,7 @@ from seqeval_rl.environments.spaces import concatenate, environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
-from seqeval_rl.utils.files import lock_file, sync_directory
+from seqeval_rl.utils.files import atomic_directory, lock_file, restore_replaced
 from seqeval_rl.utils.text import first_line, slug
 
 _COLUMNS = ("actions", "rewards", "terminations", "truncations")
@@ -177,35 +176,20 @@ def writer(
     try:
         target = Path(get_dataset_path(identity))
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Minari overlooks directories whose name begins with a dot.
-        partial, old = (target.with_name(f".{target.name}.{kind}") for kind in ("partial", "old"))
+        # Minari ignores directories whose name begins with a dot.
         with lock_file(target.with_name(f".{target.name}.lock")):
-            if old.exists() and not target.exists():
-                old.rename(target)  # a process was killed between taking it away and putting another in its place
+            restore_replaced(target)
             if target.exists() and not replace_old:
                 yield lambda episodes: deque(episodes, maxlen=0).clear()
                 return
-            for leftover in (partial, old):  # of a build that was killed
-                shutil.rmtree(leftover, ignore_errors=True)
             free = shutil.disk_usage(target.parent).free
             if free < size:
                 raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free", target)
-            (partial / "data").mkdir(parents=True)
-            try:
-                yield lambda episodes: _write(partial / "data", identity, task, algorithm, description, episodes)
-                for path in (partial / "data").iterdir():
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
-                if target.exists():
-                    target.rename(old)
-                partial.rename(target)
-                shutil.rmtree(old, ignore_errors=True)
-                sync_directory(target.parent)
-                _create_namespace(identity.rpartition("/")[0])
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-                if old.exists() and not target.exists():
-                    old.rename(target)
+            with atomic_directory(target) as partial:
+                directory = partial / "data"
+                directory.mkdir()
+                yield lambda episodes: _write(directory, identity, task, algorithm, description, episodes)
+            _create_namespace(identity.rpartition("/")[0])
     except OSError as error:
         raise _unusable(f"minari:{identity}", error) from error
 

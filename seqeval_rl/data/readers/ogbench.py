@@ -29,7 +29,7 @@ from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.data.validation import check_length, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
-from seqeval_rl.utils.files import lock_file, sync_directory
+from seqeval_rl.utils.files import atomic_path, lock_file
 from seqeval_rl.utils.text import slug
 
 _SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
@@ -104,18 +104,9 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
             f"{goals}: expected a log that OGBench's package can give rewards for {environment}, found "
             f"{type(error).__name__}: {first_line}. Delete it and get it again."
         ) from error
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with lock_file(path.with_name(f".{path.name}.lock")):
-            try:
-                with partial.open("wb") as file:
-                    np.savez(file, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.rename(path)
-                sync_directory(path.parent)
-            finally:
-                partial.unlink(missing_ok=True)
+        with lock_file(path.with_name(f".{path.name}.lock")), atomic_path(path) as temporary:
+            np.savez(temporary, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
     except OSError as error:
         raise FileError(f"{path}: cannot be written ({error.strerror or error}). Make room there.") from error
 

@@ -6,7 +6,6 @@ nothing about D4RL's data themselves.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -22,6 +21,7 @@ from seqeval_rl.data.readers.d4rl_index import Entry
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes
 from seqeval_rl.errors import FileError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.files import atomic_path
 
 PREFIX = "made:d4rl/"
 LARGEST = 100_000  # rows; larger logs are what `bundled/` is for
@@ -106,18 +106,10 @@ def _write(path: Path, episodes: list[tuple[Episode, bool]]) -> None:
         "terminals": flags[0],
         "timeouts": flags[1],
     }
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with h5py.File(partial, "w") as file:
-                for key, values in columns.items():
-                    file.create_dataset(key, data=values, compression="gzip")
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_path(path) as partial, h5py.File(partial, "w") as file:
+            for key, values in columns.items():
+                file.create_dataset(key, data=values, compression="gzip")
     except OSError as error:
         raise FileError(
             f"{path}: cannot be written ({error.strerror or error}). Set SEQEVAL_CACHE to a directory with room."

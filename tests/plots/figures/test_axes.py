@@ -103,4 +103,4 @@ def test_what_cannot_be_drawn_is_said(results: Results) -> None:
     with pytest.raises(UsageError, match=r"x-axis 'stare'.*did you mean share"):
         curves(results.read(), x="stare")
     with pytest.raises(UsageError, match="published curves: expected the x-axis transitions, found share"):
-        curves(results.read(), x="share", published=True)
+        curves(results.read(), x="share", paper_curves=True)

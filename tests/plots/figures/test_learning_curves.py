@@ -263,7 +263,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_overlaps_and_nothing_is_cut_off(results: Results, case: str, width: str) -> None:
     many(results, case)
-    figure = drawn(curves(results.read(), width=width, published=case == "published"))
+    figure = drawn(curves(results.read(), width=width, paper_curves=case == "published"))
     assert_nothing_overlaps(figure)
 
 

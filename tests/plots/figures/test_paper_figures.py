@@ -140,7 +140,7 @@ def test_published_means_stand_behind_ours(
 ) -> None:
     hopper_medium(results)
     results.add("td3_bc", dataset="bundled/hopper/medium", blocks=(("medium", 0, 100_000, 30.0),))
-    figure = curves(results.read(), published=True)
+    figure = curves(results.read(), paper_curves=True)
     points = means["offline", "hopper-medium-v2", "td3_bc"]
     found = [
         line

@@ -15,9 +15,9 @@ from scipy.stats import spearmanr
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import (
     FIGURES,
+    correlation,
     cost,
     costs,
-    foretold,
     heat_maps,
     interquartile_mean,
     published_results,
@@ -194,7 +194,7 @@ def test_prequential_and_true_scores_stand_beside_each_other(results: Results) -
     )
     for name, score in true.items():
         add(results, name, 0, "low", [0, 0, 0, score], prequential={"action_error": errors[name]})
-    figure = foretold(results.read())
+    figure = correlation(results.read())
     for name, score in true.items():
         (point,) = curve(figure, name)
         assert (float(point.get_xdata()[0]), float(point.get_ydata()[0])) == (pytest.approx(errors[name]), score)
@@ -204,10 +204,10 @@ def test_prequential_and_true_scores_stand_beside_each_other(results: Results) -
     assert "Left out" not in caption(figure)
     add(results, "awac", 0, "low", [0, 0, 0, 1.0], prequential={"action_error": 1.0}, evaluated=False)
     add(results, "bc", 0, "high", [0, 0, 0, 1.0], prequential={"action_error": 1.0})
-    figure = foretold(results.read())
+    figure = correlation(results.read())
     assert "Left out: BC on high (no other beside it), AWAC on low (no true score)." in caption(figure)
     with pytest.raises(UsageError, match="two settings that have nll and true scores"):
-        foretold(results.read(), "nll")
+        correlation(results.read(), "nll")
 
 
 def test_cost_is_that_of_training_and_devices_are_kept_apart(results: Results) -> None:

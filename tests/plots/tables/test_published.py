@@ -163,7 +163,7 @@ def test_published_curves_stand_behind_ours_and_are_named(results: Results) -> N
         results.add(algorithm, 0, points=20, **log())
         results.add(algorithm, 0, points=20, dataset="bundled/hopper/medium", blocks=(("medium", 0, 10_000, 40.0),))
     assert not thin(curves(results.read()).axes[1])
-    figure = curves(results.read(), published=True)
+    figure = curves(results.read(), paper_curves=True)
     panels = {ax.get_title().replace("\n", ""): ax for ax in figure.axes if ax.axison}
     assert not thin(panels["bundled/hopper/medium"])
     iql, bc = sorted(thin(panels["d4rl:hopper-medium-v2"]), key=lambda line: line.get_color(), reverse=True)
@@ -180,14 +180,14 @@ def test_published_curves_stand_behind_ours_and_are_named(results: Results) -> N
 
 def test_a_short_online_phase_cuts_the_published_curve(results: Results) -> None:
     results.add("iql", 0, points=20, protocol={"online": 20_000}, **log())
-    (line,) = thin(curves(results.read(), published=True).axes[0])
+    (line,) = thin(curves(results.read(), paper_curves=True).axes[0])
     curve = published()["finetune", "hopper-medium-v2"]["iql"]
     assert line.get_xdata()[-1] == 1_000_000 < curve.transitions[-1]
 
 
 def test_results_without_a_counterpart_say_so(results: Results) -> None:
     results.add("iql", 0)
-    assert "None of these datasets has a published curve." in caption(curves(results.read(), published=True))
+    assert "None of these datasets has a published curve." in caption(curves(results.read(), paper_curves=True))
     with pytest.raises(UsageError, match=r"full D4RL v2 datasets .* found IQL on hopper random, medium, expert"):
         published_table(results.read())
 

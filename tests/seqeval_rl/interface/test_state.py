@@ -83,7 +83,7 @@ def test_states_of_plain_algorithms_are_lists_by_run():
     assert same(join_states(parts), state)
     with pytest.raises(ValueError, match="expected 3 runs, found 2"):
         split_state(state, 3)
-    with pytest.raises(ValueError, match="plain and of stacked"):
+    with pytest.raises(ValueError, match="single-run and of vectorized"):
         join_states([parts[0], {"weights": torch.zeros(1)}])
 
 
