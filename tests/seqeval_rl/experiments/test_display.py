@@ -53,9 +53,9 @@ def trained(display, clock, number, share, steps, transitions, scores=()):
     display.update(Progress(number, share, steps, transitions, tuple(Scored(*score) for score in scores)))
 
 
-def test_stacks_that_run_have_a_line_each_and_those_that_wait_are_counted(clock):
+def test_run_groups_that_train_have_a_line_each_and_those_that_wait_are_counted(clock):
     display = Display([job("td3_bc"), job("iql"), job("bc", cost=200.0)], console=terminal(), clock=clock)
-    assert drawn(display) == ["0 of 6 runs done, 0:00 taken; 0 stacks running, 3 waiting. Ctrl-C saves and stops."]
+    assert drawn(display) == ["0 of 6 runs done, 0:00 taken; 0 run groups running, 3 waiting. Ctrl-C saves and stops."]
     trained(display, clock, 0, 0.0, 0, 5_000, [(0, 0, 10.0), (1, 0, 20.0)])
     trained(display, clock, 1, 0.0, 0, 5_000)
     for second in range(1, 21):
@@ -69,7 +69,7 @@ def test_stacks_that_run_have_a_line_each_and_those_that_wait_are_counted(clock)
     assert re.split(r"\s{2,}", second)[:5] == ["hopper medium", "iql", "0-1", "5,000/100,000", "-"]
     assert "updates/s" in head
     # 20 of 400 estimated seconds in 20 seconds.
-    assert last.startswith("0 of 6 runs done, 0:20 taken, 6:20 left; 2 stacks running, 1 waiting.")
+    assert last.startswith("0 of 6 runs done, 0:20 taken, 6:20 left; 2 run groups running, 1 waiting.")
 
 
 def test_the_rate_is_that_of_the_last_half_minute(clock):
@@ -90,7 +90,7 @@ def test_a_score_is_the_mean_of_the_runs_that_are_sound(clock, capsys):
 
 
 @pytest.mark.parametrize(("width", "height"), [(60, 10), (80, 24), (140, 6), (40, 3)])
-def test_forty_stacks_of_long_names_fit_any_terminal(width, height, clock):
+def test_forty_run_groups_of_long_names_fit_any_terminal(width, height, clock):
     names = [f"algorithm number {n} with a name of {'n' * 60}" for n in range(40)]
     display = Display([job(name, "a dataset, its name with spaces") for name in names], console=terminal(), clock=clock)
     for number in range(40):
@@ -100,10 +100,10 @@ def test_forty_stacks_of_long_names_fit_any_terminal(width, height, clock):
     assert max(map(len, lines)) < width
     assert "0/80 runs" in lines[-1] or "0 of 80 runs" in lines[-1]
     if height > 5:
-        assert f"and {40 - (height - 4)} more that run" in lines
+        assert f"and {40 - (height - 4)} more running" in lines
 
 
-def test_a_terminal_keeps_failures_above_and_drops_stacks_that_have_ended(clock, tmp_path):
+def test_a_terminal_keeps_failures_above_and_drops_run_groups_that_have_ended(clock, tmp_path):
     console = terminal()
     log = tmp_path / "run.log"
     jobs = [job("td3_bc"), job("bc", seeds=(3,))]
