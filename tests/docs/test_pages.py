@@ -74,7 +74,7 @@ def test_a_page_names_every_option_of_its_commands(page, covered):
     for command in covered:
         # An option's entry begins a line with its names; the old name of another option need not be on the page.
         hidden = {"--help"}
-        for entry in re.split(r"^\W{1,3}(?=-)", help_text(*command), flags=re.MULTILINE):
+        for entry in re.split(r"^[ │]{1,3}(?=-)", help_text(*command), flags=re.MULTILINE):
             if "old name" in entry:
                 hidden |= set(re.findall(r"--[a-z-]+", entry.partition("  ")[0]))
         hidden |= {option for option in options(*command) if option.startswith("--no-")}
