@@ -35,21 +35,22 @@ if TYPE_CHECKING:
     from seqeval_rl.plots.analysis.model_selection import Candidate, Choice, regret_at_1, select
     from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES
     from seqeval_rl.plots.analysis.published import CITATION, EXPERIMENTS, published, published_results
+    from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval, profile_interval
+    from seqeval_rl.plots.analysis.comparisons import (
+        improvement_interval,
+        mean_ranks,
+        probability_of_improvement,
+        rank_intervals,
+        spearman,
+    )
     from seqeval_rl.plots.analysis.statistics import (
         Cell,
-        bootstrap_interval,
-        improvement_interval,
         interquartile_mean,
         mean,
-        mean_ranks,
         median,
         normalise,
         optimality_gap,
         performance_profile,
-        probability_of_improvement,
-        profile_interval,
-        rank_intervals,
-        spearman,
     )
     from seqeval_rl.plots.citations import bibliography
     from seqeval_rl.plots.figures.aggregate_curves import share_curves
@@ -77,9 +78,9 @@ _NAMES = {
     "analysis.model_selection": "Candidate Choice regret_at_1 select",
     "analysis.prequential": "DEFAULT_SCORE SCORES",
     "analysis.published": "CITATION EXPERIMENTS published published_results",
-    "analysis.statistics": "Cell bootstrap_interval improvement_interval interquartile_mean mean mean_ranks median normalise "
-    "optimality_gap performance_profile probability_of_improvement profile_interval rank_intervals "
-    "spearman",
+    "analysis.bootstrap": "bootstrap_interval profile_interval",
+    "analysis.comparisons": "improvement_interval mean_ranks probability_of_improvement rank_intervals spearman",
+    "analysis.statistics": "Cell interquartile_mean mean median normalise optimality_gap performance_profile",
     "citations": "bibliography",
     "figures.aggregate_curves": "share_curves",
     "figures.aggregates": "aggregate_intervals improvement profile rank",

@@ -33,15 +33,16 @@ class EvaluationResults(Results):
         """A table of these runs; prints as text, and has `.latex()`, `.markdown()` and `.csv()`.
 
         Args:
-            measures: which table, as in `seqeval table --measures`: `data`, `reach`, `blocks`, `online`, `across`, …
+            measures: which table, as in `seqeval table --measures`: `data`, `reach`, `blocks`, `online`, `across`, …; where it
+                has several, the first (`plots.tabulate` returns all).
             options: of that table.
 
         Raises:
             UsageError: no such table or option.
         """
-        from seqeval_rl.plots import TABLES
+        from seqeval_rl.plots import tabulate
 
-        return TABLES[measures][0](self, **options)
+        return tabulate(self, measures, **options)[0]
 
     def plot(self, kind: str = "curves", **options: Any) -> Figure:
         """A figure of these runs, as a matplotlib `Figure`.
@@ -53,9 +54,9 @@ class EvaluationResults(Results):
         Raises:
             UsageError: no such figure or option.
         """
-        from seqeval_rl.plots import FIGURES
+        from seqeval_rl.plots import draw
 
-        return FIGURES[kind](self, **options)
+        return draw(self, kind, **options)
 
     def to_arrow(self) -> pyarrow.Table:
         """Long format: one row per run, evaluation and metric, with the columns of `seqeval export`."""

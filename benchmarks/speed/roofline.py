@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqeval_rl.experiments.update_cost import timed
-from seqeval_rl.training.cuda_graphs import CudaGraphs, beside
+from seqeval_rl.training.cuda_graphs import CudaGraphs, side_stream
 
 _aten: Any = torch.ops.aten
 # Places of the left factor among the arguments; the right one follows it.
@@ -176,7 +176,7 @@ class Products:
     def _capture(self) -> None:
         with torch.inference_mode():
             # Libraries set themselves up at first use, which must not fall into the capture.
-            with beside():
+            with side_stream():
                 for _ in range(3):
                     self._once()
             self._graph = CudaGraphs()(self._once)

@@ -13,20 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.captions import listed
-from seqeval_rl.plots.analysis.grouping import Group, collect
-from seqeval_rl.plots.analysis.metrics import measured, score_at_share
-from seqeval_rl.plots.analysis.naming import by_value, legend_order
-from seqeval_rl.plots.analysis.statistics import (
-    ACROSS,
-    Cell,
-    Floats,
-    bootstrap_interval,
+from seqeval_rl.plots.analysis.comparisons import (
     improvement_interval,
     mean_ranks,
     probability_of_improvement,
     rank_intervals,
 )
+from seqeval_rl.plots.analysis.grouping import Group, collect
+from seqeval_rl.plots.analysis.metrics import measured, score_at_share
+from seqeval_rl.plots.analysis.naming import by_value, legend_order
+from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, Floats
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult

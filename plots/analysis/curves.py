@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.metrics import align, measured
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult

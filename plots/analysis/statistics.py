@@ -1,18 +1,16 @@
-"""The statistics behind every figure, table and report: plain numpy, seeded, vectorised; of one algorithm, then of several.
+"""Aggregates of scores over runs and tasks, as in Agarwal et al., arXiv 2108.13264: plain vectorised numpy.
 
 Score arrays have the axes `[run, task, point]`: a run is one seed, a task one dataset, a point one value per run (a
-place on the x-axis, or a quantity of a table). A run has all its points, or is not there: then it is NaN at every point.
+place on the x-axis, or a quantity of a table). A run has all its points, or is absent: then it is NaN at every point.
 Tasks may have different numbers of runs; each task counts as much as any other, so that a run of a task with n runs
 weighs 1 / (tasks * n). Nothing is padded.
 
-Each aggregate takes beside the scores how often every run was drawn, so one implementation gives the value and its
-bootstrap: the scores are sorted once, not once for each sample. Where algorithms are compared their runs are drawn each on
-their own, within each task, and scores have the axes `[run, task]`. Rank correlation is of two lists, `[n]`.
+Each aggregate takes besides the scores how often every run was drawn, so that one implementation gives the value and its
+bootstrap (`bootstrap`): the scores are sorted once, not once for each sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -24,8 +22,15 @@ Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Statistic = Literal["iqm", "mean"]
 
-# Largest block of samples times scores at once.
-_BLOCK = 4_000_000
+
+@dataclass(frozen=True)
+class Cell:
+    """One quantity of one algorithm on one dataset, over the runs that have it."""
+
+    value: float  # NaN where no run has it
+    low: float  # ends of the 95 % interval; NaN for fewer than two runs
+    high: float
+    runs: int  # how many runs it is made of
 
 
 class Aggregate(Protocol):
@@ -120,6 +125,33 @@ def normalise(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     return scaled
 
 
+def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
+    """Share of runs with a score above each threshold, 0 to 1, averaged over tasks: [run, task], [tau] -> [tau].
+
+    It never rises with the threshold; the area below it, from 0 up, is the mean of the scores cut off at 0. Source:
+    Agarwal et al., arXiv 2108.13264, section 4.2 (run-score distributions); Dolan and Moré, arXiv cs/0102001.
+
+    Args:
+        scores: [run, task].
+        thresholds: [tau].
+    """
+    return mean(above(scores, thresholds))
+
+
+def above(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
+    """1 where a score is above a threshold, 0 where not, NaN where there is no score: [run, task, tau]."""
+    scores = with_point(scores)
+    return np.where(np.isnan(scores), np.nan, (scores > np.asarray(thresholds, np.float64)).astype(np.float64))
+
+
+def with_point(scores: ArrayLike) -> Floats:
+    """[run, task] -> [run, task, 1]."""
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 2:
+        raise ValueError(f"scores: expected axes [run, task], found shape {scores.shape}")
+    return scores[:, :, None]
+
+
 def present(scores: Floats) -> Mask:
     """Which runs are there: [run, task, point] -> [run, task].
 
@@ -135,78 +167,6 @@ def present(scores: Floats) -> Mask:
             "scores: expected finite numbers, or NaN at every point of a run that is not there, and a run of every task; "
             "leave out what is missing before"
         )
-    return there
-
-
-def draws(there: Mask, samples: int, seed: int | Sequence[int]) -> Counts:
-    """How often each run is drawn with replacement, within each task as many as the task has: [sample, run, task]."""
-    generator = np.random.default_rng(seed)
-    runs, tasks = there.shape
-    if there.all():
-        chosen = generator.integers(runs, size=(samples, runs, tasks))
-        places = (np.arange(samples)[:, None, None] * runs + chosen) * tasks + np.arange(tasks)
-    else:
-        columns = []
-        for task, column in enumerate(there.T):
-            (who,) = np.nonzero(column)
-            chosen = who[generator.integers(len(who), size=(samples, len(who)))]
-            columns.append((np.arange(samples)[:, None] * runs + chosen) * tasks + task)
-        places = np.concatenate(columns, axis=1)
-    return np.bincount(places.ravel(), minlength=samples * runs * tasks).reshape(samples, runs, tasks)
-
-
-def percentiles(values: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """The ends of the middle `confidence` of bootstrap samples: [sample, ...] -> two of [...]."""
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
-    return low, high
-
-
-def bootstrap_interval(
-    scores: ArrayLike,
-    aggregate: Aggregate = interquartile_mean,
-    *,
-    confidence: float = 0.95,
-    samples: int = 2_000,
-    seed: int = 0,
-) -> tuple[Floats, Floats]:
-    """Stratified percentile bootstrap interval of `aggregate`.
-
-    Runs are drawn with replacement within each task, a run with all its points, so that neighbouring points of a curve
-    move together. With three runs of one task the 95 % interval is their range, since 1 in 27 samples is the lowest run
-    thrice. Source: Agarwal et al., arXiv 2108.13264, section 4.1; Efron and Tibshirani, An Introduction to the
-    Bootstrap, chapter 13.
-
-    Args:
-        scores: [run, task, point], at least two runs of every task; NaN at every point of a run that is not there.
-        aggregate: what is computed for each sample.
-        confidence: share of samples inside the interval.
-        samples: bootstrap samples.
-        seed: of the generator; the same numbers give the same interval.
-
-    Returns:
-        Lower and upper ends, each [point].
-
-    Raises:
-        ValueError: wrong axes, one run only of some task (whose spread nobody knows), or a score that is not finite.
-    """
-    scores = np.asarray(scores, np.float64)
-    there = check_intervals(scores, confidence, samples)
-    counts = draws(there, samples, seed)
-    block = max(1, _BLOCK // scores.size) if scores.size else samples
-    values = [aggregate(scores, counts[start : start + block]) for start in range(0, samples, block)]
-    return percentiles(np.concatenate(values), confidence)
-
-
-def check_intervals(scores: Floats, confidence: float, samples: int) -> Mask:
-    """Which runs are there, [run, task]; raises `ValueError` for what has no bootstrap interval."""
-    if scores.ndim != 3 or scores.shape[0] < 2:
-        raise ValueError(f"scores: expected axes [run, task, point] with at least 2 runs, found shape {scores.shape}")
-    if not 0 < confidence < 1 or samples < 1:
-        raise ValueError(f"expected 0 < confidence < 1 and samples >= 1, found {confidence} and {samples}")
-    there = present(scores)
-    if there.sum(axis=0).min(initial=2) < 2:
-        raise ValueError(f"scores: expected at least 2 runs of every task, found {there.sum(axis=0).tolist()}")
     return there
 
 
@@ -227,147 +187,3 @@ def _pooled(scores: Floats, counts: Counts | None) -> tuple[Floats, NDArray[Any]
 def _shape(values: Floats, counts: Counts | None) -> Floats:
     """[sample, point], or [point] of the only sample where nothing was drawn."""
     return values[0] if counts is None else values
-
-
-def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
-    """Share of runs with a score above each threshold, 0 to 1, averaged over tasks: [run, task], [tau] -> [tau].
-
-    It never rises with the threshold; the area below it, from 0 up, is the mean of the scores cut off at 0. Source:
-    Agarwal et al., arXiv 2108.13264, section 4.2 (run-score distributions); Dolan and Moré, arXiv cs/0102001.
-
-    Args:
-        scores: [run, task].
-        thresholds: [tau].
-    """
-    return mean(_above(scores, thresholds))
-
-
-def profile_interval(
-    scores: ArrayLike, thresholds: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
-) -> tuple[Floats, Floats]:
-    """Bootstrap interval of `performance_profile` at each threshold, two of [tau]; arguments as `bootstrap_interval`'s."""
-    above = _above(scores, thresholds)
-    return bootstrap_interval(above, mean, confidence=confidence, samples=samples, seed=seed)
-
-
-def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
-    """How probably a run of x scores higher than a run of y on the same task: mean over tasks of P(X > Y) + P(X = Y) / 2.
-
-    Of one task it is Mann and Whitney's U divided by the number of pairs. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
-
-    Args:
-        x: [run, task].
-        y: [run, task]: the same tasks, perhaps another number of runs.
-
-    Returns:
-        0 to 1; 0.5 where neither is better.
-
-    Raises:
-        ValueError: other tasks, or a task without a run.
-    """
-    wins, there_x, there_y = _wins(x, y)
-    return float(np.mean(wins.sum(axis=(0, 1)) / (there_x.sum(axis=0) * there_y.sum(axis=0))))
-
-
-def improvement_interval(
-    x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
-) -> tuple[float, float]:
-    """Bootstrap interval of `probability_of_improvement`; arguments as `bootstrap_interval`'s.
-
-    Raises:
-        ValueError: fewer than two runs of some task, or what `probability_of_improvement` refuses.
-    """
-    wins, there_x, there_y = _wins(x, y)
-    for scores in (x, y):
-        check_intervals(_with_point(scores), confidence, samples)
-    counts_x, counts_y = draws(there_x, samples, [seed, 0]), draws(there_y, samples, [seed, 1])
-    # For each task [sample, run of x] @ [run of x, run of y], then the sum over runs of y of what each won against.
-    won = counts_x.transpose(2, 0, 1) @ wins.transpose(2, 0, 1)
-    sums = (won * counts_y.transpose(2, 0, 1)).sum(axis=2)  # [task, sample]
-    pairs = there_x.sum(axis=0) * there_y.sum(axis=0)
-    low, high = percentiles((sums / pairs[:, None]).mean(axis=0), confidence)
-    return float(low), float(high)
-
-
-def mean_ranks(scores: Sequence[ArrayLike]) -> Floats:
-    """Mean over tasks of each algorithm's rank by its mean over runs: 1 is the highest, ties share their mean rank.
-
-    Args:
-        scores: of each algorithm [run, task]: the same tasks, perhaps other numbers of runs.
-
-    Returns:
-        Ranks [algorithm].
-    """
-    return _ranks([task_means(_with_point(each)) for each in scores])[:, 0]
-
-
-def rank_intervals(
-    scores: Sequence[ArrayLike], *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
-) -> tuple[Floats, Floats]:
-    """Bootstrap intervals of `mean_ranks`, two of [algorithm]; arguments as `bootstrap_interval`'s."""
-    means = []
-    for place, each in enumerate(scores):
-        there = check_intervals(_with_point(each), confidence, samples)
-        means.append(task_means(_with_point(each), draws(there, samples, [seed, place])))
-    return percentiles(_ranks(means).T, confidence)
-
-
-def average_ranks(values: ArrayLike) -> Floats:
-    """Ranks from 1 for the lowest, [n] -> [n]; equal values share the mean of their ranks."""
-    _, places, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
-    ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
-    return ranks[places]
-
-
-def spearman(x: ArrayLike, y: ArrayLike) -> float:
-    """Spearman's rank correlation of x [n] and y [n], -1 to 1, NaN where one of them is constant.
-
-    Pearson's correlation of the average ranks. Source: Spearman, The American Journal of Psychology 15 (1904).
-    """
-    ranks = np.stack([average_ranks(x), average_ranks(y)])
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    spread = np.sqrt((centred**2).sum(axis=1).prod())
-    return float(np.clip(centred[0] @ centred[1] / spread, -1, 1)) if spread else float("nan")
-
-
-def _ranks(means: Sequence[Floats]) -> Floats:
-    """Of each algorithm [sample, task, 1] -> mean ranks [algorithm, sample]."""
-    of = np.stack([each[:, :, 0] for each in means])
-    higher = [(of > each).sum(axis=0) + ((of == each).sum(axis=0) - 1) / 2 for each in of]
-    ranks: Floats = 1 + np.stack(higher).mean(axis=2)
-    return ranks
-
-
-def _with_point(scores: ArrayLike) -> Floats:
-    """[run, task] -> [run, task, 1]."""
-    scores = np.asarray(scores, np.float64)
-    if scores.ndim != 2:
-        raise ValueError(f"scores: expected axes [run, task], found shape {scores.shape}")
-    return scores[:, :, None]
-
-
-def _above(scores: ArrayLike, thresholds: ArrayLike) -> Floats:
-    """1 where a score is above a threshold, 0 where not, NaN where there is no score: [run, task, tau]."""
-    scores = _with_point(scores)
-    return np.where(np.isnan(scores), np.nan, (scores > np.asarray(thresholds, np.float64)).astype(np.float64))
-
-
-def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Mask, Mask]:
-    """What each run of x won against each of y, 1, 1/2 or 0 [run of x, run of y, task], and who is there [run, task]."""
-    x, y = _with_point(x), _with_point(y)
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"scores: expected the same tasks, found {x.shape[1]} and {y.shape[1]}")
-    there_x, there_y = present(x), present(y)
-    x, y = x[:, None, :, 0], y[None, :, :, 0]
-    # A run that is not there (NaN) wins and ties nothing.
-    return (x > y) + 0.5 * (x == y), there_x, there_y
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One quantity of one algorithm on one dataset, over the runs that have it."""
-
-    value: float  # NaN where no run has it
-    low: float  # ends of the 95 % interval; NaN for fewer than two runs
-    high: float
-    runs: int  # how many runs it is made of

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sentence
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import NICE, entries_height, framed, legend
 from seqeval_rl.plots.registry import figure

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.analysis.bootstrap import profile_interval
 from seqeval_rl.plots.analysis.captions import damage_sentence
 from seqeval_rl.plots.analysis.cross_task import Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.naming import LineStyle
-from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile, profile_interval
+from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import NICE, entries_height, framed, legend, names_of, text_width
 from seqeval_rl.plots.registry import figure

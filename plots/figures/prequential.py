@@ -13,10 +13,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
+from seqeval_rl.plots.analysis.comparisons import spearman
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.model_selection import candidates
 from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES, check_score, running_mean
-from seqeval_rl.plots.analysis.statistics import Statistic, spearman
+from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import NICE, entries_height, framed, legend, wrap
 from seqeval_rl.plots.figures.learning_curves import Quantity, draw

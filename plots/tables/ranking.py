@@ -9,10 +9,11 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import listed, table_notes
+from seqeval_rl.plots.analysis.comparisons import spearman
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.model_selection import candidates, regret_at_1
 from seqeval_rl.plots.analysis.prequential import SCORES
-from seqeval_rl.plots.analysis.statistics import Cell, spearman
+from seqeval_rl.plots.analysis.statistics import Cell
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, check_shares
 from seqeval_rl.plots.tables.table import Kind, Row, Table

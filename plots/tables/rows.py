@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.grouping import Group
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Cell, Floats, Statistic, bootstrap_interval
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Cell, Floats, Statistic
 from seqeval_rl.plots.tables.table import Row
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the data, at which tables show scores by default

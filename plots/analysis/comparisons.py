@@ -1,0 +1,114 @@
+"""Comparisons of algorithms: probability of improvement, mean ranks, rank correlation.
+
+Scores have the axes `[run, task]`; the runs of each algorithm are drawn independently of those of the others, within each
+task. Rank correlation is of two lists, `[n]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from seqeval_rl.plots.analysis.bootstrap import check_intervals, draws, percentiles
+from seqeval_rl.plots.analysis.statistics import Floats, Mask, present, task_means, with_point
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
+    """How probably a run of x scores higher than a run of y on the same task: mean over tasks of P(X > Y) + P(X = Y) / 2.
+
+    Of one task it is Mann and Whitney's U divided by the number of pairs. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
+
+    Args:
+        x: [run, task].
+        y: [run, task]: the same tasks, perhaps another number of runs.
+
+    Returns:
+        0 to 1; 0.5 where neither is better.
+
+    Raises:
+        ValueError: other tasks, or a task without a run.
+    """
+    wins, there_x, there_y = _wins(x, y)
+    return float(np.mean(wins.sum(axis=(0, 1)) / (there_x.sum(axis=0) * there_y.sum(axis=0))))
+
+
+def improvement_interval(
+    x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval of `probability_of_improvement`; arguments as `bootstrap_interval`'s.
+
+    Raises:
+        ValueError: fewer than two runs of some task, or what `probability_of_improvement` refuses.
+    """
+    wins, there_x, there_y = _wins(x, y)
+    for scores in (x, y):
+        check_intervals(with_point(scores), confidence, samples)
+    counts_x, counts_y = draws(there_x, samples, [seed, 0]), draws(there_y, samples, [seed, 1])
+    # For each task [sample, run of x] @ [run of x, run of y], then the sum over runs of y of what each won against.
+    won = counts_x.transpose(2, 0, 1) @ wins.transpose(2, 0, 1)
+    sums = (won * counts_y.transpose(2, 0, 1)).sum(axis=2)  # [task, sample]
+    pairs = there_x.sum(axis=0) * there_y.sum(axis=0)
+    low, high = percentiles((sums / pairs[:, None]).mean(axis=0), confidence)
+    return float(low), float(high)
+
+
+def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Mask, Mask]:
+    """What each run of x won against each of y, 1, 1/2 or 0 [run of x, run of y, task], and who is there [run, task]."""
+    x, y = with_point(x), with_point(y)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"scores: expected the same tasks, found {x.shape[1]} and {y.shape[1]}")
+    there_x, there_y = present(x), present(y)
+    x, y = x[:, None, :, 0], y[None, :, :, 0]
+    # A run that is not there (NaN) wins and ties nothing.
+    return (x > y) + 0.5 * (x == y), there_x, there_y
+
+
+def mean_ranks(scores: Sequence[ArrayLike]) -> Floats:
+    """Mean over tasks of each algorithm's rank by its mean over runs: 1 is the highest, ties share their mean rank.
+
+    Args:
+        scores: of each algorithm [run, task]: the same tasks, perhaps other numbers of runs.
+
+    Returns:
+        Ranks [algorithm].
+    """
+    return _ranks([task_means(with_point(each)) for each in scores])[:, 0]
+
+
+def rank_intervals(
+    scores: Sequence[ArrayLike], *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Bootstrap intervals of `mean_ranks`, two of [algorithm]; arguments as `bootstrap_interval`'s."""
+    means = []
+    for place, each in enumerate(scores):
+        there = check_intervals(with_point(each), confidence, samples)
+        means.append(task_means(with_point(each), draws(there, samples, [seed, place])))
+    return percentiles(_ranks(means).T, confidence)
+
+
+def _ranks(means: Sequence[Floats]) -> Floats:
+    """Of each algorithm [sample, task, 1] -> mean ranks [algorithm, sample]."""
+    of = np.stack([each[:, :, 0] for each in means])
+    higher = [(of > each).sum(axis=0) + ((of == each).sum(axis=0) - 1) / 2 for each in of]
+    ranks: Floats = 1 + np.stack(higher).mean(axis=2)
+    return ranks
+
+
+def average_ranks(values: ArrayLike) -> Floats:
+    """Ranks from 1 for the lowest, [n] -> [n]; equal values share the mean of their ranks."""
+    _, places, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[places]
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation of x [n] and y [n], -1 to 1, NaN where one of them is constant.
+
+    Pearson's correlation of the average ranks. Source: Spearman, The American Journal of Psychology 15 (1904).
+    """
+    ranks = np.stack([average_ranks(x), average_ranks(y)])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    spread = np.sqrt((centred**2).sum(axis=1).prod())
+    return float(np.clip(centred[0] @ centred[1] / spread, -1, 1)) if spread else float("nan")
