@@ -108,13 +108,13 @@ def test_a_stream_without_a_time_limit_is_said_to_be_left_out():
         "hours": 0.1, "time_limit": None, "seconds": {"training": 9.0, "evaluation": 0.0}, "cost": {"seconds_per_update": 0.1},
     }  # fmt: skip
     made = {
-        "suite": "s", "device": "cpu", "processor": "p", "stacks": [1, 1], "workers": 1, "threads": 1, "seconds": 9.0,
+        "suite": "s", "device": "cpu", "processor": "p", "groups": [1, 1], "workers": 1, "threads": 1, "seconds": 9.0,
         "rows": [row],
     }  # fmt: skip
     table = estimate_report.as_table(made)
     assert "No time limit is known for endless" in table
     assert "2 jobs of one run" in table
-    assert "stacks of runs: 2 of 20, 1 of 4" in estimate_report.as_table({**made, "stacks": [20, 4, 20]})
+    assert "run groups: 2 of 20, 1 of 4" in estimate_report.as_table({**made, "groups": [20, 4, 20]})
 
 
 @pytest.mark.parametrize(
