@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,5 @@ def _board(name: str, table: Table) -> dict[str, Any]:
             }
             for row, formatted in zip(table.rows, table.formatted().rows, strict=True)
         ],
-        # The captions are those of tables on paper; here nothing is bold.
-        "caption": table.caption.partition("Bold:")[0].strip(),
+        "caption": re.sub(r"Bold: [^.]*\. ?", "", table.caption).strip(),  # the page shows nothing in bold
     }

@@ -151,7 +151,7 @@ def test_every_table_can_be_written_in_every_way(everything: Results, measures: 
         latex = table.latex()
         for body in latex.split(r"\toprule")[1:]:
             found = [line for line in body.partition(r"\bottomrule")[0].splitlines() if r"\rlap" not in line]
-            # Without the dataset and its log's mean, which have a line of their own.
+            # Without the dataset and its mean score, which have a line of their own.
             assert {len(re.findall(r"(?<!\\)&", line)) for line in found if line.endswith(r"\\")} == {columns - 3}
         assert latex.count(r"\label{tab:seqeval-" + table.name + "}") == 1
         assert not re.search(r"[→–]", latex)

@@ -290,3 +290,15 @@ def test_what_makes_no_table_is_refused(results: Results) -> None:
         score_table(results.read(), shares=[25])
     with pytest.raises(UsageError, match="unknown statistic 'median'"):
         score_table(results.read(), statistic="median")  # type: ignore[arg-type]
+
+
+def test_print_and_notebooks_show_the_table(results: Results) -> None:
+    straight(results, HOSTILE, [70.0, 80.0])
+    straight(results, "iql", [60.0, 61.0])
+    table = score_table(results.read())
+    assert str(table) == table.text()
+    html = table._repr_html_()
+    assert "<b> *bold*" not in html
+    assert "&lt;b&gt; *bold*" in html
+    assert "<b>75.0 [70.0, 80.0]</b>" in html
+    assert html.count("<tr>") == 3
