@@ -1,4 +1,4 @@
-"""Table `blocks`: what each change of block in a mixed stream costs: recovery, score lost, forgetting."""
+"""Table `blocks`: recovery, score lost and forgetting at each change of block in a mixed stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @table("blocks", help="recovery and loss after block changes")
 def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
-    """What each change of block in a mixed stream costs; the quantities are those of `plots.change`.
+    """Score before and after each block boundary, dip, recovery, score lost, forgetting, as in `plots.change`.
 
     A row is an algorithm at a boundary; its dataset mean is that of the block that begins there. Static controls, which see
     all blocks from the start, are left out.

@@ -1,4 +1,4 @@
-"""Table `online`: what the online phase brings: score before and after, dip after the switch, regret."""
+"""Table `online`: score before and after the online phase, dip after the switch, recovery, regret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @table("online", help="before, after, dip and regret of the online phase")
 def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
-    """What the online phase brings: score before and after, gain, dip after the switch, recovery, regret.
+    """Score before and after the online phase, gain, dip after the switch, recovery, regret.
 
     Args:
         results: from `seqeval_rl.read_results`; runs without an online phase are left out.
