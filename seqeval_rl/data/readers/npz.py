@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.readers.base import Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.errors import DataError, FileError, SeqevalError
 from seqeval_rl.utils.text import slug
 
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
@@ -24,6 +25,30 @@ _SCALARS = ("env_id", "reference_min", "reference_max")
 _BOUNDS = ("action_low", "action_high")
 _OPTIONAL = ("next_observations", "episode_starts", *_SCALARS, *_BOUNDS)
 _VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
+
+
+class NpzReader(Reader):
+    """A user's own arrays in an `.npz` file."""
+
+    endings = (".npz",)
+    usage = ("<path>.npz",)
+
+    def matches(self, source: str) -> bool:
+        """See `Reader`."""
+        return source.endswith(".npz") and not has_ogbench_layout(source)
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        return read_npz(source, options.task)
+
+
+def has_ogbench_layout(path: str) -> bool:
+    """Whether a file has OGBench's arrays; not if it cannot be read, which its reader then reports."""
+    try:
+        keys = names(path)
+    except SeqevalError:
+        return False
+    return "terminals" in keys and "terminations" not in keys
 
 
 def from_mapping(columns: Mapping[str, Any], task: Task | None) -> Dataset:

@@ -12,7 +12,6 @@ import difflib
 import importlib.util
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
+from seqeval_rl.data.readers.base import Citation, FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.data.validation import check_length, flags
 from seqeval_rl.environments.tasks import Task
@@ -39,9 +39,32 @@ _OPTIONAL = ("next_observations", "valids", "masks", "rewards")
 _SCALARS = ("env_id", "reference_min", "reference_max")
 
 
-def recognised(keys: Iterable[str]) -> bool:
-    """True for the arrays of such a file."""
-    return "terminals" in keys and "terminations" not in keys
+class OgbenchReader(Reader):
+    """OGBench's single-task datasets by their names, and `.npz` files in OGBench's layout."""
+
+    prefix = "ogbench:"
+    endings = (".npz",)
+    usage = ("ogbench:<name>",)
+
+    def matches(self, source: str) -> bool:
+        """See `Reader`."""
+        return source.startswith(self.prefix) or (source.endswith(".npz") and npz.has_ogbench_layout(source))
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        name = source.removeprefix(self.prefix)
+        path = source if name == source else obtain(name, options.progress)
+        return read(path, source, options.task)
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """See `Reader`."""
+        name = source.removeprefix(self.prefix)
+        path = name if name == source else str(obtain(name, options.progress, options.offline))
+        return super().fetch(path, options)
+
+    def citation(self, source: str) -> Citation | None:
+        """See `Reader`."""
+        return Citation("dataset", keys=("park2025ogbench",)) if source.startswith(self.prefix) else None
 
 
 def place(name: str) -> Path:

@@ -20,6 +20,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import image_column, of_trails
 from seqeval_rl.data.readers import npz
+from seqeval_rl.data.readers.base import Citation, FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.validation import check_length, column, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
@@ -34,6 +35,35 @@ RETURN_RANGE = (0.0, 1000.0)  # of every task in dm_control: 1000 rewards from 0
 _FIRST, _LAST = 0, 2  # values of dm_env's step_type; between them 1
 # An episode or more: image [F, C, H, W], action [F, act_dim], and [F] each reward, discount, first and last.
 Columns = dict[str, NDArray[Any]]
+
+
+class Vd4rlReader(Reader):
+    """A directory of V-D4RL."""
+
+    prefix = "vd4rl:"
+    usage = ("vd4rl:<directory>",)
+    single_file = False
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        return read(source.removeprefix(self.prefix), options.task, options.progress)
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """See `Reader`."""
+        directory = Path(source.removeprefix(self.prefix))
+        if not directory.exists():
+            raise FileError(
+                f"{directory.absolute()}: expected a directory of V-D4RL's files, found none. Check the path."
+            )
+        return directory
+
+    def citation(self, source: str) -> Citation | None:
+        """See `Reader`."""
+        return Citation("dataset, of dm_control's tasks", keys=("lu2023challenges", "tunyasuvunakool2020dmcontrol"))
+
+    def label(self, source: str) -> str:
+        """See `Reader`: the directory, without the one that names the size of images."""
+        return super().label(re.sub(r"(?<=/)(84|64)px/?$", "", source))
 
 
 def read(directory: str, task: Task | None, progress: bool) -> Dataset:
