@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import assert_one_line, npz
+from synthetic import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names

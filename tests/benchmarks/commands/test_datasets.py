@@ -6,7 +6,7 @@ from pathlib import Path
 import minari
 import numpy as np
 import pytest
-from made import assert_one_line, npz
+from synthetic import assert_one_line, npz
 
 from seqeval_rl import load_dataset
 from seqeval_rl.benchmarks.cli import main

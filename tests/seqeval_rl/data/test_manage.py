@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from d4rl_files import columns, write
-from made import npz
+from synthetic import npz
 from web_server import Site, serving
 
 from seqeval_rl import load_dataset

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from made import made_dataset
+from synthetic import noise_dataset
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.manage import verify
@@ -14,7 +14,7 @@ from seqeval_rl.errors import DataError, FileError, UsageError
 
 
 def log():
-    return made_dataset([40, 60, 50])
+    return noise_dataset([40, 60, 50])
 
 
 def changed(**arrays):

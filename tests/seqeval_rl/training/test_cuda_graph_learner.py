@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from recorder import recorded
-from stacks import (
+from trainers import (
     ALGORITHMS,
     EXACT,
     SMALL,

@@ -6,8 +6,8 @@ import logging
 import numpy as np
 import pytest
 import torch
-from made import made_dataset
-from stacks import (
+from synthetic import noise_dataset
+from trainers import (
     ALGORITHMS,
     SMALL,
     LateEvaluator,
@@ -100,7 +100,7 @@ def test_new_statistics_and_loaded_states_take_effect_between_replays():
 
 def test_an_online_phase_goes_through_graphs(caplog):
     task = Task("pendulum", "InvertedPendulum-v5", 0.0, 1000.0)
-    stream = Stream("log", [made_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=task)])
+    stream = Stream("log", [noise_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=task)])
     entry = find_algorithm("td3_bc")
     runs = [Run(stream, entry.configure(SMALL, "test"), seed) for seed in (0, 1)]
     protocol = Protocol(initial=40, batch_size=16, evaluate_every=30, online=60, episodes=0)

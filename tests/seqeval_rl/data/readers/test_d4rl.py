@@ -232,7 +232,7 @@ def test_d4rl_ids_have_their_tasks(tmp_path: Path) -> None:
 
 def test_without_timeouts_the_time_limit_of_d4rl_counts(tmp_path: Path) -> None:
     (tmp_path / "d4rl").mkdir()
-    arrays = columns("." * 250, following=False, timeouts=False, obs_dim=45, act_dim=24)
+    arrays = columns("." * 250, next_observations=False, timeouts=False, obs_dim=45, act_dim=24)
     write(tmp_path / "d4rl" / "pen-human-v1.hdf5", arrays)
     assert ENTRIES["pen-human-v1"].time_limit == 100
     expected = qlearning_loop(arrays, 100, terminate_on_end=False)

@@ -1,4 +1,4 @@
-"""Made data for tests."""
+"""Synthetic datasets for tests."""
 
 import numpy as np
 
@@ -16,8 +16,8 @@ def packed_rows(total, obs_dim, act_dim, seed=0):
     return rows
 
 
-def made_dataset(lengths, obs_dim=11, act_dim=3, seed=0, name="made", task=TASKS["hopper"]):
-    """A log of noise in Hopper's shapes with episodes of these lengths, each ended by a time limit."""
+def noise_dataset(lengths, obs_dim=11, act_dim=3, seed=0, name="made", task=TASKS["hopper"]):
+    """A dataset of noise in Hopper's shapes with episodes of these lengths, each ended by a time limit."""
     total = sum(lengths)
     rng = np.random.default_rng(seed)
     truncations = np.zeros(total, bool)
@@ -34,7 +34,7 @@ def made_dataset(lengths, obs_dim=11, act_dim=3, seed=0, name="made", task=TASKS
 
 
 def npz(path, total=300, **changes):
-    """A log of noise in Hopper's shapes."""
+    """An `.npz` file with a dataset of noise in Hopper's shapes."""
     rng = np.random.default_rng(0)
     truncations = np.zeros(total, bool)
     truncations[29::30] = True
@@ -53,7 +53,7 @@ def npz(path, total=300, **changes):
 
 
 def assert_one_line(capsys, words, folder):
-    """What was wrong stands on standard error in one line with these words, and no run was begun in the folder."""
+    """Standard error has one line with these words, and no run was started in the folder."""
     message = capsys.readouterr().err.strip()
     assert message.startswith("seqeval: ")
     assert "\n" not in message
