@@ -67,7 +67,9 @@ def reader_of(base: str) -> Reader:
     """The reader of a source without its size; raises `UsageError` with the nearest known sources where there is none."""
     reader = find_reader(base)
     if reader is None:
-        raise unknown("dataset", base, [*known_datasets(), *(usage for one in readers().values() for usage in one.usage)])
+        raise unknown(
+            "dataset", base, [*known_datasets(), *(usage for one in readers().values() for usage in one.usage)]
+        )
     return reader
 
 

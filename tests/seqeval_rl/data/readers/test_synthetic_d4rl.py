@@ -107,7 +107,11 @@ def test_what_there_is_not_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         load_dataset("synthetic:d4rl/hoper-medium-v2:600")
     with pytest.raises(UsageError, match="unknown synthetic dataset 'synthetic:d4rl/antmaze-umaze-v2'"):
         load_dataset("synthetic:d4rl/antmaze-umaze-v2:600")
-    for source in ("synthetic:d4rl/hopper-medium-v2", "synthetic:d4rl/hopper-medium-v2:1", "synthetic:d4rl/hopper-medium-v2:1000000"):
+    for source in (
+        "synthetic:d4rl/hopper-medium-v2",
+        "synthetic:d4rl/hopper-medium-v2:1",
+        "synthetic:d4rl/hopper-medium-v2:1000000",
+    ):
         with pytest.raises(UsageError, match=r"expected 2 to 100000 rows behind ':', found"):
             load_dataset(source)
     (tmp_path / "file").write_text("")
