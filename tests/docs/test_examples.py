@@ -17,7 +17,7 @@ def _to_run():
         chosen, written = [], set()
         for words in commands(page):
             if words[0] == "run" and "--mini" in words:
-                written.add(words[words.index("--out") + 1] if "--out" in words else f"results/{words[1]}")
+                written.add(words[words.index("--out") + 1] if "--out" in words else f"results/{words[1]}-mini")
                 chosen.append(words)
             elif written.intersection(words):
                 chosen.append(words)
