@@ -26,7 +26,7 @@ from seqeval_rl.plots import (
     share_curves,
 )
 from seqeval_rl.plots.figures.aggregate_curves import SHARES, over_share
-from seqeval_rl.plots.figures.style import LOG_COLOUR, line_styles
+from seqeval_rl.plots.figures.style import GREY, line_styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ def test_over_the_share_all_runs_of_all_datasets_count_with_their_last_evaluatio
     at = interquartile_mean(scores)
     np.testing.assert_allclose(line.get_ydata(), at[[0] * 25 + [1] * 25 + [2] * 25 + [3]])
     assert line.get_alpha() == 1
-    (dashed,) = [line for line in figure.axes[0].lines if line.get_color() == LOG_COLOUR]
+    (dashed,) = [line for line in figure.axes[0].lines if line.get_color() == GREY]
     assert list(dashed.get_ydata()) == [30.0, 30.0]
     assert "over runs and 2 datasets" in caption(figure)
 
