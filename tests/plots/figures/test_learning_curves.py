@@ -153,7 +153,7 @@ def test_where_a_run_is_missing_the_curve_is_faded_and_of_the_others(results: Re
     assert [line.get_xdata()[0] for line in crosses] == [whole.get_xdata()[-1]]
     assert "run failed" in legend(figure)
     assert "Mean over 2 to 3 seeds" in caption(figure)
-    assert "Faded: where not every run has got that far" in caption(figure)
+    assert "Faded: not every run has got that far" in caption(figure)
     assert "Failed runs: IQL 1 of 3. Unfinished runs: TD3+BC 1 of 3." in caption(figure)
 
 

@@ -92,7 +92,7 @@ def test_over_the_share_fewer_runs_fade_and_a_missing_dataset_is_named(results: 
     assert whole.get_xdata()[-1] == pytest.approx(50)
     assert faded.get_xdata()[-1] == 100
     said = caption(figure)
-    assert "Faded: where not every run has got that far." in said
+    assert "Faded: not every run has got that far." in said
     assert "Left out, since not every algorithm was run there: high." in said
     assert "none where a dataset has one run" in said
 
@@ -205,7 +205,7 @@ def test_prequential_and_true_scores_stand_beside_each_other(results: Results) -
     add(results, "awac", 0, "low", [0, 0, 0, 1.0], prequential={"action_error": 1.0}, evaluated=False)
     add(results, "bc", 0, "high", [0, 0, 0, 1.0], prequential={"action_error": 1.0})
     figure = correlation(results.read())
-    assert "Left out: BC on high (no other beside it), AWAC on low (no true score)." in caption(figure)
+    assert "Left out: BC on high (no other setting), AWAC on low (no true score)." in caption(figure)
     with pytest.raises(UsageError, match="two settings that have nll and true scores"):
         correlation(results.read(), "nll")
 
@@ -227,8 +227,8 @@ def test_cost_is_that_of_training_and_devices_are_kept_apart(results: Results) -
     runs = results.read()
     runs[0].manifest["device"], runs[1].manifest["device"] = "cpu", "cuda"
     assert {each.device for each in costs(runs)[0]} == {"cpu", "cuda"}
-    assert "On CUDA, where evaluation goes on beside training, all of the time." in caption(cost(runs))
-    with pytest.raises(UsageError, match="got to the end of its log, found none"):
+    assert "On CUDA, where evaluation runs in parallel with training, all of the time." in caption(cost(runs))
+    with pytest.raises(UsageError, match="got to the end of its dataset, found none"):
         cost([run for run in runs if run.algorithm == "cql"])
 
 
