@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from seqeval_rl.benchmarks.arguments.parsing import Several
-from seqeval_rl.data.load import in_d4rl_format
-from seqeval_rl.data.readers.d4rl import Mode
+from seqeval_rl.data.load import supports_mode
+from seqeval_rl.data.readers.base import Mode
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import UsageError, invalid, unknown
@@ -168,7 +168,8 @@ def build_sweep(
         if "episodes" not in chosen["protocol"]:
             own_protocol = {name: {"episodes": number} for name, number in PUBLISHED_EPISODES.items()}
         streams = [
-            replace(stream, mode="d4rl") if all(map(in_d4rl_format, stream.sources)) else stream for stream in streams
+            replace(stream, mode="d4rl") if all(supports_mode(source, "d4rl") for source in stream.sources) else stream
+            for stream in streams
         ]
     where = f"suite {reference}" if not settings else f"suite {reference} with --set"
     label = f"{name} (mini)" if mini else name

@@ -45,7 +45,7 @@ def on_page_markdown(markdown, page, config, files):
 
 
 def _entries(package):
-    """A mkdocstrings entry for each public class and function; the top package links those of its packages."""
+    """A mkdocstrings entry for each public class and function; the top package also links those of its packages."""
     names = public_names(_layout.joinpath(*package.split("."), "__init__.py"), package)
     entries, links = [], []
     for name, module in sorted(names.items()):
@@ -53,7 +53,9 @@ def _entries(package):
             links.append(f"- [`{name}`][{module}.{name}]")
         else:
             entries.append(f"::: {module}.{name}")
-    return ["\n".join(links), *entries]
+    if links:
+        links.insert(0, "It also exports, from the pages of its packages:\n")
+    return [f"```python\nimport {package}\n```", *entries, "\n".join(links)]
 
 
 def public_names(init, package):

@@ -1,4 +1,4 @@
-"""A complete plain algorithm: clone the logged actions whose temporal-difference advantage is positive."""
+"""A complete single-run algorithm: behavioral cloning of the actions whose temporal-difference advantage is positive."""
 
 import copy
 from dataclasses import dataclass
@@ -10,32 +10,31 @@ from torch import nn
 class FilteredBC:
     """Filtered cloning: A = r + gamma m V'(s') - V(s);  L(V) = E A^2;  L(pi) = E 1(A > 0) (pi(s) - a)^2."""
 
-    vectorized = False  # sees one run: batches are [B, ...]; the harness loops over seeds
-
     @dataclass(frozen=True)
     class Config:
-        """`--set filtered_bc.discount=0.95` changes one."""
+        """The settings; `--set filtered_bc.discount=0.95` changes one."""
 
         learning_rate: float = 3e-4  # Adam's
         discount: float = 0.99  # gamma, per transition
-        target_rate: float = 0.005  # share of the online value in each move of the target
-        normalise_observations: bool = True  # asks the harness to normalise, over the visible window only
+        target_rate: float = 0.005  # share of the online weights in each soft update
+        normalise_observations: bool = True  # the harness normalizes, over the visible window only
 
     def __init__(self, config, spec):
         self.config = config
-        obs_dim, act_dim = spec.obs_shape[0], spec.act_dim
-        self.policy = nn.Sequential(nn.Linear(obs_dim, 256), nn.ReLU(), nn.Linear(256, act_dim), nn.Tanh()).to(
-            spec.device
-        )
-        self.value = nn.Sequential(nn.Linear(obs_dim, 256), nn.ReLU(), nn.Linear(256, 1)).to(spec.device)
+        widths = (spec.obs_dim, 256)
+        self.policy = nn.Sequential(nn.Linear(*widths), nn.ReLU(), nn.Linear(256, spec.act_dim), nn.Tanh())
+        self.value = nn.Sequential(nn.Linear(*widths), nn.ReLU(), nn.Linear(256, 1))
         self.target = copy.deepcopy(self.value)
-        self.adam = torch.optim.Adam([*self.policy.parameters(), *self.value.parameters()], config.learning_rate)
-        self.parts = {"policy": self.policy, "value": self.value, "target": self.target, "adam": self.adam}
+        self.parts = {"policy": self.policy, "value": self.value, "target": self.target}
+        for network in self.parts.values():
+            network.to(spec.device)
+        parameters = [*self.policy.parameters(), *self.value.parameters()]
+        self.parts["adam"] = self.adam = torch.optim.Adam(parameters, config.learning_rate)
 
-    def update(self, batch):  # one gradient step; returns detached metrics
+    def update(self, batch):  # one gradient step on a batch [B, ...]; returns detached metrics
         with torch.no_grad():
-            future = batch.masks * self.target(batch.next_observations).squeeze(-1)
-        advantage = batch.rewards + self.config.discount * future - self.value(batch.observations).squeeze(-1)
+            next_values = batch.masks * self.target(batch.next_observations).squeeze(-1)
+        advantage = batch.rewards + self.config.discount * next_values - self.value(batch.observations).squeeze(-1)
         errors = (self.policy(batch.observations) - batch.actions).square().mean(-1)
         value_loss, policy_loss = advantage.square().mean(), (errors * (advantage.detach() > 0)).mean()
         self.adam.zero_grad()
@@ -46,11 +45,11 @@ class FilteredBC:
                 old.lerp_(new, self.config.target_rate)
         return {"value/loss": value_loss.detach(), "actor/loss": policy_loss.detach()}
 
-    def act(self, observations, noise):  # noise: standard normals to explore online, None to be greedy
+    def act(self, observations, noise):  # noise: standard normals for online exploration, None for greedy actions
         actions = self.policy(observations)
         return actions if noise is None else (actions + 0.1 * noise).clamp(-1, 1)
 
-    def state_dict(self):  # everything that training needs to go on
+    def state_dict(self):  # everything that training needs to resume
         return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state):

@@ -26,11 +26,7 @@ _SOURCES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("minari:", ("younis2024minari",), "dataset"),
     ("ogbench:", ("park2025ogbench",), "dataset"),
     ("vd4rl:", ("lu2023challenges", "tunyasuvunakool2020dmcontrol"), "dataset with tasks of dm_control"),
-    (
-        "bundled/",
-        (SOFTWARE, "fu2020d4rl"),
-        "dataset bundled with seqeval-rl, scored with the reference returns of D4RL",
-    ),
+    ("bundled/", (SOFTWARE, "fu2020d4rl"), "dataset bundled with seqeval-rl; reference returns of D4RL"),
 )
 _MUJOCO = re.compile(
     r"(Ant|HalfCheetah|Hopper|Humanoid|HumanoidStandup|InvertedDoublePendulum|InvertedPendulum|Pusher|Reacher|Swimmer"
@@ -118,9 +114,7 @@ def _cite_datasets(cited: _Bibliography, results: Sequence[RunResult]) -> None:
                 recorded[str(block["name"])] = block.get("citation") or recorded.get(str(block["name"]))
     for name, citation in sorted(recorded.items()):
         if isinstance(citation, str):
-            cited.cite_bibtex(
-                f"dataset: {name}", f"Dataset {name}", citation, "its `citation` has no entry. Cite it by hand."
-            )
+            cited.cite_bibtex(f"dataset: {name}", f"Dataset {name}", citation, "its `citation` has no entry.")
             continue
         for beginning, keys, description in _SOURCES:
             if name.startswith(beginning):
@@ -144,9 +138,7 @@ def _cite_environments(cited: _Bibliography, results: Sequence[RunResult]) -> No
             cited.notes.append(f"Environment {environment}: opened by Gymnasium. No entry is known: cite its source.")
     installed = {run.manifest.get("versions", {}).get("envpool", "not installed") for run in results}
     if environments and installed - {"not installed"}:
-        cited.cite(
-            "was installed and ran the environments it supports; manifests do not record which", "weng2022envpool"
-        )
+        cited.cite("installed; it ran the environments that it supports (not recorded which)", "weng2022envpool")
 
 
 def _cite_algorithms(cited: _Bibliography, results: Sequence[RunResult], registered: Mapping[str, str]) -> None:

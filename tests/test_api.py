@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made import npz
 from matplotlib.figure import Figure
+from synthetic import npz
 
 import seqeval_rl
 from seqeval_rl import Batch, Spec

@@ -73,22 +73,22 @@ class Check:
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure updates per second beside a plain loop and the machine's ceiling, or environment steps per second beside a plain
-    gymnasium loop, or estimate how long a suite will take."""
+    """Measure updates per second, compared with a plain loop and the machine's limit; or environment steps per second, compared
+    with a plain Gymnasium loop; or estimate how long a suite will take."""
 
     algorithms: Annotated[
         str | None, arg(help="names separated by commas; default all registered, or the suite's", metavar="A,B")
     ] = None
     runs: Annotated[
-        str | None, arg(help="stack sizes separated by commas; default 1,5,20,40 on CUDA, else 1,2,4", metavar="1,2,4")
+        str | None, arg(help="numbers of runs trained together; default 1,5,20,40 on CUDA, else 1,2,4", metavar="1,2,4")
     ] = None
-    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to update; auto takes CUDA where it is")] = "auto"
-    threads: Annotated[int, arg(help="threads of torch, or with --evaluation processes; 0 = all cores")] = 0
-    repeats: Annotated[int, arg(help="measurements of each, interleaved; medians are reported")] = 5
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train; auto: CUDA where available")] = "auto"
+    threads: Annotated[int, arg(help="of torch, or with --evaluation processes; 0 = all cores")] = 0
+    repeats: Annotated[int, arg(help="measurements of each contender, interleaved; medians are reported")] = 5
     precision: Annotated[Literal["float32", "tf32", "bfloat16"], arg(help="of matrix products")] = "float32"
-    json: Annotated[Path | None, arg(help="also save every figure", metavar="FILE")] = None
+    json: Annotated[Path | None, arg(help="also save every measurement", metavar="FILE")] = None
     estimate: Annotated[
-        str | None, arg(help="instead say how long this suite (a name or a .toml file) will take here", metavar="SUITE")
+        str | None, arg(help="instead estimate how long this suite (a name or a .toml file) will take", metavar="SUITE")
     ] = None
     evaluation: Annotated[
         str | None, arg(help="instead measure the evaluation of these tasks, separated by commas", metavar="TASK,TASK")

@@ -40,23 +40,16 @@ def _named(action: str, source: str) -> str:
 @perform.register
 def _list(_: DatasetsList) -> None:
     from seqeval_rl.data import cache
-    from seqeval_rl.data.load import d4rl_datasets
-    from seqeval_rl.data.readers import bundled, d4rl_index
-    from seqeval_rl.data.readers import minari as minari_reader
+    from seqeval_rl.data.manage import list_datasets
+    from seqeval_rl.data.readers.base import readers
 
-    here = d4rl_index.local()
-    for heading, lines in (
-        ("bundled, rolled out on first use", bundled.names()),
-        ("D4RL, on this machine", here),
-        ("D4RL, to be downloaded on first use or by `seqeval datasets fetch`", sorted({*d4rl_datasets()} - {*here})),
-        ("Minari, on this machine", [f"minari:{identity}" for identity in minari_reader.local()]),
-        (f"cache, {cache.root()}", [f"{key:<48} {_size(cache.root() / key)}" for key in cache.entries()]),
-    ):
+    sections = [(listing.heading, listing.sources) for listing in list_datasets()]
+    keys = [f"{key:<48} {_size(cache.root() / key)}" for key in cache.entries()]
+    for heading, lines in (*sections, (f"cache, {cache.root()}", keys)):
         print(f"{heading}:")
         print("\n".join(f"  {line}" for line in lines or ["none"]))
-    print(
-        "others: minari:ID, ogbench:NAME, vd4rl:DIRECTORY, PATH.npz, PATH.hdf5, each with :N for its first N transitions"
-    )
+    usages = ", ".join(usage for reader in readers().values() for usage in reader.usage)
+    print(f"sources: {usages}; each with :<N> for its first N transitions")
 
 
 def _size(folder: Path) -> str:
@@ -130,21 +123,17 @@ def _fetch(command: DatasetsFetch) -> None:
 
 @perform.register
 def _verify(command: DatasetsVerify) -> None:
-    from seqeval_rl.data import cache, manage
-    from seqeval_rl.data.manage import cached, datasets_of, verify_dataset
+    from seqeval_rl.data import cache
+    from seqeval_rl.data.manage import verify
 
     sources = [command.id] if command.id else cache.entries()
     if not sources:
         print(f"{cache.root()}: nothing is there to be verified")
     broken = []
     for source in sources:
-        if not source.startswith(("bundled/", "minari:")) and not cached(source):
-            print(source)
-            print("\n".join(f"  ok   {line}" for line in manage.verify(source)))
-            continue
-        for name, dataset in datasets_of(source):
+        for name, checks in verify(source):
             print(name)
-            for check in verify_dataset(dataset):
+            for check in checks:
                 print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
                 broken += [] if check.passed else [f"{name}: {check.name}"]
     if broken:

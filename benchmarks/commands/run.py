@@ -121,11 +121,13 @@ def _bench(command: Bench) -> None:
         _estimate(command)
         return
     if command.mini:
-        raise UsageError("bench --mini: expected --estimate SUITE beside it, found none. Name a suite or leave it out.")
+        raise UsageError("bench --mini: expected --estimate SUITE with it, found none. Name a suite or leave it out.")
     if command.evaluation is None:
-        _refuse(command, ("backend",), "without --evaluation", "It is what evaluations are stepped by")
+        _refuse(
+            command, ("backend",), "without --evaluation", "It chooses what steps the environments of an evaluation"
+        )
     else:
-        _refuse(command, ("device", "precision"), "beside --evaluation", "The policy acts on one core in float32")
+        _refuse(command, ("device", "precision"), "with --evaluation", "The policy acts on one core in float32")
     device = choose_device(command.device)
     sizes = numbers(command.runs, "--runs") or list(updates.default_runs(device))
     for option, least, found in (
@@ -145,13 +147,13 @@ def _bench(command: Bench) -> None:
 
 
 def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int]) -> None:
-    """Environment steps per second of the evaluation."""
+    """`bench --evaluation`: environment steps per second."""
     from seqeval_rl.benchmarks.speed import evaluation
     from seqeval_rl.environments.tasks import task_named
     from seqeval_rl.interface.registry import find_algorithm
 
     if names is not None and len(names) > 1:
-        raise UsageError(f"--algorithms: expected one name beside --evaluation, found {len(names)}. Choose one policy.")
+        raise UsageError(f"--algorithms: expected one name with --evaluation, found {len(names)}. Choose one policy.")
     tasks = [task_named(name, "--evaluation") for name in words(command.evaluation) or []]
     if not tasks:
         raise UsageError("--evaluation: expected at least one task, found none.")
@@ -170,7 +172,7 @@ def _show(table: str, report: dict[str, Any], command: Bench) -> None:
 
 
 def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> None:
-    """Raise `UsageError` for an option that is given where it would do nothing."""
+    """Raise `UsageError` for an option that would have no effect."""
     for item in dataclasses.fields(command):
         found = getattr(command, item.name)
         if item.name in options and found != item.default:
@@ -180,14 +182,14 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 
 
 def _estimate(command: Bench) -> None:
-    """How long a suite will take here."""
+    """`bench --estimate`: how long a suite will take on this machine."""
     from seqeval_rl.benchmarks.speed import estimate_report
     from seqeval_rl.benchmarks.speed.estimate import estimate
     from seqeval_rl.benchmarks.suite import build_sweep
     from seqeval_rl.training.device import choose_device, matrix_products
 
     options = ("runs", "threads", "repeats", "evaluation", "backend")
-    _refuse(command, options, "beside --estimate", "The suite and the scheduler decide it")
+    _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None
     device = choose_device(command.device)
     sweep = build_sweep(command.estimate, command.mini, words(command.algorithms))

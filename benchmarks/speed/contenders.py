@@ -1,4 +1,4 @@
-"""The contestants of the speed benchmark: one algorithm driven in three ways, and its matrix products alone."""
+"""What the speed benchmark compares: one algorithm trained in three ways, and its matrix products alone."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.build import Transitions, build_learner, build_replay_buffer
 
-_IMAGES = 256  # different ones in a made log
+_IMAGES = 256  # different ones in the synthetic data
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Sizes of what is learned from; the defaults are Hopper's."""
+    """Sizes of the synthetic data; the defaults are Hopper's."""
 
     obs_shape: tuple[int, ...] = (11,)
     act_dim: int = 3
     batch_size: int = 256
-    transitions: int = 200_000  # in the made log, at least 2
+    transitions: int = 200_000  # at least 2
 
     def rows(self) -> NDArray[np.float32]:
-        """A made log (see `Dataset.rows`): standard normals, actions in [-1, 1], no terminals."""
+        """Packed rows [transitions, D] (see `Dataset.rows`): standard normals, actions in [-1, 1], no terminals."""
         width = self.obs_columns
         rng = np.random.default_rng(0)
         rows = rng.standard_normal((self.transitions, 2 * width + self.act_dim + 2), dtype=np.float32)
@@ -44,26 +44,26 @@ class Problem:
 
     @property
     def obs_columns(self) -> int:
-        """Columns of an observation in a row: none for images."""
+        """Columns of an observation in a row; 0 for images."""
         return self.obs_shape[0] if len(self.obs_shape) == 1 else 0
 
     def pixels(self) -> Pixels | None:
-        """A few made images over and over, where observations are images."""
+        """A few random images, repeated, where observations are images."""
         if self.obs_columns:
             return None
         count = min(self.transitions, _IMAGES)
         frames = np.random.default_rng(0).integers(0, 256, (count + 1, *self.obs_shape), np.uint8)
-        place = np.arange(self.transitions) % count
-        return Pixels(frames, np.stack([place, place, place + 1], 1))
+        index = np.arange(self.transitions) % count
+        return Pixels(frames, np.stack([index, index, index + 1], 1))
 
 
 class LearnerLoop:
-    """A stack as the harness trains it: drawing, gathering, preprocessing and metrics included."""
+    """A run group as `seqeval run` trains it: drawing, gathering, preprocessing and metrics included."""
 
     def __init__(
         self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem, rows: NDArray[np.float32] | None = None
     ):
-        """Over `rows`, by default those of the problem."""
+        """On `rows`, by default those of the problem."""
         self.device = spec.device
         rows = problem.rows() if rows is None else rows
         arrivals = [np.random.default_rng(seed).permutation(len(rows)) for seed in spec.seeds]
@@ -75,7 +75,7 @@ class LearnerLoop:
         self._done = 0
 
     def run(self, updates: int) -> float:
-        """Seconds of that many updates of the whole stack, one call of the engine."""
+        """Seconds of that many updates of all runs, in one call of the learner."""
         start, self._done = self._done, self._done + updates
 
         def work() -> None:
@@ -86,12 +86,12 @@ class LearnerLoop:
 
 
 class EagerLoop:
-    """One run as a training script would have it: draw indices, gather, make noise, update; each step by itself."""
+    """One run as a typical training script has it: draw indices, gather, draw noise, update; one step after the other."""
 
     def __init__(
         self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem, rows: NDArray[np.float32] | None = None
     ):
-        """Over `rows`, by default those of the problem; of `spec` the first seed alone."""
+        """On `rows`, by default those of the problem; only the first seed of `spec` is trained."""
         self.spec = Spec(spec.obs_shape, spec.act_dim, spec.seeds[:1], spec.device)
         self.algorithm: Algorithm = entry.build(config, self.spec)
         self.rows = torch.from_numpy(problem.rows() if rows is None else rows).to(spec.device)
@@ -100,16 +100,16 @@ class EagerLoop:
         self.metrics: dict[str, Tensor] = {}  # of the latest update, each [1]
 
     def batch(self) -> Batch:
-        """B transitions of the whole log, with replacement, and fresh noise."""
+        """B transitions of the full dataset, drawn with replacement, and noise."""
         device, width, size = self.spec.device, int(np.prod(self.spec.obs_shape)), self.batch_size
         chosen = torch.randint(len(self.rows), (size,), generator=self.draws, device=device)
         columns = self.rows[chosen].split([width, self.spec.act_dim, 1, 1, width], 1)
-        observations, actions, rewards, masks, following = (column.contiguous() for column in columns)
+        observations, actions, rewards, masks, next_observations = (column.contiguous() for column in columns)
         return Batch(
             observations.view(1, size, *self.spec.obs_shape),
             actions.view(1, size, -1),
             rewards.view(1, size),
-            following.view(1, size, *self.spec.obs_shape),
+            next_observations.view(1, size, *self.spec.obs_shape),
             masks.view(1, size),
             torch.randn(1, size, self.noise_dim, generator=self.draws, device=device),
         )
@@ -125,14 +125,14 @@ class EagerLoop:
 
 
 class Contenders:
-    """One algorithm as a stack of R runs on one problem, and those it is compared with.
+    """One algorithm with R runs on one problem, and what it is compared with.
 
-    `contestants` are functions from a number of updates, a multiple of `period`, to the seconds that they took:
+    `by_name` holds functions from a number of updates, a multiple of `period`, to the seconds that they took:
 
-    engine: the stack through the engine.
-    bare: the stack's `update` on one batch that is there already.
+    learner: R runs trained by the learner.
+    bare: the `update` of R runs, again and again on one batch.
     eager: one run in a plain loop.
-    products: the matrix products of the stack's updates alone; absent where the algorithm makes none.
+    products: the matrix products of the R runs' updates alone; absent where the algorithm has none.
     """
 
     def __init__(
@@ -143,13 +143,13 @@ class Contenders:
         problem: Problem | None = None,
         config: Any = None,
     ):
-        """Builds everything and takes a first period of bare updates.
+        """Build everything and take a first period of bare updates.
 
         Args:
             entry: the algorithm.
             runs: R ≥ 1.
             device: where.
-            problem: its sizes; default Hopper's.
+            problem: sizes of the data; default Hopper's.
             config: the algorithm's settings; default its own.
         """
         self.entry, self.runs, self.device, self.problem = entry, runs, device, problem or Problem()
@@ -163,16 +163,16 @@ class Contenders:
         self.period: int = getattr(self.bare, "period", 1)
         self.recording = record(lambda: self.bare.update(self.batch), self.period)
         self.products = Products(self.recording.products, device)
-        self.contestants: dict[str, Callable[[int], float]] = {
-            "engine": self.learner.run,
+        self.by_name: dict[str, Callable[[int], float]] = {
+            "learner": self.learner.run,
             "bare": self._run_bare,
             "eager": self.eager.run,
         }
         if self.recording.products:
-            self.contestants["products"] = self._run_products
+            self.by_name["products"] = self._run_products
 
-    def whole(self, updates: float) -> int:
-        """The least multiple of the period that is at least so many updates, and at least one."""
+    def whole_periods(self, updates: float) -> int:
+        """The smallest positive multiple of the period that is at least this many updates."""
         return max(1, math.ceil(updates / self.period)) * self.period
 
     def _run_bare(self, updates: int) -> float:

@@ -1,4 +1,4 @@
-"""`seqeval bench --estimate`: a sweep's forecast for people and as JSON."""
+"""`seqeval bench --estimate`: an estimate as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def as_report(found: Estimate, sweep: Sweep, device: torch.device) -> dict[str, 
         for forecast in found.forecasts
     ]
     return {
-        "what": "estimate of a sweep's wall time, nothing of it run before",
+        "what": "estimate of the wall time of a sweep of which nothing has been run",
         "suite": sweep.name,
         "protocol": sweep.protocol.model_dump(),
-        "stacks": list(found.stacks),
+        "groups": list(found.groups),
         "workers": found.workers,
         "threads": found.threads,
         "seconds": found.seconds,
@@ -37,29 +37,29 @@ def as_report(found: Estimate, sweep: Sweep, device: torch.device) -> dict[str, 
 
 
 def duration(seconds: float) -> str:
-    """For people: `40 s`, `12 min`, `3.4 h`, `2.1 days`."""
+    """In words: `40 s`, `12 min`, `3.4 h`, `2.1 days`."""
     for unit, size, digits in (("days", 86400, 1), ("h", 3600, 1), ("min", 60, 0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.{digits}f} {unit}"
     return f"{seconds:.0f} s"
 
 
-def _stacks(sizes: list[int]) -> str:
-    """For people: `36 jobs of one run`, or `stacks of runs: 2 of 20, 1 of 4`."""
+def _groups(sizes: list[int]) -> str:
+    """In words: `36 jobs of one run`, or `run groups: 2 of 20, 1 of 4`."""
     if max(sizes) == 1:
         return f"{len(sizes)} jobs of one run"
     counts = sorted(Counter(sizes).items(), reverse=True)
-    return "stacks of runs: " + ", ".join(f"{count} of {size}" for size, count in counts)
+    return "run groups: " + ", ".join(f"{count} of {size}" for size, count in counts)
 
 
 def as_table(report: dict[str, Any]) -> str:
-    """The report for people: algorithm by stream, the total, and what it rests on."""
+    """The report as text: algorithm by stream, the total, and what the estimate assumes."""
     rows = report["rows"]
     width = max(len("stream"), *(len(row["stream"]) for row in rows))
     name = max(len("algorithm"), *(len(row["algorithm"]) for row in rows))
     worker = "one core" if report["device"] == "cpu" else report["device"]
     lines = [
-        f"{report['suite']} on {report['device']}, {report['processor']}; {_stacks(report['stacks'])}, {report['workers']} jobs "
+        f"{report['suite']} on {report['device']}, {report['processor']}; {_groups(report['groups'])}, {report['workers']} jobs "
         f"at once, {report['threads']} threads each",
         "",
         f"{'stream':<{width}} {'algorithm':<{name}} {'runs':>4} {'updates/run':>12} {'s/update':>9} {'evaluations/run':>16} "
@@ -78,12 +78,12 @@ def as_table(report: dict[str, Any]) -> str:
         "",
         f"total: at most about {duration(report['seconds'])}; {duration(training)} of work are updates and at most "
         f"{duration(evaluation)} evaluations.",
-        "It rests on: updates through the engine on made data, measured just now, one job at a time, beside whatever else",
-        f"runs here; evaluations whose episodes all last as long as the time limit allows ({allowed}), which is less for",
-        "agents that fall early; jobs that do not slow each other down.",
-        "Not in it: building logs that are not there yet, starting processes, and runs that are finished already.",
+        "Assumed: updates take as long as those measured just now on synthetic data, one job at a time, with whatever else",
+        f"runs here; every evaluation episode lasts as long as the time limit allows ({allowed}), which is too long for",
+        "agents that fall early; jobs do not slow each other down.",
+        "Not included: building datasets, starting processes. Runs that are finished already are counted again.",
     ]
     endless = sorted({row["stream"] for row in rows if row["time_limit"] is None})
     if endless:
-        lines.append(f"No time limit is known for {', '.join(endless)}: their evaluations are not in it either.")
+        lines.append(f"No time limit is known for {', '.join(endless)}: their evaluations are not included either.")
     return "\n".join(lines)

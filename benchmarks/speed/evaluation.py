@@ -1,4 +1,4 @@
-"""The speed of evaluation: environment steps per second beside those of a plain gymnasium loop, interleaved; medians."""
+"""Measures evaluation: environment steps per second, compared with a plain Gymnasium loop, interleaved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from seqeval_rl.training.learner import act
 from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.utils.processes import available_cores
 
-SECONDS = 3.0  # of one measurement, at least; whole evaluations are counted
+SECONDS = 3.0  # smallest duration of one measurement; only complete evaluations are counted
 EPISODES = 10  # of each run
 _CPU = torch.device("cpu")
 
@@ -34,11 +34,11 @@ def bench_evaluation(
 
     Args:
         entry: the algorithm whose untrained policy acts.
-        tasks: whose environments are played.
-        runs: numbers R of runs that are evaluated together, `EPISODES` episodes each.
+        tasks: whose environments are stepped.
+        runs: numbers of runs R that are evaluated together, `EPISODES` episodes each.
         backend: see `environments.make_vector_env`.
-        workers: likewise; 0 = as many of the cores as a run of `seqeval run` would take.
-        repeats: measurements of each.
+        workers: likewise; 0 = as many as `seqeval run` would use.
+        repeats: measurements of each; reported are medians.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def bench_evaluation(
     finally:
         torch.set_num_threads(before)
     return {
-        "what": "environment steps per second; ratios are medians over repeats in which both ran one after the other",
+        "what": "environment steps per second; ratios are medians over repeats, in each of which both ran one after the other",
         "algorithm": entry.name,
         "episodes": EPISODES,
         "repeats": repeats,
@@ -64,32 +64,32 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
     shapes = gymnasium_shapes(task.environment)[1]
     spec = Spec(shapes.obs_shape, len(shapes.action_low), tuple(range(runs)), _CPU)
     algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
-    same = Preprocessing(None, spec.obs_dim, spec.act_dim, runs, 1.0, _CPU).observations
+    unchanged = Preprocessing(None, spec.obs_dim, spec.act_dim, runs, 1.0, _CPU).observations
     speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
     num_envs = runs * EPISODES
     workers = workers or worthwhile_workers(task.environment, num_envs, backend, available_cores())
     with Evaluator(task, spec.seeds, EPISODES, backend, workers) as evaluator:
 
         def evaluate(number: int) -> int:
-            return evaluator.evaluate(lambda seen: act(algorithm, same, _CPU, seen), number).env_steps
+            return evaluator.evaluate(lambda seen: act(algorithm, unchanged, _CPU, seen), number).env_steps
 
         with open_environment(task.environment) as env:
             policy = _policy(shapes)
-            contestants = {"evaluator": evaluate, "loop": lambda number: _episode(env, policy, shapes, number)}
-            for play in contestants.values():
+            contenders = {"evaluator": evaluate, "loop": lambda number: _episode(env, policy, shapes, number)}
+            for play in contenders.values():
                 play(0)
             for repeat in range(repeats):
-                for name, play in contestants.items():
+                for name, play in contenders.items():
                     steps, number, started = 0, 0, time.perf_counter()
                     while (taken := time.perf_counter() - started) < SECONDS:
                         number += 1
                         steps += play(number + 1000 * repeat)
                     speeds[name].append(steps / taken)
-        found = evaluator.backend
+        opened = evaluator.backend
     return {
         "task": task.name,
         "environment": task.env_id,
-        "backend": found,
+        "backend": opened,
         "runs": runs,
         "workers": workers,
         "env_steps_per_second": speeds,
@@ -99,7 +99,7 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
 
 
 def _policy(shapes: Shapes) -> nn.Module:
-    """A network of the default sizes, as training scripts have it."""
+    """A network of the default sizes, as in typical training scripts."""
     inputs, outputs = int(np.prod(shapes.obs_shape)), len(shapes.action_low)
     first, second, last = nn.Linear(inputs, 256), nn.Linear(256, 256), nn.Linear(256, outputs)
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last, nn.Tanh())
@@ -107,7 +107,7 @@ def _policy(shapes: Shapes) -> nn.Module:
 
 @torch.no_grad()
 def _episode(env: Any, policy: nn.Module, shapes: Shapes, seed: int) -> int:
-    """One episode as training scripts play it, one environment step after the other; returns its length."""
+    """One episode as typical training scripts run it, one environment step after the other; returns its length."""
     middle, half = (shapes.action_high + shapes.action_low) / 2, (shapes.action_high - shapes.action_low) / 2
     observation, _ = env.reset(seed=seed)
     steps, over = 0, False
@@ -119,7 +119,7 @@ def _episode(env: Any, policy: nn.Module, shapes: Shapes, seed: int) -> int:
 
 
 def as_table(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """The report as text."""
     versions = report["versions"]
     lines = [
         report["what"],
@@ -137,7 +137,7 @@ def as_table(report: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "workers: processes, or threads of envpool. plain loop: one gymnasium environment and a torch policy",
+        "workers: processes, or threads of envpool. plain loop: one Gymnasium environment and a torch policy",
         "of the same size, one action at a time.",
     ]
     return "\n".join(lines)

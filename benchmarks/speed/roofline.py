@@ -1,11 +1,11 @@
-"""What an update cannot be faster than here: its matrix products alone, and the rate at which memory is copied.
+"""Upper bounds for the speed of an update on this machine: its matrix products alone, and the rate of copying memory.
 
-The products are not derived from an algorithm's text but recorded while it updates, so the count is right for whatever a
-plug-in does. Recorded are `mm`, `addmm`, `bmm` and `baddbmm` with their in-place and `out` forms, which is what linear layers
-come down to; convolutions, products of a matrix and a vector and elementwise work are not.
+The products are recorded while the algorithm updates, so the count is right for any plug-in. Recorded are `mm`, `addmm`, `bmm`
+and `baddbmm` with their in-place and `out` forms, which linear layers consist of; not recorded are convolutions, products of
+a matrix and a vector, and elementwise operations.
 
 Arithmetic: a product [S, m, k] x [S, k, n] is 2 S m n k FLOP, one multiplication and one addition for each term; adding a bias
-is not counted. A step of Adam on P numbers of b bytes moves 7 P b bytes at least: number, gradient and two moments are read;
+is not counted. A step of Adam on P numbers of b bytes moves at least 7 P b bytes: number, gradient and two moments are read;
 number and moments are written.
 """
 
@@ -22,32 +22,32 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqeval_rl.experiments.update_cost import timed
-from seqeval_rl.training.cuda_graphs import CudaGraphs, beside
+from seqeval_rl.training.cuda_graphs import CudaGraphs, side_stream
 
 _aten: Any = torch.ops.aten
-# Places of the left factor among the arguments; the right one follows it.
+# Position of the left factor among the arguments; the right one follows it.
 _LEFT = {_aten.mm: 0, _aten.bmm: 0, _aten.addmm: 1, _aten.baddbmm: 1, _aten.addmm_: 1, _aten.baddbmm_: 1}
 _IN_PLACE = (_aten.addmm_, _aten.baddbmm_)
 _ADAM = (_aten._fused_adam_, _aten._fused_adamw_)
-_ALIGNMENT = 64  # bytes; the kernels choose by it
+_ALIGNMENT = 64  # bytes; which kernel runs may depend on it
 
 
 class Operand(NamedTuple):
-    """A tensor of a product, without its numbers."""
+    """Shape and layout of a tensor of a product."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]  # in elements; 0 where the tensor was expanded
     dtype: torch.dtype
-    shift: int  # elements by which it begins after a boundary of 64 bytes
+    shift: int  # elements between the last boundary of 64 bytes and its first element
 
     @staticmethod
     def of(tensor: Tensor) -> Operand:
-        """The operand that a tensor is."""
+        """The operand of a tensor."""
         shift = tensor.data_ptr() % _ALIGNMENT // tensor.element_size()
         return Operand(tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype, shift)
 
     def tensor(self, device: torch.device, numbers: torch.Generator) -> Tensor:
-        """A tensor of the same size, strides and alignment, of standard normals; expanded axes share memory again."""
+        """A tensor of standard normals with this size, strides and alignment; expanded axes share memory again."""
         reach = sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True)) + 1 if math.prod(self.size) else 0
         memory = torch.randn(self.shift + reach, generator=numbers).to(device, self.dtype)
         return memory.as_strided(self.size, self.stride, self.shift)
@@ -55,7 +55,7 @@ class Operand(NamedTuple):
 
 @dataclass(frozen=True)
 class Product:
-    """One matrix product as it was called: tensors as `Operand`s, other arguments as they were."""
+    """One call of a matrix product: tensors as `Operand`s, other arguments unchanged."""
 
     operator: Any  # torch.ops.aten.…, with its overload
     arguments: tuple[Any, ...]
@@ -76,11 +76,11 @@ class Product:
 
 @dataclass(frozen=True)
 class Recording:
-    """What some consecutive updates did."""
+    """The recorded work of consecutive updates."""
 
-    products: tuple[Product, ...]  # in their order, of all updates together
+    products: tuple[Product, ...]  # of all updates, in the order of the calls
     updates: int
-    adam_bytes: int  # that torch's fused Adam kernels moved at least in all updates; 0 where none was called
+    adam_bytes: int  # moved at least by torch's fused Adam kernels, in all updates; 0 where none was called
 
     @property
     def flop_per_update(self) -> float:
@@ -94,7 +94,7 @@ class Recording:
 
 
 class _Recorder(TorchDispatchMode):
-    """Sees every operation below automatic differentiation, those of a backward pass included."""
+    """Records operations below automatic differentiation, those of a backward pass included."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class _Recorder(TorchDispatchMode):
 
 
 def record(update: Callable[[], object], updates: int = 1) -> Recording:
-    """Call `update` that many times (a whole period, where updates differ in a rhythm) and note what it does."""
+    """Call `update` that many times (a whole period of updates that differ) and record its products."""
     with _Recorder() as recorder:
         for _ in range(updates):
             update()
@@ -125,21 +125,20 @@ def record(update: Callable[[], object], updates: int = 1) -> Recording:
 
 
 class Products:
-    """A recording's matrix products, to be run again on tensors of their own and with nothing between them.
+    """A recording's matrix products, run again on tensors of their own with nothing between them.
 
-    Results are written where there is room already. Products share a tensor where size, strides and role (which argument, or
-    the result) are the same, so the caches are at least as warm as during an update. On CUDA all of them are one
-    captured graph: a ceiling must not wait for Python. On a CPU each is a call from Python, about a microsecond beside the
-    product itself.
+    Results are written to allocated tensors. Products share a tensor where size, strides and role (which argument, or the
+    result) are the same, so the caches are at least as warm as during an update. On CUDA all of them are one CUDA graph, so
+    that Python does not limit them. On a CPU each is a call from Python, which adds about a microsecond.
     """
 
     def __init__(self, products: Sequence[Product], device: torch.device) -> None:
-        """Makes the tensors; runs the products once or more."""
+        """Allocate the tensors; on CUDA, capture the products."""
         self.device = device
         self.tensors: dict[tuple[int | str, Operand], Tensor] = {}
         numbers = torch.Generator().manual_seed(0)
 
-        def made(role: int | str, value: Any) -> Any:
+        def tensor(role: int | str, value: Any) -> Any:
             if not isinstance(value, Operand):
                 return value
             if (role, value) not in self.tensors:
@@ -148,20 +147,20 @@ class Products:
 
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         for product in products:
-            operator, keywords = product.operator, {key: made(key, value) for key, value in product.keywords}
+            operator, keywords = product.operator, {key: tensor(key, value) for key, value in product.keywords}
             in_place = operator.overloadpacket in _IN_PLACE
             arguments = tuple(
-                made("out" if in_place and i == 0 else i, value) for i, value in enumerate(product.arguments)
+                tensor("out" if in_place and i == 0 else i, value) for i, value in enumerate(product.arguments)
             )
             if operator._overloadname == "default" and not in_place:
-                operator, keywords["out"] = operator.overloadpacket.out, made("out", product.result)
+                operator, keywords["out"] = operator.overloadpacket.out, tensor("out", product.result)
             self.calls.append((operator, arguments, keywords))
         self._graph: Callable[[], None] | None = None
         if device.type == "cuda" and self.calls:
             self._capture()
 
     def run(self, times: int = 1) -> None:
-        """All products, that many times over; on CUDA without waiting for the end."""
+        """All products, that many times; on CUDA without waiting for the end."""
         with torch.inference_mode():
             for _ in range(times):
                 if self._graph is None:
@@ -175,17 +174,17 @@ class Products:
 
     def _capture(self) -> None:
         with torch.inference_mode():
-            # Libraries set themselves up at first use, which must not fall into the capture.
-            with beside():
+            # Libraries initialize themselves at first use, which must not happen during the capture.
+            with side_stream():
                 for _ in range(3):
                     self._once()
             self._graph = CudaGraphs()(self._once)
 
 
 def copy_rate(device: torch.device, size: int = 256 << 20, repeats: int = 5) -> float:
-    """Bytes per second, read and written ones together, of copying `size` bytes: median of `repeats` measurements."""
+    """Bytes read plus bytes written per second when copying `size` bytes: median of `repeats` measurements."""
     source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
 
-    source.fill_(1)  # zeros may be pages that nobody has written yet
+    source.fill_(1)  # a page of zeros may not be allocated before the first write
     timed(lambda: target.copy_(source), device)
     return 2 * size / statistics.median(timed(lambda: target.copy_(source), device) for _ in range(repeats))

@@ -1,4 +1,4 @@
-"""The speed benchmark: the engine beside bare updates, a plain loop and the machine's ceiling, interleaved; medians."""
+"""Measures updates per second: the learner compared with bare updates, a plain loop and the machine's limit, interleaved."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.processes import available_cores
 
-SECONDS = 2.0  # aimed at for one measurement
-LEAST = 10  # updates of one measurement
-WARM = 10  # updates at least in the last warm-up: beyond the periods that precede a capture
+SECONDS = 2.0  # target duration of one measurement
+LEAST = 10  # smallest number of updates of one measurement
+WARM = 10  # smallest number of updates in the last warm-up: more than those before a capture
+_EARLIER_NAMES = {"engine": "learner", "engine_over_bare": "learner_over_bare"}  # in saved reports
 _RUNS = {"cuda": (1, 5, 20, 40), "cpu": (1, 2, 4)}
 
 
 def default_runs(device: torch.device) -> tuple[int, ...]:
-    """Stack sizes that are measured unless others are asked for."""
+    """Numbers of runs that are measured by default."""
     return _RUNS["cuda" if device.type == "cuda" else "cpu"]
 
 
@@ -40,15 +41,15 @@ def bench(
     problem: Problem | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Measure; returns the machine's description and one row per algorithm and stack size.
+    """Measure; returns the machine's description and one row per algorithm and number of runs.
 
     Args:
         entries: the algorithms.
-        runs: stack sizes R.
+        runs: numbers of runs R trained together.
         device: where.
         threads: of torch; 0 = all cores.
-        repeats: measurements of each contestant.
-        problem: sizes; default Hopper's.
+        repeats: measurements of each contender; reported are medians.
+        problem: sizes of the data; default Hopper's.
         settings: of the algorithms, by name; default their own.
     """
     problem = problem or Problem()
@@ -61,7 +62,7 @@ def bench(
             config = entry.configure((settings or {}).get(entry.name, {}), "the benchmark")
             rows.append(_row(Contenders(entry, r, device, problem, config), repeats, rate))
         return {
-            "what": "updates per second; ratios are medians over repeats in which all ran one after the other",
+            "what": "updates per second; ratios are medians over repeats, in each of which all contenders ran in turn",
             "problem": asdict(problem),
             "repeats": repeats,
             "seconds_aimed_at": SECONDS,
@@ -75,36 +76,36 @@ def bench(
         torch.set_num_threads(before)
 
 
-def _row(contest: Contenders, repeats: int, rate: float) -> dict[str, Any]:
-    """Every measurement of one algorithm and stack size, and what follows from them; None where there is no such figure."""
+def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:
+    """Every measurement of one algorithm and number of runs, and the ratios; None where a contender is absent."""
     updates = {}
-    for name, run in contest.contestants.items():
+    for name, run in contenders.by_name.items():
         # Twice as many each time: all but the last are for warming up, a capture included.
-        some = contest.whole(5)
+        some = contenders.whole_periods(5)
         while (taken := run(some)) < SECONDS / 8 or some < WARM:
             some *= 2
-        updates[name] = contest.whole(max(LEAST, SECONDS * some / taken))
+        updates[name] = contenders.whole_periods(max(LEAST, SECONDS * some / taken))
     speeds: dict[str, list[float]] = {name: [] for name in updates}
     for _ in range(repeats):
-        for name, run in contest.contestants.items():
+        for name, run in contenders.by_name.items():
             speeds[name].append(updates[name] / run(updates[name]))
 
     def median(values: Any) -> float:
         return float(np.median(values))
 
-    learner, recording = np.array(speeds["engine"]), contest.recording
+    learner, recording = np.array(speeds["learner"]), contenders.recording
     products, adam = speeds.get("products"), recording.adam_bytes_per_update
     return {
-        "algorithm": contest.entry.name,
-        "runs": contest.runs,
-        "period": contest.period,
+        "algorithm": contenders.entry.name,
+        "runs": contenders.runs,
+        "period": contenders.period,
         "updates_per_measurement": updates,
         "updates_per_second": speeds,
         "medians": {name: median(values) for name, values in speeds.items()},
-        "run_updates_per_second": median(learner) * contest.runs,
-        # Of measurements that stood beside each other: the machine's slow drifts cancel.
-        "engine_over_bare": median(learner / speeds["bare"]),
-        "runs_over_eager": median(learner * contest.runs / speeds["eager"]),
+        "run_updates_per_second": median(learner) * contenders.runs,
+        # Ratios of measurements that followed each other, so that slow changes of the machine's speed cancel.
+        "learner_over_bare": median(learner / speeds["bare"]),
+        "runs_over_eager": median(learner * contenders.runs / speeds["eager"]),
         "share_of_ceiling": median(learner / products) if products else None,
         "flop_per_update": recording.flop_per_update,
         "flop_per_second": median(learner) * recording.flop_per_update,
@@ -115,8 +116,8 @@ def _row(contest: Contenders, repeats: int, rate: float) -> dict[str, Any]:
 
 
 def _torch_settings(device: torch.device) -> dict[str, Any]:
-    """What torch's speed depends on beside its version and its threads."""
-    found: dict[str, Any] = {
+    """What torch's speed depends on, apart from its version and its threads."""
+    settings: dict[str, Any] = {
         "default_dtype": str(torch.get_default_dtype()),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "interop_threads": torch.get_num_interop_threads(),
@@ -126,44 +127,47 @@ def _torch_settings(device: torch.device) -> dict[str, Any]:
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        found["cuda"] = torch.version.cuda
-        found["gpu"] = properties.name
-        found["gpu_memory_bytes"] = properties.total_memory
-        found["gpu_multiprocessors"] = properties.multi_processor_count
-    return found
+        settings["cuda"] = torch.version.cuda
+        settings["gpu"] = properties.name
+        settings["gpu_memory_bytes"] = properties.total_memory
+        settings["gpu_multiprocessors"] = properties.multi_processor_count
+    return settings
 
 
 def as_table(report: dict[str, Any]) -> str:
-    """The report for people."""
-    problem, versions, found = report["problem"], report["versions"], report["torch_settings"]
-    place = found.get("gpu", f"{report['threads']} threads")
+    """The report as text; also one saved by an earlier version."""
+    problem, versions, settings = report["problem"], report["versions"], report["torch_settings"]
+    place = settings.get("gpu", f"{report['threads']} threads")
     lines = [
         report["what"],
         f"batch {problem['batch_size']}, observations {'x'.join(map(str, problem['obs_shape']))}, actions "
-        f"{problem['act_dim']}; float32 products at {found['float32_matmul_precision']!r}; medians of {report['repeats']}",
+        f"{problem['act_dim']}; float32 products at {settings['float32_matmul_precision']!r}; medians of {report['repeats']}",
         f"{report['device']} ({place}), {report['processor']}, {report['platform']}; "
         f"copying memory moves {report['copy_bytes_per_second'] / 1e9:.1f} GB/s",
         ", ".join(f"{name} {versions[name]}" for name in ("python", "seqeval-rl", "torch", "numpy"))
         + f", revision {report['git_revision']}",
         "",
-        f"{'algorithm':<12} {'runs':>4} {'updates/s':>10} {'run-updates/s':>14} {'engine/bare':>12} {'over eager':>11} "
+        f"{'algorithm':<12} {'runs':>4} {'updates/s':>10} {'run-updates/s':>14} {'learner/bare':>13} {'over eager':>11} "
         f"{'of ceiling':>11} {'GFLOP/update':>13} {'GFLOP/s':>9} {'Adam/copy':>10}",
     ]
     for row in report["rows"]:
+        row = {_EARLIER_NAMES.get(key, key): value for key, value in row.items()}
+        medians = {_EARLIER_NAMES.get(key, key): value for key, value in row["medians"].items()}
         lines.append(
-            f"{row['algorithm']:<12} {row['runs']:>4} {row['medians']['engine']:>10.1f} "
-            f"{row['run_updates_per_second']:>14.1f} {row['engine_over_bare']:>12.3f} {row['runs_over_eager']:>11.2f} "
+            f"{row['algorithm']:<12} {row['runs']:>4} {medians['learner']:>10.1f} "
+            f"{row['run_updates_per_second']:>14.1f} {row['learner_over_bare']:>13.3f} {row['runs_over_eager']:>11.2f} "
             f"{_share(row['share_of_ceiling']):>11} {row['flop_per_update'] / 1e9:>13.3f} "
             f"{row['flop_per_second'] / 1e9:>9.1f} {_share(row['share_of_copy_rate']):>10}"
         )
     lines += [
         "",
-        "updates/s: of the whole stack through the engine; run-updates/s: times runs. engine/bare: beside the same updates",
-        "on a batch that is there. over eager: run-updates/s beside a plain loop with one run. of ceiling: beside the",
-        "update's matrix products alone. Adam/copy: bytes that Adam must move beside the rate of copying. -: no such work.",
+        "updates/s: gradient steps of all runs together, by the learner; run-updates/s: that times runs. learner/bare: ratio",
+        "to the same updates on one batch. over eager: ratio of run-updates/s to those of a plain loop with one run. of",
+        "ceiling: ratio to the update's matrix products alone. Adam/copy: ratio of the bytes that Adam must move to those",
+        "that are copied in the same time. -: no such work.",
     ]
     if report["device"] == "cpu" and any(row["runs"] > 1 for row in report["rows"]):
-        lines.append("On a CPU `seqeval run` trains no stacks: it gives each core a run of its own.")
+        lines.append("On a CPU `seqeval run` does not train runs together: it gives each core a run of its own.")
     return "\n".join(lines)
 
 
@@ -172,6 +176,6 @@ def _share(value: float | None) -> str:
 
 
 def save(report: dict[str, Any], target: Path) -> None:
-    """Write the report as JSON, whole or not at all."""
+    """Write the report as JSON, atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(target, json.dumps(report, indent=1) + "\n")

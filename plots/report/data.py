@@ -1,17 +1,23 @@
-"""The data of the report as JSON: which metrics it contains, and curves, runs and leaderboards from their own modules."""
+"""The data of the report as JSON: its metrics and leaderboards; `curves` and `runs` compute the rest."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.figures.style import line_styles
 from seqeval_rl.plots.report.colors import line_look
 from seqeval_rl.plots.report.curves import DIGITS, PREQUENTIAL_MEAN, panel_curves, run_points, with_counters
-from seqeval_rl.plots.report.leaderboards import leaderboards
 from seqeval_rl.plots.report.runs import conditions, differing, run_facts, settings_of
+from seqeval_rl.plots.tables.across import across_table
+from seqeval_rl.plots.tables.scores import score_table
+from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names
 from seqeval_rl.results.read import PREQUENTIAL, damage
 
@@ -51,7 +57,7 @@ def report_data(results: Sequence[RunResult], name: str, seed: int = 0) -> dict[
         ],
         "conditions": conditions(results),
         "settings": settings_of(results),
-        "leaderboards": leaderboards(results, len(panels), seed),
+        "leaderboards": _leaderboards(results, len(panels), seed),
         "damagedRuns": damaged_runs,
         "damagedLines": damaged_lines,
     }
@@ -85,3 +91,39 @@ def _label(metric: str) -> str:
     if metric.startswith(PREQUENTIAL_MEAN):
         return f"prequential: {SCORES[metric.removeprefix(PREQUENTIAL_MEAN)].label}"
     return _LABELS.get(metric, metric)
+
+
+def _leaderboards(results: Sequence[RunResult], datasets: int, seed: int) -> list[dict[str, Any]]:
+    """One per dataset, and with several datasets one over all of them, or the reason why it cannot be computed."""
+    boards = [_board("per dataset", score_table(results, seed=seed))]
+    if datasets < 2:
+        return boards
+    try:
+        return [*boards, _board("all datasets together", across_table(results, seed=seed))]
+    except UsageError as error:
+        return [*boards, {"name": "all datasets together", "reason": str(error)}]
+
+
+def _board(name: str, table: Table) -> dict[str, Any]:
+    """A table with, for each number, its text and the value to sort by."""
+    return {
+        "name": name,
+        "quantities": list(table.quantities),
+        "lower": [table.kind(column).better == "lower" for column in range(len(table.quantities))],
+        "rows": [
+            {
+                "dataset": row.dataset,
+                "algorithm": row.algorithm,
+                "runs": row.runs,
+                "count": ", ".join(formatted.runs),
+                "datasetMean": row.dataset_mean,
+                "datasetMeanText": formatted.dataset_mean,
+                "cells": [
+                    {"value": float(cell.value) if np.isfinite(cell.value) else None, **text._asdict()}
+                    for cell, text in zip(row.cells, formatted.cells, strict=True)
+                ],
+            }
+            for row, formatted in zip(table.rows, table.formatted().rows, strict=True)
+        ],
+        "caption": re.sub(r"Bold: [^.]*\. ?", "", table.caption).strip(),  # the page shows nothing in bold
+    }

@@ -26,21 +26,15 @@ def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
         seed: of the bootstrap.
+
+    Raises:
+        UsageError: as `scores_across`.
     """
     return across_table(results, share=share, seed=seed), improvement_table(results, share=share, seed=seed)
 
 
 def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
-    """Interquartile mean, median, mean, optimality gap and mean rank of the final scores on all datasets.
-
-    Args:
-        results: from `seqeval_rl.read_results`.
-        share: of the data at which the scores are taken.
-        seed: of the bootstrap.
-
-    Raises:
-        UsageError: as `scores_across`.
-    """
+    """Interquartile mean, median, mean, optimality gap and mean rank of the scores; arguments and errors of `across_tables`."""
     scores = scores_across(results, share)
     columns = [*aggregates(scores, seed).values(), ranks(scores, seed)]  # [quantity][algorithm]
     rows = tuple(
@@ -62,13 +56,7 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
 def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
     """Probability that a run of the row's algorithm scores higher than one of the column's, averaged over datasets.
 
-    Args:
-        results: from `seqeval_rl.read_results`.
-        share: of the data at which the scores are taken.
-        seed: of the bootstrap.
-
-    Raises:
-        UsageError: as `scores_across`.
+    Arguments and errors are those of `across_tables`.
     """
     scores = scores_across(results, share)
     rows = tuple(

@@ -1,4 +1,4 @@
-"""Table `blocks`: what each change of block in a mixed stream costs: recovery, score lost, forgetting."""
+"""Table `blocks`: recovery, score lost and forgetting at each change of block in a mixed stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.metrics import change, measured
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import check_statistic, make_row, statistic_sentence
+from seqeval_rl.plots.tables.rows import make_row, statistic_text
 from seqeval_rl.plots.tables.table import Kind, Table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @table("blocks", help="recovery and loss after block changes")
 def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
-    """What each change of block in a mixed stream costs; the quantities are those of `plots.change`.
+    """Score before and after each block boundary, dip, recovery, score lost, forgetting, as in `plots.change`.
 
     A row is an algorithm at a boundary; its dataset mean is that of the block that begins there. Static controls, which see
     all blocks from the start, are left out.
@@ -34,7 +34,6 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
     Raises:
         UsageError: no run, none on a mixed stream, or an unknown statistic.
     """
-    check_statistic(statistic)
     rows, groups = [], []
     for panel in collect(results):
         for block, next_block in pairwise(panel.blocks):
@@ -55,7 +54,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         "Score before a block boundary and at the end of the block after it; dip: how far it falls below the score before; "
         "back after: transitions until an evaluation is there again (0 if it never falls); lost: area between the score "
         "before and the curve below it until then, divided by the block's width; forgotten: highest score up to the "
-        f"boundary less the score at the block's end. {statistic_sentence(rows, statistic)} "
+        f"boundary less the score at the block's end. Numbers: {statistic_text(rows, statistic)}. "
         "Bold: best at the boundary, and values within its interval."
         f"{table_notes(results, groups)}"
     )

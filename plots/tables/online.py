@@ -1,4 +1,4 @@
-"""Table `online`: what the online phase brings: score before and after, dip after the switch, regret."""
+"""Table `online`: score before and after the online phase, dip after the switch, recovery, regret."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import change, measured, regret, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import check_statistic, make_row, statistic_sentence
+from seqeval_rl.plots.tables.rows import make_row, statistic_text
 from seqeval_rl.plots.tables.table import Kind, Table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @table("online", help="before, after, dip and regret of the online phase")
 def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
-    """What the online phase brings: score before and after, gain, dip after the switch, recovery, regret.
+    """Score before and after the online phase, gain, dip after the switch, recovery, regret.
 
     Args:
         results: from `seqeval_rl.read_results`; runs without an online phase are left out.
@@ -30,7 +30,6 @@ def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", 
     Raises:
         UsageError: no run, none with an online phase, or an unknown statistic.
     """
-    check_statistic(statistic)
     pairs = [(panel, group) for panel in collect(results) for group in panel.groups if group.runs[0].online]
     if not pairs:
         raise UsageError(
@@ -45,7 +44,7 @@ def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", 
         "Score before the online phase (the last evaluation on the dataset) and after it (the last); gain: after less "
         "before; dip: how far it falls below the score before; back after: transitions until an evaluation is there again "
         "(0 if it never falls); "
-        f"regret: mean over the phase of 100 less the score. {statistic_sentence(rows, statistic)} "
+        f"regret: mean over the phase of 100 less the score. Numbers: {statistic_text(rows, statistic)}. "
         "Bold: best of the dataset, and values within its interval."
         f"{table_notes(results, [(panel.title, group) for panel, group in pairs])}"
     )

@@ -12,7 +12,7 @@ from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import forgetting, measured, part, reach, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import check_statistic, make_row, statistic_sentence
+from seqeval_rl.plots.tables.rows import make_row, statistic_text
 from seqeval_rl.plots.tables.table import Kind, Table
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
     Raises:
         UsageError: no run, or an unknown statistic.
     """
-    check_statistic(statistic)
     pairs = [(panel, group) for panel in collect(results) for group in panel.groups]
     rows = tuple(
         make_row(panel.title, panel.mean_score, group, [_reached(panel, run) for run in group.runs], statistic, seed)
@@ -48,7 +47,7 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
     caption = (
         f"Transitions until an evaluation is at or above the dataset's mean score, and {final} (the run's own final score), "
         "for the first time; kept: from which on every evaluation is; fall from best: highest score less the last. "
-        f"{statistic_sentence(rows, statistic)} Over the runs that reach it: others have no number. "
+        f"Numbers: {statistic_text(rows, statistic)}. Over the runs that reach it: others have no number. "
         "Bold: fewest of the dataset, and values within its interval."
         f"{table_notes(results, [(panel.title, group) for panel, group in pairs])}"
     )

@@ -32,7 +32,12 @@ def make_row(
         values: per run, one number per quantity; NaN where the run has none.
         statistic: "iqm" (interquartile mean; below four runs the mean) or "mean".
         seed: of the bootstrap.
+
+    Raises:
+        UsageError: an unknown statistic.
     """
+    if statistic not in AGGREGATES:
+        raise unknown("statistic", statistic, AGGREGATES)
     columns = np.array(list(values), np.float64).T  # [quantity, run]
     return row_of(
         dataset, dataset_mean, group, [_cell(column[np.isfinite(column)], statistic, seed) for column in columns]
@@ -61,12 +66,6 @@ def _cell(values: Floats, statistic: Statistic, seed: int) -> Cell:
     return Cell(float(aggregate(scores)[0]), float(low[0]), float(high[0]), len(values))
 
 
-def check_statistic(statistic: Statistic) -> None:
-    """Raises `UsageError` unless the statistic is a known one."""
-    if statistic not in AGGREGATES:
-        raise unknown("statistic", statistic, AGGREGATES)
-
-
 def check_shares(shares: Sequence[float]) -> None:
     """Raises `UsageError` unless all shares of the data are above 0 and at most 1."""
     for share in shares:
@@ -76,14 +75,8 @@ def check_shares(shares: Sequence[float]) -> None:
             )
 
 
-def statistic_name(rows: Sequence[Row], statistic: Statistic) -> str:
-    """Name of the statistic for a caption."""
-    if statistic == "iqm" and max(row.runs for row in rows) >= 4:
-        return "interquartile mean over seeds (mean below 4)"
-    return "mean over seeds"
-
-
-def statistic_sentence(rows: Sequence[Row], statistic: Statistic) -> str:
+def statistic_text(rows: Sequence[Row], statistic: Statistic) -> str:
     """Names the statistic and its interval, for a caption."""
-    name = statistic_name(rows, statistic)
-    return f"{name[0].upper()}{name[1:]} with its 95 % bootstrap interval."
+    several = statistic == "iqm" and max(row.runs for row in rows) >= 4
+    name = "interquartile mean over seeds (mean below 4)" if several else "mean over seeds"
+    return f"{name} with its 95 % bootstrap interval"

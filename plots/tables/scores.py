@@ -12,7 +12,7 @@ from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import area_under_curve, measured, part, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import SHARES, check_shares, check_statistic, make_row, statistic_name
+from seqeval_rl.plots.tables.rows import SHARES, check_shares, make_row, statistic_text
 from seqeval_rl.plots.tables.table import Table
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ def score_table(
     Raises:
         UsageError: no run, a share outside (0, 1], or an unknown statistic.
     """
-    check_statistic(statistic)
     check_shares(shares)
     panels = collect(results)
     rows = tuple(
@@ -52,7 +51,7 @@ def score_table(
         for group in panel.groups
     )
     caption = (
-        f"Normalised score, {statistic_name(rows, statistic)} with its 95 % bootstrap interval. "
+        f"Normalised score, {statistic_text(rows, statistic)}. "
         "Shares of the data: the last evaluation at or before; best: a run's highest evaluation; "
         "area: under the curve, divided by its width. "
         "Bold: highest of the dataset, and values within its interval."

@@ -93,6 +93,9 @@ class Table:
                 writer.writerow((row.dataset, row.algorithm, name, *numbers, *run_counts, dataset_mean))
         return file.getvalue()
 
+    def __str__(self) -> str:
+        return self.text()
+
     def _repr_html_(self) -> str:
         """How notebooks show the table."""
         return writers.html(self.formatted())

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from seqeval_rl.collection.policies import Behavior
 from seqeval_rl.data.episodes import Episode, cut_to
+from seqeval_rl.data.minari_writer import writer
 from seqeval_rl.data.readers import bundled
-from seqeval_rl.data.readers import minari as minari_reader
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, WorkerPool
 from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.spaces import gymnasium_shapes
@@ -157,7 +157,7 @@ def writing(
             yield episode
             bar.update(len(episode.rewards))
 
-    with minari_reader.writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
+    with writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
 
         def write_shown(episodes: Iterable[Episode]) -> None:
             with progress_bar(f"minari:{identity}", transitions, progress) as bar:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import Pixels, join
 from seqeval_rl.data.load import label, load_dataset
-from seqeval_rl.data.readers.d4rl import Mode
+from seqeval_rl.data.readers.base import Mode
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError

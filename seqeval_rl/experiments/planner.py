@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
@@ -180,6 +181,7 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
             "mean_score": block.dataset.mean_score(),
             "clipped_actions": block.dataset.clipped_actions,
         }
+        | ({"citation": text} if (text := citation(block.dataset.name)) else {})
         for block in stream.blocks
     ]
     hashes = [block["sha256"] for block in blocks]

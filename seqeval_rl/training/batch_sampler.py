@@ -1,7 +1,9 @@
-"""Which transitions each gradient step trains on: indices and noise drawn per run from its own seed.
+"""Which transitions each gradient step trains on: indices and noise, drawn per run from its own seed.
 
-What a gradient step draws depends on (seed, number of the gradient step) alone: draws come in chunks of `CHUNK` steps,
+What a gradient step draws depends on (seed, number of the gradient step) alone: draws are made in chunks of `CHUNK` steps,
 each from a generator of its own. Resuming therefore needs no generator's state.
+
+Axes: R runs, B transitions of a batch, n normals per transition.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Py
 
 
 def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int64]:
-    """Arrival positions [CHUNK, B] of the gradient steps `chunk * CHUNK` and on, uniform over what each may see.
+    """Arrival positions [CHUNK, B] of the gradient steps from `chunk * CHUNK` on, uniform over the window that each may sample.
 
     In the first of an increment's K steps, the last min(γ, B) places hold the newest transitions.
     """
@@ -36,7 +38,7 @@ def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int6
     positions = numpy_generator(seed, "batches", chunk).integers(low[:, None], high[:, None], size)
     first = gradient_steps % protocol.updates_per_increment == 0
     newest = min(protocol.increment, protocol.batch_size)
-    # Counted from the end of the batch: place -k holds the k-th newest, as far as this increment revealed that many.
+    # Counted from the end of the batch: place -k holds the k-th newest, if this increment revealed that many.
     place = np.arange(1, newest + 1)
     revealed = high - schedule.visible(gradient_steps // protocol.updates_per_increment)
     fresh = first[:, None] & (place <= revealed[:, None])
@@ -46,7 +48,7 @@ def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int6
 
 
 class Draws(NamedTuple):
-    """What the gradient steps of one chunk draw."""
+    """The random numbers of one chunk."""
 
     positions: NDArray[np.int64]  # [R, CHUNK, B] of arrival
     noise: NDArray[np.float32]  # [CHUNK, R, B, n] standard normals
@@ -56,29 +58,29 @@ class BatchSampler:
     """The batches of consecutive gradient steps for R runs."""
 
     def __init__(self, replay: ReplayBuffer, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
-        """Each run has its schedule (of one protocol) and its seed; `noise_dim` standard normals come with each transition."""
+        """Each run has its schedule (of one protocol) and its seed; each transition comes with n = `noise_dim` normals."""
         self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
         self._latest: tuple[int, Draws] | None = None
 
     def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Batch]:
         """Batches of gradient steps `start` to `stop` (exclusive); packed rows become `row * scale + shift`, each [R, 1, D]."""
+        device = self.replay.device
         while start < stop:
             chunk = start // CHUNK
             end = min((chunk + 1) * CHUNK, start + (CHUNK if self.replay.gathers_chunks else 1), stop)
             inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
-            # Kept for when an evaluation falls inside a chunk.
+            # Kept, because an evaluation may come in the middle of a chunk.
             if self._latest is None or self._latest[0] != chunk:
                 self._latest = (chunk, self.draw(chunk))
             positions, noise = self._latest[1]
-            device = self.replay.device
             indices = torch.from_numpy(self.replay.indices(positions[:, inside])).to(device)
-            chunk_of_batches = self.replay.batch(indices, torch.from_numpy(noise[inside]).to(device), shift, scale)
-            for columns in zip(*chunk_of_batches, strict=True):
+            batches = self.replay.batch(indices, torch.from_numpy(noise[inside]).to(device), shift, scale)
+            for columns in zip(*batches, strict=True):
                 yield Batch(*columns)
             start = end
 
     def draw(self, chunk: int) -> Draws:
-        """The draws of the gradient steps `chunk * CHUNK` and on; may be called from any thread."""
+        """The draws of the gradient steps from `chunk * CHUNK` on; may be called from any thread."""
         runs = zip(self.schedules, self.seeds, strict=True)
         positions = np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs])
         shape = (*positions.shape[1:], self.noise_dim)
@@ -90,29 +92,29 @@ class BatchSampler:
 
 
 class Prefetcher:
-    """Draws chunks in threads before they are needed, into page-locked memory where there is CUDA."""
+    """Draws chunks in threads before they are needed, into page-locked memory for CUDA."""
 
     def __init__(self, batches: BatchSampler, depth: int):
-        """Of `batches`; `depth` chunks are under way at a time."""
+        """For `batches`; at most `depth` chunks are drawn in advance."""
         self._batches, self._depth = batches, depth
         self._pool = ThreadPoolExecutor(max(1, min(depth, (os.cpu_count() or 1) - 1)), "draws")
-        self._coming: dict[int, Future[tuple[Tensor, Tensor]]] = {}
+        self._pending: dict[int, Future[tuple[Tensor, Tensor]]] = {}
         last = max(schedule.gradient_steps for schedule in batches.schedules)
         self._last = (last - 1) // CHUNK
 
     def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
-        """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; those after it are begun."""
+        """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; starts drawing the chunks after it."""
         for number in range(chunk, max(chunk, min(chunk + self._depth - 1, self._last)) + 1):
-            if number not in self._coming:
-                self._coming[number] = self._pool.submit(self._draw, number)
-        for number in [number for number in self._coming if number < chunk]:
-            self._coming.pop(number).cancel()
-        return self._coming.pop(chunk).result()
+            if number not in self._pending:
+                self._pending[number] = self._pool.submit(self._draw, number)
+        for number in [number for number in self._pending if number < chunk]:
+            self._pending.pop(number).cancel()
+        return self._pending.pop(chunk).result()
 
     def _draw(self, chunk: int) -> tuple[Tensor, Tensor]:
         positions, noise = self._batches.draw(chunk)
-        found = (torch.from_numpy(self._batches.replay.indices(positions)), torch.from_numpy(noise))
+        tensors = torch.from_numpy(self._batches.replay.indices(positions)), torch.from_numpy(noise)
         if self._batches.replay.device.type == "cuda":
-            # From page-locked memory a copy does not make the host wait; torch keeps it until the copy is done.
-            found = (found[0].pin_memory(), found[1].pin_memory())
-        return found
+            # The host need not wait for a copy from page-locked memory; torch keeps the memory until the copy is done.
+            tensors = tensors[0].pin_memory(), tensors[1].pin_memory()
+        return tensors

@@ -1,4 +1,4 @@
-"""How matrix products of float32 numbers are computed: exactly so, or faster and rounded more."""
+"""Chooses the device, and the precision of float32 matrix products."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TORCH = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 
 @contextmanager
 def matrix_products(precision: Precision) -> Iterator[None]:
-    """Inside the block, torch's float32 matrix products are taken in that precision; numbers stay float32 in memory.
+    """Inside the block, torch computes float32 matrix products in that precision; numbers stay float32 in memory.
 
-    float32: all 24 bits of the mantissa. tf32: factors are rounded to 11 bits on CUDA devices that can. bfloat16: they may be
-    rounded to 8 bits, where the processor and oneDNN do so; on CUDA as tf32. Sums are float32 in each. A device that cannot
-    takes a more exact one, and may be faster all the same: for bfloat16 torch asks oneDNN instead of MKL on a CPU.
+    float32: all 24 bits of the mantissa. tf32: factors are rounded to 11 bits on CUDA devices that support it. bfloat16: they
+    may be rounded to 8 bits, where the processor and oneDNN do so; on CUDA as tf32. Sums are float32 in each. A device without
+    support uses a more exact precision. On a CPU bfloat16 may still be faster, because torch then uses oneDNN instead of MKL.
 
     torch 2.13's `bmm(..., out=...)` writes wrong numbers into an `out` that is not contiguous at bfloat16 on a CPU; nothing
     here does that, and a plug-in must not.

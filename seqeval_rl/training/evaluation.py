@@ -1,4 +1,4 @@
-"""Evaluation: E whole episodes of each of R runs, all together, with the deterministic action."""
+"""Evaluation: E full episodes of each of R runs, all stepped together, with the deterministic action."""
 
 from __future__ import annotations
 
@@ -23,29 +23,75 @@ LONGEST_EPISODE = 1_000_000  # environment steps, where the environment has no t
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found; R runs, E episodes. A failed run's returns and scores are NaN."""
+    """The result of one evaluation; R runs, E episodes. A failed run's returns and scores are NaN."""
 
     returns: NDArray[np.float64]  # [R, E], undiscounted
-    lengths: NDArray[np.int64]  # [R, E]; of a failed run as far as it came
-    scores: NDArray[np.float64]  # [R, E], normalised (see Task)
+    lengths: NDArray[np.int64]  # [R, E], environment steps; of a failed run until it failed
+    scores: NDArray[np.float64]  # [R, E], normalized (see `Task.score`)
     failures: dict[int, str] = field(default_factory=dict)  # run -> why, in one line
-    env_steps: int = 0  # environment steps of this evaluation, all runs together
+    env_steps: int = 0  # of this evaluation, all runs together
     seconds: float = 0.0
 
 
 def nothing_evaluated(runs: int) -> Evaluation:
-    """Of R runs without evaluation episodes: no returns, no failures."""
+    """The evaluation of R runs without episodes: no returns, no failures."""
     return Evaluation(np.empty((runs, 0)), np.empty((runs, 0), np.int64), np.empty((runs, 0)))
 
 
 def episode_seed(seed: int, evaluation: int, episode: int) -> int:
-    """The environment's seed (0 ≤ · < 2**31) of one evaluation episode; the algorithm has no say in it."""
+    """The environment's seed (0 ≤ · < 2**31) of one evaluation episode; it does not depend on the algorithm."""
     words = np.random.SeedSequence([seed, _PURPOSE, evaluation, episode]).generate_state(1)
     return int(words[0] >> 1)
 
 
+class _Episodes:
+    """The running episodes of one evaluation, flat over runs and episodes: R·E environments."""
+
+    def __init__(self, runs: int, episodes: int):
+        self.returns, self.lengths = np.zeros(runs * episodes), np.zeros(runs * episodes, np.int64)
+        self.live = np.arange(runs * episodes)  # indices of the environments that are still stepped
+        self.failures: dict[int, str] = {}
+        self._episodes, self._active = episodes, np.ones(runs * episodes, np.bool_)
+
+    def check_actions(self, actions: NDArray[np.floating]) -> None:
+        """Stop the runs with a live environment whose action [R·E, act_dim] is not finite or outside [-1, 1]."""
+        self._fail(self._active & ~np.isfinite(actions).all(-1), "non-finite action")
+        self._fail(self._active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
+        self.live = np.flatnonzero(self._active)
+
+    def add(
+        self,
+        observations: NDArray[np.floating],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+    ) -> None:
+        """Add what the live environments returned, each with a leading axis over these."""
+        live = self.live
+        self.returns[live] += rewards
+        self.lengths[live] += 1
+        ended = terminated | truncated
+        finite = np.isfinite(observations).all() and np.isfinite(rewards).all()
+        if finite and not ended.any():
+            return
+        self._active[live] = ~ended
+        if not finite:
+            bad = np.zeros_like(self._active)
+            bad[live] = ~(np.isfinite(rewards) & np.isfinite(observations.reshape(len(live), -1)).all(-1))
+            self._fail(bad, "non-finite reward or observation from the environment")
+        self.live = np.flatnonzero(self._active)
+
+    def _fail(self, bad: NDArray[np.bool_], what: str) -> None:
+        """Stop the runs that own the environments `bad` [R·E]."""
+        for index in np.flatnonzero(bad):
+            run, episode = divmod(int(index), self._episodes)
+            if run not in self.failures:
+                self.failures[run] = f"{what} in evaluation episode {episode} at time index {self.lengths[index]}"
+                self._active[run * self._episodes : (run + 1) * self._episodes] = False
+
+
 class Evaluator:
-    """Holds the R·E environments of a stack and scores its deterministic policy; a context manager, or to be closed."""
+    """R·E environments that score the deterministic policies of R runs; a context manager, or to be closed."""
 
     def __init__(
         self, task: Task, seeds: Sequence[int], episodes: int, backend: str = "auto", workers: int | None = None
@@ -65,7 +111,7 @@ class Evaluator:
         self._thread: ThreadPoolExecutor | None = None
 
     def begin(self, act: Act, evaluation: int) -> Future[Evaluation]:
-        """`evaluate` in a thread of its own; one at a time. `close` waits for it."""
+        """Start `evaluate` in a thread of its own; one at a time. `close` waits for it."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "evaluation")
         return self._thread.submit(self.evaluate, act, evaluation)
@@ -73,13 +119,13 @@ class Evaluator:
     def evaluate(self, act: Act, evaluation: int) -> Evaluation:
         """Run every episode to its end.
 
+        A run whose action is not finite or not in [-1, 1], or whose environment returns something that is not finite,
+        has failed: it is stepped no further, and the other runs continue.
+
         Args:
             act: raw observations, float32 [R, E, *obs], to actions [R, E, act_dim] in [-1, 1]. The array is reused, and
                 the rows of episodes that have ended keep their last observation.
-            evaluation: index of the evaluation in the run; with the run's seed and the episode it gives the start.
-
-        A run whose action is not finite or not in [-1, 1], or whose environment returns something that is not finite,
-        has failed: it is stepped no further, and the others go on.
+            evaluation: index of the evaluation in the run; with the run's seed and the episode it gives the environment's seed.
 
         Raises:
             ValueError: `act` returns another shape.
@@ -90,65 +136,41 @@ class Evaluator:
         low, span = envs.action_low, envs.action_high - envs.action_low
         first = envs.reset([episode_seed(seed, evaluation, e) for seed in self.seeds for e in range(episodes)])
         observations = np.ascontiguousarray(first, np.float32)  # [R·E, *obs]
-        stacked = observations.reshape(runs, episodes, *envs.obs_shape)
-        returns, lengths = np.zeros(runs * episodes), np.zeros(runs * episodes, np.int64)
-        active = np.ones(runs * episodes, np.bool_)
-        failures: dict[int, str] = {}
-
-        def fail(bad: NDArray[np.bool_], what: str) -> None:
-            """Take the runs of the environments `bad` [R·E] out."""
-            for index in np.flatnonzero(bad):
-                run, episode = divmod(int(index), episodes)
-                if run not in failures:
-                    failures[run] = f"{what} in evaluation episode {episode} at time index {lengths[index]}"
-                    active[run * episodes : (run + 1) * episodes] = False
-
+        by_run = observations.reshape(runs, episodes, *envs.obs_shape)  # the same memory
+        record = _Episodes(runs, episodes)
         limit = envs.max_episode_length or LONGEST_EPISODE
-        live = np.arange(runs * episodes)
-        # Checks look at everything at once, and only where something is wrong for what it is.
         for _ in range(limit):
-            actions = np.asarray(act(stacked))
+            actions = np.asarray(act(by_run))
             if actions.shape != (runs, episodes, envs.act_dim):
                 raise ValueError(
                     f"act: expected actions of shape {(runs, episodes, envs.act_dim)}, found {actions.shape}"
                 )
             actions = actions.reshape(runs * episodes, envs.act_dim).astype(np.float64)
+            # Checks look at all numbers at once; only where something is wrong do they look for what it is.
             if not (np.abs(actions) <= 1.0 + _ROUNDING).all():
-                fail(active & ~np.isfinite(actions).all(-1), "non-finite action")
-                fail(active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
-                live = np.flatnonzero(active)
-                if not len(live):
+                record.check_actions(actions)
+                if not len(record.live):
                     break
+            live = record.live
             chosen = low + (actions[live].clip(-1.0, 1.0) + 1.0) / 2.0 * span
-            found, rewards, terminated, truncated = envs.step(chosen, live)
-            observations[live] = found
-            returns[live] += rewards
-            lengths[live] += 1
-            ended = terminated | truncated
-            sound = np.isfinite(found).all() and np.isfinite(rewards).all()
-            if sound and not ended.any():
-                continue
-            active[live] = ~ended
-            if not sound:
-                broken = np.zeros_like(active)
-                broken[live] = ~(np.isfinite(rewards) & np.isfinite(found.reshape(len(live), -1)).all(-1))
-                fail(broken, "non-finite reward or observation from the environment")
-            live = np.flatnonzero(active)
-            if not len(live):
+            step = envs.step(chosen, live)
+            observations[live] = step[0]
+            record.add(*step)
+            if not len(record.live):
                 break
-        if len(live):
+        if len(record.live):
             raise SeqevalError(
                 f"environment {self.task.env_id!r}: expected an episode to end within {limit} environment steps, "
-                "found one that goes on. Register it with max_episode_steps."
+                "found one that does not. Register it with max_episode_steps."
             )
-        by_run = returns.reshape(runs, episodes)
-        by_run[list(failures)] = np.nan
-        scores = self.task.score(by_run)
+        returns = record.returns.reshape(runs, episodes)
+        returns[list(record.failures)] = np.nan
+        lengths, scores = record.lengths.reshape(runs, episodes), self.task.score(returns)
         seconds = time.perf_counter() - started
-        return Evaluation(by_run, lengths.reshape(runs, episodes), scores, failures, int(lengths.sum()), seconds)
+        return Evaluation(returns, lengths, scores, record.failures, int(lengths.sum()), seconds)
 
     def close(self) -> None:
-        """Release environments and worker processes, when an evaluation that was begun has ended."""
+        """Close environments and worker processes, after waiting for a running evaluation."""
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
         self._envs.close()

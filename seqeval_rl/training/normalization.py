@@ -1,7 +1,4 @@
-"""What the harness does to transitions before an algorithm sees them: normalised observations, scaled rewards.
-
-No peeking: statistics come from transitions that are visible at the time, and nothing else.
-"""
+"""Normalizes observations and scales rewards before an algorithm sees them, by statistics of the visible transitions alone."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ EPSILON = 1e-3  # added to the standard deviation, as TD3+BC's authors do
 
 
 class VisibleMoments:
-    """Running mean and standard deviation of each run's visible window; cost grows with what arrives, not with the log."""
+    """Running mean and standard deviation of each run's visible window; the cost is that of the newly visible transitions."""
 
     def __init__(
         self, rows: NDArray[np.float32], arrivals: Sequence[NDArray[np.int64]], width: int, window: int | None
@@ -26,18 +23,18 @@ class VisibleMoments:
         self._rows, self._arrivals, self._width, self._window = rows, list(arrivals), width, window
         self._visible = 0
         runs = len(self._arrivals)
-        # Sums are taken around the first transition seen: far-off means would cancel badly in E[x²] - E[x]².
+        # Sums are of differences to the first transition: with a mean far from 0, E[x²] - E[x]² would cancel.
         self._origin = np.stack([rows[arrival[0], :width].astype(np.float64) for arrival in self._arrivals])
         self._sum = np.zeros((runs, width))
         self._square = np.zeros((runs, width))
 
     def advance(self, transitions: int) -> None:
-        """Take in what became visible up to `transitions`, and let go of what left the window."""
+        """Add what became visible up to `transitions`, and subtract what left the window."""
         oldest = 0 if self._window is None else max(transitions - self._window, 0)
         previous = 0 if self._window is None else max(self._visible - self._window, 0)
         for r, arrival in enumerate(self._arrivals):
             for sign, start, stop in ((1.0, self._visible, transitions), (-1.0, previous, oldest)):
-                # By pieces, so that a first look at a large log needs no second copy of it.
+                # In pieces, so that a large dataset is not copied as a whole.
                 for piece in range(start, stop, 65_536):
                     chosen = arrival[piece : min(piece + 65_536, stop)]
                     values = self._rows[chosen, : self._width].astype(np.float64) - self._origin[r]
@@ -68,7 +65,7 @@ class VisibleMoments:
 
 
 class Preprocessing:
-    """One affine map of a packed row per run: observations to mean 0 and deviation 1, rewards to a declared scale."""
+    """One affine map of packed rows per run: observations to mean 0 and standard deviation 1, rewards to a given scale."""
 
     def __init__(
         self,
@@ -79,7 +76,7 @@ class Preprocessing:
         reward_scale: float | NDArray[np.float64],
         device: torch.device,
     ):
-        """Without `moments` observations stay as they are; `reward_scale`, one for all runs or [R], multiplies rewards."""
+        """Without `moments` observations are not changed; `reward_scale`, one for all runs or [R], multiplies rewards."""
         self._moments, self._obs_dim, self._reward = moments, obs_dim, obs_dim + act_dim
         self._device = device
         self._identity = moments is None and bool(np.all(np.asarray(reward_scale) == 1.0))
@@ -87,7 +84,7 @@ class Preprocessing:
         self._scale = np.ones((runs, 1, width))
         self._scale[:, 0, self._reward] = reward_scale
         self._shift = np.zeros((runs, 1, width))
-        self.scale: Tensor | None = None  # [R, 1, D]; None: rows stay as they are
+        self.scale: Tensor | None = None  # [R, 1, D]; None: rows are not changed
         self.shift: Tensor | None = None
         self._upload()
 
@@ -100,7 +97,7 @@ class Preprocessing:
         if self.scale is None or self.shift is None:
             self.scale, self.shift = scale, shift
         else:
-            # In place: a captured graph reads them where they are.
+            # In place: captured CUDA graphs read these tensors.
             self.scale.copy_(scale)
             self.shift.copy_(shift)
 
@@ -120,7 +117,7 @@ class Preprocessing:
         return self.now(observations.device)(observations)
 
     def now(self, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """What `observations` does with the statistics in use now, for observations on `device`."""
+        """`observations` as a function that keeps the statistics in use now, for observations on `device`."""
         if self._moments is None or self.scale is None or self.shift is None:
             return lambda observations: observations
         scale, shift = (t[..., : self._obs_dim].to(device, copy=True) for t in (self.scale, self.shift))

@@ -1,8 +1,8 @@
-"""The online phase: each run's policy acts in an environment of its own, and what it finds joins what can be sampled.
+"""The online phase: each run's policy acts in an environment of its own, and its transitions are added to the replay buffer.
 
-Run r's transitions are written behind the log, in rows of its own. What it explores with depends on (seed, purpose,
-environment step) alone, and where its environment stands is what the actions of the episode under way lead to: so a
-run goes on from its transitions, with no generator's or simulator's state.
+Run r's transitions are written to rows of its own, after those of the dataset. Its exploration noise depends on (seed, purpose,
+environment step) alone, and the state of its environment follows from the actions of the running episode: so a run resumes
+from its transitions, without the state of a generator or a simulator.
 """
 
 from __future__ import annotations
@@ -23,68 +23,73 @@ from seqeval_rl.training.replay_buffer import ReplayBuffer
 
 Explore = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 CHUNK = 1024  # environment steps whose noise is drawn at once
-RUNNING, TERMINATED, TRUNCATED = 0, 1, 2  # how an episode stands after a transition
+RUNNING, TERMINATED, TRUNCATED = 0, 1, 2  # state of an episode after a transition
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """The environment's seed (0 ≤ · < 2**31) of an exploration episode; the algorithm has no say in it."""
+    """The environment's seed (0 ≤ · < 2**31) of an exploration episode; it does not depend on the algorithm."""
     return int(numpy_generator(seed, "exploration episode", episode).integers(2**31))
 
 
-def _over(observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+def _closed(observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
     raise RuntimeError("the environments of this online phase are closed")
 
 
 class Interaction:
-    """R environments, one per run, and the transitions that the runs' policies gather in them; to be closed.
+    """R environments, one per run, and the transitions that the runs' policies gather in them; must be closed.
 
     Axes: R runs, M transitions of the phase, n of them gathered so far, D numbers in a packed row.
     """
 
-    def __init__(self, task: Task, seeds: Sequence[int], replay: ReplayBuffer, log: int, random: int, explore: Explore):
-        """Opens the environments and begins an episode in each. They are gymnasium's: a run must not depend on an extra.
+    def __init__(
+        self, task: Task, seeds: Sequence[int], replay: ReplayBuffer, dataset_length: int, random: int, explore: Explore
+    ):
+        """Open the environments and begin an episode in each. Gymnasium steps them: no run may depend on an extra.
 
         Args:
             task: names the environment.
             seeds: of the runs.
-            replay: with room for each run's M transitions at the arrival positions from `log` on.
-            log: N, transitions that are there already.
-            random: so many first actions are uniform on [-1, 1], for runs that begin with nothing.
+            replay: with room for each run's M transitions at the arrival positions from `dataset_length` on.
+            dataset_length: N, transitions of the dataset.
+            random: number of first actions that are uniform on [-1, 1], for runs without a dataset.
             explore: raw observations float32 [R, 1, *obs] and standard normals [R, 1, act_dim] to actions [R, 1, act_dim].
 
         Raises:
-            DataError: the environment's shapes are not those of the log, or the task has none.
+            DataError: the environment's shapes are not those of the dataset, or the task has no environment.
             EnvironmentMissingError: see `environments.gymnasium_shapes`.
         """
-        self._seeds, self._replay, self._log, self._random, self._explore = tuple(seeds), replay, log, random, explore
+        self._seeds, self._replay, self._dataset_length = tuple(seeds), replay, dataset_length
+        self._random, self._explore = random, explore
         self._envs = open_here(*gymnasium_shapes(task.environment), len(self._seeds))
         found, expected = (self._envs.obs_shape, self._envs.act_dim), (replay.obs_shape, replay.act_dim)
         if found != expected:
             self._envs.close()
             raise DataError(
                 f"environment {task.env_id!r}: observations and actions have shapes {found}, expected {expected} as in the "
-                "log. Check that the task names the environment of the log."
+                "dataset. Check that the task names the environment of the dataset."
             )
-        room = len(replay.arrivals[0]) - log
+        room = len(replay.arrivals[0]) - dataset_length
         self.gathered = 0  # n
         self._ends = np.zeros((len(self._seeds), room), np.uint8)  # [R, M]
-        self._episodes = np.zeros(len(self._seeds), np.int64)  # begun before the one under way, [R]
-        self._first = np.zeros(len(self._seeds), np.int64)  # transition with which the one under way began, [R]
-        self._finished: list[list[tuple[float, int]]] = [[] for _ in self._seeds]  # (return, length) since last asked
+        self._episodes = np.zeros(len(self._seeds), np.int64)  # episodes before the running one, [R]
+        self._first = np.zeros(len(self._seeds), np.int64)  # first transition of the running episode, [R]
+        self._finished: list[list[tuple[float, int]]] = [
+            [] for _ in self._seeds
+        ]  # (return, length) of episodes that ended since last asked
         self._drawn: tuple[int, NDArray[np.float32]] | None = None
         self._observations = np.empty((len(self._seeds), *replay.obs_shape), np.float32)
         for r in range(len(self._seeds)):
             self._begin(r)
 
     def gather(self, transitions: int) -> None:
-        """Act until there are that many transitions, those of the log included."""
-        while self._log + self.gathered < transitions:
+        """Act until there are that many transitions, those of the dataset included."""
+        while self._dataset_length + self.gathered < transitions:
             noise = self._noise(self.gathered)
             if self.gathered < self._random:
                 actions = noise
             else:
                 actions = self._explore(self._observations[:, None], noise[:, None])[:, 0]
-                # A policy that has diverged is found out by its evaluation; until then the other runs go on.
+                # A diverged policy is detected by its evaluation; until then the other runs continue.
                 actions = np.clip(np.nan_to_num(actions, posinf=0.0, neginf=0.0), -1.0, 1.0)
             self._advance(actions.astype(np.float32))
 
@@ -95,16 +100,16 @@ class Interaction:
         return {"online/return": means[:, 0], "online/length": means[:, 1]}
 
     def state_dict(self) -> dict[str, Any]:
-        """What was gathered, with the run axis first: rows [R, n, D], and how the episode stood after each, uint8 [R, n]."""
+        """The gathered transitions, run axis first: rows [R, n, D], and the episode's state after each, uint8 [R, n]."""
         n = self.gathered
         rows = np.stack([self._replay.host[self._place(r, 0, n)] for r in range(len(self._seeds))])
         return {"rows": torch.from_numpy(rows), "ends": torch.from_numpy(self._ends[:, :n].copy())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`: the episodes under way are played again, by the actions that were taken.
+        """The inverse of `state_dict`: the running episodes are replayed with the actions that were taken.
 
         Raises:
-            DataError: the environment does not lead where it led before.
+            DataError: the environment does not return the observations that it returned before.
         """
         rows, ends = state["rows"].numpy(), state["ends"].numpy()
         self.gathered = n = rows.shape[1]
@@ -116,19 +121,19 @@ class Interaction:
             self._episodes[r], self._first[r] = len(ended), ended[-1] + 1 if len(ended) else 0
             self._begin(r)
             for row in rows[r, self._first[r] :]:
-                following, *_ = self._envs.step(self._in_units(self._action(row)[None]), np.array([r]))
-                self._observations[r] = following[0]
+                observations, *_ = self._envs.step(self._in_units(self._action(row)[None]), np.array([r]))
+                self._observations[r] = observations[0]
             if n > self._first[r] and not np.array_equal(self._observations[r].ravel(), rows[r, -1, -self._width :]):
                 raise DataError(
-                    f"environment of run {r} (seed {self._seeds[r]}): played again, the episode under way does not lead where it "
-                    "led before. Versions of the environment have changed: begin again with --overwrite."
+                    f"environment of run {r} (seed {self._seeds[r]}): replaying the running episode gives observations other "
+                    "than before. The environment's version has changed: begin again with --overwrite."
                 )
 
     def close(self) -> None:
-        """Release the environments, and with them the policy."""
+        """Close the environments, and drop the reference to the policy."""
         self._envs.close()
-        # The policy's stack holds this. Let go of, what it has on the device is free as soon as nobody uses it.
-        self._explore = _over
+        # The trainer and this object refer to each other: without this, only the garbage collector would free device memory.
+        self._explore = _closed
 
     @property
     def _width(self) -> int:
@@ -136,13 +141,13 @@ class Interaction:
 
     def _place(self, r: int, start: int, stop: int) -> NDArray[np.int64]:
         """Row indices of run r's transitions `start` to `stop` (exclusive)."""
-        return self._replay.arrivals[r][self._log + start : self._log + stop]
+        return self._replay.arrivals[r][self._dataset_length + start : self._dataset_length + stop]
 
     def _action(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
         return row[self._width : self._width + self._replay.act_dim]
 
     def _in_units(self, actions: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Actions in [-1, 1] in the environment's own units."""
+        """Actions in the environment's own units, for actions in [-1, 1]."""
         low, high = self._envs.action_low, self._envs.action_high
         return low + (actions.astype(np.float64) + 1.0) / 2.0 * (high - low)
 
@@ -152,7 +157,7 @@ class Interaction:
         self._observations[r] = self._envs.restart(r, seed)
 
     def _noise(self, env_step: int) -> NDArray[np.float32]:
-        """What runs explore with at an environment step, [R, act_dim]: uniform on [-1, 1] at first, then standard normal."""
+        """Noise of an environment step, [R, act_dim]: at first the actions, uniform on [-1, 1], then standard normals."""
         chunk, place = divmod(env_step, CHUNK)
         if self._drawn is None or self._drawn[0] != chunk:
             shape, first = (CHUNK, self._replay.act_dim), chunk * CHUNK
@@ -171,21 +176,21 @@ class Interaction:
     def _advance(self, actions: NDArray[np.float32]) -> None:
         """One environment step of every run with actions [R, act_dim] in [-1, 1]."""
         runs, n = len(self._seeds), self.gathered
-        following, rewards, terminated, truncated = self._envs.step(self._in_units(actions), np.arange(runs))
+        next_observations, rewards, terminated, truncated = self._envs.step(self._in_units(actions), np.arange(runs))
         rows = np.concatenate(
             [
                 self._observations.reshape(runs, -1),
                 actions,
                 rewards[:, None],
                 1.0 - terminated[:, None],
-                following.reshape(runs, -1),
+                next_observations.reshape(runs, -1),
             ],
             axis=1,
             dtype=np.float32,
             casting="same_kind",
         )
         self._replay.write(np.array([self._place(r, n, n + 1)[0] for r in range(runs)]), rows)
-        self._observations[:] = following
+        self._observations[:] = next_observations
         self._ends[:, n] = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, RUNNING))
         self.gathered += 1
         for r in np.flatnonzero(self._ends[:, n]).tolist():

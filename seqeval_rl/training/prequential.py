@@ -1,15 +1,15 @@
-"""Prequential scores: the agent is evaluated on transitions before it has seen them, so no environment is needed.
+"""Prequential scores: the policy is scored on the transitions that are revealed next, so no environment is needed.
 
-At every evaluation the transitions that arrive before the next one are still unseen by the algorithm. Over these, with Q from
-the algorithm's hook `values`, pi its deterministic action, and G the discounted return that the log observed:
+At each evaluation point the algorithm has not seen the transitions that arrive before the next one. Over these, with Q from
+the algorithm's hook `values`, pi its deterministic action, and G the discounted return observed in the dataset:
 
     td_error     = mean (r + gamma m Q(s', pi(s')) - Q(s, a))^2
     action_error = mean |pi(s) - a|^2 / number of action dimensions
     nll          = mean - log pi(a | s)                           where the algorithm has the hook `log_prob`
     value_gap    = mean Q(s, a) - G,  value_error = mean (Q(s, a) - G)^2
 
-Rewards, Q and G are in the log's units. Summed over the stream these are description lengths in the sense of prequential
-MDL (Bornschein et al., arXiv 2210.07931). Nothing of it reaches the algorithm.
+Rewards, Q and G are in the dataset's units. Summed over the stream, nll is a description length in the sense of prequential
+MDL (Bornschein et al., arXiv 2210.07931). None of it reaches the algorithm.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from seqeval_rl.results.read import COUNT, PREFIX, VALUE_COUNT
 from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.training.replay_buffer import ReplayBuffer
 
-PIECE = 512  # transitions of a run judged at once
-UNSEEN = 0.05  # largest weight of the rewards after a log's cut at which a return counts as observed
+PIECE = 512  # transitions of a run that are scored at once
+UNSEEN = 0.05  # largest weight of the rewards after the end of a cut episode at which its return counts as observed
 
 
 class Prequential:
-    """The scores of a stack's R runs on what comes next."""
+    """Scores R runs on the transitions that arrive next."""
 
     def __init__(
         self,
@@ -44,87 +44,87 @@ class Prequential:
         preprocessing: Preprocessing,
         reward_scales: NDArray[np.float64],
     ):
-        """For the parts of one stack; `reward_scales` [R] are what rewards are multiplied by before the algorithm sees them."""
+        """For the parts of one trainer and the stream of each run; `reward_scales` [R] multiply rewards for the algorithm."""
         self._algorithm, self._replay, self._preprocessing = algorithm, replay, preprocessing
         device, dtype = replay.device, torch.get_default_dtype()
         self._scale = torch.tensor(reward_scales, dtype=dtype, device=device)[:, None]
         self._values, self._log_prob = (getattr(algorithm, name, None) for name in ("values", "log_prob"))
         discount = getattr(config, "discount", None)
-        # Without a discount there is no temporal difference to speak of.
+        # Without a discount there is no temporal difference.
         self._discount: Tensor | None = None
         self._observed: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
         if self._values is not None and discount is not None:
             each = torch.as_tensor(discount, dtype=torch.float64).expand(len(streams))
             self._discount = each.to(device, dtype)[:, None]
-            known: dict[tuple[int, float], tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
+            by_stream: dict[tuple[int, float], tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
             for stream, gamma in zip(streams, each.tolist(), strict=True):
                 key = id(stream), gamma
-                if key not in known:
-                    known[key] = observed_returns(stream, gamma)
-                self._observed.append(known[key])
-        # Row with which each run's stream begins among those of the stack.
+                if key not in by_stream:
+                    by_stream[key] = observed_returns(stream, gamma)
+                self._observed.append(by_stream[key])
+        # Index of the first row of each run's stream.
         lengths = [len(stream) for stream in streams]
         self._starts = [int(a[:n].min()) if n else 0 for a, n in zip(replay.arrivals, lengths, strict=True)]
         self._latest: dict[str, NDArray[np.float64]] = {}
 
     def scores(self) -> dict[str, NDArray[np.float64]]:
-        """The latest scores, each [R], with the numbers of transitions that they are means over: 0 where a run has none."""
+        """The scores on the transitions that have arrived since the previous evaluation point, each [R], and over how many of
+        them they are means: 0 where a run had none."""
         return self._latest
 
     @torch.no_grad()
     def score(self, start: int, stops: Sequence[int]) -> None:
-        """Score the agents as they are on arrival positions `start` to `stops[r]` (exclusive) of each run."""
+        """Score the policies on arrival positions `start` to `stops[r]` (exclusive) of each run, as they are now."""
         self._latest = {}
-        counts = np.maximum(np.array(stops) - start, 0)
+        counts = np.maximum(np.array(stops) - start, 0)  # [R]
         if not counts.max():
             return
+        last = np.array([len(arrival) - 1 for arrival in self._replay.arrivals])
+        # A run with fewer transitions than others is given its last one again, which is not counted.
+        last = np.minimum(start + np.maximum(counts - 1, 0), last)[:, None]
         sums: dict[str, NDArray[np.float64]] = {}
         for first in range(0, int(counts.max()), PIECE):
             places = first + np.arange(min(PIECE, int(counts.max()) - first))
-            valid = (
-                places < counts[:, None]
-            )  # [R, P]; a run with fewer is given one of its transitions again, for nothing
-            positions = start + np.minimum(places, np.maximum(counts[:, None] - 1, 0))
-            positions = np.minimum(
-                positions, np.array([len(arrival) - 1 for arrival in self._replay.arrivals])[:, None]
-            )
-            indices = self._replay.indices(positions[:, None])[0]
-            for name, (values, judged) in self._scores(indices).items():
-                counted = valid if judged is None else valid & judged
+            valid = places < counts[:, None]  # [R, P]
+            indices = self._replay.indices(np.minimum(start + places, last)[:, None])[0]
+            for name, (values, counted) in self._score_rows(indices).items():
+                counted = valid if counted is None else valid & counted
                 total = np.where(counted, values.double().cpu().numpy(), 0.0).sum(1)
                 sums[name] = sums.get(name, 0.0) + total
                 if name == "value_gap":
                     sums[VALUE_COUNT] = sums.get(VALUE_COUNT, 0.0) + counted.sum(1)
         observed = np.asarray(sums.pop(VALUE_COUNT, np.zeros(len(counts))), np.float64)
-        made_of = {"value_gap": observed, "value_error": observed}
-        self._latest = {PREFIX + name: total / np.maximum(made_of.get(name, counts), 1) for name, total in sums.items()}
+        divisors = {"value_gap": observed, "value_error": observed}
+        self._latest = {
+            PREFIX + name: total / np.maximum(divisors.get(name, counts), 1) for name, total in sums.items()
+        }
         self._latest |= {PREFIX + COUNT: counts.astype(np.float64), PREFIX + VALUE_COUNT: observed}
 
-    def _scores(self, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
-        """Each score [R, P] of row indices [R, P], and for which of them it counts; none: all."""
+    def _score_rows(self, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
+        """Each score [R, P] of row indices [R, P], and which of them are counted [R, P]; none: all."""
         device = self._replay.device
         noise = torch.empty(*indices.shape, 0, device=device)
         shift, scale = self._preprocessing.shift, self._preprocessing.scale
         batch: Batch = self._replay.batch(torch.from_numpy(indices).to(device), noise, shift, scale)
         actions = self._algorithm.act(batch.observations, None)
-        found: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {
+        scores: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {
             "action_error": ((actions - batch.actions).square().mean(-1), None)
         }
         if self._log_prob is not None:
-            found["nll"] = (-self._log_prob(batch.observations, batch.actions), None)
+            scores["nll"] = (-self._log_prob(batch.observations, batch.actions), None)
         if self._values is not None and self._discount is not None:
             value = self._values(batch.observations, batch.actions) / self._scale
-            following = self._algorithm.act(batch.next_observations, None)
-            ahead = self._values(batch.next_observations, following) / self._scale
-            target = batch.rewards / self._scale + self._discount * batch.masks * ahead
-            found["td_error"] = ((target - value).square(), None)
+            next_actions = self._algorithm.act(batch.next_observations, None)
+            next_value = self._values(batch.next_observations, next_actions) / self._scale
+            target = batch.rewards / self._scale + self._discount * batch.masks * next_value
+            scores["td_error"] = ((target - value).square(), None)
             rows = [indices[r] - self._starts[r] for r in range(len(indices))]
-            returns, seen = (
+            returns, observed = (
                 np.stack([each[part][row] for each, row in zip(self._observed, rows, strict=True)]) for part in (0, 1)
             )
             gap = value - torch.from_numpy(returns).to(device)
-            found["value_gap"], found["value_error"] = (gap, seen), (gap.square(), seen)
-        return found
+            scores["value_gap"], scores["value_error"] = (gap, observed), (gap.square(), observed)
+        return scores
 
     def state_dict(self) -> dict[str, Any]:
         """The latest scores, by name, each [R]."""
@@ -147,23 +147,23 @@ def recorded(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def observed_returns(stream: Stream, discount: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Discounted return [N] from each transition to its episode's end, and whether it is observed [N].
+    """Discounted return [N] from each transition to its episode's end, and whether it counts as observed [N].
 
-    It is where a terminal state was reached, or where the rewards after the log's cut would weigh at most `UNSEEN`.
+    It does where the episode reached a terminal state, or where the rewards after its cut would weigh at most `UNSEEN`.
     """
     returns, observed = [np.empty(0, np.float32)], [np.empty(0, np.bool_)]
     for block in stream.blocks:
-        log = block.dataset
-        starts, rewards = log.episode_starts, np.asarray(log.rewards, np.float64)
-        goes_on = np.where(log.terminations, 0.0, discount)
-        value, weight = rewards.copy(), goes_on.copy()
+        dataset = block.dataset
+        starts, rewards = dataset.episode_starts, np.asarray(dataset.rewards, np.float64)
+        discounts = np.where(dataset.terminations, 0.0, discount)
+        value, weight = rewards.copy(), discounts.copy()
         lengths = np.diff(starts)
         # Backwards through all episodes at once: the k-th transition from the end of each that is long enough.
         longest_first = np.argsort(-lengths, kind="stable")
         for k in range(1, int(lengths.max())):
             rows = starts[1:][longest_first[: int(np.count_nonzero(lengths > k))]] - 1 - k
-            value[rows] += goes_on[rows] * value[rows + 1]
-            weight[rows] = goes_on[rows] * weight[rows + 1]
+            value[rows] += discounts[rows] * value[rows + 1]
+            weight[rows] = discounts[rows] * weight[rows + 1]
         returns.append(value.astype(np.float32))
         observed.append(weight <= UNSEEN)
     return np.concatenate(returns), np.concatenate(observed)

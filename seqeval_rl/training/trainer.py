@@ -150,10 +150,10 @@ class Trainer:
 
     def score_upcoming(self, point: EvaluationPoint) -> None:
         """Score the policy on the transitions of the dataset that become visible before the next evaluation point."""
-        following = [points[point.index + 1 :][:1] for points in self._points]
+        upcoming = [points[point.index + 1 :][:1] for points in self._points]
         stops = [
             min(points[0].transitions, schedule.log) if points else point.transitions
-            for points, schedule in zip(following, self.schedules, strict=True)
+            for points, schedule in zip(upcoming, self.schedules, strict=True)
         ]
         self.prequential.score(point.transitions, stops)
 

@@ -1,5 +1,5 @@
 import pytest
-from made import npz
+from synthetic import npz
 
 
 @pytest.fixture

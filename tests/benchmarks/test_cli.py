@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import assert_one_line, npz
+from synthetic import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names
@@ -204,7 +204,7 @@ def test_results_of_other_settings_are_never_overwritten_unless_asked(suite, tmp
     assert metrics.read_bytes() != before
 
 
-def test_a_plain_example_runs_beside_ours(suite, tmp_path):
+def test_a_single_run_example_runs_next_to_ours(suite, tmp_path):
     out = tmp_path / "out"
     plugin = ROOT / "examples" / "filtered_bc.py"
     assert len(plugin.read_text().splitlines()) < 60

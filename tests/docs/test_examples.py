@@ -1,4 +1,4 @@
-"""What the pages show runs: every command with --mini, every Python block marked as tested, the example notebook."""
+"""What the pages show runs: their commands with --mini, every Python block marked as tested, the example notebook."""
 
 import shutil
 
@@ -7,15 +7,23 @@ from doc_pages import PAGES, ROOT, blocks, commands
 
 from seqeval_rl.benchmarks.cli import main
 
+HAS_ITS_OWN_TEST = {"your-own-algorithm.md"}
 
-def _mini():
-    """Each command with --mini once, and the page that it is on."""
-    found = {}
+
+def _to_run():
+    """By page: its commands with --mini, and those that read what these have written."""
+    by_page = []
     for page in PAGES:
+        chosen, written = [], set()
         for words in commands(page):
-            if "--mini" in words:
-                found.setdefault(tuple(words), page)
-    return [pytest.param(page, words, id=" ".join(words)) for words, page in found.items()]
+            if words[0] == "run" and "--mini" in words:
+                written.add(words[words.index("--out") + 1] if "--out" in words else f"results/{words[1]}-mini")
+                chosen.append(words)
+            elif written.intersection(words):
+                chosen.append(words)
+        if chosen and page.name not in HAS_ITS_OWN_TEST:
+            by_page.append(pytest.param(page, chosen, id=page.name))
+    return by_page
 
 
 @pytest.fixture
@@ -35,10 +43,11 @@ def write_files(page, directory):
             file.write_text(block.text, encoding="utf-8")
 
 
-@pytest.mark.parametrize(("page", "words"), _mini())
-def test_a_command_with_mini_runs(page, words, directory):
+@pytest.mark.parametrize(("page", "to_run"), _to_run())
+def test_the_commands_of_a_page_run_in_order(page, to_run, directory):
     write_files(page, directory)
-    assert main(list(words)) == 0
+    for words in to_run:
+        assert main(list(words)) == 0, f"{page.name}: seqeval {' '.join(words)}"
 
 
 PYTHON = [

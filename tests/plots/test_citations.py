@@ -1,4 +1,4 @@
-"""`seqeval cite`: what is in the bibliography, and that it is sound BibTeX whatever the names."""
+"""`seqeval cite`: the entries of the bibliography, which is sound BibTeX for any names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MINE = "@misc{me2026,\n  title = {Mine},\n  year = 2026\n}"
 
 
 def run(algorithm: str = "mine", dataset: str = "d4rl:hopper-medium-v2", **manifest: Any) -> RunResult:
-    """A run as far as citations look at it."""
+    """A run with the fields that citations read."""
     everything = {
         "dataset": {"name": dataset, "blocks": [{"name": dataset}]},
         "task": {"env_id": "Hopper-v4"},
@@ -52,7 +52,7 @@ def test_without_results_the_paper_and_this_version_of_the_software() -> None:
     found = entries(bibliography())
     assert list(found) == ["sujit2023bridging", "seqeval_rl"]
     assert f"{{Version {version('seqeval-rl')}}}" in found["seqeval_rl"]
-    # The same facts as GitHub's button gives.
+    # The same facts as in CITATION.cff.
     facts = (Path(__file__).parents[2] / "CITATION.cff").read_text()
     assert f"version: {version('seqeval-rl')}" in facts
     for fact in (
@@ -88,7 +88,7 @@ def test_a_dataset_with_a_recorded_citation_is_cited_by_it() -> None:
     assert "Dataset lab:robot-v1" not in found
 
 
-def test_each_entry_says_why_it_is_there() -> None:
+def test_each_entry_has_its_reason() -> None:
     blocks = bibliography([run(), run(dataset="d4rl:walker2d-expert-v2", task={"env_id": "Walker2d-v4"})]).split("\n\n")
     assert all(block.startswith("% ") for block in blocks)
     (data,) = [block for block in blocks if "{fu2020d4rl" in block]
@@ -141,7 +141,7 @@ def test_names_never_break_the_bibliography(name: str, dataset: str, citation: s
     [
         ("@misc", "expected @type"),
         ("@misc{a, title = {b}", "closing brace"),
-        ("@misc{a, title = {b}} }", None),  # what lies between entries does not matter
+        ("@misc{a, title = {b}} }", None),  # text between entries is ignored
         ("@misc{a, title = {b {c}}", "closing brace"),
         ('@misc{a, title = "b}"}', "braces that balance"),
         ("@misc{a, title {b}}", "expected a field"),
@@ -158,7 +158,7 @@ def test_bibtex_that_is_not_sound_is_refused(text: str, why: str | None) -> None
             entries(text)
 
 
-def test_every_reference_algorithm_brings_its_entry() -> None:
+def test_every_reference_algorithm_has_an_entry() -> None:
     for name in registered():
         ((key, entry),) = entries(find_algorithm(name).citation or "").items()
         assert entry.endswith("\n}"), key
@@ -172,7 +172,7 @@ def test_the_package_ships_its_references() -> None:
 def test_the_command(results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cite"]) == 0
     assert list(entries(capsys.readouterr().out)) == ["sujit2023bridging", "seqeval_rl"]
-    results.add("iql")  # as manifests were before they had citations
+    results.add("iql")  # a manifest of an earlier version, without citation
     newer = results.add("mine") / "manifest.json"
     newer.write_text(json.dumps(json.loads(newer.read_text()) | {"citation": MINE}))
     out = tmp_path / "new" / "papers.bib"

@@ -5,28 +5,28 @@ import numpy as np
 
 from seqeval_rl.environments.tasks import Task
 
-LIMIT = 4  # of the made task's environment
+LIMIT = 4  # steps, of the synthetic task's environment
 TASK = Task("made", None, 0.0, 10.0)
 
 
-def columns(ends, following=True, timeouts=True, obs_dim=3, act_dim=2):
-    """Columns of a file whose rows end as told: a string of "." (goes on), "T" (terminal), "L" (time limit), "B" (both).
+def columns(ends, next_observations=True, timeouts=True, obs_dim=3, act_dim=2):
+    """Columns of a file with one row per character of `ends`: "." (continues), "T" (terminal), "L" (time limit), "B" (both).
 
     Every observation differs from every other; the true next observation of a row is its observation + 0.5.
     """
     total = len(ends)
     observations = np.arange(total * obs_dim, dtype=np.float32).reshape(total, obs_dim)
-    found = {
+    arrays = {
         "observations": observations,
         "actions": np.linspace(-1, 1, total * act_dim, dtype=np.float32).reshape(total, act_dim),
         "rewards": np.arange(1, total + 1, dtype=np.float32),
         "terminals": np.array([end in "TB" for end in ends]),
     }
     if timeouts:
-        found["timeouts"] = np.array([end in "LB" for end in ends])
-    if following:
-        found["next_observations"] = observations + 0.5
-    return found
+        arrays["timeouts"] = np.array([end in "LB" for end in ends])
+    if next_observations:
+        arrays["next_observations"] = observations + 0.5
+    return arrays
 
 
 def write(path, arrays, **settings):
@@ -58,12 +58,12 @@ def qlearning_loop(dataset, limit, terminate_on_end):
 
 
 def trajectories(dataset, limit):
-    """(rows, whole) of each trajectory, row by row: it ends in a terminal state, at a time limit, or with the file."""
-    found, begun = [], 0
+    """(rows, complete) of each trajectory, which ends in a terminal state, at a time limit, or incomplete with the file."""
+    ranges, begun = [], 0
     total = len(dataset["rewards"])
     for row in range(total):
         timeout = bool(dataset["timeouts"][row]) if "timeouts" in dataset else row - begun + 1 == limit
         if dataset["terminals"][row] or timeout or row == total - 1:
-            found.append((range(begun, row + 1), bool(dataset["terminals"][row] or timeout)))
+            ranges.append((range(begun, row + 1), bool(dataset["terminals"][row] or timeout)))
             begun = row + 1
-    return found
+    return ranges

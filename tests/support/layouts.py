@@ -1,4 +1,4 @@
-"""Whether a drawn figure can be read: texts inside it, none over another, axes not squeezed."""
+"""Whether a drawn figure is legible: all text is inside, nothing overlaps, axes have their height."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 
 
 def assert_nothing_overlaps(figure: Figure) -> None:
-    """Texts and axes of a figure that has been drawn; its texts are of one size."""
+    """Texts and axes of a drawn figure do not overlap; all texts have one size."""
     renderer = figure.canvas.get_renderer()
     undrawn = {text for ax in figure.axes for text in (ticks(ax, False) if ax.axison else ax.findobj(Text))}
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
@@ -24,7 +24,7 @@ def assert_nothing_overlaps(figure: Figure) -> None:
         assert box.x1 <= figure.bbox.width + 0.5 and box.y1 <= figure.bbox.height + 0.5, name  # noqa: PT018
     for (one, a), (other, b) in itertools.combinations(boxes, 2):
         assert not _overlap(a, b), f"{one!r} and {other!r}"
-    # The axes are not squeezed by what stands around them.
+    # Labels and legends leave the axes their height.
     for ax in figure.axes:
         assert not ax.axison or ax.get_window_extent(renderer).height / figure.dpi > 0.9
 

@@ -1,6 +1,6 @@
-"""Figures against the pictures of them that are kept beside the tests: an accident in a layout is seen, not argued about.
+"""Compares figures with the reference pictures in `tests/plots/pictures`, so that an accidental change of layout fails a test.
 
-`SEQEVAL_REDRAW=1 pytest tests/plots` draws them again; look at each that `git diff` then names.
+`SEQEVAL_REDRAW=1 pytest tests/plots` draws the references again; look at each one that `git diff` then lists.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from matplotlib.testing.compare import compare_images
 from seqeval_rl.plots import save
 
 KEPT = Path(__file__).parent.parent / "plots" / "pictures"
-TOLERANCE = 6.0  # root mean square of 0 to 255: a curve that is missing, not an edge that a release smooths
+TOLERANCE = 6.0  # root mean square error, of 255: finds a missing curve, ignores an edge smoothed differently
 
 
 def same_picture(figure: Figure, name: str) -> None:
-    """Fail where the figure differs from the kept picture `name`, saying where the drawn one and the difference lie."""
+    """Fails where the figure differs from the reference picture `name`; the message names the files to look at."""
     if os.environ.get("SEQEVAL_REDRAW"):
         save(figure, KEPT, name, ["png"], dpi=100)
         return

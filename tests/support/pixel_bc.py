@@ -1,4 +1,4 @@
-"""A plain algorithm for images, as an author's first plug-in might be: clone the logged action with a small convolution."""
+"""A single-run algorithm for images, as an author's first plug-in might be: cloning with a small convolutional network."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,6 @@ from torch import nn
 
 class PixelBC:
     """Behavior cloning from images: L(pi) = E (pi(s) - a)^2."""
-
-    vectorized = False
 
     @dataclass(frozen=True)
     class Config:

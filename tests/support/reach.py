@@ -36,7 +36,7 @@ class Reach(gymnasium.Env):
 
 
 class Picture(gymnasium.Env):
-    """A grey image, stacked three times; the brightest reward is for the action that its brightness tells."""
+    """A grey image, three frames stacked; the best action is the image's brightness."""
 
     def __init__(self, side=6):
         self.action_space = Box(-1.0, 1.0, (1,), np.float32)

@@ -13,7 +13,7 @@ WAITING = {
 
 
 class Recorder(TorchDispatchMode):
-    """Notes operations; what they write is put back by `undo`."""
+    """Records operations; `undo` restores what they have overwritten."""
 
     def __init__(self):
         super().__init__()
@@ -50,7 +50,7 @@ class Recorder(TorchDispatchMode):
 
 
 def recorded(work):
-    """A `Capture`: runs the Python of `work` once, computes nothing, and returns what repeats its operations."""
+    """A `Capture` without CUDA: runs `work` once, undoes its effects, and returns a function that repeats its operations."""
     recorder = Recorder()
     try:
         with recorder:

@@ -1,10 +1,10 @@
-"""Small logs in V-D4RL's two formats, written as its own code writes them."""
+"""Small datasets in V-D4RL's two formats, written as its own code writes them."""
 
 import numpy as np
 
 
 def episodes(lengths, side=84, act_dim=2, terminal=(), seed=0):
-    """One dictionary per episode of so many rows, channels first; those numbered in `terminal` end in a terminal state."""
+    """One dictionary per episode of the given length, channels first; episodes numbered in `terminal` end in a terminal state."""
     rng = np.random.default_rng(seed)
     made = []
     for number, length in enumerate(lengths):

@@ -1,4 +1,4 @@
-"""A server of one file on this machine, with the faults that servers and networks have."""
+"""A local server of one file that can fail as servers and networks do."""
 
 import hashlib
 import threading
@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Site:
-    """What the server has and does; changed by tests while it runs."""
+    """What the server serves and how it fails; tests change it while it runs."""
 
     def __init__(self, content=b""):
         self.content = content
-        self.break_after = []  # for each answer: bytes after which the connection ends; None: it does not
-        self.statuses = []  # for each answer: a failure's status; None: none
+        self.break_after = []  # by answer: bytes after which the connection ends; None: it does not end
+        self.statuses = []  # by answer: the status of a failure; None: it succeeds
         self.ranges = True  # honours Range
         self.checks_if_range = True
         self.etag = True

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +20,14 @@ import numpy as np
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
-from seqeval_rl.data.readers import minari as minari_reader
+from seqeval_rl.data.minari_writer import writer
+from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
+from seqeval_rl.data.validation import RawTransitions
+from seqeval_rl.data.verification import Check
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task, task_named
-from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.errors import FileError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
 
@@ -30,6 +35,41 @@ FULL = 1_000_000  # transitions in the largest and default log
 LEVELS = ("random", "medium", "expert", "replay")
 VERSION = 0  # of the logs' contents: to be raised by whatever changes them
 _PER_WORKER = 5_000  # a worker costs a second to start, worth it from about this many transitions on
+
+
+class BundledReader(Reader):
+    """Datasets that are rolled out from the bundled behavior policies."""
+
+    usage = ("bundled/<task>/<level>",)
+    single_file = False
+    builds_to_size = True
+
+    def matches(self, source: str) -> bool:
+        """See `Reader`."""
+        return source in names()
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        _, task_name, level = source.split("/")
+        size = FULL if options.transitions is None else options.transitions
+        dataset = build(task_name, level, size, progress=options.progress)
+        return dataset if options.task is None else replace(dataset, task=options.task)
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """See `Reader`."""
+        dataset = self.read(source, ReadOptions(progress=options.progress, transitions=options.transitions))
+        assert isinstance(dataset.rows, np.memmap)  # it is read from the cache
+        return Path(str(dataset.rows.filename)).parent
+
+    def list_datasets(self) -> list[Listing]:
+        """See `Reader`."""
+        return [Listing("bundled, rolled out on first use", names())]
+
+    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
+        """See `Reader`. One that is on this machine is in the cache, whose entries are verified without a reader."""
+        raise FileError(
+            f"{source}: not on this machine, so there is nothing to verify. `seqeval datasets fetch {source}`."
+        )
 
 
 @lru_cache(maxsize=1)
@@ -115,7 +155,7 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
     checkpoints = ", ".join(behaviors()[task.name][level])
     trail: list[Episode] = []
     with (
-        minari_reader.writer(
+        writer(
             minari_id(task.name, level, transitions),
             task,
             f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions",
@@ -190,16 +230,15 @@ def _flat(name: str, task: Task, trail: list[Episode], low: Any, high: Any) -> D
     limit = time_limit(str(task.environment))
     if not terminations[-1] and lengths[-1] < limit:
         truncations[-1] = False  # cut by the end of the log, which `from_arrays` marks and remembers
-    return Dataset.from_arrays(
-        name,
-        task,
+    raw = RawTransitions(
         np.concatenate([episode.observations[:-1] for episode in trail]),
         np.concatenate([episode.actions for episode in trail]),
         np.concatenate([episode.rewards for episode in trail]),
-        np.concatenate([episode.observations[1:] for episode in trail]),
         terminations,
         truncations,
+        np.concatenate([episode.observations[1:] for episode in trail]),
         np.append(0, last + 1),
-        action_low=low,
-        action_high=high,
+        low,
+        high,
     )
+    return Dataset.from_arrays(name, task, raw)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,15 +21,17 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.download import check_sha256, recorded_sha256
 from seqeval_rl.data.readers import d4rl_episodes, d4rl_index
-from seqeval_rl.data.validation import check_length, column, flags
+from seqeval_rl.data.readers.base import FetchOptions, Listing, Mode, Reader, ReadOptions
+from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
+from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.text import slug
 
-Mode = Literal["native", "d4rl"]
 _VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
 _REQUIRED = ("observations", "actions", "rewards", "terminals")
 _OPTIONAL = ("timeouts", "next_observations")
@@ -44,6 +47,78 @@ class Reading:
 
     def __str__(self) -> str:
         return f"{self.mode}-terminate" if self.terminate_on_end else self.mode
+
+
+class D4rlReader(Reader):
+    """D4RL's datasets by their ids, and HDF5 files in their format."""
+
+    prefix = "d4rl:"
+    endings = (".hdf5",)
+    usage = ("d4rl:<id>", "<path>.hdf5")
+    modes = ("native", "d4rl")
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        reading = Reading(options.mode, options.terminate_on_end)
+        if not source.startswith(self.prefix):
+            return read(source, source, options.task, reading, options.progress)
+        entry = d4rl_index.entry(source.removeprefix(self.prefix))
+        path = d4rl_index.obtain(entry, progress=options.progress)
+        return read(path, source, options.task or entry.task, reading, options.progress)
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """See `Reader`."""
+        if not source.startswith(self.prefix):
+            return super().fetch(source, options)
+        entry = d4rl_index.entry(source.removeprefix(self.prefix))
+        path = d4rl_index.obtain(entry, options.sha256, options.offline, options.progress)
+        if options.sha256 is None and (recorded := recorded_sha256(path)) is not None:
+            check_sha256(path, recorded)
+        return path
+
+    def list_datasets(self) -> list[Listing]:
+        """See `Reader`."""
+        local = d4rl_index.local()
+        others = sorted({*d4rl_index.identities()} - {*local})
+        return [
+            Listing("D4RL, on this machine", local),
+            Listing("D4RL, downloaded on first use or by `seqeval datasets fetch`", others, available=False),
+        ]
+
+    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
+        """See `Reader`. What is checked does not depend on the task, which a file's name need not tell."""
+        entry = d4rl_index.entry(source.removeprefix(self.prefix)) if source.startswith(self.prefix) else None
+        path = Path(source) if entry is None else d4rl_index.require(entry)
+        task = Task(path.name, None, 0.0, 1.0) if entry is None else entry.task
+        yield check_file(path)
+        yield from verify_dataset(convert(path, source, task, Reading(), progress=False))
+        if entry is not None:
+            yield from _check_published(path, source, entry)
+
+    def label(self, source: str) -> str:
+        """See `Reader`: `medium` for `d4rl:hopper-medium-v2`, and for the file of it."""
+        return d4rl_index.label(Path(source.removeprefix(self.prefix)).name) or super().label(source)
+
+
+def _check_published(path: Path, name: str, entry: d4rl_index.Entry) -> Iterator[Check]:
+    """Compare size and returns with what is published. Raises `DataError` where they differ."""
+    published = d4rl_index.PUBLISHED.get(entry.identity)
+    if published is None:
+        yield Check("published", True, "nothing is published to compare its size and its returns with")
+        return
+    dataset = convert(path, name, entry.task, Reading("d4rl"), progress=False)
+    if len(dataset) != published.transitions:
+        raise DataError(
+            f"{path}: {len(dataset)} transitions by qlearning_dataset, expected {published.transitions} as published. Delete it "
+            "and get it again."
+        )
+    score, expected = dataset.mean_score(), float(entry.task.score(published.mean_return))
+    if abs(score - expected) > d4rl_index.MEAN_SCORE_SLACK:
+        raise DataError(
+            f"{path}: mean score of the dataset is {score:.2f}, expected {expected:.2f} as published. Delete it and get it again."
+        )
+    yield Check("published size", True, f"{len(dataset):,} transitions by qlearning_dataset, as published")
+    yield Check("published returns", True, f"mean score of the dataset {score:.2f}, published {expected:.2f}")
 
 
 def read(path: str | Path, name: str, task: Task | None, reading: Reading, progress: bool) -> Dataset:
@@ -85,15 +160,13 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
     low, high = _bounds(task)
     if reading.mode == "native":
         rows = np.arange(length) if "next_observations" in columns else d4rl_episodes.open_rows(ends)
-        dataset = Dataset.from_arrays(
-            name,
-            task,
+        raw = RawTransitions(
             columns["observations"],
             columns["actions"],
             rewards,
-            columns.get("next_observations"),
             terminals,
             ends.final & ~terminals,
+            columns.get("next_observations"),
             action_low=low,
             action_high=high,
         )
@@ -110,8 +183,8 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
         rows = d4rl_episodes.qlearning_rows(seen, reading.terminate_on_end)
         if not len(rows):
             raise DataError(f"{name}: expected transitions that qlearning_dataset keeps, found none in {length} rows.")
-        kept = _kept(columns, rewards, seen, rows)
-        dataset = Dataset.from_arrays(name, task, **kept, action_low=low, action_high=high)
+        raw = RawTransitions(**_kept(columns, rewards, seen, rows), action_low=low, action_high=high)
+    dataset = Dataset.from_arrays(name, task, raw)
     returns = d4rl_episodes.trajectory_returns(rewards, ends, rows)
     returns.flags.writeable = False
     return replace(dataset, dataset_returns=returns)

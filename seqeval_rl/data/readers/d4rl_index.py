@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from seqeval_rl.data import cache
 from seqeval_rl.data.download import check_sha256, download
 from seqeval_rl.environments.tasks import TASKS, Task
-from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.errors import FileError, UsageError, unknown
 
 _SERVER = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
 _LEVELS = ("random", "medium", "expert", "medium-replay", "full-replay", "medium-expert")
@@ -138,6 +138,27 @@ def downloads() -> Path:
 def find(found: Entry) -> Path | None:
     """The dataset's file on this machine, or None."""
     return next((path for folder in folders() if (path := folder / found.file_name).is_file()), None)
+
+
+def require(found: Entry) -> Path:
+    """The dataset's file on this machine; raises `FileError` where there is none."""
+    path = find(found)
+    if path is None:
+        places = " or ".join(str(folder) for folder in folders())
+        name = f"d4rl:{found.identity}"
+        raise FileError(
+            f"dataset {name}: expected {found.file_name} in {places}, found none. `seqeval datasets fetch {name}`."
+        )
+    return path
+
+
+def label(name: str) -> str | None:
+    """What tells a dataset from others of its task, `medium` of `hopper-medium-v2` or of its file's name; None: unknown."""
+    found = of_file(name) or ENTRIES.get(name)
+    if found is None:
+        return None
+    level = found.identity.rpartition("-")[0].removeprefix(found.task.name.removeprefix("d4rl/"))
+    return level.lstrip("-") or found.identity
 
 
 def local() -> list[str]:

@@ -1,19 +1,14 @@
-"""Minari datasets: finding, reading and writing them (https://minari.farama.org)."""
+"""Reader of Minari datasets (https://minari.farama.org)."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
-import shutil
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +16,62 @@ import numpy as np
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.episodes import Episode
+from seqeval_rl.data.download import is_offline
 from seqeval_rl.data.images import are_images, of_trails
+from seqeval_rl.data.minari_writer import unusable
+from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.environments.spaces import concatenate, environment_spaces
+from seqeval_rl.data.validation import RawTransitions
+from seqeval_rl.data.verification import Check
+from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
-from seqeval_rl.utils.files import atomic_directory, lock_file, restore_replaced
 from seqeval_rl.utils.text import first_line, slug
 
 _COLUMNS = ("actions", "rewards", "terminations", "truncations")
 _log = logging.getLogger("seqeval_rl")
+
+
+class MinariReader(Reader):
+    """Minari datasets by their ids."""
+
+    prefix = "minari:"
+    usage = ("minari:<id>",)
+    single_file = False
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        return read(source.removeprefix(self.prefix), options.task, options.progress)
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """See `Reader`."""
+        identity = self._identity(source)
+        if is_offline(options.offline) and identity not in local():
+            raise FileError(
+                f"dataset minari:{identity}: not on this machine, and the network is out of bounds (offline). Unset "
+                "SEQEVAL_OFFLINE."
+            )
+        return find(identity)
+
+    def list_datasets(self) -> list[Listing]:
+        """See `Reader`."""
+        return [Listing("Minari, on this machine", [f"minari:{identity}" for identity in local()])]
+
+    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
+        """See `Reader`."""
+        if self._identity(source) not in local():
+            raise FileError(
+                f"{source}: not on this machine, so there is nothing to verify. `seqeval datasets fetch {source}`."
+            )
+        yield from super().verify(source, transitions)
+
+    def label(self, source: str) -> str:
+        """See `Reader`: without the entries of observations."""
+        return super().label(source.partition("@")[0])
+
+    def _identity(self, source: str) -> str:
+        return source.removeprefix(self.prefix).partition("@")[0]
 
 
 def local() -> list[str]:
@@ -44,7 +83,7 @@ def local() -> list[str]:
             warnings.simplefilter("always")
             names = list(minari.list_local_datasets())
     except OSError as error:
-        raise _unusable("Minari's datasets", error) from error
+        raise unusable("Minari's datasets", error) from error
     for warning in caught:
         _log.warning("%s", warning.message)
     return names
@@ -147,116 +186,17 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task:
     arrays |= {"action_low": source.action_space.low, "action_high": source.action_space.high}
     if are_images(trails[0]):
         pixels = of_trails(np.concatenate(trails), np.array([len(trail) for trail in trails]))
-        return Dataset.from_frames(name, task, pixels, **arrays, episode_starts=starts)
-    seen, following = (np.concatenate([trail[part] for trail in trails]) for part in (slice(-1), slice(1, None)))
-    return Dataset.from_arrays(name, task, seen, **arrays, next_observations=following, episode_starts=starts)
-
-
-@contextlib.contextmanager
-def writer(
-    identity: str, task: Task, algorithm: str, description: str, size: float, replace_old: bool = False
-) -> Iterator[Callable[[Iterable[Episode]], None]]:
-    """A function that writes episodes as a Minari dataset, which appears in its place when the block ends well.
-
-    Where the dataset is there already, the function only uses the episodes up.
-
-    Args:
-        identity: the dataset's id.
-        task: its environment and reference returns.
-        algorithm: what chose the actions, for its metadata.
-        description: what it is, for its metadata.
-        size: bytes that it will have, more or less; checked first, because HDF5 crashes where it finds a full disk.
-        replace_old: put it in the place of a dataset that is there.
-
-    Raises:
-        FileError: Minari's directory cannot be written, or there is too little room.
-    """
-    from minari.storage import get_dataset_path
-
-    try:
-        target = Path(get_dataset_path(identity))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Minari ignores directories whose name begins with a dot.
-        with lock_file(target.with_name(f".{target.name}.lock")):
-            restore_replaced(target)
-            if target.exists() and not replace_old:
-                yield lambda episodes: deque(episodes, maxlen=0).clear()
-                return
-            free = shutil.disk_usage(target.parent).free
-            if free < size:
-                raise OSError(errno.ENOSPC, f"{size / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free", target)
-            with atomic_directory(target) as partial:
-                directory = partial / "data"
-                directory.mkdir()
-                yield lambda episodes: _write(directory, identity, task, algorithm, description, episodes)
-            _create_namespace(identity.rpartition("/")[0])
-    except OSError as error:
-        raise _unusable(f"minari:{identity}", error) from error
-
-
-def _write(
-    directory: Path, identity: str, task: Task, algorithm: str, description: str, episodes: Iterable[Episode]
-) -> None:
-    import gymnasium
-    from minari.dataset.minari_storage import MinariStorage
-
-    spec = gymnasium.spec(str(task.environment))
-    storage = MinariStorage.new(directory, *environment_spaces(task.environment), spec)
-    metadata = {
-        "dataset_id": identity,
-        "minari_version": version("minari"),
-        "author": {"The seqeval-rl authors"},
-        "algorithm_name": algorithm,
-        "description": description,
-        "eval_env_spec": spec.to_json(),
-        "ref_min_score": task.reference_min,
-        "ref_max_score": task.reference_max,
-        "requirements": [f"gymnasium=={version('gymnasium')}", f"mujoco=={version('mujoco')}"],
-    }
-    storage.update_metadata(metadata)
-    # One call for all: each call opens the file anew and measures its directory.
-    storage.update_episodes(_buffers(episodes))
-
-
-def _buffers(episodes: Iterable[Episode]) -> Iterator[Any]:
-    """Minari's form of episodes."""
-    from minari.data_collector import EpisodeBuffer
-
-    for number, episode in enumerate(episodes):
-        terminations = np.zeros(len(episode.rewards), bool)
-        terminations[-1] = episode.terminated
-        truncations = np.zeros_like(terminations)
-        truncations[-1] = not episode.terminated
-        yield EpisodeBuffer(
-            id=number,
-            seed=episode.seed,
-            observations=episode.observations,
-            actions=episode.actions,
-            rewards=episode.rewards,
-            terminations=terminations,
-            truncations=truncations,
-        )
-
-
-def _create_namespace(namespace: str) -> None:
-    from minari.namespace import create_namespace, list_local_namespaces
-
-    if namespace and namespace not in list_local_namespaces():
-        # Another process may be a moment faster.
-        with contextlib.suppress(ValueError):
-            create_namespace(namespace, description="Logs made by seqeval-rl")
+        return Dataset.from_arrays(name, task, RawTransitions(pixels, **arrays, episode_starts=starts))
+    observations, following = (
+        np.concatenate([trail[part] for trail in trails]) for part in (slice(-1), slice(1, None))
+    )
+    raw = RawTransitions(observations, **arrays, next_observations=following, episode_starts=starts)
+    return Dataset.from_arrays(name, task, raw)
 
 
 def _damaged(name: str, directory: Path, error: Exception) -> DataError:
     return DataError(
         f"{name}: expected a Minari dataset in {directory}, found {first_line(error)}. Delete it and get it again."
-    )
-
-
-def _unusable(what: str, error: OSError) -> FileError:
-    return FileError(
-        f"{what}: cannot be read or written ({error.strerror or error}: {error.filename or 'no file named'}). "
-        "Set MINARI_DATASETS_PATH to a directory with room."
     )
 
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.readers.base import Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.errors import DataError, FileError, SeqevalError
 from seqeval_rl.utils.text import slug
 
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
@@ -24,6 +26,30 @@ _SCALARS = ("env_id", "reference_min", "reference_max")
 _BOUNDS = ("action_low", "action_high")
 _OPTIONAL = ("next_observations", "episode_starts", *_SCALARS, *_BOUNDS)
 _VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
+
+
+class NpzReader(Reader):
+    """A user's own arrays in an `.npz` file."""
+
+    endings = (".npz",)
+    usage = ("<path>.npz",)
+
+    def matches(self, source: str) -> bool:
+        """See `Reader`."""
+        return source.endswith(".npz") and not has_ogbench_layout(source)
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        return read_npz(source, options.task)
+
+
+def has_ogbench_layout(path: str) -> bool:
+    """Whether a file has OGBench's arrays; not if it cannot be read, which its reader then reports."""
+    try:
+        keys = names(path)
+    except SeqevalError:
+        return False
+    return "terminals" in keys and "terminations" not in keys
 
 
 def from_mapping(columns: Mapping[str, Any], task: Task | None) -> Dataset:
@@ -75,15 +101,9 @@ def _surroundings(
 
 
 def _dataset(name: str, columns: Mapping[str, Any], task: Task, low: Any, high: Any) -> Dataset:
-    return Dataset.from_arrays(
-        name,
-        task,
-        **{key: columns[key] for key in _REQUIRED},
-        next_observations=columns.get("next_observations"),
-        episode_starts=columns.get("episode_starts"),
-        action_low=low,
-        action_high=high,
-    )
+    optional = {key: columns.get(key) for key in ("next_observations", "episode_starts")}
+    raw = RawTransitions(**{key: columns[key] for key in _REQUIRED}, **optional, action_low=low, action_high=high)
+    return Dataset.from_arrays(name, task, raw)
 
 
 def names(path: str | Path) -> list[str]:

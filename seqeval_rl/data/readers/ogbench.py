@@ -12,7 +12,6 @@ import difflib
 import importlib.util
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
+from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import check_length, flags
+from seqeval_rl.data.validation import RawTransitions, check_length, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
 from seqeval_rl.utils.files import atomic_path, lock_file
@@ -39,9 +39,28 @@ _OPTIONAL = ("next_observations", "valids", "masks", "rewards")
 _SCALARS = ("env_id", "reference_min", "reference_max")
 
 
-def recognised(keys: Iterable[str]) -> bool:
-    """True for the arrays of such a file."""
-    return "terminals" in keys and "terminations" not in keys
+class OgbenchReader(Reader):
+    """OGBench's single-task datasets by their names, and `.npz` files in OGBench's layout."""
+
+    prefix = "ogbench:"
+    endings = (".npz",)
+    usage = ("ogbench:<name>",)
+
+    def matches(self, source: str) -> bool:
+        """See `Reader`."""
+        return source.startswith(self.prefix) or (source.endswith(".npz") and npz.has_ogbench_layout(source))
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        name = source.removeprefix(self.prefix)
+        path = source if name == source else obtain(name, options.progress)
+        return read(path, source, options.task)
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """See `Reader`."""
+        name = source.removeprefix(self.prefix)
+        path = name if name == source else str(obtain(name, options.progress, options.offline))
+        return super().fetch(path, options)
 
 
 def place(name: str) -> Path:
@@ -215,7 +234,9 @@ def _convert(path: Path, name: str, task: Task) -> Dataset:
         "terminal_inside": True,
     }
     if "next_observations" in columns:
-        return Dataset.from_arrays(name, task, observations, next_observations=columns["next_observations"], **table)
-    if are_images(observations):
-        return Dataset.from_frames(name, task, Pixels(observations, np.stack([rows, rows, rows + 1], 1)), **table)
-    return Dataset.from_arrays(name, task, observations[rows], next_observations=observations[rows + 1], **table)
+        raw = RawTransitions(observations, next_observations=columns["next_observations"], **table)
+    elif are_images(observations):
+        raw = RawTransitions(Pixels(observations, np.stack([rows, rows, rows + 1], 1)), **table)
+    else:
+        raw = RawTransitions(observations[rows], next_observations=observations[rows + 1], **table)
+    return Dataset.from_arrays(name, task, raw)

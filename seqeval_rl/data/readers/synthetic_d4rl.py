@@ -1,7 +1,7 @@
-"""Made data in D4RL's format: small HDF5 files like D4RL's, rolled out here from the bundled behavior policies.
+"""Synthetic datasets in D4RL's format: small HDF5 files like D4RL's, rolled out here from the bundled behavior policies.
 
-They are for miniatures and tests: what reads them is what reads D4RL's own files, on the environments of D4RL's data. They say
-nothing about D4RL's data themselves.
+They are for tests and for suites run with `--mini`: they are read like D4RL's own files and belong to the same environments. They
+say nothing about D4RL's data.
 """
 
 from __future__ import annotations
@@ -15,22 +15,50 @@ import h5py
 import numpy as np
 
 from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode, take_transitions
 from seqeval_rl.data.readers import bundled, d4rl_index
+from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
+from seqeval_rl.data.readers.d4rl import Reading, read
 from seqeval_rl.data.readers.d4rl_index import Entry
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes
 from seqeval_rl.errors import FileError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import atomic_path
 
-PREFIX = "made:d4rl/"
+PREFIX = "synthetic:d4rl/"
 LARGEST = 100_000  # rows; larger logs are what `bundled/` is for
 _LEVELS = ("random", "medium", "expert", "medium-replay", "medium-expert")
 _VERSION = 0  # of the files' contents: to be raised by whatever changes them
 
 
+class SyntheticD4rlReader(Reader):
+    """Synthetic data in D4RL's format; the size in the source is that of the file."""
+
+    prefix = "synthetic:"
+    usage = ("synthetic:d4rl/<id>:<N>",)
+    modes = ("native", "d4rl")
+    single_file = False
+    builds_to_size = True
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        path, entry = build(source, options.transitions, options.progress)
+        # Rolling it out shows a bar; reading so small a file takes no time.
+        reading = Reading(options.mode, options.terminate_on_end)
+        return read(path, f"{source}:{options.transitions}", options.task or entry.task, reading, progress=False)
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """See `Reader`."""
+        return build(source, options.transitions, options.progress)[0]
+
+    def label(self, source: str) -> str:
+        """See `Reader`."""
+        return d4rl_index.label(source.rpartition("/")[2]) or super().label(source)
+
+
 def names() -> list[str]:
-    """Every dataset there is made data like, `made:d4rl/<id>`."""
+    """Every dataset of D4RL with a synthetic counterpart, `synthetic:d4rl/<id>`."""
     return [f"{PREFIX}{task}-{level}-v2" for task in sorted(bundled.behaviors()) for level in _LEVELS]
 
 
@@ -41,7 +69,7 @@ def build(name: str, rows: int | None, progress: bool = True) -> tuple[Path, Ent
     last trajectory is cut where the file is full.
 
     Args:
-        name: "made:d4rl/hopper-medium-v2".
+        name: "synthetic:d4rl/hopper-medium-v2".
         rows: of the file, at most 100 000; in mode `d4rl` fewer are transitions.
         progress: show a bar.
 
@@ -51,13 +79,14 @@ def build(name: str, rows: int | None, progress: bool = True) -> tuple[Path, Ent
         EnvironmentMissingError: MuJoCo's environments are not installed.
     """
     if name not in names():
-        raise unknown("made data", name, names())
+        raise unknown("synthetic dataset", name, names())
     if rows is None or not 2 <= rows <= LARGEST:
         found = "none" if rows is None else rows
         raise UsageError(
             f"{name}: expected 2 to {LARGEST} rows behind ':', found {found}. Write {name}:600, for example."
         )
     entry = d4rl_index.entry(name.removeprefix(PREFIX))
+    # Folder and lock keep the name that the prefix had before, `made:`, so that files of then are found.
     path = cache.root() / "made" / f"{entry.identity}-{rows}-{_VERSION}.hdf5"
     if not path.is_file():
         with cache.lock(f"made-{path.stem}"):

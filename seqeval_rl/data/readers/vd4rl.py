@@ -20,7 +20,8 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import image_column, of_trails
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.validation import check_length, column, flags
+from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
+from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.console import progress_bar
@@ -34,6 +35,31 @@ RETURN_RANGE = (0.0, 1000.0)  # of every task in dm_control: 1000 rewards from 0
 _FIRST, _LAST = 0, 2  # values of dm_env's step_type; between them 1
 # An episode or more: image [F, C, H, W], action [F, act_dim], and [F] each reward, discount, first and last.
 Columns = dict[str, NDArray[Any]]
+
+
+class Vd4rlReader(Reader):
+    """A directory of V-D4RL."""
+
+    prefix = "vd4rl:"
+    usage = ("vd4rl:<directory>",)
+    single_file = False
+
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """See `Reader`."""
+        return read(source.removeprefix(self.prefix), options.task, options.progress)
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """See `Reader`."""
+        directory = Path(source.removeprefix(self.prefix))
+        if not directory.exists():
+            raise FileError(
+                f"{directory.absolute()}: expected a directory of V-D4RL's files, found none. Check the path."
+            )
+        return directory
+
+    def label(self, source: str) -> str:
+        """See `Reader`: the directory, without the one that names the size of images."""
+        return super().label(re.sub(r"(?<=/)(84|64)px/?$", "", source))
 
 
 def read(directory: str, task: Task | None, progress: bool) -> Dataset:
@@ -135,17 +161,15 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
         raise DataError(
             f"{name}: row {inside[0]} has discount 0 inside an episode, expected it at the end. Get it again."
         )
-    return Dataset.from_frames(
-        name,
-        task,
+    raw = RawTransitions(
         pixels,
         columns["action"][reached],
         columns["reward"][reached],
         terminated,
         last[reached] & ~terminated,
         episode_starts=np.flatnonzero(newest == origin),
-        action_repeat=ACTION_REPEAT,
     )
+    return Dataset.from_arrays(name, task, raw, ACTION_REPEAT)
 
 
 def _shard(file: Path) -> Columns:

@@ -6,7 +6,7 @@ from pathlib import Path
 import minari
 import numpy as np
 import pytest
-from made import assert_one_line, npz
+from synthetic import assert_one_line, npz
 
 from seqeval_rl import load_dataset
 from seqeval_rl.benchmarks.cli import main
@@ -55,9 +55,9 @@ def test_several_logs_are_shown_end_to_end(tmp_path, capsys):
 
 
 def test_d4rl_files_are_shown_as_d4rl_reads_them(capsys):
-    assert main(["datasets", "show", "made:d4rl/hopper-medium-v2:600"]) == 0
+    assert main(["datasets", "show", "synthetic:d4rl/hopper-medium-v2:600"]) == 0
     native = capsys.readouterr().out
-    assert main(["datasets", "show", "made:d4rl/hopper-medium-v2:600", "--mode", "d4rl"]) == 0
+    assert main(["datasets", "show", "synthetic:d4rl/hopper-medium-v2:600", "--mode", "d4rl"]) == 0
     assert capsys.readouterr().out.splitlines()[1] != native.splitlines()[1]
 
 

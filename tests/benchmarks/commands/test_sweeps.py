@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from made import assert_one_line
+from synthetic import assert_one_line
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import build_sweep

@@ -1,6 +1,7 @@
-"""The benchmark's report: a row for each algorithm and stack size, every measurement kept. No time is asserted."""
+"""The benchmark's report: a row for each algorithm and number of runs, every measurement kept. No time is asserted."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def report(monkeypatch):
     return updates.bench([find_algorithm("bc"), find_algorithm("td3_bc")], [1, 3], CPU, 1, 2, SMALL, SETTINGS)
 
 
-def test_there_is_a_row_for_each_algorithm_and_stack_size(report):
+def test_there_is_a_row_for_each_algorithm_and_number_of_runs(report):
     assert [(row["algorithm"], row["runs"]) for row in report["rows"]] == [
         ("bc", 1),
         ("bc", 3),
@@ -40,21 +41,21 @@ def test_there_is_a_row_for_each_algorithm_and_stack_size(report):
     columns = len(lines[start + 1].split())
     assert columns == 10
     text = "\n".join(lines)
-    for word in ("engine/bare", "over eager", "of ceiling", f"torch {torch.__version__}", report["processor"], "core"):
+    for word in ("learner/bare", "over eager", "of ceiling", f"torch {torch.__version__}", report["processor"], "core"):
         assert word in text
 
 
 def test_ratios_follow_from_the_measurements_that_are_kept(report):
     for row in report["rows"]:
         speeds = {name: np.array(values) for name, values in row["updates_per_second"].items()}
-        assert list(speeds) == ["engine", "bare", "eager", "products"]
+        assert list(speeds) == ["learner", "bare", "eager", "products"]
         assert all(len(values) == 2 for values in speeds.values())
         assert all(n % row["period"] == 0 for n in row["updates_per_measurement"].values())
         runs = row["runs"]
-        assert row["run_updates_per_second"] == pytest.approx(runs * row["medians"]["engine"])
-        assert row["engine_over_bare"] == pytest.approx(np.median(speeds["engine"] / speeds["bare"]))
-        assert row["runs_over_eager"] == pytest.approx(np.median(runs * speeds["engine"] / speeds["eager"]))
-        assert row["share_of_ceiling"] == pytest.approx(np.median(speeds["engine"] / speeds["products"]))
+        assert row["run_updates_per_second"] == pytest.approx(runs * row["medians"]["learner"])
+        assert row["learner_over_bare"] == pytest.approx(np.median(speeds["learner"] / speeds["bare"]))
+        assert row["runs_over_eager"] == pytest.approx(np.median(runs * speeds["learner"] / speeds["eager"]))
+        assert row["share_of_ceiling"] == pytest.approx(np.median(speeds["learner"] / speeds["products"]))
     one, three = report["rows"][:2]
     assert three["flop_per_update"] == 3 * one["flop_per_update"]
     assert three["adam_bytes_per_update"] == 3 * one["adam_bytes_per_update"] > 0
@@ -77,11 +78,17 @@ def test_a_benchmark_puts_the_number_of_threads_back():
     assert torch.get_num_threads() == before
 
 
-def test_what_is_not_there_is_a_dash():
+def test_reports_of_earlier_versions_are_read():
+    saved = Path(updates.__file__).parents[1] / "results" / "2-cores-epyc-avx512-1-thread.json"
+    table = updates.as_table(json.loads(saved.read_text()))
+    assert ["td3_bc", "1", "215.1", "215.1", "0.983"] in [line.split()[:5] for line in table.splitlines()]
+
+
+def test_an_absent_figure_is_a_dash():
     assert updates._share(None) == "-"
 
 
-def test_stack_sizes_by_device():
+def test_numbers_of_runs_by_device():
     assert updates.default_runs(torch.device("cuda")) == (1, 5, 20, 40)
     assert updates.default_runs(CPU) == (1, 2, 4)
 
@@ -102,19 +109,19 @@ def test_an_estimate_is_printed_and_saved(tmp_path, capsys, monkeypatch):
     assert estimate_report.as_table(report) in shown
 
 
-def test_a_stream_without_a_time_limit_is_said_to_be_left_out():
+def test_the_table_says_that_a_stream_without_a_time_limit_is_left_out():
     row = {
         "stream": "endless", "algorithm": "bc", "runs": 1, "updates": 10, "evaluations": 2, "env_steps_per_second": 5.0,
         "hours": 0.1, "time_limit": None, "seconds": {"training": 9.0, "evaluation": 0.0}, "cost": {"seconds_per_update": 0.1},
     }  # fmt: skip
     made = {
-        "suite": "s", "device": "cpu", "processor": "p", "stacks": [1, 1], "workers": 1, "threads": 1, "seconds": 9.0,
+        "suite": "s", "device": "cpu", "processor": "p", "groups": [1, 1], "workers": 1, "threads": 1, "seconds": 9.0,
         "rows": [row],
     }  # fmt: skip
     table = estimate_report.as_table(made)
     assert "No time limit is known for endless" in table
     assert "2 jobs of one run" in table
-    assert "stacks of runs: 2 of 20, 1 of 4" in estimate_report.as_table({**made, "stacks": [20, 4, 20]})
+    assert "run groups: 2 of 20, 1 of 4" in estimate_report.as_table({**made, "groups": [20, 4, 20]})
 
 
 @pytest.mark.parametrize(
@@ -124,7 +131,7 @@ def test_durations(seconds, text):
     assert estimate_report.duration(seconds) == text
 
 
-def test_evaluation_is_measured_beside_a_plain_loop(tmp_path, capsys, monkeypatch):
+def test_evaluation_is_compared_with_a_plain_loop(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("seqeval_rl.benchmarks.speed.evaluation.SECONDS", 0.05)
     target = tmp_path / "evaluation.json"
     command = ["bench", "--evaluation", "hopper,walker2d", "--runs", "1,2", "--repeats", "2", "--threads", "1"]
@@ -153,18 +160,18 @@ def test_evaluation_is_measured_beside_a_plain_loop(tmp_path, capsys, monkeypatc
         (["--evaluation", "hoper"], "hopper"),
         (
             ["--evaluation", "hopper", "--algorithms", "bc,iql"],
-            "--algorithms: expected one name beside --evaluation, found 2",
+            "--algorithms: expected one name with --evaluation, found 2",
         ),
         (
             ["--evaluation", "hopper", "--precision", "bfloat16"],
-            "bench --precision: expected no such option beside --evaluation",
+            "bench --precision: expected no such option with --evaluation",
         ),
         (["--backend", "gymnasium"], "bench --backend: expected no such option without --evaluation, found gymnasium"),
         (["--evaluation", ","], "--evaluation: expected at least one task, found none"),
         (["--evaluation", "hopper", "--repeats", "0"], "bench --repeats: expected whole numbers from 1, found 0"),
         (
             ["--estimate", "quickstart", "--evaluation", "hopper"],
-            "bench --evaluation: expected no such option beside --estimate",
+            "bench --evaluation: expected no such option with --estimate",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The benchmark's contestants learn, each in its own way, and take whole periods."""
+"""The benchmark's contenders learn, each in its own way, and take whole periods."""
 
 from dataclasses import dataclass
 
@@ -72,7 +72,7 @@ def tensors(state):
     return [t for value in state for t in tensors(value)] if isinstance(state, list | tuple) else []
 
 
-def test_the_plain_loop_draws_rows_of_the_log_and_other_ones_each_time():
+def test_the_plain_loop_draws_rows_of_the_dataset_and_others_each_time():
     entry, config = small("td3_bc")
     loop = EagerLoop(entry, config, Spec((5,), 2, (0,), CPU), SMALL)
     one, other = loop.batch(), loop.batch()
@@ -86,18 +86,18 @@ def test_the_plain_loop_draws_rows_of_the_log_and_other_ones_each_time():
         assert (loop.rows == row).all(1).any()
 
 
-def test_a_contest_has_all_contestants_and_counts_whole_periods():
+def test_all_contenders_are_there_and_count_whole_periods():
     entry, config = small("td3_bc")
-    contest = Contenders(entry, 2, CPU, SMALL, config)
-    assert list(contest.contestants) == ["engine", "bare", "eager", "products"]
-    assert [contest.whole(n) for n in (0, 1, 2, 2.5, 3)] == [2, 2, 2, 4, 4]
-    assert contest.recording.updates == contest.period == 2
-    for run in contest.contestants.values():
+    contenders = Contenders(entry, 2, CPU, SMALL, config)
+    assert list(contenders.by_name) == ["learner", "bare", "eager", "products"]
+    assert [contenders.whole_periods(n) for n in (0, 1, 2, 2.5, 3)] == [2, 2, 2, 4, 4]
+    assert contenders.recording.updates == contenders.period == 2
+    for run in contenders.by_name.values():
         assert run(2) > 0
-    assert contest.eager.spec.runs == 1
-    assert len(contest.learner.metrics["critic/loss"]) == 2
+    assert contenders.eager.spec.runs == 1
+    assert len(contenders.learner.metrics["critic/loss"]) == 2
 
 
-def test_an_algorithm_without_products_has_no_such_contestant():
-    contest = Contenders(AlgorithmEntry("elementwise", "a:test", Elementwise), 2, CPU, SMALL)
-    assert list(contest.contestants) == ["engine", "bare", "eager"]
+def test_an_algorithm_without_products_has_no_such_contender():
+    contenders = Contenders(AlgorithmEntry("elementwise", "a:test", Elementwise), 2, CPU, SMALL)
+    assert list(contenders.by_name) == ["learner", "bare", "eager"]

@@ -1,9 +1,11 @@
-"""Estimates: counts are the schedule's, sizes are the logs', and nothing is built for them. No time is asserted."""
+"""Estimates: counts are the schedule's, sizes are the datasets', and no dataset is built. No time is asserted."""
 
 import pytest
 import torch
 
-from seqeval_rl.benchmarks.speed.estimate import Extent, GroupCost, Seconds, estimate, extent, packed, seconds_of
+from seqeval_rl.benchmarks.speed.estimate import Seconds, estimate, makespan, seconds_of
+from seqeval_rl.benchmarks.speed.extent import Extent, extent
+from seqeval_rl.benchmarks.speed.group_cost import GroupCost
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import TASKS
@@ -22,7 +24,7 @@ def streams(**sources):
     return tuple(StreamSpec(name, tuple(source.split("+"))) for name, source in sources.items())
 
 
-def test_counts_are_those_of_the_schedule_and_no_log_is_built(tmp_path, monkeypatch):
+def test_counts_are_those_of_the_schedule_and_no_dataset_is_built(tmp_path, monkeypatch):
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
     protocol = Protocol(initial=100, increment=7, updates_per_increment=3, batch_size=8, evaluate_every=250, episodes=2)
     sweep = Sweep(
@@ -51,14 +53,14 @@ def test_counts_are_those_of_the_schedule_and_no_log_is_built(tmp_path, monkeypa
         assert (forecast.episodes, forecast.time_limit) == (2, 1000)
         assert min(forecast.cost.seconds_per_update, forecast.cost.seconds_per_index) > 0
     assert found.seconds > 0
-    assert found.stacks == (1,) * 12
+    assert found.groups == (1,) * 12
     assert 1 <= found.workers <= available_cores()
     # The same algorithm on the same shapes is measured once, and another environment by itself.
     assert len({id(f.cost) for f in found.forecasts}) == 4
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_bundled_log_is_as_large_as_its_name_says_and_its_shapes_are_those_of_the_log_itself():
+def test_a_bundled_dataset_has_the_size_of_its_name_and_the_shapes_of_the_dataset_itself():
     source = "bundled/hopper/random:300"
     found = extent(StreamSpec("x", (source,)))
     dataset = load_dataset(source, progress=False)
@@ -103,23 +105,23 @@ def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
     assert bc.hours == pytest.approx(3 * (10 + 115.5) / 3600)
     assert bc.env_steps_per_second == pytest.approx(10 / 0.01)
     one, other = 10 + 115.5, 100 + 11 * 20.5
-    # Three long jobs, then three short ones, on two cores: long, long, long beside the short ones.
+    # Three long jobs, then three short ones, on two cores: long, long, and the third long one next to the short ones.
     assert found.seconds == pytest.approx(max(2 * other, other + 3 * one))
     assert (found.workers, found.threads) == (2, 1)
     monkeypatch.setattr("seqeval_rl.experiments.update_cost.cost_of_update", lambda *_: UpdateCost(0.001, 1000))
     cuda = estimate(sweep, torch.device("cuda"), room=1e9)
-    assert cuda.stacks == (3, 3)
+    assert cuda.groups == (3, 3)
     assert (cuda.workers, cuda.threads) == (1, 2)
-    assert cuda.seconds == pytest.approx(11 * 10.5 + 11 * 20.5)  # beside the training, which is shorter
-    # No room for more than a log and a run.
-    assert estimate(sweep, torch.device("cuda"), room=11_000 * 27 * 4 + 1000).stacks == (1,) * 6
+    assert cuda.seconds == pytest.approx(11 * 10.5 + 11 * 20.5)  # during the training, which is shorter
+    # Room for one dataset and one run.
+    assert estimate(sweep, torch.device("cuda"), room=11_000 * 27 * 4 + 1000).groups == (1,) * 6
 
 
-def test_stacks_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, monkeypatch):
-    """Sweeps of floats share a stack, and so do streams of one task, of which the longer goes on alone."""
+def test_groups_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, monkeypatch):
+    """Sweeps of floats share a group, and so do streams of one task, of which the longer one continues alone."""
     measured = []
 
-    def measure(entry, config, extent, batch_size, runs, *_):
+    def measure(entry, config, extent, protocol, runs, *_):
         measured.append((config, runs))
         return GroupCost(0.001 * (1 + runs), 0.5, 0.01)
 
@@ -131,7 +133,7 @@ def test_stacks_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, m
     )  # fmt: skip
     planned = plan(sweep, tmp_path / "out", CPU, "gymnasium", progress=False, room=1e12)
     found = estimate(sweep, CPU, room=1e12)
-    assert found.stacks == tuple(len(job.runs) for job in planned.jobs) == (8, 8)
+    assert found.groups == tuple(len(job.runs) for job in planned.jobs) == (8, 8)
     assert [runs for _, runs in measured] == [8, 4, 8, 4]
     for config, runs in measured:
         assert config.alpha.tolist() == [1.0, 1.0, 2.5, 2.5] * (runs // 4)
@@ -144,12 +146,12 @@ def test_stacks_are_those_of_the_planner_and_measured_at_their_sizes(tmp_path, m
     assert [f.seconds.evaluation for f in longer] == pytest.approx([3 * 10.5 / 4 + 3 * 10.5 / 2] * 4)
 
 
-def test_runs_that_go_online_share_a_stack_only_where_their_logs_are_equally_long(monkeypatch):
+def test_runs_with_an_online_phase_share_a_group_only_where_their_datasets_are_equally_long(monkeypatch):
     monkeypatch.setattr("seqeval_rl.benchmarks.speed.estimate.measure", lambda *_: GroupCost(1, 1, 1))
     sources = streams(a="bundled/hopper/random:600", b="bundled/hopper/medium:600", c="bundled/hopper/random:300")
     protocol = Protocol(initial=100, evaluate_every=100, online=50)
     sweep = Sweep("made", sources, (find_algorithm("bc"),), protocol, (0, 1))
-    assert estimate(sweep, CPU, room=1e12).stacks == (4, 2)
+    assert estimate(sweep, CPU, room=1e12).groups == (4, 2)
 
 
 def test_every_variant_of_a_sweep_is_counted(monkeypatch):
@@ -176,9 +178,9 @@ def test_without_a_time_limit_evaluations_are_left_out():
 @pytest.mark.parametrize(
     ("jobs", "workers", "seconds"), [([], 2, 0), ([5, 3, 3], 2, 6), ([5, 3, 3], 1, 11), ([1, 2], 9, 2)]
 )
-def test_packing(jobs, workers, seconds):
-    assert packed(jobs, workers) == seconds
+def test_makespan(jobs, workers, seconds):
+    assert makespan(jobs, workers) == seconds
 
 
-def test_tasks_of_bundled_logs_may_be_replaced():
+def test_the_task_of_a_bundled_dataset_may_be_replaced():
     assert extent(StreamSpec("x", ("bundled/hopper/medium:50",), TASKS["walker2d"])).task == TASKS["walker2d"]

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 def updates_of(name, runs=2, batch=4, **settings):
-    """A small stack of an algorithm, ready to be called."""
+    """A small run group of an algorithm, ready to be called."""
     entry = find_algorithm(name)
     config = entry.configure({"hidden": (16, 8), **settings}, "a test")
     spec = Spec((5,), 2, tuple(range(runs)), CPU)

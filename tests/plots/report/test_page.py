@@ -1,4 +1,4 @@
-"""The report in a browser: headless Chromium opens it from disk, and no page may log an error or ask for anything else."""
+"""The report in a browser: headless Chromium opens it from disk; no page may log an error or make a request."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Writes the report of results and opens it; at the end nothing may have gone wrong on any page."""
+    """Writes the report of results and opens it; fails at the end if a page logged an error or made a request."""
     wrong: list[str] = []
     contexts = []
 
     def open_report(results: Results, fragment: str = "", **context: Any) -> Page:
-        path = write_report(results.read(), tmp_path / "report.html", "made")
+        path = write_report(results.read(), tmp_path / "report.html", "synthetic")
         contexts.append(browser.new_context(**{"viewport": {"width": 1000, "height": 900}} | context))
         page = contexts[-1].new_page()
         page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
@@ -75,7 +75,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
 
 def picture(page: Page) -> str:
-    """What is on the canvases."""
+    """The pixels of the charts."""
     pixels: str = page.evaluate(
         "[...document.querySelectorAll('.chart canvas')].map((canvas) => canvas.toDataURL()).join()"
     )
@@ -104,7 +104,7 @@ def rich(results: Results) -> Results:
     return results
 
 
-def test_each_switch_changes_the_picture(results: Results, opened: Open) -> None:
+def test_each_control_changes_the_charts(results: Results, opened: Open) -> None:
     page = opened(rich(results))
     seen = [picture(page)]
 
@@ -131,7 +131,7 @@ def test_each_switch_changes_the_picture(results: Results, opened: Open) -> None
     differs("algorithm")
     page.get_by_role("checkbox", name="two").uncheck()
     differs("dataset")
-    # The address holds what is chosen.
+    # The address contains the selected options.
     again = opened(results, "#" + page.url.partition("#")[2])
     assert picture(again) == seen[-1]
     assert again.locator(".panel").count() == 1
@@ -209,7 +209,7 @@ def test_sorting_tabs_and_runs_by_keyboard(results: Results, opened: Open) -> No
     assert "6 runs used future data" in page.locator("#notices").inner_text()
 
 
-def test_downloads_hold_what_is_drawn(results: Results, opened: Open, tmp_path: Path) -> None:
+def test_downloads_contain_the_drawn_values(results: Results, opened: Open, tmp_path: Path) -> None:
     rich(results)
     page = opened(results)
 
@@ -253,7 +253,7 @@ def test_hostile_text_is_shown_and_runs_nothing(results: Results, opened: Open) 
         assert f"{name} data" in text
         assert f"reason {place} {name}" in text
         assert page.get_by_label(name, exact=True).is_checked()
-    # Nothing that a name could have made.
+    # No element comes from a name.
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 5
     assert page.locator("#damage li").count() == 1
@@ -292,7 +292,7 @@ def test_phone_dark_and_forty_algorithms(results: Results, opened: Open) -> None
     assert "One seed per curve, so no interval is drawn." in page.locator("#explained").inner_text()
     page.locator("#algorithms").get_by_role("button", name="none").click()
     page.get_by_label("BC", exact=True).check()
-    # The brightest pixel of the picture is BC's, black on paper: contrast is tested with `on_dark`.
+    # The brightest pixel of the chart is BC's, black on paper: contrast is tested with `on_dark`.
     brightest = page.evaluate(
         "(() => { const c = document.querySelector('.chart canvas'); "
         "const d = c.getContext('2d').getImageData(c.width / 2, 20, c.width / 2 - 20, c.height - 120).data; let most = 0; "
@@ -303,7 +303,7 @@ def test_phone_dark_and_forty_algorithms(results: Results, opened: Open) -> None
     assert shown == "rgb(21, 24, 29)"
 
 
-def test_the_largest_suite_is_small_and_quick(results: Results, opened: Open) -> None:
+def test_the_report_of_the_largest_suite_is_small_and_fast(results: Results, opened: Open) -> None:
     places = [(dataset, algorithm) for dataset in range(14) for algorithm in ("td3_bc", "iql", "cql", "awac", "bc")]
     for number in range(327):
         dataset, algorithm = places[number // 5]

@@ -1,4 +1,4 @@
-"""`seqeval report`: the file it writes, without a browser; `test_report_page` opens it in one."""
+"""`seqeval report`: the file it writes, without a browser; `test_page` opens it in one."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 def data_of(path: Path) -> dict[str, Any]:
-    """What is packed into the page."""
+    """The data that is embedded in the page."""
     found = re.search(r'id="data">([^<]*)</script>', path.read_text())
     assert found
     data: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(found[1])))
     return data
 
 
-def test_the_library_is_the_published_one() -> None:
+def test_the_copy_of_uplot_is_the_published_one() -> None:
     pinned = {
         "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
         "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
@@ -65,7 +65,7 @@ def test_curves_and_leaderboard_are_those_of_figures_and_tables(quickstart: Resu
     )
 
 
-def test_the_command_and_a_folder_that_is_still_written(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_on_results_in_progress(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(results.root)]) == 65
     assert "expected results of `seqeval run`" in capsys.readouterr().err
     results.add("iql", 0)
@@ -89,7 +89,7 @@ def test_the_command_and_a_folder_that_is_still_written(results: Results, capsys
     assert "0000: not a readable run" in damaged
 
 
-def test_what_is_kept_apart_by_figures_is_kept_apart(results: Results, tmp_path: Path) -> None:
+def test_suites_and_task_versions_are_separate_as_in_figures(results: Results, tmp_path: Path) -> None:
     results.add("iql", 0, suite="first")
     results.add("iql", 0, suite="second")
     results.add("iql", 0, env_id="Hopper-v4", suite="first")
@@ -100,7 +100,7 @@ def test_what_is_kept_apart_by_figures_is_kept_apart(results: Results, tmp_path:
     assert "suite=second" in data["runs"][1]["differs"]
 
 
-def test_numbers_that_are_not_finite_runs_without_scores_and_nothing_yet(results: Results, tmp_path: Path) -> None:
+def test_missing_and_not_finite_numbers(results: Results, tmp_path: Path) -> None:
     scores = [1.0, float("nan"), float("nan"), *[2.0] * 28]
     path = results.add("iql", 0, scores=scores)
     results.add("bc", 0, evaluated=False, prequential={"action_error": 0.25})

@@ -54,7 +54,7 @@ def test_the_table_is_the_statistics_of_the_final_scores(results: Results) -> No
     assert table.quantities == ("IQM", "median", "mean", "optimality gap", "rank")
     assert [row.algorithm for row in table.rows] == ["TD3+BC", "IQL", "mine"]
     for row, name in zip(table.rows, ("td3_bc", "iql", "mine"), strict=True):
-        # Datasets stand by alphabet, runs by seed.
+        # Datasets are in alphabetical order, runs in order of seeds.
         points = scores[name][:, [2, 0, 1], None]
         for cell, aggregate in zip(row.cells, (interquartile_mean, median, None, optimality_gap), strict=False):
             if aggregate is not None:
@@ -70,7 +70,7 @@ def test_the_table_is_the_statistics_of_the_final_scores(results: Results) -> No
     assert "at 50 % of the data" in half.caption
 
 
-def test_the_matrix_is_that_of_improvement(results: Results) -> None:
+def test_the_matrix_has_the_probabilities_of_improvement(results: Results) -> None:
     scores = three(results)
     table = improvement_table(results.read())
     assert table.quantities == ("P(> TD3+BC)", "P(> IQL)", "P(> mine)")
@@ -103,7 +103,7 @@ def test_only_datasets_that_every_algorithm_has_are_compared(results: Results) -
     assert table.rows[1].cells[2].value == 15
 
 
-def test_missing_seeds_leave_their_dataset_its_weight(results: Results) -> None:
+def test_a_dataset_with_missing_seeds_keeps_its_weight(results: Results) -> None:
     add(results, "iql", DATASETS[0], [0.0, 0.0, 0.0, 0.0])
     add(results, "iql", DATASETS[1], [90.0, 90.0])
     add(results, "iql", DATASETS[2], [30.0, 30.0, 99.0], upto=None)
@@ -128,7 +128,7 @@ def test_a_dataset_with_one_run_leaves_the_algorithm_without_an_interval(results
     assert all(np.isnan(cell.low) for row in improvement_table(results.read()).rows for cell in row.cells)
 
 
-def test_what_cannot_be_compared_is_refused(results: Results) -> None:
+def test_results_that_cannot_be_compared_are_refused(results: Results) -> None:
     add(results, "iql", DATASETS[0], [50.0])
     add(results, "bc", DATASETS[1], [50.0])
     with pytest.raises(UsageError, match=r"each of IQL, BC|each of BC, IQL"):

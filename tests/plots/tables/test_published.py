@@ -1,4 +1,4 @@
-"""The published curves: what the file holds, the paper's figures from it alone, and ours beside it."""
+"""The published curves: the file, the paper's figures drawn from it, and comparisons with our results."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def upright(ax: Axes) -> list[float]:
 
 
 def ends(ax: Axes) -> dict[str, Line2D]:
-    """The last stretch of each algorithm's curve."""
+    """The last segment of each algorithm's curve."""
     looks = {(look.colour, look.marker): name for name, look in line_styles(ALGORITHMS).items()}
     found: dict[str, Line2D] = {}
     for line in ax.lines:
@@ -60,27 +60,27 @@ def ends(ax: Axes) -> dict[str, Line2D]:
 
 
 def thin(ax: Axes) -> list[Line2D]:
-    """Published curves behind ours."""
+    """Published curves drawn with ours."""
     return [line for line in ax.lines if line.get_linewidth() == 0.9 and line.get_color() != GREY]
 
 
-def test_the_file_holds_618_runs_in_three_experiments() -> None:
+def test_the_file_has_618_runs_in_three_experiments() -> None:
     all_curves = [curve for curves_of in published().values() for curve in curves_of.values()]
     assert sum(len(curve.seeds) for curve in all_curves) == 618
     assert sum(int(np.isfinite(curve.scores).sum()) for curve in all_curves) == 15_464
     assert {experiment for experiment, _ in published()} == set(EXPERIMENTS)
     assert all(set(of) == set(ALGORITHMS) for of in published().values())
-    # At 0 every curve has a 0, which is no evaluation.
+    # The 0 at the start of every curve is not an evaluation.
     assert all((curve.scores[:, 0] == 0).all() for curve in all_curves)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_logs_are_as_long_as_the_longest_published_runs(experiment: str) -> None:
+def test_datasets_are_as_long_as_the_longest_published_runs(experiment: str) -> None:
     for panel in collect(published_results(experiment)):  # type: ignore[arg-type]
         longest = max(curve.transitions[-1] for curve in published()[experiment, panel.dataset].values())
         assert longest == panel.extent // BIN * BIN
         if experiment == "finetune":
-            # The log ends where that of `offline` does, to a bin, and 500 000 transitions follow.
+            # The dataset ends in the same bin as that of `offline`, and 500 000 online transitions come after it.
             offline = max(curve.transitions[-1] for curve in published()["offline", panel.dataset].values())
             assert (panel.online, panel.transitions // BIN * BIN) == (ONLINE, offline)
 
@@ -118,7 +118,7 @@ def test_the_papers_figures_can_be_read(experiment: str, width: str) -> None:
     assert_nothing_overlaps(figure)
 
 
-def test_some_final_values_as_they_stand_in_the_file() -> None:
+def test_some_final_values_of_the_file() -> None:
     offline, mixed_curves = published()["offline", "hopper-medium-replay-v2"], published()["mixed", "hopper-mixed-v2"]
     cql = offline["cql"]
     assert (cql.transitions[-1], cql.seeds[:2]) == (400_000, (1, 2))
@@ -158,7 +158,7 @@ def test_only_the_same_data_are_counterparts(results: Results, made: dict, onlin
     assert counterpart(panel, online > 0) == found
 
 
-def test_published_curves_stand_behind_ours_and_are_named(results: Results) -> None:
+def test_published_curves_are_drawn_behind_ours_and_named(results: Results) -> None:
     for algorithm in ("iql", "bc", "mine"):
         results.add(algorithm, 0, points=20, **log())
         results.add(algorithm, 0, points=20, dataset="bundled/hopper/medium", blocks=(("medium", 0, 10_000, 40.0),))
@@ -178,7 +178,7 @@ def test_published_curves_stand_behind_ours_and_are_named(results: Results) -> N
     assert f"({CITATION}), results of others. Not published: mine, bundled/hopper/medium." in caption(figure)
 
 
-def test_a_short_online_phase_cuts_the_published_curve(results: Results) -> None:
+def test_a_short_online_phase_truncates_the_published_curve(results: Results) -> None:
     results.add("iql", 0, points=20, protocol={"online": 20_000}, **log())
     (line,) = thin(curves(results.read(), paper_curves=True).axes[0])
     curve = published()["finetune", "hopper-medium-v2"]["iql"]
@@ -214,7 +214,7 @@ def test_differences_are_ours_minus_published(results: Results) -> None:
         published_table(results.read(), shares=[1.5])
 
 
-def test_where_no_published_run_has_got_to_there_is_no_difference(results: Results) -> None:
+def test_there_is_no_difference_where_no_published_run_ends(results: Results) -> None:
     results.add("td3_bc", 0, points=5, **log("d4rl:hopper-medium-replay-v2", 401_598))
     (row,) = published_table(results.read()).rows
     assert np.isfinite([cell.value for cell in row.cells]).tolist() == [True, True, True, False]

@@ -1,4 +1,4 @@
-"""Prequential scores: their sums, how well they rank, and what is chosen by them."""
+"""Prequential scores: their sums, their rank correlation with true scores, and selection by them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_score_that_the_run_lacks_is_empty(results: Results) -> None:
     assert len(transitions) == len(totals) == 0
 
 
-def test_the_figure_shows_the_mean_over_what_arrived(results: Results) -> None:
+def test_the_figure_shows_the_mean_over_revealed_transitions(results: Results) -> None:
     means = [8.0, 4.0, 2.0, 1.0]
     add(results, "bc", means, 40.0)
     ax = prequential(results.read(), score="action_error").axes[0]
@@ -83,7 +83,7 @@ def test_the_figure_shows_the_mean_over_what_arrived(results: Results) -> None:
     assert ax.get_yscale() == "log"
 
 
-def test_a_figure_of_a_missing_score_says_which_are_there(results: Results) -> None:
+def test_a_figure_of_a_missing_score_lists_the_available_ones(results: Results) -> None:
     add(results, "bc", 1.0, 40.0)
     with pytest.raises(UsageError, match="action_error"):
         prequential(results.read(), score="nll")
@@ -113,7 +113,7 @@ def test_one_setting_cannot_be_ranked(results: Results) -> None:
         ranking_table(results.read())
 
 
-def test_the_lowest_score_is_picked_and_its_cost_told(results: Results) -> None:
+def test_the_lowest_score_is_picked_and_its_cost_reported(results: Results) -> None:
     for algorithm, cost, true in (("bc", 1.0, 40.0), ("iql", 2.0, 70.0), ("td3_bc", 3.0, 60.0)):
         for seed in range(2):
             add(results, algorithm, cost, true, seed)
@@ -126,7 +126,7 @@ def test_the_lowest_score_is_picked_and_its_cost_told(results: Results) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "unfinished"])
-def test_what_did_not_end_is_named_and_never_picked(results: Results, status: str) -> None:
+def test_unfinished_settings_are_named_and_never_picked(results: Results, status: str) -> None:
     add(results, "bc", 1.0, 40.0, upto=3, failed=status == "failed")
     add(results, "iql", 2.0, 70.0)
     (choice,) = select(results.read())
@@ -148,7 +148,7 @@ def test_settings_of_one_algorithm(results: Results) -> None:
         select(results.read(), algorithm="cql")
 
 
-def test_true_scores_play_no_part_and_may_be_missing(results: Results) -> None:
+def test_true_scores_do_not_affect_the_choice_and_may_be_missing(results: Results) -> None:
     for algorithm, cost in (("bc", 1.0), ("iql", 2.0)):
         add(results, algorithm, cost, 40.0, evaluated=False)
     (choice,) = select(results.read())

@@ -30,13 +30,13 @@ PLACES = [1_000, 7_000, 15_000, 23_000, 30_000]
 
 
 def straight(results: Results, algorithm: str, ends: list[float], **settings: object) -> None:
-    """One run per end, whose score rises from 0 to there over five evaluations."""
+    """One run per end, whose score rises linearly from 0 to that value over five evaluations."""
     for seed, end in enumerate(ends):
         scores = [end * share for share in (0, 0.25, 0.5, 0.75, 1)]
         results.add(algorithm, seed, transitions=PLACES, scores=scores, **settings)  # type: ignore[arg-type]
 
 
-def test_numbers_are_the_statistics_of_what_was_measured(results: Results) -> None:
+def test_numbers_are_the_statistics_of_the_runs(results: Results) -> None:
     ends = [40.0, 80.0, 60.0, 90.0, 20.0]
     straight(results, "iql", ends)
     table = score_table(results.read())
@@ -74,43 +74,43 @@ def test_one_seed_has_no_interval(results: Results) -> None:
     assert "| 50.0 |" in table.markdown().replace("**", "")
 
 
-def test_failed_and_unfinished_runs_are_counted_where_they_are_missing(results: Results) -> None:
+def test_cells_count_the_runs_that_have_a_number(results: Results) -> None:
     for seed, upto in enumerate((None, 3, 2)):
         results.add("iql", seed, transitions=PLACES, scores=[0.0, 10.0, 20.0, 30.0, 40.0], upto=upto, failed=seed == 1)
     table = score_table(results.read())
     (row,) = table.rows
     assert (row.finished, row.failed, row.unfinished, row.runs) == (1, 1, 1, 3)
-    # The run that stands at 7 000 has not got to 7 500, that at 15 000 has got to 50 %.
+    # The run at 7 000 has not reached 7 500; the run at 15 000 has reached 50 %.
     assert [cell.runs for cell in row.cells] == [2, 2, 1, 1, 1, 1]
     assert "3 (1 failed, 1 unfinished)" in table.text()
     assert "10.0 [10.0, 10.0] (2 of 3)" in table.markdown()
     assert "40.0 (1 of 3)" in table.markdown()
 
 
-def test_what_nobody_has_reached_is_a_dash(results: Results) -> None:
+def test_a_share_that_no_run_has_reached_is_a_dash(results: Results) -> None:
     results.add("iql", 0, transitions=PLACES, scores=[-0.01, 1.0, 2.0, 3.0, 4.0], upto=1)
     table = score_table(results.read())
     assert table.text().splitlines()[-1].split()[-6:] == ["–"] * 6
     assert np.isnan(table.rows[0].cells[0].value)
 
 
-def test_bold_are_the_best_and_those_within_its_interval(results: Results) -> None:
+def test_the_best_and_values_within_its_interval_are_bold(results: Results) -> None:
     straight(results, "td3_bc", [70.0, 80.0, 90.0])
     straight(results, "iql", [74.0, 75.0, 76.0])
     straight(results, "bc", [40.0, 50.0, 60.0])
-    # One that looks best because its other run failed is not put first.
+    # An algorithm that looks best because its other run failed is not bold.
     results.add("cql", 0, transitions=PLACES, scores=[0.0, 99.0, 99.0, 99.0, 99.0])
     results.add("cql", 1, transitions=PLACES, scores=[0.0, 0.0, 0.0, 0.0, 0.0], upto=1, failed=True)
     finals = [line.split(" | ")[7] for line in score_table(results.read()).markdown().splitlines()[2:6]]
     assert finals == ["**80.0 [70.0, 90.0]**", "**75.0 [74.0, 76.0]**", "99.0 (1 of 2)", "50.0 [40.0, 60.0]"]
 
 
-def test_an_algorithm_alone_is_not_put_in_bold(results: Results) -> None:
+def test_a_single_algorithm_is_not_bold(results: Results) -> None:
     straight(results, "iql", [1.0, 2.0])
     assert "**" not in score_table(results.read()).markdown()
 
 
-def test_csv_holds_every_number_in_full(quickstart: Results) -> None:
+def test_csv_has_every_number_at_full_precision(quickstart: Results) -> None:
     table = score_table(quickstart.read())
     rows = list(csv.DictReader(io.StringIO(table.csv())))
     assert len(rows) == 4 * 6
@@ -124,7 +124,7 @@ def test_csv_holds_every_number_in_full(quickstart: Results) -> None:
         assert (row["runs"], row["finished"], float(row["dataset_mean"])) == ("3", "3", owner.dataset_mean)
 
 
-def test_csv_leaves_absent_numbers_empty(results: Results) -> None:
+def test_missing_numbers_are_empty_in_csv(results: Results) -> None:
     results.add("iql", 0, upto=1, blocks=(("medium", 0, 30_000, None),))
     row = next(csv.DictReader(io.StringIO(score_table(results.read()).csv())))
     assert (row["value"], row["low"], row["runs"], row["dataset_mean"]) == ("", "", "0", "")
@@ -158,7 +158,7 @@ def sound(latex: str) -> None:
 HOSTILE = r"a_b $x$ 100% & {c} #1 ~^ \input{x} | <b> *bold*"
 
 
-def test_latex_is_whole_and_names_are_escaped(results: Results) -> None:
+def test_latex_is_complete_and_names_are_escaped(results: Results) -> None:
     straight(results, HOSTILE, [-5.0, -6.0], dataset="bundled/walker2d/medium-replay-2")
     straight(results, "iql", [50.0, 60.0], dataset="bundled/walker2d/medium-replay-2")
     latex = score_table(results.read()).latex()
@@ -169,7 +169,7 @@ def test_latex_is_whole_and_names_are_escaped(results: Results) -> None:
     assert r"$-$5.5" in latex
     assert r"\scriptsize {}[$-$6.0, $-$5.0]" in latex
     assert "medium-replay-2" in latex
-    # A long name is broken.
+    # A long name is broken into lines.
     for piece in (
         r"a\_b \$x\$ 100\% \& \{c\}",
         r"\#1 \textasciitilde{}\textasciicircum{} \textbackslash{}input\{x\}",
@@ -184,7 +184,7 @@ def test_latex_is_whole_and_names_are_escaped(results: Results) -> None:
 @given(
     names=st.lists(st.text(min_size=1, max_size=80), min_size=2, max_size=4, unique=True), dataset=st.text(max_size=80)
 )
-def test_latex_is_sound_whatever_the_names(names: list[str], dataset: str) -> None:
+def test_latex_is_sound_for_any_names(names: list[str], dataset: str) -> None:
     cells = (Cell(-1.0, -2.0, 3.0, 2), Cell(np.nan, np.nan, np.nan, 0), Cell(5.0, np.nan, np.nan, 1))
     rows = tuple(Row(dataset, name, 1.5, cells, 1, 1, 0) for name in names)
     for intervals in (True, False):
@@ -193,7 +193,7 @@ def test_latex_is_sound_whatever_the_names(names: list[str], dataset: str) -> No
         assert table.markdown(intervals).count("\n") == 2 + len(rows) + 2
 
 
-def test_a_wide_and_long_table_is_parted_and_loses_nothing() -> None:
+def test_a_wide_and_long_table_is_split_without_loss() -> None:
     rows = tuple(
         Row(
             "one" if place < 25 else "two",
@@ -223,7 +223,7 @@ def test_a_wide_and_long_table_is_parted_and_loses_nothing() -> None:
     assert r"\emph{two}" in parts[5]
 
 
-def test_without_intervals_the_same_is_in_bold(results: Results) -> None:
+def test_bold_does_not_depend_on_shown_intervals(results: Results) -> None:
     straight(results, "td3_bc", [70.0, 80.0, 90.0])
     straight(results, "iql", [74.0, 75.0, 76.0])
     table = score_table(results.read())
@@ -235,7 +235,7 @@ def test_without_intervals_the_same_is_in_bold(results: Results) -> None:
     assert "not shown" not in table.markdown()
 
 
-def test_the_caption_says_how_many_seeds_and_what_is_left_out(results: Results) -> None:
+def test_the_caption_counts_seeds_and_what_is_left_out(results: Results) -> None:
     straight(results, "iql", [1.0])
     assert score_table(results.read()).caption.endswith("One seed per algorithm and dataset, so no interval.")
     straight(results, "td3_bc", [1.0, 2.0, 3.0])
@@ -261,7 +261,7 @@ def test_the_caption_says_how_many_seeds_and_what_is_left_out(results: Results) 
     assert np.isfinite(bc.cells[4].value)
 
 
-def test_markdown_has_as_many_cells_in_each_row_whatever_the_names(results: Results) -> None:
+def test_markdown_rows_have_equal_numbers_of_cells_for_any_names(results: Results) -> None:
     straight(results, HOSTILE + "\nnew line", [1.0])
     lines = score_table(results.read()).markdown().splitlines()
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines[:3]} == {11}
@@ -282,7 +282,7 @@ def test_text_is_aligned_and_names_each_dataset_once(results: Results) -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_what_makes_no_table_is_refused(results: Results) -> None:
+def test_wrong_arguments_are_refused(results: Results) -> None:
     with pytest.raises(UsageError, match="at least one run"):
         score_table([])
     straight(results, "iql", [1.0])
@@ -290,3 +290,15 @@ def test_what_makes_no_table_is_refused(results: Results) -> None:
         score_table(results.read(), shares=[25])
     with pytest.raises(UsageError, match="unknown statistic 'median'"):
         score_table(results.read(), statistic="median")  # type: ignore[arg-type]
+
+
+def test_print_and_notebooks_show_the_table(results: Results) -> None:
+    straight(results, HOSTILE, [70.0, 80.0])
+    straight(results, "iql", [60.0, 61.0])
+    table = score_table(results.read())
+    assert str(table) == table.text()
+    html = table._repr_html_()
+    assert "<b> *bold*" not in html
+    assert "&lt;b&gt; *bold*" in html
+    assert "<b>75.0 [70.0, 80.0]</b>" in html
+    assert html.count("<tr>") == 3

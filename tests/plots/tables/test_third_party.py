@@ -1,4 +1,4 @@
-"""A table that somebody else defines: in a notebook, or in a package of their own that is found by its entry point."""
+"""A third-party table: defined in a notebook, or in an installed package with an entry point."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def unchanged_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TABLES, "_registered", dict(TABLES.items()))
 
 
-def test_a_table_defined_here_is_found_by_name(results: Results) -> None:
+def test_a_table_defined_in_a_session_is_found_by_name(results: Results) -> None:
     @table("last", help="last score of each algorithm")
     def last_table(results: Sequence[RunResult], *, digits: int = 1) -> Table:
         rows: list[Row] = []
@@ -62,7 +62,7 @@ def test_a_table_defined_here_is_found_by_name(results: Results) -> None:
         tabulate(results.read(), "last", digit=2)
 
 
-def test_a_package_brings_a_table_to_the_command(
+def test_a_table_of_an_installed_package_is_an_option_of_the_command(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package = tmp_path / "site"

@@ -8,7 +8,7 @@ import minari
 import numpy as np
 import pytest
 import torch
-from made import assert_one_line
+from synthetic import assert_one_line
 
 from seqeval_rl import load_dataset
 from seqeval_rl.benchmarks.cli import main

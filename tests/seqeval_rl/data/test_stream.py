@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made import made_dataset
+from synthetic import noise_dataset
 
 from seqeval_rl.data.stream import Stream, arrange
 from seqeval_rl.environments.tasks import TASKS
@@ -61,7 +61,7 @@ def test_positions_of_a_shuffled_log_are_uniform():
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_blocks_arrive_one_after_the_other_and_are_recorded(order):
-    parts = [made_dataset([40, 60], seed=1, name="x/a:100"), made_dataset([70], seed=2, name="x/b")]
+    parts = [noise_dataset([40, 60], seed=1, name="x/a:100"), noise_dataset([70], seed=2, name="x/b")]
     stream = Stream("mixed", parts)
     assert len(stream) == 170
     assert [(block.label, block.start, block.stop) for block in stream.blocks] == [("a", 0, 100), ("b", 100, 170)]
@@ -84,18 +84,18 @@ def test_blocks_arrive_one_after_the_other_and_are_recorded(order):
     ],
 )
 def test_a_block_is_labelled_by_what_tells_its_data_from_others(name, label):
-    assert Stream("one", [made_dataset([30], name=name)]).blocks[0].label == label
+    assert Stream("one", [noise_dataset([30], name=name)]).blocks[0].label == label
 
 
 def test_one_block_alone_is_not_copied():
-    dataset = made_dataset([30])
+    dataset = noise_dataset([30])
     assert np.shares_memory(Stream("one", [dataset]).rows(), dataset.rows)
 
 
 def test_blocks_of_different_shapes_or_tasks_are_refused():
     with pytest.raises(DataError, match=r"observations \(5,\).*share one task"):
-        Stream("mixed", [made_dataset([30]), made_dataset([30], obs_dim=5)])
+        Stream("mixed", [noise_dataset([30]), noise_dataset([30], obs_dim=5)])
     with pytest.raises(DataError, match="task walker2d"):
-        Stream("mixed", [made_dataset([30]), made_dataset([30], task=TASKS["walker2d"])])
+        Stream("mixed", [noise_dataset([30]), noise_dataset([30], task=TASKS["walker2d"])])
     with pytest.raises(UsageError, match="at least one dataset"):
         Stream("none", [])

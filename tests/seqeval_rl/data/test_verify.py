@@ -4,16 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
-from made import made_dataset
+from synthetic import noise_dataset
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.manage import datasets_of, open_verified, verify_dataset
+from seqeval_rl.data.manage import verify
 from seqeval_rl.data.readers import bundled
+from seqeval_rl.data.verification import verify_dataset
 from seqeval_rl.errors import DataError, FileError, UsageError
 
 
 def log():
-    return made_dataset([40, 60, 50])
+    return noise_dataset([40, 60, 50])
 
 
 def changed(**arrays):
@@ -65,20 +66,20 @@ def test_entries_of_the_cache_are_found_by_key_and_by_source(tmp_path, monkeypat
     bundled.build("hopper", "random", 60, progress=False)
     bundled.build("hopper", "random", 90, progress=False)
     keys = cache.entries()
-    assert [name for name, _ in datasets_of("bundled/hopper/random:60")] == keys
+    assert [name for name, _ in verify("bundled/hopper/random:60")] == keys
     for key in keys:
-        ((name, dataset),) = datasets_of(key)
+        ((name, checks),) = verify(key)
         assert name == key
-        assert not failed(dataset)
+        assert all(check.passed for check in checks)
 
 
 def test_what_is_damaged_or_not_there_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path))
     for source in ("bundled/hopper/random", "minari:mine/nothing-v0"):
         with pytest.raises(FileError, match="not on this machine"):
-            list(datasets_of(source))
+            list(verify(source))
     with pytest.raises(UsageError, match="unknown dataset 'nothing'"):
-        list(datasets_of("nothing"))
+        list(verify("nothing"))
     bundled.build("hopper", "random", 60, progress=False)
     (key,) = cache.entries()
     file = tmp_path / key / "rows.npy"
@@ -86,4 +87,4 @@ def test_what_is_damaged_or_not_there_is_said(tmp_path, monkeypatch):
     data[-5] ^= 1
     file.write_bytes(data)
     with pytest.raises(DataError, match="damaged"):
-        open_verified(key)
+        list(verify(key))

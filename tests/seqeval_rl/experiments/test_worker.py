@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made import made_dataset
+from synthetic import noise_dataset
 
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import TASKS
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def write_dataset(path, lengths, seed):
-    made = made_dataset(lengths, seed=seed)
+    made = noise_dataset(lengths, seed=seed)
     obs = made.obs_shape[0]
     rows = np.asarray(made.rows)
     np.savez(

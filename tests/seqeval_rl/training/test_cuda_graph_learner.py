@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from recorder import recorded
-from stacks import (
+from trainers import (
     ALGORITHMS,
     EXACT,
     SMALL,
@@ -105,7 +105,13 @@ def test_what_graphs_read_stays_where_it_is():
         learner, algorithm = stack.learner, stack.algorithm
         adams = (algorithm.actor_optimiser, algorithm.critic_optimiser)
         nets = (algorithm.actor, algorithm.critic, algorithm.actor_target, algorithm.critic_target)
-        tensors = [learner._indices, learner._noise, learner._place, *learner._sums, learner.batches.replay.rows]
+        tensors = [
+            learner._indices,
+            learner._noise,
+            learner._step_in_chunk,
+            *learner._sums,
+            learner.batches.replay.rows,
+        ]
         tensors += [stack.preprocessing.scale, stack.preprocessing.shift, algorithm.last_loss, algorithm.last_cloning]
         tensors += [p for net in nets for p in net.parameters()]
         tensors += [t for adam in adams for t in (*adam.means, *adam.squares, adam.count, adam.ones)]

@@ -6,8 +6,8 @@ import logging
 import numpy as np
 import pytest
 import torch
-from made import made_dataset
-from stacks import (
+from synthetic import noise_dataset
+from trainers import (
     ALGORITHMS,
     SMALL,
     LateEvaluator,
@@ -29,7 +29,7 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.cuda_graph_learner import WARM_UP, Piece
-from seqeval_rl.training.cuda_graphs import CudaGraphs, without_waiting
+from seqeval_rl.training.cuda_graphs import CudaGraphs, forbid_synchronization
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.replay_buffer import ImageReplayBuffer
 from seqeval_rl.training.trainer import Run, Trainer
@@ -63,9 +63,9 @@ def test_a_rate_that_decays_is_captured(caplog):
 def test_nothing_waits_for_the_device_between_two_evaluations(name):
     stack = make(name, device="cuda")
     stack.learner.train(0, 64, lambda _: None)
-    with without_waiting():
+    with forbid_synchronization():
         stack.learner.train(64, 150, lambda _: None)
-    assert Piece(0, stack.learner._period) in stack.learner._pieces
+    assert Piece(0, stack.learner._period) in stack.learner._captured
     torch.cuda.synchronize()
 
 
@@ -100,7 +100,7 @@ def test_new_statistics_and_loaded_states_take_effect_between_replays():
 
 def test_an_online_phase_goes_through_graphs(caplog):
     task = Task("pendulum", "InvertedPendulum-v5", 0.0, 1000.0)
-    stream = Stream("log", [made_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=task)])
+    stream = Stream("log", [noise_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=task)])
     entry = find_algorithm("td3_bc")
     runs = [Run(stream, entry.configure(SMALL, "test"), seed) for seed in (0, 1)]
     protocol = Protocol(initial=40, batch_size=16, evaluate_every=30, online=60, episodes=0)
@@ -110,7 +110,7 @@ def test_an_online_phase_goes_through_graphs(caplog):
     stack.close()
     assert outcomes[-1].point.env_steps == stack.interaction.gathered == 60
     assert np.isfinite(outcomes[-1].metrics["critic/loss"]).all()
-    assert set(stack.learner._pieces) == {Piece(0, 2), Piece(0, 1), Piece(1, 1)}
+    assert set(stack.learner._captured) == {Piece(0, 2), Piece(0, 1), Piece(1, 1)}
     assert not caplog.records
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made import npz
+from synthetic import npz
 
 from seqeval_rl import plots
 from seqeval_rl.data.stream import StreamSpec

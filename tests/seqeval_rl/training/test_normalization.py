@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made import packed_rows
+from synthetic import packed_rows
 
 from seqeval_rl.training.normalization import EPSILON, Preprocessing, VisibleMoments
 

@@ -4,8 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from made import made_dataset
-from stacks import leaves
+from synthetic import noise_dataset
+from trainers import leaves
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import TASKS, Task
@@ -35,7 +35,7 @@ class FakeEvaluator:
 
 
 def log():
-    return Stream("log", [made_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=PENDULUM)])
+    return Stream("log", [noise_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=PENDULUM)])
 
 
 def nothing():
@@ -191,9 +191,9 @@ def test_a_real_evaluation_beside_it():
 
 def test_wrong_shapes_and_tasks_without_an_environment_are_refused():
     with pytest.raises(DataError, match="shapes"):
-        make("bc", Stream("log", [made_dataset([120], task=PENDULUM)]))
+        make("bc", Stream("log", [noise_dataset([120], task=PENDULUM)]))
     with pytest.raises(DataError, match="without one"):
-        make("bc", Stream("log", [made_dataset([120], task=Task("x", None, 0.0, 1.0))]))
+        make("bc", Stream("log", [noise_dataset([120], task=Task("x", None, 0.0, 1.0))]))
     with pytest.raises(UsageError, match="dataset, or a task"):
         Stream("none", [])
     with pytest.raises(DataError, match=r"initial = 100, found 100 of protocol\.online"):
@@ -202,7 +202,7 @@ def test_wrong_shapes_and_tasks_without_an_environment_are_refused():
 
 def test_streams_of_different_lengths_do_not_go_online_together():
     config = find_algorithm("bc").configure(SMALL, "test")
-    streams = [Stream("a", [made_dataset([60])]), Stream("b", [made_dataset([70])])]
+    streams = [Stream("a", [noise_dataset([60])]), Stream("b", [noise_dataset([70])])]
     assert streams[0].task == TASKS["hopper"]
     with pytest.raises(ValueError, match="equal lengths"):
         Trainer(

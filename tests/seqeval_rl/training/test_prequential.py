@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made import made_dataset
+from synthetic import noise_dataset
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm
@@ -36,13 +36,13 @@ def carry(one):
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.floats(0.3, 1.0), st.integers(0, 99))
 def test_observed_returns_are_sums_to_the_episodes_end(lengths, discount, seed):
-    log = made_dataset(lengths, seed=seed)
+    log = noise_dataset(lengths, seed=seed)
     rows = log.rows.copy()
     ends = np.cumsum(lengths) - 1
     terminal = ends[::2]
     rows[terminal, 11 + 3 + 1] = 0.0
     object.__setattr__(log, "rows", rows)
-    returns, observed = observed_returns(Stream("x", [log, made_dataset([5])]), discount)
+    returns, observed = observed_returns(Stream("x", [log, noise_dataset([5])]), discount)
     assert len(returns) == len(observed) == sum(lengths) + 5
     for t in range(sum(lengths)):
         end = int(ends[np.searchsorted(ends, t)])
@@ -55,7 +55,7 @@ def test_observed_returns_are_sums_to_the_episodes_end(lengths, discount, seed):
 @pytest.mark.parametrize("name", ["td3_bc", "iql", "cql", "awac", "bc", "sac"])
 def test_scores_are_means_over_what_comes_next_by_the_agent_as_it_was(name):
     """Computed again, one transition at a time, from the agent's state at the evaluation before."""
-    stream = Stream("made", [made_dataset([150], seed=5)])
+    stream = Stream("made", [noise_dataset([150], seed=5)])
     one = stack(name, stream, (3,), {"discount": 0.5} if name != "bc" else None)
     found = carry(one)
     assert [o.point.transitions for o in found] == [60, 100, 150]
@@ -97,7 +97,7 @@ def test_log_densities_integrate_to_one():
     """Of one action dimension, by a fine grid."""
     grid = torch.linspace(-1, 1, 40_001)[1:-1]
     for name, inside in (("cql", True), ("sac", True), ("iql", False)):
-        stream = Stream("one", [made_dataset([100], obs_dim=2, act_dim=1, seed=1)])
+        stream = Stream("one", [noise_dataset([100], obs_dim=2, act_dim=1, seed=1)])
         algorithm = stack(name, stream).algorithm
         wide = grid if inside else grid * 12
         observations = torch.zeros(1, len(wide), 2)
@@ -113,7 +113,7 @@ def test_scores_over_nothing_are_not_recorded():
 
 def test_only_uses_future_data_looks_at_the_full_dataset():
     """Two logs with a common prefix: the rest changes nothing unless uses_future_data is set."""
-    logs = [made_dataset([100, 100], seed=5) for _ in range(2)]
+    logs = [noise_dataset([100, 100], seed=5) for _ in range(2)]
     rows = logs[1].rows.copy()
     rows[150:, :15] *= 3.0
     object.__setattr__(logs[1], "rows", rows)
@@ -136,7 +136,7 @@ def test_only_uses_future_data_looks_at_the_full_dataset():
 
 
 def test_a_decaying_rate_is_half_a_cosine_of_the_actor_alone():
-    stream = Stream("x", [made_dataset([200], seed=5)])
+    stream = Stream("x", [noise_dataset([200], seed=5)])
     plain = carry(stack("iql", stream))[-1].states[0]["algorithm"]
     steps = 140
     decayed = stack("iql", stream, settings={"decay_steps": steps})
@@ -155,7 +155,7 @@ def test_a_decaying_rate_is_half_a_cosine_of_the_actor_alone():
 
 
 def test_the_static_control_trains_on_everything_from_the_start():
-    stream = Stream("x", [made_dataset([200], seed=5)])
+    stream = Stream("x", [noise_dataset([200], seed=5)])
     found = carry(stack("bc", stream, static=True))
     sequential = carry(stack("bc", stream))
     assert [o.point.gradient_steps for o in found] == [o.point.gradient_steps for o in sequential]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from made import packed_rows
 from scipy.stats import chisquare
+from synthetic import packed_rows
 
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, draw_positions

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from made import made_dataset
+from synthetic import noise_dataset
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.errors import DataError
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def make_stream(datasets=None):
-    return Stream("made", datasets or [made_dataset([60, 90, 150], seed=5)])
+    return Stream("made", datasets or [noise_dataset([60, 90, 150], seed=5)])
 
 
 def make_run(name, seed, stream, **settings):
@@ -118,7 +118,7 @@ def test_a_stack_of_three_seeds_equals_three_single_runs(name, precision):
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)
 def test_a_stack_of_different_streams_and_float_settings_equals_single_runs(name, precision):
-    streams = [make_stream(), make_stream([made_dataset([100, 50], seed=6), made_dataset([150], seed=7)])]
+    streams = [make_stream(), make_stream([noise_dataset([100, 50], seed=6), noise_dataset([150], seed=7)])]
     defaults = vars(find_algorithm(name).configure({}, "test"))
     changed = {key: value * 0.5 for key, value in defaults.items() if isinstance(value, float)}
     assert changed
@@ -135,7 +135,7 @@ def test_runs_that_differ_in_more_than_floats_are_no_stack():
 
 
 def test_streams_of_different_lengths_share_the_points_before_the_first_one_ends():
-    long, short = make_stream(), make_stream([made_dataset([170], seed=6)])
+    long, short = make_stream(), make_stream([noise_dataset([170], seed=6)])
     stack = stack_of("bc", [make_run("bc", 0, long), make_run("bc", 0, short)])
     assert [point.transitions for point in stack.points()] == [100, 150]
     assert [point.transitions for point in stack_of("bc", [make_run("bc", 0, short)]).points()] == [100, 150, 170]
@@ -161,8 +161,8 @@ def test_going_on_from_a_checkpoint_is_bit_identical(name, cut, tmp_path):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_nothing_that_is_not_visible_yet_has_a_say(name):
-    dataset = made_dataset([60, 90, 150], seed=5)
-    changed = made_dataset([60, 90, 150], seed=5)
+    dataset = noise_dataset([60, 90, 150], seed=5)
+    changed = noise_dataset([60, 90, 150], seed=5)
     rows = changed.rows.copy()
     rows[200:] = rows[200:] * 100 + 7
     object.__setattr__(changed, "rows", rows)
@@ -202,7 +202,7 @@ def test_a_log_that_is_too_short_is_refused():
 
 
 def test_a_real_evaluation_gives_scores_for_each_run():
-    stream = make_stream([made_dataset([60, 90])])
+    stream = make_stream([noise_dataset([60, 90])])
     with Evaluator(stream.task, (0, 1), 2, workers=1) as evaluator:
         stack = stack_of("bc", [make_run("bc", seed, stream) for seed in (0, 1)], episodes=2)
         found = []

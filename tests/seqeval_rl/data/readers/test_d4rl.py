@@ -20,9 +20,9 @@ from numpy.testing import assert_array_equal
 from seqeval_rl import load_dataset
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.load import d4rl_datasets, known_datasets, label
+from seqeval_rl.data.load import known_datasets, label
 from seqeval_rl.data.readers import d4rl
-from seqeval_rl.data.readers.d4rl_index import ENTRIES, PUBLISHED
+from seqeval_rl.data.readers.d4rl_index import ENTRIES, PUBLISHED, identities
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
@@ -232,7 +232,7 @@ def test_d4rl_ids_have_their_tasks(tmp_path: Path) -> None:
 
 def test_without_timeouts_the_time_limit_of_d4rl_counts(tmp_path: Path) -> None:
     (tmp_path / "d4rl").mkdir()
-    arrays = columns("." * 250, following=False, timeouts=False, obs_dim=45, act_dim=24)
+    arrays = columns("." * 250, next_observations=False, timeouts=False, obs_dim=45, act_dim=24)
     write(tmp_path / "d4rl" / "pen-human-v1.hdf5", arrays)
     assert ENTRIES["pen-human-v1"].time_limit == 100
     expected = qlearning_loop(arrays, 100, terminate_on_end=False)
@@ -253,7 +253,7 @@ def test_a_log_without_an_environment_is_read_and_says_so_where_one_is_needed(tm
 
 
 def test_unknown_ids_come_with_the_nearest() -> None:
-    assert "d4rl:kitchen-mixed-v0" in d4rl_datasets()
+    assert "d4rl:kitchen-mixed-v0" in identities()
     with pytest.raises(UsageError, match="did you mean d4rl:hopper-medium-v2") as caught:
         load_dataset("d4rl:hoper-medium-v2")
     assert "\n" not in str(caught.value)
@@ -266,7 +266,7 @@ def test_unknown_ids_come_with_the_nearest() -> None:
         ("d4rl:hopper-medium-replay-v2", "medium-replay"),
         ("d4rl:antmaze-umaze-v2:10", "antmaze-umaze-v2"),
         ("d4rl:antmaze-umaze-diverse-v2", "diverse"),
-        ("made:d4rl/walker2d-expert-v2:600", "expert"),
+        ("synthetic:d4rl/walker2d-expert-v2:600", "expert"),
         ("data/hopper_medium_expert-v2.hdf5", "medium-expert"),
         ("data/mine.hdf5:500", "mine"),
         ("data/mine.npz", "mine"),

@@ -34,7 +34,7 @@ def columns(name: str, rows: int) -> dict[str, np.ndarray]:
 
 
 def test_the_file_has_the_keys_and_types_of_d4rls() -> None:
-    arrays = columns("made:d4rl/hopper-random-v2", 200)
+    arrays = columns("synthetic:d4rl/hopper-random-v2", 200)
     assert {key: (values.dtype.str[1:], values.shape) for key, values in arrays.items()} == {
         "observations": ("f4", (200, 11)),
         "next_observations": ("f4", (200, 11)),
@@ -50,7 +50,7 @@ def test_the_file_has_the_keys_and_types_of_d4rls() -> None:
 
 def test_the_data_are_those_of_the_v4_environment() -> None:
     """Hopper-v5 withholds the healthy reward where the hopper falls; v4, of D4RL's data, pays it."""
-    arrays = columns("made:d4rl/hopper-random-v2", 100)
+    arrays = columns("synthetic:d4rl/hopper-random-v2", 100)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         environment = gymnasium.make("Hopper-v4").unwrapped
@@ -67,11 +67,11 @@ def test_the_data_are_those_of_the_v4_environment() -> None:
 
 @pytest.mark.parametrize("mode", ["native", "d4rl"])
 def test_the_reader_of_d4rls_files_reads_it(mode: str) -> None:
-    name = "made:d4rl/walker2d-medium-replay-v2:300"
+    name = "synthetic:d4rl/walker2d-medium-replay-v2:300"
     dataset = load_dataset(name, mode=mode, progress=False)  # type: ignore[arg-type]
     assert (dataset.name, dataset.task) == (name, TASKS["d4rl/walker2d"])
     check_environment(dataset)
-    arrays = columns("made:d4rl/walker2d-medium-replay-v2", 300)
+    arrays = columns("synthetic:d4rl/walker2d-medium-replay-v2", 300)
     expected = arrays if mode == "native" else qlearning_loop(arrays, 1000, terminate_on_end=False)
     for key in ("observations", "actions", "rewards", "next_observations"):
         assert_array_equal(getattr(dataset, key), expected[key])
@@ -80,13 +80,13 @@ def test_the_reader_of_d4rls_files_reads_it(mode: str) -> None:
 
 def test_levels_are_in_their_order() -> None:
     scores = {
-        level: load_dataset(f"made:d4rl/hopper-{level}-v2:1500", progress=False).mean_score()
+        level: load_dataset(f"synthetic:d4rl/hopper-{level}-v2:1500", progress=False).mean_score()
         for level in ("random", "medium-replay", "medium", "expert")
     }
     assert sorted(scores, key=scores.__getitem__) == list(scores)
     assert scores["expert"] > 90
     medium, expert, both = (
-        columns(f"made:d4rl/hopper-{level}-v2", 200) for level in ("medium", "expert", "medium-expert")
+        columns(f"synthetic:d4rl/hopper-{level}-v2", 200) for level in ("medium", "expert", "medium-expert")
     )
     assert_array_equal(both["observations"][:100], medium["observations"][:100])
     assert_array_equal(both["observations"][100:], expert["observations"][:100])
@@ -94,32 +94,32 @@ def test_levels_are_in_their_order() -> None:
 
 
 def test_it_is_the_same_each_time(root: Path) -> None:
-    first, _ = synthetic_d4rl.build("made:d4rl/halfcheetah-random-v2", 50, progress=False)
+    first, _ = synthetic_d4rl.build("synthetic:d4rl/halfcheetah-random-v2", 50, progress=False)
     content = first.read_bytes()
     first.unlink()
-    again, _ = synthetic_d4rl.build("made:d4rl/halfcheetah-random-v2", 50, progress=False)
+    again, _ = synthetic_d4rl.build("synthetic:d4rl/halfcheetah-random-v2", 50, progress=False)
     assert again.read_bytes() == content
     assert sorted(path.name for path in (root / "made").iterdir()) == ["halfcheetah-random-v2-50-0.hdf5"]
 
 
 def test_what_there_is_not_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="did you mean made:d4rl/hopper-medium-v2"):
-        load_dataset("made:d4rl/hoper-medium-v2:600")
-    with pytest.raises(UsageError, match="unknown made data 'made:d4rl/antmaze-umaze-v2'"):
-        load_dataset("made:d4rl/antmaze-umaze-v2:600")
-    for source in ("made:d4rl/hopper-medium-v2", "made:d4rl/hopper-medium-v2:1", "made:d4rl/hopper-medium-v2:1000000"):
+    with pytest.raises(UsageError, match="did you mean synthetic:d4rl/hopper-medium-v2"):
+        load_dataset("synthetic:d4rl/hoper-medium-v2:600")
+    with pytest.raises(UsageError, match="unknown synthetic dataset 'synthetic:d4rl/antmaze-umaze-v2'"):
+        load_dataset("synthetic:d4rl/antmaze-umaze-v2:600")
+    for size in ("", ":1", ":1000000"):
         with pytest.raises(UsageError, match=r"expected 2 to 100000 rows behind ':', found"):
-            load_dataset(source)
+            load_dataset(f"synthetic:d4rl/hopper-medium-v2{size}")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "file"))
     with pytest.raises(FileError, match="SEQEVAL_CACHE"):
-        load_dataset("made:d4rl/hopper-random-v2:50", progress=False)
+        load_dataset("synthetic:d4rl/hopper-random-v2:50", progress=False)
 
 
 def test_it_is_not_mixed_with_logs_of_other_environments() -> None:
-    made = load_dataset("made:d4rl/hopper-random-v2:50", progress=False)
+    made = load_dataset("synthetic:d4rl/hopper-random-v2:50", progress=False)
     bundled = load_dataset("bundled/hopper/random:50", progress=False)
     with pytest.raises(
-        DataError, match=r"has task hopper, .*expected those of made:.*d4rl/hopper.*must share one task"
+        DataError, match=r"has task hopper, .*expected those of synthetic:.*d4rl/hopper.*must share one task"
     ):
         Stream("both", [made, bundled])

@@ -1,11 +1,11 @@
-"""Stacks of two runs on made data, carried to their ends and compared."""
+"""Run groups of two runs on synthetic data, trained to the end and compared."""
 
 from dataclasses import replace
 
 import numpy as np
 import torch
-from made import made_dataset
 from recorder import recorded
+from synthetic import noise_dataset
 
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.data.stream import Stream
@@ -21,7 +21,7 @@ SETTINGS = {"cql": {**SMALL, "sampled_actions": 3}, "awac": {**SMALL, "actor_hid
 
 
 class FakeEvaluator:
-    """Scores the greedy action in fixed states."""
+    """Returns the greedy actions in fixed states."""
 
     def __init__(self, runs):
         self.states = np.random.default_rng(0).standard_normal((runs, 5, 11)).astype(np.float32)
@@ -31,7 +31,7 @@ class FakeEvaluator:
 
 
 class LateEvaluator(FakeEvaluator):
-    """Evaluates when the result is asked for, as late as an evaluation beside training can be."""
+    """Evaluates when the result is requested, as late as an asynchronous evaluation can be."""
 
     def begin(self, act, evaluation):
         class Waiting:
@@ -47,7 +47,7 @@ class LateEvaluator(FakeEvaluator):
 def make(name, device="cpu", settings=None, protocol=None, entry=None, capture=None):
     """The trainer of two runs, of the same settings or each of its own."""
     entry = entry or find_algorithm(name)
-    stream = Stream("made", [made_dataset([60, 90, 155], seed=5)])
+    stream = Stream("made", [noise_dataset([60, 90, 155], seed=5)])
     settings = SETTINGS.get(name, SMALL) if settings is None else settings
     each = settings if isinstance(settings, list) else [settings] * 2
     configs = [entry.configure(one, "test") for one in each]
@@ -62,7 +62,7 @@ def make(name, device="cpu", settings=None, protocol=None, entry=None, capture=N
 
 
 def carry(name, evaluator=FakeEvaluator, states=None, done=0, asynchronous=None, **options):
-    """(transitions, actions, metrics, states) at each point, for two runs."""
+    """(transitions, actions, metrics, states) at each evaluation point, for two runs."""
     trainer = make(name, **options)
     if states is not None:
         trainer.load_states(states)
@@ -107,7 +107,7 @@ def itself(work):
 
 
 def counted(counts, capture=recorded):
-    """A capture that notes what is captured and what is gone through."""
+    """A capture that records in `counts` what is captured and what is replayed."""
 
     def captured(work):
         counts.append("captured")
@@ -133,7 +133,7 @@ SWEPT = {
 
 
 def swept(name):
-    """Settings of two runs of an algorithm that share a stack."""
+    """Different settings for two runs of an algorithm in one group."""
     normalised = {} if name == "bc" else {"return_range": 3.0}
     return [
         {**SETTINGS.get(name, SMALL), "normalise_observations": True, **normalised, **{k: v[i] for k, v in SWEPT[name].items()}}
@@ -142,7 +142,7 @@ def swept(name):
 
 
 def singly(trainer, steps):
-    """Gradient steps as the online phase takes them: one after each transition. Returns metrics of each 40, and the states."""
+    """Gradient steps one by one, as in the online phase. Returns the metrics of every 40 steps, and the states."""
     found = []
     for step in range(steps):
         trainer.learner.train(step, step + 1, lambda _: None)
@@ -156,7 +156,7 @@ def entry_of(made):
 
 
 class Reading(BC):
-    """Reads a number back from the device."""
+    """Copies a number to the host, so that it cannot be captured."""
 
     name = "Reading"
 

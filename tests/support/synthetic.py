@@ -1,8 +1,9 @@
-"""Made data for tests."""
+"""Synthetic datasets for tests."""
 
 import numpy as np
 
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import TASKS
 
 
@@ -15,25 +16,25 @@ def packed_rows(total, obs_dim, act_dim, seed=0):
     return rows
 
 
-def made_dataset(lengths, obs_dim=11, act_dim=3, seed=0, name="made", task=TASKS["hopper"]):
-    """A log of noise in Hopper's shapes with episodes of these lengths, each ended by a time limit."""
+def noise_dataset(lengths, obs_dim=11, act_dim=3, seed=0, name="made", task=TASKS["hopper"]):
+    """A dataset of noise in Hopper's shapes with episodes of these lengths, each ended by a time limit."""
     total = sum(lengths)
     rng = np.random.default_rng(seed)
     truncations = np.zeros(total, bool)
     truncations[np.cumsum(lengths) - 1] = True
-    return Dataset.from_arrays(
-        name, task,
+    raw = RawTransitions(
         observations=rng.standard_normal((total, obs_dim)),
         actions=np.tanh(rng.standard_normal((total, act_dim))),
         rewards=rng.standard_normal(total),
         next_observations=rng.standard_normal((total, obs_dim)),
         terminations=np.zeros(total, bool),
         truncations=truncations,
-    )  # fmt: skip
+    )
+    return Dataset.from_arrays(name, task, raw)
 
 
 def npz(path, total=300, **changes):
-    """A log of noise in Hopper's shapes."""
+    """An `.npz` file with a dataset of noise in Hopper's shapes."""
     rng = np.random.default_rng(0)
     truncations = np.zeros(total, bool)
     truncations[29::30] = True
@@ -52,7 +53,7 @@ def npz(path, total=300, **changes):
 
 
 def assert_one_line(capsys, words, folder):
-    """What was wrong stands on standard error in one line with these words, and no run was begun in the folder."""
+    """Standard error has one line with these words, and no run was started in the folder."""
     message = capsys.readouterr().err.strip()
     assert message.startswith("seqeval: ")
     assert "\n" not in message

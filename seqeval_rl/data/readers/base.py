@@ -1,0 +1,182 @@
+"""What a dataset format implements, the class `Reader`, and finding the reader of a source among those that are installed."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.download import check_sha256
+from seqeval_rl.data.verification import Check, check_file, verify_dataset
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.results.legacy import rename_source
+from seqeval_rl.utils.text import one_line
+
+GROUP = "seqeval_rl.readers"
+Mode = Literal["native", "d4rl"]
+_log = logging.getLogger("seqeval_rl")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a dataset is read."""
+
+    task: Task | None = None  # environment and reference returns; None: those that come with the data
+    mode: Mode = "native"  # see `load_dataset`
+    terminate_on_end: bool = False  # likewise
+    progress: bool = True  # show a bar for what takes long
+    transitions: int | None = (
+        None  # the number after the source's last ':'; matters to readers with `builds_to_size` only
+    )
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """How a dataset's file is obtained."""
+
+    sha256: str | None = None  # that the file must have
+    offline: bool | None = None  # use no network; None: as `SEQEVAL_OFFLINE` says
+    progress: bool = True
+    transitions: int | None = None  # as in `ReadOptions`
+
+
+class Listing(NamedTuple):
+    """A part of what `seqeval datasets list` prints."""
+
+    heading: str
+    sources: list[str]
+    available: bool = True  # without a download
+
+
+class Reader(ABC):
+    """A dataset format. To add one, register a subclass under the entry point `seqeval_rl.readers`.
+
+    A source is what a user writes, for example `minari:D4RL/door/human-v2:5000`; methods get it without the `:5000`.
+    """
+
+    prefix: ClassVar[str] = ""  # that the format's sources begin with, for example "minari:"
+    endings: ClassVar[tuple[str, ...]] = ()  # of files in this format, for example (".npz",)
+    usage: ClassVar[tuple[str, ...]] = ()  # how sources are written, for `seqeval datasets list`
+    modes: ClassVar[tuple[Mode, ...]] = ("native",)  # in which it can be read
+    single_file: ClassVar[bool] = True  # a dataset is one file, so that it has a SHA-256
+    builds_to_size: ClassVar[bool] = False  # `read` itself returns `options.transitions` transitions
+
+    def matches(self, source: str) -> bool:
+        """Whether a source is in this format."""
+        return bool(self.prefix and source.startswith(self.prefix)) or source.endswith(self.endings)
+
+    @abstractmethod
+    def read(self, source: str, options: ReadOptions) -> Dataset:
+        """The dataset, downloaded first where it is not on this machine.
+
+        Raises:
+            UsageError: there is no such dataset.
+            DataError: the data cannot be used, or nothing tells their task.
+            FileError: a file cannot be read or written, or a download failed.
+        """
+
+    def fetch(self, source: str, options: FetchOptions) -> Path:
+        """The dataset's file or directory, downloaded first where it is not on this machine; by default the path in the source.
+
+        Raises:
+            UsageError: there is no such dataset.
+            FileError: no file, no network, or a full disk.
+            DataError: its size or its SHA-256 is wrong.
+        """
+        path = Path(source.removeprefix(self.prefix)).expanduser()
+        if not path.exists():
+            raise FileError(f"{path.absolute()}: expected a file, found none. Check the path.")
+        if options.sha256 is not None:
+            check_sha256(path, options.sha256)
+        return path
+
+    def list_datasets(self) -> list[Listing]:
+        """The datasets that have names, on this machine or to be downloaded; by default none."""
+        return []
+
+    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
+        """Check a dataset that is on this machine; by default its file's SHA-256, and every column.
+
+        Raises:
+            FileError: it is not on this machine.
+            DataError: it is damaged, or differs from what was published or downloaded.
+        """
+        path = self.fetch(source, FetchOptions(offline=True, progress=False, transitions=transitions))
+        if path.is_file():
+            yield check_file(path)
+        yield from verify_dataset(self.read(source, ReadOptions(progress=False, transitions=transitions)))
+
+    def citation(self, source: str) -> str | None:
+        """BibTeX of what to cite for a dataset, which manifests record for `seqeval cite`; None where that knows the source, as
+        it does D4RL, Minari, OGBench, V-D4RL and the bundled datasets, or where there is nothing to cite."""
+        return None
+
+    def label(self, source: str) -> str:
+        """A short name that tells the dataset from others of its task; by default the last part of the source."""
+        name = source.removeprefix(self.prefix).rstrip("/").rpartition("/")[2]
+        return next((name.removesuffix(ending) for ending in self.endings if name.endswith(ending)), name)
+
+
+@functools.cache
+def readers() -> Mapping[str, Reader]:
+    """The installed readers by the names of their entry points. One that cannot be loaded is named in a warning and left out."""
+    loaded: dict[str, Reader] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            reader: Any = entry.load()()
+            if not isinstance(reader, Reader):
+                raise TypeError(f"expected a subclass of seqeval_rl.data.Reader, found {reader!r}")
+        except Exception as error:  # whatever the code of a third party raises
+            _log.warning("dataset reader %s (%s) cannot be used: %s", entry.name, entry.value, one_line(error))
+        else:
+            loaded[entry.name] = reader
+    if not loaded:
+        raise UsageError(
+            f"datasets: expected entry points {GROUP}, found none: the installation is older than the code. Install seqeval-rl "
+            "again (in a checkout: pip install -e .)."
+        )
+    return loaded
+
+
+def find_reader(source: str) -> Reader | None:
+    """The reader of a source without its size; None: no reader takes it. Raises `UsageError` where several do."""
+    names = [name for name, reader in readers().items() if reader.matches(source)]
+    if len(names) > 1:
+        raise UsageError(
+            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. Uninstall one of them."
+        )
+    return readers()[names[0]] if names else None
+
+
+def parse_source(source: str) -> tuple[str, int | None]:
+    """`"bundled/hopper/medium:10000"` as `("bundled/hopper/medium", 10000)`; None where no size is given.
+
+    Raises:
+        UsageError: what follows the colon is not a number of transitions.
+    """
+    if (renamed := rename_source(source)) != source:
+        _note_renamed(source, renamed)
+        source = renamed
+    prefix = next((one.prefix for one in readers().values() if one.prefix and source.startswith(one.prefix)), "")
+    head, colon, tail = source.removeprefix(prefix).rpartition(":")
+    if not colon or "/" in tail or tail.endswith(tuple(end for one in readers().values() for end in one.endings)):
+        return source, None
+    if not re.fullmatch(r"[0-9]+(_[0-9]+)*", tail) or int(tail) < 1:
+        raise UsageError(
+            f"dataset {source!r}: expected a number of transitions, 1 or more, after ':', found {tail!r}. Correct it."
+        )
+    return prefix + head, int(tail)
+
+
+@functools.cache
+def _note_renamed(old: str, new: str) -> None:
+    """Once per source and process."""
+    _log.warning("dataset %s: is now called %s; the old name is still accepted.", old, new)
