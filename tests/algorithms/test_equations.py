@@ -1,4 +1,4 @@
-"""Updates of each algorithm against plain implementations of one run, written here from the equations, in float64."""
+"""Updates of each algorithm against reference implementations of one run, written from the equations, in float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.per_seed import noise_dim
 from seqeval_rl.networks.distributions import tanh_normal_log_prob
 
-OBS, ACT, B, RUN = 3, 2, 6, 1  # the run of the stack that is compared
+OBS, ACT, B, RUN = 3, 2, 6, 1  # the run of the group that is compared
 SPEC = Spec((OBS,), ACT, (11, 12), torch.device("cpu"))
 
 
@@ -83,8 +83,8 @@ class PlainAdam:
             p.data = p.data - self.rate * self.decay * p.data - self.rate * m / (v.sqrt() + 1e-8)
 
 
-def assert_same(plain, mlp, member=0):
-    for mine, theirs in zip(plain.leaves, mlp.weights, strict=True):
+def assert_same(reference, mlp, member=0):
+    for mine, theirs in zip(reference.leaves, mlp.weights, strict=True):
         torch.testing.assert_close(theirs[RUN, member].detach(), mine.detach(), rtol=1e-9, atol=1e-10)
 
 
@@ -326,7 +326,7 @@ def test_sac():
         assert_same(targets[i], algorithm.critic_target.net, i)
 
 
-def test_sac_says_how_likely_an_action_is_and_what_it_is_worth():
+def test_sac_hooks():
     algorithm = SAC(SAC.Config(hidden=(4, 5)), SPEC)
     batch = batches(2 * ACT, 1)[0]
     mean, log_std = algorithm.actor(batch.observations)
@@ -359,7 +359,7 @@ def test_only_a_terminal_masks_the_next_state(algorithm):
     batch = batches(width, 1)[0]
 
     def critic_loss(next_observations):
-        # A fresh stack each time; CQL's conservative term looks at s' too, so that it is left out.
+        # A fresh group each time; CQL's conservative term looks at s' too, so that it is left out.
         config = algorithm.Config(**({"min_q_weight": 0.0} if algorithm is CQL else {}))
         return algorithm(config, SPEC).update(batch._replace(next_observations=next_observations))["critic/loss"]
 

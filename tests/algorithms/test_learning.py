@@ -1,4 +1,4 @@
-"""What each algorithm makes of the small known problem, and settings that differ between the runs of a stack."""
+"""Each algorithm on the toy problem, and settings that differ between the runs of a group."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}
         (IQL, SMALL),
         (AWAC, {**SMALL, "actor_hidden": (64, 64)}),
         (CQL, {**SMALL, "sampled_actions": 4}),
-        (SAC, {**SMALL, "updates": 1500}),  # its values of actions that the log lacks are put right slowly
+        (SAC, {**SMALL, "updates": 1500}),  # its values of actions that the dataset lacks improve slowly
     ],
 )
-def test_values_are_carried_back(algorithm, settings):
-    """Better than the log by half of what is possible, which takes the next stage's value; myopic policies fall below."""
+def test_values_are_bootstrapped(algorithm, settings):
+    """Better than the dataset by half of what is possible, which takes the next stage's value; myopic policies fall below."""
     assert learn(algorithm, seed=1, **settings) > 0.5
 
 
@@ -49,16 +49,16 @@ def test_values_are_carried_back(algorithm, settings):
         (SAC, {}),
     ],
 )
-def test_without_a_next_state_the_bait_is_taken(algorithm, settings):
-    """The problem can tell: with discount 0 the same algorithms end below the log."""
+def test_with_discount_0_the_immediate_reward_wins(algorithm, settings):
+    """With discount 0 the same algorithms end below the dataset: the problem detects it."""
     assert learn(algorithm, seed=1, discount=0.0, **SMALL, **settings) < -0.1
 
 
-def test_cloning_ends_at_the_level_of_the_log():
-    assert abs(learn(BC, seed=1) - 0.1) < 0.1  # without the noise of the log, so a little above it
+def test_cloning_ends_at_the_level_of_the_dataset():
+    assert abs(learn(BC, seed=1) - 0.1) < 0.1  # without the noise of the dataset, so a little above it
 
 
-def test_untrained_is_far_below_the_log():
+def test_untrained_is_far_below_the_dataset():
     assert learn(TD3BC, updates=0) < -1
 
 
@@ -78,7 +78,7 @@ SWEEPS = {
 
 
 @pytest.mark.parametrize("algorithm", SWEEPS)
-def test_a_sweep_in_one_stack_equals_single_runs(algorithm):
+def test_a_sweep_in_one_run_group_equals_single_runs(algorithm):
     """Each float setting as a tensor [R]: run r trains with value r."""
     seeds, batch_size = (4, 5), 8
     hidden = {"hidden": (8, 8)}
@@ -124,8 +124,8 @@ def test_td3_bc_explores_with_its_own_noise():
 @pytest.mark.parametrize(("algorithm", "name"), [(IQL, "IQL"), (AWAC, "AWAC"), (CQL, "CQL"), (SAC, "SAC")])
 def test_stochastic_policies_explore_by_sampling(algorithm, name):
     assert algorithm.name == name
-    stack = algorithm(algorithm.Config(hidden=(8,)), Spec((3,), 2, (0,), CPU))
-    greedy, sampled = (stack.act(torch.zeros(1, 2000, 3), noise) for noise in (None, torch.randn(1, 2000, 2)))
+    group = algorithm(algorithm.Config(hidden=(8,)), Spec((3,), 2, (0,), CPU))
+    greedy, sampled = (group.act(torch.zeros(1, 2000, 3), noise) for noise in (None, torch.randn(1, 2000, 2)))
     assert (greedy == greedy[:, :1]).all()
     assert sampled.std(1).min() > 0.2
     assert (sampled.mean(1) - greedy.mean(1)).abs().max() < 0.15
@@ -155,12 +155,12 @@ def test_settings_out_of_range_are_refused(algorithm, wrong):
 
 @pytest.mark.parametrize(("algorithm", "width"), [(TD3BC, 2), (SAC, 4)])
 def test_policy_delay_sets_the_period(algorithm, width):
-    stack = algorithm(algorithm.Config(hidden=(8,), policy_delay=3), Spec((3,), 2, (0,), CPU))
-    assert stack.period == 3
+    group = algorithm(algorithm.Config(hidden=(8,), policy_delay=3), Spec((3,), 2, (0,), CPU))
+    assert group.period == 3
     batch = Batch(*(torch.ones(1, 4, *shape) for shape in ((3,), (2,), (), (3,), (), (width,))))
     weights = []
     for _ in range(6):
-        stack.update(batch)
-        weights.append(stack.actor.net.weights[0].detach().clone())
+        group.update(batch)
+        weights.append(group.actor.net.weights[0].detach().clone())
     moved = [not torch.equal(a, b) for a, b in zip(weights[:-1], weights[1:], strict=True)]
     assert moved == [False, True, False, False, True]

@@ -105,9 +105,9 @@ def test_a_vectorized_algorithm_passes():
     assert [(result.name, result.detail) for result in check_algorithm(Vectorized) if not result.passed] == []
 
 
-def test_sound_hooks_are_named():
-    sound = with_hook(torch.detach, log_prob=lambda self, observations, actions: -actions.square().sum(-1))
-    assert CHECKS["hooks"](sound) == "values, log_prob"
+def test_correct_hooks_are_named():
+    correct = with_hook(torch.detach, log_prob=lambda self, observations, actions: -actions.square().sum(-1))
+    assert CHECKS["hooks"](correct) == "values, log_prob"
     assert CHECKS["hooks"](Vectorized).startswith("has neither values nor log_prob")
 
 
@@ -191,7 +191,7 @@ class Discounted(Config):
 
 
 def with_hook(change=lambda numbers: numbers, name="values", **overrides):
-    """An algorithm with a hook that answers `change` of sound numbers [R, B], and does not mind gradients."""
+    """An algorithm with a hook that returns `change` of correct numbers [R, B] that have a gradient."""
 
     def hook(self, observations, actions):
         return change((self.actor(observations) - actions).square().mean(-1))

@@ -1,4 +1,4 @@
-"""Plain algorithms in a stack: one instance per run, each with a generator of its own."""
+"""Single-run algorithms in a run group: one instance per run, each with its own generator."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Config:
     rate: float = 0.01
 
 
-class Plain:
+class SingleRun:
     """Regression on the actions with noise from torch's global generator and a metric that is a float."""
 
     Config = Config
     vectorized = False
-    name = "plain"
+    name = "single"
     period = 3
 
     def __init__(self, config, spec):
@@ -74,23 +74,26 @@ def take(whole, r):
 
 
 def test_an_instance_sees_one_run():
-    stack = PerSeed(Plain, Config(), spec(4, 5))
+    group = PerSeed(SingleRun, Config(), spec(4, 5))
     whole = batch(2)
-    metrics = stack.update(whole)
+    metrics = group.update(whole)
     assert {name: tuple(value.shape) for name, value in metrics.items()} == {"actor/loss": (2,), "actor/number": (2,)}
     assert not metrics["actor/loss"].requires_grad
     assert metrics["actor/number"].tolist() == [2.5, 2.5]
-    for r, run in enumerate(stack.runs):
+    for r, run in enumerate(group.runs):
         assert run.spec.seeds == (4 + r,)
         assert torch.equal(run.seen.observations, whole.observations[r])
-    assert stack.act(torch.zeros(2, 5, 3), None).shape == (2, 5, 2)
-    assert stack.act(torch.zeros(2, 5, 3), torch.zeros(2, 5, 2)).shape == (2, 5, 2)
-    assert (stack.period, stack.name, stack.vectorized) == (3, "plain", True)
+    assert group.act(torch.zeros(2, 5, 3), None).shape == (2, 5, 2)
+    assert group.act(torch.zeros(2, 5, 3), torch.zeros(2, 5, 2)).shape == (2, 5, 2)
+    assert (group.period, group.name, group.vectorized) == (3, "single", True)
 
 
 def test_each_run_has_its_generator_and_the_global_one_is_left_alone():
     torch.manual_seed(1)
-    together, alone = PerSeed(Plain, Config(), spec(4, 5)), [PerSeed(Plain, Config(), spec(seed)) for seed in (4, 5)]
+    together, alone = (
+        PerSeed(SingleRun, Config(), spec(4, 5)),
+        [PerSeed(SingleRun, Config(), spec(seed)) for seed in (4, 5)],
+    )
     before = torch.get_rng_state()
     for i in range(3):
         losses = together.update(batch(2, i))["actor/loss"]
@@ -107,18 +110,18 @@ def test_each_run_has_its_generator_and_the_global_one_is_left_alone():
 
 
 def test_an_error_inside_puts_the_global_generator_back():
-    stack = PerSeed(Plain, Config(), spec(4))
+    group = PerSeed(SingleRun, Config(), spec(4))
     before = torch.get_rng_state()
     with pytest.raises(RuntimeError):
-        stack.act(torch.zeros(1, 1, 7), None)
+        group.act(torch.zeros(1, 1, 7), None)
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_runs_go_on_from_their_saved_states_in_another_stack():
-    first = PerSeed(Plain, Config(), spec(4, 5))
+def test_runs_resume_from_their_saved_states_in_another_run_group():
+    first = PerSeed(SingleRun, Config(), spec(4, 5))
     first.update(batch(2, 0))
     parts = split_state(first.state_dict(), 2)
-    other = PerSeed(Plain, Config(), spec(9, 8))
+    other = PerSeed(SingleRun, Config(), spec(9, 8))
     other.load_state_dict(join_states(parts[::-1]))
     losses = first.update(batch(2, 1))["actor/loss"]
     swapped = Batch(*(column.flip(0) for column in batch(2, 1)))
@@ -128,12 +131,12 @@ def test_runs_go_on_from_their_saved_states_in_another_stack():
 
 
 def test_a_setting_may_differ_between_runs():
-    stack = PerSeed(Plain, Config(rate=torch.tensor([0.5, 0.25])), spec(4, 5))
-    assert [run.config.rate for run in stack.runs] == [0.5, 0.25]
+    group = PerSeed(SingleRun, Config(rate=torch.tensor([0.5, 0.25])), spec(4, 5))
+    assert [run.config.rate for run in group.runs] == [0.5, 0.25]
 
 
 def test_metrics_of_different_names_are_refused():
-    class Odd(Plain):
+    class Odd(SingleRun):
         def update(self, batch):
             return {f"actor/{self.spec.seeds[0]}": torch.tensor(0.0)}
 
@@ -141,24 +144,24 @@ def test_metrics_of_different_names_are_refused():
         PerSeed(Odd, Config(), spec(4, 5)).update(batch(2))
 
 
-def test_build_wraps_what_has_no_run_axis():
-    assert isinstance(build(Plain, Config(), spec(4, 5)), PerSeed)
+def test_build_wraps_single_run_algorithms():
+    assert isinstance(build(SingleRun, Config(), spec(4, 5)), PerSeed)
     assert isinstance(build(BC, BC.Config(), spec(4, 5)), BC)
-    assert noise_dim(Plain, Config(), spec(4)) == 6
+    assert noise_dim(SingleRun, Config(), spec(4)) == 6
     assert noise_dim(BC, BC.Config(), spec(4)) == 0
 
 
-class Valued(Plain):
+class Valued(SingleRun):
     def values(self, observations, actions):
         return observations.sum(-1) * self.spec.seeds[0] + actions.sum(-1)
 
 
-def test_optional_hooks_are_there_where_the_algorithm_has_them():
-    stack = PerSeed(Valued, Config(), spec(4, 5))
+def test_a_hook_exists_if_the_algorithm_has_it():
+    group = PerSeed(Valued, Config(), spec(4, 5))
     observations, actions = batch(2).observations, batch(2).actions
     expected = observations.sum(-1) * torch.tensor([[4.0], [5.0]]) + actions.sum(-1)
-    torch.testing.assert_close(stack.values(observations, actions), expected)
-    assert not hasattr(stack, "log_prob")
-    plain = PerSeed(Plain, Config(), spec(4))
-    assert not hasattr(plain, "values")
-    assert not hasattr(copy.copy(plain), "log_prob")
+    torch.testing.assert_close(group.values(observations, actions), expected)
+    assert not hasattr(group, "log_prob")
+    single = PerSeed(SingleRun, Config(), spec(4))
+    assert not hasattr(single, "values")
+    assert not hasattr(copy.copy(single), "log_prob")

@@ -1,4 +1,4 @@
-"""Finding algorithms, checking their settings, and what is said where that fails."""
+"""Finding algorithms, checking their settings, and the error messages."""
 
 import importlib
 import sys
@@ -105,7 +105,7 @@ def test_the_earlier_name_of_vectorized_is_named(plugin):
         ("{plugin}:Unfinished", ["Unfinished.Config", "frozen dataclass"]),
     ],
 )
-def test_what_cannot_be_found_is_said_in_one_line(plugin, reference, words):
+def test_an_unknown_algorithm_is_refused_in_one_line(plugin, reference, words):
     with pytest.raises(UsageError) as error:
         find_algorithm(reference.format(plugin=plugin))
     message = str(error.value)

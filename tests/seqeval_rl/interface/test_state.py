@@ -1,4 +1,4 @@
-"""States of stacks: split by run, joined again, saved and loaded."""
+"""States of run groups: split by run, joined again, saved and loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHARED = st.one_of(st.none(), st.booleans(), st.integers(-9, 9), st.floats(), st
 
 
 @st.composite
-def stacked_states(draw):
+def group_states(draw):
     """A state of R runs in any permitted form."""
     runs = draw(st.integers(1, 4))
     numbers = iter(range(10_000))
@@ -46,7 +46,7 @@ def same(a, b):
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(stacked_states())
+@given(group_states())
 def test_split_and_joined_a_state_is_what_it_was(drawn):
     runs, state = drawn
     parts = split_state(state, runs)
@@ -76,7 +76,7 @@ def test_parts_are_copies():
     assert state["weights"].sum() == 0
 
 
-def test_states_of_plain_algorithms_are_lists_by_run():
+def test_states_of_single_run_algorithms_are_lists_by_run():
     state = {RUNS: [{"any": torch.zeros(5), "free": [1]}, {"other": "form"}]}
     parts = split_state(state, 2)
     assert parts[1] == {RUNS: [{"other": "form"}]}

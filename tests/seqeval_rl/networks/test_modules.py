@@ -1,4 +1,4 @@
-"""Networks of a stack: initial weights, values and derivatives, targets, the optimiser, densities."""
+"""Networks with a run axis: initial weights, values and derivatives, targets, the optimizer, densities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def spec(*seeds, obs_dim=5, act_dim=2):
     return Spec((obs_dim,), act_dim, seeds, CPU)
 
 
-def test_a_generator_follows_seed_and_purpose_alone():
+def test_a_generator_depends_on_seed_and_purpose_alone():
     one = torch.rand(3, generator=torch_generator(1, "a"))
     torch.rand(3)
     assert torch.equal(one, torch.rand(3, generator=torch_generator(1, "a")))
@@ -47,21 +47,21 @@ def test_initial_weights_are_distributed_as_in_linear():
             assert stats.ks_2samp(ours.flatten(), theirs.detach().flatten()).pvalue > 1e-3
 
 
-def test_a_run_starts_the_same_in_every_stack():
+def test_a_run_starts_the_same_in_every_run_group():
     def weights(*seeds, purpose="net"):
         return list(MLP(spec(*seeds), purpose, 4, (6,), 3, members=2).weights)
 
-    for of_stack, of_run, other in zip(weights(7, 8, 9), weights(8), weights(8, purpose="other"), strict=True):
-        assert torch.equal(of_stack[1:2], of_run)
-        assert not torch.equal(of_stack[0], of_stack[1])
-        assert not torch.equal(of_stack[0, 0], of_stack[0, 1])
+    for of_group, of_run, other in zip(weights(7, 8, 9), weights(8), weights(8, purpose="other"), strict=True):
+        assert torch.equal(of_group[1:2], of_run)
+        assert not torch.equal(of_group[0], of_group[1])
+        assert not torch.equal(of_group[0, 0], of_group[0, 1])
         assert not torch.equal(of_run, other)
 
 
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(("members", "out"), [(1, 1), (1, 3), (2, 1), (2, 3)])
 class TestPerceptron:
-    """Both ways of working the perceptrons out, run after run and all at once, in float64."""
+    """Both ways of computing the networks, run after run and all at once, in float64."""
 
     R, B, K = 3, 5, 5
 
@@ -77,7 +77,7 @@ class TestPerceptron:
             weights += [normal(members, fan_in, fan_out).requires_grad_(), normal(members, 1, fan_out).requires_grad_()]
         return weights, normal(self.B, 7), prepare(weights, together)
 
-    def plain(self, weights, x, members=None):
+    def reference(self, weights, x, members=None):
         rows = []
         for r in range(self.R):
             for m in range(members or weights[0].shape[1]):
@@ -98,9 +98,9 @@ class TestPerceptron:
     def test_value_and_derivatives(self, members, out, together):
         weights, x, views = self.build(members, out, together)
         x.requires_grad_()
-        self.assert_same_derivatives(evaluate(x, None, views), self.plain(weights, x), (x, *weights))
+        self.assert_same_derivatives(evaluate(x, None, views), self.reference(weights, x), (x, *weights))
         with torch.no_grad():
-            torch.testing.assert_close(evaluate(x, None, views), self.plain(weights, x))
+            torch.testing.assert_close(evaluate(x, None, views), self.reference(weights, x))
 
     def test_extra_inputs(self, members, out, together, monkeypatch):
         weights, x, views = self.build(members, out, together)
@@ -109,17 +109,17 @@ class TestPerceptron:
         whole = torch.cat([own.unsqueeze(2).expand(-1, -1, self.K, -1), extra], -1).flatten(1, 2)
         for rows in (1024, 13, 1):  # all rows at a time; a few blocks, the last one smaller; one row of x at a time
             monkeypatch.setattr("seqeval_rl.networks.batched_mlp.BLOCK", rows)
-            self.assert_same_derivatives(evaluate(own, extra, views), self.plain(weights, whole), weights)
+            self.assert_same_derivatives(evaluate(own, extra, views), self.reference(weights, whole), weights)
 
     def test_first_members_of_frozen_weights(self, members, out, together):
         weights, x, views = self.build(members, out, together)
         x.requires_grad_()
         found = evaluate(x, None, views, frozen=True, members=1)
-        self.assert_same_derivatives(found, self.plain(weights, x, 1), (x,))
+        self.assert_same_derivatives(found, self.reference(weights, x, 1), (x,))
         assert torch.autograd.grad(found.sum(), weights, allow_unused=True) == (None,) * len(weights)
 
 
-def test_gradients_that_are_not_worked_out_are_refused():
+def test_gradients_that_are_not_computed_are_refused():
     net = MLP(spec(1), "net", 5, (4,), 1, members=2)
     with pytest.raises(ValueError, match="frozen"):
         net(torch.zeros(1, 3, 5), members=1)
@@ -127,7 +127,7 @@ def test_gradients_that_are_not_worked_out_are_refused():
         net(torch.zeros(1, 3, 3), torch.zeros(1, 3, 2, 2, requires_grad=True))
 
 
-def test_weights_changed_between_value_and_derivative_are_refused():
+def test_weights_changed_before_backward_are_refused():
     net = MLP(spec(1), "net", 5, (4,), 1)
     loss = net(torch.ones(1, 3, 5)).sum()
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_weights_changed_between_value_and_derivative_are_refused():
         loss.backward()
 
 
-def test_a_result_is_the_same_to_the_last_bit_in_every_stack():
+def test_a_result_is_the_same_to_the_last_bit_in_every_run_group():
     """Values and gradients; the sizes are those of real runs."""
     x = torch.randn(3, 256, 13, generator=torch_generator(0, "x"))
     nets = {seeds: Critic(spec(*seeds, obs_dim=11), "critic", (256, 256)) for seeds in ((1, 2, 3), (2,))}
@@ -148,11 +148,11 @@ def test_a_result_is_the_same_to_the_last_bit_in_every_stack():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        of_stack, of_one = value_and_gradient(nets[1, 2, 3], x), value_and_gradient(nets[2,], x[1:2])
+        of_group, of_one = value_and_gradient(nets[1, 2, 3], x), value_and_gradient(nets[2,], x[1:2])
     finally:
         torch.set_num_threads(threads)
-    for stack, one in zip(of_stack, of_one, strict=True):
-        assert torch.equal(stack[1:2], one)
+    for group, one in zip(of_group, of_one, strict=True):
+        assert torch.equal(group[1:2], one)
 
 
 def test_copies_and_conversions_use_their_own_weights():
@@ -171,7 +171,7 @@ def test_copies_and_conversions_use_their_own_weights():
     assert torch.equal(target(x), net(x))
 
 
-def test_targets_follow_by_a_rate_or_by_one_for_each_run():
+def test_soft_updates_by_one_rate_or_one_per_run():
     online = Critic(spec(1, 2), "critic", (4,))
     target = frozen_copy(online)
     with torch.no_grad():
