@@ -54,12 +54,18 @@ if TYPE_CHECKING:
     )
     from seqeval_rl.plots.citations import bibliography
     from seqeval_rl.plots.figures.aggregate_curves import share_curves
-    from seqeval_rl.plots.figures.aggregates import aggregate_intervals, improvement, profile, rank
+    from seqeval_rl.plots.figures.aggregates import aggregate_intervals
+    from seqeval_rl.plots.figures.correlation import correlation
+    from seqeval_rl.plots.figures.improvement import improvement
+    from seqeval_rl.plots.figures.profile import profile
+    from seqeval_rl.plots.figures.rank import rank
+    from seqeval_rl.plots.figures.style_file import styled
+    from seqeval_rl.plots.analysis.curves import without_scores
     from seqeval_rl.plots.figures.cost import TrainingCost, cost, costs
     from seqeval_rl.plots.figures.dataset import DatasetBlock, dataset_figure
-    from seqeval_rl.plots.figures.learning_curves import curves, paper_figure, without_scores
-    from seqeval_rl.plots.figures.prequential import correlation, prequential
-    from seqeval_rl.plots.figures.style import save, styled
+    from seqeval_rl.plots.figures.learning_curves import curves, paper_figure
+    from seqeval_rl.plots.figures.prequential import prequential
+    from seqeval_rl.plots.figures.style import save
     from seqeval_rl.plots.figures.update_ratio import HeatMap, heat_maps, ratio
     from seqeval_rl.plots.registry import FIGURES, TABLES, Option, Registration, draw, figure, table, tabulate
     from seqeval_rl.plots.report.build import write_report
@@ -83,12 +89,18 @@ _NAMES = {
     "analysis.statistics": "Cell interquartile_mean mean median normalise optimality_gap performance_profile",
     "citations": "bibliography",
     "figures.aggregate_curves": "share_curves",
-    "figures.aggregates": "aggregate_intervals improvement profile rank",
+    "figures.aggregates": "aggregate_intervals",
+    "figures.correlation": "correlation",
+    "figures.improvement": "improvement",
+    "figures.profile": "profile",
+    "figures.rank": "rank",
+    "figures.style_file": "styled",
+    "analysis.curves": "without_scores",
     "figures.cost": "TrainingCost cost costs",
     "figures.dataset": "DatasetBlock dataset_figure",
-    "figures.learning_curves": "curves paper_figure without_scores",
-    "figures.prequential": "correlation prequential",
-    "figures.style": "save styled",
+    "figures.learning_curves": "curves paper_figure",
+    "figures.prequential": "prequential",
+    "figures.style": "save",
     "figures.update_ratio": "HeatMap heat_maps ratio",
     "registry": "FIGURES TABLES Registration Option draw figure table tabulate",
     "report.build": "write_report",

@@ -46,6 +46,14 @@ class Run:
         Literal["float32", "tf32", "bfloat16"],
         arg(help="of matrix products; tf32 is faster on CUDA, bfloat16 on CPUs that have it, both round more"),
     ] = "float32"
+    logger: Annotated[
+        str | None,
+        arg(
+            help="more loggers than metrics.jsonl: registered names, module:Class or file.py:Class, separated by commas; "
+            "default the suite's",
+            metavar="A,B",
+        ),
+    ] = None
     mini: Annotated[bool, arg(help="the suite's miniature: the same code path in well under a minute")] = False
     paper: Annotated[
         bool,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.data.images import Pixels, PixelView, are_images, image_column, paired
-from seqeval_rl.data.validation import Columns, column
+from seqeval_rl.data.validation import Columns, RawTransitions, column
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 
@@ -45,123 +45,24 @@ class Dataset:
     action_repeat: int = 1  # the environment's own time indices in a transition, as the log's makers chose it
 
     @classmethod
-    def from_arrays(
-        cls,
-        name: str,
-        task: Task,
-        observations: ArrayLike,
-        actions: ArrayLike,
-        rewards: ArrayLike,
-        next_observations: ArrayLike | None,
-        terminations: ArrayLike,
-        truncations: ArrayLike,
-        episode_starts: ArrayLike | None = None,
-        action_low: ArrayLike | None = None,
-        action_high: ArrayLike | None = None,
-        terminal_inside: bool = False,
-    ) -> Dataset:
-        """Check columns and pack them.
+    def from_arrays(cls, name: str, task: Task, raw: RawTransitions, action_repeat: int = 1) -> Dataset:
+        """Check arrays as they were read, and pack them.
 
-        Where the log has no next observations, they are the observations of the row that follows in the same episode;
-        a row that ends an episode then keeps its place only if it terminated, since its bootstrap is masked, and is
-        dropped at a time limit and at the end of the log. Its reward is dropped with it.
+        Where there are no next observations, they are the observations of the next row in the same episode. A row that ends an
+        episode is then kept only if it terminated, since its bootstrap is masked; at a time limit and at the end of the dataset
+        it is dropped, with its reward.
 
         Args:
-            name: what the dataset is called.
+            name: of the dataset.
             task: the environment and its reference returns.
-            observations: [N, *obs_shape].
-            actions: [N, act_dim] in the environment's own units.
-            rewards: [N].
-            next_observations: [N, *obs_shape], true ones also where an episode was truncated; None if the log has none.
-            terminations: [N], true where a terminal state was reached.
-            truncations: [N], true where an episode ended for another reason, such as a time limit.
-            episode_starts: first row of each episode; by default one starts after each termination or truncation.
-            action_low: the environment's lower bound of actions, a number or [act_dim]; default -1.
-            action_high: the upper bound; default 1.
-            terminal_inside: a terminal state need not end an episode: the log's makers let some go on behind it.
+            raw: the arrays.
+            action_repeat: the environment's own time steps in a transition.
 
         Raises:
-            DataError: empty, NaN or infinite values, unequal lengths, actions outside the bounds, bounds that are no
-                bounds, flags inside an episode.
+            DataError: empty, NaN or infinite values, unequal lengths, actions outside the bounds, invalid bounds, flags inside
+                an episode.
         """
-        images = are_images(observations)
-        obs: NDArray[Any] = (
-            image_column(name, "observations", observations)
-            if images
-            else column(name, "observations", observations, (2, 9))
-        )
-        length = len(obs)
-        following: NDArray[Any] | None = None
-        if next_observations is not None:
-            following = (
-                image_column(name, "next_observations", next_observations, length)
-                if images
-                else column(name, "next_observations", next_observations, (2, 9), length)
-            )
-            if following.shape != obs.shape:
-                raise DataError(
-                    f"{name}: next_observations have shape {following.shape[1:]}, expected that of observations, "
-                    f"{obs.shape[1:]}. Check how the log was written."
-                )
-        table = Columns.check(
-            name,
-            length,
-            actions,
-            rewards,
-            terminations,
-            truncations,
-            episode_starts,
-            action_low,
-            action_high,
-            terminal_inside,
-        )
-        place = np.arange(length)
-        if following is None:
-            last = table.starts[1:] - 1
-            table, keep = table.without_open_ends(name)
-            # Never matters at an episode's end: rows that stay there are terminal and masked.
-            after = place + 1
-            after[last] = last
-            place, after = place[keep], after[keep]
-            if images:
-                # A copy, since the caller may go on to change what is his.
-                return cls._packed(name, task, table, Pixels(obs.copy(), np.stack([place, place, after], 1)))
-            return cls._packed(name, task, table, (obs[place], obs[after]))
-        return cls._packed(name, task, table, paired(obs, following) if images else (obs, following))
-
-    @classmethod
-    def from_frames(
-        cls,
-        name: str,
-        task: Task,
-        pixels: Pixels,
-        actions: ArrayLike,
-        rewards: ArrayLike,
-        terminations: ArrayLike,
-        truncations: ArrayLike,
-        episode_starts: ArrayLike | None = None,
-        action_low: ArrayLike | None = None,
-        action_high: ArrayLike | None = None,
-        terminal_inside: bool = False,
-        action_repeat: int = 1,
-    ) -> Dataset:
-        """Check the columns of transitions whose images are in order already; arguments and errors as for `from_arrays`.
-
-        The images are not copied.
-        """
-        table = Columns.check(
-            name,
-            len(pixels),
-            actions,
-            rewards,
-            terminations,
-            truncations,
-            episode_starts,
-            action_low,
-            action_high,
-            terminal_inside,
-        )
-        return replace(cls._packed(name, task, table, pixels), action_repeat=action_repeat)
+        return replace(cls._packed(name, task, *_checked(name, raw)), action_repeat=action_repeat)
 
     @classmethod
     def _packed(
@@ -281,6 +182,42 @@ class Dataset:
     def sha256(self) -> str:
         """Hash of the contents: rows, images, truncations, episode bounds, kept returns and shapes, but neither name nor task."""
         return self.digest or content_hash(self)
+
+
+def _checked(name: str, raw: RawTransitions) -> tuple[Columns, Pixels | tuple[NDArray[Any], NDArray[Any]]]:
+    """Checked columns with their images, or with observations and next observations [N, *obs_shape]."""
+    if isinstance(raw.observations, Pixels):
+        return Columns.check(name, len(raw.observations), raw), raw.observations
+    images = are_images(raw.observations)
+    observations = _observations(name, "observations", raw.observations, images)
+    next_observations = None
+    if raw.next_observations is not None:
+        length = len(observations)
+        next_observations = _observations(name, "next_observations", raw.next_observations, images, length)
+        if next_observations.shape != observations.shape:
+            raise DataError(
+                f"{name}: next_observations have shape {next_observations.shape[1:]}, expected that of observations, "
+                f"{observations.shape[1:]}. Check how the dataset was written."
+            )
+    columns = Columns.check(name, len(observations), raw)
+    if next_observations is not None:
+        pair = (observations, next_observations)
+        return columns, paired(*pair) if images else pair
+    # The next row of the same episode; at the end of an episode, where rows are terminal and masked, any row will do.
+    current = np.arange(len(observations))
+    following = current + 1
+    following[columns.starts[1:] - 1] -= 1
+    columns, keep = columns.without_open_ends(name)
+    current, following = current[keep], following[keep]
+    if images:
+        # A copy, since the caller may change the array later.
+        return columns, Pixels(observations.copy(), np.stack([current, current, following], 1))
+    return columns, (observations[current], observations[following])
+
+
+def _observations(name: str, key: str, values: ArrayLike, images: bool, length: int | None = None) -> NDArray[Any]:
+    """A checked column of observations or next observations."""
+    return image_column(name, key, values, length) if images else column(name, key, values, (2, 9), length)
 
 
 def content_hash(dataset: Dataset) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.readers.base import Citation, Mode, Reader, ReadOptions, find_reader, parse_source, readers
+from seqeval_rl.data.readers.base import Mode, Reader, ReadOptions, find_reader, parse_source, readers
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import UsageError, unknown
 
@@ -95,8 +95,8 @@ def label(source: str) -> str:
     return base.rpartition("/")[2] if reader is None else reader.label(base)
 
 
-def citation(source: str) -> Citation | None:
-    """What to cite for a dataset; None: nothing is known."""
+def citation(source: str) -> str | None:
+    """BibTeX of what to cite for a dataset, see `Reader.citation`."""
     base = parse_source(source)[0]
     reader = find_reader(base)
     return None if reader is None else reader.citation(base)

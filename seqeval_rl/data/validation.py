@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from seqeval_rl.data.images import Pixels
 from seqeval_rl.errors import DataError
 
 # Actions this far outside their bounds, as a share of the bounds' range, are clipped; farther ones are refused.
@@ -128,6 +129,23 @@ def first_rows(name: str, ended: NDArray[np.bool_], given: ArrayLike | None) -> 
     return starts
 
 
+@dataclass(frozen=True, eq=False)
+class RawTransitions:
+    """The arrays of N transitions as a reader gets them, in the order in which they were logged, for `Dataset.from_arrays`."""
+
+    observations: ArrayLike | Pixels  # [N, *obs_shape]; uint8 with two axes or more are images; `Pixels` are not copied
+    actions: ArrayLike  # [N, act_dim] in the environment's units
+    rewards: ArrayLike  # [N]
+    terminations: ArrayLike  # [N], true where a terminal state was reached
+    truncations: ArrayLike  # [N], true where an episode ended for another reason, such as a time limit
+    # [N, *obs_shape], true ones also where an episode was truncated; None: those of the next rows
+    next_observations: ArrayLike | None = None
+    episode_starts: ArrayLike | None = None  # first row of each episode; None: after each termination or truncation
+    action_low: ArrayLike | None = None  # the environment's lower bound of actions, a number or [act_dim]; None: -1
+    action_high: ArrayLike | None = None  # its upper bound; None: 1
+    terminal_inside: bool = False  # episodes may continue after a terminal state
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns of N transitions besides their observations, checked and scaled."""
@@ -141,26 +159,14 @@ class Columns:
     cut: bool
 
     @classmethod
-    def check(
-        cls,
-        name: str,
-        length: int,
-        actions: ArrayLike,
-        rewards: ArrayLike,
-        terminations: ArrayLike,
-        truncations: ArrayLike,
-        episode_starts: ArrayLike | None,
-        action_low: ArrayLike | None,
-        action_high: ArrayLike | None,
-        terminal_inside: bool = False,
-    ) -> Columns:
-        """From columns as they were logged; see `Dataset.from_arrays`."""
-        act = column(name, "actions", actions, (2, 2), length)
-        reward = column(name, "rewards", rewards, (1, 1), length)
-        terminated = flags(name, "terminations", terminations, length)
-        truncated = flags(name, "truncations", truncations, length)
-        scaled, clipped = scale_actions(name, act, action_low, action_high)
-        starts = first_rows(name, truncated if terminal_inside else terminated | truncated, episode_starts)
+    def check(cls, name: str, length: int, raw: RawTransitions) -> Columns:
+        """The checked columns of a dataset with `length` observations; raises as `Dataset.from_arrays` does."""
+        act = column(name, "actions", raw.actions, (2, 2), length)
+        reward = column(name, "rewards", raw.rewards, (1, 1), length)
+        terminated = flags(name, "terminations", raw.terminations, length)
+        truncated = flags(name, "truncations", raw.truncations, length)
+        scaled, clipped = scale_actions(name, act, raw.action_low, raw.action_high)
+        starts = first_rows(name, truncated if raw.terminal_inside else terminated | truncated, raw.episode_starts)
         cut = not (terminated[-1] or truncated[-1])
         last = starts[1:] - 1
         truncated[last] |= ~terminated[last]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import TASKS
 
 
@@ -21,15 +22,15 @@ def noise_dataset(lengths, obs_dim=11, act_dim=3, seed=0, name="made", task=TASK
     rng = np.random.default_rng(seed)
     truncations = np.zeros(total, bool)
     truncations[np.cumsum(lengths) - 1] = True
-    return Dataset.from_arrays(
-        name, task,
+    raw = RawTransitions(
         observations=rng.standard_normal((total, obs_dim)),
         actions=np.tanh(rng.standard_normal((total, act_dim))),
         rewards=rng.standard_normal(total),
         next_observations=rng.standard_normal((total, obs_dim)),
         terminations=np.zeros(total, bool),
         truncations=truncations,
-    )  # fmt: skip
+    )
+    return Dataset.from_arrays(name, task, raw)
 
 
 def npz(path, total=300, **changes):

@@ -1,1 +1,1 @@
-"""One module per dataset format."""
+"""Readers of dataset formats, one file each, under the entry point `seqeval_rl.readers`; `base.Reader` is the class to extend."""

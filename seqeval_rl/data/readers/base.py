@@ -17,6 +17,7 @@ from seqeval_rl.data.download import check_sha256
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.results.legacy import rename_source
 from seqeval_rl.utils.text import one_line
 
 GROUP = "seqeval_rl.readers"
@@ -53,14 +54,6 @@ class Listing(NamedTuple):
     heading: str
     sources: list[str]
     available: bool = True  # without a download
-
-
-class Citation(NamedTuple):
-    """What to cite for a dataset; written to the manifests of runs, for `seqeval cite`."""
-
-    reason: str  # for example "dataset"
-    bibtex: str = ""  # its own entries
-    keys: tuple[str, ...] = ()  # of entries that seqeval-rl brings (plots/references.bib)
 
 
 class Reader(ABC):
@@ -121,8 +114,9 @@ class Reader(ABC):
             yield check_file(path)
         yield from verify_dataset(self.read(source, ReadOptions(progress=False, transitions=transitions)))
 
-    def citation(self, source: str) -> Citation | None:
-        """What to cite for a dataset; None: nothing is known."""
+    def citation(self, source: str) -> str | None:
+        """BibTeX of what to cite for a dataset, which manifests record for `seqeval cite`; None where that knows the source, as
+        it does D4RL, Minari, OGBench, V-D4RL and the bundled datasets, or where there is nothing to cite."""
         return None
 
     def label(self, source: str) -> str:
@@ -168,7 +162,9 @@ def parse_source(source: str) -> tuple[str, int | None]:
     Raises:
         UsageError: what follows the colon is not a number of transitions.
     """
-    source = modern_source(source)
+    if (renamed := rename_source(source)) != source:
+        _note_renamed(source, renamed)
+        source = renamed
     prefix = next((one.prefix for one in readers().values() if one.prefix and source.startswith(one.prefix)), "")
     head, colon, tail = source.removeprefix(prefix).rpartition(":")
     if not colon or "/" in tail or tail.endswith(tuple(end for one in readers().values() for end in one.endings)):
@@ -180,17 +176,7 @@ def parse_source(source: str) -> tuple[str, int | None]:
     return prefix + head, int(tail)
 
 
-_OLD_PREFIX, _PREFIX = "made:", "synthetic:"  # as in `results.legacy`, which old manifests are read by
-
-
-def modern_source(source: str) -> str:
-    """The source as it is written today; an old prefix is accepted with a note."""
-    if not source.startswith(_OLD_PREFIX):
-        return source
-    _note_old_prefix()
-    return _PREFIX + source.removeprefix(_OLD_PREFIX)
-
-
 @functools.cache
-def _note_old_prefix() -> None:
-    _log.warning("datasets: %s is now called %s; the old prefix is still accepted.", _OLD_PREFIX, _PREFIX)
+def _note_renamed(old: str, new: str) -> None:
+    """Once per source and process."""
+    _log.warning("dataset %s: is now called %s; the old name is still accepted.", old, new)

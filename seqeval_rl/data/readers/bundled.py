@@ -21,8 +21,9 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.minari_writer import writer
-from seqeval_rl.data.readers.base import Citation, FetchOptions, Listing, Reader, ReadOptions
+from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.data.verification import Check
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task, task_named
@@ -69,11 +70,6 @@ class BundledReader(Reader):
         raise FileError(
             f"{source}: not on this machine, so there is nothing to verify. `seqeval datasets fetch {source}`."
         )
-
-    def citation(self, source: str) -> Citation | None:
-        """See `Reader`."""
-        reason = "dataset that comes with seqeval-rl; the reference returns of its scores are D4RL's"
-        return Citation(reason, keys=("seqeval_rl", "fu2020d4rl"))
 
 
 @lru_cache(maxsize=1)
@@ -234,16 +230,15 @@ def _flat(name: str, task: Task, trail: list[Episode], low: Any, high: Any) -> D
     limit = time_limit(str(task.environment))
     if not terminations[-1] and lengths[-1] < limit:
         truncations[-1] = False  # cut by the end of the log, which `from_arrays` marks and remembers
-    return Dataset.from_arrays(
-        name,
-        task,
+    raw = RawTransitions(
         np.concatenate([episode.observations[:-1] for episode in trail]),
         np.concatenate([episode.actions for episode in trail]),
         np.concatenate([episode.rewards for episode in trail]),
-        np.concatenate([episode.observations[1:] for episode in trail]),
         terminations,
         truncations,
+        np.concatenate([episode.observations[1:] for episode in trail]),
         np.append(0, last + 1),
-        action_low=low,
-        action_high=high,
+        low,
+        high,
     )
+    return Dataset.from_arrays(name, task, raw)

@@ -23,8 +23,8 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import check_sha256, recorded_sha256
 from seqeval_rl.data.readers import d4rl_episodes, d4rl_index
-from seqeval_rl.data.readers.base import Citation, FetchOptions, Listing, Mode, Reader, ReadOptions
-from seqeval_rl.data.validation import check_length, column, flags
+from seqeval_rl.data.readers.base import FetchOptions, Listing, Mode, Reader, ReadOptions
+from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
 from seqeval_rl.environments.tasks import TASKS, Task
@@ -95,10 +95,6 @@ class D4rlReader(Reader):
         if entry is not None:
             yield from _check_published(path, source, entry)
 
-    def citation(self, source: str) -> Citation | None:
-        """See `Reader`."""
-        return Citation("dataset", keys=("fu2020d4rl",)) if source.startswith(self.prefix) else None
-
     def label(self, source: str) -> str:
         """See `Reader`: `medium` for `d4rl:hopper-medium-v2`, and for the file of it."""
         return d4rl_index.label(Path(source.removeprefix(self.prefix)).name) or super().label(source)
@@ -164,15 +160,13 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
     low, high = _bounds(task)
     if reading.mode == "native":
         rows = np.arange(length) if "next_observations" in columns else d4rl_episodes.open_rows(ends)
-        dataset = Dataset.from_arrays(
-            name,
-            task,
+        raw = RawTransitions(
             columns["observations"],
             columns["actions"],
             rewards,
-            columns.get("next_observations"),
             terminals,
             ends.final & ~terminals,
+            columns.get("next_observations"),
             action_low=low,
             action_high=high,
         )
@@ -189,8 +183,8 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
         rows = d4rl_episodes.qlearning_rows(seen, reading.terminate_on_end)
         if not len(rows):
             raise DataError(f"{name}: expected transitions that qlearning_dataset keeps, found none in {length} rows.")
-        kept = _kept(columns, rewards, seen, rows)
-        dataset = Dataset.from_arrays(name, task, **kept, action_low=low, action_high=high)
+        raw = RawTransitions(**_kept(columns, rewards, seen, rows), action_low=low, action_high=high)
+    dataset = Dataset.from_arrays(name, task, raw)
     returns = d4rl_episodes.trajectory_returns(rewards, ends, rows)
     returns.flags.writeable = False
     return replace(dataset, dataset_returns=returns)

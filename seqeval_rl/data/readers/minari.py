@@ -19,8 +19,9 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import is_offline
 from seqeval_rl.data.images import are_images, of_trails
 from seqeval_rl.data.minari_writer import unusable
-from seqeval_rl.data.readers.base import Citation, FetchOptions, Listing, Reader, ReadOptions
+from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.data.verification import Check
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
@@ -64,12 +65,6 @@ class MinariReader(Reader):
                 f"{source}: not on this machine, so there is nothing to verify. `seqeval datasets fetch {source}`."
             )
         yield from super().verify(source, transitions)
-
-    def citation(self, source: str) -> Citation | None:
-        """See `Reader`."""
-        if self._identity(source).startswith("D4RL/"):
-            return Citation("dataset, recreated after D4RL's", keys=("younis2024minari", "fu2020d4rl"))
-        return Citation("dataset", keys=("younis2024minari",))
 
     def label(self, source: str) -> str:
         """See `Reader`: without the entries of observations."""
@@ -191,9 +186,12 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task:
     arrays |= {"action_low": source.action_space.low, "action_high": source.action_space.high}
     if are_images(trails[0]):
         pixels = of_trails(np.concatenate(trails), np.array([len(trail) for trail in trails]))
-        return Dataset.from_frames(name, task, pixels, **arrays, episode_starts=starts)
-    seen, following = (np.concatenate([trail[part] for trail in trails]) for part in (slice(-1), slice(1, None)))
-    return Dataset.from_arrays(name, task, seen, **arrays, next_observations=following, episode_starts=starts)
+        return Dataset.from_arrays(name, task, RawTransitions(pixels, **arrays, episode_starts=starts))
+    observations, following = (
+        np.concatenate([trail[part] for trail in trails]) for part in (slice(-1), slice(1, None))
+    )
+    raw = RawTransitions(observations, **arrays, next_observations=following, episode_starts=starts)
+    return Dataset.from_arrays(name, task, raw)
 
 
 def _damaged(name: str, directory: Path, error: Exception) -> DataError:

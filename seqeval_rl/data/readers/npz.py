@@ -15,6 +15,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.readers.base import Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError
@@ -100,15 +101,9 @@ def _surroundings(
 
 
 def _dataset(name: str, columns: Mapping[str, Any], task: Task, low: Any, high: Any) -> Dataset:
-    return Dataset.from_arrays(
-        name,
-        task,
-        **{key: columns[key] for key in _REQUIRED},
-        next_observations=columns.get("next_observations"),
-        episode_starts=columns.get("episode_starts"),
-        action_low=low,
-        action_high=high,
-    )
+    optional = {key: columns.get(key) for key in ("next_observations", "episode_starts")}
+    raw = RawTransitions(**{key: columns[key] for key in _REQUIRED}, **optional, action_low=low, action_high=high)
+    return Dataset.from_arrays(name, task, raw)
 
 
 def names(path: str | Path) -> list[str]:

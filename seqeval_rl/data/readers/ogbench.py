@@ -24,9 +24,9 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.readers.base import Citation, FetchOptions, Reader, ReadOptions
+from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import check_length, flags
+from seqeval_rl.data.validation import RawTransitions, check_length, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
 from seqeval_rl.utils.files import atomic_path, lock_file
@@ -61,10 +61,6 @@ class OgbenchReader(Reader):
         name = source.removeprefix(self.prefix)
         path = name if name == source else str(obtain(name, options.progress, options.offline))
         return super().fetch(path, options)
-
-    def citation(self, source: str) -> Citation | None:
-        """See `Reader`."""
-        return Citation("dataset", keys=("park2025ogbench",)) if source.startswith(self.prefix) else None
 
 
 def place(name: str) -> Path:
@@ -238,7 +234,9 @@ def _convert(path: Path, name: str, task: Task) -> Dataset:
         "terminal_inside": True,
     }
     if "next_observations" in columns:
-        return Dataset.from_arrays(name, task, observations, next_observations=columns["next_observations"], **table)
-    if are_images(observations):
-        return Dataset.from_frames(name, task, Pixels(observations, np.stack([rows, rows, rows + 1], 1)), **table)
-    return Dataset.from_arrays(name, task, observations[rows], next_observations=observations[rows + 1], **table)
+        raw = RawTransitions(observations, next_observations=columns["next_observations"], **table)
+    elif are_images(observations):
+        raw = RawTransitions(Pixels(observations, np.stack([rows, rows, rows + 1], 1)), **table)
+    else:
+        raw = RawTransitions(observations[rows], next_observations=observations[rows + 1], **table)
+    return Dataset.from_arrays(name, task, raw)

@@ -18,7 +18,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode, take_transitions
 from seqeval_rl.data.readers import bundled, d4rl_index
-from seqeval_rl.data.readers.base import Citation, FetchOptions, Reader, ReadOptions
+from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.readers.d4rl import Reading, read
 from seqeval_rl.data.readers.d4rl_index import Entry
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes
@@ -51,10 +51,6 @@ class SyntheticD4rlReader(Reader):
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
         return build(source, options.transitions, options.progress)[0]
-
-    def citation(self, source: str) -> Citation | None:
-        """See `Reader`."""
-        return Citation("synthetic data, for tests, rolled out by seqeval-rl", keys=("seqeval_rl",))
 
     def label(self, source: str) -> str:
         """See `Reader`."""

@@ -20,8 +20,8 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import image_column, of_trails
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.readers.base import Citation, FetchOptions, Reader, ReadOptions
-from seqeval_rl.data.validation import check_length, column, flags
+from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
+from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.console import progress_bar
@@ -56,10 +56,6 @@ class Vd4rlReader(Reader):
                 f"{directory.absolute()}: expected a directory of V-D4RL's files, found none. Check the path."
             )
         return directory
-
-    def citation(self, source: str) -> Citation | None:
-        """See `Reader`."""
-        return Citation("dataset, of dm_control's tasks", keys=("lu2023challenges", "tunyasuvunakool2020dmcontrol"))
 
     def label(self, source: str) -> str:
         """See `Reader`: the directory, without the one that names the size of images."""
@@ -165,17 +161,15 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
         raise DataError(
             f"{name}: row {inside[0]} has discount 0 inside an episode, expected it at the end. Get it again."
         )
-    return Dataset.from_frames(
-        name,
-        task,
+    raw = RawTransitions(
         pixels,
         columns["action"][reached],
         columns["reward"][reached],
         terminated,
         last[reached] & ~terminated,
         episode_starts=np.flatnonzero(newest == origin),
-        action_repeat=ACTION_REPEAT,
     )
+    return Dataset.from_arrays(name, task, raw, ACTION_REPEAT)
 
 
 def _shard(file: Path) -> Columns:

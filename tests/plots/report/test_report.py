@@ -121,7 +121,7 @@ def test_metrics_that_do_not_fit_are_named(results: Results, tmp_path: Path, mon
 
 
 @given(st.integers(0, 0xFFFFFF))
-def test_every_colour_can_be_seen_on_the_dark_page(number: int) -> None:
+def test_every_color_can_be_seen_on_the_dark_page(number: int) -> None:
     colour = on_dark(f"#{number:06x}")
     page = colors.luminance(colors.DARK_PAGE)
     shown = colors.luminance([int(colour[place : place + 2], 16) for place in (1, 3, 5)])

@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import FileError
 from seqeval_rl.utils.text import slug
@@ -32,16 +33,8 @@ def make(length: int = 50) -> Dataset:
     observations = rng.normal(size=(length, 3))
     actions = rng.uniform(-1.0005, 1.0005, (length, 2))
     flags = np.arange(length) % 20 == 19
-    return Dataset.from_arrays(
-        "toy",
-        Task("toy", "Toy-v0", 0, 1),
-        observations,
-        actions,
-        np.ones(length),
-        observations,
-        flags,
-        np.zeros(length),
-    )
+    raw = RawTransitions(observations, actions, np.ones(length), flags, np.zeros(length), observations)
+    return Dataset.from_arrays("toy", Task("toy", "Toy-v0", 0, 1), raw)
 
 
 def test_what_is_stored_comes_back_memory_mapped() -> None:

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.task_matching import check_environment, task_of_dataset
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError
@@ -43,7 +44,7 @@ def columns(episodes: list[tuple[int, str]], obs_dim: int = 2, act_dim: int = 1)
 
 
 def make(arrays: dict[str, Any], **more: Any) -> Dataset:
-    return Dataset.from_arrays("toy", TASK, **{**arrays, **more})
+    return Dataset.from_arrays("toy", TASK, RawTransitions(**{**arrays, **more}))
 
 
 def test_columns_come_back_as_they_were() -> None:
@@ -172,7 +173,7 @@ def test_the_hash_tells_contents_apart() -> None:
     arrays = columns([(3, "terminal"), (2, "limit")])
     reference = make(arrays).sha256
     assert make(arrays).sha256 == reference
-    assert Dataset.from_arrays("other", TASKS["hopper"], **arrays).sha256 == reference
+    assert Dataset.from_arrays("other", TASKS["hopper"], RawTransitions(**arrays)).sha256 == reference
     rewards = arrays["rewards"].copy()
     rewards[3] += 1e-6 * rewards[3]
     for change in (
@@ -224,15 +225,15 @@ def test_a_prefix_longer_than_the_log_is_refused(n: int) -> None:
 
 def test_an_environment_that_fits_is_accepted_and_others_are_not() -> None:
     arrays = columns([(3, "limit")], obs_dim=11, act_dim=3)
-    check_environment(Dataset.from_arrays("toy", TASKS["hopper"], **arrays))
+    check_environment(Dataset.from_arrays("toy", TASKS["hopper"], RawTransitions(**arrays)))
     with pytest.raises(DataError, match=r"observations have shape \(11,\), expected \(17,\) as in Walker2d-v5"):
-        check_environment(Dataset.from_arrays("toy", TASKS["walker2d"], **arrays))
+        check_environment(Dataset.from_arrays("toy", TASKS["walker2d"], RawTransitions(**arrays)))
     arrays = columns([(3, "limit")], obs_dim=11, act_dim=2)
     with pytest.raises(DataError, match=r"actions have shape \(2,\), expected \(3,\)"):
-        check_environment(Dataset.from_arrays("toy", TASKS["hopper"], **arrays))
+        check_environment(Dataset.from_arrays("toy", TASKS["hopper"], RawTransitions(**arrays)))
     discrete = Task("cart", "CartPole-v1", 0, 500)
     with pytest.raises(DataError, match="expected a Box"):
-        check_environment(Dataset.from_arrays("toy", discrete, **columns([(3, "limit")], obs_dim=4)))
+        check_environment(Dataset.from_arrays("toy", discrete, RawTransitions(**columns([(3, "limit")], obs_dim=4))))
 
 
 def test_a_missing_environment_is_named_with_its_neighbours() -> None:

@@ -21,6 +21,7 @@ from seqeval_rl.data.images import Pixels, join, of_trails, paired
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.data.task_matching import check_environment
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 
@@ -39,9 +40,9 @@ def log(lengths: list[int], stack: int = 2, name: str = "toy") -> Dataset:
     ends = np.cumsum(np.array(lengths) - 1)
     truncations = np.zeros(length, bool)
     truncations[ends - 1] = True
-    return Dataset.from_frames(
-        name, TASK, pixels, np.linspace(-1, 1, length)[:, None], np.arange(length), np.zeros(length), truncations
-    )
+    actions = np.linspace(-1, 1, length)[:, None]
+    raw = RawTransitions(pixels, actions, np.arange(length), np.zeros(length), truncations)
+    return Dataset.from_arrays(name, TASK, raw)
 
 
 def stacks(frames: Any, lengths: list[int], stack: int) -> tuple[Any, Any]:
@@ -141,10 +142,9 @@ def test_own_images_come_back_whatever_their_next_observations(
     for logged in (following, None):
         if logged is None and not terminal and max(lengths) == 1:
             continue  # no transition is left
-        images = Dataset.from_arrays("toy", TASK, seen, next_observations=logged, **columns)
-        vectors = Dataset.from_arrays(
-            "toy", TASK, next_observations=None if logged is None else logged.astype(np.float32), **plain
-        )
+        images = Dataset.from_arrays("toy", TASK, RawTransitions(seen, next_observations=logged, **columns))
+        floats = None if logged is None else logged.astype(np.float32)
+        vectors = Dataset.from_arrays("toy", TASK, RawTransitions(next_observations=floats, **plain))
         # As images of floats: the same transitions.
         for column in ("observations", "next_observations", "rewards", "terminations", "truncations", "episode_starts"):
             assert_array_equal(getattr(images, column), getattr(vectors, column))
@@ -289,7 +289,7 @@ def test_unusable_images_are_refused(change: dict[str, Any], message: str) -> No
         "truncations": np.zeros(6),
     }
     with pytest.raises(DataError, match=message):
-        Dataset.from_arrays("toy", TASK, **{**arrays, **change})
+        Dataset.from_arrays("toy", TASK, RawTransitions(**{**arrays, **change}))
 
 
 def test_an_environment_must_have_images_too() -> None:
@@ -298,9 +298,9 @@ def test_an_environment_must_have_images_too() -> None:
         task = Task("picture", "test/Picture-v0", 0, 1)
         pixels = of_trails(pictures(3, (3, 6, 6)), np.array([3]), 3)
         columns = {"actions": np.zeros((2, 1)), "rewards": np.ones(2), "terminations": [0, 0], "truncations": [0, 1]}
-        check_environment(Dataset.from_frames("toy", task, pixels, **columns))
+        check_environment(Dataset.from_arrays("toy", task, RawTransitions(pixels, **columns)))
         floats = np.zeros((2, 9, 6, 6))
-        dataset = Dataset.from_arrays("toy", task, floats, next_observations=floats, **columns)
+        dataset = Dataset.from_arrays("toy", task, RawTransitions(floats, next_observations=floats, **columns))
         with pytest.raises(DataError, match="observations are float32, expected uint8 as in test/Picture-v0"):
             check_environment(dataset)
     finally:
