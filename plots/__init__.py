@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         optimality_gap,
         performance_profile,
     )
+    from seqeval_rl.plots.analysis.grouping import Block, Group, Panel, collect
     from seqeval_rl.plots.citations import bibliography
     from seqeval_rl.plots.figures.aggregate_curves import share_curves
     from seqeval_rl.plots.figures.aggregates import aggregate_intervals
@@ -65,7 +66,8 @@ if TYPE_CHECKING:
     from seqeval_rl.plots.figures.dataset import DatasetBlock, dataset_figure
     from seqeval_rl.plots.figures.learning_curves import curves, paper_figure
     from seqeval_rl.plots.figures.prequential import prequential
-    from seqeval_rl.plots.figures.style import save
+    from seqeval_rl.plots.figures.layout import framed
+    from seqeval_rl.plots.figures.style import line_styles, save
     from seqeval_rl.plots.figures.update_ratio import HeatMap, heat_maps, ratio
     from seqeval_rl.plots.registry import FIGURES, TABLES, Option, Registration, draw, figure, table, tabulate
     from seqeval_rl.plots.report.build import write_report
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "analysis.cross_task": "scores_across",
+    "analysis.grouping": "Block Group Panel collect",
     "analysis.metrics": "area_under_curve change forgetting measured reach regret score_at_share",
     "analysis.model_selection": "Candidate Choice regret_at_1 select",
     "analysis.prequential": "DEFAULT_SCORE SCORES",
@@ -100,7 +103,8 @@ _NAMES = {
     "figures.dataset": "DatasetBlock dataset_figure",
     "figures.learning_curves": "curves paper_figure",
     "figures.prequential": "prequential",
-    "figures.style": "save",
+    "figures.layout": "framed",
+    "figures.style": "line_styles save",
     "figures.update_ratio": "HeatMap heat_maps ratio",
     "registry": "FIGURES TABLES Registration Option draw figure table tabulate",
     "report.build": "write_report",
