@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         evaluate as evaluate,
         read_results as read_results,
     )
+    from seqeval_rl.collection.policy import Policy as Policy
     from seqeval_rl.data.dataset import Dataset as Dataset
     from seqeval_rl.data.load import load_dataset as load_dataset
     from seqeval_rl.environments.tasks import Task as Task
@@ -35,6 +36,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Batch": "interface.algorithm",
         "Dataset": "data.dataset",
         "EvaluationResults": "api",
+        "Policy": "collection.policy",
         "Protocol": "protocol",
         "Spec": "interface.algorithm",
         "Task": "environments.tasks",
