@@ -1,0 +1,3 @@
+from .collect import play as play, write_dataset as write_dataset
+from .levels import collect_levels as collect_levels
+from .train import Training as Training
