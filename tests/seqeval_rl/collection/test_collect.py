@@ -7,8 +7,7 @@ import minari
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from seqeval_rl import load_dataset
 from seqeval_rl.collection.collect import check_new, play, play_bundled, write_dataset
