@@ -1,4 +1,4 @@
-"""Suites: TOML files that say what to run. A user copies one, edits it and runs it by its path."""
+"""Suites: TOML files that say which algorithms, streams, seeds and settings `seqeval run` takes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.legacy import RENAMED, rename_fields
+from seqeval_rl.training.device import Precision
 
 _log = logging.getLogger("seqeval_rl")
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
@@ -42,7 +43,7 @@ class CustomTask(_Strict):
 
 
 class StreamEntry(_Strict):
-    """One stream of a suite: blocks end to end, or none: plain online learning of a task."""
+    """One stream of a suite: datasets that are concatenated, or none: online learning of a task without a dataset."""
 
     name: str | None = None  # default: the blocks' sources
     blocks: tuple[str, ...]
@@ -50,7 +51,7 @@ class StreamEntry(_Strict):
     mode: Mode = "native"  # of reading: `d4rl` is exactly what D4RL's own function gives
 
     def spec(self, where: str) -> StreamSpec:
-        """As the sweep takes it."""
+        """The stream as a `Sweep` takes it."""
         match self.task:
             case None:
                 task = None
@@ -67,7 +68,7 @@ class StreamEntry(_Strict):
 
 
 class Overrides(_Strict):
-    """What the miniature replaces: settings one by one (a value may replace a sweep), the rest whole."""
+    """What the miniature replaces: single settings (a value may replace a sweep), and whole lists of the rest."""
 
     algorithms: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
@@ -78,7 +79,7 @@ class Overrides(_Strict):
 
 
 class SuiteFile(_Strict):
-    """A suite as it stands in its file."""
+    """The contents of a suite's file."""
 
     description: str
     algorithms: tuple[str, ...] = Field(min_length=1)
@@ -87,11 +88,12 @@ class SuiteFile(_Strict):
     protocol: dict[str, Any] = {}
     settings: dict[str, dict[str, Any]] = {}  # by algorithm
     sweep: dict[str, dict[str, tuple[Any, ...]]] = {}  # by algorithm, or protocol: several values for a setting
+    loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`: registered names, module:Class or file.py:Class
     mini: Overrides
 
 
 def suite_names() -> list[str]:
-    """The suites that come with the package."""
+    """Names of the suites that come with the package."""
     folder = files("seqeval_rl.benchmarks.suites")
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
@@ -125,38 +127,31 @@ def build_sweep(
     seeds: Sequence[int] | None = None,
     settings: Iterable[tuple[str, str, Any]] = (),
     paper: bool = False,
+    precision: Precision = "float32",
+    loggers: Sequence[str] | None = None,
 ) -> Sweep:
     """A suite with the command line's changes, names and settings checked.
 
     Args:
         reference: name or path of the suite.
         mini: take its miniature.
-        algorithms, datasets, seeds: replace the suite's; a dataset may be several sources joined by `+`, laid end to end.
+        algorithms, datasets, seeds, loggers: replace the suite's; a dataset may be several sources joined by `+`, which are
+            concatenated.
         settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
         paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, and each
             algorithm's evaluation episodes, where `protocol.episodes` is not given.
+        precision: of matrix products.
+
+    Raises:
+        UsageError: an unknown name or setting, or a value out of range; in one line that says what to change.
     """
     name, suite = read_suite(reference)
     small = suite.mini if mini else Overrides()
-    if seeds is None:
-        seeds = small.seeds or suite.seeds
+    seeds = small.seeds or suite.seeds if seeds is None else seeds
     _check_seeds(seeds, reference)
     entries = _unique([find_algorithm(item) for item in algorithms or small.algorithms or suite.algorithms])
-    streams = [entry.spec(reference) for entry in small.streams or suite.streams]
-    if datasets is not None:
-        streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
-    doubled = [stream.name for i, stream in enumerate(streams) if stream.name in [s.name for s in streams[:i]]]
-    if doubled:
-        raise UsageError(f"suite {reference}: two streams are called {doubled[0]!r}. Give each a name of its own.")
-    chosen: dict[str, dict[str, Any]] = {"protocol": {}, **{entry.name: {} for entry in entries}}
-    for source, place in ((suite, reference), (small, f"[mini] of {reference}")):
-        chosen["protocol"].update(source.protocol)
-        for table, section, values in _tables(source, place):
-            # A suite may hold settings of algorithms that --algorithms left out.
-            if section in chosen:
-                chosen[section].update(values)
-            else:
-                find_algorithm(section, f"[{table}.{section}] of {place}")
+    streams = _streams(small.streams or suite.streams, datasets, reference)
+    chosen = _chosen_settings(suite, small, [entry.name for entry in entries], reference)
     for section, setting, value in settings:
         if section not in chosen:
             raise unknown("section", section, chosen, "--set")
@@ -171,22 +166,59 @@ def build_sweep(
             replace(stream, mode="d4rl") if all(supports_mode(source, "d4rl") for source in stream.sources) else stream
             for stream in streams
         ]
-    where = f"suite {reference}" if not settings else f"suite {reference} with --set"
-    label = f"{name} (mini)" if mini else name
     single = {
-        section: {name: value for name, value in values.items() if not isinstance(value, Several)}
-        for section, values in chosen.items()
+        section: {k: v for k, v in values.items() if not isinstance(v, Several)} for section, values in chosen.items()
     }
     swept = {
-        section: {name: value.values for name, value in values.items() if isinstance(value, Several)}
+        section: {k: v.values for k, v in values.items() if isinstance(v, Several)}
         for section, values in chosen.items()
     }
     base, swept_protocol = single.pop("protocol"), swept.pop("protocol")
     firsts = {setting: values[0] for setting, values in swept_protocol.items() if values}
+    where = f"suite {reference} with --set" if settings else f"suite {reference}"
     return Sweep(
-        label, tuple(streams), tuple(entries), Protocol.parse({**base, **firsts}, where), tuple(seeds), single, swept, where,
-        swept_protocol=swept_protocol, own_protocol=own_protocol,
-    )  # fmt: skip
+        f"{name} (mini)" if mini else name,
+        tuple(streams),
+        tuple(entries),
+        Protocol.parse({**base, **firsts}, where),
+        tuple(seeds),
+        single,
+        swept,
+        where,
+        precision,
+        swept_protocol,
+        own_protocol,
+        tuple(suite.loggers if loggers is None else loggers),
+    )
+
+
+def _streams(entries: Iterable[StreamEntry], datasets: Sequence[str] | None, reference: str) -> list[StreamSpec]:
+    """The suite's streams, or one for each of the datasets that replace them."""
+    if datasets is None:
+        streams = [entry.spec(reference) for entry in entries]
+    else:
+        streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
+    names = [stream.name for stream in streams]
+    doubled = [name for i, name in enumerate(names) if name in names[:i]]
+    if doubled:
+        raise UsageError(f"suite {reference}: two streams are called {doubled[0]!r}. Give each a name of its own.")
+    return streams
+
+
+def _chosen_settings(
+    suite: SuiteFile, small: Overrides, algorithms: Sequence[str], reference: str
+) -> dict[str, dict[str, Any]]:
+    """The suite's settings with those of its miniature in their place, by section: `protocol` and each algorithm of the sweep."""
+    chosen: dict[str, dict[str, Any]] = {section: {} for section in ("protocol", *algorithms)}
+    for source, place in ((suite, reference), (small, f"[mini] of {reference}")):
+        chosen["protocol"].update(source.protocol)
+        for table, section, values in _tables(source, place):
+            # A suite may hold settings of algorithms that --algorithms left out.
+            if section in chosen:
+                chosen[section].update(values)
+            else:
+                find_algorithm(section, f"[{table}.{section}] of {place}")
+    return chosen
 
 
 def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, str, dict[str, Any]]]:

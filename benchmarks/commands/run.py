@@ -1,4 +1,4 @@
-"""What each command does. Every function takes its typed command and prints for people."""
+"""Performs each command: a function takes the typed command and prints its results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def perform(command: Any) -> None:
 @perform.register
 def _run(command: Run) -> None:
     from seqeval_rl.benchmarks.arguments.parsing import parse_setting
+    from seqeval_rl.benchmarks.commands import results
     from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
+    from seqeval_rl.experiments.run import run_sweep
 
     if command.list:
         for name in suite_names():
@@ -35,20 +37,13 @@ def _run(command: Run) -> None:
     for option in ("algorithms", "datasets"):
         if getattr(command, option) is not None and not words(getattr(command, option)):
             raise UsageError(f"--{option}: expected at least one name, found none.")
-    settings = [parse_setting(text) for text in command.set]
     sweep = build_sweep(
         command.suite, command.mini, words(command.algorithms), words(command.datasets),
-        numbers(command.seeds, "--seeds"), settings, command.paper,
+        numbers(command.seeds, "--seeds"), [parse_setting(text) for text in command.set], command.paper,
+        command.precision, words(command.logger),
     )  # fmt: skip
-    sweep = dataclasses.replace(sweep, precision=command.precision)
-    from seqeval_rl.experiments.run import run_sweep
-
-    out = command.out or Path("results") / Path(command.suite).stem
-    if command.mini and command.out is None:
-        out = out.with_name(out.name + "-mini")
+    out = command.out or Path("results") / (Path(command.suite).stem + "-mini" * command.mini)
     ends = run_sweep(sweep, out, command.device, command.environments, command.overwrite)
-    from seqeval_rl.benchmarks.commands import results
-
     results.summarise(out)
     for end in ends:
         if end.status == "failed":

@@ -1,4 +1,4 @@
-"""What a figure says about itself: the statistic, how many seeds, and which runs failed or have not finished."""
+"""Captions of figures and tables: the statistic, how many seeds, and which runs failed or have not finished."""
 
 from __future__ import annotations
 
@@ -7,72 +7,73 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqeval_rl.plots.analysis.curves import AXES, Segment
+from seqeval_rl.plots.analysis.curves import CurveSet
 from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.naming import display_name, legend_order
-from seqeval_rl.plots.analysis.published import CITATION, PublishedCurve
+from seqeval_rl.plots.analysis.published import CITATION
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.results.read import RunResult, damage
 
 
-def caption(
-    panels: list[Panel],
-    drawn: list[list[tuple[Group, list[Segment]]]],
-    metric: str,
-    statistic: Statistic,
-    behind: list[dict[str, PublishedCurve]] | None = None,
-    seeds_shown: bool = False,
-    x: str = "transitions",
-) -> str:
-    """What the figure shows and what it leaves out, in sentences; `behind`: the published curves of each panel, if asked for."""
-    parts = [part for panel in drawn for _, group_parts in panel for part in group_parts]
-    groups = [group for panel in panels for group in panel.groups]
-    sentences = [_statistic_sentence([part.runs for part in parts], statistic)]
-    if seeds_shown:
+def curve_caption(curves: CurveSet) -> str:
+    """What the figure shows and what is left out, in sentences."""
+    spec, groups = curves.spec, [group for panel in curves.panels for group in panel.groups]
+    segments = [segment for panel in curves.segments for _, parts in panel for segment in parts]
+    sentences = [_statistic_sentence([segment.runs for segment in segments], spec.statistic)]
+    if spec.seeds_shown:
         sentences.append("Hairlines: single seeds.")
-    blocks = any(len(panel.blocks) > 1 for panel in panels)
-    switch = any(panel.transitions and panel.online for panel in panels)
-    if AXES[x].of_data and (blocks or switch):
-        found = ["block boundaries"] * blocks + ["the switch from the log to online interaction"] * switch
-        sentences.append(f"Vertical line{'s' if blocks or len(panels) > 1 else ''}: {' and '.join(found)}.")
+    sentences += _boundary_sentence(curves.panels) if curves.axis.of_data else []
     if any(group.static for group in groups):
         sentences.append(
-            "Static: saw the whole log from the start"
-            + ("; drawn where the sequential run had taken as many gradient steps." if AXES[x].of_data else ".")
+            "Static: saw the full dataset from the start"
+            + ("; drawn where the sequential run had taken as many gradient steps." if curves.axis.of_data else ".")
         )
-    if behind is not None:
-        sentences.append(_published_sentence(panels, behind))
-    empty = [panel.title for panel, of in zip(panels, drawn, strict=True) if not any(parts for _, parts in of)]
+    if spec.paper_curves:
+        sentences.append(_published_sentence(curves))
+    empty = [
+        panel.title
+        for panel, of_panel in zip(curves.panels, curves.segments, strict=True)
+        if not any(parts for _, parts in of_panel)
+    ]
     if empty:
-        sentences.append(f"No {metric} in the runs on {', '.join(empty)}.")
-    if any(not part.whole for part in parts):
-        sentences.append("Faded: where not every run has got that far, or none has finished.")
+        sentences.append(f"No {spec.metric} in the runs on {', '.join(empty)}.")
+    if any(not segment.whole for segment in segments):
+        sentences.append("Faded: not every run has got that far, or none has finished.")
     for status, words in (("failed", "Failed"), ("unfinished", "Unfinished")):
         counts = _counts(groups, status)
         if counts:
             sentences.append(f"{words} runs: {counts}.")
-    lost = sum(not np.isfinite(value) for group in groups for run in group.runs for value in run.curve(metric)[1])
+    lost = sum(not np.isfinite(value) for group in groups for run in group.runs for value in run.curve(spec.metric)[1])
     if lost:
-        sentences.append(f"Left out: {lost} evaluations whose {metric} is not a finite number.")
+        sentences.append(f"Left out: {lost} evaluations whose {spec.metric} is not a finite number.")
     return " ".join(sentences)
 
 
+def _boundary_sentence(panels: Sequence[Panel]) -> list[str]:
+    """What the vertical lines are; empty where there are none."""
+    blocks = any(len(panel.blocks) > 1 for panel in panels)
+    switch = any(panel.transitions and panel.online for panel in panels)
+    lines = ["block boundaries"] * blocks + ["the switch from the dataset to online interaction"] * switch
+    several = "s" if blocks or len(panels) > 1 else ""
+    return [f"Vertical line{several}: {' and '.join(lines)}."] if lines else []
+
+
 def damage_sentence(results: Sequence[RunResult]) -> str:
-    """How much of the results could not be read; empty where all could."""
+    """How many runs and lines could not be read; empty if none."""
     runs, lines = map(len, damage(results))
-    found = [
+    counts = [
         f"{number} damaged {what}{'s' if number > 1 else ''}"
         for number, what in ((runs, "run"), (lines, "line"))
         if number
     ]
-    return f"Left out: {' and '.join(found)}." if found else ""
+    return f"Left out: {' and '.join(counts)}." if counts else ""
 
 
-_NAMED = 6  # of a list in a caption that are named; the others are counted
+_NAMED = 6  # names in a list in a caption; the others are counted
 
 
 def table_notes(results: Sequence[RunResult], groups: Sequence[tuple[str, Group]]) -> str:
-    """What a table's caption says at its end, after a blank: number of seeds, and what is left out.
+    """The end of a table's caption, after a blank: number of seeds, and what is left out.
 
     Args:
         results: all that were read.
@@ -100,7 +101,7 @@ def lost_sentence(groups: Sequence[Group]) -> list[str]:
 
 
 def listed(texts: Sequence[str], separator: str = ", ") -> str:
-    """The texts in a row, as long as a caption has room for them; how many others there are is said."""
+    """The first texts, separated, and how many others there are."""
     more = len(texts) - _NAMED
     return separator.join([*texts[:_NAMED], *([f"and {more} other{'s' if more > 1 else ''}"] if more > 0 else [])])
 
@@ -116,13 +117,14 @@ def _statistic_sentence(runs: list[int], statistic: Statistic) -> str:
     return f"{name} over {seeds}{fallback}, shaded: 95 % bootstrap interval over seeds{single}."
 
 
-def _published_sentence(panels: list[Panel], behind: list[dict[str, PublishedCurve]]) -> str:
-    if not any(behind):
+def _published_sentence(curves: CurveSet) -> str:
+    if not any(curves.published):
         return "None of these datasets has a published curve."
     sentence = f"Thin lines: means of the published runs ({CITATION}), results of others."
-    shown = {group.algorithm for panel, curves in zip(panels, behind, strict=True) if curves for group in panel.groups}
-    without = [display_name(name) for name in legend_order(shown - {name for curves in behind for name in curves})]
-    without += [panel.title for panel, curves in zip(panels, behind, strict=True) if not curves]
+    pairs = list(zip(curves.panels, curves.published, strict=True))
+    shown = {group.algorithm for panel, published in pairs if published for group in panel.groups}
+    missing = legend_order(shown - {name for published in curves.published for name in published})
+    without = [display_name(name) for name in missing] + [panel.title for panel, published in pairs if not published]
     return sentence + (f" Not published: {', '.join(without)}." if without else "")
 
 

@@ -164,3 +164,12 @@ def improvements(scores: Scores, seed: int = 0) -> list[list[Cell]]:
         ]
         for x in scores.entries
     ]
+
+
+def interval_sentence(scores: Scores, what: str) -> str:
+    """For a caption: what `what` (bars, bands) are, and which algorithms have none."""
+    single = [entry.label for entry in scores.entries if not entry.has_interval]
+    if len(single) == len(scores.entries):
+        return "A dataset has one run, so no interval."
+    none = f"; none for {', '.join(single)} (one run on a dataset)" if single else ""
+    return f"{what}: 95 % stratified bootstrap interval{none}."

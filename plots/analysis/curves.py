@@ -1,16 +1,20 @@
-"""A group's curve: the statistic over its runs, in stretches over which the same runs are there."""
+"""Learning curves: the statistic over a group's runs, in segments over which the same runs have a value."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
-from seqeval_rl.plots.analysis.grouping import Group, Panel
+from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import align, measured
+from seqeval_rl.plots.analysis.published import PublishedCurve, behind
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic
+from seqeval_rl.results.read import PREQUENTIAL
 
 if TYPE_CHECKING:
     from seqeval_rl.results.read import RunResult
@@ -21,47 +25,47 @@ class Axis:
     """An x-axis."""
 
     label: str
-    of_data: bool  # places in the data have one place on it, the same for all runs
+    of_data: bool  # whether a transition has the same place on it in all runs
     note: str = ""  # for the caption
 
     def extent(self, panel: Panel) -> float | None:
-        """Where it ends on that panel; None where the runs decide."""
+        """Its end on that panel; None where the runs decide."""
         if not self.of_data:
             return None
         return self.place(panel, panel.extent)
 
     def place(self, panel: Panel, transitions: float) -> float:
-        """Where so many transitions lie, on an axis of data."""
+        """The place of so many transitions, on an axis of data."""
         return transitions if self is AXES["transitions"] else 100 * transitions / (panel.transitions or panel.online)
 
 
-_ELSEWHERE = "Boundaries are not drawn: each run meets them at its own place."
+_ELSEWHERE = "Boundaries are not drawn: each run reaches them at its own place."
 AXES = {
     "transitions": Axis("transitions", of_data=True),
-    "share": Axis("share of the log (%)", of_data=True, note="Past 100 %: the online phase."),
+    "share": Axis("share of the dataset (%)", of_data=True, note="Past 100 %: the online phase."),
     "gradient_steps": Axis("gradient steps", of_data=False),
     "wall_time": Axis(
         "wall time (s)",
         of_data=False,
-        note="Wall time: of training and evaluation, added up over attempts; runs of one stack share it.",
+        note="Wall time: of training and evaluation, added up over attempts; the runs of a run group share it.",
     ),
 }
 
 
 def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
-    """The run's curve over the axis `x`: places [P], increasing, and values [P]; empty where it lacks what that needs.
+    """The run's curve over the axis `x`: places [P], increasing, and values [P]; empty where they were not recorded.
 
     Args:
-        run: of `seqeval_rl.read_results`.
+        run: from `seqeval_rl.read_results`.
         metric: of its evaluations.
-        x: one of `AXES`. `gradient_steps` are the run's own, for a static control too; `wall_time` needs the runs' clock.
+        x: one of `AXES`. `gradient_steps` are the run's own, for a static control too; `wall_time` needs recorded times.
     """
     if AXES[x].of_data:
         transitions, values = measured(run, metric)
         total = run.manifest["dataset"]["transitions"] or run.online
         return (transitions if x == "transitions" else 100 * transitions / total).astype(np.float64), values
     places: list[float] = []
-    found: list[float] = []
+    values_there: list[float] = []
     wall = 0.0
     for entry in run.evaluations:
         if x == "wall_time":
@@ -70,14 +74,14 @@ def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
             wall += entry["metrics"]["seconds"]
         if metric in entry["metrics"]:
             places.append(wall if x == "wall_time" else entry["gradient_steps"])
-            found.append(entry["metrics"][metric])
+            values_there.append(entry["metrics"][metric])
     # Of several at one place the last counts, as over transitions.
-    there, last = np.unique(np.array(places, np.float64)[::-1], return_index=True)
-    return there, np.array(found, np.float64)[::-1][last]
+    distinct, last = np.unique(np.array(places, np.float64)[::-1], return_index=True)
+    return distinct, np.array(values_there, np.float64)[::-1][last]
 
 
 def notes(axis: Axis, panels: list[Panel]) -> str:
-    """What the caption says of the axis."""
+    """Sentences about the axis, for the caption."""
     boundaries = any(len(panel.stretches) > 1 for panel in panels)
     parts = []
     if axis is AXES["wall_time"] or (axis is AXES["share"] and any(p.transitions and p.online for p in panels)):
@@ -89,44 +93,44 @@ def notes(axis: Axis, panels: list[Panel]) -> str:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a curve over which the same runs are there."""
+    """A part of a curve over which the same runs have a value."""
 
     transitions: Floats  # [point]
     centre: Floats  # [point]
     interval: tuple[Floats, Floats] | None  # low and high [point]; None for one run
     runs: int
-    whole: bool  # every run of the group is there, and at least one has finished
+    whole: bool  # whether every run of the group has a value, and at least one has finished
 
 
 def segments(
     group: Group, metric: str = "score", statistic: Statistic = "iqm", seed: int = 0, x: str = "transitions"
 ) -> list[Segment]:
-    """The group's curve in stretches, by transitions; empty where no run has been evaluated.
+    """The group's curve in segments, by transitions; empty where no run has been evaluated.
 
     Args:
         group: runs that differ only in seed.
         metric: of the runs' evaluations.
         statistic: `iqm` (below four runs the mean) or `mean`.
         seed: of the bootstrap.
-        x: what the curve is over, one of `axes.AXES`; `Segment.transitions` are then places on it.
+        x: the x-axis, one of `AXES`; `Segment.transitions` are places on it.
     """
     curves = [placed(run, metric, x) for run in group.runs]
     if not any(len(transitions) for transitions, _ in curves):
         return []
     points, values = align(curves)
-    there = np.isfinite(values)
-    edges = np.flatnonzero((there[:, 1:] != there[:, :-1]).any(axis=0)) + 1
-    found = []
+    known = np.isfinite(values)
+    edges = np.flatnonzero((known[:, 1:] != known[:, :-1]).any(axis=0)) + 1
+    parts = []
     for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(points)], strict=True):
-        who = there[:, start]
+        who = known[:, start]
         if not who.any():
             continue
-        # A stretch with fewer runs begins where the one with more ended, so that the curve has no hole.
-        first = start - 1 if start and there[who, start - 1].all() else start
-        last = stop + 1 if stop < len(points) and there[who, stop].all() else stop
+        # A segment with fewer runs begins where the one with more ended, so that the curve has no gap.
+        first = start - 1 if start and known[who, start - 1].all() else start
+        last = stop + 1 if stop < len(points) and known[who, stop].all() else stop
         scores = values[who, first:last][:, None, :]  # [run, task, point]
         aggregate = AGGREGATES[statistic]
-        found.append(
+        parts.append(
             Segment(
                 transitions=points[first:last],
                 centre=aggregate(scores),
@@ -135,4 +139,83 @@ def segments(
                 whole=bool(who.all()) and bool(group.having("finished")),
             )
         )
-    return found
+    return parts
+
+
+@dataclass(frozen=True)
+class CurveSpec:
+    """What a figure of learning curves shows."""
+
+    metric: str = "score"  # of the runs' evaluations
+    label: str = "normalised score"  # of the y-axis
+    logarithmic: bool = False  # y-axis, where all values are above 0
+    note: str = ""  # at the beginning of the caption
+    x: str = "transitions"  # one of `AXES`
+    statistic: Statistic = "iqm"
+    seed: int = 0  # of the bootstrap
+    paper_curves: bool = False
+    seeds_shown: bool = False
+
+
+@dataclass(frozen=True)
+class CurveSet:
+    """The curves of a figure, computed."""
+
+    spec: CurveSpec
+    panels: list[Panel]
+    segments: list[list[tuple[Group, list[Segment]]]]  # of each panel
+    published: list[dict[str, PublishedCurve]]  # of each panel, by algorithm; empty where not asked for
+
+    @property
+    def axis(self) -> Axis:
+        """The x-axis."""
+        return AXES[self.spec.x]
+
+
+def curve_set(results: Sequence[RunResult], spec: CurveSpec) -> CurveSet:
+    """All curves of these results, a panel per dataset.
+
+    Raises:
+        UsageError: no run, nothing to draw, an unknown statistic or axis, or published curves over anything but transitions.
+    """
+    if spec.statistic not in AGGREGATES:
+        raise unknown("statistic", spec.statistic, AGGREGATES)
+    if spec.x not in AXES:
+        raise unknown("x-axis", spec.x, AXES)
+    if spec.paper_curves and spec.x != "transitions":
+        raise UsageError(f"published curves: expected the x-axis transitions, found {spec.x}. They have no other.")
+    panels = collect(results)
+    parts = [
+        [(group, segments(group, spec.metric, spec.statistic, spec.seed, spec.x)) for group in panel.groups]
+        for panel in panels
+    ]
+    if not any(of_group for panel in parts for _, of_group in panel):
+        raise _nothing_to_draw(results, spec.metric, spec.x)
+    return CurveSet(spec, panels, parts, [behind(panel) if spec.paper_curves else {} for panel in panels])
+
+
+def without_scores(results: Sequence[RunResult]) -> str | None:
+    """What to draw instead, where evaluations have metrics but no score; None where there are scores, or nothing yet."""
+    metrics = {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
+    if not metrics or "score" in metrics:
+        return None
+    losses = sorted(name for name in metrics if "/" in name and not name.startswith(PREQUENTIAL))
+    scores = sorted({name for run in results for name in run.prequential_scores()})
+    return (
+        "results: no scores, since no episode was played in an environment (protocol.episodes = 0). Instead there are "
+        f"prequential scores ({', '.join(scores) or 'none'}; `--kind prequential`) and the metrics {', '.join(losses) or 'none'}."
+    )
+
+
+def _nothing_to_draw(results: Sequence[RunResult], metric: str, x: str) -> UsageError:
+    instead = without_scores(results)
+    if metric == "score" and instead is not None:
+        return UsageError(instead)
+    metrics = {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
+    if metric in metrics:
+        return UsageError(
+            f"results: expected evaluations with a place on the x-axis {x}, found none that were timed. Choose another axis."
+        )
+    if metrics:
+        return unknown("metric", metric, metrics)
+    return UsageError(f"results: expected evaluations, found none in {len(results)} runs. Wait for the first one.")

@@ -20,10 +20,15 @@ class LineStyle:
     hollow: bool = False  # whether the marker is an outline
 
     @property
-    def drawn(self) -> dict[str, Any]:
-        """Line and marker as matplotlib's properties of a line."""
+    def properties(self) -> dict[str, Any]:
+        """Line and marker as keyword arguments of matplotlib's `plot`."""
         outline = {"markerfacecolor": "white", "markersize": 5.0, "markeredgewidth": 0.8} if self.hollow else {}
         return {"color": self.colour, "linestyle": self.line, "marker": self.marker, **outline}
+
+    @property
+    def marker_properties(self) -> dict[str, Any]:
+        """`properties` without the line."""
+        return self.properties | {"linestyle": ""}
 
 
 SOLID: Any = "-"
@@ -46,7 +51,7 @@ KNOWN_ALGORITHMS = {
 
 @dataclass(frozen=True)
 class Override:
-    """What a user wants of an algorithm's look, see `style_file.styled`; None: as it is."""
+    """A user's changes to an algorithm's look, from a style file; None: unchanged."""
 
     name: str | None = None
     colour: str | None = None
@@ -55,17 +60,17 @@ class Override:
     hollow: bool | None = None
 
     def applied(self, look: LineStyle) -> LineStyle:
-        """The look with what is given in its place."""
+        """The look with these changes."""
         given = {"colour": self.colour, "line": self.line, "marker": self.marker, "hollow": self.hollow}
         return replace(look, **{name: value for name, value in given.items() if value is not None})
 
 
-# By algorithm, or by a variant's name in the legend. Of this thread or task: set by `style_file.styled` alone.
+# By algorithm, or by a variant's name in the legend. Of this thread or task: only `style_file.styled` sets it.
 overrides: ContextVar[Mapping[str, Override]] = ContextVar("overrides", default=MappingProxyType({}))
 
 
 def display_name(algorithm: str) -> str:
-    """The user's name for it (`style_file.styled`), else that which papers use, for the reference algorithms, else its own."""
+    """The name of the style file, else the one that papers use for a reference algorithm, else the algorithm's own."""
     override = overrides.get().get(algorithm)
     if override is not None and override.name is not None:
         return override.name
@@ -76,14 +81,14 @@ CONTROL_SUFFIX = " (static control)"
 
 
 def control(name: str) -> str:
-    """The style's key of the static control of the runs whose key is `name`: their colour, another line."""
+    """Key of the style of a static control, where `name` is that of the sequential runs: the same colour, another line."""
     return name + CONTROL_SUFFIX
 
 
 def legend_order(names: Iterable[str]) -> list[str]:
     """Each name once: the reference algorithms in a fixed order, then the others by alphabet; variants by value.
 
-    A reference algorithm's variants, `TD3+BC (alpha=1)`, stand where it stands, a static control behind its own.
+    A reference algorithm's variants, `TD3+BC (alpha=1)`, come in its place, a static control after its sequential runs.
     """
 
     def place(name: str) -> int:
@@ -98,6 +103,6 @@ def legend_order(names: Iterable[str]) -> list[str]:
 
 
 def by_value(name: str) -> list[str | float]:
-    """Sorts names by alphabet, and those that differ in a setting's number by this: alpha=2.5 before alpha=10."""
+    """Sort key: names by alphabet, and those that differ in a setting's number by that: alpha=2.5 before alpha=10."""
     parts = re.split(r"(?<==)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?=[,)]|$)", name)
     return [float(part) if place % 2 else part for place, part in enumerate(parts)]

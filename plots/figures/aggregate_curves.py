@@ -1,4 +1,4 @@
-"""The suite's one-figure answer: all datasets together, score over the share of the data seen."""
+"""Figure `share`: score over the share of the dataset seen, all datasets together."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
@@ -16,11 +14,14 @@ from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sen
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic
-from seqeval_rl.plots.figures import layout, style
-from seqeval_rl.plots.figures.layout import NICE, entries_height, framed, legend
+from seqeval_rl.plots.figures import layout, style, ticks
 from seqeval_rl.plots.registry import figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from seqeval_rl.plots.analysis.naming import LineStyle
     from seqeval_rl.results.read import RunResult
 
 
@@ -35,30 +36,39 @@ class Stretch:
     shares: Floats  # [point]
     centre: Floats  # [point]
     interval: tuple[Floats, Floats] | None  # low and high [point]; None where a dataset has one run
-    whole: bool  # every run is there
+    whole: bool  # whether every run has a score
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """One algorithm on all datasets."""
+
+    label: str
+    style: str  # key for `style.line_styles`
+    stretches: list[Stretch]
 
 
 def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: int = 0) -> list[Stretch]:
     """The statistic over runs and datasets at each share, in stretches; none where a dataset has no run.
 
     Args:
-        scores: [run, task, point] at `SHARES`; not finite where a run has not got there, or there is none.
+        scores: [run, task, point] at `SHARES`; not finite where a run has not got there, or is absent.
         runs: how many runs each task has, [task].
         statistic: `iqm` or `mean`.
         seed: of the bootstrap.
     """
-    there = np.isfinite(scores)
-    scores = np.where(there, scores, np.nan)  # an infinite score is none
-    edges = np.flatnonzero((there[:, :, 1:] != there[:, :, :-1]).any(axis=(0, 1))) + 1
+    known = np.isfinite(scores)
+    scores = np.where(known, scores, np.nan)
+    edges = np.flatnonzero((known[:, :, 1:] != known[:, :, :-1]).any(axis=(0, 1))) + 1
     aggregate = AGGREGATES[statistic]
-    found = []
+    stretches = []
     for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), scores.shape[2]], strict=True):
-        who = there[:, :, start]
+        who = known[:, :, start]
         if not who.any(axis=0).all():
             continue
         part = scores[:, :, start:stop]
         several = bool((who.sum(axis=0) >= 2).all())
-        found.append(
+        stretches.append(
             Stretch(
                 SHARES[start:stop],
                 aggregate(part),
@@ -66,7 +76,7 @@ def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: 
                 who.sum(axis=0).tolist() == list(runs),
             )
         )
-    return found
+    return stretches
 
 
 @figure("share", help="score over the share of the dataset, all datasets together")
@@ -78,17 +88,17 @@ def share_curves(
     caption: bool = True,
     seed: int = 0,
 ) -> Figure:
-    """Score over the share of the log, all datasets together, a curve per algorithm with its 95 % stratified bootstrap band.
+    """Score over the share of the dataset, all datasets together: a curve per algorithm with a 95 % stratified bootstrap band.
 
     At each share a run counts with its last evaluation at or before it. Only datasets that all algorithms were run on count,
     each as much as any other. A curve begins where all of its datasets have an evaluation, is faded where fewer runs than all
-    have got, and ends where a dataset has none. Dashed: the mean of the logs' mean scores.
+    have got, and ends where a dataset has none. Dashed: the mean of the datasets' mean scores.
 
     Args:
-        results: of `seqeval_rl.read_results`.
-        statistic: over runs and datasets, "iqm", the interquartile mean, or "mean".
-        width: "column" (3.25 in), "page" (6.75 in), "slide" (10 in), or inches.
-        caption: whether to write under the figure what it shows.
+        results: from `seqeval_rl.read_results`.
+        statistic: over runs and datasets: iqm, the interquartile mean, or mean.
+        width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
+        caption: write under the figure what it shows.
         seed: of the bootstrap.
 
     Raises:
@@ -98,59 +108,60 @@ def share_curves(
         raise unknown("statistic", statistic, AGGREGATES)
     inches = layout.figure_width(width)
     panels = collect(results)
+    common = _common(panels)
+    curves = _curves(common, statistic, seed)
+    looks = style.line_styles(group.style for panel in panels for group in panel.groups)
+    entries = [(curve.label, looks[curve.style].properties) for curve in curves]
+    means = [panel.mean_score for panel in common if panel.mean_score is not None]
+
+    def draw(figure: Figure) -> None:
+        ax = figure.subplots()
+        for place, curve in enumerate(curves):
+            _draw_curve(ax, curve, looks[curve.style], place / len(curves))
+        if len(means) == len(common):
+            ax.axhline(float(np.mean(means)), color=style.GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=2)
+        ax.set_xlim(0, 101.5)
+        ticks.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
+        ax.set_xlabel("share of the dataset (%)")
+        ax.set_ylabel("normalised score")
+        layout.legend(figure, entries, inches)
+
+    left_out = [panel.title for panel in panels if panel not in common]
+    sentences = [
+        _statistic_sentences(common, left_out, [curve.stretches for curve in curves], statistic),
+        *lost_sentence([group for panel in common for group in panel.groups]),
+        *["Dashed: the datasets' mean score."] * (len(means) == len(common)),
+        damage_sentence(results),
+    ]
+    text = " ".join(sentence for sentence in sentences if sentence) if caption else ""
+    return layout.framed(inches, layout.panel_height(inches, entries), text, draw)
+
+
+def _common(panels: Sequence[Panel]) -> list[Panel]:
+    """The datasets that every algorithm was run on."""
     labels = list(dict.fromkeys(group.label for panel in panels for group in panel.groups))
     common = [panel for panel in panels if {group.label for group in panel.groups} == set(labels)]
-    left_out = [panel.title for panel in panels if panel not in common]
     if not common:
         raise UsageError(
             f"results: expected a dataset that each of {listed(labels)} was run on, found none. Run what is missing, or give the "
             "results of fewer algorithms."
         )
-    looks = style.line_styles(group.style for panel in panels for group in panel.groups)
-    drawn = []
-    for place, first in enumerate(common[0].groups):
+    return common
+
+
+def _curves(common: Sequence[Panel], statistic: Statistic, seed: int) -> list[_Curve]:
+    curves = []
+    for first in common[0].groups:
         groups = [next(group for group in panel.groups if group.label == first.label) for panel in common]
         stretches = over_share(_scores(common, groups), [len(group.runs) for group in groups], statistic, seed)
-        drawn.append((first.label, looks[first.style], stretches, place))
-    if not any(stretches for _, _, stretches, _ in drawn):
+        curves.append(_Curve(first.label, first.style, stretches))
+    if not any(curve.stretches for curve in curves):
         raise UsageError("results: expected scores on every dataset, found none. Wait for the first evaluations.")
-    logs = [panel.mean_score for panel in common if panel.mean_score is not None]
-    entries = [(label, look) for label, look, _, _ in drawn]
-
-    def draw(figure: Figure) -> None:
-        ax = figure.subplots()
-        for _, look, stretches, place in drawn:
-            for part in stretches:
-                strength = 1.0 if part.whole else _FADED
-                few = len(part.shares) < 8
-                ax.plot(
-                    100 * part.shares, part.centre, **look.drawn, alpha=strength, zorder=4,
-                    markevery=None if few else (0.02 + 0.14 * place / len(drawn), 0.14),
-                )  # fmt: skip
-                if part.interval is not None:
-                    low, high = part.interval
-                    ax.fill_between(
-                        100 * part.shares, low, high, color=look.colour, alpha=0.17 * strength, linewidth=0, zorder=3
-                    )
-        if len(logs) == len(common):
-            ax.axhline(float(np.mean(logs)), color=style.LOG_COLOUR, linestyle=(0, (4, 3)), linewidth=0.9, zorder=2)
-        ax.set_xlim(0, 101.5)
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=max(3, int(inches / 0.6)), steps=NICE))
-        ax.set_xlabel("share of the log (%)")
-        ax.set_ylabel("normalised score")
-        legend(figure, entries, inches)
-
-    height = min(max(0.55 * inches, 1.6), 3.2) + 0.4 + entries_height(entries, inches)
-    groups = [group for panel in common for group in panel.groups]
-    said = " ".join(
-        [_said(common, left_out, [stretches for _, _, stretches, _ in drawn], statistic), *lost_sentence(groups)]
-    )
-    dashed = "Dashed: the logs' mean score. " if len(logs) == len(common) else ""
-    return framed(inches, height, f"{said} {dashed}{damage_sentence(results)}".rstrip() if caption else "", draw)
+    return curves
 
 
 def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
-    """Of one algorithm at `SHARES`, [run, task, point]."""
+    """Scores of one algorithm at `SHARES`, [run, task, point]; NaN where a run has none."""
     scores = np.full((max(len(group.runs) for group in groups), len(panels), len(SHARES)), np.nan)
     for task, (panel, group) in enumerate(zip(panels, groups, strict=True)):
         for row, run in enumerate(group.runs):
@@ -160,7 +171,23 @@ def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
     return scores
 
 
-def _said(
+def _draw_curve(ax: Axes, curve: _Curve, look: LineStyle, place: float) -> None:
+    """`place`, 0 to 1, differs from curve to curve and keeps their markers apart."""
+    for part in curve.stretches:
+        strength = 1.0 if part.whole else _FADED
+        few = len(part.shares) < 8
+        ax.plot(
+            100 * part.shares, part.centre, **look.properties, alpha=strength, zorder=4,
+            markevery=None if few else (0.02 + 0.14 * place, 0.14),
+        )  # fmt: skip
+        if part.interval is not None:
+            low, high = part.interval
+            ax.fill_between(
+                100 * part.shares, low, high, color=look.colour, alpha=0.17 * strength, linewidth=0, zorder=3
+            )
+
+
+def _statistic_sentences(
     common: Sequence[Panel], left_out: Sequence[str], curves: Sequence[Sequence[Stretch]], statistic: Statistic
 ) -> str:
     parts = [part for stretches in curves for part in stretches]
@@ -172,7 +199,7 @@ def _said(
         text += "; shaded: 95 % stratified bootstrap interval"
         text += "; none where a dataset has one run" if any(part.interval is None for part in parts) else ""
     if any(not part.whole for part in parts):
-        text += ". Faded: where not every run has got that far"
+        text += ". Faded: not every run has got that far"
     if any(not stretches or stretches[-1].shares[-1] < SHARES[-1] for stretches in curves):
         text += ". A curve ends where no run of one of the datasets has got further"
     if left_out:

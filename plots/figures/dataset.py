@@ -1,4 +1,4 @@
-"""The figure of a log: what its episodes returned and how long they were, in the log's order, and which actions it holds."""
+"""The figure of `seqeval datasets show`: returns and lengths of a dataset's episodes in their order, and its actions."""
 
 from __future__ import annotations
 
@@ -6,40 +6,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots.figures import layout, style
-from seqeval_rl.plots.figures.layout import format_count, shorten, wrap
+from seqeval_rl.plots.figures import layout, style, ticks
+from seqeval_rl.plots.figures.layout import shorten, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
     from numpy.typing import NDArray
 
 
 TERMINAL, TIME_LIMIT, CUT = 0, 1, 2
-"""How an episode ended: in a terminal state, by a time limit or another truncation, or with the log."""
+"""How an episode ended: in a terminal state, by a time limit or another truncation, or with the dataset."""
 
 _ENDS = (
     ("terminal state", "#D55E00", "o"),
     ("time limit", "#0072B2", "s"),
-    ("end of the log", "#555555", "x"),
+    ("end of the dataset", "#555555", "x"),
 )
 _BLOCKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _BINS = 41
 _MOST_DIMENSIONS = 32  # of actions; more are not drawn
 _ACROSS = 8  # panels of actions in a row
-_ROOM = 1.015  # of the x-axis, so that the last dot is whole
-_MANY = 5_000  # dots from which on a vector file would be too heavy: they become pixels
+_ROOM = 1.015  # of the x-axis, so that the last dot is not cut off
+_MANY = 5_000  # dots above which they are drawn as pixels, since a vector file would be too large
 
 
 @dataclass(frozen=True)
 class DatasetBlock:
-    """One log of those laid end to end; E episodes, N transitions."""
+    """One of the datasets that are concatenated; E episodes, N transitions."""
 
     label: str
     returns: NDArray[np.floating]  # [E], of every episode in order, cut ones too
@@ -53,13 +51,13 @@ def dataset_figure(
 ) -> Figure:
     """Returns (and scores) and lengths of the episodes over transitions, and a histogram of each action dimension.
 
-    A dot stands where its episode ended. The line is the mean over so many episodes around that the log's end did not cut,
+    A dot is drawn where its episode ended. The line is the running mean over episodes that the dataset's end did not cut,
     within a block; vertical lines are block boundaries.
 
     Args:
-        title: what the log is called.
-        blocks: at least one; several are laid end to end and have equal action dimensions.
-        reference: returns whose scores are 0 and 100, for the axis on the right; none: no scores.
+        title: name of the dataset.
+        blocks: at least one; several are concatenated and have equal action dimensions.
+        reference: returns whose scores are 0 and 100, for the axis on the right; None: no such axis.
         width: "column" (3.25 in), "page" (6.75 in), "slide" (10 in), or inches.
 
     Raises:
@@ -69,21 +67,17 @@ def dataset_figure(
     dimensions = {block.actions.shape[1] for block in blocks}
     if len(dimensions) != 1:
         raise UsageError(
-            f"log {title!r}: expected one block or more with the same action dimensions, found {sorted(dimensions)}."
+            f"dataset {title!r}: expected one block or more with the same action dimensions, found {sorted(dimensions)}."
         )
     every = dimensions.pop()
     shown = min(every, _MOST_DIMENSIONS)
     across = min(shown, max(1, min(_ACROSS, int(inches / 0.8))))
-    rows = -(-shown // across)
     window = max(5, sum(len(block.returns) for block in blocks) // 40)
-    with mpl.rc_context(style.RC):
-        handles = _handles(blocks, window)
-        labels = [str(handle.get_label()) for handle in handles]
-        columns = layout.legend_columns(labels, inches)
-        above = wrap(title if shown == every else f"{title} (actions: the first {shown} of {every})", inches - 0.3)
-        heights = [1.7, 1.2, 0.95 * rows]
-        top = layout.legend_height(labels, columns) + layout.LINE_HEIGHT * (above.count("\n") + 2)
-        figure = Figure(figsize=(inches, sum(heights) + top + 0.9), layout="constrained")
+    entries = _entries(blocks, window)
+    above = wrap(title if shown == every else f"{title} (actions: the first {shown} of {every})", inches - 0.3)
+    heights = [1.7, 1.2, 0.95 * -(-shown // across)]
+
+    def draw(figure: Figure) -> None:
         parts = figure.add_gridspec(3, 1, height_ratios=heights)
         returns = figure.add_subplot(parts[0])
         lengths = figure.add_subplot(parts[1], sharex=returns)
@@ -98,16 +92,23 @@ def dataset_figure(
         lengths.set_ylim(bottom=0)
         if reference is not None:
             _score_axis(returns, reference)
-        cells = parts[2].subgridspec(rows, across)
-        for dimension in range(shown):
-            row, column = divmod(dimension, across)
-            ax = figure.add_subplot(cells[row, column])
-            _histogram(ax, blocks, dimension)
-            if column == 0:
-                ax.set_ylabel("share")
-            ax.set_title(f"action {dimension}", pad=2)
-        figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **layout.LEGEND)
-    return figure
+        _histograms(figure, parts[2], blocks, shown, across)
+        layout.legend(figure, entries, inches)
+
+    top = layout.entries_height(entries, inches) + layout.LINE_HEIGHT * (above.count("\n") + 2)
+    return layout.framed(inches, sum(heights) + top + 0.75, "", draw)
+
+
+def _histograms(figure: Figure, place: SubplotSpec, blocks: Sequence[DatasetBlock], shown: int, across: int) -> None:
+    """A histogram for each of the first `shown` action dimensions, `across` in a row."""
+    cells = place.subgridspec(-(-shown // across), across)
+    for dimension in range(shown):
+        row, column = divmod(dimension, across)
+        ax = figure.add_subplot(cells[row, column])
+        _histogram(ax, blocks, dimension)
+        if column == 0:
+            ax.set_ylabel("share")
+        ax.set_title(f"action {dimension}", pad=2)
 
 
 def _over_transitions(ax: Axes, blocks: Sequence[DatasetBlock], what: str, window: int) -> None:
@@ -125,16 +126,16 @@ def _over_transitions(ax: Axes, blocks: Sequence[DatasetBlock], what: str, windo
                 ends[chosen], values[chosen], s=size if marker != "x" else 3 * size, c=colour, marker=marker,
                 alpha=strength, linewidths=0.8 if marker == "x" else 0, rasterized=count > _MANY, zorder=2,
             )  # fmt: skip
-        whole = block.ends != CUT
-        if np.count_nonzero(whole) >= window:
-            ax.plot(ends[whole], running_mean(values[whole], window), color="black", linewidth=1.1, zorder=3)
+        complete = block.ends != CUT
+        if np.count_nonzero(complete) >= window:
+            ax.plot(ends[complete], running_mean(values[complete], window), color="black", linewidth=1.1, zorder=3)
         if number:
-            ax.axvline(start, color=style.BLOCK_COLOUR, linewidth=0.8, zorder=1)
+            ax.axvline(start, color=style.LIGHT_GREY, linewidth=0.8, zorder=1)
         start += int(block.lengths.sum())
     ax.set_xlim(0, _ROOM * total)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+    ticks.round_ticks(ax.xaxis, 7)
+    ticks.round_ticks(ax.yaxis, 5)
+    ticks.labelled(ax.xaxis, ticks.format_count)
 
 
 def _name_blocks(ax: Axes, blocks: Sequence[DatasetBlock], width: float) -> int:
@@ -148,7 +149,7 @@ def _name_blocks(ax: Axes, blocks: Sequence[DatasetBlock], width: float) -> int:
         if label != "…":
             ax.annotate(
                 label, ((stop - own / 2) / stops[-1] / _ROOM, 1), xycoords="axes fraction", xytext=(0, 2),
-                textcoords="offset points", ha="center", va="bottom", color=style.LOG_COLOUR,
+                textcoords="offset points", ha="center", va="bottom", color=style.GREY,
             )  # fmt: skip
     return 1
 
@@ -175,7 +176,7 @@ def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
 
     scores = ax.secondary_yaxis("right", functions=(score, inverse))
     scores.spines["right"].set_visible(True)
-    scores.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    ticks.round_ticks(scores.yaxis, 5)
     scores.set_ylabel("normalised score")
 
 
@@ -195,19 +196,19 @@ def _histogram(ax: Axes, blocks: Sequence[DatasetBlock], dimension: int) -> None
     ax.set_yticks([])  # each dimension has its own scale: a spike at a bound would flatten the others
 
 
-def _handles(blocks: Sequence[DatasetBlock], window: int) -> list[Line2D]:
-    """What the figure's signs mean, with how many episodes ended how."""
-    handles = []
+def _entries(blocks: Sequence[DatasetBlock], window: int) -> list[tuple[str, dict[str, Any]]]:
+    """The legend: how many episodes ended how, the running mean, and the blocks."""
+    entries: list[tuple[str, dict[str, Any]]] = []
     for kind, (label, colour, marker) in enumerate(_ENDS):
         count = sum(int(np.count_nonzero(block.ends == kind)) for block in blocks)
         if count:
-            name = f"ended by {label} ({count:,})"
-            handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=name))
+            look = {"color": colour, "marker": marker, "linestyle": ""}
+            entries.append((f"ended by {label} ({count:,})", look))
     if any(np.count_nonzero(block.ends != CUT) >= window for block in blocks):
-        handles.append(Line2D([], [], color="black", label=f"mean of {window} whole episodes around"))
+        entries.append((f"mean of {window} complete episodes around", {"color": "black"}))
     if len(blocks) > 1:
-        handles += [
-            Line2D([], [], color=_BLOCKS[number % len(_BLOCKS)], label=f"actions of {block.label}")
+        entries += [
+            (f"actions of {block.label}", {"color": _BLOCKS[number % len(_BLOCKS)]})
             for number, block in enumerate(blocks)
         ]
-    return handles
+    return entries

@@ -1,4 +1,4 @@
-"""Where things stand in a figure, in inches: the grid of panels, what is written above each, the legend's columns."""
+"""Layout of figures in inches: text that fits, the grid of panels, the names above each, the legend, the caption."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.textpath import text_to_path
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.grouping import Panel
-from seqeval_rl.plots.analysis.naming import LineStyle
 from seqeval_rl.plots.figures import style
 from seqeval_rl.plots.figures.style import FONT_SIZE, RC
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @lru_cache(maxsize=4096)
 def text_width(text: str) -> float:
     """Width of a line of text at the figures' font size, in inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
     font = FontProperties(family=RC["font.family"], size=FONT_SIZE)
     width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
     return width / 72
@@ -58,17 +59,9 @@ def wrap(text: str, width: float, lines: int | None = None) -> str:
     return "\n".join(shorten(row.strip(), width) for row in rows)
 
 
-def format_count(number: float) -> str:
-    """A number of transitions as axes show it: 0, 250k, 1M."""
-    for unit, suffix in ((1e6, "M"), (1e3, "k")):
-        if abs(number) >= unit:
-            return f"{number / unit:.6g}{suffix}"
-    return f"{number:.6g}"
-
-
-# Of levels of logs, the order in which the literature puts them.
+# Levels of datasets, in the literature's order.
 _LEVELS = ("random", "replay", "medium-replay", "medium", "medium-expert", "expert")
-SCREEN = 1.03  # how much wider than on paper a screen's dots can make text
+SCREEN = 1.03  # how much wider text can be in pixels than on paper
 LINE_HEIGHT = 0.15  # inches, of text of style.FONT_SIZE
 # In units of the font size; the room is what an entry takes beside its text, in inches.
 LEGEND: dict[str, float] = {
@@ -95,9 +88,9 @@ def figure_width(width: str | float) -> float:
 
 
 def grid(panels: list[Panel], inches: float) -> list[list[int | None]]:
-    """Which panel stands where: tasks × levels if the datasets fill such a grid and it fits, else as text is read."""
+    """Rows of panels, by index: tasks × levels if the datasets fill such a grid and it fits, else in reading order."""
     most = max(1, int(inches / 1.55))
-    # Within D4RL's names stands the task's without `d4rl/`.
+    # D4RL's names contain the task's name without `d4rl/`.
     levels = [panel.title.replace(panel.task.rpartition("/")[2], "*", 1) for panel in panels]
     places = {(panel.task, level): index for index, (panel, level) in enumerate(zip(panels, levels, strict=True))}
     columns = sorted(set(levels), key=_by_level)
@@ -115,7 +108,7 @@ def grid(panels: list[Panel], inches: float) -> list[list[int | None]]:
 
 
 def _by_level(title: str) -> tuple[int, str]:
-    """Sorts random before medium before expert, other names by alphabet and last."""
+    """Sort key: random before medium before expert, other names by alphabet and last."""
     level = re.split(r"[/:]", title.partition("*")[2].partition(":")[0].strip("/-_ "))[-1]
     level = re.sub(r"-v\d+$", "", level)
     return (_LEVELS.index(level) if level in _LEVELS else len(_LEVELS), title)
@@ -123,7 +116,7 @@ def _by_level(title: str) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Top:
-    """What stands above a panel: its title, and the names of blocks and online phase in as many rows as they need."""
+    """The text above a panel: its title, and the names of blocks and online phase in as many rows as they need."""
 
     title: str
     names: list[tuple[str, float, int]]  # text, centre as a share of the axes' width, row from below
@@ -140,10 +133,7 @@ class Top:
 
 
 def above(panel: Panel, width: float, named: bool = True) -> Top:
-    """For axes of `width` inches: the name of each block, and of the online phase, over it in the lowest row that is free.
-
-    None of them where not `named`.
-    """
+    """For axes of `width` inches; with `named` the name of each block and of the online phase, in the lowest free row."""
     names = []
     ends = [0.0] * 6  # of what is written so far in each row
     for name, start, stop in panel.stretches if named and (len(panel.stretches) > 1 or panel.online) else ():
@@ -168,18 +158,20 @@ def legend_columns(labels: list[str], inches: float) -> int:
 
 
 def legend_height(labels: list[str], columns: int) -> float:
-    """Of a legend with that many columns, filled from top to bottom as matplotlib does."""
+    """Height in inches of a legend with that many columns, filled from top to bottom as matplotlib does."""
     heights = [LINE_HEIGHT * (label.count("\n") + 1) + 0.05 for label in labels]
     return max(float(column.sum()) for column in np.array_split(heights, columns))
 
 
-NICE = [1, 2, 2.5, 5, 10]  # distances of ticks
-Entries = Sequence[tuple[str, LineStyle]]  # of a legend: label and look
+Entries = Sequence[tuple[str, dict[str, Any]]]  # of a legend: label, and properties of its line
 
 
 def framed(inches: float, height: float, text: str, draw: Callable[[Figure], None]) -> Figure:
-    """What `draw` puts into `height` inches, and the caption below it."""
-    with mpl.rc_context(style.RC):
+    """A figure with what `draw` puts into `height` inches, and `text` as the caption below it."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(RC):
         lines = wrap(text, (inches - 0.2) / SCREEN).split("\n") if text else []
         figure = Figure(figsize=(inches, height + LINE_HEIGHT * len(lines) + 0.15), layout="constrained")
         draw(figure)
@@ -188,19 +180,20 @@ def framed(inches: float, height: float, text: str, draw: Callable[[Figure], Non
     return figure
 
 
-def legend(figure: Figure, entries: Entries, inches: float, lines: bool = True) -> None:
-    """Above the axes, in as many columns as fit; markers alone where not `lines`."""
+def legend(figure: Figure, entries: Entries, inches: float) -> None:
+    """Above the axes, in as many columns as fit."""
+    from matplotlib.lines import Line2D
+
     labels = _labels(entries, inches)
-    without = {} if lines else {"linestyle": ""}
     handles = [
-        Line2D([], [], **look.drawn | without, label=label) for label, (_, look) in zip(labels, entries, strict=True)
+        Line2D([], [], **properties, label=label) for label, (_, properties) in zip(labels, entries, strict=True)
     ]
     columns = legend_columns(labels, inches)
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **LEGEND)
 
 
 def entries_height(entries: Entries, inches: float) -> float:
-    """Of `legend`, in inches."""
+    """Height of `legend` in inches."""
     labels = _labels(entries, inches)
     return legend_height(labels, legend_columns(labels, inches))
 
@@ -210,7 +203,12 @@ def _labels(entries: Entries, inches: float) -> list[str]:
 
 
 def names_of(labels: Sequence[str], width: float, most: int = 3) -> tuple[list[str], float, int]:
-    """Names in at most `most` lines of `width` inches, how wide they are, and in how many lines."""
+    """Names wrapped to at most `most` lines of `width` inches, the width of the widest line, and the most lines of a name."""
     names = [wrap(label, width, max(1, min(most, 3))) for label in labels]
     rows = [name.split("\n") for name in names]
     return names, max(text_width(line) for lines in rows for line in lines), max(map(len, rows))
+
+
+def panel_height(inches: float, entries: Entries) -> float:
+    """Height of a figure with a single panel and a legend, in inches."""
+    return min(max(0.55 * inches, 1.6), 3.2) + 0.4 + entries_height(entries, inches)

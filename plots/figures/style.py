@@ -1,4 +1,4 @@
-"""How figures look: sizes, fonts, one colour, line and marker per algorithm; text that fits; atomic writes.
+"""How figures look: sizes, fonts, one colour, line and marker per algorithm; and writing them to files.
 
 Colours are those of Okabe and Ito (Color Universal Design, 2008), with a brown for the yellow, which white paper
 swallows. Line style and marker differ too, so that a grey print can be read.
@@ -7,20 +7,13 @@ swallows. Line style and marker differ too, so that a grey print can be read.
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from matplotlib.colors import is_color_like, to_hex
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
-from seqeval_rl.errors import FileError, UsageError, unknown
+from seqeval_rl.errors import FileError, unknown
 from seqeval_rl.plots.analysis.naming import (
     CONTROL_SUFFIX,
     DASHDOT,
@@ -32,11 +25,13 @@ from seqeval_rl.plots.analysis.naming import (
     SOLID,
     SPARSE,
     LineStyle,
-    Override,
     legend_order,
     overrides,
 )
 from seqeval_rl.utils.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FONT_SIZE = 8.0
 # Figure widths in inches: one column of a two-column page, the page, a slide.
@@ -71,8 +66,8 @@ RC: dict[Any, Any] = {
     "svg.hashsalt": "seqeval-rl",  # the same figure gives the same file
 }
 
-LOG_COLOUR = "#555555"
-BLOCK_COLOUR = "#AAAAAA"
+GREY = "#555555"  # of the dataset's mean score and its labels
+LIGHT_GREY = "#AAAAAA"  # of block boundaries
 # Others take the free colours first, then every colour again with another line and marker.
 _FREE = [
     LineStyle("#E69F00", SHORT, "P"),
@@ -92,15 +87,6 @@ _AGAIN = [
     )
     for colour in _COLOURS
 ]
-LINES: dict[str, Any] = {
-    "solid": SOLID,
-    "long": LONG,
-    "dashdot": DASHDOT,
-    "dashdotdot": DASHDOTDOT,
-    "dotted": DOTTED,
-    "short": SHORT,
-    "sparse": SPARSE,
-}
 
 
 def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
@@ -109,7 +95,7 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     The reference algorithms have fixed styles. Any other name starts at a place given by its hash and takes the next
     that is free, so that it keeps its style when others come or go, unless their places meet. Beyond 51 other names
     styles repeat. A static control (`control`) has the colour and marker of its own, hollow on a line of sparse dots.
-    What a style file says (`style_file.styled`) stands above all this, and changes no other name's style.
+    A style file (`style_file.styled`) overrides all this, and changes no other name's style.
     """
     order = legend_order(names)
     styles: dict[str, LineStyle] = {}
@@ -140,14 +126,13 @@ def save(
     formats: Sequence[str] = ("png", "pdf"),
     dpi: int = 300,
 ) -> list[Path]:
-    """Writes `directory/name.FORMAT` for each format and returns the paths.
+    """Write `directory/name.FORMAT` for each format and return the paths.
 
-    Each file is written under another name and renamed, so that a reader never meets half a figure. The same figure
-    gives the same bytes: no dates are written.
+    Writes are atomic. The same figure gives the same bytes: no dates are written.
 
     Args:
         figure: of this package, or any.
-        directory: made if it is not there.
+        directory: created if missing.
         name: file name without ending.
         formats: of png, pdf, svg.
         dpi: dots per inch of png.
@@ -156,6 +141,8 @@ def save(
         UsageError: unknown format.
         FileError: the directory cannot be made or written.
     """
+    import matplotlib as mpl
+
     for ending in formats:
         if ending not in FORMATS:
             raise unknown("figure format", ending, FORMATS, "--format")
@@ -174,71 +161,3 @@ def save(
             "Free space there or choose another directory with --out."
         ) from error
     return paths
-
-
-_MARKERS = [
-    marker for marker in Line2D.markers if isinstance(marker, str) and marker.strip() not in ("", "none", "None")
-]
-_ENTRIES: dict[str, type] = {"name": str, "colour": str, "line": str, "marker": str, "hollow": bool}
-
-
-@contextmanager
-def styled(path: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Draws and writes what is made inside with the looks of a style file; with None as ever.
-
-    with styled("style.toml"):
-        save(curves(results), "figures", "curves")
-
-    Args:
-        path: of the file; this module's docstring shows one.
-
-    Raises:
-        FileError: it cannot be read.
-        UsageError: not TOML, an unknown entry, or a value that is no colour, line or marker.
-    """
-    if path is None:
-        yield
-        return
-    before = overrides.set(_read(Path(path)))
-    try:
-        yield
-    finally:
-        overrides.reset(before)
-
-
-def _read(path: Path) -> dict[str, Override]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"style file {path}: cannot be read ({error.strerror or error}). Check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"style file {path}: not TOML: {error}. Correct the file.") from None
-    return {name: _override(f"[{name}] of style file {path}", table) for name, table in tables.items()}
-
-
-def _override(where: str, table: Any) -> Override:
-    if not isinstance(table, dict):
-        raise UsageError(f"{where}: expected a table with {', '.join(_ENTRIES)}, found {table!r}. Correct the file.")
-    for name, value in table.items():
-        if name not in _ENTRIES:
-            raise unknown("entry", name, _ENTRIES, where)
-        if not isinstance(value, _ENTRIES[name]):
-            raise UsageError(
-                f"{name} in {where}: expected {_ENTRIES[name].__name__}, found {value!r}. Correct the file."
-            )
-    given = dict(table)
-    if "name" in given and not given["name"].strip():
-        raise UsageError(f"name in {where}: expected text, found none. Leave the entry out to keep the name.")
-    if "colour" in given:
-        if not is_color_like(given["colour"]):
-            raise UsageError(
-                f"colour in {where}: expected a colour, found {given['colour']!r}. Give #AA3377 or a name as navy."
-            )
-        given["colour"] = to_hex(given["colour"])
-    if "line" in given:
-        if given["line"] not in LINES:
-            raise unknown("line", given["line"], LINES, where)
-        given["line"] = LINES[given["line"]]
-    if "marker" in given and given["marker"] not in _MARKERS:
-        raise unknown("marker", given["marker"], _MARKERS, where)
-    return Override(**given)

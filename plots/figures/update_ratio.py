@@ -1,4 +1,4 @@
-"""Gradient steps against data: the score for each pair of K, updates per increment, and gamma, transitions per increment."""
+"""Figure `ratio`: score for each pair of K, updates per increment, and gamma, transitions per increment."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
 from seqeval_rl.plots.analysis.naming import display_name, legend_order
-from seqeval_rl.plots.figures import layout, style
-from seqeval_rl.plots.figures.layout import format_count, framed, text_width, wrap
+from seqeval_rl.plots.figures import layout, style, ticks
 from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import hashable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
     from seqeval_rl.results.read import RunResult
 
 
@@ -45,23 +46,23 @@ class HeatMap:
 
 
 def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]:
-    """Scores at `share` of the log by K and gamma, of each algorithm whose runs differ in one of them.
+    """Scores at `share` of the data by K and gamma, of each algorithm whose runs differ in one of them.
 
     Args:
-        results: of `seqeval_rl.read_results`.
-        share: of the log, above 0 and at most 1.
+        results: from `seqeval_rl.read_results`.
+        share: of the data, above 0 and at most 1.
 
     Raises:
         UsageError: no run, a share outside (0, 1], or no algorithm that was run with two pairs on one dataset.
     """
     if not 0 < share <= 1:
         raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
-    found: dict[tuple[str, Hashable], list[tuple[Panel, Group]]] = defaultdict(list)
+    members: dict[tuple[str, Hashable], list[tuple[Panel, Group]]] = defaultdict(list)
     for panel in collect(results):
         for group in panel.groups:
             if not group.static:
-                found[group.algorithm, _all_else(group)].append((panel, group))
-    maps = [made for members in found.values() if (made := _heat_map(members, share)) is not None]
+                members[group.algorithm, _all_else(group)].append((panel, group))
+    maps = [each for groups in members.values() if (each := _heat_map(groups, share)) is not None]
     if not maps:
         raise UsageError(
             f"results: expected an algorithm with several values of {_GAMMA} or {_K} on one dataset, at {100 * share:g} % of it, "
@@ -71,6 +72,7 @@ def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]
 
 
 def _all_else(group: Group) -> Hashable:
+    """All settings but K and gamma."""
     run = group.runs[0]
     protocol = {name: value for name, value in run.protocol.items() if name not in (_K, _GAMMA)}
     return hashable(
@@ -79,14 +81,14 @@ def _all_else(group: Group) -> Hashable:
 
 
 def _heat_map(members: Sequence[tuple[Panel, Group]], share: float) -> HeatMap | None:
-    """None where there is a single pair, or no dataset has them all."""
+    """None where there is a single pair, or no dataset has all pairs."""
     values: dict[str, dict[tuple[int, int], list[float]]] = defaultdict(dict)
     for panel, group in members:
         pair = (int(group.runs[0].protocol[_K]), int(group.runs[0].protocol[_GAMMA]))
         scores = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
-        there = [score for score in scores if np.isfinite(score)]
-        if there:
-            values[panel.title][pair] = there
+        finite = [score for score in scores if np.isfinite(score)]
+        if finite:
+            values[panel.title][pair] = finite
     pairs = {pair for of in values.values() for pair in of}
     datasets = tuple(title for title, of in values.items() if of.keys() == pairs)
     if len(pairs) < 2 or not datasets:
@@ -107,24 +109,18 @@ def _heat_map(members: Sequence[tuple[Panel, Group]], share: float) -> HeatMap |
 
 @figure("ratio", help="score by updates and transitions per increment")
 def ratio(
-    results: Sequence[RunResult],
-    *,
-    share: float = 1.0,
-    width: str | float = "page",
-    caption: bool = True,
-    seed: int = 0,
+    results: Sequence[RunResult], *, share: float = 1.0, width: str | float = "page", caption: bool = True
 ) -> Figure:
     """Heat map of the score by updates per increment K and transitions per increment gamma, one for each algorithm.
 
-    In each cell stand the score and, where there is room, the number of runs; a pair without a score is blank and crossed.
+    Each cell contains the score and, where there is room, the number of runs; a pair without a score is blank and crossed.
     The replay ratio is K / gamma.
 
     Args:
-        results: of `seqeval_rl.read_results`.
-        share: of the log at which the scores are taken.
-        width: "column" (3.25 in), "page" (6.75 in), "slide" (10 in), or inches.
-        caption: whether to write under the figure what it shows.
-        seed: of no use here: nothing is drawn at random.
+        results: from `seqeval_rl.read_results`.
+        share: of the data at which the scores are taken, above 0 and at most 1.
+        width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
+        caption: write under the figure what it shows.
 
     Raises:
         UsageError: as `heat_maps`, or an unknown width.
@@ -134,74 +130,86 @@ def ratio(
     across = min(len(maps), max(1, int(inches / 1.6)), 4)
     down = -(-len(maps) // across)
     cell = (inches - 0.8) / across
-    titles = [wrap(made.label, cell - 0.1, 3) for made in maps]
-    low, high = (limit(score for made in maps for score in made.scores.values()) for limit in (min, max))
-    norm = mpl.colors.Normalize(low, high if high > low else low + 1)
-    colours = mpl.colormaps["cividis"]  # of even lightness, for colour-blind readers too
-    tall = 0.42 * max(len(made.updates) for made in maps) + 0.55
-    tall += layout.LINE_HEIGHT * max(title.count("\n") for title in titles)
+    titles = [layout.wrap(each.label, cell - 0.1, 3) for each in maps]
+    height = 0.42 * max(len(each.updates) for each in maps) + 0.55
+    height += layout.LINE_HEIGHT * max(title.count("\n") for title in titles)
 
     def draw(figure: Figure) -> None:
+        import matplotlib as mpl
+
+        low, high = (limit(score for each in maps for score in each.scores.values()) for limit in (min, max))
+        norm = mpl.colors.Normalize(low, high if high > low else low + 1)
+        colours = mpl.cm.ScalarMappable(norm, "cividis")  # of even lightness, for colour-blind readers too
         axes = figure.subplots(down, across, squeeze=False)
         for ax in axes.flat[len(maps) :]:
             ax.set_axis_off()
-        for place, (ax, made, title) in enumerate(zip(axes.flat, maps, titles, strict=False)):
-            side = (cell - 0.5) / len(made.increments)
-            for row, updates in enumerate(made.updates):
-                for column, increment in enumerate(made.increments):
-                    score = made.scores.get((updates, increment))
-                    if score is None:
-                        ax.plot(
-                            [column - 0.2, column + 0.2],
-                            [row - 0.2, row + 0.2],
-                            color=style.BLOCK_COLOUR,
-                            linewidth=0.6,
-                        )
-                        ax.plot(
-                            [column - 0.2, column + 0.2],
-                            [row + 0.2, row - 0.2],
-                            color=style.BLOCK_COLOUR,
-                            linewidth=0.6,
-                        )
-                        continue
-                    colour = colours(norm(score))
-                    ax.add_patch(
-                        mpl.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white")
-                    )
-                    light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 0.5
-                    text = f"{score:.1f}\nn={made.runs[updates, increment]}"
-                    if text_width(f"{score:.1f}") + 0.04 <= side:
-                        ax.text(
-                            column, row, text if text_width(text.split("\n")[1]) + 0.04 <= side else text.split("\n")[0],
-                            ha="center", va="center", color="black" if light else "white", linespacing=1.1,
-                        )  # fmt: skip
-            ax.set_xlim(-0.5, len(made.increments) - 0.5)
-            ax.set_ylim(-0.5, len(made.updates) - 0.5)
-            ax.set_xticks(range(len(made.increments)), [format_count(value) for value in made.increments])
-            ax.set_yticks(range(len(made.updates)), [format_count(value) for value in made.updates])
-            ax.tick_params(length=0)
-            ax.spines[:].set_visible(False)
+        for place, (ax, each, title) in enumerate(zip(axes.flat, maps, titles, strict=False)):
+            _draw_map(ax, each, colours, (cell - 0.5) / len(each.increments))
             ax.set_title(title)
             if place + across >= len(maps):
                 ax.set_xlabel("increment γ")
             if place % across == 0:
                 ax.set_ylabel("updates K")
-        figure.colorbar(
-            mpl.cm.ScalarMappable(norm, colours), ax=axes, label="normalised score", fraction=0.05, aspect=12, pad=0.02
-        )
+        figure.colorbar(colours, ax=axes, label="normalised score", fraction=0.05, aspect=12, pad=0.02)
 
-    datasets = {title for made in maps for title in made.datasets}
+    text = f"{_text(results, maps, share)}{damage_sentence(results)}".rstrip() if caption else ""
+    return layout.framed(inches, down * height + 0.1, text, draw)
+
+
+def _draw_map(ax: Axes, heat_map: HeatMap, colours: ScalarMappable, side: float) -> None:
+    """One algorithm, on cells `side` inches wide."""
+    for row, updates in enumerate(heat_map.updates):
+        for column, increment in enumerate(heat_map.increments):
+            score = heat_map.scores.get((updates, increment))
+            if score is None:
+                for ends in ((-0.2, 0.2), (0.2, -0.2)):
+                    ax.plot(
+                        [column - 0.2, column + 0.2],
+                        [row + end for end in ends],
+                        color=style.LIGHT_GREY,
+                        linewidth=0.6,
+                    )
+            else:
+                _draw_cell(ax, (column, row), score, heat_map.runs[updates, increment], colours, side)
+    ax.set_xlim(-0.5, len(heat_map.increments) - 0.5)
+    ax.set_ylim(-0.5, len(heat_map.updates) - 0.5)
+    ax.set_xticks(range(len(heat_map.increments)), [ticks.format_count(value) for value in heat_map.increments])
+    ax.set_yticks(range(len(heat_map.updates)), [ticks.format_count(value) for value in heat_map.updates])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+
+
+def _draw_cell(
+    ax: Axes, centre: tuple[int, int], score: float, runs: int, colours: ScalarMappable, side: float
+) -> None:
+    """The cell's colour, and as much of its numbers as has room."""
+    from matplotlib.patches import Rectangle
+
+    column, row = centre
+    colour = colours.to_rgba(score)
+    ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+    light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 0.5
+    lines = [f"{score:.1f}", f"n={runs}"]
+    room = [layout.text_width(line) + 0.04 <= side for line in lines]
+    if room[0]:
+        text = "\n".join(lines) if room[1] else lines[0]
+        ax.text(column, row, text, ha="center", va="center", color="black" if light else "white", linespacing=1.1)
+
+
+def _text(results: Sequence[RunResult], maps: Sequence[HeatMap], share: float) -> str:
+    """The caption, with a blank at its end."""
+    datasets = {title for each in maps for title in each.datasets}
     text = (
         f"Score at {100 * share:g} % of the data by gradient steps (K) and transitions (γ) per increment, mean over "
         f"{len(datasets)} dataset{'s' if len(datasets) > 1 else ''} of the mean over runs; n: runs; the replay ratio is K/γ. "
     )
-    left_out = sorted({title for made in maps for title in made.left_out})
+    left_out = sorted({title for each in maps for title in each.left_out})
     if left_out:
         text += f"Left out, since a pair has no score there: {listed(left_out)}. "
-    mapped = {made.algorithm for made in maps}
+    mapped = {each.algorithm for each in maps}
     single = [display_name(name) for name in legend_order({run.algorithm for run in results} - mapped)]
     if single:
         text += f"Left out, since without several pairs on one dataset: {listed(single)}. "
-    if any((k, g) not in made.scores for made in maps for k in made.updates for g in made.increments):
+    if any((k, g) not in each.scores for each in maps for k in each.updates for g in each.increments):
         text += "Crosses: not run, or no run has got there. "
-    return framed(inches, down * tall + 0.1, f"{text}{damage_sentence(results)}".rstrip() if caption else "", draw)
+    return text

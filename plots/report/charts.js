@@ -19,12 +19,12 @@ const Charts = (() => {
     return String(+value.toPrecision(6));
   };
 
-  const faded = (colour, opacity) => colour + Math.round(opacity * 255).toString(16).padStart(2, '0');
+  const faded = (color, opacity) => color + Math.round(opacity * 255).toString(16).padStart(2, '0');
 
-  // A line is {label, colour, dash, complete, failed, points: [{x, y, low, high, text}]}; spec is {title, xLabel, yLabel, lines,
+  // A line is {label, color, dash, complete, failed, points: [{x, y, low, high, text}]}; spec is {title, xLabel, yLabel, lines,
   // stretches: [[name, start, stop]], means: [[start, stop, value]], end}, all x on the selected axis.
   function draw(element, spec) {
-    const colours = theme();
+    const colors = theme();
     const lines = spec.lines;
     const tables = [];
     const series = [{}];
@@ -38,18 +38,18 @@ const Charts = (() => {
       const spread = once.some((point) => point.low !== null && point.low !== undefined);
       tables.push([once.map((p) => p.x), once.map((p) => p.y), ...(spread ? [once.map((p) => p.high), once.map((p) => p.low)] : [])]);
       series.push({
-        stroke: faded(line.colour, strength), dash: line.dash, width: 2, points: { show: once.length < 2, size: 6 }, scale: 'y',
+        stroke: faded(line.color, strength), dash: line.dash, width: 2, points: { show: once.length < 2, size: 6 }, scale: 'y',
       });
       if (spread) {
         const place = series.length;
         const edge = { stroke: 'transparent', width: 0, points: { show: false }, scale: 'y' };
         series.push(edge, { ...edge });
-        bands.push({ series: [place, place + 1], fill: faded(line.colour, 0.16 * strength) });
+        bands.push({ series: [place, place + 1], fill: faded(line.color, 0.16 * strength) });
       }
     }
     const data = tables.length ? uPlot.join(tables) : [[]];
     const axis = {
-      stroke: colours.ink, grid: { stroke: faded(hex(colours.line), 0.6), width: 1 }, ticks: { stroke: colours.line, width: 1 },
+      stroke: colors.ink, grid: { stroke: faded(hex(colors.line), 0.6), width: 1 }, ticks: { stroke: colors.line, width: 1 },
       font: '12px system-ui, sans-serif', labelFont: '12px system-ui, sans-serif', labelSize: 18, labelGap: 0,
     };
     const plot = new uPlot({
@@ -66,12 +66,12 @@ const Charts = (() => {
         { ...axis, label: spec.yLabel, size: 52, values: (u, values) => values.map(tick) },
       ],
       // Once a zoom rectangle is drawn, the scales are no longer computed from the data.
-      hooks: { setSelect: [(u) => { u.zoomed = { y: true }; }], drawAxes: [(u) => background(u, spec, colours)], draw: [(u) => ends(u, lines)] },
+      hooks: { setSelect: [(u) => { u.zoomed = { y: true }; }], drawAxes: [(u) => background(u, spec, colors)], draw: [(u) => ends(u, lines)] },
     }, data, element);
     return plot;
   }
 
-  const hex = (colour) => (/^#[0-9a-f]{6}$/i.test(colour) ? colour : '#888888');
+  const hex = (color) => (/^#[0-9a-f]{6}$/i.test(color) ? color : '#888888');
 
   function yRange(u, low, high, spec) {
     if (u.zoomed && u.zoomed.y) return [low, high];
@@ -82,7 +82,7 @@ const Charts = (() => {
   }
 
   // Block boundaries and the switch to online, with names, and the dataset's mean score.
-  function background(u, spec, colours) {
+  function background(u, spec, colors) {
     const { ctx } = u;
     const ratio = devicePixelRatio;
     const { left, top, width, height } = u.bbox;
@@ -95,11 +95,11 @@ const Charts = (() => {
         const from = Math.max(left, u.valToPos(start, 'x', true));
         const to = Math.min(left + width, u.valToPos(stop, 'x', true));
         if (to <= from) continue;
-        ctx.fillStyle = colours.soft;
+        ctx.fillStyle = colors.soft;
         // A name that does not fit is only in the note below the chart.
         if (ctx.measureText(name).width < to - from) ctx.fillText(name, (from + to) / 2, top - 4 * ratio);
         if (start > 0 && from > left) {
-          ctx.fillStyle = colours.soft;
+          ctx.fillStyle = colors.soft;
           ctx.fillRect(Math.round(from), top, ratio, height);
         }
       }
@@ -107,7 +107,7 @@ const Charts = (() => {
     ctx.beginPath();
     ctx.rect(left, top, width, height);
     ctx.clip();
-    ctx.strokeStyle = colours.soft;
+    ctx.strokeStyle = colors.soft;
     ctx.lineWidth = 1.2 * ratio;
     ctx.setLineDash([6 * ratio, 4 * ratio]);
     for (const [start, stop, value] of spec.means) {
@@ -134,7 +134,7 @@ const Charts = (() => {
         if (point.x === null || point.y === null) continue;
         const x = u.valToPos(point.x, 'x', true);
         const y = u.valToPos(point.y, 'y', true);
-        ctx.strokeStyle = line.colour;
+        ctx.strokeStyle = line.color;
         ctx.beginPath();
         ctx.moveTo(x - size, y - size); ctx.lineTo(x + size, y + size);
         ctx.moveTo(x - size, y + size); ctx.lineTo(x + size, y - size);
@@ -224,7 +224,7 @@ const Charts = (() => {
 
   // The chart with title and legend as a PNG.
   function image(plot, spec, save) {
-    const colours = theme();
+    const colors = theme();
     const ratio = devicePixelRatio;
     const source = plot.ctx.canvas;
     const shown = [...new Map(spec.lines.map((line) => [line.label, line])).values()];
@@ -233,9 +233,9 @@ const Charts = (() => {
     canvas.width = source.width;
     canvas.height = source.height + row * (shown.length + 2);
     const ctx = canvas.getContext('2d');
-    ctx.fillStyle = colours.paper;
+    ctx.fillStyle = colors.paper;
     ctx.fillRect(0, 0, canvas.width, canvas.height);
-    ctx.fillStyle = colours.ink;
+    ctx.fillStyle = colors.ink;
     ctx.textBaseline = 'middle';
     ctx.font = `600 ${13 * ratio}px system-ui, sans-serif`;
     ctx.fillText(spec.title, 8 * ratio, row * 0.7, canvas.width - 16 * ratio);
@@ -243,7 +243,7 @@ const Charts = (() => {
     ctx.font = `${12 * ratio}px system-ui, sans-serif`;
     shown.forEach((line, place) => {
       const y = row * (2 + place) + source.height;
-      ctx.strokeStyle = line.colour;
+      ctx.strokeStyle = line.color;
       ctx.lineWidth = 2 * ratio;
       ctx.setLineDash(line.dash.map((length) => length * ratio));
       ctx.beginPath();

@@ -19,14 +19,14 @@ def line_look(look: LineStyle) -> dict[str, Any]:
     return {"light": look.colour, "dark": on_dark(look.colour), "dash": dash}
 
 
-def on_dark(colour: str) -> str:
+def on_dark(color: str) -> str:
     """`#rrggbb` mixed with white until its contrast ratio to the dark page (WCAG 2.2) is high enough.
 
     Black becomes the color of the page's text.
     """
-    if colour == "#000000":
+    if color == "#000000":
         return "#e8eaee"
-    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
     for white in np.linspace(0, 1, 41):
         mixed = [round(part + white * (255 - part)) for part in (red, green, blue)]
         if (luminance(mixed) + 0.05) / (luminance(DARK_PAGE) + 0.05) >= _CONTRAST:
@@ -34,7 +34,7 @@ def on_dark(colour: str) -> str:
     return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
-def luminance(colour: Sequence[int]) -> float:
+def luminance(color: Sequence[int]) -> float:
     """Relative luminance of red, green and blue of 0 to 255, as WCAG 2.2 defines it."""
-    linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for v in (part / 255 for part in colour)]
+    linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for v in (part / 255 for part in color)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

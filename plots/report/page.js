@@ -96,7 +96,7 @@
     for (const panel of data.panels) for (const group of panel.groups) if (group.label === label) return data.styles[group.style];
     return null;
   };
-  const colourOf = (style) => (dark.matches ? style.dark : style.light);
+  const colorOf = (style) => (dark.matches ? style.dark : style.light);
   const swatches = [];
 
   function swatch(label) {
@@ -107,7 +107,7 @@
     const paint = () => {
       const ctx = canvas.getContext('2d');
       ctx.clearRect(0, 0, 72, 20);
-      ctx.strokeStyle = colourOf(style);
+      ctx.strokeStyle = colorOf(style);
       ctx.lineWidth = 4;
       ctx.setLineDash(style.dash.map((length) => 2 * length));
       ctx.beginPath();
@@ -133,7 +133,7 @@
     const lines = [];
     for (const group of panel.groups) {
       if (!state.algorithms.has(group.label)) continue;
-      const look = { label: group.label, colour: colourOf(data.styles[group.style]), dash: data.styles[group.style].dash };
+      const look = { label: group.label, color: colorOf(data.styles[group.style]), dash: data.styles[group.style].dash };
       const members = group.runs.map((number) => data.runs[number]);
       const pointsOf = (run) => (run.metrics[state.metric] || []).map((y, place) => {
         const x = xOf(panel, run, place);

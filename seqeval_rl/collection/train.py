@@ -16,15 +16,16 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from seqeval_rl.collection.policies import Act, policy
-from seqeval_rl.data.stream import Stream, StreamSpec
+from seqeval_rl.collection.policy import Policy
+from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError
-from seqeval_rl.experiments.job import PlannedRun
-from seqeval_rl.experiments.reporter import Recorded, Reporter
+from seqeval_rl.experiments.planner import describe_stream
+from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import checkpoint
+from seqeval_rl.results.manifest import Manifest
 from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder
@@ -56,35 +57,27 @@ class Training:
     def manifest(self, device: torch.device) -> dict[str, Any]:
         """As a sweep writes it."""
         stream = self.stream
-        return {
-            "suite": "collect",
-            "dataset": {
-                "name": stream.name,
-                "transitions": 0,
-                "sha256": None,
-                "observation_shape": list(stream.obs_shape),
-                "action_dimensions": stream.act_dim,
-                "mean_score": None,
-                "blocks": [],
-            },
-            "task": self.task.as_dict(),
-            "algorithm": {"name": self.entry.name, "config": asdict(self.config)},
-            "protocol": self.protocol.model_dump(),
-            "seed": self.seed,
-            "uses_future_data": False,
-            "precision": "float32",
-            "evaluations_expected": len(Schedule(self.protocol, 0, stream.name).points()),
-            "citation": self.entry.citation,
-            **describe_provenance(str(device)),
-        }
+        return Manifest(
+            suite="collect",
+            dataset=describe_stream(stream) | {"sha256": None},
+            task=self.task.as_dict(),
+            algorithm=self.entry.name,
+            config=asdict(self.config),
+            protocol=self.protocol,
+            seed=self.seed,
+            precision="float32",
+            evaluations_expected=len(Schedule(self.protocol, 0, stream.name).points()),
+            citation=self.entry.citation,
+            provenance=describe_provenance(str(device)),
+        ).as_dict()
 
     def scores(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Transitions [P] and scores [P] of the evaluations so far."""
         return read_results(self.directory)[0].curve("score")
 
-    def policy(self, evaluation: int, explore: bool = True) -> Act:
+    def policy(self, evaluation: int) -> Policy:
         """The policy as it was at an evaluation that scored more than all before. Raises `SeqevalError` where it is lost."""
-        return policy(self.entry, self.config, self.task, self.state(evaluation), self.seed, explore)
+        return Policy(self.entry, self.config, self.task, self.state(evaluation), self.seed)
 
     def state(self, evaluation: int) -> dict[str, Any]:
         """Its state, see `Trainer.states`, without what it had gathered."""
@@ -134,8 +127,7 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
         anew = True
     recorder.open(anew)
     try:
-        done, state = _newest(recorder)
-        recorder.keep(done)
+        done, state = recorder.resume()
         if not done:
             shutil.rmtree(training.directory / POLICIES, ignore_errors=True)
         scores = training.scores()[1].tolist() if done else []
@@ -143,17 +135,6 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
             _go_on(training, recorder, device, done, state, scores, progress)
     finally:
         recorder.close()
-
-
-def _newest(recorder: RunRecorder) -> tuple[int, dict[str, Any]]:
-    """Evaluations that are behind the run, and its state then."""
-    for index in sorted(recorder.resumable(), reverse=True):
-        state = checkpoint.load(recorder.checkpoints, index)
-        if state is not None:
-            recorder.event("resumed", evaluation=index)
-            return index + 1, state
-        recorder.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
-    return 0, {}
 
 
 def _go_on(
@@ -168,13 +149,6 @@ def _go_on(
     """The training itself, from evaluation `done` on, before which the scores were these."""
     stream, protocol = training.stream, training.protocol
     name = f"{training.task.name} {training.entry.name}"
-    run = PlannedRun(
-        StreamSpec(stream.name, (), training.task),
-        asdict(training.config),
-        training.seed,
-        training.directory,
-        recorder.manifest,
-    )
     with (
         Evaluator(training.task, [training.seed], protocol.episodes, workers=1) as evaluator,
         Trainer([Run(stream, training.config, training.seed)], training.entry, protocol, device) as trainer,
@@ -186,7 +160,7 @@ def _go_on(
         if state:
             trainer.load_states([state])
         recorder.event("started", evaluations=done, environments=evaluator.backend, stack=1)
-        record = Reporter([Recorded(run, recorder)], protocol.divergence_limit, lambda *_: None)
+        record = Reporter([recorder], protocol.divergence_limit)
 
         def report(outcome: Outcome) -> bool:
             # The policy first: a recorded evaluation always has what it may be asked for.

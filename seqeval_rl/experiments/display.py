@@ -1,7 +1,8 @@
-"""What `seqeval run` shows while it runs: a screen that stands still on a terminal, else plain lines; and `run.log`."""
+"""What `seqeval run` shows while it runs: a live table on a terminal, else plain lines; and `run.log`."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from seqeval_rl.experiments.progress import Progress, Totals, Tracker
+from seqeval_rl.experiments.progress import Progress
+from seqeval_rl.experiments.tracker import Totals, Tracker
 from seqeval_rl.results.run_log import RunLog
 from seqeval_rl.results.status_table import BLOCKS, GroupStatus, table
 from seqeval_rl.utils.console import clean, duration
@@ -21,15 +23,16 @@ if TYPE_CHECKING:
     from seqeval_rl.experiments.job import Job, RunEnd
 
 
-# Plain lines come at evaluations, at most so often for one stack, and in all four a minute: three hours are 720 lines.
+# Plain lines are written at evaluations: for each run group at most one in `SPACING` seconds, and in all at most four a minute,
+# so that three hours are 720 lines.
 SPACING = 30.0  # seconds
-BETWEEN = 15.0  # seconds, times the stacks that run
-SILENCE = 300.0  # seconds after which a stack that has no evaluation to tell of is told of all the same
+BETWEEN = 15.0  # seconds, times the run groups that train
+SILENCE = 300.0  # seconds after which a line is written for a run group without an evaluation
 _ENDS_SHOWN = 3
 
 
-class Screen:
-    """Shows how jobs run: on standard error, and in a log file."""
+class Display:
+    """Shows the progress of jobs on standard error and writes it to a log file."""
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class Screen:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Nothing is shown before it is entered.
+        """Nothing is shown before the context is entered.
 
         Args:
             jobs: all that will run.
@@ -52,8 +55,9 @@ class Screen:
         self._jobs = jobs
         self._shown = shown
         self._log = RunLog(log, self._say) if log is not None else None
-        self._told = [clock()] * len(jobs)  # when a plain line was written last
-        self._failures_told: set[Path] = set()
+        self._written = [clock()] * len(jobs)  # when the latest plain line was written
+        self._failures_shown: set[Path] = set()
+        self._warned: set[str] = set()
         self._ended: list[GroupStatus] = []  # the latest few
         self._live = None
         if shown and (console is not None or sys.stderr.isatty()):
@@ -71,9 +75,9 @@ class Screen:
                     vertical_overflow="crop",
                 )
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Display:
         if self._log is not None:
-            self._log.open(f"{self.tracker.totals().runs} runs in {len(self._jobs)} stacks")
+            self._log.open(f"{self.tracker.totals().runs} runs in {len(self._jobs)} run groups")
         if self._live is not None:
             self._live.start(refresh=True)
         return self
@@ -90,37 +94,43 @@ class Screen:
         if self._log is not None:
             self._log.close()
 
-    def tell(self, news: Progress) -> None:
+    def update(self, news: Progress) -> None:
         """Take in a job's progress."""
-        self.tracker.tell(news)
+        self.tracker.update(news)
         for run, reason in news.failures:
             self._failure(self._jobs[news.job].runs[run].directory, "failed", reason)
-        now, last = self.tracker.clock(), self._told[news.job]
+        for text in news.warnings:
+            if text not in self._warned:
+                self._warned.add(text)
+                self._line(text, style="yellow")
+                if not self._shown:
+                    logging.getLogger("seqeval_rl").warning("%s", text)
+        now, last = self.tracker.clock(), self._written[news.job]
         spacing = max(SPACING, BETWEEN * self.tracker.totals().running)
         if now - last >= (spacing if news.scores else max(SILENCE, spacing)):
-            self._told[news.job] = now
-            self._line(self.tracker.standing(news.job).plain(), on_terminal=False)
+            self._written[news.job] = now
+            self._line(self.tracker.status(news.job).plain(), on_terminal=False)
 
-    def ended(self, number: int, ends: Sequence[RunEnd]) -> None:
+    def job_ended(self, number: int, ends: Sequence[RunEnd]) -> None:
         """A job is done."""
-        self.tracker.ended(number, ends)
+        self.tracker.end(number, ends)
         for end in ends:
             if end.status != "finished":
                 self._failure(end.directory, end.status, end.message)
         counts = {status: sum(end.status == status for end in ends) for status in ("finished", "failed", "crashed")}
         how = ", ".join(f"{count} {status}" if len(ends) > 1 else status for status, count in counts.items() if count)
-        standing = self.tracker.standing(number)
-        self._line(f"{how}: {standing.plain()}, {duration(self.tracker.taken(number))} taken", on_terminal=False)
-        self._ended = [*self._ended, replace(standing, end=how)][-_ENDS_SHOWN:]
+        status = self.tracker.status(number)
+        self._line(f"{how}: {status.plain()}, {duration(self.tracker.elapsed(number))} taken", on_terminal=False)
+        self._ended = [*self._ended, replace(status, end=how)][-_ENDS_SHOWN:]
 
     def _failure(self, directory: Path, status: str, reason: str) -> None:
-        """Say once why a run has ended before its time."""
-        if directory not in self._failures_told:
-            self._failures_told.add(directory)
+        """Show once why a run failed or crashed."""
+        if directory not in self._failures_shown:
+            self._failures_shown.add(directory)
             self._line(f"{directory}: {status}: {reason}", style="red")
 
     def _line(self, text: str, on_terminal: bool = True, style: str = "") -> None:
-        """A line of the log; on a terminal above the table, if it belongs there."""
+        """A line of the log, also shown above the table on a terminal if `on_terminal`."""
         text = clean(text)
         if self._log is not None:
             self._log.write(text)
@@ -139,7 +149,7 @@ class Screen:
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The table: stacks that run, the latest that ended, and the totals; never higher than the terminal."""
+        """The table: run groups that train, the latest that ended, and the totals; never higher than the terminal."""
         from rich.text import Text
 
         running, ended, totals = self.tracker.running(), self._ended, self.tracker.totals()
@@ -147,29 +157,31 @@ class Screen:
         rows = max(0, options.size.height - 4)
         listed, over = running[:rows], max(0, len(running) - rows)
         tail = ended[len(ended) - min(len(ended), rows - len(listed)) :]
-        standings = [*tail, *listed]
+        shown = [*tail, *listed]
         # One column is left free: some terminals begin a new line when the last is written to.
         width = max(20, options.max_width - 1)
         lines: list[tuple[str, str]] = []
-        if standings:
-            head, *body = table(standings, width, _has_blocks(console))
+        if shown:
+            head, *body = table(shown, width, _has_blocks(console))
             styles = ["dim"] * len(tail) + [""] * len(listed)
             lines = [(head, "bold"), *zip(body, styles, strict=True)]
         if over and rows:
-            lines.append((f"and {over} more that run", "dim"))
+            lines.append((f"and {over} more running", "dim"))
         lines.append((totals_text(totals, width), "bold"))
         for line, style in lines:
             yield Text(line, style=style, no_wrap=True, overflow="crop", end="\n")
 
 
 def totals_text(totals: Totals, width: int) -> str:
-    """All jobs in one line of at most `width` letters; what matters least is left out first."""
+    """All jobs in one line of at most `width` characters; the least important part is left out first."""
     left = "" if totals.left is None else f", {duration(totals.left)} left"
-    stacks = f"; {totals.running} {'stack' if totals.running == 1 else 'stacks'} running, {totals.waiting} waiting"
+    groups = (
+        f"; {totals.running} {'run group' if totals.running == 1 else 'run groups'} running, {totals.waiting} waiting"
+    )
     done = f"{totals.done} of {totals.runs} runs done, {duration(totals.elapsed)} taken"
     short = f"{totals.done}/{totals.runs} runs{left}"
     for text in (
-        f"{done}{left}{stacks}. Ctrl-C saves and stops.",
+        f"{done}{left}{groups}. Ctrl-C saves and stops.",
         f"{done}{left}; {totals.waiting} waiting. Ctrl-C saves.",
         f"{short}; {totals.waiting} waiting. Ctrl-C saves.",
         f"{short}. Ctrl-C saves.",
@@ -180,7 +192,7 @@ def totals_text(totals: Totals, width: int) -> str:
 
 
 def _has_blocks(console: Console) -> bool:
-    """Whether the terminal's encoding has the letters of a sparkline."""
+    """Whether the terminal's encoding has the characters of a sparkline."""
     try:
         BLOCKS.encode(console.encoding)
     except (LookupError, UnicodeEncodeError):

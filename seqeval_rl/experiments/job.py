@@ -14,7 +14,7 @@ from seqeval_rl.training.device import Precision
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a job; plain data, so that it travels."""
+    """One run of a job; can be sent to another process."""
 
     stream: StreamSpec
     # Of the algorithm's Config; the Config itself may be of a class that only this process has loaded.
@@ -26,7 +26,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker process needs to know: runs that train as one stack, and how."""
+    """What a worker process needs to know: the runs of a group, and how they are trained."""
 
     runs: tuple[PlannedRun, ...]
     task: Task
@@ -37,6 +37,7 @@ class Job:
     precision: Precision  # of matrix products
     overwrite: bool
     cost: float  # estimated seconds of one core
+    loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import FileError
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
+from seqeval_rl.experiments.streams import forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
 from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
 from seqeval_rl.protocol import Schedule
+from seqeval_rl.results.loggers.registry import find_logger
 from seqeval_rl.results.manifest import Manifest
 from seqeval_rl.results.provenance import describe_provenance
 from seqeval_rl.results.read import read_results
@@ -72,10 +74,14 @@ def plan(
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
     """
     variants = sweep.variants()
+    for logger in sweep.loggers:
+        find_logger(logger, sweep.where)
     _check_writable(out)
+    forget_streams()
     planner = _Planner(sweep, out, device, overwrite)
     for spec in sweep.streams:
-        stream = spec.load(progress)
+        stream = load_stream(spec, progress)
+        spec = replace(spec, task=stream.task)
         _check_environment(stream, variants)
         dataset = describe_stream(stream, spec.mode)
         for variant in variants:
@@ -156,6 +162,7 @@ class _Planner:
             precision=self._sweep.precision,
             overwrite=self._overwrite,
             cost=sum(candidate.seconds for candidate in group),
+            loggers=self._sweep.loggers,
         )
 
 

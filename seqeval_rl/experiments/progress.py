@@ -1,214 +1,77 @@
-"""What jobs report while they run, and how throughput and time left follow from it. Needs no torch."""
+"""What a job reports while it runs, and when it reports it. Needs no torch."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from seqeval_rl.results.status import mean, means
-from seqeval_rl.results.status_table import GroupStatus
+import numpy as np
 
-if TYPE_CHECKING:
-    from seqeval_rl.experiments.job import Job, RunEnd
+from seqeval_rl.protocol import Schedule
+
+_INTERVAL = 0.5  # seconds between two reports without news
 
 
 class Scored(NamedTuple):
     """A run's score at an evaluation."""
 
-    run: int  # its place in the job
+    run: int  # its index in the job
     evaluation: int
     score: float
 
 
 class Failed(NamedTuple):
-    """A run that cannot go on."""
+    """A run that cannot continue."""
 
-    run: int  # its place in the job
+    run: int  # its index in the job
     reason: str
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a job tells while it runs: about twice a second, and at each evaluation."""
+    """What a job reports while it runs: about twice a second, and at each evaluation."""
 
     job: int
     share: float  # of its gradient steps, 0 to 1
     gradient_steps: int = 0  # taken since the job began, by all of its runs together
     transitions: int | None = None  # t of the runs that train at the moment; None before they begin
-    scores: tuple[Scored, ...] = ()  # that are new, and at first those of earlier attempts
-    failures: tuple[Failed, ...] = ()  # that are new
-    last: bool = False  # nothing follows
+    scores: tuple[Scored, ...] = ()  # new ones, and at first those of earlier attempts
+    failures: tuple[Failed, ...] = ()  # new ones
+    warnings: tuple[str, ...] = ()  # one line each, for people
+    last: bool = False  # the job reports nothing more
 
 
-RECENT = 30.0  # seconds over which updates/s are measured
-LONG = 600.0  # seconds over which the pace is measured that time left goes by: several evaluations, which slow it
+class ProgressReporter:
+    """Counts the gradient steps of a job and reports its progress."""
 
+    def __init__(self, job: int, report: Callable[[Progress], None]):
+        """For the job of that number; `report` takes its progress."""
+        self._job, self._report = job, report
+        self.total = 0  # gradient steps that all runs together have to take
+        self._done = 0  # of these
+        self._reported = 0.0
 
-class Pace:
-    """How fast an amount grows."""
+    def begin_group(self, schedule: Schedule, runs: int, gradient_steps: int) -> None:
+        """The runs that train from now on: the schedule of the longest, how many, and the steps that each took in earlier groups
+        or attempts."""
+        self._schedule, self._runs = schedule, runs
+        self._base = self._done - gradient_steps * runs
+        self.send()
 
-    def __init__(self) -> None:
-        """Of nothing yet."""
-        self._samples: deque[tuple[float, float]] = deque()
+    def update(self, gradient_steps: int) -> None:
+        """Each run of the group has now taken so many gradient steps, in all attempts."""
+        # An asynchronous evaluation is reported when training is ahead of it.
+        self._done = max(self._done, self._base + gradient_steps * self._runs)
+        if time.monotonic() - self._reported > _INTERVAL:
+            self.send()
 
-    def tell(self, now: float, amount: float) -> None:
-        """The amount at a time, in seconds; both grow."""
-        samples = self._samples
-        # Two samples a second apart are as good as a hundred between them.
-        if len(samples) > 1 and now - samples[-2][0] < 1.0:
-            samples.pop()
-        samples.append((now, amount))
-        while samples[0][0] < now - LONG:
-            samples.popleft()
-
-    def rate(self, now: float, over: float) -> float | None:
-        """Growth per second in the last `over` seconds; None until there is half a second to measure."""
-        if not self._samples:
-            return None
-        last, amount = self._samples[-1]
-        # News come in bursts, so the time since the last counts only when they have stayed out.
-        end = last if now - last < 2.0 else now
-        first, before = next(((t, a) for t, a in self._samples if t >= end - over), self._samples[-1])
-        return (amount - before) / (end - first) if end - first > 0.5 else None
-
-
-class _Track:
-    """One job."""
-
-    def __init__(self, job: Job):
-        """Not begun yet."""
-        runs = job.runs
-        self.begun: float | None = None  # when, in seconds of a monotonic clock
-        self.ended: float | None = None
-        self.share = 0.0
-        self.failed: dict[int, str] = {}  # run -> reason
-        self._steps = 0
-        self._transitions: int | None = None
-        self._total = max(run.manifest["dataset"]["transitions"] + job.protocol.online for run in runs)
-        self._dataset = _several([run.stream.name for run in runs])
-        self._algorithm = _several([run.directory.parent.name for run in runs])
-        self._seeds = tuple(sorted({run.seed for run in runs}))
-        self._pace = Pace()
-        self._scores: dict[int, dict[int, float]] = {}  # run -> evaluation -> score
-
-    def tell(self, news: Progress, now: float) -> None:
-        """Take in what the job tells."""
-        if self.begun is None:
-            self.begun = now
-        self.share = max(self.share, news.share)
-        for run, evaluation, score in news.scores:
-            self._scores.setdefault(run, {})[evaluation] = score
-        self.failed.update(news.failures)
-        if news.transitions is not None:
-            self._transitions, self._steps = news.transitions, max(self._steps, news.gradient_steps)
-            self._pace.tell(now, self._steps)
-
-    def standing(self, now: float) -> GroupStatus:
-        """How it stands."""
-        sound = [scores for run, scores in self._scores.items() if run not in self.failed and scores]
-        return GroupStatus(
-            self._dataset,
-            self._algorithm,
-            self._seeds,
-            self._transitions,
-            self._total,
-            means(sound),
-            mean([scores[max(scores)] for scores in sound]) if sound else None,
-            self._pace.rate(now, RECENT) if self.ended is None else None,
-            self.left(now),
-        )
-
-    def left(self, now: float) -> float | None:
-        """Seconds to its end at the pace of the last minutes; None where that is not known."""
-        pace = self._pace.rate(now, LONG)
-        if self.ended is not None or not pace or not self.share:
-            return None
-        return self._steps * (1 - self.share) / self.share / pace
-
-
-def _several(names: Sequence[str]) -> str:
-    """A name for all of them."""
-    different = list(dict.fromkeys(names))
-    return different[0] if len(different) == 1 else f"{different[0]} +{len(different) - 1}"
-
-
-class Totals(NamedTuple):
-    """All jobs together."""
-
-    done: int  # runs that have ended, in whatever way
-    runs: int
-    running: int  # stacks
-    waiting: int  # stacks
-    elapsed: float  # seconds
-    left: float | None  # seconds
-
-
-class Tracker:
-    """All jobs of a command. Whoever tells and whoever looks may be different threads."""
-
-    def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic):
-        """None has begun; `clock` gives seconds."""
-        self.clock = clock
-        self._lock = threading.Lock()
-        self._tracks = [_Track(job) for job in jobs]
-        self._began = clock()
-        self._runs = sum(len(job.runs) for job in jobs)
-        self._done = 0
-        # An algorithm that raises is expected to cost nothing; it must not divide by it.
-        self._costs = [max(job.cost, 1e-6) for job in jobs]
-        self._pace = Pace()
-        self._pace.tell(self._began, 0.0)
-
-    def tell(self, news: Progress) -> None:
-        """Take in a job's progress."""
-        with self._lock:
-            now = self.clock()
-            self._tracks[news.job].tell(news, now)
-            self._pace.tell(now, self._work())
-
-    def ended(self, number: int, ends: Sequence[RunEnd]) -> None:
-        """A job is done."""
-        self.tell(Progress(number, 1.0))
-        with self._lock:
-            self._tracks[number].ended = self.clock()
-            self._done += len(ends)
-
-    def standing(self, number: int) -> GroupStatus:
-        """How a job stands."""
-        with self._lock:
-            return self._tracks[number].standing(self.clock())
-
-    def taken(self, number: int) -> float:
-        """Seconds from a job's beginning to now, or to its end."""
-        with self._lock:
-            track, now = self._tracks[number], self.clock()
-            return 0.0 if track.begun is None else (now if track.ended is None else track.ended) - track.begun
-
-    def running(self) -> list[GroupStatus]:
-        """The stacks that train, in the order in which they began."""
-        with self._lock:
-            now = self.clock()
-            return [track.standing(now) for track in sorted(self._running(), key=lambda track: track.begun or 0.0)]
-
-    def totals(self) -> Totals:
-        """All jobs together."""
-        with self._lock:
-            now, running = self.clock(), self._running()
-            waiting = sum(track.begun is None for track in self._tracks)
-            pace = self._pace.rate(now, LONG)
-            # Costs are estimates and the last stack may run alone: it is never over before the slowest that runs.
-            left = [seconds for track in running if (seconds := track.left(now)) is not None]
-            if pace:
-                left.append((sum(self._costs) - self._work()) / pace)
-            return Totals(self._done, self._runs, len(running), waiting, now - self._began, max(left, default=None))
-
-    def _running(self) -> list[_Track]:
-        return [track for track in self._tracks if track.begun is not None and track.ended is None]
-
-    def _work(self) -> float:
-        """Work that is done, in estimated seconds of one core."""
-        return sum(track.share * cost for track, cost in zip(self._tracks, self._costs, strict=True))
+    def send(self, scores: tuple[Scored, ...] = (), failures: tuple[Failed, ...] = ()) -> None:
+        """Report now, with these news."""
+        self._reported = time.monotonic()
+        steps = (self._done - self._base) // self._runs
+        increments = np.array(steps // self._schedule.protocol.updates_per_increment)
+        transitions = int(self._schedule.seen(increments))
+        share = self._done / self.total if self.total else 1.0
+        self._report(Progress(self._job, share, self._done, transitions, scores, failures))

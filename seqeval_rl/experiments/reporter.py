@@ -1,58 +1,77 @@
-"""What a job writes to disk and reports to the display after each evaluation."""
+"""What happens after each evaluation of a run group: metrics are logged, checkpoints saved, and diverged runs taken out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from seqeval_rl.experiments.job import PlannedRun
-from seqeval_rl.results.read import PREFIX
+from seqeval_rl.protocol import EvaluationPoint
+from seqeval_rl.results import checkpoint
+from seqeval_rl.results.loggers.jsonl import JsonlLogger
+from seqeval_rl.results.loggers.logger import LoggedPoint, LoggedRun
+from seqeval_rl.results.loggers.registry import OptionalLoggers
+from seqeval_rl.results.read import PREQUENTIAL
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.prequential import recorded
 
-# Metrics that a run may not have at a point: no exploration episode ended, nothing was about to arrive.
-MAY_BE_ABSENT = (PREFIX, "online/")
+# Metrics that a run may lack at an evaluation point: no exploration episode ended, no transition was about to arrive.
+MAY_BE_ABSENT = (PREQUENTIAL, "online/")
 
 
 class Reporter:
-    """Records a stack's outcomes run by run, and takes a run that has diverged out of the books."""
+    """Called with each evaluation's `Outcome`."""
 
     def __init__(
         self,
-        runs: Sequence[Recorded],
+        recorders: Sequence[RunRecorder],
         divergence_limit: float,
-        announce: Callable[[Mapping[int, float], Mapping[int, str], Outcome], None],
+        loggers: OptionalLoggers | None = None,
+        announce: Callable[[EvaluationPoint, Mapping[int, float], Mapping[int, str]], None] = lambda *_: None,
     ):
-        """For the runs of a stack, whose recorders are open; `announce` takes new scores and failures by run."""
-        self._runs, self._limit, self._announce = runs, divergence_limit, announce
-        self.failures: dict[int, str] = {}
-        self.states: list[dict[str, Any]] = []  # as last reported
+        """For the R runs of a group.
+
+        Args:
+            recorders: [R], open.
+            divergence_limit: see `Protocol`.
+            loggers: more than `metrics.jsonl`.
+            announce: takes the point, new scores by run, and new failures by run.
+        """
+        self._recorders, self._limit, self._announce = recorders, divergence_limit, announce
+        self._runs = [LoggedRun("/".join(r.directory.parts[-3:]), r.directory, r.manifest) for r in recorders]
+        self._metrics_file, self._loggers = JsonlLogger(), loggers or OptionalLoggers()
+        self.failures: dict[int, str] = {}  # by run, why it cannot continue
+        self.states: list[dict[str, Any]] = []  # [R], after the latest evaluation
 
     def __call__(self, outcome: Outcome) -> bool:
-        """Record and save every run that is still sound; False when none is."""
+        """Log the evaluation and save a checkpoint of every run that has not diverged; False when all have.
+
+        Raises:
+            FileError: `metrics.jsonl` or a checkpoint cannot be written.
+        """
         self.states = outcome.states
         scores: dict[int, float] = {}
         failures: dict[int, str] = {}
-        for r, (_, recorder) in enumerate(self._runs):
+        for r, recorder in enumerate(self._recorders):
             if r in self.failures:
                 continue
-            failure = self._diverged(outcome, r)
-            if failure:
+            if failure := self._diverged(outcome, r):
                 self.failures[r] = failures[r] = failure
                 recorder.event("failed", message=failure, transitions=outcome.point.transitions)
                 continue
-            entry = event_entry(outcome, r)
-            recorder.record(entry, outcome.states[r])
-            if "score" in entry["metrics"]:
-                scores[r] = entry["metrics"]["score"]
-        self._announce(scores, failures, outcome)
-        return len(self.failures) < len(self._runs)
+            point, metrics = logged_point(outcome, r), logged_metrics(outcome, r)
+            self._metrics_file.log(self._runs[r], point, metrics)
+            checkpoint.save(recorder.checkpoints, point.index, outcome.states[r])
+            self._loggers.log(self._runs[r], point, metrics)
+            if "score" in metrics:
+                scores[r] = metrics["score"]
+        self._announce(outcome.point, scores, failures)
+        return len(self.failures) < len(self._recorders)
 
     def _diverged(self, outcome: Outcome, r: int) -> str | None:
-        """Why run `r` cannot go on, in one line, or None."""
+        """Why run `r` cannot continue, in one line, or None."""
         where = f"at {outcome.point.transitions} transitions"
         limit = self._limit
         for name, values in outcome.metrics.items():
@@ -69,39 +88,28 @@ class Reporter:
         return None
 
 
-def event_entry(outcome: Outcome, r: int) -> dict[str, Any]:
-    """One line of `metrics.jsonl`."""
-    evaluation, point = outcome.evaluation, outcome.point
-    played: dict[str, float] = {}
+def logged_point(outcome: Outcome, r: int) -> LoggedPoint:
+    """The evaluation point of run `r`, with its block and episodes."""
+    point, evaluation = outcome.point, outcome.evaluation
+    return LoggedPoint(
+        point.index, point.transitions, point.gradient_steps, point.env_steps, outcome.blocks[r],
+        tuple(evaluation.returns[r].tolist()), tuple(evaluation.lengths[r].tolist()),
+    )  # fmt: skip
+
+
+def logged_metrics(outcome: Outcome, r: int) -> dict[str, float]:
+    """The metrics of run `r`, without those that it lacks at this point."""
+    evaluation = outcome.evaluation
+    metrics: dict[str, float] = {}
     if evaluation.scores.size:
-        played = {
+        metrics = {
             "score": float(evaluation.scores[r].mean()),
             "score_std": float(evaluation.scores[r].std()),
             "return": float(evaluation.returns[r].mean()),
             "length": float(evaluation.lengths[r].mean()),
         }
-    found = recorded({name: float(values[r]) for name, values in outcome.metrics.items()})
-    metrics = {
-        **played,
-        "seconds": outcome.seconds,
-        "evaluation_seconds": evaluation.seconds,
-        **{name: value for name, value in found.items() if np.isfinite(value) or not name.startswith(MAY_BE_ABSENT)},
+    metrics |= {"seconds": outcome.seconds, "evaluation_seconds": evaluation.seconds}
+    trained = recorded({name: float(values[r]) for name, values in outcome.metrics.items()})
+    return metrics | {
+        name: value for name, value in trained.items() if np.isfinite(value) or not name.startswith(MAY_BE_ABSENT)
     }
-    return {
-        "evaluation": point.index,
-        "phase": point.phase,
-        "block": outcome.blocks[r],
-        "transitions": point.transitions,
-        "gradient_steps": point.gradient_steps,
-        "env_steps": point.env_steps,
-        "metrics": metrics,
-        "returns": evaluation.returns[r].tolist(),
-        "lengths": evaluation.lengths[r].tolist(),
-    }
-
-
-class Recorded(NamedTuple):
-    """A run and what writes its files."""
-
-    run: PlannedRun
-    recorder: RunRecorder

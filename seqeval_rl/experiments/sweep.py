@@ -38,7 +38,8 @@ class Sweep:
     swept_protocol: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # of `protocol`, a variant for each value
     own_protocol: dict[str, dict[str, Any]] = field(
         default_factory=dict
-    )  # by algorithm: what it has in place of `protocol`'s
+    )  # by algorithm: settings in place of `protocol`'s
+    loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
 
     def variants(self) -> list[Variant]:
         """Every algorithm with its settings, once for each combination of swept values; raises `UsageError`."""
@@ -157,11 +158,11 @@ def _configure(entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mappin
     try:
         return entry.configure({**settings, **swept}, where)
     except UsageError as error:
-        for field_ in dataclasses.fields(entry.algorithm.Config):
-            is_list = isinstance(field_.default, tuple) and field_.name in swept
-            if is_list and not isinstance(swept[field_.name], (tuple, list)):
+        defaults: dict[str, Any] = {item.name: item.default for item in dataclasses.fields(entry.algorithm.Config)}
+        for name, value in swept.items():
+            if isinstance(defaults.get(name), tuple) and not isinstance(value, (tuple, list)):
                 raise UsageError(
-                    f"{error} Values separated by commas are a sweep; a list is written {field_.name}={list(field_.default)}."
+                    f"{error} Values separated by commas are a sweep; a list is written {name}={list(defaults[name])}."
                 ) from None
         raise
 

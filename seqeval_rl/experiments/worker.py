@@ -1,58 +1,57 @@
-"""A job: one stack of runs carried from where it stands to the end, with everything it leaves on disk."""
+"""Executes a job: trains the runs of one group to their ends, from where each was interrupted, and leaves their files."""
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
-from seqeval_rl.experiments.progress import Failed, Progress, Scored
-from seqeval_rl.experiments.reporter import Recorded, Reporter
+from seqeval_rl.experiments.progress import Failed, Progress, ProgressReporter, Scored
+from seqeval_rl.experiments.reporter import Reporter
+from seqeval_rl.experiments.streams import load_stream
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.protocol import Schedule
-from seqeval_rl.results import checkpoint
-from seqeval_rl.results.read import METRICS, read_lines
+from seqeval_rl.protocol import EvaluationPoint, Schedule
+from seqeval_rl.results.lines import read_lines
+from seqeval_rl.results.loggers.registry import OptionalLoggers
+from seqeval_rl.results.read import METRICS
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
-from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 
 
-def execute(job: Job, number: int, tell: Callable[[Progress], None], environment_workers: int) -> list[RunEnd]:
-    """Carry the job's runs to the end.
+def execute(job: Job, number: int, report: Callable[[Progress], None], environment_workers: int) -> list[RunEnd]:
+    """Train the job's runs to their ends.
 
     Args:
         job: what to run.
         number: the job's number, for progress.
-        tell: takes progress, at most a few times a second.
+        report: takes progress, at most a few times a second.
         environment_workers: processes (or threads of envpool) for the evaluation's environments.
 
     Raises:
         SeqevalError: the files or the data do not allow it; nothing that was there is lost.
     """
-    tell(Progress(number, 0.0))
-    runs = [Recorded(run, RunRecorder(run.directory, run.manifest)) for run in job.runs]
+    report(Progress(number, 0.0))
+    recorders = [RunRecorder(run.directory, run.manifest) for run in job.runs]
     opened: list[RunRecorder] = []
     ends: dict[Path, RunEnd] = {}
     try:
-        for _, recorder in runs:
+        for recorder in recorders:
             recorder.open(job.overwrite)
             opened.append(recorder)
-        with matrix_products(job.precision):
-            _Work(job, number, tell, environment_workers, ends).go_on(_saved(runs))
+        with matrix_products(job.precision), ExitStack() as stack:
+            _Execution(job, number, report, environment_workers, ends, stack).run(recorders)
         return [ends[run.directory] for run in job.runs]
     except SeqevalError:
         raise
@@ -66,163 +65,134 @@ def execute(job: Job, number: int, tell: Callable[[Progress], None], environment
         crashed = f"{message} (traceback in events.jsonl)"
         return [ends.get(run.directory, RunEnd(run.directory, "crashed", crashed)) for run in job.runs]
     finally:
-        for recorder in opened:
+        for recorder in recorders:
             recorder.close()
 
 
-class Saved(NamedTuple):
-    """A run and what it goes on from."""
+@dataclass(frozen=True)
+class _Member:
+    """A run of the job."""
 
-    run: Recorded
-    state: dict[str, Any]  # see `Trainer.states`; empty: from the start
+    index: int  # in the job
+    run: PlannedRun
+    schedule: Schedule
+    recorder: RunRecorder
+    state: dict[str, Any]  # to resume from, see `Trainer.states`; empty at the start
 
 
-class _Work:
-    """A job on its way: its data, its algorithm, and how its runs ended."""
+class _Execution:
+    """A job in progress: its data, its algorithm, and how its runs ended."""
 
     def __init__(
         self,
         job: Job,
         number: int,
-        tell: Callable[[Progress], None],
+        report: Callable[[Progress], None],
         environment_workers: int,
         ends: dict[Path, RunEnd],
+        stack: ExitStack,
     ):
-        """`ends` is filled as runs end."""
-        self._job, self._number, self._tell, self._environment_workers = job, number, tell, environment_workers
-        self._entry = find_algorithm(job.algorithm)
-        # One object for each stream: runs that share it share its rows in memory.
-        self._streams = {
-            spec: replace(spec, task=job.task).load() for spec in dict.fromkeys(run.stream for run in job.runs)
-        }
-        self._places = {run.directory: place for place, run in enumerate(job.runs)}
-        self._total = 0  # gradient steps to be taken, of all runs together
-        self._done = 0  # of these
-        self._told = 0.0
-        self.ends = ends
+        """`ends` is filled as runs end; `stack` closes the loggers."""
+        self._job, self._environment_workers, self._ends = job, environment_workers, ends
+        self._algorithm = find_algorithm(job.algorithm)
+        self._report, self._number = report, number
+        self._progress = ProgressReporter(number, report)
+        self._loggers = OptionalLoggers(job.loggers, lambda text: report(Progress(number, 0.0, warnings=(text,))))
+        stack.callback(self._loggers.close)
 
-    def _schedule(self, run: PlannedRun) -> Schedule:
-        return Schedule(self._job.protocol, len(self._streams[run.stream]))
+    def run(self, recorders: Sequence[RunRecorder]) -> None:
+        """Train all runs to their ends, those together that resume from the same evaluation.
 
-    def go_on(self, saved: Mapping[int, Sequence[Saved]]) -> None:
-        """Carry all runs to their ends, from the evaluations at which they stand (see `_saved`)."""
-        for done, part in saved.items():
-            for one in part:
-                schedule = self._schedule(one.run.run)
-                self._total += schedule.gradient_steps - (schedule.points()[done - 1].gradient_steps if done else 0)
-        earlier = [
-            Scored(self._places[one.run.run.directory], index, entry["metrics"]["score"])
-            for part in saved.values()
-            for one in part
-            for index, entry in enumerate(read_lines(one.run.recorder.directory / METRICS))
-            if "score" in entry["metrics"]
-        ]
-        if earlier:
-            self._tell(Progress(self._number, 0.0, scores=tuple(earlier)))
-        for done, part in saved.items():
-            self.carry([one.run for one in part], [one.state for one in part] if done else [], done)
-
-    def carry(self, runs: Sequence[Recorded], states: list[dict[str, Any]], done: int) -> None:
-        """Carry runs that stand at the same evaluation to their ends: side by side as far as they have points in common,
-        then those of the shortest streams and the others each by themselves."""
-        job = self._job
-        planned = [run for run, _ in runs]
-        members = [
-            Run(
-                self._streams[run.stream],
-                self._entry.configure(run.settings, f"the plan of {run.stream.name!r}"),
-                run.seed,
-            )
-            for run in planned
-        ]
-        episodes = job.protocol.episodes
-        with ExitStack() as opened:
-            evaluator = None
-            if episodes:
-                seeds = [run.seed for run in planned]
-                num_envs = len(runs) * episodes
-                workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self._environment_workers)
-                evaluator = opened.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
-            trainer = opened.enter_context(Trainer(members, self._entry, job.protocol, torch.device(job.device)))
-            if states:
-                trainer.load_states(states)
-            for _, recorder in runs:
-                environments = "none" if evaluator is None else evaluator.backend
-                recorder.event("started", evaluations=done, environments=environments, stack=len(runs))
-            points = trainer.points()
-            base = self._done - (points[done - 1].gradient_steps if done else 0) * len(runs)
-            longest = max((self._schedule(run) for run in planned), key=lambda schedule: schedule.total)
-
-            def told(steps: int, force: bool = False, **news: Any) -> None:
-                self._done = base + steps * len(runs)
-                self._progress(longest, steps, force, **news)
-
-            def announce(scores: Mapping[int, float], failures: Mapping[int, str], outcome: Outcome) -> None:
-                place = [self._places[run.directory] for run in planned]
-                told(
-                    # An evaluation beside training may be told when training has gone on from there.
-                    max(outcome.point.gradient_steps, (self._done - base) // len(runs)),
-                    True,
-                    scores=tuple(Scored(place[r], outcome.point.index, score) for r, score in scores.items()),
-                    failures=tuple(Failed(place[r], reason) for r, reason in failures.items()),
-                )
-
-            report = Reporter(runs, job.protocol.divergence_limit, announce)
-            told(points[done - 1].gradient_steps if done else 0, True)
-            sequential_evaluation(trainer, evaluator, report, told, done)
-        self._done = base + points[-1].gradient_steps * len(runs)
-        left: dict[bool, list[int]] = {}
-        shortest = min(self._schedule(run).total for run in planned)
-        for r, (run, recorder) in enumerate(runs):
-            if r in report.failures:
-                self.ends[run.directory] = RunEnd(run.directory, "failed", report.failures[r])
-            elif len(self._schedule(run).points()) == len(points):
-                recorder.event("finished")
-                self.ends[run.directory] = RunEnd(run.directory, "finished")
-            else:
-                left.setdefault(self._schedule(run).total == shortest, []).append(r)
-        states = report.states or states
-        del trainer, report, opened  # and with them what they have on the device
-        for _, part in sorted(left.items(), reverse=True):  # the shortest first: they are nearly there
-            self.carry([runs[r] for r in part], [states[r] for r in part], len(points))
-
-    def _progress(self, schedule: Schedule, steps: int, force: bool, **news: Any) -> None:
-        """Tell how much is done and what is new, twice a second at most unless there are news.
-
-        Args:
-            schedule: of the runs that train at the moment.
-            steps: gradient steps that each of them has taken, in all attempts.
-            force: tell it now.
-            news: see `Progress`.
+        A run whose checkpoints are damaged goes back alone: what the others have recorded is not computed again.
         """
-        now = time.monotonic()
-        if force or now - self._told > 0.5:
-            self._told = now
-            increments = np.array(steps // self._job.protocol.updates_per_increment)
-            transitions = int(schedule.seen(increments))
-            self._tell(
-                Progress(
-                    self._number, self._done / self._total if self._total else 1.0, self._done, transitions, **news
-                )
+        groups: dict[int, list[_Member]] = defaultdict(list)  # by number of recorded evaluations
+        scores: list[Scored] = []
+        for index, (run, recorder) in enumerate(zip(self._job.runs, recorders, strict=True)):
+            recorded, state = recorder.resume()
+            schedule = Schedule(self._job.protocol, len(load_stream(run.stream)))
+            groups[recorded].append(_Member(index, run, schedule, recorder, state))
+            self._progress.total += schedule.gradient_steps - _steps_before(schedule.points(), recorded)
+            lines = enumerate(read_lines(recorder.directory / METRICS))
+            scores += [Scored(index, i, line["metrics"]["score"]) for i, line in lines if "score" in line["metrics"]]
+        if scores:
+            self._report(Progress(self._number, 0.0, scores=tuple(scores)))
+        for recorded, members in groups.items():
+            self._train(members, [member.state for member in members], recorded)
+
+    def _train(self, members: Sequence[_Member], states: list[dict[str, Any]], recorded: int) -> None:
+        """Train runs that have the same evaluations behind them: together as far as they share evaluation points, then those of
+        the shortest streams, and the others, in groups of their own."""
+        with ExitStack() as stack:
+            evaluator = self._open_evaluator(members, stack)
+            runs = [self._trained_run(member.run) for member in members]
+            trainer = stack.enter_context(
+                Trainer(runs, self._algorithm, self._job.protocol, torch.device(self._job.device))
+            )
+            if recorded:
+                trainer.load_states(states)
+            environments = "none" if evaluator is None else evaluator.backend
+            for member in members:
+                member.recorder.event("started", evaluations=recorded, environments=environments, stack=len(members))
+            points = trainer.points()
+            longest = max((member.schedule for member in members), key=lambda schedule: schedule.total)
+            self._progress.begin_group(longest, len(members), _steps_before(points, recorded))
+            reporter = self._reporter(members)
+            sequential_evaluation(trainer, evaluator, reporter, self._progress.update, recorded)
+        self._progress.update(points[-1].gradient_steps)
+        left = self._end(members, len(points), reporter.failures)
+        states = reporter.states or states
+        del trainer, reporter, stack, runs  # and with them what they have on the device
+        for part in left:
+            self._train([members[r] for r in part], [states[r] for r in part], len(points))
+
+    def _open_evaluator(self, members: Sequence[_Member], stack: ExitStack) -> Evaluator | None:
+        """The evaluator of a group; None where no episodes are wanted."""
+        job, episodes = self._job, self._job.protocol.episodes
+        if not episodes:
+            return None
+        num_envs = len(members) * episodes
+        workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self._environment_workers)
+        seeds = [member.run.seed for member in members]
+        return stack.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
+
+    def _trained_run(self, run: PlannedRun) -> Run:
+        # Streams are loaded once: runs on the same stream share its rows in memory.
+        config = self._algorithm.configure(run.settings, f"the plan of {run.stream.name!r}")
+        return Run(load_stream(run.stream), config, run.seed)
+
+    def _reporter(self, members: Sequence[_Member]) -> Reporter:
+        """Reports with the runs' indices in the job instead of those in the group."""
+
+        def announce(point: EvaluationPoint, scores: Mapping[int, float], failures: Mapping[int, str]) -> None:
+            self._progress.update(point.gradient_steps)
+            self._progress.send(
+                tuple(Scored(members[r].index, point.index, score) for r, score in scores.items()),
+                tuple(Failed(members[r].index, reason) for r, reason in failures.items()),
             )
 
+        recorders = [member.recorder for member in members]
+        return Reporter(recorders, self._job.protocol.divergence_limit, self._loggers, announce)
 
-def _saved(runs: Sequence[Recorded]) -> dict[int, list[Saved]]:
-    """The runs by how many evaluations are behind them, each with its newest state that can be read; 0: from the start.
+    def _end(self, members: Sequence[_Member], points: int, failures: Mapping[int, str]) -> list[list[int]]:
+        """Record which runs have ended after so many evaluation points.
 
-    A run of a stack whose checkpoints are damaged goes back by itself: what the others have recorded stays.
-    """
-    found: dict[int, list[Saved]] = defaultdict(list)
-    for one in runs:
-        recorder = one.recorder
-        done, state = 0, None
-        for index in sorted(recorder.resumable(), reverse=True):
-            state = checkpoint.load(recorder.checkpoints, index)
-            if state is not None:
-                done = index + 1
-                recorder.event("resumed", evaluation=index)
-                break
-            recorder.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
-        recorder.keep(done)
-        found[done].append(Saved(one, state or {}))
-    return found
+        Returns:
+            Those that are left, by index in the group: of the shortest streams, which are nearly done, then the others.
+        """
+        left: dict[bool, list[int]] = {}
+        shortest = min(member.schedule.total for member in members)
+        for r, member in enumerate(members):
+            directory = member.run.directory
+            if r in failures:
+                self._ends[directory] = RunEnd(directory, "failed", failures[r])
+            elif len(member.schedule.points()) == points:
+                member.recorder.event("finished")
+                self._ends[directory] = RunEnd(directory, "finished")
+            else:
+                left.setdefault(member.schedule.total != shortest, []).append(r)
+        return [left[longer] for longer in sorted(left)]
+
+
+def _steps_before(points: Sequence[EvaluationPoint], recorded: int) -> int:
+    """Gradient steps that a run with so many recorded evaluations has taken."""
+    return points[recorded - 1].gradient_steps if recorded else 0

@@ -143,6 +143,11 @@ def _snake(name: str) -> str:
     return out
 
 
+def load_class(reference: str) -> type:
+    """The class that `module:Class` or `path/to/file.py:Class` names, whatever it is. Raises `UsageError` where there is none."""
+    return _class(*_split(reference), reference)
+
+
 def _class(source: str, class_name: str, reference: str) -> type:
     """The class of that name in a module or a file."""
     module = _module(source, reference)

@@ -1,4 +1,4 @@
-"""Reading what runs have left: manifest, metrics and events. Needs neither torch nor environments."""
+"""Reading the files of runs: manifest, metrics and events. Needs neither torch nor environments."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError
 from seqeval_rl.results.legacy import modern_manifest
-
-PREFIX = "prequential/"
-COUNT, VALUE_COUNT = "count", "value_count"  # transitions that the scores, and those of values, are means over
-
+from seqeval_rl.results.lines import read_sound_lines
 
 MANIFEST, METRICS, EVENTS = "manifest.json", "metrics.jsonl", "events.jsonl"
 LOCK = ".lock"  # in a run's directory, held by the process that writes to it
-PREQUENTIAL = "prequential/"
-COUNTS = ("count", "value_count")  # of transitions: all that arrived, and those whose return the log observed
-_OF_VALUES = ("value_gap", "value_error")  # means over the latter
+PREQUENTIAL = "prequential/"  # before the names of prequential scores and of the two counts
+# Of transitions: all that arrived, which scores are means over, and those with an observed return, which scores of values are.
+COUNT, VALUE_COUNT = "count", "value_count"
+COUNTS = (COUNT, VALUE_COUNT)
+_OF_VALUES = ("value_gap", "value_error")
 _log = logging.getLogger("seqeval_rl")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run as its files tell it."""
+    """One run, read from its files."""
 
     run: str  # directory relative to the results
     path: Path
     manifest: dict[str, Any]
     status: Literal["finished", "failed", "unfinished"]
     failure: str | None  # why it failed
-    evaluations: list[dict[str, Any]]  # one per evaluation, in order; see `recording`
-    damaged: tuple[str, ...] = ()  # lines of its files that cannot be read and are left out: where, and why
+    evaluations: list[dict[str, Any]]  # lines of `metrics.jsonl`, in order
+    damaged: tuple[str, ...] = ()  # unreadable lines of its files, which are left out: where, and why
 
     @property
     def dataset(self) -> str:
@@ -66,12 +65,12 @@ class RunResult:
 
     @property
     def static(self) -> bool:
-        """Whether it is the static control, which sees the whole log from the start."""
+        """Whether it is the static control, which sees the full dataset from the start."""
         return bool(self.protocol["static"])
 
     @property
     def online(self) -> int:
-        """How many transitions of its own it gathers after the log; 0 where there is no online phase."""
+        """Transitions that the policy gathers after the dataset; 0 where there is no online phase."""
         return int(self.protocol["online"])
 
     def curve(self, metric: str = "score") -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -80,17 +79,17 @@ class RunResult:
         return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
 
     def prequential(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """A prequential score (`td_error`, `nll`, …), summed over all transitions that arrived so far.
+        """A prequential score (`td_error`, `nll`, …) summed over all transitions that arrived so far.
 
         Returns:
             Transitions [P] at the evaluations that have the score, and its sum up to there [P]; for `count` and
-            `value_count` that is how many transitions it is over.
+            `value_count` the number of transitions that scores, or scores of values, are summed over.
         """
         points = [(entry["transitions"], total) for entry, total, _ in cumulated(self.evaluations, name)]
         return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
 
     def prequential_mean(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """`prequential`, divided by how many transitions the sum is over."""
+        """`prequential`, divided by the number of transitions that it sums over."""
         points = [(entry["transitions"], total / over) for entry, total, over in cumulated(self.evaluations, name)]
         return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
 
@@ -101,7 +100,7 @@ class RunResult:
 
 
 class Results(list[RunResult]):
-    """Runs as they were read, and the directories that could not be."""
+    """Runs that were read, and the directories that could not be."""
 
     def __init__(self, runs: Iterable[RunResult] = (), damaged: Iterable[str] = ()):
         """`damaged`: for each run that is left out, its directory and why."""
@@ -110,14 +109,14 @@ class Results(list[RunResult]):
 
 
 def damage(results: Sequence[RunResult]) -> tuple[list[str], list[str]]:
-    """What could not be read: runs that are left out whole, and lines of runs that are there; each with where and why."""
+    """What could not be read: runs that are left out, and lines of the runs that are not; each with where and why."""
     return list(results.damaged) if isinstance(results, Results) else [], [
         text for run in results for text in run.damaged
     ]
 
 
 def read_results(path: str | Path) -> Results:
-    """Every run under `path`, sorted by directory; damaged runs and lines are named in the log and left out, see `damage`.
+    """Every run under `path`, sorted by directory; damaged runs and lines are left out with a warning, see `damage`.
 
     Raises:
         DataError: there is no run.
@@ -134,7 +133,7 @@ def read_results(path: str | Path) -> Results:
 
 
 def scan_results(root: Path) -> Results:
-    """As `read_results`, without a word about what is damaged, and without an error where there is no run."""
+    """As `read_results`, without warnings, and without an error where there is no run."""
     runs, damaged = [], []
     for manifest in sorted(root.rglob(MANIFEST)):
         try:
@@ -146,8 +145,8 @@ def scan_results(root: Path) -> Results:
 
 def _read_run(root: Path, directory: Path) -> RunResult:
     manifest = modern_manifest(json.loads((directory / MANIFEST).read_text()))
-    evaluations, damaged = _sound_lines(directory / METRICS, transitions=int, metrics=dict)
-    events, damaged_events = _sound_lines(directory / EVENTS, event=str)
+    evaluations, damaged = read_sound_lines(directory / METRICS, transitions=int, metrics=dict)
+    events, damaged_events = read_sound_lines(directory / EVENTS, event=str)
     finished = len(evaluations) + len(damaged) >= manifest["evaluations_expected"]
     failure = None
     for event in events:
@@ -173,7 +172,7 @@ def cumulated(evaluations: Iterable[dict[str, Any]], name: str) -> Iterator[tupl
     for entry in evaluations:
         metrics = entry["metrics"]
         if PREQUENTIAL + name in metrics:
-            counted = metrics[PREQUENTIAL + (COUNTS[1] if name in (*_OF_VALUES, COUNTS[1]) else COUNTS[0])]
+            counted = metrics[PREQUENTIAL + (VALUE_COUNT if name in (*_OF_VALUES, VALUE_COUNT) else COUNT)]
             total += counted if name in COUNTS else metrics[PREQUENTIAL + name] * counted
             over += counted
             yield entry, total, over
@@ -182,8 +181,8 @@ def cumulated(evaluations: Iterable[dict[str, Any]], name: str) -> Iterator[tupl
 def evaluation_share(results: Iterable[RunResult]) -> float | None:
     """Seconds of evaluation over seconds between evaluations, all runs together; None where nothing was timed.
 
-    On a CPU the rest is training. On CUDA evaluation goes on beside training, and costs nothing as long as the share is
-    below 1. The runs of a stack share their seconds, so each counts as often as the stack has runs: in both sums alike.
+    On a CPU the rest is training. On CUDA evaluation is asynchronous, and costs nothing as long as the share is below 1. The
+    runs of a group share their seconds, so each counts as often as the group has runs, in both sums.
     """
     seconds = [
         (entry["metrics"]["evaluation_seconds"], entry["metrics"]["seconds"])
@@ -195,46 +194,8 @@ def evaluation_share(results: Iterable[RunResult]) -> float | None:
     return sum(part for part, _ in seconds) / total if total else None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON-lines file; a last line that was torn when the writer was killed does not count.
-
-    Raises:
-        DataError: another line is damaged.
-    """
-    if not path.exists():
-        return []
-    entries = []
-    whole = path.read_bytes().split(b"\n")[:-1]  # what stands after the last newline is a torn line
-    for number, line in enumerate(whole, 1):
-        try:
-            entries.append(json.loads(line))
-        except ValueError as error:
-            raise DataError(
-                f"{path}, line {number}: damaged, not JSON ({error}). Restore the file, or move the run's directory away to "
-                "begin it again."
-            ) from None
-    return entries
-
-
-def _sound_lines(path: Path, **needed: type) -> tuple[list[dict[str, Any]], list[str]]:
-    """The lines that hold what is needed, as `read_lines` gives them; and where others are, and what is wrong with them."""
-    sound, damaged = [], []
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-            for name, kind in needed.items():
-                if not isinstance(entry[name], kind):
-                    raise TypeError(f"{name}: expected {kind.__name__}, found {type(entry[name]).__name__}")
-        except (ValueError, KeyError, TypeError) as error:
-            damaged.append(f"{path}, line {number}: damaged ({type(error).__name__}: {error})")
-        else:
-            sound.append(entry)
-    return sound, damaged
-
-
 def hashable(value: Any) -> Hashable:
-    """A value of JSON as one that can be a key; two are equal where the values are (1 and 1.0 too, and NaN and NaN)."""
+    """A JSON value as a dictionary key. Keys are equal where values are, including 1 and 1.0, and NaN and NaN."""
     if isinstance(value, Mapping):
         return frozenset((name, hashable(item)) for name, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -243,6 +204,6 @@ def hashable(value: Any) -> Hashable:
 
 
 def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the settings in which these differ, by alphabet; one that is missing counts as None."""
+    """Names of the settings that are not the same in all, in alphabetical order; a missing one counts as None."""
     names = sorted({name for each in settings for name in each})
     return [name for name in names if len({hashable(each.get(name)) for each in settings}) > 1]

@@ -16,7 +16,8 @@ import numpy as np
 
 from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, read_lines, scan_results
+from seqeval_rl.results.lines import read_lines
+from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, scan_results
 from seqeval_rl.results.run_log import at_work, owned
 from seqeval_rl.results.status_table import GroupStatus
 from seqeval_rl.utils.console import clean, duration

@@ -1,4 +1,4 @@
-"""Writing what a run leaves: manifest, metrics (one flushed line per evaluation), events and checkpoints."""
+"""A run's directory: who owns it, whether it holds the same run, where the run resumes, and its events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from seqeval_rl.errors import BusyError, FileError, MismatchError
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.legacy import modern_manifest
-from seqeval_rl.results.read import EVENTS, LOCK, MANIFEST, METRICS, hashable, read_lines
+from seqeval_rl.results.lines import append_line, cut_torn_line, read_lines
+from seqeval_rl.results.read import EVENTS, LOCK, MANIFEST, METRICS, hashable
 from seqeval_rl.utils.files import atomic_write, try_lock
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class RunRecorder:
         return True
 
     def open(self, overwrite: bool = False) -> None:
-        """Take ownership and begin, go on, or with `overwrite` begin again.
+        """Take ownership, and begin or resume; with `overwrite` begin again.
 
         Raises:
             BusyError: another process owns the directory.
@@ -101,7 +102,8 @@ class RunRecorder:
                 self._clear()
             if not self.check():
                 atomic_write(self.directory / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
-            self._mend()
+            for name in (METRICS, EVENTS):
+                cut_torn_line(self.directory / name)
         except OSError as error:
             raise FileError(
                 f"{self.directory}: cannot be written ({error.strerror or error}). Choose another --out."
@@ -114,51 +116,32 @@ class RunRecorder:
             (self.directory / name).unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def _mend(self) -> None:
-        """Cut a line that was torn when the writer was killed, so that the next append starts a line of its own."""
-        for name in (METRICS, EVENTS):
-            path = self.directory / name
-            data = path.read_bytes() if path.exists() else b""
-            if data and not data.endswith(b"\n"):
-                with path.open("r+b") as file:
-                    file.truncate(data.rfind(b"\n") + 1)
-
-    def evaluations(self) -> int:
-        """How many evaluations are recorded."""
-        return len(read_lines(self.directory / METRICS))
-
     def resumable(self) -> list[int]:
-        """Evaluations from which the run can go on: those that have both a checkpoint and a recorded score."""
-        recorded = self.evaluations()
+        """Evaluations from which the run can resume: those with both a recorded score and a checkpoint, oldest first."""
+        recorded = len(read_lines(self.directory / METRICS))
         return [index for index in checkpoint.available(self.checkpoints) if index < recorded]
 
-    def keep(self, count: int) -> None:
-        """Keep the first `count` evaluations: what comes after the checkpoint is about to be computed again."""
-        path = self.directory / METRICS
-        if self.evaluations() > count:
-            lines = path.read_text().splitlines(keepends=True)[:count]
-            atomic_write(path, "".join(lines))
+    def resume(self) -> tuple[int, dict[str, Any]]:
+        """Evaluations that are kept, and the state after the last of them (see `Trainer.states`); (0, {}) at the start.
 
-    def record(self, evaluation: dict[str, Any], state: dict[str, Any]) -> None:
-        """Append one evaluation and flush it, then save the checkpoint that goes with it."""
-        self._append(METRICS, evaluation)
-        checkpoint.save(self.checkpoints, evaluation["evaluation"], state)
+        What comes after the newest checkpoint that can be read is dropped, since it will be computed again.
+        """
+        kept, state = 0, None
+        for index in reversed(self.resumable()):
+            state = checkpoint.load(self.checkpoints, index)
+            if state is not None:
+                kept = index + 1
+                self.event("resumed", evaluation=index)
+                break
+            self.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
+        path = self.directory / METRICS
+        if len(read_lines(path)) > kept:
+            atomic_write(path, "".join(path.read_text().splitlines(keepends=True)[:kept]))
+        return kept, state or {}
 
     def event(self, event: str, **details: Any) -> None:
-        """Append to `events.jsonl`: attempts, failures, the end."""
-        self._append(EVENTS, {"time": time.time(), "event": event, **details})
-
-    def _append(self, name: str, entry: dict[str, Any]) -> None:
-        path = self.directory / name
-        try:
-            with path.open("a") as file:
-                file.write(json.dumps(entry, allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise FileError(
-                f"{path}: cannot be written ({error.strerror or error}). Free some space; the same command goes on."
-            ) from error
+        """Append to `events.jsonl`: attempts, failures, the end. Raises `FileError`."""
+        append_line(self.directory / EVENTS, {"time": time.time(), "event": event, **details})
 
     def close(self) -> None:
         """Give up ownership."""

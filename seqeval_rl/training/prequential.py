@@ -24,7 +24,7 @@ from torch import Tensor
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.algorithm import Algorithm, Batch
-from seqeval_rl.results.read import COUNT, PREFIX, VALUE_COUNT
+from seqeval_rl.results.read import COUNT, PREQUENTIAL, VALUE_COUNT
 from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.training.replay_buffer import ReplayBuffer
 
@@ -96,9 +96,9 @@ class Prequential:
         observed = np.asarray(sums.pop(VALUE_COUNT, np.zeros(len(counts))), np.float64)
         divisors = {"value_gap": observed, "value_error": observed}
         self._latest = {
-            PREFIX + name: total / np.maximum(divisors.get(name, counts), 1) for name, total in sums.items()
+            PREQUENTIAL + name: total / np.maximum(divisors.get(name, counts), 1) for name, total in sums.items()
         }
-        self._latest |= {PREFIX + COUNT: counts.astype(np.float64), PREFIX + VALUE_COUNT: observed}
+        self._latest |= {PREQUENTIAL + COUNT: counts.astype(np.float64), PREQUENTIAL + VALUE_COUNT: observed}
 
     def _score_rows(self, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
         """Each score [R, P] of row indices [R, P], and which of them are counted [R, P]; none: all."""
@@ -137,12 +137,12 @@ class Prequential:
 
 def recorded(metrics: dict[str, float]) -> dict[str, float]:
     """A run's metrics without prequential scores over no transition."""
-    count, values = (metrics.get(PREFIX + name, 0.0) for name in (COUNT, VALUE_COUNT))
-    absent = {PREFIX + name for name in ("value_gap", "value_error", VALUE_COUNT) if not values}
+    count, values = (metrics.get(PREQUENTIAL + name, 0.0) for name in (COUNT, VALUE_COUNT))
+    absent = {PREQUENTIAL + name for name in ("value_gap", "value_error", VALUE_COUNT) if not values}
     return {
         name: value
         for name, value in metrics.items()
-        if not (name in absent or (name.startswith(PREFIX) and not count))
+        if not (name in absent or (name.startswith(PREQUENTIAL) and not count))
     }
 
 

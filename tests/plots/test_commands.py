@@ -113,7 +113,7 @@ def test_runs_without_scores_are_plotted_by_what_there_is(results: Results, caps
     results.add("iql", 0, evaluated=False, prequential={"td_error": 1.0})
     assert main(["plot", str(results.root)]) == 0
     said, path = capsys.readouterr().out.splitlines()
-    assert "no scores, since nothing was played" in said
+    assert "no scores, since no episode was played" in said
     assert path == str(results.root / "prequential.png")
     assert main(["table", str(results.root), "--format", "text"]) == 0
     assert "IQL" in capsys.readouterr().out

@@ -25,7 +25,7 @@ def finished(suite, tmp_path, capsys):
 
 def test_a_run_leaves_a_log_and_a_status(finished, tmp_path, suite, capsys):
     log = (finished / "run.log").read_text()
-    assert re.match(r"\S+ \S+ \d+ --- attempt on \S+, process \d+: 1 runs? in 1 stacks?\n", log)
+    assert re.match(r"\S+ \S+ \d+ --- attempt on \S+, process \d+: 1 runs? in 1 run groups?\n", log)
     assert log.splitlines()[-1].endswith("taken")
     assert main(["status", str(finished)]) == 0
     head, line, last = capsys.readouterr().out.splitlines()

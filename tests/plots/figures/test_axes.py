@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import curves
-from seqeval_rl.plots.figures.style import BLOCK_COLOUR, LOG_COLOUR, line_styles
+from seqeval_rl.plots.figures.style import GREY, LIGHT_GREY, line_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,8 +38,8 @@ def test_over_the_share_of_the_log_all_places_are_shares(results: Results) -> No
     (ax,) = curves(results.read(), x="share").axes
     (line,) = curve(ax, "iql")
     np.testing.assert_allclose(line.get_xdata(), results.read()[0].curve()[0] / 300)
-    np.testing.assert_allclose(upright(ax, BLOCK_COLOUR), [100 / 3, 200 / 3])
-    assert ax.get_xlabel() == "share of the log (%)"
+    np.testing.assert_allclose(upright(ax, LIGHT_GREY), [100 / 3, 200 / 3])
+    assert ax.get_xlabel() == "share of the dataset (%)"
     assert 100 < ax.get_xlim()[1] < 103
 
 
@@ -48,7 +48,7 @@ def test_past_the_log_the_share_goes_on_and_the_caption_says_so(results: Results
     figure = curves(results.read(), x="share")
     (ax,) = figure.axes
     assert curve(ax, "iql")[0].get_xdata()[-1] == pytest.approx(150)
-    assert upright(ax, LOG_COLOUR) == [100]
+    assert upright(ax, GREY) == [100]
     assert "Past 100 %: the online phase." in figure.get_supxlabel().replace("\n", " ")
 
 
@@ -61,7 +61,7 @@ def test_over_gradient_steps_each_run_stands_where_its_own_are(results: Results)
     assert curve(ax, "iql")[0].get_xdata().tolist() == steps
     assert curve(ax, "bc")[0].get_xdata().tolist() == [0, 50, 400]
     # Three blocks, which every run meets at a place of its own.
-    assert upright(ax, BLOCK_COLOUR) == []
+    assert upright(ax, LIGHT_GREY) == []
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["IQL", "BC"]
     assert "Boundaries are not drawn" in figure.get_supxlabel().replace("\n", " ")
 
@@ -71,7 +71,7 @@ def test_wall_time_is_added_up_and_the_mean_of_a_single_log_is_drawn_all_along(r
     figure = curves(results.read(), x="wall_time")
     (ax,) = figure.axes
     assert curve(ax, "iql")[0].get_xdata().tolist() == [2.5, 5.0, 7.5]
-    (mean,) = [line for line in ax.lines if line.get_color() == LOG_COLOUR]
+    (mean,) = [line for line in ax.lines if line.get_color() == GREY]
     assert list(mean.get_ydata()) == [44.3, 44.3]
     assert mean.get_xdata()[1] == pytest.approx(ax.get_xlim()[1])
 

@@ -16,7 +16,7 @@ from pictures import same_picture
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import curves, interquartile_mean
-from seqeval_rl.plots.figures.style import LOG_COLOUR, line_styles
+from seqeval_rl.plots.figures.style import GREY, line_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def test_a_curve_is_the_mean_over_three_seeds_with_its_range(quickstart: Results
     vertices = band.get_paths()[0].vertices
     assert {vertices[:, 1].min(), vertices[:, 1].max()} == {values.min(), values.max()}
     assert len(bands(ax)) == 4
-    assert legend(figure) == ["TD3+BC", "IQL", "CQL", "BC", "mean of the log"]
+    assert legend(figure) == ["TD3+BC", "IQL", "CQL", "BC", "dataset mean"]
     assert caption(figure) == (
         "Mean over 3 seeds, shaded: 95 % bootstrap interval over seeds. Vertical lines: block boundaries."
     )
@@ -86,7 +86,7 @@ def test_five_seeds_are_summed_up_by_the_interquartile_mean_or_on_request_the_me
 
 def test_blocks_have_boundaries_names_and_their_logs_mean(quickstart: Results) -> None:
     (ax,) = curves(quickstart.read()).axes
-    logs = [line for line in ax.lines if line.get_color() == LOG_COLOUR]
+    logs = [line for line in ax.lines if line.get_color() == GREY]
     assert [(list(line.get_xdata()), list(line.get_ydata())) for line in logs] == [
         ([0, 10_000], [1.2, 1.2]), ([10_000, 20_000], [44.3, 44.3]), ([20_000, 30_000], [108.2, 108.2])
     ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_one_log_has_one_dashed_line_and_no_block_name(results: Results) -> None
     results.add("iql", 0, dataset="bundled/hopper/medium", blocks=(("medium", 0, 1_000_000, 44.3),))
     figure = drawn(curves(results.read()))
     (ax,) = figure.axes
-    (log,) = (line for line in ax.lines if line.get_color() == LOG_COLOUR)
+    (log,) = (line for line in ax.lines if line.get_color() == GREY)
     assert list(log.get_ydata()) == [44.3, 44.3]
     assert not ax.texts
     shown = [text.get_text() for text in ticks(ax, True) if text in ax.get_xticklabels()]
@@ -119,8 +119,8 @@ def test_a_log_without_a_whole_episode_has_no_dashed_line(results: Results) -> N
 def test_other_metrics_have_their_own_axis_and_no_log(quickstart: Results) -> None:
     figure = curves(quickstart.read(), metric="return")
     assert figure.axes[0].get_ylabel() == "return"
-    assert "mean of the log" not in legend(figure)
-    assert not [line for line in figure.axes[0].lines if line.get_color() == LOG_COLOUR]
+    assert "dataset mean" not in legend(figure)
+    assert not [line for line in figure.axes[0].lines if line.get_color() == GREY]
 
 
 def test_one_seed_has_no_interval_and_says_so(results: Results) -> None:
@@ -153,7 +153,7 @@ def test_where_a_run_is_missing_the_curve_is_faded_and_of_the_others(results: Re
     assert [line.get_xdata()[0] for line in crosses] == [whole.get_xdata()[-1]]
     assert "run failed" in legend(figure)
     assert "Mean over 2 to 3 seeds" in caption(figure)
-    assert "Faded: where not every run has got that far" in caption(figure)
+    assert "Faded: not every run has got that far" in caption(figure)
     assert "Failed runs: IQL 1 of 3. Unfinished runs: TD3+BC 1 of 3." in caption(figure)
 
 

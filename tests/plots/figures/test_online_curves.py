@@ -12,7 +12,7 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import curves, scores_across, without_scores
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.naming import control, legend_order
-from seqeval_rl.plots.figures.style import LOG_COLOUR, line_styles
+from seqeval_rl.plots.figures.style import GREY, line_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,11 +51,11 @@ def test_the_axis_goes_on_to_the_end_of_the_online_phase_and_shows_the_switch(re
     assert [text.get_text() for text in ax.texts] == ["offline", "online"]
     # Over its stretch: the switch is at two thirds.
     assert [text.xy[0] for text in ax.texts] == pytest.approx([1 / 3, 5 / 6], abs=0.02)
-    (log,) = (line for line in ax.lines if line.get_color() == LOG_COLOUR and line.get_linestyle() == "--")
+    (log,) = (line for line in ax.lines if line.get_color() == GREY and line.get_linestyle() == "--")
     assert list(log.get_xdata()) == [0, 20_000]
     (curve,) = (line for line in ax.lines if line.get_marker() == "s")
     assert curve.get_xdata()[-1] == 30_000
-    assert "Vertical line: the switch from the log to online interaction." in caption(figure)
+    assert "Vertical line: the switch from the dataset to online interaction." in caption(figure)
 
 
 def test_the_online_phase_follows_the_last_block(results: Results) -> None:
@@ -63,7 +63,7 @@ def test_the_online_phase_follows_the_last_block(results: Results) -> None:
     figure = curves(results.read())
     assert [text.get_text() for text in figure.axes[0].texts] == ["random", "medium", "expert", "online"]
     assert upright(figure.axes[0]) == [10_000, 20_000, 30_000]
-    assert "Vertical lines: block boundaries and the switch from the log to online interaction." in caption(figure)
+    assert "Vertical lines: block boundaries and the switch from the dataset to online interaction." in caption(figure)
 
 
 def test_a_run_without_a_log_has_neither_log_nor_switch(results: Results) -> None:
@@ -99,7 +99,7 @@ def test_a_static_control_stands_beside_its_sequential_run(results: Results, ini
         or static_line._dash_pattern != sequential._dash_pattern
     )
     assert static_line.get_markerfacecolor() == "white" != sequential.get_markerfacecolor()
-    assert "Static: saw the whole log from the start" in caption(figure)
+    assert "Static: saw the full dataset from the start" in caption(figure)
 
 
 def test_a_static_control_has_no_more_transitions_than_the_log(results: Results) -> None:
@@ -187,7 +187,7 @@ def test_runs_that_were_never_played_say_what_there_is_instead(results: Results)
     assert "protocol.episodes = 0" in text
     assert "prequential scores (action_error, td_error;" in text
     assert "critic/loss" in text
-    with pytest.raises(UsageError, match="no scores, since nothing was played"):
+    with pytest.raises(UsageError, match="no scores, since no episode was played"):
         curves(runs)
     assert labels(curves(runs, metric="critic/loss")) == ["IQL"]
     # Beside a dataset that was played it is an empty panel, and the caption says so.

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from layouts import assert_nothing_overlaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -121,7 +120,7 @@ def test_the_figure_is_the_mean_per_transition_so_far(results: Results) -> None:
     np.testing.assert_allclose(line.get_ydata(), [3.5, (14_000 + 10_000) / 9_000, (14_000 + 10_000 + 10_000) / 19_000])
     assert (ax.get_yscale(), ax.get_ylabel()) == ("log", "squared TD error")
     text = figure.get_supxlabel().replace("\n", " ")
-    assert text.startswith("Prequential: of each transition by the agent as it was before that arrived")
+    assert text.startswith("Prequential: of each transition by the agent before it was revealed")
     assert "No squared TD error: IQL (static), BC." in text
     assert "Mean over 2 seeds" in text
     assert labels(prequential(results.read(), "action_error")) == ["BC"]

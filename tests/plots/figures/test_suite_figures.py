@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from layouts import assert_nothing_overlaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy.stats import spearmanr
@@ -26,7 +25,7 @@ from seqeval_rl.plots import (
     share_curves,
 )
 from seqeval_rl.plots.figures.aggregate_curves import SHARES, over_share
-from seqeval_rl.plots.figures.style import LOG_COLOUR, line_styles
+from seqeval_rl.plots.figures.style import GREY, line_styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +75,7 @@ def test_over_the_share_all_runs_of_all_datasets_count_with_their_last_evaluatio
     at = interquartile_mean(scores)
     np.testing.assert_allclose(line.get_ydata(), at[[0] * 25 + [1] * 25 + [2] * 25 + [3]])
     assert line.get_alpha() == 1
-    (dashed,) = [line for line in figure.axes[0].lines if line.get_color() == LOG_COLOUR]
+    (dashed,) = [line for line in figure.axes[0].lines if line.get_color() == GREY]
     assert list(dashed.get_ydata()) == [30.0, 30.0]
     assert "over runs and 2 datasets" in caption(figure)
 
@@ -92,7 +91,7 @@ def test_over_the_share_fewer_runs_fade_and_a_missing_dataset_is_named(results: 
     assert whole.get_xdata()[-1] == pytest.approx(50)
     assert faded.get_xdata()[-1] == 100
     said = caption(figure)
-    assert "Faded: where not every run has got that far." in said
+    assert "Faded: not every run has got that far." in said
     assert "Left out, since not every algorithm was run there: high." in said
     assert "none where a dataset has one run" in said
 
@@ -205,7 +204,7 @@ def test_prequential_and_true_scores_stand_beside_each_other(results: Results) -
     add(results, "awac", 0, "low", [0, 0, 0, 1.0], prequential={"action_error": 1.0}, evaluated=False)
     add(results, "bc", 0, "high", [0, 0, 0, 1.0], prequential={"action_error": 1.0})
     figure = correlation(results.read())
-    assert "Left out: BC on high (no other beside it), AWAC on low (no true score)." in caption(figure)
+    assert "Left out: BC on high (no other setting), AWAC on low (no true score)." in caption(figure)
     with pytest.raises(UsageError, match="two settings that have nll and true scores"):
         correlation(results.read(), "nll")
 
@@ -227,8 +226,8 @@ def test_cost_is_that_of_training_and_devices_are_kept_apart(results: Results) -
     runs = results.read()
     runs[0].manifest["device"], runs[1].manifest["device"] = "cpu", "cuda"
     assert {each.device for each in costs(runs)[0]} == {"cpu", "cuda"}
-    assert "On CUDA, where evaluation goes on beside training, all of the time." in caption(cost(runs))
-    with pytest.raises(UsageError, match="got to the end of its log, found none"):
+    assert "On CUDA, where evaluation runs in parallel with training, all of the time." in caption(cost(runs))
+    with pytest.raises(UsageError, match="got to the end of its dataset, found none"):
         cost([run for run in runs if run.algorithm == "cql"])
 
 

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.plots import score_table, write_report
 from seqeval_rl.plots.analysis.curves import segments
 from seqeval_rl.plots.analysis.grouping import collect
-from seqeval_rl.plots.report import colors
-from seqeval_rl.plots.report import data as report_data
+from seqeval_rl.plots.report import colors, data as report_data
 from seqeval_rl.plots.report.build import ASSETS
 from seqeval_rl.plots.report.colors import on_dark
 
@@ -121,7 +119,7 @@ def test_metrics_that_do_not_fit_are_named(results: Results, tmp_path: Path, mon
 
 
 @given(st.integers(0, 0xFFFFFF))
-def test_every_colour_can_be_seen_on_the_dark_page(number: int) -> None:
+def test_every_color_can_be_seen_on_the_dark_page(number: int) -> None:
     colour = on_dark(f"#{number:06x}")
     page = colors.luminance(colors.DARK_PAGE)
     shown = colors.luminance([int(colour[place : place + 2], 16) for place in (1, 3, 5)])

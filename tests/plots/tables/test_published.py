@@ -13,7 +13,7 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import CITATION, curves, paper_figure, published, published_results, published_table
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.published import BIN, EXPERIMENTS, ONLINE, counterpart
-from seqeval_rl.plots.figures.style import LOG_COLOUR, line_styles
+from seqeval_rl.plots.figures.style import GREY, line_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def ends(ax: Axes) -> dict[str, Line2D]:
 
 def thin(ax: Axes) -> list[Line2D]:
     """Published curves drawn with ours."""
-    return [line for line in ax.lines if line.get_linewidth() == 0.9 and line.get_color() != LOG_COLOUR]
+    return [line for line in ax.lines if line.get_linewidth() == 0.9 and line.get_color() != GREY]
 
 
 def test_the_file_has_618_runs_in_three_experiments() -> None:
@@ -174,7 +174,7 @@ def test_published_curves_are_drawn_behind_ours_and_named(results: Results) -> N
         assert line.get_color() == line_styles([name])[name].colour
         assert line.get_zorder() < ends(panels["d4rl:hopper-medium-v2"])[name].get_zorder()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["IQL", "BC", "mine", "mean of the log", "IQL, published", "BC, published"]
+    assert labels == ["IQL", "BC", "mine", "dataset mean", "IQL, published", "BC, published"]
     assert f"({CITATION}), results of others. Not published: mine, bundled/hopper/medium." in caption(figure)
 
 

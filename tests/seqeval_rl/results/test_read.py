@@ -6,7 +6,8 @@ import pytest
 
 from seqeval_rl.errors import DataError
 from seqeval_rl.results.export import algorithm_names, long_rows
-from seqeval_rl.results.read import RunResult, damage, differences, evaluation_share, hashable, read_lines, read_results
+from seqeval_rl.results.lines import read_lines
+from seqeval_rl.results.read import RunResult, damage, differences, evaluation_share, hashable, read_results
 from seqeval_rl.utils.text import show
 
 

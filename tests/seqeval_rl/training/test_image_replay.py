@@ -10,8 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from numpy.testing import assert_array_equal
 from vd4rl_logs import episodes, write_shard
 

@@ -1,0 +1,69 @@
+"""JSON-lines files, which grow by one flushed line at a time: `metrics.jsonl` and `events.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from seqeval_rl.errors import DataError, FileError
+
+
+def append_line(path: Path, entry: dict[str, Any]) -> None:
+    """Append one line, on disk when this returns. Raises `FileError`."""
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(entry, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise FileError(
+            f"{path}: cannot be written ({error.strerror or error}). Free some space; the same command resumes."
+        ) from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All complete lines. A last line that was cut off when the writer was killed does not count.
+
+    Raises:
+        DataError: another line is damaged.
+    """
+    if not path.exists():
+        return []
+    entries = []
+    complete = path.read_bytes().split(b"\n")[:-1]  # what comes after the last newline was cut off
+    for number, line in enumerate(complete, 1):
+        try:
+            entries.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number}: damaged, not JSON ({error}). Restore the file, or move the run's directory away to "
+                "begin it again."
+            ) from None
+    return entries
+
+
+def read_sound_lines(path: Path, **needed: type) -> tuple[list[dict[str, Any]], list[str]]:
+    """The lines that hold the needed fields of these types; and for each other line, where it is and what is wrong with it."""
+    sound, damaged = [], []
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            for name, kind in needed.items():
+                if not isinstance(entry[name], kind):
+                    raise TypeError(f"{name}: expected {kind.__name__}, found {type(entry[name]).__name__}")
+        except (ValueError, KeyError, TypeError) as error:
+            damaged.append(f"{path}, line {number}: damaged ({type(error).__name__}: {error})")
+        else:
+            sound.append(entry)
+    return sound, damaged
+
+
+def cut_torn_line(path: Path) -> None:
+    """Delete a last line that was cut off when its writer was killed, so that the next append begins a new line."""
+    data = path.read_bytes() if path.exists() else b""
+    if data and not data.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)
