@@ -137,7 +137,7 @@ def above(panel: Panel, width: float, named: bool = True) -> Top:
     """For axes of `width` inches; with `named` the name of each block and of the online phase, in the lowest free row."""
     names = []
     ends = [0.0] * 6  # of what is written so far in each row
-    for name, start, stop in panel.stretches if named and (len(panel.stretches) > 1 or panel.online) else ():
+    for name, start, stop in panel.spans if named and (len(panel.spans) > 1 or panel.online) else ():
         label = shorten(name, width)
         half = text_width(label) / 2
         middle = min(max((start + stop) / 2 / panel.extent * width, half), width - half)

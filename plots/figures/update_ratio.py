@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -180,7 +180,7 @@ def _draw_cell(
     from matplotlib.patches import Rectangle
 
     column, row = centre
-    colour = colours.to_rgba(score)
+    colour: Any = colours.to_rgba(np.asarray(score))
     ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 0.5
     lines = [f"{score:.1f}", f"n={runs}"]
