@@ -1,4 +1,4 @@
-"""The `seqeval` command: what it takes lies in the `*_arguments`, what it does in `commands`; heavy imports wait."""
+"""The `seqeval` command. Arguments are declared in `arguments`, actions in `commands`; heavy imports happen on use."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"seqeval: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("seqeval: interrupted; what was whole is kept, the same command goes on.", file=sys.stderr)
+        print("seqeval: interrupted; completed work is kept, the same command resumes.", file=sys.stderr)
         return Interrupted.exit_code
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone: nothing to say, and nobody to say it to.
+        # The program that reads the output (head, less) has ended.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         print(f"seqeval: {error.filename or 'input/output'}: {error.strerror or error}.", file=sys.stderr)

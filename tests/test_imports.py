@@ -51,6 +51,11 @@ MODULES = modules()
 def imports(module: str) -> set[str]:
     """The project's modules that a module imports anywhere in its source."""
     found = set()
+    stub = MODULES[module].with_suffix(".pyi")  # the public names that a package imports at first use
+    if stub.exists():
+        exports = ast.parse(stub.read_text(encoding="utf-8")).body
+        found |= {f"{module}.{node.module}" for node in exports if isinstance(node, ast.ImportFrom)}
+        assert found <= set(MODULES), f"{stub}: unknown {sorted(found - set(MODULES))}"
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}

@@ -1,4 +1,4 @@
-"""What `seqeval datasets` takes."""
+"""The arguments of `seqeval datasets`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tyro.conf import OmitSubcommandPrefixes, Positional, UseAppendAction, arg, 
 
 @dataclass(frozen=True)
 class DatasetsList:
-    """List the datasets that are on this machine, and those that can be had."""
+    """List the datasets on this machine and those that can be fetched."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class DatasetsShow:
     id: Annotated[
         Positional[str],
         arg(
-            help="a source, for example bundled/hopper/medium:10000; several joined by + are laid end to end",
+            help="a source, for example bundled/hopper/medium:10000; several joined by + are concatenated",
             metavar="ID",
         ),
     ] = ""
@@ -34,16 +34,16 @@ class DatasetsShow:
 
 @dataclass(frozen=True)
 class DatasetsFetch:
-    """Get a dataset now, so that a later run needs no network: download it, or build a bundled log."""
+    """Get a dataset now, so that a later run needs no network: download it, or build a bundled one."""
 
     id: Annotated[Positional[str], arg(help="a source, for example d4rl:hopper-medium-v2", metavar="ID")] = ""
-    sha256: Annotated[str | None, arg(help="what its file must hash to", metavar="HEX")] = None
-    offline: Annotated[bool, arg(help="only say whether it is here: no network")] = False
+    sha256: Annotated[str | None, arg(help="the SHA-256 that its file must have", metavar="HEX")] = None
+    offline: Annotated[bool, arg(help="only say whether it is on this machine; no network")] = False
 
 
 @dataclass(frozen=True)
 class DatasetsCollect:
-    """Make a new log and write it as a Minari dataset: from the bundled policies, from a run's checkpoint, or by training."""
+    """Collect a new dataset and write it in Minari format: with a bundled policy, with a run's checkpoint, or by training."""
 
     source: Annotated[
         Positional[str],
@@ -52,20 +52,20 @@ class DatasetsCollect:
     id: Annotated[
         str,
         arg(
-            help="Minari id of the new dataset, for example mine/hopper/medium-v0; {level} in it when training",
+            help="Minari id of the new dataset, for example mine/hopper/medium-v0; with --train it contains {level}",
             metavar="ID",
         ),
     ] = ""
-    transitions: Annotated[int, arg(help="size of the log, of each level when training")] = 100_000
-    seed: Annotated[int, arg(help="of episodes and exploration; of the run when training")] = 0
-    greedy: Annotated[bool, arg(help="from a checkpoint: the deterministic action, without exploration")] = False
+    transitions: Annotated[int, arg(help="size of the dataset, with --train of each level")] = 100_000
+    seed: Annotated[int, arg(help="of episodes and exploration; with --train of the run")] = 0
+    greedy: Annotated[bool, arg(help="with a checkpoint: deterministic actions, no exploration")] = False
     algorithm: Annotated[
-        str | None, arg(help="from a checkpoint: where its algorithm is, if not registered", metavar="MODULE:CLASS")
+        str | None, arg(help="with a checkpoint: its algorithm, if it is not registered", metavar="MODULE:CLASS")
     ] = None
     train: Annotated[
         str | None,
         arg(
-            help="train this algorithm from nothing in --task and write levels random, medium, medium-replay, expert and "
+            help="train this algorithm online in --task and write the levels random, medium, medium-replay, expert and "
             "medium-expert",
             metavar="ALGORITHM",
         ),
@@ -83,18 +83,18 @@ class DatasetsCollect:
         ),
     ] = ()
     out: Annotated[
-        Path, arg(help="with --train: results directory of the run, which goes on when interrupted", metavar="DIR")
+        Path, arg(help="with --train: results directory of the run; an interrupted run is resumed", metavar="DIR")
     ] = Path("results/collect")
     policies: Annotated[
         Path | None,
-        arg(help="with --train: also save the policies there, in the format of the bundled ones", metavar="DIR"),
+        arg(help="with --train: also save the policies here, in the format of the bundled ones", metavar="DIR"),
     ] = None
-    overwrite: Annotated[bool, arg(help="replace datasets of that id that are there")] = False
+    overwrite: Annotated[bool, arg(help="replace existing datasets of that id")] = False
 
 
 @dataclass(frozen=True)
 class DatasetsVerify:
-    """Check a dataset that is on this machine, or all in the cache: hashes, episode bounds, values."""
+    """Check a dataset on this machine, or all in the cache: hashes, episode boundaries, values."""
 
     id: Annotated[
         Positional[str], arg(help="a source, or a key of the cache; omit for the whole cache", metavar="ID")
@@ -103,7 +103,7 @@ class DatasetsVerify:
 
 @dataclass(frozen=True)
 class Datasets:
-    """List, show, fetch, make or verify datasets."""
+    """List, show, fetch, collect or verify datasets."""
 
     action: OmitSubcommandPrefixes[
         Annotated[DatasetsList, subcommand("list")]

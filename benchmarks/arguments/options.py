@@ -24,12 +24,13 @@ def with_options(command: type, choice: str, registry: Mapping[str, Registration
         registry: `seqeval_rl.plots.FIGURES` or `TABLES`.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(command)}
-    names = "; ".join(f"{name}: {registration.help}" for name, registration in registry.items())
+    registered = dict(sorted(registry.items(), key=lambda item: (item[0] != defaults[choice], item[0])))
+    names = "; ".join(f"{name}: {registration.help}" for name, registration in registered.items())
     fields: list[tuple[str, Any, Any]] = [
         (choice, Annotated[str, arg(help=names, metavar=choice.upper())], defaults[choice])
     ]
     takers: dict[str, dict[str, Option]] = {}
-    for name, registration in registry.items():
+    for name, registration in registered.items():
         for option in registration.options.values():
             takers.setdefault(option.name, {})[name] = option
     for name, options in takers.items():

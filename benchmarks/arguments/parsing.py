@@ -1,4 +1,4 @@
-"""Several values in one argument of a command."""
+"""Parses `--set` settings, lists of names and lists of numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from seqeval_rl.errors import UsageError
 
-_OPENING = ("[", "{", '"', "'")  # of a TOML value that may hold commas
+_OPENING = ("[", "{", '"', "'")  # how a TOML value that may contain commas begins
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Several:
 def parse_setting(text: str, where: str = "--set") -> tuple[str, str, Any]:
     """`td3_bc.alpha=1.0` as (section, setting, value); with several values, `td3_bc.alpha=1,2.5`, the last is `Several`.
 
-    Values are read as TOML (a list is one value), `none` as None, anything else as a plain word; a word that holds a comma
-    is put in quotation marks. Raises `UsageError` where that is not what `text` is.
+    Values are read as TOML (a list is one value), `none` as None, anything else as a plain word; a word with a
+    comma is put in quotation marks. Raises `UsageError` where `text` has another form.
     """
     key, equals, value = text.partition("=")
     section, dot, setting = key.strip().partition(".")
@@ -44,7 +44,7 @@ def parse_setting(text: str, where: str = "--set") -> tuple[str, str, Any]:
 
 
 def _pieces(text: str) -> list[str]:
-    """`text` parted at its commas, except those inside a TOML list, table or string."""
+    """`text` split at its commas, except those inside a TOML list, table or string."""
     parts = text.split(",")
     pieces = []
     while parts:

@@ -1,4 +1,4 @@
-"""What the commands take that run or measure something."""
+"""The arguments of the commands that run or measure: run, algorithms, check, bench."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 @dataclass(frozen=True)
 class Run:
-    """Run a suite: reveal logs in growing slices, evaluate as the data grow, draw the curve. Given again, it goes on."""
+    """Run a suite: train and evaluate on growing slices of datasets, draw the curves. The same command resumes."""
 
     suite: Annotated[
         Positional[str], arg(help="name of a suite, or a .toml file; omit with --list", metavar="SUITE")
@@ -24,12 +24,12 @@ class Run:
     datasets: Annotated[
         str | None,
         arg(
-            help="sources separated by commas; several joined by + are laid end to end; default the suite's",
+            help="sources separated by commas; several joined by + are concatenated; default the suite's",
             metavar="A,B",
         ),
     ] = None
     seeds: Annotated[str | None, arg(help="seeds separated by commas; default the suite's", metavar="0,1,2")] = None
-    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train; auto takes CUDA where it is")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where to train; auto: CUDA where available")] = "auto"
     set: Annotated[
         UseAppendAction[tuple[str, ...]],
         arg(
@@ -40,7 +40,7 @@ class Run:
     ] = ()
     environments: Annotated[
         Literal["auto", "envpool", "gymnasium"],
-        arg(help="what steps the environments; auto takes envpool where it is installed and knows them"),
+        arg(help="what steps the environments; auto: envpool where it is installed and has them"),
     ] = "auto"
     precision: Annotated[
         Literal["float32", "tf32", "bfloat16"],
@@ -58,11 +58,11 @@ class Run:
     paper: Annotated[
         bool,
         arg(
-            help="as the published runs: D4RL's reading, statistics of the whole log, decay over its length; uses future data"
+            help="as the published runs: D4RL's reading, statistics of the full dataset, decay over its length; uses future data"
         ),
     ] = False
-    overwrite: Annotated[bool, arg(help="delete the named runs' results that are there and begin again")] = False
-    list: Annotated[bool, arg(help="list the suites and end")] = False
+    overwrite: Annotated[bool, arg(help="delete existing results of these runs and start again")] = False
+    list: Annotated[bool, arg(help="list the suites and exit")] = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Algorithms:
 
 @dataclass(frozen=True)
 class Check:
-    """Run the contract tests on an algorithm: shapes, resuming, independence of runs, learning."""
+    """Run the contract checks on an algorithm: shapes, resuming, independence of runs, learning."""
 
     algorithm: Annotated[
         Positional[str], arg(help="a registered name, module:Class or file.py:Class", metavar="MODULE:CLASS")

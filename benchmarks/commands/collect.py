@@ -1,4 +1,4 @@
-"""`seqeval datasets collect`: from what is asked for on the command line to a new log."""
+"""`seqeval datasets collect`: collects a new dataset as the command line says."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from seqeval_rl.results.read import MANIFEST
 if TYPE_CHECKING:
     from seqeval_rl.environments.tasks import Task
 
-_TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options that go with --train
-_CHECKPOINT = ("greedy", "algorithm")  # those that go with a run's directory
+_TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options for --train
+_CHECKPOINT = ("greedy", "algorithm")  # options for a run's directory
 
 
 def collect(command: DatasetsCollect) -> None:
-    """Make the log, or with --train the logs. Raises `UsageError` where options do not go together."""
+    """Collect the dataset, or with --train one per level. Raises `UsageError` where options exclude each other."""
     if command.transitions < 1 or command.seed < 0:
         raise UsageError(
             f"datasets collect: expected --transitions from 1 and --seed from 0, found {command.transitions} and {command.seed}."
@@ -28,29 +28,29 @@ def collect(command: DatasetsCollect) -> None:
             "datasets collect: expected an id for the new dataset, found none. Add --id mine/hopper/medium-v0."
         )
     if command.train is not None:
-        _refuse(command, ("source", *_CHECKPOINT), "--train")
+        _refuse(command, ("source", *_CHECKPOINT), "with --train")
         _by_training(command)
         return
-    _refuse(command, _TRAINING, "anything but --train")
+    _refuse(command, _TRAINING, "without --train")
     if not command.source:
         raise UsageError(
             "datasets collect: expected bundled/TASK/LEVEL, a run's directory or --train ALGORITHM, found none. Name one."
         )
     if command.source.startswith("bundled/"):
-        _refuse(command, _CHECKPOINT, "the bundled policies")
+        _refuse(command, _CHECKPOINT, "with the bundled policies")
         _from_bundled(command)
     else:
         _from_run(command)
     print(f"minari:{command.id}: {command.transitions:,} transitions")
 
 
-def _refuse(command: DatasetsCollect, options: tuple[str, ...], beside: str) -> None:
-    """Raise where one of these options was given another value than it has by default."""
+def _refuse(command: DatasetsCollect, options: tuple[str, ...], where: str) -> None:
+    """Raise `UsageError` where one of these options is given, which would have no effect."""
     for item in dataclasses.fields(command):
         if item.name in options and getattr(command, item.name) != item.default:
             name = "SOURCE" if item.name == "source" else f"--{item.name}"
             raise UsageError(
-                f"datasets collect: expected no {name} beside {beside}, found {getattr(command, item.name)!r}. Leave one out."
+                f"datasets collect: expected no {name} {where}, found {getattr(command, item.name)!r}. Leave it out."
             )
 
 
@@ -71,14 +71,14 @@ def _from_bundled(command: DatasetsCollect) -> None:
         play_bundled(task, level, command.seed, command.transitions),
         command.transitions,
         f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions",
-        f"{command.source} of seqeval-rl, played with seed {command.seed}. The end of the log truncates the last episode.",
+        f"{command.source} of seqeval-rl, played with seed {command.seed}. Its end truncates the last episode.",
         command.overwrite,
     )
 
 
 def _from_run(command: DatasetsCollect) -> None:
     from seqeval_rl.collection.collect import check_new, play, write_dataset
-    from seqeval_rl.collection.policies import from_run
+    from seqeval_rl.collection.policies import run_behavior
 
     directory = Path(command.source)
     if not (directory / MANIFEST).is_file():
@@ -87,14 +87,14 @@ def _from_run(command: DatasetsCollect) -> None:
             "found neither. Check the path."
         )
     check_new(command.id, command.overwrite)
-    behavior = from_run(directory, not command.greedy, command.algorithm)
+    behavior = run_behavior(directory, not command.greedy, command.algorithm)
     write_dataset(
         command.id,
         behavior.task,
         play(behavior, command.seed, command.transitions),
         command.transitions,
         behavior.algorithm,
-        f"{behavior.algorithm}, played by seqeval-rl with seed {command.seed}. The end of the log truncates the last episode.",
+        f"{behavior.algorithm}, played by seqeval-rl with seed {command.seed}. Its end truncates the last episode.",
         command.overwrite,
     )
 
@@ -122,15 +122,15 @@ def _by_training(command: DatasetsCollect) -> None:
         command.seed,
     )
     train(training, torch.device("cpu"), command.overwrite)
-    for log in collect_levels(training, command.id, command.transitions, command.overwrite):
-        print(f"minari:{log.identity}: {log.transitions:,} transitions. {log.description}")
+    for level in collect_levels(training, command.id, command.transitions, command.overwrite):
+        print(f"minari:{level.identity}: {level.transitions:,} transitions. {level.description}")
     if command.policies is not None:
         for path in save_policies(training, command.policies):
             print(path)
 
 
 def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
-    """What --set says, by section."""
+    """The settings of --set, by section."""
     from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
 
     found: dict[str, dict[str, Any]] = {algorithm: {}, "protocol": {}}
@@ -143,7 +143,7 @@ def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, A
                 f"--set {text!r}: expected one value, found {len(value.values)}. Train one policy at a time."
             )
         if (section, setting) == ("protocol", "online"):
-            raise UsageError(f"--set {text!r}: expected no protocol.online, which is --online. Use that.")
+            raise UsageError(f"--set {text!r}: expected no protocol.online, which is the option --online. Use that.")
         found[section][setting] = value
     return found
 

@@ -1,4 +1,4 @@
-"""What `seqeval datasets` does: each function takes its typed command and prints for people."""
+"""Performs `seqeval datasets`: a function takes the typed command and prints its results."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _list(_: DatasetsList) -> None:
 
 
 def _size(folder: Path) -> str:
-    """Of the files in a folder."""
+    """Total size of the files in a folder."""
     return f"{sum(path.stat().st_size for path in folder.iterdir()) / 1e6:,.1f} MB"
 
 
@@ -84,7 +84,7 @@ def _show(command: DatasetsShow) -> None:
 
 
 def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
-    """What there is to say about a log, line by line."""
+    """A dataset's numbers, line by line."""
     returns, task = dataset.episode_returns(), dataset.task
     low, high = (returns.min(), returns.max()) if len(returns) else (float("nan"), float("nan"))
     yield "name", dataset.name
@@ -101,7 +101,7 @@ def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
 
 
 def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
-    """A log as the figure takes it."""
+    """A dataset in the form that the figure takes."""
     import numpy as np
 
     from seqeval_rl.plots.figures import dataset as dataset_figure
@@ -128,7 +128,7 @@ def _verify(command: DatasetsVerify) -> None:
 
     sources = [command.id] if command.id else cache.entries()
     if not sources:
-        print(f"{cache.root()}: nothing is there to be verified")
+        print(f"{cache.root()}: no dataset to verify")
     broken = []
     for source in sources:
         for name, checks in verify(source):

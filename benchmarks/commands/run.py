@@ -1,4 +1,4 @@
-"""What each command does. Every function takes its typed command and prints for people."""
+"""Performs each command: a function takes the typed command and prints its results."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Chunk:
     seed: int = 0  # that of the bundled logs
 
 
-class Policy:
+class BehaviorPolicy:
     """A tanh-Gaussian behavior policy; format in `behavior/README.md`."""
 
     def __init__(self, task: str, checkpoint: str, folder: Traversable | None = None):
@@ -81,8 +81,8 @@ class Policy:
 
 
 @lru_cache(maxsize=8)
-def _policy(task: str, checkpoint: str) -> Policy:
-    return Policy(task, checkpoint)
+def _policy(task: str, checkpoint: str) -> BehaviorPolicy:
+    return BehaviorPolicy(task, checkpoint)
 
 
 @lru_cache(maxsize=1)

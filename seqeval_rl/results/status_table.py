@@ -1,25 +1,31 @@
-"""How a stack of runs stands, in one line for people: the same on a screen, in a log and from a results folder."""
+"""The status of run groups as a table or as lines, the same while they train, in `run.log` and in `seqeval status`."""
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
 
 from seqeval_rl.utils.console import clean, duration
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-_GAP = "  "
+_GAP = 2  # cells between columns
+_UNLIMITED = 10_000  # cells
 
 
 @dataclass(frozen=True)
 class GroupStatus:
-    """A stack of runs on its way, or runs of one dataset and algorithm."""
+    """Progress and scores of a run group, or of the runs of one dataset and algorithm."""
 
     dataset: str
     algorithm: str
@@ -29,7 +35,7 @@ class GroupStatus:
     scores: tuple[float, ...] = ()  # by evaluation, each the mean over the runs; NaN where there is none
     latest: float | None = None  # mean over the runs of each one's latest score
     rate: float | None = (
-        None  # updates/s: gradient steps of all runs together, per second of wall time, evaluations included
+        None  # updates/s: gradient steps of all runs together, per second of wall time with evaluations
     )
     left: float | None = None  # seconds
     state: str = ""  # what the runs do, as "2 running, 1 finished"
@@ -76,64 +82,78 @@ _SHAPES = (
 )
 
 
-def table(standings: Sequence[GroupStatus], width: int, sparks: bool = True) -> list[str]:
-    """A head and one line for each, none wider than `width` cells.
+def table(rows: Sequence[GroupStatus], width: int, sparks: bool = True) -> list[str]:
+    """A head and one line for each row, none wider than `width` cells.
 
     Where room is short the sparkline goes first, then names lose their middle, then counts their last digits, then seeds,
     ages and updates/s go.
 
     Args:
-        standings: what to show; columns that all of them lack are left out.
-        width: cells, of which wide letters take two.
-        sparks: whether the terminal has the letters of a sparkline.
+        rows: what to show; columns that all of them lack are left out.
+        width: cells, of which wide characters take two.
+        sparks: whether the terminal has the characters of a sparkline.
     """
+    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     for shape in _SHAPES:
-        lines = _fitted(standings, width, shape if sparks else shape._replace(spark=0))
-        if max(map(cell_len, lines)) <= width:
-            return lines
-    return [set_cell_size(line, width).rstrip() for line in lines]
+        fitted = _fitted(console, rows, shape if sparks else shape._replace(spark=0))
+        if Measurement.get(console, console.options.update_width(_UNLIMITED), fitted).maximum <= width:
+            break
+    with console.capture() as capture:
+        console.print(fitted)
+    return [line.rstrip() for line in capture.get().splitlines()]
 
 
-def _fitted(standings: Sequence[GroupStatus], width: int, shape: _Shape) -> list[str]:
-    """The table in one shape, its names as long as the width allows, and no shorter than the shape asks for."""
-    count = (lambda number: f"{number:,}") if shape.exact else short_count
-    spark = shape.spark if any(len(one.scores) > 1 for one in standings) else 0
-    # (head, cells, whether right-aligned)
-    columns: list[tuple[str, list[str], bool]] = []
-
-    def add(head: str, cell: Callable[[GroupStatus], str], right: bool = True, when: bool = True) -> None:
-        if when:
-            columns.append((head, [cell(one) for one in standings], right))
-
-    add("seeds", lambda one: middle(ranges(one.seeds), 9), False, shape.seeds)
-    add("transitions" if shape.exact else "t", lambda one: _counts(one, count))
-    add("score", lambda one: score_text(one.latest))
-    add("", lambda one: f"{sparkline(one.scores, spark):<{spark}}", False, spark > 0)
-    add("updates/s", lambda one: rate_text(one.rate), when=shape.rate)
-    add("left", lambda one: one.end or ("-" if one.left is None else duration(one.left)))
-    aged = shape.age and any(one.age is not None for one in standings)
-    add("ago", lambda one: "-" if one.age is None else duration(one.age), when=aged)
-    stated = any(one.state for one in standings)
-    add("state", lambda one: one.state if shape.exact else brief(one.state), False, stated)
-    rest = [_aligned(*column) for column in columns]
-    room = width - sum(cell_len(column[0]) for column in rest) - len(_GAP) * (len(rest) + 1)
-    heads = ("dataset", "algorithm")
-    names = [clean(one.dataset) for one in standings], [clean(one.algorithm) for one in standings]
-    datasets, algorithms = (max(map(cell_len, (head, *each))) for head, each in zip(heads, names, strict=True))
-    algorithms = min(algorithms, max(shape.algorithm, room - datasets))
-    datasets = min(datasets, max(shape.dataset, room - algorithms))
-    first = [
-        _aligned(middle(head, size), [middle(name, size) for name in each], False)
-        for head, each, size in zip(heads, names, (datasets, algorithms), strict=True)
+def _fitted(console: Console, rows: Sequence[GroupStatus], shape: _Shape) -> Table:
+    """The table in one shape, its names as long as the console's width allows, and no shorter than the shape asks for."""
+    rest = _columns(rows, shape)
+    taken = Measurement.get(console, console.options.update_width(_UNLIMITED), _table(rest)).maximum
+    room = console.width - taken - 2 * _GAP
+    datasets, algorithms = [clean(row.dataset) for row in rows], [clean(row.algorithm) for row in rows]
+    widest, second = (
+        max(map(cell_len, (head, *names))) for head, names in (("dataset", datasets), ("algorithm", algorithms))
+    )
+    second = min(second, max(shape.algorithm, room - widest))
+    widest = min(widest, max(shape.dataset, room - second))
+    names = [
+        _Column(middle("dataset", widest), [middle(name, widest) for name in datasets], False),
+        _Column(middle("algorithm", second), [middle(name, second) for name in algorithms], False),
     ]
-    return [_GAP.join(cells).rstrip() for cells in zip(*first, *rest, strict=True)]
+    return _table([*names, *rest])
 
 
-def _aligned(head: str, cells: Sequence[str], right: bool) -> list[str]:
-    """A column's cells under its head, all as wide as the widest."""
-    width = max(cell_len(cell) for cell in (head, *cells))
-    padding = [" " * (width - cell_len(cell)) for cell in (head, *cells)]
-    return [pad + cell if right else cell + pad for pad, cell in zip(padding, (head, *cells), strict=True)]
+class _Column(NamedTuple):
+    head: str
+    cells: list[str]
+    right: bool = True  # aligned
+
+
+def _columns(rows: Sequence[GroupStatus], shape: _Shape) -> list[_Column]:
+    """What a shape shows next to the names."""
+    count = (lambda number: f"{number:,}") if shape.exact else short_count
+    spark = shape.spark if any(len(row.scores) > 1 for row in rows) else 0
+    columns: list[Any] = [
+        shape.seeds and _Column("seeds", [middle(ranges(row.seeds), 9) for row in rows], False),
+        _Column("transitions" if shape.exact else "t", [_counts(row, count) for row in rows]),
+        _Column("score", [score_text(row.latest) for row in rows]),
+        spark > 0 and _Column("", [sparkline(row.scores, spark) for row in rows], False),
+        shape.rate and _Column("updates/s", [rate_text(row.rate) for row in rows]),
+        _Column("left", [row.end or ("-" if row.left is None else duration(row.left)) for row in rows]),
+        shape.age
+        and any(row.age is not None for row in rows)
+        and _Column("ago", ["-" if row.age is None else duration(row.age) for row in rows]),
+        any(row.state for row in rows)
+        and _Column("state", [row.state if shape.exact else brief(row.state) for row in rows], False),
+    ]
+    return [column for column in columns if column]
+
+
+def _table(columns: Sequence[_Column]) -> Table:
+    grid = Table(box=None, padding=(0, _GAP), collapse_padding=True, pad_edge=False, header_style="")
+    for column in columns:
+        grid.add_column(Text(column.head), justify="right" if column.right else "left", no_wrap=True, overflow="crop")
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        grid.add_row(*map(Text, cells))
+    return grid
 
 
 def _counts(one: GroupStatus, count: Callable[[int], str]) -> str:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.interface.registry import find_algorithm, registered

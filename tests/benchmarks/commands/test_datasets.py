@@ -70,7 +70,7 @@ def test_fetching_says_where_the_dataset_is(capsys):
 
 def test_sound_datasets_are_verified_and_damaged_ones_are_named(tmp_path, capsys):
     assert main(["datasets", "verify"]) == 0
-    assert "nothing is there" in capsys.readouterr().out
+    assert "no dataset to verify" in capsys.readouterr().out
     bundled.build("hopper", "random", 60, progress=False)
     npz(tmp_path / "log.npz")
     for source in ([], ["bundled/hopper/random:60"], ["minari:seqeval/hopper/random-60-v0"], ["log.npz"]):

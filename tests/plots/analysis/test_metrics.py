@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from seqeval_rl.plots import change, forgetting, measured, reach, regret
 from seqeval_rl.plots.analysis.metrics import part

@@ -4,11 +4,9 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy import integrate
-from scipy import stats as scipy_stats
+from scipy import integrate, stats as scipy_stats
 
 from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval, draws
 from seqeval_rl.plots.analysis.metrics import align, area_under_curve, score_at_share

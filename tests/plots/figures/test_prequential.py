@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from layouts import assert_nothing_overlaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 

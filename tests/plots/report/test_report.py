@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.plots import score_table, write_report
 from seqeval_rl.plots.analysis.curves import segments
 from seqeval_rl.plots.analysis.grouping import collect
-from seqeval_rl.plots.report import colors
-from seqeval_rl.plots.report import data as report_data
+from seqeval_rl.plots.report import colors, data as report_data
 from seqeval_rl.plots.report.build import ASSETS
 from seqeval_rl.plots.report.colors import on_dark
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import TABLES, block_table, online_table, reach_table, score_table, tabulate

@@ -5,8 +5,7 @@ import logging
 import gymnasium
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from seqeval_rl.environments.mujoco_vector_env import MujocoVectorEnv, Rules, has_rules, open_here
 from seqeval_rl.environments.spaces import gymnasium_shapes

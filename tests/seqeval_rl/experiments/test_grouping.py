@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from seqeval_rl.experiments.grouping import GroupCandidate, divide
 from seqeval_rl.interface.config import common_settings, grouped_config

@@ -4,8 +4,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
 from seqeval_rl.errors import UsageError

@@ -4,8 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from rich.cells import cell_len
 
 from seqeval_rl.results.status_table import BLOCKS, GroupStatus, middle, ranges, short_count, sparkline, table

@@ -27,7 +27,7 @@ from seqeval_rl.data import cache, rollouts
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.readers import bundled
-from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, Chunk, Policy, WorkerPool, answer_requests, roll_out
+from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, BehaviorPolicy, Chunk, WorkerPool, answer_requests, roll_out
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import FileError, SeqevalError, UsageError
@@ -144,7 +144,7 @@ def test_the_policy_is_the_one_in_the_file(task: str) -> None:
     hidden = np.maximum(hidden @ w["w1"] + w["b1"], 0)
     mean, log_std = np.split(hidden @ w["w2"] + w["b2"], 2, axis=1)
     expected = np.tanh(mean + np.exp(log_std.clip(-5, 2)) * noise)
-    assert_allclose(Policy(task, checkpoint).act(observations, noise), expected, atol=1e-12)
+    assert_allclose(BehaviorPolicy(task, checkpoint).act(observations, noise), expected, atol=1e-12)
 
 
 def test_random_actions_are_uniform_and_all_lie_on_the_grid() -> None:

@@ -13,8 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from d4rl_files import LIMIT, TASK, columns, qlearning_loop, trajectories, write
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from numpy.testing import assert_array_equal
 
 from seqeval_rl import load_dataset

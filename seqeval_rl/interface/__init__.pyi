@@ -1,0 +1,12 @@
+from .algorithm import Algorithm as Algorithm, Batch as Batch, Spec as Spec
+from .config import (
+    Count as Count,
+    Fraction as Fraction,
+    Layers as Layers,
+    NonNegative as NonNegative,
+    OpenFraction as OpenFraction,
+    Positive as Positive,
+)
+from .per_seed import PerSeed as PerSeed
+from .registry import AlgorithmEntry as AlgorithmEntry, find_algorithm as find_algorithm, registered as registered
+from .state import Stateful as Stateful, join_states as join_states, split_state as split_state
