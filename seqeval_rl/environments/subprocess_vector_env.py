@@ -1,8 +1,7 @@
 """A vector environment of Gymnasium environments in several processes, the calling one among them.
 
-The workers are plain child processes that speak pickle over their pipes. They need no `__main__` guard, start without
-torch, work below a worker of `multiprocessing` (daemonic or not), and end with the process that started them, however
-that ends.
+The workers are child processes that exchange pickles over their pipes. They need no `__main__` guard, do not import torch, can
+be started in a worker of `multiprocessing` (daemonic or not), and end with the process that started them, however that ends.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Process = subprocess.Popen[bytes]
 
 
 class SubprocessVectorEnv(VectorEnv):
-    """Copy i is in process i mod n, so that each gets its share of the long episodes; process 0 is the calling one."""
+    """Copy i is in process i mod n, so that long episodes are spread over the processes; process 0 is the calling one."""
 
     backend = "gymnasium"
 
@@ -98,7 +97,7 @@ class SubprocessVectorEnv(VectorEnv):
             self.close()
 
     def _call(self, requests: dict[int, tuple[str, Any]]) -> list[Any]:
-        """Have each named process answer its request, this one while the others are at it; answers in the same order."""
+        """Send each named process its request; process 0 computes meanwhile. Returns the answers in the same order."""
         if not self._workers:
             raise RuntimeError(f"environment {self._env_id!r}: this vector environment is closed")
         try:
@@ -116,7 +115,7 @@ class SubprocessVectorEnv(VectorEnv):
                     answers.append(getattr(self._here, name)(*arguments))
             return answers
         except BaseException:
-            self.close()  # answers that were not collected must not be taken for those of a later call
+            self.close()  # so that answers not yet read are not mistaken for those of a later call
             raise
 
     def _send(self, worker: Process, request: Any) -> None:
@@ -152,7 +151,7 @@ def _pipes(worker: Process) -> tuple[IO[bytes], IO[bytes]]:
 
 
 def _start() -> Process:
-    # The same module search path as here, so that a plug-in's environment is found; one thread of numerics each.
+    # The module search path of this process, so that a plug-in's environment is found; one thread each.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     code = f"from seqeval_rl.environments.subprocess_vector_env import serve; serve({os.getpid()})"
@@ -163,7 +162,7 @@ def _start() -> Process:
 
 
 def serve(parent: int) -> None:
-    """A worker's life: opens its environments, then answers calls from standard input until that closes."""
+    """Runs in a worker: opens its environments, then answers calls from standard input until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an environment prints must not mix with the answers
