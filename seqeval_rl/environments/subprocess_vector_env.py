@@ -18,7 +18,7 @@ from seqeval_rl.utils.processes import WorkerEndedError, WorkerProcess
 
 
 class SubprocessVectorEnv(VectorEnv):
-    """Copy i is in process i mod n, so that each gets its share of the long episodes; process 0 is the calling one."""
+    """Copy i is in process i mod n, so that long episodes are spread over the processes; process 0 is the calling one."""
 
     backend = "gymnasium"
 
@@ -78,7 +78,7 @@ class SubprocessVectorEnv(VectorEnv):
             self.close()
 
     def _call(self, requests: dict[int, tuple[str, Any]]) -> list[Any]:
-        """Have each named process answer its request, this one while the others are at it; answers in the same order."""
+        """Send each named process its request; process 0 computes meanwhile. Returns the answers in the same order."""
         if not self._workers:
             raise RuntimeError(f"environment {self._env_id!r}: this vector environment is closed")
         try:
@@ -93,7 +93,7 @@ class SubprocessVectorEnv(VectorEnv):
                 "command again, with fewer workers if it recurs."
             ) from None
         except BaseException:
-            self.close()  # answers that were not collected must not be taken for those of a later call
+            self.close()  # so that answers not yet read are not mistaken for those of a later call
             raise
 
     def _answer(self, w: int, name: str, arguments: Any) -> Any:
