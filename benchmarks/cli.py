@@ -55,10 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code. Expected errors are one line on standard error, bugs a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     command = _parse(sys.argv[1:] if arguments is None else arguments)
-    from seqeval_rl.benchmarks.commands import run
+    from seqeval_rl.benchmarks.commands.dispatch import perform
 
     try:
-        run.perform(command)
+        perform(command)
     except SeqevalError as error:
         print(f"seqeval: {error}", file=sys.stderr)
         return error.exit_code
