@@ -46,7 +46,7 @@ def subcommand(words):
 
 
 def options(*command):
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", help_text(*command)))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", help_text(*command)))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
