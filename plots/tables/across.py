@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from seqeval_rl.plots.analysis.captions import table_notes
-from seqeval_rl.plots.analysis.cross_task import Entry, Scores, aggregates, improvements, ranks, scores_across
+from seqeval_rl.plots.analysis.cross_task import AlgorithmScores, Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.table import Kind, Row, Table
@@ -78,7 +78,7 @@ def _notes(results: Sequence[RunResult], scores: Scores) -> str:
     return table_notes(results, pairs)
 
 
-def _row(scores: Scores, entry: Entry, cells: Sequence[Cell]) -> Row:
+def _row(scores: Scores, entry: AlgorithmScores, cells: Sequence[Cell]) -> Row:
     """The row of an algorithm over all datasets; its runs are counted over all of them."""
     count = {status: sum(len(group.having(status)) for group in entry.groups) for status in ("finished", "failed")}
     every = sum(len(group.runs) for group in entry.groups)
