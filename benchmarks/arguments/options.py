@@ -78,8 +78,8 @@ def _field(name: str, options: Mapping[str, Option], types: list[Any], only: str
     text = next((option.help for option in options.values() if option.help), "").rstrip(".")
     flag = types == [bool] and len(kinds) == 1
     metavar = None if flag else "|".join(dict.fromkeys(map(_metavar, types)))
-    annotation = Annotated[
-        bool if flag else Union[(*types, None)],
+    annotation = _ANNOTATED[
+        bool if flag else _UNION[(*types, None)],
         arg(help=text, help_behavior_hint=f"({hint})" if hint else "", metavar=metavar),
     ]
     return name, annotation, next(iter(options.values())).default if flag else None
