@@ -40,9 +40,11 @@ def _parse(arguments: list[str]) -> Any:
 
         commands["plot"] = with_options(Plot, "kind", FIGURES) if arguments[0] == "plot" else Plot
         commands["table"] = with_options(Table, "measures", TABLES) if arguments[0] == "table" else Table
-    union = Union[tuple(Annotated[command, subcommand(name)] for name, command in commands.items())]  # noqa: UP007
+    # As values: the types are made at run time, which type checkers cannot follow.
+    annotated: Any = Annotated
+    union: Any = Union
     return tyro.cli(
-        union,  # type: ignore[arg-type]
+        union[tuple(annotated[command, subcommand(name)] for name, command in commands.items())],
         prog="seqeval",
         description="Sequential evaluation of offline reinforcement learning.",
         args=arguments,
@@ -53,10 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code. Expected errors are one line on standard error, bugs a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     command = _parse(sys.argv[1:] if arguments is None else arguments)
-    from seqeval_rl.benchmarks.commands import run
+    from seqeval_rl.benchmarks.commands.dispatch import perform
 
     try:
-        run.perform(command)
+        perform(command)
     except SeqevalError as error:
         print(f"seqeval: {error}", file=sys.stderr)
         return error.exit_code

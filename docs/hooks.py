@@ -61,18 +61,18 @@ def _entries(package):
 def public_names(init, package):
     """The classes and functions that a package exports, and the module of each, read from its `__init__.py`.
 
-    They are imported for type checkers (see `seqeval_rl.utils.lazy`), imported as usual, or defined there.
+    They are imported in the stub next to it, imported in it, or defined in it.
     """
     names = {}
-    for node in ast.parse(init.read_text(encoding="utf-8")).body:
-        checked = isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
-        for statement in node.body if checked else [node]:
-            if isinstance(statement, ast.ImportFrom) and statement.module.startswith(package + "."):
-                defined = _definitions(init.parent, statement.module.removeprefix(package + "."))
-                names |= {alias.name: statement.module for alias in statement.names if alias.name in defined}
-            elif isinstance(statement, ast.FunctionDef | ast.ClassDef) and not statement.name.startswith("_"):
-                names[statement.name] = package
-    names.pop("lazy_exports", None)
+    stub = init.with_suffix(".pyi")
+    for statement in ast.parse((stub if stub.exists() else init).read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.ImportFrom) and statement.module:
+            module = f"{package}.{statement.module}" if statement.level == 1 else statement.module
+            if module.startswith(package + "."):
+                defined = _definitions(init.parent, module.removeprefix(package + "."))
+                names |= {alias.name: module for alias in statement.names if alias.name in defined}
+        elif isinstance(statement, ast.FunctionDef | ast.ClassDef) and not statement.name.startswith("_"):
+            names[statement.name] = package
     return names
 
 

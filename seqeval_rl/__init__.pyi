@@ -1,4 +1,5 @@
 from .api import EvaluationResults as EvaluationResults, evaluate as evaluate, read_results as read_results
+from .collection.policy import Policy as Policy
 from .data.dataset import Dataset as Dataset
 from .data.load import load_dataset as load_dataset
 from .environments.tasks import Task as Task

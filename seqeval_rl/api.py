@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.errors import SeqevalError, UsageError
+from seqeval_rl.errors import UsageError
 from seqeval_rl.results import read
 from seqeval_rl.results.export import LONG_COLUMNS, long_rows
 from seqeval_rl.results.read import Results
@@ -107,6 +107,7 @@ def evaluate(
     out: str | Path | None = None,
     device: str = "auto",
     precision: Precision = "float32",
+    loggers: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = False,
 ) -> EvaluationResults:
@@ -128,6 +129,7 @@ def evaluate(
             directory that is deleted with the results.
         device: `"auto"`, `"cpu"` or `"cuda"`.
         precision: of matrix products: `"float32"`, `"tf32"` or `"bfloat16"`.
+        loggers: more than `metrics.jsonl`: registered names, `"module:Class"` or `"file.py:Class"`.
         overwrite: delete these runs in `out` and begin again.
         progress: show progress on standard error.
 
@@ -140,7 +142,7 @@ def evaluate(
     """
     from seqeval_rl.data.stream import StreamSpec
     from seqeval_rl.environments.tasks import task_named
-    from seqeval_rl.experiments.run import run_sweep
+    from seqeval_rl.experiments.run import raise_crashed, run_sweep
     from seqeval_rl.experiments.sweep import Sweep
     from seqeval_rl.interface.registry import find_algorithm
     from seqeval_rl.protocol import Protocol
@@ -158,18 +160,13 @@ def evaluate(
     planned = Sweep(
         where, streams, tuple(entries), Protocol.parse({**(protocol or {}), **firsts}, where), numbers,
         {name: dict(values) for name, values in (settings or {}).items()}, swept, where, precision,
-        swept_protocol=swept_protocol,
+        swept_protocol=swept_protocol, loggers=tuple(loggers),
     )  # fmt: skip
     with contextlib.ExitStack() as undo:
         directory = Path(tempfile.mkdtemp(prefix="seqeval-") if out is None else out)
         if out is None:
             undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        ends = run_sweep(planned, directory, device, overwrite=overwrite, progress=progress)
-        crashed = [end for end in ends if end.status == "crashed"]
-        if crashed:
-            raise SeqevalError(
-                f"{len(crashed)} runs stopped with an exception, first {crashed[0].directory}: {crashed[0].message}"
-            )
+        raise_crashed(run_sweep(planned, directory, device, overwrite=overwrite, progress=progress))
         results = read_results(directory)
         weakref.finalize(results, undo.pop_all().close)  # a temporary directory goes with its results
     return results

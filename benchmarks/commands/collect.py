@@ -78,7 +78,7 @@ def _from_bundled(command: DatasetsCollect) -> None:
 
 def _from_run(command: DatasetsCollect) -> None:
     from seqeval_rl.collection.collect import check_new, play, write_dataset
-    from seqeval_rl.collection.policies import from_run
+    from seqeval_rl.collection.policies import run_behavior
 
     directory = Path(command.source)
     if not (directory / MANIFEST).is_file():
@@ -87,7 +87,7 @@ def _from_run(command: DatasetsCollect) -> None:
             "found neither. Check the path."
         )
     check_new(command.id, command.overwrite)
-    behavior = from_run(directory, not command.greedy, command.algorithm)
+    behavior = run_behavior(directory, not command.greedy, command.algorithm)
     write_dataset(
         command.id,
         behavior.task,

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 
@@ -172,15 +172,19 @@ class _Costs:
 
 
 def _parts(group: Sequence[_Row], costs: _Costs) -> list[_Part]:
-    """The stages of a job, each with its cost and duration."""
-    found = []
-    for stage in stages([(row, row.schedule.gradient_steps, len(row.schedule.points())) for row in group]):
-        protocol, limit = stage.runs[0].variant.protocol, stage.runs[0].extent.time_limit
-        cost = costs.of(stage.runs)
+    """The stages of a job, whose runs begin together: one where all are equally long, else one more each time that a run ends."""
+    parts: list[_Part] = []
+    updates = evaluations = 0
+    for end in sorted({row.schedule.gradient_steps for row in group}):
+        left = tuple(row for row in group if row.schedule.gradient_steps >= end)
+        evaluated = min(len(row.schedule.points()) for row in left)
+        protocol, limit = left[0].variant.protocol, left[0].extent.time_limit
+        cost = costs.of(left)
         # Runs with an online phase are equally long, so theirs is the only stage.
-        seconds = seconds_of(cost, stage.updates, stage.evaluations, protocol.episodes, protocol.online, limit)
-        found.append(_Part(stage.runs, cost, seconds))
-    return found
+        seconds = seconds_of(cost, end - updates, evaluated - evaluations, protocol.episodes, protocol.online, limit)
+        parts.append(_Part(left, cost, seconds))
+        updates, evaluations = end, evaluated
+    return parts
 
 
 def _forecast(row: _Row, runs: int, parts: Sequence[_Part]) -> Forecast:
@@ -217,28 +221,3 @@ def makespan(jobs: Sequence[float], workers: int) -> float:
     for job in jobs:
         heapq.heapreplace(free, free[0] + job)
     return max(free)
-
-
-RunT = TypeVar("RunT")
-
-
-@dataclass(frozen=True)
-class Stage(Generic[RunT]):
-    """What some runs of a group do together."""
-
-    runs: tuple[RunT, ...]
-    updates: int  # gradient steps of each of them
-    evaluations: int  # of each of them
-
-
-def stages(runs: Sequence[tuple[RunT, int, int]]) -> list[Stage[RunT]]:
-    """The stages of a group whose runs, each with its gradient steps and evaluations, begin together; one where all are equally
-    long, else one more each time that a run ends."""
-    found: list[Stage[RunT]] = []
-    updates = evaluations = 0
-    for end in sorted({ends for _, ends, _ in runs}):
-        left = [run for run in runs if run[1] >= end]
-        evaluated = min(count for _, _, count in left)
-        found.append(Stage(tuple(run for run, _, _ in left), end - updates, evaluated - evaluations))
-        updates, evaluations = end, evaluated
-    return found

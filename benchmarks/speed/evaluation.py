@@ -17,6 +17,7 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.training.device import torch_threads
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.learner import act
 from seqeval_rl.training.normalization import Preprocessing
@@ -40,15 +41,11 @@ def bench_evaluation(
         workers: likewise; 0 = as many as `seqeval run` would use.
         repeats: measurements of each; reported are medians.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         rows = [
             _row(entry, task, r, backend, workers, repeats)
             for task, r in tqdm([(task, r) for task in tasks for r in runs], desc="bench", unit="row")
         ]
-    finally:
-        torch.set_num_threads(before)
     return {
         "what": "environment steps per second; ratios are medians over repeats, in each of which both ran one after the other",
         "algorithm": entry.name,

@@ -15,6 +15,7 @@ from seqeval_rl.environments.make import make_vector_env, worthwhile_workers
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.training.device import torch_threads
 from seqeval_rl.training.evaluation import Act, episode_seed
 
 MAX_TRANSITIONS = 200_000  # of the synthetic data that updates are measured on
@@ -44,14 +45,11 @@ def measure(
 ) -> GroupCost:
     """Train R = `runs` runs on synthetic data, and step their environments with that policy; takes about 3 times
     `measurement.seconds` for each."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(measurement.threads)
-    try:
+    with torch_threads(measurement.threads):
         spec = Spec(extent.obs_shape, extent.act_dim, tuple(range(runs)), measurement.device)
         transitions = min(extent.transitions or MAX_TRANSITIONS, MAX_TRANSITIONS)
-        loop = LearnerLoop(
-            entry, config, spec, Problem(extent.obs_shape, extent.act_dim, protocol.batch_size, transitions)
-        )
+        problem = Problem(extent.obs_shape, extent.act_dim, protocol.batch_size, transitions)
+        loop = LearnerLoop(entry, config, spec, problem)
         updates = 4 * int(getattr(loop.learner.algorithm, "period", 1))
         # Twice as many each time: all but the last measurement are for warming up.
         while (taken := loop.run(updates)) < measurement.seconds:
@@ -60,8 +58,6 @@ def measure(
             return GroupCost(taken / updates, 0.0, 0.0)
         episodes = max(protocol.episodes, 1)
         return GroupCost(taken / updates, *_evaluation_cost(extent, runs, episodes, loop.learner.greedy, measurement))
-    finally:
-        torch.set_num_threads(before)
 
 
 def _evaluation_cost(

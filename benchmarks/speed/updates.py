@@ -17,6 +17,7 @@ from seqeval_rl.benchmarks.speed.contenders import Contenders, Problem
 from seqeval_rl.benchmarks.speed.roofline import copy_rate
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.training.device import torch_threads
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.processes import available_cores
 
@@ -53,9 +54,7 @@ def bench(
         settings: of the algorithms, by name; default their own.
     """
     problem = problem or Problem()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or available_cores())
-    try:
+    with torch_threads(threads or available_cores()):
         rate = copy_rate(device)
         rows = []
         for entry, r in tqdm([(entry, r) for entry in entries for r in runs], desc="bench", unit="row"):
@@ -72,8 +71,6 @@ def bench(
             "copy_bytes_per_second": rate,
             "rows": rows,
         }
-    finally:
-        torch.set_num_threads(before)
 
 
 def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:

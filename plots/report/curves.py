@@ -49,7 +49,7 @@ def panel_curves(panel: Panel, metrics: Sequence[str], index: dict[str, int], se
         "task": panel.task,
         "transitions": panel.transitions,
         "extent": panel.extent,
-        "stretches": panel.stretches,
+        "stretches": panel.spans,
         "datasetMeans": [span for span in blocks or [(0, panel.transitions, panel.mean_score)] if span[2] is not None],
         "groups": [
             {
@@ -74,7 +74,7 @@ def _curve(group: Group, metric: str, seed: int) -> list[dict[str, Any]]:
             "l": None if part.interval is None else _numbers(part.interval[0]),
             "h": None if part.interval is None else _numbers(part.interval[1]),
             "n": part.runs,
-            "complete": part.whole,
+            "complete": part.complete,
         }
         for part in segments(group, metric, seed=seed)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seqeval_rl.plots.analysis.captions import table_notes
-from seqeval_rl.plots.analysis.cross_task import Entry, Scores, aggregates, improvements, ranks, scores_across
+from seqeval_rl.plots.analysis.cross_task import AlgorithmScores, Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import Kind, Row, row_of
@@ -73,6 +73,6 @@ def _notes(results: Sequence[RunResult], scores: Scores) -> str:
     return table_notes(results, pairs)
 
 
-def _row(scores: Scores, entry: Entry, cells: Sequence[Cell]) -> Row:
+def _row(scores: Scores, entry: AlgorithmScores, cells: Sequence[Cell]) -> Row:
     datasets = f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}"
     return row_of(datasets, scores.dataset_mean, entry.groups, cells)

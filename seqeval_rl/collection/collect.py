@@ -127,8 +127,8 @@ def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterato
     The checkpoints of `replay` fill equal shares of this log, however long it is.
     """
     workers = max(1, min(available_cores(), transitions // _WORTH_WORKERS))
-    with WorkerPool(workers) as crew:
-        yield from bundled.dataset_of(task, level, transitions, crew, full=transitions, seed=seed)
+    with WorkerPool(workers) as pool:
+        yield from bundled.dataset_of(task, level, transitions, pool, full=transitions, seed=seed)
 
 
 @contextmanager

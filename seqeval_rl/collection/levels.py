@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from seqeval_rl.collection.collect import check_new, play, writing
-from seqeval_rl.collection.policies import Behavior, behavior_arrays, uniform_behavior, write_behavior
+from seqeval_rl.collection.policies import Behavior, behavior_arrays, policy_behavior, uniform_behavior, write_behavior
 from seqeval_rl.collection.train import Training
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
-from seqeval_rl.data.rollouts import Policy
+from seqeval_rl.data.rollouts import BehaviorPolicy
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.training.online import episode_seed
@@ -121,7 +121,7 @@ def _episodes(training: Training, level: str, transitions: int) -> Iterator[Epis
         parts = (("medium", half), ("expert", transitions - half))
         return chain.from_iterable(cut_to(_episodes(training, part, size), size) for part, size in parts)
     evaluation = medium(scores) if level == "medium" else expert(scores)
-    behavior = Behavior(training.task, training.policy(evaluation), training.entry.name, level)
+    behavior = policy_behavior(training.policy(evaluation), training.entry.name, level)
     return play(behavior, training.seed, transitions)
 
 
@@ -169,7 +169,7 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
 
 def _saved(training: Training, folder: Path, name: str) -> Behavior:
     """A saved policy as the bundled ones are played."""
-    policy = Policy(training.task.name, name, folder)
+    policy = BehaviorPolicy(training.task.name, name, folder)
 
     def act(observations: Any, noise: Any) -> Any:
         return policy.act(observations.astype(np.float64), noise.astype(np.float64)).astype(np.float32)

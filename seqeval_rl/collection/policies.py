@@ -1,4 +1,4 @@
-"""Policies that collect logs: uniform actions, any algorithm's checkpoint, and the format of the bundled behavior policies."""
+"""Policies that collect datasets: uniform actions, a run's policy, and the file format of the bundled behavior policies."""
 
 from __future__ import annotations
 
@@ -11,25 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.collection.policy import Policy, observation_map
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.interface.algorithm import Spec
-from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
+from seqeval_rl.errors import DataError
 from seqeval_rl.networks.distributions import uniform
-from seqeval_rl.results import checkpoint
-from seqeval_rl.results.read import RunResult, read_results
 from seqeval_rl.utils.files import atomic_path
 
 # Raw observations float32 [B, *obs] and standard normals float32 [B, act_dim] to actions [B, act_dim] in [-1, 1].
 Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
-KEYS = ("w0", "b0", "w1", "b1", "w2", "b2")  # of the behavior format, see behavior/README.md
-CPU = torch.device("cpu")
+KEYS = ("w0", "b0", "w1", "b1", "w2", "b2")  # of the behavior format, see data/bundled_policies/README.md
 
 
 @dataclass(frozen=True)
 class Behavior:
-    """What chooses the actions of a log, and where."""
+    """What chooses the actions of a dataset, and where."""
 
     task: Task
     act: Act
@@ -42,99 +37,16 @@ def uniform_behavior(task: Task) -> Behavior:
     return Behavior(task, lambda _, noise: uniform(torch.from_numpy(noise)).numpy(), "uniform random actions", "random")
 
 
-def policy(entry: AlgorithmEntry, config: Any, task: Task, state: dict[str, Any], seed: int, explore: bool) -> Act:
-    """The policy in the state that a run goes on from (`loop.Stack.states`), statistics of its observations included.
-
-    Args:
-        entry: the algorithm.
-        config: its settings.
-        task: gives the shapes.
-        state: of one run.
-        seed: of that run.
-        explore: act with the algorithm's exploration; else greedily.
-
-    Raises:
-        DataError: the state is not one of this algorithm with these settings.
-        EnvironmentMissingError: the task's environment is not installed.
-    """
-    shapes = gymnasium_shapes(task.environment)[1]
-    spec = Spec(shapes.obs_shape, len(shapes.action_low), (seed,), CPU)
-    algorithm = entry.build(config, spec)
-    try:
-        algorithm.load_state_dict(state["algorithm"])
-        scale, shift = observation_map(state, int(np.prod(shapes.obs_shape)))
-    except (KeyError, ValueError, RuntimeError, AttributeError) as error:
-        raise DataError(
-            f"checkpoint of {entry.name}: expected its state for {task.env_id}, found {type(error).__name__}: "
-            f"{(str(error).splitlines() or [''])[0]} Use the settings and the version of the algorithm that it was trained with."
-        ) from error
-
-    @torch.no_grad()
-    def act(observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        flat = torch.from_numpy(observations).flatten(1) * scale + shift
-        seen = flat.view(1, *observations.shape)
-        actions: NDArray[np.float32] = algorithm.act(seen, torch.from_numpy(noise)[None] if explore else None)[
-            0
-        ].numpy()
-        return actions
-
-    return act
+def policy_behavior(policy: Policy, algorithm: str, purpose: str, explore: bool = True) -> Behavior:
+    """A trained policy, with its exploration or greedy; `algorithm` and `purpose` as in `Behavior`."""
+    return Behavior(policy.task, policy.act if explore else lambda seen, _: policy.act(seen), algorithm, purpose)
 
 
-def observation_map(state: dict[str, Any], obs_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the run's preprocessing multiplies observations by and then adds, float32 [obs_dim] each; 1 and 0: nothing."""
-    scale, shift = (state["preprocessing"][name].float().reshape(-1)[:obs_dim] for name in ("scale", "shift"))
-    return scale, shift
-
-
-def from_run(directory: Path, explore: bool, algorithm: str | None = None) -> Behavior:
-    """The policy of a run's newest checkpoint.
-
-    Args:
-        directory: of one run, with its manifest.
-        explore: see `policy`.
-        algorithm: reference of the run's algorithm where it is not registered under its name.
-
-    Raises:
-        DataError: no such run, no checkpoint that can be read, or one of other settings.
-        UsageError: the algorithm is not registered, or the run's task has no environment.
-    """
-    runs = read_results(directory)
-    if len(runs) != 1:
-        raise UsageError(
-            f"{directory}: expected the directory of one run, found {len(runs)} runs. Name one, for example {runs[0].path}."
-        )
-    run = runs[0]
-    task = Task(**run.manifest["task"])
-    if task.env_id is None:
-        raise UsageError(f"{directory}: expected a run whose task has an environment, found none. Use another run.")
-    entry = _algorithm(run, algorithm)
-    state, evaluation = newest_state(directory)
-    config = entry.configure(run.config, f"{directory}/manifest.json")
-    act = policy(entry, config, task, state, run.seed, explore)
-    done = run.evaluations[evaluation]["transitions"] if evaluation < len(run.evaluations) else "unrecorded"
+def run_behavior(directory: Path, explore: bool, algorithm: str | None = None) -> Behavior:
+    """The policy of a run's newest checkpoint; arguments and errors as for `Policy.load`."""
+    policy = Policy.load(directory, algorithm)
     how = "exploring" if explore else "greedy"
-    return Behavior(
-        task, act, f"{run.algorithm}, seed {run.seed}, after {done} transitions of {run.dataset}, {how}", "run"
-    )
-
-
-def _algorithm(run: RunResult, reference: str | None) -> AlgorithmEntry:
-    if reference is None and run.algorithm not in registered():
-        raise UsageError(
-            f"{run.path}: made by {run.algorithm}, which is not registered here. Say where it is: --algorithm module:Class."
-        )
-    return find_algorithm(reference or run.algorithm, "--algorithm")
-
-
-def newest_state(directory: Path) -> tuple[dict[str, Any], int]:
-    """The newest state of a run that can be read, and its evaluation. Raises `DataError` where there is none."""
-    folder = directory / "checkpoint"
-    for evaluation in reversed(checkpoint.available(folder)):
-        state = checkpoint.load(folder, evaluation)
-        if state is not None:
-            return state, evaluation
-    raise DataError(f"{folder}: expected a checkpoint, found none that can be read. Name a run that has one.")
+    return policy_behavior(policy, f"{policy.description}, {how}", "run", explore)
 
 
 def behavior_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np.float16]]:
@@ -162,6 +74,6 @@ def behavior_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np
 
 
 def write_behavior(path: Path, arrays: dict[str, NDArray[np.float16]]) -> None:
-    """Write a behavior policy, whole or not at all."""
+    """Write a behavior policy atomically. Raises `OSError`."""
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]

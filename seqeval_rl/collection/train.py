@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from seqeval_rl.collection.policies import Act, policy
+from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError
@@ -75,9 +75,9 @@ class Training:
         """Transitions [P] and scores [P] of the evaluations so far."""
         return read_results(self.directory)[0].curve("score")
 
-    def policy(self, evaluation: int, explore: bool = True) -> Act:
+    def policy(self, evaluation: int) -> Policy:
         """The policy as it was at an evaluation that scored more than all before. Raises `SeqevalError` where it is lost."""
-        return policy(self.entry, self.config, self.task, self.state(evaluation), self.seed, explore)
+        return Policy(self.entry, self.config, self.task, self.state(evaluation), self.seed)
 
     def state(self, evaluation: int) -> dict[str, Any]:
         """Its state, see `Trainer.states`, without what it had gathered."""

@@ -7,11 +7,6 @@ dataset changes an episode.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
-import subprocess
-import sys
 import threading
 import warnings
 from collections import deque
@@ -21,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +24,7 @@ from numpy.typing import NDArray
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.seeding import numpy_generator
+from seqeval_rl.utils.processes import WorkerEndedError, WorkerProcess
 
 EPISODES_PER_CHUNK = 8  # episodes in a chunk
 # Actions are rounded to this grid. The policy is computed in float64, whose differences between processors are some
@@ -36,7 +32,6 @@ EPISODES_PER_CHUNK = 8  # episodes in a chunk
 ACTION_GRID = 2.0**-16
 _COLUMNS = 64  # of the second layer in one product
 _alone = threading.Lock()  # a process has one set of environments
-_NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Chunk:
     seed: int = 0  # that of the bundled logs
 
 
-class Policy:
+class BehaviorPolicy:
     """A tanh-Gaussian behavior policy; format in `behavior/README.md`."""
 
     def __init__(self, task: str, checkpoint: str, folder: Traversable | None = None):
@@ -81,8 +76,8 @@ class Policy:
 
 
 @lru_cache(maxsize=8)
-def _policy(task: str, checkpoint: str) -> Policy:
-    return Policy(task, checkpoint)
+def _policy(task: str, checkpoint: str) -> BehaviorPolicy:
+    return BehaviorPolicy(task, checkpoint)
 
 
 @lru_cache(maxsize=1)
@@ -145,17 +140,13 @@ def roll_out(chunk: Chunk) -> list[Episode]:
 
 
 class WorkerPool:
-    """Worker processes for roll-outs; with one worker, chunks are rolled out in this process.
-
-    Workers are fresh interpreters that talk over pipes rather than `multiprocessing` children, because those import the
-    user's main module again: a script or a notebook that loads a dataset at its top would start itself over.
-    """
+    """Worker processes for roll-outs; with one worker, chunks are rolled out in this process."""
 
     def __init__(self, workers: int):
         """Start `workers` processes as they are needed."""
         self.workers = workers
         self._local = threading.local()
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[WorkerProcess] = []
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
 
     def __enter__(self) -> WorkerPool:
@@ -167,7 +158,7 @@ class WorkerPool:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         for process in self._processes:
-            process.communicate()
+            process.stop()
 
     def submit(self, chunk: Chunk) -> Future[list[Episode]]:
         """Roll out a chunk as soon as a worker is free."""
@@ -180,83 +171,40 @@ class WorkerPool:
 
     def _ask(self, chunk: Chunk) -> list[Episode]:
         """Have this thread's process roll out a chunk."""
-        process: subprocess.Popen[bytes] | None = getattr(self._local, "process", None)
+        process: WorkerProcess | None = getattr(self._local, "process", None)
         if process is None:
-            process = self._local.process = self._start()
-        assert process.stdin is not None
-        assert process.stdout is not None
+            try:
+                process = self._local.process = WorkerProcess(f"{__name__}:roll_out")
+            except OSError as error:
+                raise SeqevalError(f"rolling out: a worker does not start ({error}). Use fewer workers.") from error
+            self._processes.append(process)
         try:
-            pickle.dump(chunk, process.stdin)
-            process.stdin.flush()
-            answer = pickle.load(process.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+            process.send(chunk)
+            episodes: list[Episode] = process.receive()
+        except WorkerEndedError as error:
             raise SeqevalError(
-                f"rolling out {chunk}: a worker process ended with status {process.wait()}. "
-                "If memory is short, use fewer workers."
+                f"rolling out {chunk}: a worker process ended with status {error.status}. If memory is short, use fewer workers."
             ) from error
-        if isinstance(answer, BaseException):
-            raise answer
-        episodes: list[Episode] = answer
         return episodes
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        code = f"import sys; sys.path[:] = {sys.path!r}; from seqeval_rl.data import rollouts; rollouts.serve()"
-        environment = {**os.environ, **dict.fromkeys(_NUMERIC_THREADS, "1")}
-        command = [sys.executable, "-c", code]
-        try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        except OSError as error:
-            raise SeqevalError(f"rolling out: a worker does not start ({error}). Use fewer workers.") from error
-        self._processes.append(process)
-        return process
 
-
-def serve() -> None:
-    """A worker's life: read chunks from standard input and write their episodes to standard output, until it ends."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    requests = sys.stdin.buffer
-    # Whatever a library prints must not get into the answers.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with contextlib.suppress(BrokenPipeError):  # the parent was killed
-        answer_requests(requests, answers)
-    os._exit(0)  # nothing is left to flush to
-
-
-def answer_requests(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer each pickled `Chunk` with its pickled episodes, or with the exception that rolling it out raised."""
-    while True:
-        try:
-            chunk = pickle.load(requests)
-        except EOFError:
-            return
-        try:
-            answer: Any = roll_out(chunk)
-        except Exception as error:  # raised again by the parent
-            answer = error
-        pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
-        answers.flush()
-
-
-def episodes(chunks: Iterator[Chunk], crew: WorkerPool, needed: int, expected_length: float) -> Iterator[Episode]:
+def episodes(chunks: Iterator[Chunk], pool: WorkerPool, needed: int, expected_length: float) -> Iterator[Episode]:
     """Episodes in order until they have at least `needed` transitions together.
 
     Args:
         chunks: what to roll out, in order, without end.
-        crew: who does it.
+        pool: the workers.
         needed: transitions.
         expected_length: of an episode; chunks are handed out ahead only while these are expected to be needed.
     """
     pending: deque[Future[list[Episode]]] = deque()
     have = 0
     while have < needed:
-        while len(pending) < 2 * crew.workers:
+        while len(pending) < 2 * pool.workers:
             if pending and have + len(pending) * EPISODES_PER_CHUNK * expected_length >= needed:
                 break
-            pending.append(crew.submit(next(chunks)))
-            if crew.workers == 1:
+            pending.append(pool.submit(next(chunks)))
+            if pool.workers == 1:
                 break
         for episode in pending.popleft().result():
             yield episode

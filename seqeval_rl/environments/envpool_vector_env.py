@@ -23,7 +23,7 @@ _log = logging.getLogger("seqeval_rl")
 
 @functools.cache
 def envpool_ids() -> frozenset[str]:
-    """What envpool offers; nothing where it is not installed. A broken installation is named in the log."""
+    """The ids that envpool has; empty where it is not installed. A broken installation is logged as a warning."""
     if importlib.util.find_spec("envpool") is None:
         return frozenset()
     try:
@@ -54,7 +54,7 @@ def envpool_shapes(env_id: str) -> Shapes:
 
 
 class EnvpoolVectorEnv(VectorEnv):
-    """A pool of C++ environments and threads. It takes seeds only when it is made, so each reset makes a new one."""
+    """A pool of C++ environments and threads. envpool takes seeds only at construction, so each reset builds a new pool."""
 
     backend = "envpool"
 

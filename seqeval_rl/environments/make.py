@@ -1,4 +1,4 @@
-"""Opening environments: `gymnasium` over the cores, or `envpool` where it is installed, has the environment and is faster."""
+"""Opens vector environments: Gymnasium in several processes, or envpool where it is installed and faster."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from seqeval_rl.errors import EnvironmentMissingError, UsageError
 from seqeval_rl.utils.processes import available_cores
 
 _log = logging.getLogger("seqeval_rl")
-# From so many environments on, another process is worth its cost: it is started, and waited for at every time index. Environments
-# with a MuJoCo fast path take 40 to 80 microseconds for a step, others more.
+# The least number of environments per process: starting a process, and waiting for it at every step, costs time. A step takes
+# 40 to 80 microseconds in environments with a MuJoCo fast path, more in others.
 _ENVS_PER_PROCESS = 4
 _FAST_ENVS_PER_PROCESS = 20
 
@@ -26,10 +26,10 @@ def make_vector_env(
     """Open `num_envs` copies of an environment.
 
     Args:
-        env_id: gymnasium's id, or `module:id` for one whose module must be imported first, or what `Task.environment`
-            says where an id is not enough; envpool does not have these.
+        env_id: gymnasium's id, or `module:id` for one whose module must be imported first, or an `EnvironmentSource`,
+            which envpool does not support.
         num_envs: at least 1.
-        backend: `auto` is envpool where it is installed, has this very environment, and that is none of those with a fast path in
+        backend: `auto` is envpool where it is installed, has the same environment, and there is no faster path in
             `mujoco_vector_env`; else gymnasium.
         workers: gymnasium's processes, the calling one among them, or envpool's threads; None: as many as cores.
 
@@ -59,6 +59,6 @@ def make_vector_env(
 
 
 def worthwhile_workers(env_id: str | EnvironmentSource, num_envs: int, backend: str, most: int) -> int:
-    """Of `most` processes, or threads of envpool, those that are worth it for so many copies of an environment; at least 1."""
+    """How many of `most` processes, or threads of envpool, are worth their cost for `num_envs` copies; at least 1."""
     by_rules = backend != "envpool" and has_rules(env_id)
     return max(1, min(most, num_envs // (_FAST_ENVS_PER_PROCESS if by_rules else _ENVS_PER_PROCESS)))

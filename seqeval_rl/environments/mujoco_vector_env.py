@@ -1,12 +1,12 @@
 """A fast vector environment for Gymnasium's Hopper, HalfCheetah and Walker2d, whose results are equal to the last bit.
 
-A step of these environments is MuJoCo's work and then a few sums of positions and velocities, which take about half as long
-again when they are done one number after the other. Here they are done for all copies at once:
+A step of these environments is MuJoCo's simulation followed by a few sums of positions and velocities, which take about half as
+long again when they are computed for one environment at a time. Here they are computed for all copies at once:
 
     o = (q[1:], clip(v, -c, c)),   r = w (x' - x) / dt + h healthy - u sum a^2
 
-with positions q, velocities v, x = q[0], and the settings w, h, u, dt, c and what is healthy read from the environment itself
-(its documentation: gymnasium.farama.org/environments/mujoco). Starts are drawn by its own `reset`.
+with positions q, velocities v, x = q[0], and the settings w, h, u, dt, c and the healthy ranges read from the environment itself
+(its documentation: gymnasium.farama.org/environments/mujoco). Initial states are drawn by its own `reset`.
 """
 
 from __future__ import annotations
@@ -28,33 +28,35 @@ from seqeval_rl.environments.tasks import EnvironmentSource
 from seqeval_rl.environments.vector_env import SyncVectorEnv, Transition, VectorEnv
 
 _log = logging.getLogger("seqeval_rl")
-# Module of the environment's class -> velocities that are seen are clipped to so much.
+# By module of the environment's class: the bound that observed velocities are clipped to.
 _FASTEST = {"hopper": 10.0, "walker2d": 10.0, "half_cheetah": np.inf}
 _MODULE = re.compile(rf"gymnasium\.envs\.mujoco\.({'|'.join(_FASTEST)})_v([45])")
-_TRIAL = 30  # time indices that are compared with gymnasium's before this class is used
+_TRIAL = 30  # steps that are compared with gymnasium's before this class is used
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What an environment makes of its state, positions and then velocities. Axes: k copies, n numbers in a state."""
+    """Observation, reward and termination of an environment as functions of its state, positions and then velocities.
 
-    skipped: int  # first positions that are not seen
-    positions: int  # how many
+    Axes: k copies, n numbers in a state.
+    """
+
+    skipped: int  # first positions that are not observed
+    positions: int  # number of positions in a state
     fastest: float  # c
     dt: float  # seconds of a step
     forward_weight: float  # w
     control_weight: float  # u
     healthy_reward: float  # h
-    always_rewarded: bool  # h is paid for the last, unhealthy step too
-    terminates: bool  # where not healthy
-    low: NDArray[
-        np.float64
-    ]  # of the state's second number and those after it, as many as there are: exceeded while healthy
-    high: NDArray[np.float64]  # likewise, not reached while healthy
+    always_rewarded: bool  # h is also paid for the last, unhealthy step
+    terminates: bool  # an unhealthy state ends the episode
+    # Bounds of the state's second and following numbers, both excluded, within which it is healthy.
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
     @staticmethod
     def of(env: Any) -> Rules | None:
-        """The rules of an opened environment; None where it is not one of these, or is wrapped in something else."""
+        """The rules of an opened environment; None where it is not one of these, or has another wrapper."""
         inner = env
         while type(inner) in (TimeLimit, OrderEnforcing):
             inner = inner.env
@@ -62,8 +64,8 @@ class Rules:
         if inner is not env.unwrapped or known is None:
             return None
         name, version = known.groups()
-        everything = (-np.inf, np.inf)
-        bounds = [getattr(inner, f"_healthy_{what}_range", everything) for what in ("z", "angle")]
+        unbounded = (-np.inf, np.inf)
+        bounds = [getattr(inner, f"_healthy_{what}_range", unbounded) for what in ("z", "angle")]
         others = getattr(inner, "_healthy_state_range", None)
         if others is not None:  # of every number from the third on, the angle too
             low, high = others
@@ -111,7 +113,7 @@ class MujocoVectorEnv(VectorEnv):
     backend = "gymnasium"
 
     def __init__(self, env: Any, rules: Rules, shapes: Shapes, num_envs: int):
-        """From an opened environment, which from then on belongs to this object: it draws the starts of all copies."""
+        """Takes ownership of an opened environment, which draws the initial states of all copies."""
         mujoco: Any = importlib.import_module("mujoco")
         super().__init__(shapes, num_envs)
         self._env, self._rules = env, rules
@@ -119,7 +121,7 @@ class MujocoVectorEnv(VectorEnv):
         self._advance, self._model, self._frames = mujoco.mj_step, inner.model, inner.frame_skip
         self._data = [mujoco.MjData(inner.model) for _ in range(num_envs)]
         self._states = np.empty((num_envs, inner.model.nq + inner.model.nv))
-        # Each attribute of an MjData makes a new array of the same memory: made once.
+        # Each access to an attribute of MjData creates a new array on the same memory, so it is done once.
         split = inner.model.nq
         self._views = [
             (data.ctrl, data.qpos, data.qvel, state[:split], state[split:])
@@ -158,11 +160,10 @@ class MujocoVectorEnv(VectorEnv):
 
 
 def has_rules(env_id: str | EnvironmentSource) -> bool:
-    """Whether what `open_environment` takes is one of these environments; not if it cannot be opened, which whoever goes on to
-    open it is told."""
+    """Whether it is one of these environments; False if it cannot be opened, for which its use raises the error."""
     try:
         env = open_environment(env_id)
-    except Exception:  # whatever an environment's own code raises; envpool has environments that gymnasium has not
+    except Exception:  # its own code may raise anything; envpool has environments that gymnasium lacks
         return False
     with env:
         return Rules.of(env) is not None
@@ -181,10 +182,10 @@ def open_here(spec: Any, shapes: Shapes, num_envs: int) -> SyncVectorEnv | Mujoc
     env = open_environment(spec)
     rules = Rules.of(env)
     if rules is not None:
-        if _kept(rules, spec, shapes):
+        if _same_numbers(rules, spec, shapes):
             return MujocoVectorEnv(env, rules, shapes, num_envs)
         _log.warning(
-            "environment %s: gymnasium %s steps it otherwise than seqeval-rl knows; its own code is used, which is slower.",
+            "environment %s: gymnasium %s computes other numbers than the fast path, which is not used. Expect slower steps.",
             spec.id,
             gymnasium.__version__,
         )
@@ -192,8 +193,8 @@ def open_here(spec: Any, shapes: Shapes, num_envs: int) -> SyncVectorEnv | Mujoc
     return SyncVectorEnv(spec, shapes, num_envs)
 
 
-def _kept(rules: Rules, spec: Any, shapes: Shapes) -> bool:
-    """Whether the environment's own code and the rules lead to the same numbers from the same start by the same actions."""
+def _same_numbers(rules: Rules, spec: Any, shapes: Shapes) -> bool:
+    """Whether the environment's own code and the rules compute the same numbers from the same start with the same actions."""
     rng = np.random.default_rng(0)
     with MujocoVectorEnv(open_environment(spec), rules, shapes, 1) as envs, open_environment(spec) as env:
         same = np.array_equal(envs.reset([0])[0], env.reset(seed=0)[0])

@@ -1,4 +1,4 @@
-"""Environments with Dict observations, as algorithms see them: named entries laid end to end in one vector."""
+"""Opens Gymnasium environments and reads their spaces; entries of Dict observations are concatenated to one vector."""
 
 from __future__ import annotations
 
@@ -27,9 +27,30 @@ _log = logging.getLogger("seqeval_rl")
 
 
 def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
-    """Gymnasium's `EnvSpec` of an environment, and its shapes; starts it once. Raises as `make_vector_env` does."""
+    """Gymnasium's `EnvSpec` of an environment, and its shapes; opens it once. Raises as `make_vector_env` does."""
+    with _opened(env_id) as env:
+        spec = env.spec
+        return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
+
+
+@lru_cache(maxsize=16)
+def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
+    """Observation and action space of an environment, of any kind.
+
+    Args:
+        env_id: as `Task.environment` returns it.
+
+    Raises:
+        EnvironmentMissingError: it is not registered, or does not start.
+    """
+    with _opened(env_id) as env:
+        return env.observation_space, env.action_space
+
+
+def _opened(env_id: str | EnvironmentSource) -> Any:
+    """`open_environment`, whose errors say what is missing."""
     try:
-        env = open_environment(env_id)
+        return open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
         hint = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
         raise EnvironmentMissingError(
@@ -37,14 +58,10 @@ def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
         ) from error
     except DataError:  # of `ConcatenatedKeys`
         raise
-    except Exception as error:
-        # Whatever an environment's own code raises: to the user it is an environment that does not start.
+    except Exception as error:  # the environment's own code may raise anything
         raise EnvironmentMissingError(
             f"environment {env_id!r}: does not start ({one_line(error)}). Install what it needs, or name another one."
         ) from error
-    with env:
-        spec = env.spec
-        return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
 
 
 def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int | None) -> Shapes:
@@ -86,33 +103,33 @@ class Shapes:
 
 
 def open_environment(env: Any) -> Any:
-    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in our log."""
+    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in the log."""
     mujoco_warnings_logged()
     spec: Any = env
     keys: tuple[str, ...] = ()
     if isinstance(env, EnvironmentSource):
         spec, keys = EnvSpec.from_json(env.spec) if env.spec else env.env_id, env.obs_keys
     with warnings.catch_warnings():
-        # An older version of an environment is chosen on purpose: logs match one version.
+        # An older version of an environment is chosen on purpose: datasets belong to one version.
         warnings.filterwarnings("ignore", ".*out of date")
-        made = gymnasium.make(spec, disable_env_checker=True)
-    return ConcatenatedKeys(made, keys) if keys else made
+        opened = gymnasium.make(spec, disable_env_checker=True)
+    return ConcatenatedKeys(opened, keys) if keys else opened
 
 
 @functools.cache
 def mujoco_warnings_logged() -> None:
-    """MuJoCo would print its warnings and append them to MUJOCO_LOG.TXT in whatever directory the user stands in."""
+    """Sends MuJoCo's warnings to the log; by default it prints them and writes MUJOCO_LOG.TXT."""
     try:
         mujoco: Any = importlib.import_module("mujoco")
     except ImportError:
         return  # an environment that needs it says so itself
 
-    def take(message: str) -> None:
+    def log_warning(message: str) -> None:
         # The model files that come with gymnasium use an attribute that MuJoCo 4 deprecates, once per environment.
         level = logging.DEBUG if "deprecated" in message else logging.WARNING
         _log.log(level, "MuJoCo: %s", message)
 
-    mujoco.set_mju_user_warning(take)
+    mujoco.set_mju_user_warning(log_warning)
 
 
 def concatenate(observations: Mapping[str, Any], keys: Sequence[str], axes: int) -> NDArray[Any]:
@@ -124,11 +141,11 @@ def concatenate(observations: Mapping[str, Any], keys: Sequence[str], axes: int)
 class ConcatenatedKeys(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
     """An environment whose observation is the named entries of its Dict observation.
 
-    Its `spec` names this wrapper, so that `gymnasium.make` of that makes the same again, in another process too.
+    Its `spec` includes this wrapper, so that `gymnasium.make(spec)` opens the same environment, in another process too.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], keys: Sequence[str]):
-        """Raises `DataError` where the observations are no Dict with Boxes under these names."""
+        """Raises `DataError` where the observations are not a Dict with Boxes under these names."""
         RecordConstructorArgs.__init__(self, keys=tuple(keys))
         super().__init__(env)
         name, space = getattr(env.spec, "id", type(env).__name__), cast(Any, env.observation_space)
@@ -137,7 +154,7 @@ class ConcatenatedKeys(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstr
         if missing:
             raise DataError(
                 f"environment {name!r}: expected observations with a Box named {missing[0]!r}, found "
-                f"{', '.join(boxes) or space}. Check that the task names the environment of the log."
+                f"{', '.join(boxes) or space}. Check that the task names the environment of the dataset."
             )
         self._keys = tuple(keys)
         low, high = (concatenate({key: getattr(space[key], side) for key in keys}, keys, 0) for side in ("low", "high"))
@@ -146,34 +163,3 @@ class ConcatenatedKeys(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstr
     def observation(self, observation: Any) -> NDArray[Any]:
         """See gymnasium's `ObservationWrapper`."""
         return concatenate(observation, self._keys, 0).astype(self.observation_space.dtype, copy=False)
-
-
-@lru_cache(maxsize=16)
-def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
-    """Observation and action space of an environment, given as `Task.environment` gives it.
-
-    Raises:
-        EnvironmentMissingError: it is not registered, or does not start.
-    """
-    import difflib
-
-    import gymnasium
-
-    pass  # DROPPED
-
-    try:
-        with warnings.catch_warnings():
-            # An older version of an environment is chosen on purpose: logs match one version.
-            warnings.simplefilter("ignore")
-            environment = open_environment(env_id)
-    except (gymnasium.error.Error, ImportError) as error:
-        near = difflib.get_close_matches(str(env_id), list(gymnasium.registry), n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "Install the package that has it and import it."
-        first_line = (str(error).splitlines() or [""])[0]
-        raise EnvironmentMissingError(
-            f"environment {env_id!r}: expected an installed gymnasium environment, found {type(error).__name__}: "
-            f"{first_line} {hint}"
-        ) from error
-    spaces = environment.observation_space, environment.action_space
-    environment.close()
-    return spaces

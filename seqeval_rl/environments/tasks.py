@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EnvironmentSource:
-    """An environment that an id alone does not tell; whatever opens environments takes one in place of an id."""
+    """An environment that its id alone does not determine; functions that open environments accept it in place of an id."""
 
     env_id: str
-    spec: str = ""  # gymnasium's `EnvSpec` as JSON; empty: the one that is registered
-    obs_keys: tuple[str, ...] = ()  # entries of its Dict observations that are seen, end to end in this order
+    spec: str = ""  # gymnasium's `EnvSpec` as JSON; empty: the registered one
+    obs_keys: tuple[str, ...] = ()  # entries of its Dict observations, concatenated in this order
 
     def __str__(self) -> str:
         return self.env_id
@@ -33,17 +33,17 @@ class EnvironmentSource:
 
 @dataclass(frozen=True)
 class Task:
-    """What a log is about: `score = 100 (return - reference_min) / (reference_max - reference_min)`."""
+    """An environment and its reference returns: `score = 100 (return - reference_min) / (reference_max - reference_min)`."""
 
     name: str  # for example "hopper"
-    env_id: str | None  # gymnasium's id, for example "Hopper-v5"; None for a log without an environment
+    env_id: str | None  # gymnasium's id, for example "Hopper-v5"; None for a dataset without an environment
     reference_min: float  # return of a random policy
     reference_max: float  # return of an expert
-    env_spec: str = ""  # gymnasium's `EnvSpec` as JSON, for an environment with other settings than that id's
-    obs_keys: tuple[str, ...] = ()  # for Dict observations: the entries that are seen, end to end in this order
+    env_spec: str = ""  # gymnasium's `EnvSpec` as JSON, for settings that differ from the registered ones
+    obs_keys: tuple[str, ...] = ()  # for Dict observations: the entries, concatenated in this order
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "obs_keys", tuple(self.obs_keys))  # from JSON it comes as a list
+        object.__setattr__(self, "obs_keys", tuple(self.obs_keys))  # a list when read from JSON
         if not (
             np.isfinite([self.reference_min, self.reference_max]).all() and self.reference_max > self.reference_min
         ):
@@ -53,27 +53,27 @@ class Task:
             )
 
     def score(self, returns: ArrayLike) -> NDArray[np.float64]:
-        """Normalised scores of `returns`, any shape; 0 is the reference minimum, 100 the maximum."""
+        """Normalized scores of `returns`, any shape; 0 is the reference minimum, 100 the maximum."""
         span = self.reference_max - self.reference_min
         return 100.0 * (np.asarray(returns, np.float64) - self.reference_min) / span
 
     @property
     def environment(self) -> str | EnvironmentSource:
-        """What opens its environment: the id where that tells everything.
+        """What opens its environment: its id, or an `EnvironmentSource` where that is not enough.
 
         Raises:
-            DataError: it has none.
+            DataError: the task has no environment.
         """
         if self.env_id is None:
             raise DataError(
-                f"task {self.name!r}: expected an environment, found a log without one. Give a task with an env_id."
+                f"task {self.name!r}: expected an environment, found a dataset without one. Give a task with an env_id."
             )
         if self.env_spec or self.obs_keys:
             return EnvironmentSource(self.env_id, self.env_spec, self.obs_keys)
         return self.env_id
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields, for manifests; those that few tasks have only where they are set."""
+        """The fields, for manifests; `env_spec` and `obs_keys` only where they are set."""
         fields = asdict(self)
         return {key: value for key, value in fields.items() if value or key not in ("env_spec", "obs_keys")}
 
@@ -107,8 +107,8 @@ _D4RL_ENVIRONMENTS = {
     "relocate": "gymnasium_robotics:AdroitHandRelocate-v1",
 }
 
-# By name: "hopper" is gymnasium's current environment with D4RL's references for want of others, "d4rl/hopper" that of D4RL's
-# data. They have other names and environments, so that nothing takes one for the other.
+# By name. "hopper" is gymnasium's current environment with D4RL's reference returns, since it has none of its own; "d4rl/hopper"
+# is the environment of D4RL's data. Different names and environments keep them apart.
 TASKS = {
     task.name: task
     for task in (

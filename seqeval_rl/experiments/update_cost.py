@@ -13,6 +13,7 @@ from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.training.batch_sampler import CHUNK
+from seqeval_rl.training.device import torch_threads
 
 
 def cost_of_run(
@@ -77,13 +78,9 @@ def cost_of_update(
     spec = Spec(obs_shape, act_dim, (0,), device)
     algorithm = entry.build(config, spec)
     batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         algorithm.update(batch)
         seconds = timed(lambda: [algorithm.update(batch) for _ in range(4)], device) / 4
-    finally:
-        torch.set_num_threads(threads)
     if not cuda:
         return UpdateCost(seconds, 0)
     draws = CHUNK * batch_size * (8 + 4 * batch.noise.shape[-1])

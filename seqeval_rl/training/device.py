@@ -34,6 +34,17 @@ def matrix_products(precision: Precision) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Inside the block, torch computes with that many threads on the CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def choose_device(device: str) -> torch.device:
     """The device of `auto` (CUDA where available), `cpu` or `cuda`.
 

@@ -85,6 +85,7 @@ class Trainer:
         visible = len(stream) if self._fixed_statistics else self.points()[0].transitions
         self.learner = build_learner(entry, self._config, self._spec, replay, self.schedules, visible, scales, capture)
         self.algorithm, self.preprocessing = self.learner.algorithm, self.learner.preprocessing
+        self.policy: Act = self.learner.greedy  # the deterministic policy
         streams = [run.stream for run in runs]
         self.prequential = Prequential(streams, self.algorithm, self._config, replay, self.preprocessing, scales)
         self._copy: Algorithm | None = None  # see `copy_policy`
@@ -152,7 +153,7 @@ class Trainer:
         """Score the policy on the transitions of the dataset that become visible before the next evaluation point."""
         upcoming = [points[point.index + 1 :][:1] for points in self._points]
         stops = [
-            min(points[0].transitions, schedule.log) if points else point.transitions
+            min(points[0].transitions, schedule.dataset_length) if points else point.transitions
             for points, schedule in zip(upcoming, self.schedules, strict=True)
         ]
         self.prequential.score(point.transitions, stops)
@@ -165,10 +166,6 @@ class Trainer:
     def labels(self, point: EvaluationPoint) -> tuple[str, ...]:
         """[R], label of the block that the newest visible transition belongs to."""
         return tuple(run.stream.label_at(point.transitions) for run in self.runs)
-
-    def policy(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The deterministic action for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]."""
-        return self.learner.greedy(observations)
 
     def copy_policy(self) -> Act:
         """The policy as it is now, on the CPU. There is one copy, which the next call overwrites."""

@@ -46,7 +46,7 @@ def subcommand(words):
 
 
 def options(*command):
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", help_text(*command)))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", help_text(*command)))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -76,7 +76,7 @@ def test_a_page_names_every_option_of_its_commands(page, covered):
         hidden = {"--help"}
         for entry in re.split(r"^[ │]{1,3}(?=-)", help_text(*command), flags=re.MULTILINE):
             if "old name" in entry:
-                hidden |= set(re.findall(r"--[a-z-]+", entry.partition("  ")[0]))
+                hidden |= set(re.findall(r"--[a-z0-9-]+", entry.partition("  ")[0]))
         hidden |= {option for option in options(*command) if option.startswith("--no-")}
         for option in options(*command) - hidden:
             assert re.search(rf"{option}(?![\w-])", text), (
@@ -93,7 +93,7 @@ def test_the_api_reference_finds_every_public_name(page):
     pytest.importorskip("mkdocs", reason="needs the extra docs")
     module = importlib.import_module(package)
     found = runpy.run_path(str(ROOT / "docs" / "hooks.py"))["public_names"](Path(module.__file__), package)
-    values = {name: getattr(module, name) for name in module.__all__}
+    values = {name: getattr(module, name) for name in getattr(module, "__all__", ())}
     classes_and_functions = {
         name for name, value in values.items() if inspect.isroutine(value) or inspect.isclass(value)
     }

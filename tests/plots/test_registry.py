@@ -107,6 +107,15 @@ def test_a_table_of_ones_own(quickstart: Results, capsys: pytest.CaptureFixture[
         tabulate(quickstart.read(), "ends", statistic="mean")
 
 
+def test_the_table_of_the_documentation(quickstart: Results) -> None:
+    text = (EXAMPLE.parents[1] / "docs" / "your-own-figure.md").read_text(encoding="utf-8")
+    (code,) = [block for block in text.split("```") if block.startswith("python") and "@table" in block]
+    exec(code.removeprefix("python"), {"__name__": "documentation"})
+    (made,) = tabulate(quickstart.read(), "last")
+    assert [row.algorithm for row in made.rows] == ["TD3+BC", "IQL", "CQL", "BC"]
+    assert "| TD3+BC | 3 |" in made.markdown()
+
+
 def test_names_are_unique_and_a_cell_that_is_run_again_replaces_its_own(quickstart: Results) -> None:
     def mine(results: Sequence[RunResult]) -> Figure:
         return Figure()

@@ -109,17 +109,17 @@ def itself(work):
 def counted(counts, capture=recorded):
     """A capture that records in `counts` what is captured and what is replayed."""
 
-    def captured(work):
+    def counting(work):
         counts.append("captured")
-        go = capture(work)
+        run = capture(work)
 
-        def gone():
-            counts.append("gone")
-            go()
+        def replay():
+            counts.append("replayed")
+            run()
 
-        return gone
+        return replay
 
-    return captured
+    return counting
 
 
 SWEPT = {

@@ -162,13 +162,13 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
             f"{name} of seqeval-rl: seeded roll-outs in {task.env_id}. The end of the log truncates the last episode.",
             _minari_bytes(task, level, transitions),
         ) as write,
-        WorkerPool(workers) as crew,
+        WorkerPool(workers) as pool,
         progress_bar(name, transitions, progress) as bar,
     ):
 
         def collected() -> Iterator[Episode]:
             """Episodes as they come, kept for the flat cache while Minari writes them."""
-            for episode in dataset_of(task, level, transitions, crew):
+            for episode in dataset_of(task, level, transitions, pool):
                 trail.append(episode)
                 bar.update(len(episode.rewards))
                 yield episode
@@ -188,7 +188,7 @@ def _minari_bytes(task: Task, level: str, transitions: int) -> float:
 
 
 def dataset_of(
-    task: Task, level: str, transitions: int, crew: WorkerPool, full: int | None = None, seed: int = 0
+    task: Task, level: str, transitions: int, pool: WorkerPool, full: int | None = None, seed: int = 0
 ) -> Iterator[Episode]:
     """A log's episodes; the last one is cut to fit.
 
@@ -196,7 +196,7 @@ def dataset_of(
         task: of the bundled policies.
         level: one of `LEVELS`.
         transitions: size of the log.
-        crew: who rolls out.
+        pool: the workers.
         full: size of the log whose equal shares the checkpoints of `replay` fill; none: that of the bundled log.
         seed: of starts and actions; 0 gives the bundled log.
     """
@@ -208,7 +208,7 @@ def dataset_of(
         boundary = min(round((full or FULL) * number / len(checkpoints)), transitions)
         chunks = (Chunk(task.name, str(task.environment), level, checkpoint, index, seed) for index in count())
         expected_length = behavior["returns"][checkpoint or "random"][2]
-        for episode in episodes(chunks, crew, boundary - have, expected_length):
+        for episode in episodes(chunks, pool, boundary - have, expected_length):
             left = transitions - have
             have += len(episode.rewards)
             if len(episode.rewards) > left:

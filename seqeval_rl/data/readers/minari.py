@@ -49,7 +49,7 @@ class MinariReader(Reader):
         identity = self._identity(source)
         if is_offline(options.offline) and identity not in local():
             raise FileError(
-                f"dataset minari:{identity}: not on this machine, and the network is out of bounds (offline). Unset "
+                f"dataset minari:{identity}: not on this machine, and the network is not to be used (offline). Unset "
                 "SEQEVAL_OFFLINE."
             )
         return find(identity)
@@ -177,7 +177,7 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task:
     if starts[-1] != source.total_steps:
         raise _damaged(name, directory, ValueError(f"{starts[-1]} of {source.total_steps} transitions"))
     if len(starts) == 1:
-        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
     arrays: dict[str, Any] = {key: np.concatenate(parts) for key, parts in columns.items()}
     limit = None if source.env_spec is None else source.env_spec.max_episode_steps
     if limit is not None and starts[-1] - starts[-2] < limit and not arrays["terminations"][-1]:

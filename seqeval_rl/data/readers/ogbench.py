@@ -221,7 +221,7 @@ def _convert(path: Path, name: str, task: Task) -> Dataset:
         rows = np.flatnonzero(~over[:-1])  # a last row that ends nothing has no next observation either
         ends = over[rows + 1]
     if not len(rows):
-        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
     terminated = np.zeros(len(rows), bool)
     if "masks" in columns:
         terminated = ~flags(name, "masks", columns["masks"][rows], len(rows))

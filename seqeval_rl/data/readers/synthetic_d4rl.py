@@ -106,11 +106,11 @@ def _episodes(entry: Entry, rows: int, name: str, progress: bool) -> Iterator[tu
         "medium-expert": [("medium", medium[0]), ("expert", behavior["expert"][0])],
     }.get(level, [(level, checkpoint) for checkpoint in behavior.get(level, [])])
     have = 0
-    with WorkerPool(1) as crew, progress_bar(name, rows, progress) as bar:
+    with WorkerPool(1) as pool, progress_bar(name, rows, progress) as bar:
         for number, (kind, checkpoint) in enumerate(policies, 1):
             boundary = round(rows * number / len(policies))
             chunks = (Chunk(task, str(entry.task.environment), kind, checkpoint, index) for index in count())
-            for episode in episodes(chunks, crew, boundary - have, 1.0):
+            for episode in episodes(chunks, pool, boundary - have, 1.0):
                 left = boundary - have
                 length = min(len(episode.rewards), left)
                 yield take_transitions(episode, length), length == len(episode.rewards)

@@ -153,7 +153,7 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
         )
     pixels = of_trails(frames, np.diff(np.append(np.flatnonzero(first), len(frames))), FRAME_STACK)
     if not len(pixels):
-        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
     origin, newest, reached = pixels.index.T
     terminated = column(name, "discount", columns["discount"][reached], (1, 1)) == 0
     inside = reached[terminated & ~begins[reached]]

@@ -11,10 +11,11 @@ from hypothesis import given, strategies as st
 
 from seqeval_rl import load_dataset
 from seqeval_rl.collection.collect import check_new, play, play_bundled, write_dataset
-from seqeval_rl.collection.policies import Behavior, behavior_arrays, policy, uniform_behavior, write_behavior
+from seqeval_rl.collection.policies import Behavior, behavior_arrays, uniform_behavior, write_behavior
+from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
 from seqeval_rl.data.readers import bundled
-from seqeval_rl.data.rollouts import Policy
+from seqeval_rl.data.rollouts import BehaviorPolicy
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, MismatchError, UsageError
 from seqeval_rl.interface.registry import find_algorithm
@@ -215,16 +216,16 @@ def test_a_checkpoint_acts_as_the_run_did(algorithm, normalise):
     seen = torch.from_numpy((observations * scale + shift).astype(np.float32))[None]
     for explore in (False, True):
         expected = stack.act(seen, torch.from_numpy(noise)[None] if explore else None)[0]
-        found = policy(entry, config, HOPPER, state, 5, explore)(observations, noise)
+        found = Policy(entry, config, HOPPER, state, 5).act(observations, noise if explore else None)
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_a_checkpoint_of_other_settings_is_refused():
     entry, _, _, state = state_of("sac", False, hidden=(16, 16))
     with pytest.raises(DataError, match="checkpoint of sac: expected its state for Hopper-v5"):
-        policy(entry, entry.configure({"hidden": (8,)}, "test"), HOPPER, state, 5, True)
+        Policy(entry, entry.configure({"hidden": (8,)}, "test"), HOPPER, state, 5)
     with pytest.raises(DataError, match="checkpoint of sac"):
-        policy(entry, entry.configure({"hidden": (16, 16)}, "test"), TASKS["halfcheetah"], state, 5, True)
+        Policy(entry, entry.configure({"hidden": (16, 16)}, "test"), TASKS["halfcheetah"], state, 5)
 
 
 @pytest.mark.parametrize("normalise", [False, True])
@@ -243,8 +244,9 @@ def test_the_behavior_format_holds_the_same_policy(normalise, hidden, tmp_path):
         }  # fmt: skip
     rng = np.random.default_rng(1)
     observations, noise = rng.normal(size=(8, 11)), rng.normal(size=(8, 3))
-    found = Policy("hopper", "0001000", tmp_path).act(observations, noise)
-    expected = policy(entry, config, HOPPER, state, 5, True)(observations.astype(np.float32), noise.astype(np.float32))
+    found = BehaviorPolicy("hopper", "0001000", tmp_path).act(observations, noise)
+    policy = Policy(entry, config, HOPPER, state, 5)
+    expected = policy.act(observations.astype(np.float32), noise.astype(np.float32))
     np.testing.assert_allclose(found, expected, atol=5e-3)  # of float16
 
 

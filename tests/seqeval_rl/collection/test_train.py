@@ -25,7 +25,7 @@ from seqeval_rl.collection.levels import (
 )
 from seqeval_rl.collection.train import Training, train
 from seqeval_rl.data.readers import bundled
-from seqeval_rl.data.rollouts import Policy
+from seqeval_rl.data.rollouts import BehaviorPolicy
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
 from seqeval_rl.interface.registry import find_algorithm
@@ -81,7 +81,7 @@ def test_a_training_is_a_run_like_any_other(trained):
     kept = sorted(int(path.name) for path in (trained.directory / "policies").iterdir())
     assert kept == records(scores.tolist())
     for index in kept:
-        actions = trained.policy(index)(np.zeros((8, 4), np.float32), np.zeros((8, 1), np.float32))
+        actions = trained.policy(index).act(np.zeros((8, 4), np.float32), np.zeros((8, 1), np.float32))
         assert actions.shape == (8, 1)
         assert np.abs(actions).max() <= 1
 
@@ -136,7 +136,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(trained, tmp_path, m
     observations, noise = np.ones((8, 4), np.float32), np.ones((8, 1), np.float32)
     for index in records(trained.scores()[1].tolist()):
         np.testing.assert_array_equal(
-            one.policy(index)(observations, noise), trained.policy(index)(observations, noise)
+            one.policy(index).act(observations, noise), trained.policy(index).act(observations, noise)
         )
 
 
@@ -197,8 +197,8 @@ def test_policies_are_saved_as_the_bundled_ones_are(trained, tmp_path):
     rng = np.random.default_rng(0)
     observations, noise = rng.normal(size=(8, 4)), rng.normal(size=(8, 1))
     np.testing.assert_allclose(
-        Policy("pendulum", found["expert"][0], tmp_path).act(observations, noise),
-        trained.policy(expert(scores.tolist()))(observations.astype(np.float32), noise.astype(np.float32)),
+        BehaviorPolicy("pendulum", found["expert"][0], tmp_path).act(observations, noise),
+        trained.policy(expert(scores.tolist())).act(observations.astype(np.float32), noise.astype(np.float32)),
         atol=5e-3,
     )
 

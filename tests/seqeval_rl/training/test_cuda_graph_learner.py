@@ -1,4 +1,4 @@
-"""The engine for CUDA, on the CPU: with the capture swapped for the work itself, and for what repeats operations alone."""
+"""The learner for CUDA, on the CPU: with the capture replaced by the work itself, and by one that repeats only operations."""
 
 import logging
 from concurrent.futures import Future
@@ -38,13 +38,13 @@ from seqeval_rl.training.replay_buffer import ImageReplayBuffer
 
 @pytest.mark.parametrize("capture", [itself, recorded])
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_the_same_code_without_a_graph_computes_what_the_plain_engine_computes(name, capture):
+def test_the_same_code_without_a_graph_computes_what_the_eager_learner_computes(name, capture):
     """Recorded: also that nothing is read back, and that no operation is on a tensor that another one has replaced."""
     assert_same(carry(name, capture=capture), carry(name), **EXACT)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_sweep_in_one_stack_is_captured(name):
+def test_a_sweep_in_one_group_is_captured(name):
     """With what makes a gradient step longest: statistics that are refreshed, a window, scaled rewards."""
     options = {"settings": swept(name), "protocol": {"window": 64}}
     counts = []
@@ -57,7 +57,7 @@ def test_a_rate_that_decays_is_captured():
     assert_same(carry("iql", settings=settings, capture=recorded), carry("iql", settings=settings), **EXACT)
 
 
-def test_what_one_device_works_out_together_is_captured(monkeypatch):
+def test_the_branches_of_one_device_are_captured(monkeypatch):
     """On the branches that CUDA takes: all runs in one product, and parameters stepped where they are."""
     monkeypatch.setattr("seqeval_rl.networks.modules.prepare", partial(prepare, together=True))
     monkeypatch.setattr("seqeval_rl.networks.optimizers._VECTOR", 1)
@@ -92,17 +92,17 @@ def test_single_gradient_steps_are_captured_by_their_place_in_the_period(name, p
         torch.testing.assert_close(x, y, **EXACT)
     # Each place of the period is captured by itself, and then nothing is eager any more.
     assert counts.count("captured") == period
-    assert counts.count("gone") == 200 - WARM_UP * period
+    assert counts.count("replayed") == 200 - WARM_UP * period
     assert not caplog.records
 
 
-def test_what_graphs_read_stays_where_it_is():
-    stack = make("td3_bc", settings={**SMALL, "normalise_observations": True}, capture=itself)
-    states = stack.states()
-    stack.learner.train(0, 40, lambda _: None)
+def test_tensors_that_graphs_read_are_never_replaced():
+    trainer = make("td3_bc", settings={**SMALL, "normalise_observations": True}, capture=itself)
+    states = trainer.states()
+    trainer.learner.train(0, 40, lambda _: None)
 
     def places():
-        learner, algorithm = stack.learner, stack.algorithm
+        learner, algorithm = trainer.learner, trainer.algorithm
         adams = (algorithm.actor_optimiser, algorithm.critic_optimiser)
         nets = (algorithm.actor, algorithm.critic, algorithm.actor_target, algorithm.critic_target)
         tensors = [
@@ -112,15 +112,20 @@ def test_what_graphs_read_stays_where_it_is():
             *learner._sums,
             learner.batches.replay.rows,
         ]
-        tensors += [stack.preprocessing.scale, stack.preprocessing.shift, algorithm.last_loss, algorithm.last_cloning]
+        tensors += [
+            trainer.preprocessing.scale,
+            trainer.preprocessing.shift,
+            algorithm.last_loss,
+            algorithm.last_cloning,
+        ]
         tensors += [p for net in nets for p in net.parameters()]
         tensors += [t for adam in adams for t in (*adam.means, *adam.squares, adam.count, adam.ones)]
         return [t.data_ptr() for t in tensors]
 
     before = places()
-    stack.preprocessing.refresh(150)
-    stack.load_states(states)
-    stack.learner.train(40, 90, lambda _: None)
+    trainer.preprocessing.refresh(150)
+    trainer.load_states(states)
+    trainer.learner.train(40, 90, lambda _: None)
     assert places() == before
 
 
@@ -128,15 +133,15 @@ def test_new_statistics_and_loaded_states_take_effect_in_what_was_recorded():
     options = {"settings": {**SMALL, "normalise_observations": True}}
     found = []
     for capture in (recorded, None):
-        stack = make("td3_bc", capture=capture, **options)
-        start = stack.states()
-        stack.learner.train(0, 64, lambda _: None)
-        stack.preprocessing.refresh(250)
-        stack.learner.train(64, 96, lambda _: None)
-        stack.learner.metrics()
-        stack.load_states(start)
-        stack.learner.train(96, 160, lambda _: None)
-        found.append((stack.learner.metrics(), stack.states()))
+        trainer = make("td3_bc", capture=capture, **options)
+        start = trainer.states()
+        trainer.learner.train(0, 64, lambda _: None)
+        trainer.preprocessing.refresh(250)
+        trainer.learner.train(64, 96, lambda _: None)
+        trainer.learner.metrics()
+        trainer.load_states(start)
+        trainer.learner.train(96, 160, lambda _: None)
+        found.append((trainer.learner.metrics(), trainer.states()))
     (metrics, states), (expected, after) = found
     for key in metrics:
         np.testing.assert_array_equal(metrics[key], expected[key])
@@ -160,22 +165,22 @@ def test_periods_that_fit_neither_chunks_nor_evaluations_are_kept():
     assert 40 < len(counts) < 205 / 2  # periods, and steps of those that do not go through
 
 
-def test_draws_go_on_where_the_streams_have_ended():
+def test_batches_are_drawn_after_the_end_of_the_streams():
     """A measurement may take more gradient steps than the stream has."""
-    stack = make("bc", capture=itself)
-    assert stack.schedules[0].gradient_steps == 205
-    stack.learner.train(0, 450, lambda _: None)
-    assert np.isfinite(stack.learner.metrics()["actor/loss"]).all()
+    trainer = make("bc", capture=itself)
+    assert trainer.schedules[0].gradient_steps == 205
+    trainer.learner.train(0, 450, lambda _: None)
+    assert np.isfinite(trainer.learner.metrics()["actor/loss"]).all()
 
 
-def test_going_on_in_the_middle_of_a_period_is_as_uninterrupted():
+def test_resuming_in_the_middle_of_a_period_is_as_uninterrupted():
     whole = carry("td3_bc", capture=itself)
     rest = carry("td3_bc", capture=itself, states=whole[1][3], done=2)
     assert whole[1][0] == 141
     assert_same(whole[2:], rest, **EXACT)
 
 
-def test_an_algorithm_that_cannot_be_captured_goes_on_eagerly_and_says_so(caplog):
+def test_an_algorithm_that_cannot_be_captured_is_trained_eagerly_with_a_warning(caplog):
     def refuse(work):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
@@ -188,7 +193,7 @@ def test_an_algorithm_that_cannot_be_captured_goes_on_eagerly_and_says_so(caplog
     assert_same(found, carry("td3_bc"), **EXACT)
 
 
-def test_a_plain_algorithm_is_not_captured(caplog):
+def test_a_single_run_algorithm_is_not_captured(caplog):
     def never(work):
         raise AssertionError("captured")
 
@@ -199,11 +204,11 @@ def test_a_plain_algorithm_is_not_captured(caplog):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_evaluation_beside_training_scores_the_policy_of_its_own_point(name):
+def test_asynchronous_evaluation_scores_the_policy_of_its_own_evaluation_point(name):
     assert_same(carry(name, evaluator=LateEvaluator, asynchronous=True), carry(name), **EXACT)
 
 
-def test_an_evaluation_beside_training_is_reported_as_soon_as_it_is_over():
+def test_an_asynchronous_evaluation_is_reported_as_soon_as_it_is_over():
     class AtOnce(FakeEvaluator):
         def begin(self, act, evaluation):
             found = Future()
@@ -223,7 +228,7 @@ def test_an_evaluation_beside_training_is_reported_as_soon_as_it_is_over():
     assert told[:3] == [("at", 0), ("reported", 0), ("at", 32)]
 
 
-def test_an_algorithm_whose_python_state_moves_on_is_not_captured(caplog):
+def test_an_algorithm_whose_python_state_changes_is_not_captured(caplog):
     """A graph would take the branch of its first time for ever."""
 
     made = []
@@ -270,15 +275,15 @@ def test_an_algorithm_that_gives_an_attribute_another_tensor_is_not_captured(cap
     assert_same(found, carry("bc", entry=entry_of(Replacing)), **EXACT)
 
 
-def test_a_failed_capture_leaves_nothing_behind(caplog):
+def test_a_failed_capture_changes_nothing(caplog):
     with caplog.at_level(logging.WARNING):
         found = carry("bc", entry=entry_of(Reading), capture=recorded)
     assert "Reading: cannot be captured (aten._local_scalar_dense.default: waits for the device)" in caplog.text
     assert_same(found, carry("bc", entry=entry_of(Reading)), **EXACT)
 
 
-def test_what_waits_for_the_device_is_found_before_the_capture(caplog):
-    """By a look at the last gradient step that warms up, which is then taken again."""
+def test_synchronization_is_detected_before_the_capture(caplog):
+    """In the last gradient step of the warm-up, which is then taken again."""
 
     class Raising(BC):
         name = "Raising"
@@ -297,8 +302,8 @@ def test_what_waits_for_the_device_is_found_before_the_capture(caplog):
     assert_same(found, carry("bc"), **EXACT)
 
 
-def test_single_steps_of_an_algorithm_whose_turn_nobody_knows_stay_eager(caplog):
-    """Its state tells of a number, but there are no `counters` by which it could be moved on."""
+def test_single_steps_of_an_algorithm_with_an_undeclared_counter_stay_eager(caplog):
+    """Its state holds a number that `counters` does not name, so it cannot be set by hand."""
 
     class Odd(BC):
         name, period, turn = "Odd", 2, 0

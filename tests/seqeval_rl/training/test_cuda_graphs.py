@@ -1,4 +1,4 @@
-"""CUDA graphs on a CUDA device: what they compute, that nothing waits meanwhile, and what is left where a capture fails."""
+"""CUDA graphs on a CUDA device: what they compute, that nothing synchronizes, and that failed captures do no harm."""
 
 import gc
 import logging
@@ -48,7 +48,7 @@ def same_states(one, other):
 def test_graphs_compute_what_eager_updates_compute(name, sweep, caplog):
     options = {"device": "cuda", "evaluator": LateEvaluator, "settings": swept(name) if sweep else None}
     graphs = carry(name, **options)
-    assert not caplog.records  # that it has gone on eagerly
+    assert not caplog.records  # of eager training
     assert_same(graphs, carry(name, capture=itself, **options), **NEAR)
 
 
@@ -60,12 +60,12 @@ def test_a_rate_that_decays_is_captured(caplog):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_nothing_waits_for_the_device_between_two_evaluations(name):
-    stack = make(name, device="cuda")
-    stack.learner.train(0, 64, lambda _: None)
+def test_nothing_synchronizes_with_the_device_between_two_evaluations(name):
+    trainer = make(name, device="cuda")
+    trainer.learner.train(0, 64, lambda _: None)
     with forbid_synchronization():
-        stack.learner.train(64, 150, lambda _: None)
-    assert Piece(0, stack.learner._period) in stack.learner._captured
+        trainer.learner.train(64, 150, lambda _: None)
+    assert Piece(0, trainer.learner._period) in trainer.learner._captured
     torch.cuda.synchronize()
 
 
@@ -80,21 +80,21 @@ def test_single_gradient_steps_are_graphs(name, period, caplog):
             np.testing.assert_allclose(one[key], other[key], **NEAR)
     same_states(states, after)
     assert counts.count("captured") == period
-    assert counts.count("gone") == 200 - WARM_UP * period
+    assert counts.count("replayed") == 200 - WARM_UP * period
     assert not caplog.records
 
 
 def test_new_statistics_and_loaded_states_take_effect_between_replays():
     found = []
     for capture in (None, itself):
-        stack = make("td3_bc", device="cuda", settings={**SMALL, "normalise_observations": True}, capture=capture)
-        start = stack.states()
-        stack.learner.train(0, 64, lambda _: None)
-        stack.preprocessing.refresh(250)
-        stack.learner.train(64, 96, lambda _: None)
-        stack.load_states(start)
-        stack.learner.train(96, 160, lambda _: None)
-        found.append(stack.states())
+        trainer = make("td3_bc", device="cuda", settings={**SMALL, "normalise_observations": True}, capture=capture)
+        start = trainer.states()
+        trainer.learner.train(0, 64, lambda _: None)
+        trainer.preprocessing.refresh(250)
+        trainer.learner.train(64, 96, lambda _: None)
+        trainer.load_states(start)
+        trainer.learner.train(96, 160, lambda _: None)
+        found.append(trainer.states())
     same_states(*found)
 
 
@@ -104,13 +104,13 @@ def test_an_online_phase_goes_through_graphs(caplog):
     entry = find_algorithm("td3_bc")
     runs = [Run(stream, entry.configure(SMALL, "test"), seed) for seed in (0, 1)]
     protocol = Protocol(initial=40, batch_size=16, evaluate_every=30, online=60, episodes=0)
-    stack = Trainer(runs, entry, protocol, torch.device("cuda"))
+    trainer = Trainer(runs, entry, protocol, torch.device("cuda"))
     outcomes = []
-    sequential_evaluation(stack, None, lambda outcome: not outcomes.append(outcome), lambda _: None)
-    stack.close()
-    assert outcomes[-1].point.env_steps == stack.interaction.gathered == 60
+    sequential_evaluation(trainer, None, lambda outcome: not outcomes.append(outcome), lambda _: None)
+    trainer.close()
+    assert outcomes[-1].point.env_steps == trainer.interaction.gathered == 60
     assert np.isfinite(outcomes[-1].metrics["critic/loss"]).all()
-    assert set(stack.learner._captured) == {Piece(0, 2), Piece(0, 1), Piece(1, 1)}
+    assert set(trainer.learner._captured) == {Piece(0, 2), Piece(0, 1), Piece(1, 1)}
     assert not caplog.records
 
 
@@ -167,7 +167,7 @@ def test_after_a_failed_capture_others_succeed(bad):
         torch.testing.assert_close(out, torch.full_like(out, 8.0))
 
 
-def test_an_algorithm_that_reads_goes_on_eagerly_and_the_next_is_captured(caplog):
+def test_an_algorithm_that_reads_is_trained_eagerly_and_the_next_is_captured(caplog):
     options = {"device": "cuda", "evaluator": LateEvaluator}
     with caplog.at_level(logging.WARNING):
         found = carry("bc", entry=entry_of(Reading), **options)
@@ -178,12 +178,12 @@ def test_an_algorithm_that_reads_goes_on_eagerly_and_the_next_is_captured(caplog
     assert not caplog.records
 
 
-def test_stacks_leave_the_device_as_they_found_it():
+def test_trainers_free_the_device_memory():
     left = []
     for _ in range(3):
-        stack = make("td3_bc", device="cuda")
-        stack.learner.train(0, 100, lambda _: None)
-        del stack
+        trainer = make("td3_bc", device="cuda")
+        trainer.learner.train(0, 100, lambda _: None)
+        del trainer
         gc.collect()
         torch.cuda.synchronize()
         left.append(torch.cuda.memory_allocated())

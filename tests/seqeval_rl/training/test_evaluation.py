@@ -67,7 +67,7 @@ def expected_lengths(seeds, episodes, evaluation):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_returns_lengths_and_scores_of_whole_first_episodes(counting, workers):
+def test_returns_lengths_and_scores_of_the_first_episodes(counting, workers):
     task = counting()
     with Evaluator(task, (3, 8), 5, workers=workers) as evaluator:
         for evaluation in (0, 1):
@@ -118,7 +118,7 @@ def test_algorithms_meet_the_same_starts(counting):
     assert not np.intersect1d(starts[1], starts[2]).size
 
 
-def test_a_run_is_scored_alike_in_any_stack():
+def test_a_run_has_the_same_scores_in_any_group():
     act = policy("hopper")
     with Evaluator(TASKS["hopper"], (0, 1, 2), 2, "gymnasium", 1) as evaluator:
         together = evaluator.evaluate(act, 3)

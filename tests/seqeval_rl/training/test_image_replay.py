@@ -1,4 +1,4 @@
-"""Batches of images, from frames to float32, and a run on a V-D4RL log from its files to its scores."""
+"""Batches of images, from frames to float32, and a run on a V-D4RL dataset from its files to its scores."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     del gymnasium.registry["test/Picture-v0"]
 
 
-def bright_log(directory: Path, seed: int, count: int = 12) -> Dataset:
-    """A V-D4RL log of grey images in which an action tells the brightness of the image before it, written and read."""
+def bright_dataset(directory: Path, seed: int, count: int = 12) -> Dataset:
+    """A V-D4RL dataset of grey images, in which an action is the brightness of the image before it, written and read."""
     made = episodes([25] * count, side=SIDE, act_dim=1, seed=seed)
     rng = np.random.default_rng(seed)
     for episode in made:
@@ -56,7 +56,7 @@ def bright_log(directory: Path, seed: int, count: int = 12) -> Dataset:
     return load_dataset(f"vd4rl:{directory}", TASK, progress=False)
 
 
-def stack_of(streams: list[Stream], seeds: list[int], protocol: Any = None, **more: Any) -> Trainer:
+def make_trainer(streams: list[Stream], seeds: list[int], protocol: Any = None, **more: Any) -> Trainer:
     entry = find_algorithm(PLUG_IN)
     config = entry.configure(more.pop("settings", {}), "test")
     chosen = Protocol(**{"initial": 150, "batch_size": 32, "evaluate_every": 300, "episodes": 2, **(protocol or {})})
@@ -75,15 +75,15 @@ class Fixed:
         return act(self.seen)
 
 
-def carry(stack: Trainer, evaluator: Any = None) -> list[Any]:
+def carry(trainer: Trainer, evaluator: Any = None) -> list[Any]:
     """(point, evaluation, metrics, states) at each point."""
     found: list[Any] = []
 
     def report(outcome: Any) -> bool:
-        found.append((outcome.point, outcome.evaluation, outcome.metrics, stack.states()))
+        found.append((outcome.point, outcome.evaluation, outcome.metrics, trainer.states()))
         return True
 
-    sequential_evaluation(stack, evaluator or Fixed(len(stack.runs)), report, lambda _: None)
+    sequential_evaluation(trainer, evaluator or Fixed(len(trainer.runs)), report, lambda _: None)
     return found
 
 
@@ -116,23 +116,23 @@ def test_a_batch_holds_the_stacks_of_the_drawn_transitions_as_float32(
         assert batch.noise.shape == (2, 3, 2)
 
 
-def test_a_plug_in_learns_from_a_vd4rl_log_and_is_evaluated_in_images(tmp_path: Path) -> None:
-    log = bright_log(tmp_path / "walker_walk", 0)
+def test_a_plug_in_learns_from_a_vd4rl_dataset_and_is_evaluated_on_images(tmp_path: Path) -> None:
+    log = bright_dataset(tmp_path / "walker_walk", 0)
     assert log.pixels is not None
     assert isinstance(log.pixels.frames, np.memmap)
     protocol = {"evaluate_every": 100, "updates_per_increment": 3}
     with Evaluator(TASK, [0, 1], 4, "gymnasium", 1) as evaluator:
-        found = carry(stack_of([Stream("bright", [log])] * 2, [0, 1], protocol), evaluator)
+        found = carry(make_trainer([Stream("bright", [log])] * 2, [0, 1], protocol), evaluator)
     losses = [metrics["actor/loss"] for _, _, metrics, _ in found[1:]]
     assert (losses[-1] < 0.2 * losses[0]).all()
     first, last = (evaluation.scores.mean(1) for _, evaluation, _, _ in (found[0], found[-1]))
     assert (last > first + 20).all()
 
 
-def test_a_captured_period_computes_what_the_engine_computes(tmp_path: Path) -> None:
-    stream = Stream("bright", [bright_log(tmp_path / "walker_walk", 0)])
-    plain = carry(stack_of([stream] * 2, [0, 1]))
-    captured = carry(stack_of([stream] * 2, [0, 1], capture=lambda work: work))
+def test_a_captured_period_computes_what_the_learner_computes(tmp_path: Path) -> None:
+    stream = Stream("bright", [bright_dataset(tmp_path / "walker_walk", 0)])
+    plain = carry(make_trainer([stream] * 2, [0, 1]))
+    captured = carry(make_trainer([stream] * 2, [0, 1], capture=lambda work: work))
     for one, other in zip(plain, captured, strict=True):
         assert one[0] == other[0]
         assert_array_equal(one[1], other[1])
@@ -141,24 +141,24 @@ def test_a_captured_period_computes_what_the_engine_computes(tmp_path: Path) -> 
         }
 
 
-def test_runs_on_several_logs_in_one_stack_are_the_runs_alone(tmp_path: Path) -> None:
-    logs = [bright_log(tmp_path / name / "walker_walk", seed) for seed, name in enumerate("abc")]
+def test_runs_on_several_datasets_in_one_group_are_the_runs_alone(tmp_path: Path) -> None:
+    logs = [bright_dataset(tmp_path / name / "walker_walk", seed) for seed, name in enumerate("abc")]
     streams = [Stream("two", logs[:2]), Stream("other", [logs[2], logs[0]])]
-    together = carry(stack_of(streams, [3, 4]))
+    together = carry(make_trainer(streams, [3, 4]))
     for r, (stream, seed) in enumerate(zip(streams, (3, 4), strict=True)):
-        for one, many in zip(carry(stack_of([stream], [seed])), together, strict=True):
+        for one, many in zip(carry(make_trainer([stream], [seed])), together, strict=True):
             assert_array_equal(one[1][0], many[1][r])
             assert {name: values[0] for name, values in one[2].items()} == {
                 name: values[r] for name, values in many[2].items()
             }
 
 
-def test_nothing_that_is_not_visible_reaches_the_run(tmp_path: Path) -> None:
-    log = bright_log(tmp_path / "walker_walk", 0)
-    other = bright_log(tmp_path / "b" / "walker_walk", 1)
-    another = bright_log(tmp_path / "c" / "walker_walk", 2)
+def test_transitions_that_are_not_visible_have_no_influence(tmp_path: Path) -> None:
+    log = bright_dataset(tmp_path / "walker_walk", 0)
+    other = bright_dataset(tmp_path / "b" / "walker_walk", 1)
+    another = bright_dataset(tmp_path / "c" / "walker_walk", 2)
     every = {"evaluate_every": 60}
-    long, short = (carry(stack_of([Stream("one", [log, end])], [0], protocol=every)) for end in (other, another))
+    long, short = (carry(make_trainer([Stream("one", [log, end])], [0], protocol=every)) for end in (other, another))
     seen = [i for i, (point, *_) in enumerate(long) if point.transitions <= len(log)]
     assert len(seen) > 1
     for i in seen:
@@ -167,15 +167,15 @@ def test_nothing_that_is_not_visible_reaches_the_run(tmp_path: Path) -> None:
 
 
 def test_observations_that_are_images_are_not_normalised(tmp_path: Path) -> None:
-    stream = Stream("bright", [bright_log(tmp_path / "walker_walk", 0)])
+    stream = Stream("bright", [bright_dataset(tmp_path / "walker_walk", 0)])
     with pytest.raises(
         UsageError, match=r"pixel_bc\.normalise_observations: expected false for images, found true on bright"
     ):
-        stack_of([stream], [0], settings={"normalise_observations": True})
+        make_trainer([stream], [0], settings={"normalise_observations": True})
 
 
 def test_an_online_phase_on_images_is_refused(tmp_path: Path) -> None:
-    stream = Stream("bright", [bright_log(tmp_path / "walker_walk", 0)])
+    stream = Stream("bright", [bright_dataset(tmp_path / "walker_walk", 0)])
     entry = find_algorithm("bc")
     runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
     with pytest.raises(UsageError, match=r"protocol\.online: expected 0 for images, found 10 on bright"):
@@ -183,7 +183,7 @@ def test_an_online_phase_on_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:
-    stream = Stream("bright", [bright_log(tmp_path / "walker_walk", 0)])
+    stream = Stream("bright", [bright_dataset(tmp_path / "walker_walk", 0)])
     entry = find_algorithm("bc")
     runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
     with pytest.raises(UsageError, match=r"expected observations that are vectors, found shape \(9, 6, 6\)"):

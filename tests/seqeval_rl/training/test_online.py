@@ -1,4 +1,4 @@
-"""The online phase: whole runs of it on real environments, resumed, stacked and from nothing."""
+"""The online phase: complete runs on real environments, resumed, in groups and without a dataset."""
 
 import gymnasium
 import numpy as np
@@ -38,7 +38,7 @@ def log():
     return Stream("log", [noise_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=PENDULUM)])
 
 
-def nothing():
+def no_dataset():
     return Stream("nothing", [], PENDULUM)
 
 
@@ -55,11 +55,11 @@ def make(name="td3_bc", stream=None, seeds=(0, 1), settings=None, **protocol):
         "online": 100,
     }
     runs = [Run(stream, config, seed) for seed in seeds]
-    stack = Trainer(runs, entry, Protocol(**{**base, **protocol}), CPU)
-    return stack
+    trainer = Trainer(runs, entry, Protocol(**{**base, **protocol}), CPU)
+    return trainer
 
 
-def carry(stack, states=None, done=0, stop_after=None, evaluator=None):
+def carry(trainer, states=None, done=0, stop_after=None, evaluator=None):
     found = []
 
     def report(outcome):
@@ -67,10 +67,10 @@ def carry(stack, states=None, done=0, stop_after=None, evaluator=None):
         return stop_after is None or len(found) < stop_after
 
     if states is not None:
-        stack.load_states(states)
-    evaluator = evaluator or FakeEvaluator(len(stack.runs), stack.runs[0].stream.obs_shape[0])
-    sequential_evaluation(stack, evaluator, report, lambda _: None, done)
-    stack.close()
+        trainer.load_states(states)
+    evaluator = evaluator or FakeEvaluator(len(trainer.runs), trainer.runs[0].stream.obs_shape[0])
+    sequential_evaluation(trainer, evaluator, report, lambda _: None, done)
+    trainer.close()
     return found
 
 
@@ -80,7 +80,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("name", ["td3_bc", "sac", "iql"])
-def test_one_axis_from_the_log_into_the_environment(name):
+def test_one_axis_from_the_dataset_to_the_environment(name):
     found = carry(make(name))
     points = [(o.point.transitions, o.point.phase, o.point.env_steps, o.blocks[0]) for o in found]
     assert [t for t, *_ in points] == [40, 61, 91, 120, 150, 180, 210, 220]
@@ -92,8 +92,8 @@ def test_one_axis_from_the_log_into_the_environment(name):
 
 
 def test_what_was_gathered_is_what_the_environment_did():
-    """Every transition, played again from its episode's seed, with its end told apart: terminal or time limit."""
-    found = carry(make("sac", nothing(), seeds=(7,), online=160, evaluate_every=1000))
+    """Every transition, replayed from its episode's seed, and whether it ended in a terminal state or at a time limit."""
+    found = carry(make("sac", no_dataset(), seeds=(7,), online=160, evaluate_every=1000))
     online = found[-1].states[0]["online"]
     rows, ends = online["rows"][0].numpy(), online["ends"][0].numpy()
     assert len(rows) == 160
@@ -131,9 +131,9 @@ def test_a_time_limit_never_masks_the_bootstrap():
     assert (online["rows"][0, :, 3 + 1 + 1] == 1).all()
 
 
-@pytest.mark.parametrize("stream", [log, nothing])
+@pytest.mark.parametrize("stream", [log, no_dataset])
 @pytest.mark.parametrize("cut", [1, 3, 5])
-def test_going_on_from_a_checkpoint_is_bit_identical(stream, cut, tmp_path):
+def test_resuming_from_a_checkpoint_is_bit_identical(stream, cut, tmp_path):
     whole = carry(make("td3_bc", stream()))
     cut = min(cut, len(whole) - 1)
     first = carry(make("td3_bc", stream()), stop_after=cut)
@@ -149,8 +149,8 @@ def test_going_on_from_a_checkpoint_is_bit_identical(stream, cut, tmp_path):
         same(one.states, other.states)
 
 
-@pytest.mark.parametrize("stream", [log, nothing])
-def test_a_run_of_a_stack_is_as_alone(stream):
+@pytest.mark.parametrize("stream", [log, no_dataset])
+def test_a_run_of_a_group_is_as_alone(stream):
     together = carry(make("td3_bc", stream(), (0, 1, 2)))
     for r in range(3):
         for one, other in zip(together, carry(make("td3_bc", stream(), (r,))), strict=True):
@@ -158,8 +158,8 @@ def test_a_run_of_a_stack_is_as_alone(stream):
     assert not torch.equal(together[-1].states[0]["online"]["rows"], together[-1].states[1]["online"]["rows"])
 
 
-def test_from_nothing_the_first_transitions_are_uniform_and_come_before_any_update():
-    first = carry(make("sac", nothing(), (3,), online=400, initial=300), stop_after=1)[0]
+def test_without_a_dataset_the_first_transitions_are_uniform_and_come_before_any_update():
+    first = carry(make("sac", no_dataset(), (3,), online=400, initial=300), stop_after=1)[0]
     assert (first.point.transitions, first.point.gradient_steps, first.point.phase) == (300, 0, "online")
     actions = first.states[0]["online"]["rows"][0, :, 4].numpy()
     assert abs(actions).max() <= 1
@@ -167,23 +167,23 @@ def test_from_nothing_the_first_transitions_are_uniform_and_come_before_any_upda
 
 
 def test_exploration_is_the_algorithms_own():
-    """TD3+BC without noise takes its greedy action in each state that it meets online."""
+    """TD3+BC without noise takes its greedy action in each state online."""
     found = carry(make("td3_bc", log(), (0,), updates_per_increment=1, online=3, settings={"exploration_noise": 0.0}))
     before, after = found[-2], found[-1]
-    stack = make("td3_bc", log(), (0,), updates_per_increment=1, online=3)
-    stack.load_states(before.states)
+    trainer = make("td3_bc", log(), (0,), updates_per_increment=1, online=3)
+    trainer.load_states(before.states)
     rows = after.states[0]["online"]["rows"][0].numpy()
-    np.testing.assert_allclose(stack.learner.greedy(rows[None, :1, :4])[0], rows[:1, 4:5], atol=1e-6)
-    stack.close()
+    np.testing.assert_allclose(trainer.learner.greedy(rows[None, :1, :4])[0], rows[:1, 4:5], atol=1e-6)
+    trainer.close()
 
 
-def test_a_real_evaluation_beside_it():
+def test_a_real_evaluation():
     stream = log()
     entry = find_algorithm("bc")
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=50, online=60, episodes=2)
     with Evaluator(PENDULUM, (0,), 2, workers=1) as evaluator:
-        stack = Trainer([Run(stream, entry.configure(SMALL, "test"), 0)], entry, protocol, CPU)
-        found = carry(stack, evaluator=evaluator)
+        trainer = Trainer([Run(stream, entry.configure(SMALL, "test"), 0)], entry, protocol, CPU)
+        found = carry(trainer, evaluator=evaluator)
     assert [o.evaluation.scores.shape for o in found] == [(1, 2)] * 4
     assert [o.point.transitions for o in found] == [100, 120, 150, 180]
     assert np.isfinite(found[-1].metrics["online/return"]).all()
@@ -197,7 +197,7 @@ def test_wrong_shapes_and_tasks_without_an_environment_are_refused():
     with pytest.raises(UsageError, match="dataset, or a task"):
         Stream("none", [])
     with pytest.raises(DataError, match=r"initial = 100, found 100 of protocol\.online"):
-        make("sac", nothing(), initial=100)
+        make("sac", no_dataset(), initial=100)
 
 
 def test_streams_of_different_lengths_do_not_go_online_together():

@@ -20,7 +20,7 @@ SMALL = {
 }
 
 
-def stack(name, stream, seeds=(0,), settings=None, **protocol):
+def make_trainer(name, stream, seeds=(0,), settings=None, **protocol):
     entry = find_algorithm(name)
     config = entry.configure({**SMALL.get(name, {"hidden": (16, 16)}), **(settings or {})}, "test")
     base = {"initial": 60, "batch_size": 8, "evaluate_every": 50, "episodes": 0}
@@ -52,16 +52,16 @@ def test_observed_returns_are_sums_to_the_episodes_end(lengths, discount, seed):
 
 
 @pytest.mark.parametrize("name", ["td3_bc", "iql", "cql", "awac", "bc", "sac"])
-def test_scores_are_means_over_what_comes_next_by_the_agent_as_it_was(name):
-    """Computed again, one transition at a time, from the agent's state at the evaluation before."""
+def test_scores_are_means_over_the_next_transitions_by_the_policy_before_them(name):
+    """Computed again from the algorithm's state at the previous evaluation point."""
     stream = Stream("made", [noise_dataset([150], seed=5)])
-    one = stack(name, stream, (3,), {"discount": 0.5} if name != "bc" else None)
+    one = make_trainer(name, stream, (3,), {"discount": 0.5} if name != "bc" else None)
     found = carry(one)
     assert [o.point.transitions for o in found] == [60, 100, 150]
     assert not any(key.startswith("prequential/") for key in found[0].metrics)
     for before, after in zip(found, found[1:], strict=False):
-        agent = stack(name, stream, (3,), {"discount": 0.5} if name != "bc" else None)
-        # Statistics are renewed after the scores are taken: those in use then are of the evaluation before that, or of the start.
+        agent = make_trainer(name, stream, (3,), {"discount": 0.5} if name != "bc" else None)
+        # Statistics are refreshed after the scores: those in use then are of the previous evaluation point, or the initial ones.
         earlier = found[max(before.point.index - 1, 0)].states
         agent.load_states(before.states)
         agent.preprocessing.load_state_dict(earlier[0]["preprocessing"])
@@ -92,19 +92,19 @@ def test_scores_are_means_over_what_comes_next_by_the_agent_as_it_was(name):
         assert metrics["prequential/value_error"] == pytest.approx(float(np.square(gap).mean()), rel=1e-3)
 
 
-def test_log_densities_integrate_to_one():
+def test_log_probabilities_integrate_to_one():
     """Of one action dimension, by a fine grid."""
     grid = torch.linspace(-1, 1, 40_001)[1:-1]
     for name, inside in (("cql", True), ("sac", True), ("iql", False)):
         stream = Stream("one", [noise_dataset([100], obs_dim=2, act_dim=1, seed=1)])
-        algorithm = stack(name, stream).algorithm
+        algorithm = make_trainer(name, stream).algorithm
         wide = grid if inside else grid * 12
         observations = torch.zeros(1, len(wide), 2)
         density = algorithm.log_prob(observations, wide[None, :, None]).exp()
         assert float(torch.trapezoid(density[0], wide)) == pytest.approx(1.0, abs=0.01)
 
 
-def test_scores_over_nothing_are_not_recorded():
+def test_scores_over_no_transition_are_not_recorded():
     metrics = {"critic/q": 1.0, "prequential/count": 5.0, "prequential/value_count": 0.0, "prequential/value_gap": 0.0}
     assert recorded(metrics) == {"critic/q": 1.0, "prequential/count": 5.0}
     assert recorded({"prequential/count": 0.0, "prequential/td_error": 0.0, "x": 2.0}) == {"x": 2.0}
@@ -118,16 +118,18 @@ def test_only_uses_future_data_looks_at_the_full_dataset():
     object.__setattr__(logs[1], "rows", rows)
     for future in (False, True):
         found = [
-            carry(stack("td3_bc", Stream("x", [log]), order="logged", uses_future_data=future, evaluate_every=45))
+            carry(
+                make_trainer("td3_bc", Stream("x", [log]), order="logged", uses_future_data=future, evaluate_every=45)
+            )
             for log in logs
         ]
         weights = [part[1].states[0]["algorithm"]["actor"]["net.weights.0"] for part in found]
         assert found[0][1].point.transitions == 90
         assert torch.equal(*weights) != future
     rewards = [
-        stack("iql", Stream("x", [log]), uses_future_data=True, settings={"return_range": 1000.0}).preprocessing.scale[
-            0, 0, 14
-        ]
+        make_trainer(
+            "iql", Stream("x", [log]), uses_future_data=True, settings={"return_range": 1000.0}
+        ).preprocessing.scale[0, 0, 14]
         for log in logs
     ]
     for log, scale in zip(logs, rewards, strict=True):
@@ -136,9 +138,9 @@ def test_only_uses_future_data_looks_at_the_full_dataset():
 
 def test_a_decaying_rate_is_half_a_cosine_of_the_actor_alone():
     stream = Stream("x", [noise_dataset([200], seed=5)])
-    plain = carry(stack("iql", stream))[-1].states[0]["algorithm"]
+    plain = carry(make_trainer("iql", stream))[-1].states[0]["algorithm"]
     steps = 140
-    decayed = stack("iql", stream, settings={"decay_steps": steps})
+    decayed = make_trainer("iql", stream, settings={"decay_steps": steps})
     optimiser = decayed.algorithm.actor_optimiser
     weight = decayed.algorithm.actor.net.weights[0]
     moves = []
@@ -155,8 +157,8 @@ def test_a_decaying_rate_is_half_a_cosine_of_the_actor_alone():
 
 def test_the_static_control_trains_on_everything_from_the_start():
     stream = Stream("x", [noise_dataset([200], seed=5)])
-    found = carry(stack("bc", stream, static=True))
-    sequential = carry(stack("bc", stream))
+    found = carry(make_trainer("bc", stream, static=True))
+    sequential = carry(make_trainer("bc", stream))
     assert [o.point.gradient_steps for o in found] == [o.point.gradient_steps for o in sequential]
     assert {o.point.transitions for o in found} == {200}
     assert not any(key.startswith("prequential/") for outcome in found for key in outcome.metrics)

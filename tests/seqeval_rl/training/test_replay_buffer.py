@@ -1,4 +1,4 @@
-"""What may be sampled and what is, in positions, rows and batches."""
+"""What may be sampled and what is sampled: positions, rows and batches."""
 
 import numpy as np
 import pytest
@@ -87,10 +87,10 @@ def test_batches_do_not_depend_on_where_training_was_cut(cuts):
             assert torch.equal(a, b)
 
 
-def test_a_run_draws_the_same_in_any_stack():
+def test_a_run_draws_the_same_in_any_group():
     *_, alone = make_batches(seeds=(1,))
-    *_, stacked = make_batches(seeds=(0, 1, 2))
-    for one, many in zip(alone.between(0, 70, None, None), stacked.between(0, 70, None, None), strict=True):
+    *_, grouped = make_batches(seeds=(0, 1, 2))
+    for one, many in zip(alone.between(0, 70, None, None), grouped.between(0, 70, None, None), strict=True):
         for a, b in zip(one, many.run(1), strict=True):
             assert torch.equal(a[0], b)
 

@@ -1,4 +1,4 @@
-"""The loop as a whole: stacking, resuming and no peeking, through the public parts."""
+"""Algorithm 1 through the public parts: run groups, resuming, and no use of future data."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import torch
 from synthetic import noise_dataset
 
 from seqeval_rl.data.stream import Stream
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.protocol import Protocol
@@ -27,12 +28,12 @@ def make_run(name, seed, stream, **settings):
     return Run(stream, find_algorithm(name).configure({**SMALL.get(name, {}), **settings}, "test"), seed)
 
 
-def make_stack(name, seeds, datasets=None, **settings):
+def trainer_of_seeds(name, seeds, datasets=None, **settings):
     stream = make_stream(datasets)
-    return stack_of(name, [make_run(name, seed, stream) for seed in seeds], **settings)
+    return make_trainer(name, [make_run(name, seed, stream) for seed in seeds], **settings)
 
 
-def stack_of(name, runs, **settings):
+def make_trainer(name, runs, **settings):
     protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 50, "episodes": 1, **settings})
     return Trainer(runs, find_algorithm(name), protocol, CPU)
 
@@ -48,15 +49,15 @@ class FakeEvaluator:
         return act(self.states)
 
 
-def collect(stack, done=0, stop_after=None, evaluator=None):
+def collect(trainer, done=0, stop_after=None, evaluator=None):
     """(transitions, gradient steps, actions, metrics, states) at each point."""
     found = []
 
     def report(outcome):
-        found.append((outcome.point, outcome.evaluation, outcome.metrics, stack.states()))
+        found.append((outcome.point, outcome.evaluation, outcome.metrics, trainer.states()))
         return stop_after is None or len(found) < stop_after
 
-    sequential_evaluation(stack, evaluator or FakeEvaluator(len(stack.runs)), report, lambda _: None, done)
+    sequential_evaluation(trainer, evaluator or FakeEvaluator(len(trainer.runs)), report, lambda _: None, done)
     return found
 
 
@@ -86,12 +87,12 @@ def precision(request, monkeypatch):
 
 
 def assert_each_is_as_alone(name, runs, precision, **settings):
-    """Every run of a stack does what it does in a stack of its own; returns the states at the end."""
+    """Every run of a group does what it does alone; returns the states at the end."""
 
     def carried(members):
         evaluator = FakeEvaluator(len(members))
         evaluator.states = evaluator.states.astype(precision)
-        return collect(stack_of(name, members, **settings), evaluator=evaluator)
+        return collect(make_trainer(name, members, **settings), evaluator=evaluator)
 
     together = carried(runs)
     assert together[-1][0].gradient_steps == 200
@@ -108,7 +109,7 @@ def assert_each_is_as_alone(name, runs, precision, **settings):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_stack_of_three_seeds_equals_three_single_runs(name, precision):
+def test_a_group_of_three_seeds_equals_three_single_runs(name, precision):
     stream = make_stream()
     runs = [make_run(name, seed, stream) for seed in (0, 1, 2)]
     weights = assert_each_is_as_alone(name, runs, precision, batch_size=64)
@@ -117,7 +118,7 @@ def test_a_stack_of_three_seeds_equals_three_single_runs(name, precision):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)
-def test_a_stack_of_different_streams_and_float_settings_equals_single_runs(name, precision):
+def test_a_group_of_different_streams_and_float_settings_equals_single_runs(name, precision):
     streams = [make_stream(), make_stream([noise_dataset([100, 50], seed=6), noise_dataset([150], seed=7)])]
     defaults = vars(find_algorithm(name).configure({}, "test"))
     changed = {key: value * 0.5 for key, value in defaults.items() if isinstance(value, float)}
@@ -128,26 +129,26 @@ def test_a_stack_of_different_streams_and_float_settings_equals_single_runs(name
         assert not all(torch.equal(a, b) for a, b in zip(tensors(weights[0]), tensors(weights[other]), strict=True))
 
 
-def test_runs_that_differ_in_more_than_floats_are_no_stack():
+def test_runs_that_differ_in_more_than_floats_are_no_group():
     stream = make_stream()
     with pytest.raises(ValueError, match="differ in floats only"):
-        stack_of("bc", [make_run("bc", 0, stream), make_run("bc", 0, stream, hidden=(32, 32))])
+        make_trainer("bc", [make_run("bc", 0, stream), make_run("bc", 0, stream, hidden=(32, 32))])
 
 
 def test_streams_of_different_lengths_share_the_points_before_the_first_one_ends():
     long, short = make_stream(), make_stream([noise_dataset([170], seed=6)])
-    stack = stack_of("bc", [make_run("bc", 0, long), make_run("bc", 0, short)])
-    assert [point.transitions for point in stack.points()] == [100, 150]
-    assert [point.transitions for point in stack_of("bc", [make_run("bc", 0, short)]).points()] == [100, 150, 170]
+    trainer = make_trainer("bc", [make_run("bc", 0, long), make_run("bc", 0, short)])
+    assert [point.transitions for point in trainer.points()] == [100, 150]
+    assert [point.transitions for point in make_trainer("bc", [make_run("bc", 0, short)]).points()] == [100, 150, 170]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("cut", [1, 3])
-def test_going_on_from_a_checkpoint_is_bit_identical(name, cut, tmp_path):
-    whole = collect(make_stack(name, (0, 1), window=64))
-    first = collect(make_stack(name, (0, 1), window=64), stop_after=cut)
+def test_resuming_from_a_checkpoint_is_bit_identical(name, cut, tmp_path):
+    whole = collect(trainer_of_seeds(name, (0, 1), window=64))
+    first = collect(trainer_of_seeds(name, (0, 1), window=64), stop_after=cut)
     torch.save(first[-1][3], tmp_path / "states.pt")
-    second = make_stack(name, (0, 1), window=64)
+    second = trainer_of_seeds(name, (0, 1), window=64)
     second.load_states(torch.load(tmp_path / "states.pt", weights_only=True))
     rest = collect(second, done=cut)
     assert len(first) + len(rest) == len(whole)
@@ -160,19 +161,19 @@ def test_going_on_from_a_checkpoint_is_bit_identical(name, cut, tmp_path):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_nothing_that_is_not_visible_yet_has_a_say(name):
+def test_transitions_that_are_not_visible_yet_have_no_influence(name):
     dataset = noise_dataset([60, 90, 150], seed=5)
     changed = noise_dataset([60, 90, 150], seed=5)
     rows = changed.rows.copy()
     rows[200:] = rows[200:] * 100 + 7
     object.__setattr__(changed, "rows", rows)
-    one = collect(make_stack(name, (0,), [dataset], order="logged"))
-    other = collect(make_stack(name, (0,), [changed], order="logged"))
+    one = collect(trainer_of_seeds(name, (0,), [dataset], order="logged"))
+    other = collect(trainer_of_seeds(name, (0,), [changed], order="logged"))
     before = [i for i, (point, *_) in enumerate(one) if point.transitions <= 200]
     assert [one[i][0].transitions for i in before] == [100, 150, 200]
     for i in before:
         np.testing.assert_array_equal(one[i][1], other[i][1])
-        # Scores on what comes next are of what comes next; all else is as it was.
+        # Prequential scores are of the transitions that arrive next; everything else is equal.
         known = [
             [{k: v for k, v in state.items() if k != "prequential"} for state in part[i][3]] for part in (one, other)
         ]
@@ -182,32 +183,43 @@ def test_nothing_that_is_not_visible_yet_has_a_say(name):
 
 
 def test_rewards_are_scaled_to_the_declared_range_of_the_task():
-    stack = make_stack("iql", (0,))
-    task = stack.runs[0].stream.task
+    trainer = trainer_of_seeds("iql", (0,))
+    task = trainer.runs[0].stream.task
     expected = 1000.0 / (task.reference_max - task.reference_min)
-    assert stack.preprocessing.scale[0, 0, 14] == pytest.approx(expected)
-    assert make_stack("bc", (0,)).preprocessing.scale is None
+    assert trainer.preprocessing.scale[0, 0, 14] == pytest.approx(expected)
+    assert trainer_of_seeds("bc", (0,)).preprocessing.scale is None
 
 
-def test_untrained_runs_are_evaluated_first_and_the_whole_log_last():
-    points = [point for point, *_ in collect(make_stack("bc", (0,), increment=7, updates_per_increment=2))]
+def test_the_first_evaluation_is_untrained_and_the_last_is_of_the_full_dataset():
+    points = [point for point, *_ in collect(trainer_of_seeds("bc", (0,), increment=7, updates_per_increment=2))]
     assert (points[0].transitions, points[0].gradient_steps) == (100, 0)
     assert points[-1].transitions == 300
     assert points[-1].gradient_steps == 2 * -(-200 // 7)
 
 
-def test_a_log_that_is_too_short_is_refused():
+def test_a_dataset_that_is_too_short_is_refused():
     with pytest.raises(DataError, match=r"initial = 300, found 300"):
-        make_stack("bc", (0,), initial=300)
+        trainer_of_seeds("bc", (0,), initial=300)
 
 
 def test_a_real_evaluation_gives_scores_for_each_run():
     stream = make_stream([noise_dataset([60, 90])])
     with Evaluator(stream.task, (0, 1), 2, workers=1) as evaluator:
-        stack = stack_of("bc", [make_run("bc", seed, stream) for seed in (0, 1)], episodes=2)
+        trainer = make_trainer("bc", [make_run("bc", seed, stream) for seed in (0, 1)], episodes=2)
         found = []
-        sequential_evaluation(stack, evaluator, lambda outcome: not found.append(outcome), lambda _: None)
+        sequential_evaluation(trainer, evaluator, lambda outcome: not found.append(outcome), lambda _: None)
     assert [outcome.point.transitions for outcome in found] == [100, 150]
     for outcome in found:
         assert outcome.evaluation.scores.shape == (2, 2)
         np.testing.assert_allclose(outcome.evaluation.scores, stream.task.score(outcome.evaluation.returns))
+
+
+def test_increments_are_revealed_together_offline_and_one_by_one_online():
+    task = Task("pendulum", "InvertedPendulum-v5", 0.0, 1000.0)
+    stream = Stream("synthetic", [noise_dataset([70, 50], obs_dim=4, act_dim=1, task=task)])
+    protocol = {"initial": 40, "increment": 3, "updates_per_increment": 2, "evaluate_every": 60, "online": 9}
+    with make_trainer("bc", [make_run("bc", 0, stream)], **protocol) as trainer:
+        found = [[(r.start, r.stop) for r in trainer.increments_until(point)] for point in trainer.points()]
+    # 40 transitions, 60 after 7 increments, 120 after 27, and 9 online ones.
+    assert [point.gradient_steps for point in trainer.points()] == [0, 14, 54, 60]
+    assert found == [[], [(1, 8)], [(8, 28)], [(28, 29), (29, 30), (30, 31)]]

@@ -27,10 +27,11 @@ from seqeval_rl.data import cache, rollouts
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.readers import bundled
-from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, Chunk, Policy, WorkerPool, answer_requests, roll_out
+from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, BehaviorPolicy, Chunk, WorkerPool, roll_out
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import FileError, SeqevalError, UsageError
+from seqeval_rl.utils.processes import answer_requests
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +145,7 @@ def test_the_policy_is_the_one_in_the_file(task: str) -> None:
     hidden = np.maximum(hidden @ w["w1"] + w["b1"], 0)
     mean, log_std = np.split(hidden @ w["w2"] + w["b2"], 2, axis=1)
     expected = np.tanh(mean + np.exp(log_std.clip(-5, 2)) * noise)
-    assert_allclose(Policy(task, checkpoint).act(observations, noise), expected, atol=1e-12)
+    assert_allclose(BehaviorPolicy(task, checkpoint).act(observations, noise), expected, atol=1e-12)
 
 
 def test_random_actions_are_uniform_and_all_lie_on_the_grid() -> None:
@@ -308,31 +309,35 @@ def test_a_script_can_load_a_log_at_its_top(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def crew() -> Iterator[WorkerPool]:
-    with WorkerPool(2) as crew:
-        yield crew
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(2) as pool:
+        yield pool
 
 
-def test_a_workers_error_is_raised_here(crew: WorkerPool) -> None:
+def test_a_workers_error_is_raised_here(pool: WorkerPool) -> None:
     with pytest.raises(FileNotFoundError, match="no-such"):
-        crew.submit(_chunk("no-such", 0)).result()
-    assert len(crew.submit(_chunk(None, 0)).result()) == EPISODES_PER_CHUNK
+        pool.submit(_chunk("no-such", 0)).result()
+    assert len(pool.submit(_chunk(None, 0)).result()) == EPISODES_PER_CHUNK
 
 
-def test_a_worker_that_dies_is_reported(crew: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_dies_is_reported(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [])  # with nothing to import, a worker ends at once
     with pytest.raises(SeqevalError, match="a worker process ended with status 1"):
-        crew.submit(_chunk(None, 0)).result()
+        pool.submit(_chunk(None, 0)).result()
 
 
 def test_a_worker_answers_until_its_input_ends() -> None:
     requests = io.BytesIO(pickle.dumps(_chunk(None, 0)) + pickle.dumps(_chunk("no-such", 0)))
     answers = io.BytesIO()
-    answer_requests(requests, answers)
+    answer_requests(roll_out, requests, answers)
     answers.seek(0)
-    episodes = pickle.load(answers)
+    episodes, error, _ = pickle.load(answers)
+    assert error is None
     assert [e.seed for e in episodes] == [e.seed for e in roll_out(_chunk(None, 0))]
-    assert isinstance(pickle.load(answers), FileNotFoundError)
+    answer, error, trace = pickle.load(answers)
+    assert answer is None
+    assert isinstance(error, FileNotFoundError)
+    assert "no-such" in trace
 
 
 def test_two_threads_of_one_process_do_not_mix_their_environments() -> None:

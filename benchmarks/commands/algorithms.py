@@ -1,0 +1,33 @@
+"""`seqeval algorithms` and `seqeval check`: what is registered, and whether an algorithm keeps the contract."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from seqeval_rl.benchmarks.arguments.run import Check
+from seqeval_rl.errors import SeqevalError
+
+
+def algorithms() -> None:
+    """Print the registered algorithms with their settings."""
+    from seqeval_rl.interface.registry import find_algorithm, registered
+
+    for name in sorted(registered()):
+        entry = find_algorithm(name)
+        print(f"{name}: {entry.summary}")
+        for item in dataclasses.fields(entry.algorithm.Config):
+            print(f"    {name}.{item.name} = {item.default!r}")
+
+
+def check(command: Check) -> None:
+    """Print which contract checks an algorithm passes. Raises `SeqevalError` where it fails one."""
+    from seqeval_rl.interface.checks import check_algorithm
+    from seqeval_rl.interface.registry import find_algorithm
+
+    entry = find_algorithm(command.algorithm, "check")
+    results = check_algorithm(entry.algorithm)
+    for result in results:
+        print(f"{'ok  ' if result.passed else 'FAIL'} {result.name}: {result.detail}")
+    broken = [result.name for result in results if not result.passed]
+    if broken:
+        raise SeqevalError(f"{command.algorithm}: {len(broken)} of {len(results)} checks failed: {', '.join(broken)}.")

@@ -1,0 +1,101 @@
+"""`seqeval bench`: measures updates or environment steps per second, or estimates how long a suite will take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from seqeval_rl.benchmarks.arguments.parsing import numbers, words
+from seqeval_rl.benchmarks.arguments.run import Bench
+from seqeval_rl.errors import UsageError
+
+
+def bench(command: Bench) -> None:
+    """Measure, print a table and save it. Raises `SeqevalError`."""
+    from seqeval_rl.benchmarks.speed import updates
+    from seqeval_rl.interface.registry import find_algorithm, registered
+    from seqeval_rl.training.device import choose_device, matrix_products
+
+    names = words(command.algorithms)
+    if names == []:
+        raise UsageError("--algorithms: expected at least one name, found none.")
+    if command.estimate is not None:
+        _estimate(command)
+        return
+    if command.mini:
+        raise UsageError("bench --mini: expected --estimate SUITE with it, found none. Name a suite or leave it out.")
+    if command.evaluation is None:
+        _refuse(
+            command, ("backend",), "without --evaluation", "It chooses what steps the environments of an evaluation"
+        )
+    else:
+        _refuse(command, ("device", "precision"), "with --evaluation", "The policy acts on one core in float32")
+    device = choose_device(command.device)
+    sizes = numbers(command.runs, "--runs") or list(updates.default_runs(device))
+    for option, least, found in (
+        ("runs", 1, min(sizes)),
+        ("repeats", 1, command.repeats),
+        ("threads", 0, command.threads),
+    ):
+        if found < least:
+            raise UsageError(f"bench --{option}: expected whole numbers from {least}, found {found}. Correct it.")
+    if command.evaluation is not None:
+        _bench_evaluation(command, names, sizes if command.runs else [1, 5])
+        return
+    entries = [find_algorithm(name) for name in names or sorted(registered())]
+    with matrix_products(command.precision):
+        report = updates.bench(entries, sizes, device, command.threads, command.repeats)
+    _show(updates.as_table(report), report, command)
+
+
+def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int]) -> None:
+    """`bench --evaluation`: environment steps per second."""
+    from seqeval_rl.benchmarks.speed import evaluation
+    from seqeval_rl.environments.tasks import task_named
+    from seqeval_rl.interface.registry import find_algorithm
+
+    if names is not None and len(names) > 1:
+        raise UsageError(f"--algorithms: expected one name with --evaluation, found {len(names)}. Choose one policy.")
+    tasks = [task_named(name, "--evaluation") for name in words(command.evaluation) or []]
+    if not tasks:
+        raise UsageError("--evaluation: expected at least one task, found none.")
+    entry = find_algorithm((names or ["td3_bc"])[0])
+    report = evaluation.bench_evaluation(entry, tasks, sizes, command.backend, command.threads, command.repeats)
+    _show(evaluation.as_table(report), report, command)
+
+
+def _show(table: str, report: dict[str, Any], command: Bench) -> None:
+    from seqeval_rl.benchmarks.speed import updates
+
+    print(table)
+    if command.json:
+        updates.save(report, command.json)
+        print(f"saved: {command.json}")
+
+
+def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> None:
+    """Raise `UsageError` for an option that would have no effect."""
+    for item in dataclasses.fields(command):
+        found = getattr(command, item.name)
+        if item.name in options and found != item.default:
+            raise UsageError(
+                f"bench --{item.name}: expected no such option {where}, found {found}. {why}; leave it out."
+            )
+
+
+def _estimate(command: Bench) -> None:
+    """`bench --estimate`: how long a suite will take on this machine."""
+    from seqeval_rl.benchmarks.speed import estimate_report
+    from seqeval_rl.benchmarks.speed.estimate import estimate
+    from seqeval_rl.benchmarks.suite import build_sweep
+    from seqeval_rl.training.device import choose_device, matrix_products
+
+    options = ("runs", "threads", "repeats", "evaluation", "backend")
+    _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
+    assert command.estimate is not None
+    device = choose_device(command.device)
+    sweep = build_sweep(command.estimate, command.mini, words(command.algorithms))
+    with matrix_products(command.precision):
+        report = estimate_report.as_report(estimate(sweep, device), sweep, device)
+    _show(estimate_report.as_table(report), report, command)

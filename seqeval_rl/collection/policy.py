@@ -1,0 +1,152 @@
+"""`Policy`: the trained policy of a run, for use outside seqeval-rl and for collecting datasets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
+from seqeval_rl.results import checkpoint
+from seqeval_rl.results.read import RunResult, read_results
+
+_CPU = torch.device("cpu")
+
+
+class Policy:
+    """A trained policy: `policy(observation)` is the greedy action in the environment's units.
+
+        policy = Policy.load("results/mine/hopper/td3_bc/seed-0")
+        observation, _ = env.reset()
+        env.step(policy(observation))
+
+    Observations are normalized with the statistics in the checkpoint, those that the run continues with: its last evaluation used
+    the statistics of one evaluation before. It computes on the CPU.
+    """
+
+    task: Task  # the run's environment and reference returns
+    description: str = ""  # which run it comes from, and after how much training
+
+    def __init__(self, entry: AlgorithmEntry, config: Any, task: Task, state: dict[str, Any], seed: int):
+        """From a run's state, see `Trainer.states`; `load` does this for a run's directory.
+
+        Args:
+            entry: the algorithm.
+            config: its settings.
+            task: gives the shapes and the bounds of actions.
+            state: of one run.
+            seed: of that run.
+
+        Raises:
+            DataError: the state is not one of this algorithm with these settings.
+            EnvironmentMissingError: the task's environment is not installed.
+        """
+        shapes = gymnasium_shapes(task.environment)[1]
+        self.task, self._shapes = task, shapes
+        self._algorithm = entry.build(config, Spec(shapes.obs_shape, len(shapes.action_low), (seed,), _CPU))
+        try:
+            self._algorithm.load_state_dict(state["algorithm"])
+            self._scale, self._shift = observation_map(state, int(np.prod(shapes.obs_shape)))
+        except (KeyError, ValueError, RuntimeError, AttributeError) as error:
+            raise DataError(
+                f"checkpoint of {entry.name}: expected its state for {task.env_id}, found {type(error).__name__}: "
+                f"{(str(error).splitlines() or [''])[0]} Use the settings and the version of the algorithm that it was "
+                "trained with."
+            ) from error
+
+    @classmethod
+    def load(cls, run_directory: str | os.PathLike[str], algorithm: str | None = None) -> Policy:
+        """The policy of a run's newest checkpoint.
+
+        Args:
+            run_directory: of one run, with its `manifest.json`, for example `results/mine/hopper/td3_bc/seed-0`.
+            algorithm: where the run's algorithm is (`module:Class` or `file.py:Class`), if it is not registered under its name.
+
+        Raises:
+            DataError: no such run, no checkpoint that can be read, or one of other settings.
+            UsageError: several runs, the algorithm is not registered, or the run's task has no environment.
+            EnvironmentMissingError: the task's environment is not installed.
+        """
+        directory = Path(run_directory)
+        runs = read_results(directory)
+        if len(runs) != 1:
+            raise UsageError(
+                f"{directory}: expected the directory of one run, found {len(runs)} runs. Name one, for example "
+                f"{runs[0].path}."
+            )
+        run = runs[0]
+        task = Task(**run.manifest["task"])
+        if task.env_id is None:
+            raise UsageError(f"{directory}: expected a run whose task has an environment, found none. Use another run.")
+        entry = _algorithm(run, algorithm)
+        state, evaluation = _newest_state(directory)
+        policy = cls(entry, entry.configure(run.config, f"{directory}/manifest.json"), task, state, run.seed)
+        done = run.evaluations[evaluation]["transitions"] if evaluation < len(run.evaluations) else "unrecorded"
+        policy.description = f"{run.algorithm}, seed {run.seed}, after {done} transitions of {run.dataset}"
+        return policy
+
+    def __call__(self, observation: ArrayLike) -> NDArray[np.float64]:
+        """The greedy action [act_dim] for an observation [*obs_shape], or actions [B, act_dim] for [B, *obs_shape].
+
+        Observations are raw, actions in the environment's units. Raises `DataError` for another shape.
+        """
+        observations, shape = np.asarray(observation, np.float32), self._shapes.obs_shape
+        single = observations.shape == shape
+        if not single and observations.shape[1:] != shape:
+            raise DataError(
+                f"policy of {self.task.env_id}: expected an observation of shape {shape} or a batch of them, found shape "
+                f"{observations.shape}."
+            )
+        low, high = self._shapes.action_low, self._shapes.action_high
+        batch = torch.from_numpy(observations[None] if single else observations)
+        # As `Preprocessing.observations` computes it, so that actions are equal to the last bit.
+        scaled = self._act(torch.addcmul(self._shift, batch.flatten(1), self._scale).view(batch.shape)).astype(
+            np.float64
+        )
+        actions: NDArray[np.float64] = low + (scaled.clip(-1.0, 1.0) + 1.0) / 2.0 * (high - low)
+        return actions[0] if single else actions
+
+    def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Actions [B, act_dim] in [-1, 1] for raw observations [B, *obs_shape]; exploring with standard normals [B, act_dim],
+        greedy without."""
+        # Not `addcmul`, which rounds once: collected datasets must stay the same.
+        seen = torch.from_numpy(observations).flatten(1) * self._scale + self._shift
+        return self._act(seen.view(observations.shape), noise)
+
+    @torch.no_grad()
+    def _act(self, seen: torch.Tensor, noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        normals = None if noise is None else torch.from_numpy(noise)[None]
+        actions: NDArray[np.float32] = self._algorithm.act(seen[None], normals)[0].numpy()
+        return actions
+
+
+def observation_map(state: dict[str, Any], obs_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a run's normalization multiplies observations by and then adds, float32 [obs_dim] each; 1 and 0: nothing."""
+    scale, shift = (state["preprocessing"][name].float().reshape(-1)[:obs_dim] for name in ("scale", "shift"))
+    return scale, shift
+
+
+def _algorithm(run: RunResult, reference: str | None) -> AlgorithmEntry:
+    if reference is None and run.algorithm not in registered():
+        raise UsageError(
+            f"{run.path}: made by {run.algorithm}, which is not registered here. Say where it is: --algorithm module:Class."
+        )
+    return find_algorithm(reference or run.algorithm, "--algorithm")
+
+
+def _newest_state(directory: Path) -> tuple[dict[str, Any], int]:
+    """The newest state of a run that can be read, and its evaluation. Raises `DataError` where there is none."""
+    folder = directory / "checkpoint"
+    for evaluation in reversed(checkpoint.available(folder)):
+        state = checkpoint.load(folder, evaluation)
+        if state is not None:
+            return state, evaluation
+    raise DataError(f"{folder}: expected a checkpoint, found none that can be read. Name a run that has one.")

@@ -1,0 +1,39 @@
+"""`seqeval_rl.benchmarks.run`, the function of the command's name."""
+
+import pytest
+
+from seqeval_rl.benchmarks import run
+from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.errors import UsageError
+from seqeval_rl.results.read import read_results
+
+SETTINGS = {"protocol": {"increment": 10, "evaluate_every": 100}, "td3_bc": {"hidden": [8, 8]}}
+
+
+def test_the_function_runs_what_the_command_runs(suite, tmp_path):
+    results = run(
+        str(suite), out=tmp_path / "out", algorithms=["td3_bc"], seeds=[0], settings=SETTINGS,
+        sweep={"td3_bc": {"alpha": [1.0, 2.5]}}, progress=False,
+    )  # fmt: skip
+    assert [(result.run, result.status) for result in results] == [
+        (f"noise/td3_bc,alpha={alpha}/seed-0", "finished") for alpha in ("1", "2.5")
+    ]
+    assert "TD3+BC" in str(results.table())
+    before = [path.read_bytes() for path in sorted(tmp_path.rglob("metrics.jsonl"))]
+    options = [
+        "--set",
+        "protocol.increment=10",
+        "--set",
+        "protocol.evaluate_every=100",
+        "--set",
+        "td3_bc.hidden=[8, 8]",
+    ]
+    options += ["--set", "td3_bc.alpha=1,2.5", "--algorithms", "td3_bc", "--seeds", "0", "--out", str(tmp_path / "out")]
+    assert main(["run", str(suite), *options]) == 0
+    assert [path.read_bytes() for path in sorted(tmp_path.rglob("metrics.jsonl"))] == before
+    assert len(read_results(tmp_path / "out")) == 2
+
+
+def test_unknown_settings_are_refused(suite, tmp_path):
+    with pytest.raises(UsageError, match="unknown protocol setting 'incrment'"):
+        run(str(suite), out=tmp_path / "out", settings={"protocol": {"incrment": 10}})
