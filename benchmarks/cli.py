@@ -40,9 +40,11 @@ def _parse(arguments: list[str]) -> Any:
 
         commands["plot"] = with_options(Plot, "kind", FIGURES) if arguments[0] == "plot" else Plot
         commands["table"] = with_options(Table, "measures", TABLES) if arguments[0] == "table" else Table
-    union = Union[tuple(Annotated[command, subcommand(name)] for name, command in commands.items())]  # noqa: UP007
+    # As values: the types are made at run time, which type checkers cannot follow.
+    annotated: Any = Annotated
+    union: Any = Union
     return tyro.cli(
-        union,  # type: ignore[arg-type]
+        union[tuple(annotated[command, subcommand(name)] for name, command in commands.items())],
         prog="seqeval",
         description="Sequential evaluation of offline reinforcement learning.",
         args=arguments,

@@ -69,7 +69,7 @@ class Registration:
             for each in list(inspect.signature(self.function).parameters.values())[1:]
         }
 
-    def __call__(self, results: Sequence[RunResult], **options: Any) -> Any:
+    def __call__(self, results: Any, **options: Any) -> Any:
         """What the function makes of the results.
 
         Raises:

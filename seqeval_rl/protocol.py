@@ -1,4 +1,4 @@
-"""The settings of the protocol and the arithmetic of its loop: what is visible when, and when to evaluate."""
+"""The settings of sequential evaluation, and the arithmetic of its loop: which transitions are visible when, when to evaluate."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Phase = Literal["offline", "online"]
 
 
 def _transitions(value: int | float) -> int | float:
-    """A number of transitions from 1 on, or a share of the log between 0 and 1."""
+    """A number of transitions from 1, or a share of the dataset between 0 and 1."""
     if value >= 1 and value == int(value):
         return int(value)
     if isinstance(value, float) and 0 < value < 1:
         return value
-    raise ValueError("expected a whole number of transitions from 1, or a share of the log between 0 and 1")
+    raise ValueError("expected a whole number of transitions from 1, or a share of the dataset between 0 and 1")
 
 
 Extent = Annotated[int | float, AfterValidator(_transitions)]
@@ -34,37 +34,37 @@ class Protocol(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     initial: Extent = Field(
-        default=5_000, description="T0: transitions visible before the first update; below 1 a share of the log"
+        default=5_000, description="T0: transitions visible before the first update; below 1 a share of the dataset"
     )
     increment: int = Field(default=1, ge=1, description="gamma: transitions revealed at once")
     updates_per_increment: int = Field(default=1, ge=1, description="K: gradient steps after each reveal")
     batch_size: int = Field(default=256, ge=1, description="B: transitions per gradient step")
-    order: Order = Field(default="shuffled", description="in which order the log arrives")
+    order: Order = Field(default="shuffled", description="order in which the dataset arrives")
     window: int | None = Field(
         default=None, ge=1, description="only the newest w visible transitions are sampled; none = all"
     )
     evaluate_every: Extent = Field(
-        default=5_000, description="transitions between evaluations; below 1 a share of the log"
+        default=5_000, description="transitions between evaluations; below 1 a share of the dataset"
     )
     episodes: int = Field(
-        default=10, ge=0, description="E: evaluation episodes each time; 0: no environment, prequential scores alone"
+        default=10, ge=0, description="E: episodes of an evaluation; 0: no environment, prequential scores only"
     )
     online: int = Field(
-        default=0, ge=0, description="transitions that the policy gathers in an environment once the log is used up"
+        default=0, ge=0, description="transitions that the policy gathers in an environment after the dataset"
     )
     static: bool = Field(
-        default=False, description="the control: the whole log from the start, as many gradient steps as sequentially"
+        default=False, description="control: the full dataset is visible from the start, for as many gradient steps"
     )
     uses_future_data: bool = Field(
-        default=False, description="as published: statistics of the whole log, and schedules that know its length"
+        default=False, description="as published: statistics of the full dataset, and schedules that know its length"
     )
     divergence_limit: float = Field(
-        default=1e6, gt=0, description="a mean Q value farther from 0 than this ends the run as failed"
+        default=1e6, gt=0, description="a run whose mean Q value is farther from 0 than this has failed"
     )
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], where: str) -> Protocol:
-        """Settings checked by type, range and against each other; raises `UsageError` in one line saying what to change."""
+        """Settings checked by type, by range and against each other. Raises `UsageError`, one line that says what to change."""
         for name in settings:
             if name not in cls.model_fields:
                 raise unknown("protocol setting", name, cls.model_fields, where)
@@ -80,54 +80,58 @@ class Protocol(BaseModel):
         for name in ("window", "online"):
             if protocol.static and getattr(protocol, name):
                 raise UsageError(
-                    f"protocol.{name} in {where}: expected none beside static = true, found {getattr(protocol, name)}. "
-                    "The static control shows the whole log at once, and no more than that: leave one of them out."
+                    f"protocol.{name} in {where}: expected none with static = true, found {getattr(protocol, name)}. "
+                    "The static control shows the full dataset at once and nothing else: leave one of them out."
                 )
         return protocol
 
 
 @dataclass(frozen=True)
 class EvaluationPoint:
-    """A point of the loop at which the runs are evaluated."""
+    """When the runs are evaluated."""
 
     index: int  # which evaluation, 0 = untrained
-    transitions: int  # t, transitions seen so far, T0 included, offline plus online
+    transitions: int  # t, transitions visible so far, T0 included, offline plus online
     gradient_steps: int  # updates so far
     env_steps: int = 0  # of the online phase so far
 
     @property
     def phase(self) -> Phase:
-        """Whether the newest transition is of the log, or was gathered by the policy."""
+        """Whether the newest transition is from the dataset or was gathered by the policy."""
         return "online" if self.env_steps else "offline"
 
 
 class Schedule:
-    """What the loop does to a log of N transitions and M online ones: increment j = 1, 2, … shows γ more, then takes K steps.
+    """The loop over N transitions of a dataset and M online: increment j = 1, 2, … reveals γ more, then takes K gradient steps.
 
-    t_j = min(T0 + jγ, N) until the log is used up, after J increments; then t_j = min(N + (j - J)γ, N + M). Without a log the
-    first T0 transitions are gathered before the first gradient step. Gradient steps are counted from 0, so step g
+    t_j = min(T0 + jγ, N) in the offline phase, which takes J increments; then t_j = min(N + (j - J)γ, N + M). Without a dataset
+    the first T0 transitions are gathered before the first gradient step. Gradient steps are counted from 0, so step g
     belongs to increment g // K + 1. Pure arithmetic: nothing depends on data.
     """
 
-    def __init__(self, protocol: Protocol, log: int, where: str = "the stream"):
-        """For a log of `log` transitions, 0: plain online learning.
+    def __init__(self, protocol: Protocol, dataset_length: int, where: str = "the stream"):
+        """For a dataset of N transitions; 0: online learning alone.
 
         Raises:
-            DataError: not T0 < N, or without a log not T0 < M.
-            UsageError: a share of a log where there is none.
+            DataError: not T0 < N, or without a dataset not T0 < M.
+            UsageError: a share of a dataset where there is none.
         """
-        self.protocol, self.log = protocol, log
+        self.protocol, self.dataset_length = protocol, dataset_length
         self.initial, self.evaluate_every = (self._whole(name, where) for name in ("initial", "evaluate_every"))
-        self.total = log + protocol.online
-        available, what = (log, "") if log else (protocol.online, " of protocol.online, since there is no log")
+        self.total = dataset_length + protocol.online
+        available, what = (
+            (dataset_length, "")
+            if dataset_length
+            else (protocol.online, " of protocol.online, since there is no dataset")
+        )
         if self.initial >= available:
             raise DataError(
                 f"{where}: expected more transitions than protocol.initial = {self.initial}, found {available}{what}. "
-                "Use a longer log or a smaller initial."
+                "Use a longer dataset or a smaller initial."
             )
         gamma = protocol.increment
-        self._offline = -(-(log - self.initial) // gamma) if log else 0  # J
-        self._base = log or self.initial  # t after J increments
+        self._offline = -(-(dataset_length - self.initial) // gamma) if dataset_length else 0  # J
+        self._base = dataset_length or self.initial  # t after J increments
         self.increments = self._offline + -(-(self.total - self._base) // gamma)
         self.gradient_steps = self.increments * protocol.updates_per_increment
 
@@ -136,22 +140,22 @@ class Schedule:
         value = getattr(self.protocol, name)
         if isinstance(value, int):
             return value
-        if not self.log:
+        if not self.dataset_length:
             raise UsageError(
-                f"{where}: expected protocol.{name} in transitions, since there is no log, found the share {value:g}."
+                f"{where}: expected protocol.{name} in transitions, since there is no dataset, found the share {value:g}."
             )
-        return max(1, round(value * self.log))
+        return max(1, round(value * self.dataset_length))
 
     def seen(self, increments: NDArray[np.int64]) -> NDArray[np.int64]:
-        """t after that many increments of a sequential run, any shape: also a static control's place on its axis."""
+        """t after that many increments (any shape) of a sequential run; also the position of a static control on that axis."""
         gamma = self.protocol.increment
-        offline = np.minimum(self.initial + increments * gamma, self.log)
+        offline = np.minimum(self.initial + increments * gamma, self.dataset_length)
         online = np.minimum(self._base + (increments - self._offline) * gamma, self.total)
-        return np.where(increments <= self._offline, offline if self.log else online, online)
+        return np.where(increments <= self._offline, offline if self.dataset_length else online, online)
 
     def visible(self, increments: NDArray[np.int64]) -> NDArray[np.int64]:
-        """How many transitions may be sampled from after that many increments, any shape: t, or all for the static control."""
-        return np.full_like(increments, self.log) if self.protocol.static else self.seen(increments)
+        """Transitions that are visible after that many increments (any shape): t, or all of them for the static control."""
+        return np.full_like(increments, self.dataset_length) if self.protocol.static else self.seen(increments)
 
     def window(self, gradient_steps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """For gradient steps [G], the half-open range of arrival positions that may be sampled: (low [G], high [G])."""
@@ -160,13 +164,12 @@ class Schedule:
         return (np.zeros_like(high) if width is None else np.maximum(high - width, 0)), high
 
     def points(self) -> list[EvaluationPoint]:
-        """Where to evaluate: before training, whenever t crosses a multiple of `evaluate_every`, where the log is used up, and
-        at the end."""
+        """When to evaluate: before training, whenever t crosses a multiple of `evaluate_every`, and at the end of each phase."""
         all_increments = np.arange(self.increments + 1, dtype=np.int64)
         crossed = np.flatnonzero(np.diff(self.seen(all_increments) // self.evaluate_every)) + 1
         increments = np.unique(np.concatenate(([0, self._offline], crossed, [self.increments])))
         visible, per_increment = self.visible(increments), self.protocol.updates_per_increment
         return [
-            EvaluationPoint(i, int(t), int(j) * per_increment, max(int(t) - self.log, 0))
+            EvaluationPoint(i, int(t), int(j) * per_increment, max(int(t) - self.dataset_length, 0))
             for i, (j, t) in enumerate(zip(increments, visible, strict=True))
         ]

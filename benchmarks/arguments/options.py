@@ -12,6 +12,11 @@ from tyro.conf import arg
 
 from seqeval_rl.plots.registry import Option, Registration
 
+# As values: these types are made at run time, which type checkers cannot follow.
+_ANNOTATED: Any = Annotated
+_TUPLE: Any = tuple
+_UNION: Any = Union
+
 
 def with_options(command: type, choice: str, registry: Mapping[str, Registration]) -> type:
     """The command with a field for each option that a registered figure or table takes.
@@ -58,7 +63,7 @@ def _parsed(annotation: Any) -> list[Any]:
         parts = [_parsed(part) for part in get_args(annotation) if part is not NoneType]
         return sorted((each for part in parts for each in part), key=lambda each: each is str) if all(parts) else []
     if get_origin(annotation) is Sequence and len(parts := _parsed(get_args(annotation)[0])) == 1:
-        return [tuple[parts[0], ...]]
+        return [_TUPLE[parts[0], ...]]
     return []
 
 
@@ -73,8 +78,8 @@ def _field(name: str, options: Mapping[str, Option], types: list[Any], only: str
     text = next((option.help for option in options.values() if option.help), "").rstrip(".")
     flag = types == [bool] and len(kinds) == 1
     metavar = None if flag else "|".join(dict.fromkeys(map(_metavar, types)))
-    annotation = Annotated[
-        bool if flag else Union[(*types, None)],
+    annotation = _ANNOTATED[
+        bool if flag else _UNION[(*types, None)],
         arg(help=text, help_behavior_hint=f"({hint})" if hint else "", metavar=metavar),
     ]
     return name, annotation, next(iter(options.values())).default if flag else None

@@ -1,4 +1,7 @@
-"""What the commands take that look at results: figures, tables, choices, files."""
+"""Arguments of the commands that read results: `plot`, `table`, `select`, `export`, `status`, `report`, `cite`.
+
+`plot` and `table` get the options of every registered figure or table besides, see `options`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-_STYLE = (
-    "your own names, colours, lines and markers of algorithms: a table for each with name, colour, line, marker, hollow"
-)
+_STYLE = "TOML file with a table per algorithm: name, colour, line, marker, hollow"
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,22 @@ class Table:
 
 @dataclass(frozen=True)
 class Select:
-    """Pick an algorithm and its settings for each dataset from prequential scores alone, and say what a wrong pick would cost."""
+    """Pick an algorithm and its settings for each dataset by prequential scores alone; with true scores, what the pick costs."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     score: Annotated[
         Literal["action_error", "nll", "td_error", "value_error", "value_gap"],
-        arg(help="prequential score to pick by: the lowest, of value_gap the nearest to 0"),
+        arg(help="prequential score to pick by: the lowest is best; of value_gap, the nearest to 0"),
     ] = "action_error"
-    share: Annotated[float, arg(help="of the data over which it is summed, above 0 and at most 1")] = 1.0
+    share: Annotated[float, arg(help="share of the data that the score is over, above 0 and at most 1")] = 1.0
     algorithm: Annotated[
-        str | None, arg(help="pick among the settings of this one; default among all algorithms", metavar="NAME")
+        str | None, arg(help="pick among the settings of this algorithm; default: of all", metavar="NAME")
     ] = None
 
 
 @dataclass(frozen=True)
 class Export:
-    """Write all evaluations in long format."""
+    """Write all evaluations in long format, as Parquet or CSV."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     file: Annotated[Positional[Path], arg(help="ends in .csv or .parquet", metavar="FILE")]
@@ -68,13 +69,13 @@ class Export:
 
 @dataclass(frozen=True)
 class Status:
-    """Say how the runs of a results directory stand, whichever processes write there: one line per dataset and algorithm."""
+    """Progress of the runs of a results directory, whichever processes write to it: one line per dataset and algorithm."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     all: Annotated[bool, arg(help="one line per run")] = False
     watch: Annotated[
         tuple[float, ...] | None,
-        arg(help="look again every so many seconds, 5 without a number, until nothing runs", metavar="SECONDS"),
+        arg(help="repeat every so many seconds (5 without a number) until no run is in progress", metavar="SECONDS"),
     ] = None
 
 
@@ -92,6 +93,6 @@ class Cite:
     """Print BibTeX of the paper, of this software, and of every algorithm, dataset and environment in the results."""
 
     results: Annotated[
-        Positional[Path | None], arg(help="omit for the paper and this software alone", metavar="RESULTS")
+        Positional[Path | None], arg(help="omit for only the paper and this software", metavar="RESULTS")
     ] = None
     out: Annotated[Path | None, arg(help="write to this file instead", metavar="FILE")] = None

@@ -1,4 +1,4 @@
-"""What the commands do that look at results. Every function takes its typed command and prints for people."""
+"""The commands that read results: `plot`, `table`, `report`, `select`, `export`, `cite`; what `run` prints at its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @singledispatch
 def perform(command: Any) -> None:
-    """Do what the command says. Raises `SeqevalError` for whatever is not a bug."""
+    """Execute the command. Raises `SeqevalError` for everything that is not a bug."""
     raise TypeError(f"no such command: {command!r}")
 
 
@@ -42,7 +42,7 @@ _RENAMED = {"foretold": "correlation"}  # old names of kinds, which the command 
 
 
 def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
-    """Draw the figure that is asked for; returns the paths of its files."""
+    """Draw and write the figure; returns the paths of its files."""
     from seqeval_rl import plots
     from seqeval_rl.results.read import read_results
 
@@ -68,7 +68,10 @@ def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
         print(instead)
         return _prequential_instead(results, out, formats, **options)
     # Another metric or axis has a file of its own.
-    parts = [kind, *(str(options[name]).replace("/", "-") for name in ("metric", "x") if name in options)]
+    changed = [
+        name for name in ("metric", "x") if name in options and options[name] != registration.options[name].default
+    ]
+    parts = [kind, *(str(options[name]).replace("/", "-") for name in changed)]
     return plots.save(registration(results, **options), out, "-".join(parts), formats)
 
 
@@ -147,7 +150,7 @@ def _cite(command: Cite) -> None:
     from seqeval_rl.results.read import read_results
 
     results = [] if command.results is None else read_results(command.results)
-    # A manifest that was written before manifests had citations: what is installed under that name has one.
+    # Older manifests have no citation; the installed algorithm of that name may have one.
     lacking = {run.algorithm for run in results if "citation" not in run.manifest}
     text = plots.bibliography(results, _registered_citations(lacking))
     if command.out is None:
@@ -159,17 +162,17 @@ def _cite(command: Cite) -> None:
 
 
 def _registered_citations(names: set[str]) -> dict[str, str]:
-    """Of the algorithms with these names that are registered, and bring one."""
+    """By name, the citations of those algorithms that are registered and have one."""
     if not names:
         return {}
     from seqeval_rl.interface.registry import find_algorithm, registered  # imports torch
 
-    found = {name: find_algorithm(name).citation for name in sorted(names & registered().keys())}
-    return {name: text for name, text in found.items() if text}
+    citations = {name: find_algorithm(name).citation for name in sorted(names & registered().keys())}
+    return {name: text for name, text in citations.items() if text}
 
 
 def summarise(out: Path) -> None:
-    """Derived files, the table and where the figure is."""
+    """Write the derived files and the figure of a finished sweep, print its table."""
     from seqeval_rl import plots
     from seqeval_rl.results.export import export
     from seqeval_rl.results.read import evaluation_share, read_results
@@ -191,7 +194,7 @@ def summarise(out: Path) -> None:
 
 
 def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...], **options: Any) -> list[Path]:
-    """The figure for runs that were never evaluated in an environment, where they have prequential scores."""
+    """The figure of prequential scores, if there are any, of runs that were never evaluated in an environment."""
     from seqeval_rl import plots
 
     names = {name for result in results for name in result.prequential_scores()}

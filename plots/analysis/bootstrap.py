@@ -37,21 +37,21 @@ def bootstrap_interval(
     Bootstrap, chapter 13.
 
     Args:
-        scores: [run, task, point], at least two runs of every task; NaN at every point of a run that is not there.
+        scores: [run, task, point], at least two runs of every task; NaN at every point of an absent run.
         aggregate: what is computed for each sample.
         confidence: share of samples inside the interval.
         samples: bootstrap samples.
-        seed: of the generator; the same numbers give the same interval.
+        seed: of the generator; the same scores and seed give the same interval.
 
     Returns:
         Lower and upper ends, each [point].
 
     Raises:
-        ValueError: wrong axes, one run only of some task (whose spread nobody knows), or a score that is not finite.
+        ValueError: wrong axes, a single run of some task, or a score that is not finite.
     """
     scores = np.asarray(scores, np.float64)
-    there = check_intervals(scores, confidence, samples)
-    counts = draws(there, samples, seed)
+    mask = check_intervals(scores, confidence, samples)
+    counts = draws(mask, samples, seed)
     block = max(1, _BLOCK // scores.size) if scores.size else samples
     values = [aggregate(scores, counts[start : start + block]) for start in range(0, samples, block)]
     return percentiles(np.concatenate(values), confidence)
@@ -65,29 +65,29 @@ def profile_interval(
 
 
 def check_intervals(scores: Floats, confidence: float, samples: int) -> Mask:
-    """Which runs are there, [run, task]; raises `ValueError` for what has no bootstrap interval."""
+    """Mask of the runs that are not absent, [run, task]; raises `ValueError` for scores without a bootstrap interval."""
     if scores.ndim != 3 or scores.shape[0] < 2:
         raise ValueError(f"scores: expected axes [run, task, point] with at least 2 runs, found shape {scores.shape}")
     if not 0 < confidence < 1 or samples < 1:
         raise ValueError(f"expected 0 < confidence < 1 and samples >= 1, found {confidence} and {samples}")
-    there = present(scores)
-    if there.sum(axis=0).min(initial=2) < 2:
-        raise ValueError(f"scores: expected at least 2 runs of every task, found {there.sum(axis=0).tolist()}")
-    return there
+    mask = present(scores)
+    if mask.sum(axis=0).min(initial=2) < 2:
+        raise ValueError(f"scores: expected at least 2 runs of every task, found {mask.sum(axis=0).tolist()}")
+    return mask
 
 
-def draws(there: Mask, samples: int, seed: int | Sequence[int]) -> Counts:
+def draws(mask: Mask, samples: int, seed: int | Sequence[int]) -> Counts:
     """How often each run is drawn with replacement, within each task as many as the task has: [sample, run, task]."""
     generator = np.random.default_rng(seed)
-    runs, tasks = there.shape
-    if there.all():
+    runs, tasks = mask.shape
+    if mask.all():
         chosen = generator.integers(runs, size=(samples, runs, tasks))
         places = (np.arange(samples)[:, None, None] * runs + chosen) * tasks + np.arange(tasks)
     else:
         columns = []
-        for task, column in enumerate(there.T):
-            (who,) = np.nonzero(column)
-            chosen = who[generator.integers(len(who), size=(samples, len(who)))]
+        for task, column in enumerate(mask.T):
+            (rows,) = np.nonzero(column)
+            chosen = rows[generator.integers(len(rows), size=(samples, len(rows)))]
             columns.append((np.arange(samples)[:, None] * runs + chosen) * tasks + task)
         places = np.concatenate(columns, axis=1)
     return np.bincount(places.ravel(), minlength=samples * runs * tasks).reshape(samples, runs, tasks)

@@ -37,7 +37,7 @@ def curve_caption(curves: CurveSet) -> str:
     ]
     if empty:
         sentences.append(f"No {spec.metric} in the runs on {', '.join(empty)}.")
-    if any(not segment.whole for segment in segments):
+    if any(not segment.complete for segment in segments):
         sentences.append("Faded: not every run has got that far, or none has finished.")
     for status, words in (("failed", "Failed"), ("unfinished", "Unfinished")):
         counts = _counts(groups, status)

@@ -22,7 +22,7 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
 
     Args:
         x: [run, task].
-        y: [run, task]: the same tasks, perhaps another number of runs.
+        y: [run, task]: the same tasks, possibly another number of runs.
 
     Returns:
         0 to 1; 0.5 where neither is better.
@@ -30,8 +30,8 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
     Raises:
         ValueError: other tasks, or a task without a run.
     """
-    wins, there_x, there_y = _wins(x, y)
-    return float(np.mean(wins.sum(axis=(0, 1)) / (there_x.sum(axis=0) * there_y.sum(axis=0))))
+    wins, mask_x, mask_y = _wins(x, y)
+    return float(np.mean(wins.sum(axis=(0, 1)) / (mask_x.sum(axis=0) * mask_y.sum(axis=0))))
 
 
 def improvement_interval(
@@ -42,34 +42,34 @@ def improvement_interval(
     Raises:
         ValueError: fewer than two runs of some task, or what `probability_of_improvement` refuses.
     """
-    wins, there_x, there_y = _wins(x, y)
+    wins, mask_x, mask_y = _wins(x, y)
     for scores in (x, y):
         check_intervals(with_point(scores), confidence, samples)
-    counts_x, counts_y = draws(there_x, samples, [seed, 0]), draws(there_y, samples, [seed, 1])
+    counts_x, counts_y = draws(mask_x, samples, [seed, 0]), draws(mask_y, samples, [seed, 1])
     # For each task [sample, run of x] @ [run of x, run of y], then the sum over runs of y of what each won against.
     won = counts_x.transpose(2, 0, 1) @ wins.transpose(2, 0, 1)
     sums = (won * counts_y.transpose(2, 0, 1)).sum(axis=2)  # [task, sample]
-    pairs = there_x.sum(axis=0) * there_y.sum(axis=0)
+    pairs = mask_x.sum(axis=0) * mask_y.sum(axis=0)
     low, high = percentiles((sums / pairs[:, None]).mean(axis=0), confidence)
     return float(low), float(high)
 
 
 def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Mask, Mask]:
-    """What each run of x won against each of y, 1, 1/2 or 0 [run of x, run of y, task], and who is there [run, task]."""
+    """What each run of x won against each of y, 1, 1/2 or 0 [run of x, run of y, task]; masks of present runs [run, task]."""
     x, y = with_point(x), with_point(y)
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"scores: expected the same tasks, found {x.shape[1]} and {y.shape[1]}")
-    there_x, there_y = present(x), present(y)
+    mask_x, mask_y = present(x), present(y)
     x, y = x[:, None, :, 0], y[None, :, :, 0]
-    # A run that is not there (NaN) wins and ties nothing.
-    return (x > y) + 0.5 * (x == y), there_x, there_y
+    # An absent run (NaN) neither wins nor ties.
+    return (x > y) + 0.5 * (x == y), mask_x, mask_y
 
 
 def mean_ranks(scores: Sequence[ArrayLike]) -> Floats:
     """Mean over tasks of each algorithm's rank by its mean over runs: 1 is the highest, ties share their mean rank.
 
     Args:
-        scores: of each algorithm [run, task]: the same tasks, perhaps other numbers of runs.
+        scores: of each algorithm [run, task]: the same tasks, possibly other numbers of runs.
 
     Returns:
         Ranks [algorithm].
@@ -83,8 +83,8 @@ def rank_intervals(
     """Bootstrap intervals of `mean_ranks`, two of [algorithm]; arguments as `bootstrap_interval`'s."""
     means = []
     for place, each in enumerate(scores):
-        there = check_intervals(with_point(each), confidence, samples)
-        means.append(task_means(with_point(each), draws(there, samples, [seed, place])))
+        mask = check_intervals(with_point(each), confidence, samples)
+        means.append(task_means(with_point(each), draws(mask, samples, [seed, place])))
     return percentiles(_ranks(means).T, confidence)
 
 

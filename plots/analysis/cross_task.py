@@ -1,4 +1,4 @@
-"""All datasets together: the runs' final scores as arrays, and the table of aggregates with their intervals.
+"""All datasets together: the runs' scores as arrays, and aggregates, ranks and improvements with their intervals.
 
 Algorithms are compared on the datasets that all of them have, and on no others; each dataset counts as much as any other,
 whatever its number of runs.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class AlgorithmScores:
     """One algorithm (with the same settings) on all datasets."""
 
     label: str
@@ -55,9 +55,9 @@ class Scores:
     """Every algorithm's scores on the datasets that all have."""
 
     datasets: tuple[str, ...]
-    dataset_mean: float | None  # mean over the datasets of the logs' mean scores
+    dataset_mean: float | None  # mean of the datasets' mean scores
     left_out: tuple[str, ...]  # datasets on which some algorithm has no score
-    entries: tuple[Entry, ...]  # in the legend's order
+    entries: tuple[AlgorithmScores, ...]  # in the legend's order
 
     def sentence(self) -> str:
         """For a caption: which datasets are in, which are not, and how many runs are missing."""
@@ -73,10 +73,10 @@ class Scores:
 
 
 def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
-    """Scores at `share` of the log (of the online transitions where there is no log), by algorithm, run and task.
+    """Scores at `share` of the data (of the online transitions where there is no dataset), by algorithm, run and task.
 
     Args:
-        results: of `seqeval_rl.read_results`.
+        results: from `seqeval_rl.read_results`.
         share: of the data, above 0 and at most 1.
 
     Raises:
@@ -89,9 +89,9 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     groups: dict[str, dict[str, Group]] = {}
     for panel in panels:
         for group in panel.groups:
-            found = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
+            at_share = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
             groups.setdefault(group.label, {})[panel.title] = group
-            values.setdefault(group.label, {})[panel.title] = [score for score in found if np.isfinite(score)]
+            values.setdefault(group.label, {})[panel.title] = [score for score in at_share if np.isfinite(score)]
     datasets = [panel for panel in panels if all(of.get(panel.title) for of in values.values())]
     if not datasets:
         raise UsageError(
@@ -99,7 +99,7 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
             "found none. Run what is missing, or give the results of fewer algorithms."
         )
     titles = [panel.title for panel in datasets]
-    logs = [panel.mean_score for panel in datasets if panel.mean_score is not None]
+    means = [panel.mean_score for panel in datasets if panel.mean_score is not None]
     entries = []
     order = legend_order(group.algorithm for of in groups.values() for group in of.values())
     place = {label: order.index(next(iter(of.values())).algorithm) for label, of in groups.items()}
@@ -109,10 +109,10 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
         for task, title in enumerate(titles):
             scores[: len(values[label][title]), task] = values[label][title]
         members = tuple(groups[label][title] for title in titles)
-        entries.append(Entry(label, members[0].style, scores, members))
+        entries.append(AlgorithmScores(label, members[0].style, scores, members))
     return Scores(
         tuple(titles),
-        float(np.mean(logs)) if len(logs) == len(datasets) else None,
+        float(np.mean(means)) if len(means) == len(datasets) else None,
         tuple(panel.title for panel in panels if panel.title not in titles),
         tuple(entries),
     )
@@ -120,15 +120,15 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
 
 def aggregates(scores: Scores, seed: int = 0) -> dict[str, list[Cell]]:
     """Each aggregate across tasks (`statistics.ACROSS`), of each algorithm, with its 95 % interval."""
-    found: dict[str, list[Cell]] = {}
+    by_name: dict[str, list[Cell]] = {}
     for name, aggregate in ACROSS.items():
         cells = []
         for entry in scores.entries:
             points = entry.scores[:, :, None]  # [run, task, point]
             low, high = bootstrap_interval(points, aggregate, seed=seed) if entry.has_interval else ([np.nan], [np.nan])
             cells.append(Cell(float(aggregate(points)[0]), float(low[0]), float(high[0]), entry.runs))
-        found[name] = cells
-    return found
+        by_name[name] = cells
+    return by_name
 
 
 def ranks(scores: Scores, seed: int = 0) -> list[Cell]:

@@ -65,7 +65,7 @@ def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
         total = run.manifest["dataset"]["transitions"] or run.online
         return (transitions if x == "transitions" else 100 * transitions / total).astype(np.float64), values
     places: list[float] = []
-    values_there: list[float] = []
+    recorded: list[float] = []
     wall = 0.0
     for entry in run.evaluations:
         if x == "wall_time":
@@ -74,15 +74,15 @@ def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
             wall += entry["metrics"]["seconds"]
         if metric in entry["metrics"]:
             places.append(wall if x == "wall_time" else entry["gradient_steps"])
-            values_there.append(entry["metrics"][metric])
+            recorded.append(entry["metrics"][metric])
     # Of several at one place the last counts, as over transitions.
     distinct, last = np.unique(np.array(places, np.float64)[::-1], return_index=True)
-    return distinct, np.array(values_there, np.float64)[::-1][last]
+    return distinct, np.array(recorded, np.float64)[::-1][last]
 
 
 def notes(axis: Axis, panels: list[Panel]) -> str:
     """Sentences about the axis, for the caption."""
-    boundaries = any(len(panel.stretches) > 1 for panel in panels)
+    boundaries = any(len(panel.spans) > 1 for panel in panels)
     parts = []
     if axis is AXES["wall_time"] or (axis is AXES["share"] and any(p.transitions and p.online for p in panels)):
         parts.append(axis.note)
@@ -99,7 +99,7 @@ class Segment:
     centre: Floats  # [point]
     interval: tuple[Floats, Floats] | None  # low and high [point]; None for one run
     runs: int
-    whole: bool  # whether every run of the group has a value, and at least one has finished
+    complete: bool  # whether every run of the group has a value, and at least one has finished
 
 
 def segments(
@@ -136,7 +136,7 @@ def segments(
                 centre=aggregate(scores),
                 interval=bootstrap_interval(scores, aggregate, seed=seed) if len(scores) > 1 else None,
                 runs=len(scores),
-                whole=bool(who.all()) and bool(group.having("finished")),
+                complete=bool(who.all()) and bool(group.having("finished")),
             )
         )
     return parts

@@ -34,7 +34,7 @@ class Group:
 
     @property
     def static(self) -> bool:
-        """Whether it is the static control, which sees the whole log from the start."""
+        """Whether it is the static control, which sees the full dataset from the start."""
         return self.runs[0].static
 
     @property
@@ -49,13 +49,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Block:
-    """A part of the stream that comes from one log."""
+    """A part of the stream that comes from one dataset."""
 
     label: str
     name: str  # of the dataset that it comes from
     start: int  # transitions
     stop: int
-    mean_score: float | None  # of the log
+    mean_score: float | None  # of the dataset
 
 
 @dataclass(frozen=True)
@@ -65,24 +65,24 @@ class Panel:
     dataset: str
     title: str  # the dataset, with what differs where several have that name
     task: str
-    transitions: int  # of the log; 0 for plain online learning
-    mean_score: float | None  # of the log; None where it has no whole episode
+    transitions: int  # of the dataset; 0 for online learning without one
+    mean_score: float | None  # of the dataset; None where it has no complete episode
     blocks: tuple[Block, ...]
     groups: tuple[Group, ...]
 
     @property
     def online(self) -> int:
-        """Transitions of the longest online phase after the log."""
+        """Transitions of the longest online phase."""
         return max(group.online for group in self.groups)
 
     @property
     def extent(self) -> int:
-        """Where the x-axis ends: transitions of log and online phase."""
+        """Transitions of the dataset and the online phase together."""
         return self.transitions + self.online
 
     @property
-    def stretches(self) -> list[tuple[str, int, int]]:
-        """What the data are, with where each begins and ends: the blocks, and the online phase, if there is one."""
+    def spans(self) -> list[tuple[str, int, int]]:
+        """Name, begin and end of each block and of the online phase, if there is one."""
         blocks = [(block.label, block.start, block.stop) for block in self.blocks]
         if len(blocks) == 1 or (not blocks and self.transitions):
             blocks = [("offline", 0, self.transitions)]
@@ -106,7 +106,7 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
     for run in results:
         _check(run)
     if not results:
-        raise UsageError("results: expected at least one run, found none. Give the folder that `seqeval run` wrote.")
+        raise UsageError("results: expected at least one run, found none. Give the directory that `seqeval run` wrote.")
     by_panel: dict[Hashable, list[RunResult]] = defaultdict(list)
     for run in results:
         by_panel[hashable(_panel_settings(run))].append(run)
@@ -151,7 +151,7 @@ def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Gro
         if run.seed in seeds:
             raise UsageError(
                 f"results: {run.run} and {seeds[run.seed].run} are the same run twice ({run.dataset}, {algorithm}, "
-                f"seed {run.seed}, equal settings). Give results that hold each run once."
+                f"seed {run.seed}, equal settings). Give results that contain each run once."
             )
         seeds[run.seed] = run
     settings = _settings(runs[0])
@@ -168,8 +168,8 @@ def _label(algorithm: str, shown: Sequence[str]) -> str:
     return display_name(algorithm) + (f" ({', '.join(shown)})" if shown else "")
 
 
-# In these a static control differs from the sequential run beside which it belongs: it has no window and no online phase, and
-# may be a suite of its own.
+# A static control differs in these from the sequential run that it belongs to: it has no window and no online phase, and may
+# be of another suite.
 _OF_CONTROLS = {"suite", "static", "protocol.window", "protocol.online"}
 
 
@@ -187,7 +187,7 @@ def _varying(groups: Mapping[tuple[Hashable, str, Hashable], list[RunResult]]) -
 
 
 def _names(named: Mapping[Hashable, tuple[str, dict[str, Any]]]) -> dict[Hashable, str]:
-    """The datasets' names, with what differs in brackets where several panels have one name."""
+    """The datasets' names, with what differs in brackets where several panels have the same name."""
     titles = {}
     for key, (name, settings) in named.items():
         differing = differences([other for other_name, other in named.values() if other_name == name])

@@ -1,7 +1,7 @@
 """Measures of one run's curve: how soon it reaches a level, what a change of data costs, what the online phase brings.
 
-A curve is transitions `[point]`, increasing, and values `[point]`; between two evaluations it is the straight line that a
-figure draws there. What was not measured is NaN: nothing is padded, and no run is taken to go on as it ended.
+A curve is transitions `[point]`, increasing, and values `[point]`; between two evaluations it is a straight line, as figures
+draw it. What was not measured is NaN: nothing is padded, and no run is assumed to continue as it ended.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ class Reach:
     """When a curve reached a level."""
 
     first: float  # transitions at the first evaluation that is at or above the level; NaN if none is
-    kept: (
-        float  # transitions at the first from which on every evaluation is; NaN if the last is not, or the run goes on
-    )
+    kept: float  # transitions at the first from which on every evaluation is; NaN if the last is not, or the run is unfinished
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,14 @@ class Change:
 def measured(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], Floats]:
     """The run's (transitions [P], values [P]), where a figure has them.
 
-    A static control sees all data from the start; it stands where the sequential run had taken as many gradient steps,
-    at min(initial + gradient_steps / updates_per_increment * increment, transitions of the log).
+    A static control sees all data from the start; its place is where the sequential run had taken as many gradient steps,
+    at min(initial + gradient_steps / updates_per_increment * increment, transitions of the dataset).
     """
     if not run.static:
         return run_curve(run, metric)
     protocol, total = run.protocol, run.manifest["dataset"]["transitions"]
     initial = protocol["initial"]
-    if initial < 1:  # a share of the log
+    if initial < 1:  # a share of the dataset
         initial = max(1, round(initial * total))
     each = protocol["increment"] / protocol["updates_per_increment"]  # transitions per gradient step
     points = {
@@ -86,11 +84,11 @@ def reach(transitions: ArrayLike, values: ArrayLike, level: float, stop: float) 
         stop: transitions at the run's end; a run that has not got there may still fall again.
     """
     transitions, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
-    there = values >= level
-    first = float(transitions[np.argmax(there)]) if there.any() else _NAN
-    if not len(there) or not there[-1] or transitions[-1] < stop:
+    reached = values >= level
+    first = float(transitions[np.argmax(reached)]) if reached.any() else _NAN
+    if not len(reached) or not reached[-1] or transitions[-1] < stop:
         return Reach(first, _NAN)
-    below = np.flatnonzero(~there)
+    below = np.flatnonzero(~reached)
     return Reach(first, float(transitions[below[-1] + 1 if len(below) else 0]))
 
 
@@ -98,8 +96,8 @@ def change(transitions: ArrayLike, values: ArrayLike, place: float, stop: float)
     """What the curve does after `place`, up to `stop`, compared with the last evaluation at or before `place`.
 
     Recovery is counted from `place` to the first evaluation at or above `before` that comes after one below it. A curve
-    that is not back at `stop` has no recovery, and has lost the area up to there. A run that ended earlier has what it had
-    by then shown for sure: a recovery, but no dip. With a value in (place, stop] that is not finite nothing is known.
+    that is not back at `stop` has no recovery, and has lost the area up to there. Of a run that ended earlier only a recovery
+    up to then is known, and no dip. With a value in (place, stop] that is not finite nothing is known.
 
     Args:
         transitions: [point], increasing.
@@ -115,20 +113,20 @@ def change(transitions: ArrayLike, values: ArrayLike, place: float, stop: float)
     inside = values[last + 1 :]
     if not np.isfinite(before) or not len(inside) or not np.isfinite(inside).all():
         return Change(before, *[_NAN] * 5)
-    whole = transitions[-1] >= stop
+    complete = transitions[-1] >= stop
     fallen = np.flatnonzero(inside < before)
     back = np.flatnonzero((inside >= before) & (np.arange(len(inside)) > fallen[0])) if len(fallen) else fallen
     recovery = float(transitions[last + 1 + back[0]] - place) if len(back) else _NAN
     end = last + 1 + back[0] if len(back) else len(values) - 1
-    known = whole or bool(len(back))
+    known = complete or bool(len(back))
     lost = _shortfall(transitions[last : end + 1], values[last : end + 1], before) / (stop - place) if known else _NAN
     return Change(
         before=before,
-        after=float(inside[-1]) if whole else _NAN,
-        dip=max(0.0, before - float(inside.min())) if whole else _NAN,
-        recovery=0.0 if whole and not len(fallen) else recovery,
+        after=float(inside[-1]) if complete else _NAN,
+        dip=max(0.0, before - float(inside.min())) if complete else _NAN,
+        recovery=0.0 if complete and not len(fallen) else recovery,
         lost=lost,
-        forgotten=float(np.nanmax(values[: last + 1]) - inside[-1]) if whole else _NAN,
+        forgotten=float(np.nanmax(values[: last + 1]) - inside[-1]) if complete else _NAN,
     )
 
 
@@ -144,7 +142,7 @@ def regret(transitions: ArrayLike, values: ArrayLike, start: float, stop: float,
     """Mean shortfall per transition from `start` to `stop`: 1 / (stop - start) * integral of (target - value).
 
     The cumulative regret of online fine-tuning divided by the number of transitions, with the task's reference maximum
-    for the optimum; what a score has above it counts against the rest. Source: Nakamoto et al., Cal-QL, arXiv
+    for the optimum; a score above it compensates for others. Source: Nakamoto et al., Cal-QL, arXiv
     2303.05479 (there 1 - success rate). The curve begins with the last evaluation at or before `start`, or its first.
 
     Args:
@@ -213,8 +211,8 @@ def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:
 def align(curves: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Floats, Floats]:
     """Runs on the union of their evaluation points.
 
-    Between two of its evaluations a run has the straight line that a figure draws there; before the first and after the
-    last, and beside an evaluation that is not finite, it has nothing (NaN): nothing is padded.
+    Between two of its evaluations a run is interpolated linearly, as figures draw it; before the first and after the last,
+    and next to an evaluation that is not finite, it is NaN: nothing is padded.
 
     Args:
         curves: for each run transitions [P_run], increasing, and values [P_run].

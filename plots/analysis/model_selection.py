@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An algorithm with its settings, all of whose runs have got to the share of the data in question."""
+    """An algorithm with its settings, all of whose runs have got to that share of the data."""
 
     label: str
     score: float  # prequential, per transition, mean over seeds
@@ -29,7 +29,7 @@ class Candidate:
     runs: int  # seeds
 
     def cost(self, score: str) -> float:
-        """What a choice by that score makes small."""
+        """What a choice by that score minimises."""
         return abs(self.score) if SCORES[score].signed else self.score
 
 
@@ -39,18 +39,18 @@ class LeftOut:
 
     label: str
     why: str
-    by_nature: bool  # it has no such score at all, and will have none
+    by_nature: bool  # it never has such a score
 
 
 def candidates(
     panel: Panel, score: str, share: float, algorithm: str | None = None
 ) -> tuple[list[Candidate], list[LeftOut]]:
-    """The panel's settings at `share` of the log by `score`, in the legend's order, and those that are left out.
+    """The panel's settings at `share` of the data by `score`, in the legend's order, and those that are left out.
 
     A setting counts only with all its runs: one whose failed or unfinished runs were dropped would be judged by its luckier
     seeds.
     """
-    found, left_out = [], []
+    judged, left_out = [], []
     for group in panel.groups:
         if algorithm is not None and group.algorithm != algorithm:
             continue
@@ -60,8 +60,8 @@ def candidates(
             left_out.append(out)
             continue
         true = [score_at_share(*measured(run), share, panel.transitions) for run in group.runs]
-        found.append(Candidate(group.label, float(np.mean(values)), float(np.mean(true)), len(group.runs)))
-    return found, left_out
+        judged.append(Candidate(group.label, float(np.mean(values)), float(np.mean(true)), len(group.runs)))
+    return judged, left_out
 
 
 def _at(panel: Panel, group: Group, score: str, share: float) -> Floats:
@@ -74,7 +74,7 @@ def _left_out(panel: Panel, group: Group, score: str, values: Floats, share: flo
     if group.static:
         return LeftOut(group.label, "a static control, to which nothing is new", by_nature=True)
     if not panel.transitions:
-        return LeftOut(group.label, "no log, whose transitions could be foretold", by_nature=True)
+        return LeftOut(group.label, "no dataset, whose transitions could be scored", by_nature=True)
     missing = int((~np.isfinite(values)).sum())
     if not missing:
         return None
@@ -146,15 +146,15 @@ class Choice:
 def select(
     results: Sequence[RunResult], *, score: str = DEFAULT_SCORE, share: float = 1.0, algorithm: str | None = None
 ) -> list[Choice]:
-    """On each dataset the algorithm and settings of lowest prequential score, from the log alone.
+    """On each dataset the algorithm and settings of lowest prequential score, from the dataset alone.
 
     Seeds are averaged. A setting of which a run has failed, or has not got there, is never picked: it is named under
-    `left_out`. True scores, where they are there, are those at the same share of the data; they play no part in the choice.
+    `left_out`. True scores, where there are any, are those at the same share of the data; they play no part in the choice.
 
     Args:
-        results: of `seqeval_rl.read_results`.
+        results: from `seqeval_rl.read_results`.
         score: a prequential score, lower is better; `value_gap` counts by its distance from 0.
-        share: of the log up to which the score is summed, above 0 and at most 1.
+        share: of the data up to which the score is summed, above 0 and at most 1.
         algorithm: choose among this algorithm's settings only; by default among all.
 
     Raises:
@@ -169,9 +169,9 @@ def select(
         raise unknown("algorithm", algorithm, names, "the results")
     choices = []
     for panel in panels:
-        found, left_out = candidates(panel, score, share, algorithm)
-        if found or left_out:
-            ordered = sorted(found, key=lambda each: each.cost(score))
+        judged, left_out = candidates(panel, score, share, algorithm)
+        if judged or left_out:
+            ordered = sorted(judged, key=lambda each: each.cost(score))
             choices.append(Choice(panel.title, score, share, tuple(ordered), tuple(left_out)))
     return choices
 

@@ -20,7 +20,7 @@ class Score:
     """A prequential score; lower is better."""
 
     label: str  # of an axis
-    positive: bool = True  # as squares are; then a logarithmic axis holds agents of all sizes
+    positive: bool = True  # as squares are; then the axis is logarithmic
     signed: bool = False  # better the nearer to 0
 
 
@@ -33,24 +33,24 @@ SCORES: dict[str, Score] = {
 }
 
 
-DEFAULT_SCORE = "action_error"  # which every algorithm has; `select` says why
+DEFAULT_SCORE = "action_error"  # which every algorithm has
 
 
 def running_mean(run: RunResult, score: str) -> tuple[NDArray[np.int64], Floats]:
-    """A prequential score per transition that arrived so far: transitions [P] and means [P]; empty where the run has none.
+    """A prequential score per transition revealed so far: transitions [P] and means [P]; empty where the run has none.
 
     Args:
-        run: of `seqeval_rl.read_results`.
+        run: from `seqeval_rl.read_results`.
         score: one of `SCORES`.
     """
     places, _ = run.prequential("count")
-    there, means = run.prequential_mean(score)
-    # Where nothing that counts has arrived since, the mean is as it was.
-    last = np.searchsorted(there, places, side="right") - 1
+    scored, means = run.prequential_mean(score)
+    # Without a new transition that counts, the mean stays as it was.
+    last = np.searchsorted(scored, places, side="right") - 1
     return places[last >= 0], means[last[last >= 0]]
 
 
 def check_score(score: str) -> None:
-    """Raise `UsageError` for a prequential score that nobody knows."""
+    """Raise `UsageError` for an unknown prequential score."""
     if score not in SCORES:
         raise unknown("prequential score", score, SCORES)

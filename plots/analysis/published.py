@@ -1,7 +1,7 @@
-"""The curves that the protocol's authors published: results of others, to be drawn and cited beside ours.
+"""The curves that the protocol's authors published: results of others, to be drawn and cited with ours.
 
-They are of D4RL's v2 files in three experiments: `offline` (one log), `finetune` (a log, then 500 000 online transitions) and
-`mixed` (333 000 transitions of random, medium and expert each). `paper/README.md` says where they come from.
+They are of D4RL's v2 files in three experiments: `offline` (one dataset), `finetune` (a dataset, then 500 000 online
+transitions) and `mixed` (333 000 transitions of random, medium and expert each). `paper/README.md` says where they come from.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ Experiment = Literal["offline", "finetune", "mixed"]
 EXPERIMENTS: tuple[Experiment, ...] = ("offline", "finetune", "mixed")
 CITATION = "Sujit, Braga, Bornschein and Ebrahimi Kahou, TMLR 2023, arXiv 2212.08131"
 BIN = 50_000  # transitions
-ONLINE = 500_000  # transitions of `finetune` after the log
+ONLINE = 500_000  # transitions of `finetune` after the dataset
 BLOCK = 333_000  # transitions of each block of `mixed`
 _MIXED = ("random", "medium", "expert")  # its blocks
-_SLACK = 0.01  # of its transitions by which a log may differ from D4RL's, which depends on how its file is read
+_SLACK = (
+    0.01  # share of the transitions by which a dataset may differ from D4RL's, which depends on how the file is read
+)
 
-# Transitions by D4RL's `qlearning_dataset`, and the mean score of the log.
-_LOGS = {
+# Transitions by D4RL's `qlearning_dataset`, and the dataset's mean score.
+_DATASETS = {
     "halfcheetah-random": (999_000, -0.07),
     "halfcheetah-medium": (999_000, 40.60),
     "halfcheetah-medium-replay": (201_798, 27.03),
@@ -67,12 +69,12 @@ class PublishedCurve:
 
     @property
     def mean(self) -> Floats:
-        """Over the runs that are there, [point]."""
+        """Over the runs that have not ended, [point]."""
         means: Floats = np.nanmean(self.scores, axis=0)
         return means
 
     def at(self, transitions: float) -> Floats:
-        """Each run's score in the bin that holds so many transitions [run]; NaN for a run that has none there."""
+        """Each run's score in the bin that contains so many transitions [run]; NaN for a run that has ended before."""
         place = int(transitions // BIN)
         return self.scores[:, place] if place < len(self.transitions) else np.full(len(self.scores), np.nan)
 
@@ -104,7 +106,7 @@ def _curve(algorithm: str, seeds: Mapping[int, Mapping[int, float]]) -> Publishe
 def counterpart(panel: Panel, online: bool) -> tuple[Experiment, str] | None:
     """The published (experiment, dataset) that is the panel's with or without an online phase; None where there is none.
 
-    Only whole logs of D4RL count, or for `mixed` as much of each as the published runs saw.
+    Only full datasets of D4RL count, or for `mixed` as much of each as the published runs saw.
     """
     sources = [re.fullmatch(r"d4rl:(\w+(?:-\w+)*)-v2(?::[\d_]+)?", block.name) for block in panel.blocks]
     names = [source[1] for source in sources if source]
@@ -113,31 +115,34 @@ def counterpart(panel: Panel, online: bool) -> tuple[Experiment, str] | None:
         return None
     if len(names) == 1:
         experiment: Experiment = "finetune" if online else "offline"
-        expected, dataset = [_LOGS[names[0]][0] if names[0] in _LOGS else 0], f"{names[0]}-v2"
+        expected, dataset = [_DATASETS[names[0]][0] if names[0] in _DATASETS else 0], f"{names[0]}-v2"
     else:
         task = names[0].partition("-")[0] if names else ""
         if online or names != [f"{task}-{level}" for level in _MIXED]:
             return None
         experiment, expected, dataset = "mixed", [BLOCK] * len(_MIXED), f"{task}-mixed-v2"
-    if any(abs(size - size_there) > _SLACK * size_there for size, size_there in zip(sizes, expected, strict=True)):
+    if any(
+        abs(size - published_size) > _SLACK * published_size
+        for size, published_size in zip(sizes, expected, strict=True)
+    ):
         return None
     return (experiment, dataset) if (experiment, dataset) in published() else None
 
 
 def behind(panel: Panel) -> dict[str, PublishedCurve]:
     """What to draw behind a panel's curves: of each of its algorithms that was published on this dataset."""
-    found = counterpart(panel, online=panel.online > 0)
-    if found is None:
+    key = counterpart(panel, online=panel.online > 0)
+    if key is None:
         return {}
-    here = {group.algorithm for group in panel.groups}
-    return {algorithm: curve for algorithm, curve in published()[found].items() if algorithm in here}
+    drawn = {group.algorithm for group in panel.groups}
+    return {algorithm: curve for algorithm, curve in published()[key].items() if algorithm in drawn}
 
 
 def published_results(experiment: Experiment) -> list[RunResult]:
     """The published runs of an experiment as if they had been read from files, so that figures can be made of them alone.
 
-    They carry `uses_future_data`, since the paper's code takes statistics of the whole log. All count as finished; those that end
-    before their log does are drawn as far as they go.
+    They are marked `uses_future_data`, since the paper's code takes statistics of the full dataset. All count as finished; those
+    that end before their dataset are drawn up to their end.
 
     Raises:
         UsageError: no such experiment.
@@ -158,7 +163,7 @@ def _result(experiment: Experiment, dataset: str, curve: PublishedCurve, place: 
     levels = _MIXED if experiment == "mixed" else (dataset.removeprefix(f"{task}-").removesuffix("-v2"),)
     blocks, total, scores = [], 0, 0.0
     for level in levels:
-        transitions, mean_score = _LOGS[f"{task}-{level}"]
+        transitions, mean_score = _DATASETS[f"{task}-{level}"]
         size = BLOCK if experiment == "mixed" else transitions
         name = f"{task}-{level}-v2"
         blocks.append({"label": level, "name": name, "start": total, "stop": total + size, "mean_score": mean_score})

@@ -51,7 +51,7 @@ def interquartile_mean(scores: Floats, counts: Counts | None = None) -> Floats:
     """Mean of the middle half over runs and tasks together: [run, task, point] -> [point]; see `Aggregate`.
 
     Of n scores the floor(n / 4) lowest and highest are left out, as `scipy.stats.trim_mean(x, 0.25)` does; below four
-    scores it therefore *is* the mean. Where tasks have different numbers of runs, the same share of the weight is left
+    scores it is the mean. Where tasks have different numbers of runs, the same share of the weight is left
     out. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
     """
     values, weights = _pooled(scores, counts)
@@ -78,7 +78,7 @@ def median(scores: Floats, counts: Counts | None = None) -> Floats:
 def optimality_gap(scores: Floats, counts: Counts | None = None, *, target: float = 100.0) -> Floats:
     """How much scores fall short of `target` on average, E max(0, target - score): [run, task, point] -> [point].
 
-    Lower is better; what a score has above the target makes up for nothing. See `Aggregate`. Source: Agarwal et al., arXiv
+    Lower is better; a score above the target does not compensate for others. See `Aggregate`. Source: Agarwal et al., arXiv
     2108.13264, section 4.3.
     """
     return mean(np.maximum(target - np.asarray(scores, np.float64), 0.0), counts)
@@ -96,12 +96,12 @@ ACROSS: dict[str, Aggregate] = {
 def task_means(scores: Floats, counts: Counts | None = None) -> Floats:
     """Mean over a task's runs: [run, task, point] -> [sample, task, point], one sample if there are no `counts`."""
     scores = np.asarray(scores, np.float64)
-    there = present(scores)
-    drawn = np.ones((1, *there.shape)) if counts is None else counts
-    sums = drawn.transpose(2, 0, 1) @ np.where(there[:, :, None], scores, 0.0).transpose(
+    mask = present(scores)
+    drawn = np.ones((1, *mask.shape)) if counts is None else counts
+    sums = drawn.transpose(2, 0, 1) @ np.where(mask[:, :, None], scores, 0.0).transpose(
         1, 0, 2
     )  # [task, sample, point]
-    means: Floats = sums.transpose(1, 0, 2) / there.sum(axis=0)[:, None]
+    means: Floats = sums.transpose(1, 0, 2) / mask.sum(axis=0)[:, None]
     return means
 
 
@@ -111,7 +111,7 @@ def normalise(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     Args:
         scores: [run, task, point].
         low: [task], what becomes 0.
-        high: [task], what becomes 100, for example the mean scores of the logs.
+        high: [task], what becomes 100, for example the mean scores of the datasets.
 
     Raises:
         ValueError: a task's high is its low.
@@ -153,7 +153,7 @@ def with_point(scores: ArrayLike) -> Floats:
 
 
 def present(scores: Floats) -> Mask:
-    """Which runs are there: [run, task, point] -> [run, task].
+    """Mask of the runs that are not absent: [run, task, point] -> [run, task].
 
     Raises:
         ValueError: wrong axes, a run with some of its points only, an infinite score, or a task without any run.
@@ -161,27 +161,27 @@ def present(scores: Floats) -> Mask:
     if scores.ndim != 3:
         raise ValueError(f"scores: expected axes [run, task, point], found shape {scores.shape}")
     absent = np.isnan(scores)
-    there: Mask = np.logical_not(absent.all(axis=2))
-    if np.isinf(scores).any() or (absent.any(axis=2) & there).any() or not there.any(axis=0).all():
+    mask: Mask = np.logical_not(absent.all(axis=2))
+    if np.isinf(scores).any() or (absent.any(axis=2) & mask).any() or not mask.any(axis=0).all():
         raise ValueError(
-            "scores: expected finite numbers, or NaN at every point of a run that is not there, and a run of every task; "
-            "leave out what is missing before"
+            "scores: expected finite numbers, or NaN at every point of an absent run, and a run of every task; "
+            "leave out what is missing"
         )
-    return there
+    return mask
 
 
 def _pooled(scores: Floats, counts: Counts | None) -> tuple[Floats, NDArray[Any]]:
-    """The runs that are there, of all tasks: values [n, point] and their weights [n, sample], n in all in each sample."""
+    """The runs of all tasks that are not absent: values [n, point] and their weights [n, sample], n in all in each sample."""
     scores = np.asarray(scores, np.float64)
-    there = present(scores)
-    drawn = np.ones((1, *there.shape), np.int64) if counts is None else counts
-    values = scores[there]
-    weights = drawn[:, there].T
-    if there.all() and len(values) <= np.iinfo(np.int16).max:
+    mask = present(scores)
+    drawn = np.ones((1, *mask.shape), np.int64) if counts is None else counts
+    values = scores[mask]
+    weights = drawn[:, mask].T
+    if mask.all() and len(values) <= np.iinfo(np.int16).max:
         # A cumulated weight is at most n: small whole numbers, which are exact and the fastest to sum.
         return values, weights.astype(np.int16, order="C")
-    share = len(values) / (there.shape[1] * there.sum(axis=0))  # of a run, [task]
-    return values, np.ascontiguousarray(weights * np.broadcast_to(share, there.shape)[there][:, None])
+    share = len(values) / (mask.shape[1] * mask.sum(axis=0))  # of a run, [task]
+    return values, np.ascontiguousarray(weights * np.broadcast_to(share, mask.shape)[mask][:, None])
 
 
 def _shape(values: Floats, counts: Counts | None) -> Floats:

@@ -30,13 +30,13 @@ _FADED = 0.4  # opacity
 
 
 @dataclass(frozen=True)
-class Stretch:
+class ShareSegment:
     """Shares over which the same runs have a score."""
 
     shares: Floats  # [point]
     centre: Floats  # [point]
     interval: tuple[Floats, Floats] | None  # low and high [point]; None where a dataset has one run
-    whole: bool  # whether every run has a score
+    complete: bool  # whether every run has a score
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class _Curve:
 
     label: str
     style: str  # key for `style.line_styles`
-    stretches: list[Stretch]
+    segments: list[ShareSegment]
 
 
-def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: int = 0) -> list[Stretch]:
-    """The statistic over runs and datasets at each share, in stretches; none where a dataset has no run.
+def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: int = 0) -> list[ShareSegment]:
+    """The statistic over runs and datasets at each share, in segments; none where a dataset has no run.
 
     Args:
         scores: [run, task, point] at `SHARES`; not finite where a run has not got there, or is absent.
@@ -61,22 +61,22 @@ def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: 
     scores = np.where(known, scores, np.nan)
     edges = np.flatnonzero((known[:, :, 1:] != known[:, :, :-1]).any(axis=(0, 1))) + 1
     aggregate = AGGREGATES[statistic]
-    stretches = []
+    segments = []
     for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), scores.shape[2]], strict=True):
         who = known[:, :, start]
         if not who.any(axis=0).all():
             continue
         part = scores[:, :, start:stop]
         several = bool((who.sum(axis=0) >= 2).all())
-        stretches.append(
-            Stretch(
+        segments.append(
+            ShareSegment(
                 SHARES[start:stop],
                 aggregate(part),
                 bootstrap_interval(part, aggregate, seed=seed) if several else None,
                 who.sum(axis=0).tolist() == list(runs),
             )
         )
-    return stretches
+    return segments
 
 
 @figure("share", help="score over the share of the dataset, all datasets together")
@@ -128,7 +128,7 @@ def share_curves(
 
     left_out = [panel.title for panel in panels if panel not in common]
     sentences = [
-        _statistic_sentences(common, left_out, [curve.stretches for curve in curves], statistic),
+        _statistic_sentences(common, left_out, [curve.segments for curve in curves], statistic),
         *lost_sentence([group for panel in common for group in panel.groups]),
         *["Dashed: the datasets' mean score."] * (len(means) == len(common)),
         damage_sentence(results),
@@ -153,9 +153,9 @@ def _curves(common: Sequence[Panel], statistic: Statistic, seed: int) -> list[_C
     curves = []
     for first in common[0].groups:
         groups = [next(group for group in panel.groups if group.label == first.label) for panel in common]
-        stretches = over_share(_scores(common, groups), [len(group.runs) for group in groups], statistic, seed)
-        curves.append(_Curve(first.label, first.style, stretches))
-    if not any(curve.stretches for curve in curves):
+        segments = over_share(_scores(common, groups), [len(group.runs) for group in groups], statistic, seed)
+        curves.append(_Curve(first.label, first.style, segments))
+    if not any(curve.segments for curve in curves):
         raise UsageError("results: expected scores on every dataset, found none. Wait for the first evaluations.")
     return curves
 
@@ -173,8 +173,8 @@ def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
 
 def _draw_curve(ax: Axes, curve: _Curve, look: LineStyle, place: float) -> None:
     """`place`, 0 to 1, differs from curve to curve and keeps their markers apart."""
-    for part in curve.stretches:
-        strength = 1.0 if part.whole else _FADED
+    for part in curve.segments:
+        strength = 1.0 if part.complete else _FADED
         few = len(part.shares) < 8
         ax.plot(
             100 * part.shares, part.centre, **look.properties, alpha=strength, zorder=4,
@@ -188,9 +188,9 @@ def _draw_curve(ax: Axes, curve: _Curve, look: LineStyle, place: float) -> None:
 
 
 def _statistic_sentences(
-    common: Sequence[Panel], left_out: Sequence[str], curves: Sequence[Sequence[Stretch]], statistic: Statistic
+    common: Sequence[Panel], left_out: Sequence[str], curves: Sequence[Sequence[ShareSegment]], statistic: Statistic
 ) -> str:
-    parts = [part for stretches in curves for part in stretches]
+    parts = [part for segments in curves for part in segments]
     name = "Interquartile mean (below four runs in all the mean)" if statistic == "iqm" else "Mean"
     text = f"{name} over runs and {len(common)} dataset{'s' if len(common) > 1 else ''}, each at its last evaluation up to there"
     if all(part.interval is None for part in parts):
@@ -198,9 +198,9 @@ def _statistic_sentences(
     else:
         text += "; shaded: 95 % stratified bootstrap interval"
         text += "; none where a dataset has one run" if any(part.interval is None for part in parts) else ""
-    if any(not part.whole for part in parts):
+    if any(not part.complete for part in parts):
         text += ". Faded: not every run has got that far"
-    if any(not stretches or stretches[-1].shares[-1] < SHARES[-1] for stretches in curves):
+    if any(not segments or segments[-1].shares[-1] < SHARES[-1] for segments in curves):
         text += ". A curve ends where no run of one of the datasets has got further"
     if left_out:
         text += f". Left out, since not every algorithm was run there: {listed(left_out)}"

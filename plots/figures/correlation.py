@@ -64,33 +64,26 @@ def correlation(
     drawn = {each.label for _, settings in shown for each in settings}
     entries = [(label, look.marker_properties) for label, look in by_label.items() if label in drawn]
     across = min(len(shown), max(1, int(inches / 1.6)), 4)
-    down = -(-len(shown) // across)
     cell = inches / across - 0.5
     titles = [layout.wrap(panel.title, cell + 0.2, 3) for panel, _ in shown]
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots(down, across, squeeze=False)
-        for ax in axes.flat[len(shown) :]:
-            ax.set_axis_off()
-        for place, (ax, (_, settings), title) in enumerate(zip(axes.flat, shown, titles, strict=False)):
+        x_label = layout.wrap(SCORES[score].label, cell + 0.2)
+        axes = layout.panels(figure, len(shown), across, x_label, "normalised score")
+        for ax, (_, settings), title in zip(axes, shown, titles, strict=True):
             _draw_settings(ax, settings, by_label, score, cell)
             ax.set_title(f"{title}\n{_rho(settings, score)}, {len(settings)} settings")
-            if place + across >= len(shown):
-                ax.set_xlabel(layout.wrap(SCORES[score].label, cell + 0.2))
-            if place % across == 0:
-                ax.set_ylabel("normalised score")
         layout.legend(figure, entries, inches)
 
     height = min(max(0.7 * cell, 1.1), 2.6) + 0.55
     height += layout.LINE_HEIGHT * (2 + max(title.count("\n") for title in titles))
+    height = -(-len(shown) // across) * height + layout.entries_height(entries, inches) + 0.1
     text = (
         f"True score over the prequential score per transition, both at {100 * share:g} % of the data, means over seeds. "
         "ρ: Spearman's correlation, 1 where the prequential score orders the settings as the true scores do. "
         f"{f'Left out: {listed(left_out)}. ' if left_out else ''}{damage_sentence(results)}"
     ).rstrip()
-    return layout.framed(
-        inches, down * height + layout.entries_height(entries, inches) + 0.1, text if caption else "", draw
-    )
+    return layout.framed(inches, height, text if caption else "", draw)
 
 
 def _settings(

@@ -84,7 +84,7 @@ def _draw_group(ax: Axes, group: Group, parts: list[Segment], look: LineStyle, p
     `place`, 0 to 1, differs from curve to curve and keeps their markers apart.
     """
     for part in parts:
-        strength = 1.0 if part.whole else _FADED
+        strength = 1.0 if part.complete else _FADED
         few = len(part.transitions) < 4
         ax.plot(
             part.transitions, part.centre, **look.properties, alpha=strength,

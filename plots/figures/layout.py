@@ -16,6 +16,7 @@ from seqeval_rl.plots.figures import style
 from seqeval_rl.plots.figures.style import FONT_SIZE, RC
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -136,7 +137,7 @@ def above(panel: Panel, width: float, named: bool = True) -> Top:
     """For axes of `width` inches; with `named` the name of each block and of the online phase, in the lowest free row."""
     names = []
     ends = [0.0] * 6  # of what is written so far in each row
-    for name, start, stop in panel.stretches if named and (len(panel.stretches) > 1 or panel.online) else ():
+    for name, start, stop in panel.spans if named and (len(panel.spans) > 1 or panel.online) else ():
         label = shorten(name, width)
         half = text_width(label) / 2
         middle = min(max((start + stop) / 2 / panel.extent * width, half), width - half)
@@ -178,6 +179,19 @@ def framed(inches: float, height: float, text: str, draw: Callable[[Figure], Non
         if lines:
             figure.supxlabel("\n".join(lines), x=0.1 / inches, ha="left", linespacing=1.25)
     return figure
+
+
+def panels(figure: Figure, number: int, across: int, x_label: str, y_label: str) -> list[Axes]:
+    """`number` axes, `across` in a row, with labels at the left and at the bottom."""
+    axes = figure.subplots(-(-number // across), across, squeeze=False)
+    for place, ax in enumerate(axes.flat):
+        if place >= number:
+            ax.set_axis_off()
+        elif place + across >= number:
+            ax.set_xlabel(x_label)
+    for row in axes:
+        row[0].set_ylabel(y_label)
+    return list(axes.flat[:number])
 
 
 def legend(figure: Figure, entries: Entries, inches: float) -> None:

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -140,17 +140,11 @@ def ratio(
         low, high = (limit(score for each in maps for score in each.scores.values()) for limit in (min, max))
         norm = mpl.colors.Normalize(low, high if high > low else low + 1)
         colours = mpl.cm.ScalarMappable(norm, "cividis")  # of even lightness, for colour-blind readers too
-        axes = figure.subplots(down, across, squeeze=False)
-        for ax in axes.flat[len(maps) :]:
-            ax.set_axis_off()
-        for place, (ax, each, title) in enumerate(zip(axes.flat, maps, titles, strict=False)):
+        axes = layout.panels(figure, len(maps), across, "increment γ", "updates K")
+        for ax, each, title in zip(axes, maps, titles, strict=True):
             _draw_map(ax, each, colours, (cell - 0.5) / len(each.increments))
             ax.set_title(title)
-            if place + across >= len(maps):
-                ax.set_xlabel("increment γ")
-            if place % across == 0:
-                ax.set_ylabel("updates K")
-        figure.colorbar(colours, ax=axes, label="normalised score", fraction=0.05, aspect=12, pad=0.02)
+        figure.colorbar(colours, ax=figure.axes, label="normalised score", fraction=0.05, aspect=12, pad=0.02)
 
     text = f"{_text(results, maps, share)}{damage_sentence(results)}".rstrip() if caption else ""
     return layout.framed(inches, down * height + 0.1, text, draw)
@@ -186,7 +180,7 @@ def _draw_cell(
     from matplotlib.patches import Rectangle
 
     column, row = centre
-    colour = colours.to_rgba(score)
+    colour: Any = colours.to_rgba(np.asarray(score))
     ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 0.5
     lines = [f"{score:.1f}", f"n={runs}"]

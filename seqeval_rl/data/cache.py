@@ -1,8 +1,8 @@
-"""The flat cache: datasets as plain arrays on disk, opened as memory maps in a moment and verified when they are.
+"""The dataset cache: flat arrays on disk, opened as memory maps and verified by their hash.
 
 One directory per key under the root: `rows.npy`, `truncations.npy`, `episode_starts.npy` and `meta.json`, for images also
 `frames.npy` and `frame_index.npy` (see `pixels.Pixels`), and `log_returns.npy` where a reader kept returns. An entry is
-written beside its place and renamed, so that what stands there is whole.
+written to a temporary directory and renamed (atomic write).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.files import atomic_directory, atomic_write, lock_file
 
-FORMAT = 1  # of an entry; others are built again
+FORMAT = 1  # of an entry; entries of other formats are rebuilt
 _META = "meta.json"
 _HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
-_MAPPED = ("rows", "frames", "frame_index")  # the arrays that are not read before they are used
+_MAPPED = ("rows", "frames", "frame_index")  # arrays that are memory-mapped
 _log = logging.getLogger("seqeval_rl")
 _verified: set[tuple[str, str]] = set()  # entries that this process has verified: key and SHA-256
 _trusted: set[tuple[str, str]] = set()  # entries that it need not verify
@@ -47,12 +47,12 @@ def trust(entries: Iterable[tuple[str, str]]) -> None:
 
 
 def root() -> Path:
-    """Where entries lie: `SEQEVAL_CACHE`, or `~/.cache/seqeval_rl`."""
+    """The directory of the entries: `SEQEVAL_CACHE`, or `~/.cache/seqeval_rl`."""
     return Path(os.environ.get("SEQEVAL_CACHE") or Path.home() / ".cache" / "seqeval_rl").expanduser()
 
 
 def entries() -> list[str]:
-    """Keys of the entries that are there, sorted; not verified."""
+    """Keys of the existing entries, sorted; not verified."""
     try:
         return sorted(path.parent.name for path in root().glob(f"[!.]*/{_META}"))
     except OSError as error:
@@ -61,7 +61,7 @@ def entries() -> list[str]:
 
 @contextlib.contextmanager
 def lock(key: str) -> Iterator[None]:
-    """Hold `key` alone: a second process that wants to build the same entry waits here and then finds it.
+    """Hold the lock of `key`: a second process that wants to build the same entry waits and then finds it.
 
     Raises:
         FileError: the root cannot be written.
@@ -77,7 +77,7 @@ def lock(key: str) -> Iterator[None]:
 
 
 def obtain(key: str, build: Callable[[], Dataset]) -> Dataset:
-    """The entry, built and stored first where there is none that can be used; by one process, while others wait for it.
+    """The entry; if there is none that can be used, it is built and stored, by one process while others wait.
 
     Raises:
         FileError: the root cannot be used. And whatever `build` raises; nothing is stored then.
@@ -92,9 +92,9 @@ def obtain(key: str, build: Callable[[], Dataset]) -> Dataset:
 
 
 def files_hash(paths: Sequence[Path]) -> str:
-    """SHA-256 over the names and contents of files; blocks are read and hashed side by side.
+    """SHA-256 over the names and contents of files; blocks are read and hashed in parallel.
 
-    That of files which have the size and the time of modification that they had when it was computed is not computed again.
+    The hash of files whose sizes and modification times have not changed is remembered and not computed again.
     """
 
     def digest(part: tuple[Path, int]) -> bytes:
@@ -119,7 +119,7 @@ def files_hash(paths: Sequence[Path]) -> str:
 
 
 def store(key: str, dataset: Dataset) -> Dataset:
-    """Write an entry, whole or not at all, in place of one that is there; returns the dataset as memory-mapped from it.
+    """Write an entry atomically, replacing an existing one; returns the dataset memory-mapped from it.
 
     Call it under `lock(key)`.
 
@@ -235,17 +235,17 @@ def _unusable(path: Path, error: OSError) -> FileError:
     )
 
 
-# A file that was changed less than this before it was hashed could change again without its time of modification showing it.
+# A file changed less than this before it was hashed could change again without a new modification time.
 _SETTLED = 2_000_000_000  # nanoseconds
 
 
 class HashMemo:
-    """What is remembered of one set of files."""
+    """The remembered hash of one set of files."""
 
     def __init__(self, folder: Path, paths: Sequence[Path]):
-        """Look at the files' state now. Memories lie in `folder`. Raises `OSError` where a file cannot be found."""
+        """Reads sizes and modification times; `folder` has the remembered hashes. Raises `OSError` if one is missing."""
         self._begun = time.time_ns()
-        # (path, bytes, nanoseconds); absolute, since a relative path means another file elsewhere.
+        # (path, bytes, nanoseconds); absolute, since a relative path depends on the working directory.
         self.state = [(path, *self._look(path)) for path in (Path(os.path.abspath(path)) for path in paths)]
         names = "\0".join(str(path) for path, _, _ in self.state)
         self._place = folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.json"
@@ -256,15 +256,15 @@ class HashMemo:
         return found.st_size, found.st_mtime_ns
 
     def recall(self) -> str | None:
-        """The hash of the files as they are, or None."""
+        """The hash of the files if they have not changed, else None."""
         try:
             memory = json.loads(self._place.read_text())
             return str(memory["sha256"]) if memory["files"] == self._files() else None
-        except (OSError, ValueError, KeyError, TypeError):  # none there, or damaged: it is computed again
+        except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is computed again
             return None
 
     def remember(self, sha256: str) -> None:
-        """Keep the files' hash, unless they were changed just now or cannot be told apart; a full disk is no error."""
+        """Remember the files' hash, unless one was changed just now; a full disk is not an error."""
         if any(self._begun - changed < _SETTLED for _, _, changed in self.state):
             return
         with contextlib.suppress(OSError):

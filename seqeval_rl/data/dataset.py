@@ -1,4 +1,4 @@
-"""A logged dataset in memory: row-packed transitions, episode bounds and the task they belong to."""
+"""A dataset: row-packed transitions, episode boundaries and the task they belong to."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _HASH_BLOCK = 8 << 20  # bytes hashed at once by one thread
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """N transitions in the order in which they were logged; nothing in it can be changed.
+    """N transitions in the order in which they were logged; read-only.
 
-    Images (uint8, two axes or more) stay bytes: `pixels` has their frames, and `observations` and `next_observations` are
-    gathered from these when they are indexed. A batch has them as float32 with values from 0 to 255, as an environment's
-    images come to an algorithm too; scaling them is the algorithm's.
+    Images (uint8, two axes or more) are stored as bytes: `pixels` has their frames, and `observations` and `next_observations`
+    are gathered from these when they are indexed. In batches and from environments an algorithm gets them as float32 with values
+    from 0 to 255, and scales them itself.
     """
 
     name: str  # as in the source it was loaded from, for example "bundled/hopper/medium:10000"
@@ -37,12 +37,12 @@ class Dataset:
     truncations: NDArray[np.bool_]  # [N]; True where an episode ends without a terminal state
     episode_starts: NDArray[np.int64]  # [episodes + 1]; first row of each episode, and N at the end
     clipped_actions: int = 0  # actions that were clipped to their bounds
-    cut: bool = False  # the last episode was still running when the log ended
-    digest: str = field(default="", repr=False)  # `sha256` where it is known already
+    cut: bool = False  # the dataset ends inside its last episode
+    digest: str = field(default="", repr=False)  # `sha256`, if already computed
     pixels: Pixels | None = field(default=None, repr=False)  # of observations that are images
-    # [E, 2]: for each whole episode of the log the number of rows up to its end, and its return; None: the rows' rewards tell
+    # [E, 2]: for each complete episode the number of rows up to its end, and its return; None: sums of the rows' rewards
     dataset_returns: NDArray[np.float64] | None = field(default=None, repr=False)
-    action_repeat: int = 1  # the environment's own time indices in a transition, as the log's makers chose it
+    action_repeat: int = 1  # the environment's own time steps in a transition
 
     @classmethod
     def from_arrays(cls, name: str, task: Task, raw: RawTransitions, action_repeat: int = 1) -> Dataset:
@@ -121,9 +121,9 @@ class Dataset:
         return np.equal(masks, 0)
 
     def episode_returns(self) -> NDArray[np.float64]:
-        """Returns of the whole episodes; one that the log's end cut short counts only where there is no other.
+        """Returns of the complete episodes; an episode cut by the dataset's end counts only if it is the only one.
 
-        Those of the log where its reader kept them, else sums of the rewards that are in the dataset (see `from_arrays` for
+        They are the recorded returns where the reader kept them, else sums of the rewards in the dataset (see `from_arrays` for
         rows that are dropped).
         """
         if self.dataset_returns is not None:
@@ -132,14 +132,14 @@ class Dataset:
         return returns[:-1] if self.cut and len(returns) > 1 else returns
 
     def mean_score(self) -> float:
-        """Mean normalised score of the log's whole episodes, the level that its behavior had."""
+        """Mean normalized score of the complete episodes: the level of the behavior policy."""
         return float(self.task.score(self.episode_returns()).mean())
 
     def prefix(self, n: int) -> Dataset:
         """The first `n` transitions, sharing memory; called "ID:n". An episode that is cut ends with a truncation.
 
         Raises:
-            DataError: the log is shorter than `n`, or `n` < 1.
+            DataError: the dataset is shorter than `n`, or `n` < 1.
         """
         base = self.name.rpartition(":")[0] if self.name.rpartition(":")[2].isdigit() else self.name
         name = f"{base}:{n}"
@@ -153,7 +153,7 @@ class Dataset:
         truncations[-1] |= cut
         for array in (truncations, starts):
             array.flags.writeable = False
-        # Where clipping happened is not kept, so the count stays that of the whole log.
+        # It is not stored which rows were clipped, so the count stays that of the full dataset.
         return replace(
             self,
             name=name,
@@ -174,7 +174,7 @@ class Dataset:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that its rows and frames take on a device."""
+        """Bytes of its rows and frames on a device."""
         images = 0 if self.pixels is None else self.pixels.frames.nbytes + self.pixels.index.nbytes
         return self.rows.nbytes + images
 
@@ -221,7 +221,7 @@ def _observations(name: str, key: str, values: ArrayLike, images: bool, length: 
 
 
 def content_hash(dataset: Dataset) -> str:
-    """SHA-256 over shapes and the SHA-256 of each block of the arrays, which threads can compute side by side."""
+    """SHA-256 over shapes and the SHA-256 of each block of the arrays, computed by threads in parallel."""
     blocks: list[memoryview] = []
     pixels = dataset.pixels
     more = [] if pixels is None else [pixels.frames, pixels.index]

@@ -1,8 +1,8 @@
-"""Downloading one file over HTTP: whole or not at all, going on where an earlier attempt stopped, checked before it appears.
+"""Downloads one file over HTTP: resumed where an earlier attempt stopped, verified, then moved into place atomically.
 
-Beside a file `name` lie `.name.partial` and `.name.partial.json` while it is on its way, and `name.sha256` afterwards, in the
-format of `sha256sum -c`. A part is gone on with only if the server says by its ETag or its time of modification that the file
-is still the one that the part is of.
+A file `name` is downloaded to `.name.partial`, described by `.name.partial.json`; `name.sha256` is written afterwards, in the
+format of `sha256sum -c`. A partial file is resumed only if the server's ETag or modification time says that the file has not
+changed since.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from tqdm import tqdm
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.files import atomic_write, lock_file, sync
 
-ATTEMPTS = 4  # in a row that bring nothing new
+ATTEMPTS = 4  # in a row without a new byte
 FIRST_PAUSE = 1.0  # seconds before the second of them; doubled each time
 _TIMEOUT = 30.0  # seconds without a byte
 _PIECE = 1 << 18  # bytes read at once
-# What a network that fails raises.
+# Raised by network failures.
 _FAILURES = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
-_RETRIED = (408, 425, 429, 500, 502, 503, 504)  # answers of a server that may think better of it
+_RETRIED = (408, 425, 429, 500, 502, 503, 504)  # statuses that may be temporary
 _log = logging.getLogger("seqeval_rl")
 
 
 def is_offline(offline: bool | None = None) -> bool:
-    """Whether the network is out of bounds: as said, or by `SEQEVAL_OFFLINE` (1, true, yes)."""
+    """Whether the network must not be used: `offline`, or where that is None `SEQEVAL_OFFLINE` (1, true, yes)."""
     return os.environ.get("SEQEVAL_OFFLINE", "").lower() in ("1", "true", "yes") if offline is None else offline
 
 
@@ -51,7 +51,7 @@ def sha256_of(path: Path) -> str:
 
 
 def recorded_sha256(path: Path) -> str | None:
-    """The SHA-256 that was written down when the file was downloaded, or None."""
+    """The SHA-256 recorded when the file was downloaded, or None."""
     record = path.with_name(f"{path.name}.sha256")
     try:
         words = record.read_text().split()
@@ -74,29 +74,29 @@ def check_sha256(path: Path, expected: str) -> None:
 def download(
     url: str, target: Path, sha256: str | None = None, offline: bool | None = None, progress: bool = True
 ) -> Path:
-    """The file at `target`, downloaded from `url` where it is not there; one process at a time.
+    """The file at `target`, downloaded from `url` if it does not exist; one process at a time.
 
     Args:
         url: http or https.
-        target: where it goes.
-        sha256: what it must have, if known, whether it is there already or not.
+        target: path of the file.
+        sha256: that the file must have, whether it exists already or not; None: unknown.
         offline: use no network; None: as `SEQEVAL_OFFLINE` says.
         progress: show a bar.
 
     Raises:
-        FileError: no network, no such file, a full disk, or offline. What has come is kept, to go on from there.
-        DataError: its size or its hash is wrong. Nothing of it is kept.
+        FileError: no network, no such file, a full disk, or offline. The part received is kept, and resumed next time.
+        DataError: its size or its hash is wrong. The file is deleted.
     """
     if not target.is_file():
         if is_offline(offline):
             raise FileError(
-                f"{target}: no such file on this machine, and the network is out of bounds (offline). Unset "
+                f"{target}: no such file on this machine, and the network is not to be used (offline). Unset "
                 f"SEQEVAL_OFFLINE, or get it from {url} by other means and put it there."
             )
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with lock_file(_beside(target, "lock")):
-                if not target.is_file():  # another process may have got it while this one waited
+            with lock_file(_sibling(target, "lock")):
+                if not target.is_file():  # another process may have downloaded it meanwhile
                     _Transfer(url, target, sha256, progress).run()
                     return target
         except OSError as error:
@@ -108,25 +108,25 @@ def download(
     return target
 
 
-def _beside(target: Path, suffix: str) -> Path:
+def _sibling(target: Path, suffix: str) -> Path:
     return target.with_name(f".{target.name}.{suffix}")
 
 
 @dataclass(frozen=True)
 class _Remote:
-    """What tells a file on a server from a later one at the same address."""
+    """Identifies a version of a file on a server."""
 
     url: str
-    validator: str  # a strong ETag or a time of modification; empty: the server gives none, so no part can be trusted
-    size: int | None  # bytes in all
+    validator: str  # a strong ETag or a modification time; empty: none given, so a partial file cannot be resumed
+    size: int | None  # total bytes
 
 
 class _Transfer:
-    """One file's way here."""
+    """The download of one file."""
 
     def __init__(self, url: str, target: Path, sha256: str | None, progress: bool):
         self._url, self._target, self._sha256 = url, target, sha256
-        self._partial, self._facts = _beside(target, "partial"), _beside(target, "partial.json")
+        self._partial, self._facts = _sibling(target, "partial"), _sibling(target, "partial.json")
         self._remote: _Remote | None = None
         interval = 0.2 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
@@ -134,7 +134,7 @@ class _Transfer:
         )
 
     def run(self) -> None:
-        """Try until it is here; an attempt that brought more than any before begins the count anew."""
+        """Try until the file is complete; an attempt that received new bytes resets the count."""
         failures, most = 0, self._have()
         with self._bar:
             while True:
@@ -162,7 +162,7 @@ class _Transfer:
 
     def _give_up(self, problem: Exception) -> None:
         have = self._have()
-        kept = f" {have} bytes are kept, the same command goes on from there." if have else ""
+        kept = f" {have} bytes are kept, the same command resumes." if have else ""
         raise FileError(
             f"{self._url}: download failed {ATTEMPTS} times ({_line(problem)}). Check the network, or put the file at "
             f"{self._target} by other means.{kept}"
@@ -172,7 +172,7 @@ class _Transfer:
         return self._partial.stat().st_size if self._partial.exists() else 0
 
     def _receive(self, have: int) -> None:
-        """Ask for what is missing and write it down as it comes."""
+        """Request the missing bytes and append them to the partial file."""
         known = self._known()
         if have and (known is None or not known.validator):
             have = 0
@@ -182,14 +182,14 @@ class _Transfer:
         try:
             answer = urllib.request.urlopen(urllib.request.Request(self._url, headers=headers), timeout=_TIMEOUT)
         except urllib.error.HTTPError as error:
-            if error.code != 416:  # the part is as long as the file, or longer
+            if error.code != 416:  # the partial file is as long as the file, or longer
                 raise
             error.close()
             if known is not None and known.size == have:
                 self._remote = known
                 return
             self._drop()
-            raise ConnectionError("the server has less than what came before; starting over") from error
+            raise ConnectionError("the file is now shorter than the part received; starting over") from error
         with answer:
             start = self._start_of(answer, have)
             size = _length(answer)
@@ -199,7 +199,7 @@ class _Transfer:
             self._bar.update(start)
             with self._partial.open("r+b" if start else "wb") as file:
                 file.seek(start)
-                # Only now that an earlier part is gone: what is written down must never be of another file than the part.
+                # Written only after an earlier part is truncated: it must never describe another version than the partial file's.
                 self._facts.write_text(json.dumps(asdict(self._remote)))
                 while piece := answer.read(_PIECE):
                     file.write(piece)
@@ -208,7 +208,7 @@ class _Transfer:
             raise ConnectionError(f"the connection ended after {self._have()} of {self._remote.size} bytes")
 
     def _start_of(self, answer: Any, have: int) -> int:
-        """The byte at which the answer begins: that which was asked for, or 0 where the server sends all of the file."""
+        """The byte at which the answer begins: the requested one, or 0 where the server sends the full file."""
         if answer.status != 206:
             return 0
         sent = answer.headers.get("Content-Range", "no Content-Range")
@@ -219,11 +219,11 @@ class _Transfer:
             fits &= match[2] in ("*", str(known.size))
         if not (same and fits):
             self._drop()
-            raise ConnectionError(f"asked for bytes from {have} on, the server sends others ({sent}); starting over")
+            raise ConnectionError(f"requested bytes from {have}, the server sends others ({sent}); starting over")
         return have
 
     def _known(self) -> _Remote | None:
-        """What the part that is there is of, or None where that is not known or it is of another address."""
+        """The version that the partial file belongs to; None where it is unknown or of another address."""
         try:
             known = _Remote(**json.loads(self._facts.read_text()))
         except (OSError, ValueError, TypeError):
@@ -239,7 +239,7 @@ class _Transfer:
             )
 
     def _finish(self) -> None:
-        """Check the file and put it in its place."""
+        """Verify the file and move it into place."""
         have, expected = self._have(), self._remote.size if self._remote else None
         if expected is not None and have != expected:
             self._drop()
@@ -270,12 +270,12 @@ def _length(answer: Any) -> int | None:
 
 
 def _validator(answer: Any) -> str:
-    """A strong ETag, or the time of modification; a weak ETag promises too little."""
+    """A strong ETag, or the modification time; a weak ETag does not guarantee equal bytes."""
     etag = answer.headers.get("ETag") or ""
     return etag if etag.startswith('"') else answer.headers.get("Last-Modified") or ""
 
 
 def _line(error: Exception) -> str:
-    # A `URLError` only wraps what went wrong; an `HTTPError` is one too and says it itself.
+    # A `URLError` only wraps the reason; its subclass `HTTPError` describes itself.
     reason = error.reason if type(error) is urllib.error.URLError else error
     return " ".join(f"{type(error).__name__}: {reason}".split()).rstrip(".")

@@ -1,6 +1,6 @@
-"""Image observations: every frame is kept once, as bytes, and each transition knows where its stack of frames lies.
+"""Image observations: every frame is stored once, as bytes, and transitions refer to their stacks of frames by index.
 
-Axes: F frames, N transitions, obs an observation's shape, which is a frame's with `stack` times as many channels.
+Axes: F frames, N transitions, obs the shape of an observation: a frame's with `stack` times as many channels.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.errors import DataError
 
-_COMPARED = 4096  # images compared at once
+_COMPARED = 4096  # images compared at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """The images of a log. A stack is the frame at its place and those before it, oldest first, joined along the first axis of
-    a frame; where an episode has none before, its first frame is repeated."""
+    """The images of a dataset.
+
+    An observation is a stack of frames: the newest and those before it, oldest first, concatenated along the first axis of a
+    frame. At the beginning of an episode its first frame is repeated.
+    """
 
     frames: NDArray[np.uint8]  # [F, *frame]; may be a memory map
-    index: NDArray[
-        np.int64
-    ]  # [N, 3]; frames: its episode's first, its observation's newest, its next observation's newest
+    # [N, 3]: the frames that are the first of the episode, the newest of the observation, and the newest of the next one
+    index: NDArray[np.int64]
     stack: int = 1  # frames in an observation
 
     def __post_init__(self) -> None:
@@ -40,7 +42,7 @@ class Pixels:
 
     @property
     def obs_shape(self) -> tuple[int, ...]:
-        """Of a stack."""
+        """The shape of an observation."""
         return (self.stack * self.frames.shape[1], *self.frames.shape[2:])
 
     def gather(self, rows: NDArray[np.int64], following: bool) -> NDArray[np.uint8]:
@@ -51,13 +53,13 @@ class Pixels:
         return np.asarray(self.frames[places]).reshape(*rows.shape, *self.obs_shape)
 
     def prefix(self, n: int) -> Pixels:
-        """The first `n` transitions and no frame that none of them has, sharing memory."""
+        """The first `n` transitions and the frames up to their last one, sharing memory."""
         index = self.index[:n]
         return Pixels(self.frames[: int(index.max()) + 1], index, self.stack)
 
 
 class PixelView:
-    """Observations [N, *obs] that are read when they are indexed: `view[3]`, `view[10:20]`, `view[[5, 1]]`, `view[mask]` and
+    """Observations [N, *obs] that are gathered when they are indexed: `view[3]`, `view[10:20]`, `view[[5, 1]]`, `view[mask]` and
     `np.asarray(view)` are numpy arrays of uint8."""
 
     dtype = np.dtype(np.uint8)
@@ -73,11 +75,11 @@ class PixelView:
 
     def __getitem__(self, key: Any) -> NDArray[np.uint8]:
         rows, *rest = key if isinstance(key, tuple) else (key,)
-        if rows is Ellipsis:  # it stands for the rows too
+        if rows is Ellipsis:  # it includes the axis of rows
             return np.asarray(self)[key]
         chosen = np.arange(len(self))[np.asarray(rows) if isinstance(rows, list) else rows]
-        found = self._pixels.gather(np.asarray(chosen), self._following)
-        return np.asarray(found[(*[slice(None)] * np.ndim(chosen), *rest)])
+        images = self._pixels.gather(np.asarray(chosen), self._following)
+        return np.asarray(images[(*[slice(None)] * np.ndim(chosen), *rest)])
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self[row] for row in range(len(self)))
@@ -92,7 +94,7 @@ class PixelView:
 
 
 def are_images(values: ArrayLike) -> bool:
-    """True for observations that stay bytes: uint8 with two axes or more behind the transitions'."""
+    """True for observations that are stored as bytes: uint8 with two axes or more after that of transitions."""
     return isinstance(values, np.ndarray) and values.dtype == np.uint8 and values.ndim >= 3
 
 
@@ -103,10 +105,10 @@ def image_column(name: str, column: str, values: ArrayLike, length: int | None =
         name: of the dataset, for messages.
         column: of the column, for messages.
         values: transitions first.
-        length: transitions that there should be.
+        length: expected number of transitions.
 
     Raises:
-        DataError: no images of bytes, none at all, or another number of them.
+        DataError: the values are not images of bytes, or have the wrong length.
     """
     found = np.asarray(values)
     if not are_images(found):
@@ -115,7 +117,7 @@ def image_column(name: str, column: str, values: ArrayLike, length: int | None =
             "0 to 255. Convert them."
         )
     if not found.size:
-        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
     if length is not None and len(found) != length:
         raise DataError(
             f"{name}: {column} have length {len(found)}, expected that of observations, {length}. Make them equal."
@@ -124,15 +126,17 @@ def image_column(name: str, column: str, values: ArrayLike, length: int | None =
 
 
 def paired(observations: NDArray[np.uint8], following: NDArray[np.uint8]) -> Pixels:
-    """From an observation and a next observation for each row, both [N, *frame]. A next observation that is the observation
-    of the row behind it is kept once."""
+    """From an observation and a next observation for each row, both [N, *frame].
+
+    A next observation that equals the observation of the next row is stored once.
+    """
     length = len(observations)
     shared = np.zeros(length, bool)
     for start in range(0, length - 1, _COMPARED):
         stop = min(start + _COMPARED, length - 1)
         same = following[start:stop] == observations[start + 1 : stop + 1]
         shared[start:stop] = same.reshape(stop - start, -1).all(1)
-    # Behind an observation's frame stands either the next row's or one of its own.
+    # After the frame of an observation comes that of the next row, or that of its own next observation.
     place = np.arange(length) + np.cumsum(~shared) - ~shared
     frames = np.empty((length + np.count_nonzero(~shared), *observations.shape[1:]), np.uint8)
     frames[place] = observations
@@ -141,7 +145,7 @@ def paired(observations: NDArray[np.uint8], following: NDArray[np.uint8]) -> Pix
 
 
 def of_trails(frames: NDArray[np.uint8], lengths: NDArray[np.int64], stack: int = 1) -> Pixels:
-    """From episodes as they were seen, end to end: each has `lengths` frames, one more than transitions, [episodes]."""
+    """From concatenated episodes of `lengths` [episodes] frames each, one more than their transitions."""
     ends = np.cumsum(lengths)
     newest = np.setdiff1d(np.arange(len(frames)), ends - 1)
     firsts = np.repeat(ends - lengths, lengths)[newest]
@@ -149,7 +153,7 @@ def of_trails(frames: NDArray[np.uint8], lengths: NDArray[np.int64], stack: int 
 
 
 def join(parts: Sequence[Pixels]) -> Pixels:
-    """Logs of one shape laid end to end; of one alone its memory map itself."""
+    """The concatenated images of datasets of one shape; of a single one its memory map."""
     if len(parts) == 1:
         return parts[0]
     starts = np.cumsum([0, *(len(part.frames) for part in parts)])

@@ -1,4 +1,4 @@
-"""The stream: one log, several laid end to end, or none, in the order in which a seed's run gets to see it."""
+"""The stream: the datasets of a run, concatenated, in the order in which their transitions become visible."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.protocol import Order
 from seqeval_rl.seeding import numpy_generator
 
-ONLINE = "online"  # label of what comes after the log
+ONLINE = "online"  # label of the transitions after those of the datasets
 
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """A stream to be loaded; plain data, so that it travels."""
+    """A stream to load; picklable."""
 
     name: str
-    sources: tuple[str, ...]  # of its blocks, see `readers.load_dataset`; none: plain online learning of `task`
-    task: Task | None = None  # where a source does not say
-    mode: Mode = "native"  # of reading
+    sources: tuple[str, ...]  # of its blocks, see `readers.load_dataset`; none: `task` is learned online only
+    task: Task | None = None  # of sources that do not name one
+    mode: Mode = "native"  # how D4RL's files are read
 
     def load(self, progress: bool = False) -> Stream:
         """Read, build or download the blocks. Raises what `load_dataset` and `Stream` raise."""
@@ -46,19 +46,19 @@ class Block:
 
     @property
     def label(self) -> str:
-        """What tells its data from others of the task, see `readers.label`."""
+        """Its short name among datasets of the task, see `load.label`."""
         return label(self.dataset.name)
 
 
 class Stream:
-    """Datasets end to end. Blocks arrive one after the other; inside a block the order is per seed."""
+    """Concatenated datasets. Blocks arrive one after the other; the order within a block depends on the seed."""
 
     def __init__(self, name: str, datasets: Sequence[Dataset], task: Task | None = None):
         """A stream called `name`.
 
         Args:
-            name: what it is called.
-            datasets: its blocks; none for plain online learning.
+            name: of the stream.
+            datasets: its blocks; none to learn online only.
             task: of a stream without blocks, whose shapes are those of the task's environment.
 
         Raises:
@@ -113,7 +113,7 @@ class Stream:
         return 2 * int(np.prod(self.obs_shape)) + self.act_dim + 2
 
     def rows(self) -> NDArray[np.float32]:
-        """Packed rows (see `Dataset.rows`) in the logs' own order; of one block alone, its memory map itself."""
+        """Packed rows (see `Dataset.rows`) in the datasets' order; of a single block its memory map."""
         if len(self.blocks) == 1:
             return self.blocks[0].dataset.rows
         if not self.blocks:
@@ -121,7 +121,7 @@ class Stream:
         return np.concatenate([block.dataset.rows for block in self.blocks])
 
     def returns(self) -> NDArray[np.float64]:
-        """Returns of the logs' whole episodes."""
+        """Returns of the datasets' complete episodes."""
         return np.concatenate([np.empty(0), *(block.dataset.episode_returns() for block in self.blocks)])
 
     def pixels(self) -> Pixels | None:
@@ -138,23 +138,23 @@ class Stream:
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def label_at(self, transitions: int) -> str:
-        """Label of the block of the newest of `transitions` visible ones; `online` where that is of no log."""
+        """Label of the block of the newest of `transitions` visible ones; `online` after the last block."""
         return next((block.label for block in self.blocks if transitions <= block.stop), ONLINE)
 
 
 def arrange(
     length: int, episode_starts: NDArray[np.int64], order: Order, seed: int, block: int = 0
 ) -> NDArray[np.int64]:
-    """One log's rows [length] in order of arrival.
+    """One dataset's rows [length] in order of arrival.
 
-    `shuffled` permutes transitions, `episodes` permutes episodes and keeps each whole, `logged` keeps the log's order.
+    `shuffled` permutes transitions, `episodes` permutes complete episodes, `logged` keeps the dataset's order.
 
     Args:
-        length: transitions in the log.
+        length: transitions in the dataset.
         episode_starts: first row of each episode, and `length` at the end, [episodes + 1].
         order: one of the three.
         seed: of the run.
-        block: the log's place in its stream, so that equal logs in one stream are not shuffled alike.
+        block: its number in the stream, so that equal datasets in one stream are shuffled differently.
     """
     if order == "logged":
         return np.arange(length, dtype=np.int64)

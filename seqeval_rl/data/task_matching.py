@@ -1,4 +1,4 @@
-"""What ties a log to an environment: the task it belongs to, and whether their shapes agree."""
+"""Matches a dataset with an environment: finds its task, and checks that their shapes agree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_environment(dataset: Dataset) -> None:
-    """Check that the log's shapes are those of its task's environment, and that images are images there too.
+    """Check that a dataset has the shapes of its task's environment, and that both or neither have images.
 
     Raises:
         DataError: shapes differ, the environment's actions are not a bounded box, or the task has no environment.
@@ -34,12 +34,12 @@ def check_environment(dataset: Dataset) -> None:
         if space.shape != found:
             raise DataError(
                 f"{dataset.name}: {what} have shape {found}, expected {space.shape} as in {env_id}. "
-                "Check that the task names the environment of the log."
+                "Check that the task names the environment of the dataset."
             )
     if (dataset.pixels is not None) != (observations.dtype == np.uint8 and len(observations.shape) > 1):
         kind = "float32" if dataset.pixels is None else "uint8"
         raise DataError(
-            f"{dataset.name}: observations are {kind}, expected {observations.dtype} as in {env_id}. Log and environment "
+            f"{dataset.name}: observations are {kind}, expected {observations.dtype} as in {env_id}. Dataset and environment "
             "must both have images from 0 to 255, or neither."
         )
     if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):

@@ -1,4 +1,4 @@
-"""The columns of a log: types, lengths, finite values, action bounds and episode bounds, checked before use."""
+"""Validates the arrays of a dataset: types, lengths, finite values, action bounds and episode boundaries."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def column(
         name: of the dataset, for messages.
         column: of the column, for messages.
         values: numbers, transitions first.
-        axes: fewest and most axes that are right.
-        length: transitions that there should be.
+        axes: fewest and most axes allowed.
+        length: expected number of transitions.
     """
     found = _array(name, column, values)
     if found.shape[:1] == (0,) and length is None:
-        raise DataError(f"{name}: expected at least one transition, found none. Check that the log was written.")
+        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
     if found.dtype.kind not in "fiub":
         raise DataError(f"{name}: {column} have type {found.dtype}, expected numbers. Convert them.")
     if not axes[0] <= found.ndim <= axes[1]:
         layout = {(1, 1): "[N]", (2, 2): "[N, act_dim]"}.get(axes, "[N, *obs_shape]")
         raise DataError(f"{name}: {column} have shape {found.shape}, expected {layout}. Reshape them.")
     check_length(name, column, found, length)
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused below
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused below
         result = found.astype(np.float32)
     finite = np.isfinite(result)
     if not finite.all():
@@ -66,7 +66,7 @@ def _array(name: str, column: str, values: ArrayLike) -> NDArray[Any]:
 
 
 def check_length(name: str, column: str, values: NDArray[Any], length: int | None, other: str = "observations") -> None:
-    """Check that there are `length` values, as many as of the `other` column; None: any number will do."""
+    """Check that there are `length` values, as many as of the `other` column; None: any number is valid."""
     if length is not None and (values.ndim == 0 or len(values) != length):
         found = "a single number" if values.ndim == 0 else len(values)
         raise DataError(f"{name}: {column} have length {found}, expected that of {other}, {length}. Make them equal.")
@@ -88,14 +88,14 @@ def scale_actions(
             f"{name}: action bounds are {lower.tolist()} to {upper.tolist()}, expected finite ones with low < high. "
             "Give action_low and action_high."
         )
-    # Cast before comparing: a bound that was rounded to float32 is no excess.
+    # Cast before comparing, so that an action at a bound rounded to float32 is not outside.
     scaled = ((actions - (lower + upper) / 2.0) / ((upper - lower) / 2.0)).astype(np.float32)
     far = np.abs(scaled) > 1.0 + 2.0 * CLIP_TOLERANCE
     if far.any():
         row, dimension = (int(i) for i in np.argwhere(far)[0])
         raise DataError(
             f"{name}: actions[{row}, {dimension}] is {actions[row, dimension]:.6g}, expected within "
-            f"[{lower[dimension]:.6g}, {upper[dimension]:.6g}] (0.1 % of slack). Check the bounds or the log."
+            f"[{lower[dimension]:.6g}, {upper[dimension]:.6g}] (0.1 % of slack). Check the bounds or the dataset."
         )
     clipped: NDArray[np.bool_] = np.any(np.abs(scaled) > 1.0, axis=1)
     return np.clip(scaled, -1.0, 1.0), clipped
@@ -131,14 +131,14 @@ def first_rows(name: str, ended: NDArray[np.bool_], given: ArrayLike | None) -> 
 
 @dataclass(frozen=True, eq=False)
 class RawTransitions:
-    """The arrays of N transitions as a reader gets them, in the order in which they were logged, for `Dataset.from_arrays`."""
+    """The arrays of N transitions as a reader returns them, in logged order, for `Dataset.from_arrays`."""
 
     observations: ArrayLike | Pixels  # [N, *obs_shape]; uint8 with two axes or more are images; `Pixels` are not copied
     actions: ArrayLike  # [N, act_dim] in the environment's units
     rewards: ArrayLike  # [N]
     terminations: ArrayLike  # [N], true where a terminal state was reached
     truncations: ArrayLike  # [N], true where an episode ended for another reason, such as a time limit
-    # [N, *obs_shape], true ones also where an episode was truncated; None: those of the next rows
+    # [N, *obs_shape], also correct where an episode was truncated; None: the observations of the next rows
     next_observations: ArrayLike | None = None
     episode_starts: ArrayLike | None = None  # first row of each episode; None: after each termination or truncation
     action_low: ArrayLike | None = None  # the environment's lower bound of actions, a number or [act_dim]; None: -1
@@ -173,7 +173,7 @@ class Columns:
         return cls(scaled, reward, terminated, truncated, starts, clipped, cut)
 
     def without_open_ends(self, name: str) -> tuple[Columns, NDArray[np.bool_]]:
-        """Without the rows that end an episode but not in a terminal state, and which rows stay, [N]."""
+        """Drops the rows that end an episode without a terminal state; returns the rest and which rows were kept, [N]."""
         length, last = len(self.rewards), self.starts[1:] - 1
         keep = np.ones(length, bool)
         keep[last] = self.terminated[last]

@@ -38,7 +38,7 @@ class GroupKey:
     def of(cls, variant: Variant, schedule: Schedule, task: Task, resume_from: int = -1) -> GroupKey:
         """The key of a variant's runs on a stream of this task."""
         settings = common_settings(variant.config), variant.settings(schedule).get(DECAY)
-        length = schedule.log if variant.protocol.online else None
+        length = schedule.dataset_length if variant.protocol.online else None
         return cls(variant.entry.reference, settings, task, variant.protocol, resume_from, length)
 
 

@@ -153,7 +153,7 @@ class Trainer:
         """Score the policy on the transitions of the dataset that become visible before the next evaluation point."""
         upcoming = [points[point.index + 1 :][:1] for points in self._points]
         stops = [
-            min(points[0].transitions, schedule.log) if points else point.transitions
+            min(points[0].transitions, schedule.dataset_length) if points else point.transitions
             for points, schedule in zip(upcoming, self.schedules, strict=True)
         ]
         self.prequential.score(point.transitions, stops)

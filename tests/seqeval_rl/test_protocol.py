@@ -25,7 +25,7 @@ def schedules(draw):
 
 @st.composite
 def online_schedules(draw):
-    """With an online phase, behind a log or without one."""
+    """With an online phase, after a dataset or without one."""
     log = draw(st.integers(0, 200))
     online = draw(st.integers(2 if log < 2 else 1, 200))
     log = log if log >= 2 else 0
@@ -68,9 +68,9 @@ def test_schedule_is_the_loop_of_the_protocol(schedule):
 
 
 @given(online_schedules())
-def test_the_online_phase_goes_on_where_the_log_ends(schedule):
-    """The same loop, whose increments begin anew where the log is used up; there it evaluates in any case."""
-    p, log, total = schedule.protocol, schedule.log, schedule.total
+def test_the_online_phase_begins_where_the_dataset_ends(schedule):
+    """The same loop, whose increments begin anew after the dataset, where it always evaluates."""
+    p, log, total = schedule.protocol, schedule.dataset_length, schedule.total
     t, steps = p.initial, 0
     evaluations, seen = [(t, 0, max(t - log, 0))], []
     while t < total:
@@ -100,21 +100,21 @@ def test_the_static_control_sees_everything_at_the_same_gradient_steps(schedule)
 
 
 @given(st.floats(0.01, 0.9), st.floats(0.01, 0.9), st.integers(200, 1000))
-def test_shares_of_the_log_are_transitions(initial, every, total):
+def test_shares_of_the_dataset_are_transitions(initial, every, total):
     shares = Schedule(Protocol(initial=initial, evaluate_every=every), total)
     numbers = Schedule(Protocol(initial=round(initial * total), evaluate_every=round(every * total)), total)
     assert shares.points() == numbers.points()
 
 
 @pytest.mark.parametrize("setting", ["initial", "evaluate_every"])
-def test_a_share_of_no_log_is_refused(setting):
+def test_a_share_without_a_dataset_is_refused(setting):
     protocol = Protocol(**{"initial": 5, "online": 100, setting: 0.5})
     with pytest.raises(UsageError, match=rf"protocol\.{setting} in transitions"):
         Schedule(protocol, 0)
 
 
 @given(schedules())
-def test_visible_sets_are_nested_grow_and_end_with_the_whole_log(schedule):
+def test_visible_sets_are_nested_grow_and_end_with_the_full_dataset(schedule):
     visible = schedule.visible(np.arange(schedule.increments + 1))
     assert visible[0] == schedule.protocol.initial
     assert (np.diff(visible) > 0).all()
@@ -130,7 +130,7 @@ def test_visible_sets_are_nested_grow_and_end_with_the_whole_log(schedule):
         ({"increment": "many"}, ["protocol.increment", "many"]),
         ({"order": "random"}, ["protocol.order", "shuffled"]),
         ({"window": 10, "batch_size": 11}, ["protocol.window", "11", "10"]),
-        ({"initial": 1.5}, ["protocol.initial", "share of the log", "1.5"]),
+        ({"initial": 1.5}, ["protocol.initial", "share of the dataset", "1.5"]),
         ({"static": True, "window": 300}, ["protocol.window", "static"]),
         ({"static": True, "online": 5}, ["protocol.online", "static"]),
         ({"incremnt": 2}, ["incremnt", "did you mean increment"]),
@@ -144,6 +144,6 @@ def test_bad_settings_are_named_with_what_was_found_and_expected(settings, words
     assert "\n" not in str(error.value)
 
 
-def test_a_log_not_longer_than_the_initial_slice_is_refused():
+def test_a_dataset_not_longer_than_the_initial_slice_is_refused():
     with pytest.raises(DataError, match=r"initial = 50, found 50"):
         Schedule(Protocol(initial=50), 50)

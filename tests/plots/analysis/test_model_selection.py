@@ -208,7 +208,7 @@ def test_online_runs_are_judged_on_their_log_and_plain_ones_not_at_all(results: 
     # Equally good where the log ends, whatever comes after.
     assert (on_log.picked.label, on_log.regret) == ("IQL", 0)
     assert plain.picked is None
-    assert "left out: SAC: no log" in plain.text()
+    assert "left out: SAC: no dataset" in plain.text()
     assert "sac" not in ranking_table(results.read()).caption
 
 

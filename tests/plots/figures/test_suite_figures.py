@@ -129,7 +129,7 @@ def test_a_stretch_stands_for_the_same_runs_and_none_lacks_a_dataset(seed: int, 
         place = round(100 * part.shares[0]) - 1
         expected = np.mean([scores[there[:, task, place], task, place].mean() for task in range(tasks)])
         assert part.centre[0] == pytest.approx(expected)
-        assert part.whole == there[:, :, place].all()
+        assert part.complete == there[:, :, place].all()
 
 
 def test_ranks_stand_where_they_are(results: Results) -> None:

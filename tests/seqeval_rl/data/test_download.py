@@ -71,7 +71,7 @@ def test_a_connection_that_breaks_is_gone_on_with(
 
 def test_a_later_call_goes_on_where_an_earlier_one_gave_up(tmp_path: Path, site: Site) -> None:
     site.break_after = [40_000, 0, 0, 0]
-    with pytest.raises(FileError, match=r"failed 4 times .*40000 bytes are kept, the same command goes on") as caught:
+    with pytest.raises(FileError, match=r"failed 4 times .*40000 bytes are kept, the same command resumes") as caught:
         download(f"{site.url}/log", tmp_path / "log", progress=False)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "log").exists()
@@ -154,10 +154,10 @@ def test_no_network(tmp_path: Path) -> None:
 
 
 def test_offline_nothing_is_asked_for(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FileError, match=r"the network is out of bounds .*Unset SEQEVAL_OFFLINE"):
+    with pytest.raises(FileError, match=r"the network is not to be used .*Unset SEQEVAL_OFFLINE"):
         download(f"{site.url}/log", tmp_path / "log", offline=True)
     monkeypatch.setenv("SEQEVAL_OFFLINE", "1")
-    with pytest.raises(FileError, match="out of bounds"):
+    with pytest.raises(FileError, match="not to be used"):
         download(f"{site.url}/log", tmp_path / "log")
     assert site.requests == []
     download(f"{site.url}/log", tmp_path / "log", offline=False, progress=False)

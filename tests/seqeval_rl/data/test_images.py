@@ -304,5 +304,5 @@ def test_an_environment_must_have_images_too() -> None:
             check_environment(dataset)
     finally:
         del gymnasium.registry["test/Picture-v0"]
-    with pytest.raises(DataError, match="expected an environment, found a log without one"):
+    with pytest.raises(DataError, match="expected an environment, found a dataset without one"):
         check_environment(replace(dataset, task=Task("none", None, 0, 1)))

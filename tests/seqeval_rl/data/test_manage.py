@@ -98,13 +98,13 @@ def test_a_hash_is_kept_and_checked(site: Site, content: bytes) -> None:
 
 
 def test_no_network_and_no_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FileError, match="out of bounds"):
+    with pytest.raises(FileError, match="not to be used"):
         fetch(NAME, offline=True)
     monkeypatch.setenv("SEQEVAL_OFFLINE", "1")
-    with pytest.raises(FileError, match="out of bounds") as caught:
+    with pytest.raises(FileError, match="not to be used") as caught:
         load_dataset(NAME, progress=False)
     assert "\n" not in str(caught.value)
-    with pytest.raises(FileError, match=r"minari:toy/far-v0: not on this machine, and the network is out of bounds"):
+    with pytest.raises(FileError, match=r"minari:toy/far-v0: not on this machine, and the network is not to be used"):
         fetch("minari:toy/far-v0")
     assert site.paths == []
     with pytest.raises(UsageError, match="did you mean d4rl:hopper-medium-v2"):
@@ -113,7 +113,7 @@ def test_no_network_and_no_file(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_half_finished_download_is_no_dataset(tmp_path: Path, site: Site, content: bytes) -> None:
     site.break_after = [len(content) // 2, 0, 0, 0]
-    with pytest.raises(FileError, match="the same command goes on from there"):
+    with pytest.raises(FileError, match="the same command resumes"):
         load_dataset(NAME, progress=False)
     assert NAME not in known_datasets()
     assert len(load_dataset(NAME, progress=False)) == 300

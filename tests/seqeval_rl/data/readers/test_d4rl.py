@@ -247,7 +247,7 @@ def test_a_log_without_an_environment_is_read_and_says_so_where_one_is_needed(tm
     write(tmp_path / "d4rl" / ENTRIES["antmaze-umaze-v2"].file_name, arrays)
     dataset = load_dataset("d4rl:antmaze-umaze-v2", progress=False)
     assert (dataset.task.name, dataset.task.env_id) == ("d4rl/antmaze-umaze", None)
-    with pytest.raises(DataError, match="expected an environment, found a log without one"):
+    with pytest.raises(DataError, match="expected an environment, found a dataset without one"):
         check_environment(dataset)
 
 
