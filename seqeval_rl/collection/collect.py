@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.collection.policies import Behavior
-from seqeval_rl.data.episodes import Episode, cut_to
+from seqeval_rl.data.episodes import Episode, cut_to, play_episodes
 from seqeval_rl.data.minari_writer import writer
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, WorkerPool
@@ -23,9 +23,8 @@ from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import VectorEnv
-from seqeval_rl.errors import DataError, MismatchError, SeqevalError, UsageError
+from seqeval_rl.errors import DataError, MismatchError, UsageError
 from seqeval_rl.seeding import numpy_generator
-from seqeval_rl.training.evaluation import LONGEST_EPISODE
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
 
@@ -77,48 +76,25 @@ def _play_chunk(behavior: Behavior, envs: VectorEnv, seed: int, chunk: int) -> l
     """Episodes `chunk * EPISODES_PER_CHUNK` and the next ones, together."""
     numbers = range(chunk * EPISODES_PER_CHUNK, (chunk + 1) * EPISODES_PER_CHUNK)
     purpose = f"collect/{behavior.purpose}"
-    seeds = [int(numpy_generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]
-    current = envs.reset(seeds)
-    trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
-    actions: list[list[NDArray[np.float32]]] = [[] for _ in numbers]
-    rewards: list[list[float]] = [[] for _ in numbers]
-    terminals = np.zeros(EPISODES_PER_CHUNK, bool)
-    active = np.ones(EPISODES_PER_CHUNK, bool)
     middle, half = (envs.action_high + envs.action_low) / 2, (envs.action_high - envs.action_low) / 2
     low, high = envs.action_low.astype(np.float32), envs.action_high.astype(np.float32)
     noise = np.empty((EPISODES_PER_CHUNK, _NOISE, envs.act_dim), np.float32)
-    for time in count():
+
+    def choose(observations: NDArray[Any], time: int, live: NDArray[np.int64]) -> NDArray[np.float32]:
         if time % _NOISE == 0:
             for index, number in enumerate(numbers):
                 draws = numpy_generator(seed, f"{purpose}/noise", number, time // _NOISE)
                 noise[index] = draws.standard_normal(noise.shape[1:], dtype=np.float32)
-        chosen = np.asarray(behavior.act(np.asarray(current, np.float32), noise[:, time % _NOISE]))
-        live = np.flatnonzero(active)
-        if not np.isfinite(chosen[live]).all():
+        actions = np.asarray(behavior.act(np.asarray(observations, np.float32), noise[:, time % _NOISE]))
+        if not np.isfinite(actions[live]).all():
             raise DataError(
                 f"{behavior.algorithm}: expected finite actions, found others in an episode at time index {time}. "
                 "The policy has diverged: use an earlier one."
             )
-        taken = np.clip((middle + np.clip(chosen, -1, 1) * half).astype(np.float32), low, high)
-        found, gained, terminated, truncated = envs.step(taken[live], live)
-        for place, index in enumerate(live.tolist()):
-            trails[index].append(np.array(found[place], np.float64))
-            actions[index].append(taken[index])
-            rewards[index].append(float(gained[place]))
-        current[live] = found
-        terminals[live] = terminated
-        active[live] = ~(terminated | truncated)
-        if not active.any():
-            break
-        if time + 1 >= (envs.max_episode_length or LONGEST_EPISODE):
-            raise SeqevalError(
-                f"environment {behavior.task.env_id!r}: expected an episode to end within {time + 1} environment steps, "
-                "found one that goes on. Register it with max_episode_steps."
-            )
-    return [
-        Episode(seeds[i], np.stack(trails[i]), np.stack(actions[i]), np.array(rewards[i]), bool(terminals[i]))
-        for i in range(EPISODES_PER_CHUNK)
-    ]
+        return np.clip((middle + np.clip(actions, -1, 1) * half).astype(np.float32), low, high)
+
+    seeds = [int(numpy_generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]
+    return play_episodes(envs, seeds, choose)
 
 
 def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterator[Episode]:

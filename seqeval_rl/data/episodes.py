@@ -1,8 +1,9 @@
-"""Episodes: recorded arrays of one, lists of them, and cutting a dataset to a number of transitions."""
+"""Episodes: playing them in a vector environment, cutting them to a number of transitions, and reading them from packed rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,12 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.vector_env import LONGEST_EPISODE, VectorEnv
+from seqeval_rl.errors import SeqevalError
+
+# Observations [E, *obs], the time index and the episodes that have not ended, to float32 actions [E, act_dim] in the
+# environment's units; the actions of episodes that have ended are not used.
+Choose = Callable[[NDArray[Any], int, NDArray[np.int64]], NDArray[np.float32]]
 
 
 class Episode(NamedTuple):
@@ -20,6 +27,47 @@ class Episode(NamedTuple):
     actions: NDArray[np.float32]  # [T, act] in the environment's units
     rewards: NDArray[np.float64]  # [T]
     terminated: bool  # ended in a terminal state; else by the time limit
+
+
+def play_episodes(envs: VectorEnv, seeds: Sequence[int], choose: Choose) -> list[Episode]:
+    """One episode in each of E environments, which step together until the last has ended.
+
+    Args:
+        envs: E copies.
+        seeds: of their starts, E.
+        choose: the actions.
+
+    Raises:
+        SeqevalError: an episode does not end.
+    """
+    current = envs.reset(seeds)
+    trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
+    actions: list[list[NDArray[np.float32]]] = [[] for _ in seeds]
+    rewards: list[list[float]] = [[] for _ in seeds]
+    terminals, active = np.zeros(len(seeds), bool), np.ones(len(seeds), bool)
+    limit = envs.max_episode_length or LONGEST_EPISODE
+    for time in count():
+        live = np.flatnonzero(active)
+        chosen = choose(current, time, live)
+        observations, received, terminated, truncated = envs.step(chosen[live], live)
+        for place, index in enumerate(live.tolist()):
+            trails[index].append(np.array(observations[place], np.float64))
+            actions[index].append(chosen[index])
+            rewards[index].append(float(received[place]))
+        current[live] = observations
+        terminals[live] = terminated
+        active[live] = ~(terminated | truncated)
+        if not active.any():
+            break
+        if time + 1 >= limit:
+            raise SeqevalError(
+                f"environment: expected an episode to end within {time + 1} environment steps, found one that continues. "
+                "Register it with max_episode_steps."
+            )
+    return [
+        Episode(seed, np.stack(trails[i]), np.stack(actions[i]), np.array(rewards[i]), bool(terminals[i]))
+        for i, seed in enumerate(seeds)
+    ]
 
 
 def take_transitions(episode: Episode, length: int) -> Episode:
@@ -34,13 +82,7 @@ def cut_to(episodes: Iterable[Episode], transitions: int) -> Iterator[Episode]:
     for episode in episodes:
         if left < len(episode.rewards):
             if left:
-                yield Episode(
-                    episode.seed,
-                    episode.observations[: left + 1],
-                    episode.actions[:left],
-                    episode.rewards[:left],
-                    False,
-                )
+                yield take_transitions(episode, left)
             return
         yield episode
         left -= len(episode.rewards)

@@ -8,7 +8,6 @@ dataset changes an episode.
 from __future__ import annotations
 
 import threading
-import warnings
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.data.episodes import Episode
+from seqeval_rl.data.episodes import Episode, play_episodes
+from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.vector_env import SyncVectorEnv
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.utils.processes import WorkerEndedError, WorkerProcess
@@ -81,12 +82,8 @@ def _policy(task: str, checkpoint: str) -> BehaviorPolicy:
 
 
 @lru_cache(maxsize=1)
-def _environments(env_id: str) -> list[Any]:
-    from seqeval_rl.environments.spaces import open_environment
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about an older version, which is chosen on purpose
-        return [open_environment(env_id) for _ in range(EPISODES_PER_CHUNK)]
+def _environments(env_id: str) -> SyncVectorEnv:
+    return SyncVectorEnv(*gymnasium_shapes(env_id), EPISODES_PER_CHUNK)
 
 
 def time_limit(env_id: str) -> int:
@@ -100,43 +97,22 @@ def time_limit(env_id: str) -> int:
 
 def roll_out(chunk: Chunk) -> list[Episode]:
     """The chunk's episodes in order."""
-    environments = _environments(chunk.env_id)
-    space = environments[0].action_space
-    scale = space.high.astype(np.float64)
-    limit = time_limit(chunk.env_id)
+    envs = _environments(chunk.env_id)
     policy = None if chunk.checkpoint is None else _policy(chunk.task, chunk.checkpoint)
-    seeds, draws = [], np.empty((EPISODES_PER_CHUNK, limit, *space.shape))
-    observations: list[list[NDArray[np.float64]]] = []
-    for i, environment in enumerate(environments):
+    seeds, draws = [], np.empty((EPISODES_PER_CHUNK, time_limit(chunk.env_id), envs.act_dim))
+    for i in range(EPISODES_PER_CHUNK):
         purpose = f"bundled/{chunk.task}/{chunk.level}/{chunk.checkpoint}"
         rng = numpy_generator(chunk.seed, purpose, chunk.index * EPISODES_PER_CHUNK + i)
         seeds.append(int(rng.integers(2**31)))
         # All of an episode's draws at once, so that those of one episode do not depend on the length of another.
         draws[i] = rng.uniform(-1.0, 1.0, draws.shape[1:]) if policy is None else rng.standard_normal(draws.shape[1:])
-        observations.append([environment.reset(seed=seeds[i])[0]])
-    actions: list[list[NDArray[np.float32]]] = [[] for _ in environments]
-    rewards: list[list[float]] = [[] for _ in environments]
-    terminals = [False] * EPISODES_PER_CHUNK
-    current = np.stack([trail[0] for trail in observations])
-    running = list(range(EPISODES_PER_CHUNK))
-    for time in range(limit):
-        chosen = draws[:, time] if policy is None else policy.act(current, draws[:, time])
-        batch = (np.round(chosen / ACTION_GRID) * ACTION_GRID * scale).astype(np.float32)
-        for i in list(running):
-            observation, reward, terminated, truncated, _ = environments[i].step(batch[i])
-            actions[i].append(batch[i])
-            rewards[i].append(float(reward))
-            observations[i].append(observation)
-            current[i] = observation
-            terminals[i] = bool(terminated)
-            if terminated or truncated:
-                running.remove(i)
-        if not running:
-            break
-    return [
-        Episode(seeds[i], np.stack(observations[i]), np.stack(actions[i]), np.array(rewards[i]), terminals[i])
-        for i in range(EPISODES_PER_CHUNK)
-    ]
+
+    def choose(observations: NDArray[Any], time: int, live: NDArray[np.int64]) -> NDArray[np.float32]:
+        actions = draws[:, time] if policy is None else policy.act(observations, draws[:, time])
+        rounded: NDArray[np.float64] = np.round(actions / ACTION_GRID) * ACTION_GRID * envs.action_high
+        return rounded.astype(np.float32)
+
+    return play_episodes(envs, seeds, choose)
 
 
 class WorkerPool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from seqeval_rl.environments.spaces import Shapes, open_environment
 
 Transition = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
+LONGEST_EPISODE = 1_000_000  # environment steps, where an environment has no time limit of its own
 _log = logging.getLogger("seqeval_rl")
 
 

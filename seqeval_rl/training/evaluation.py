@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.vector_env import LONGEST_EPISODE
 from seqeval_rl.errors import SeqevalError
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 _PURPOSE = zlib.crc32(b"evaluation episode")
 _ROUNDING = 1e-4  # how far beyond [-1, 1] an action may be; it is clipped
-LONGEST_EPISODE = 1_000_000  # environment steps, where the environment has no time limit of its own
 
 
 @dataclass(frozen=True)

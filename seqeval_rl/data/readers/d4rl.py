@@ -1,8 +1,8 @@
-"""D4RL's HDF5 files, through the flat cache.
+"""Reads D4RL's HDF5 files, through the dataset cache.
 
 Two reading modes: `native` keeps every transition with its true next observation; `d4rl` is exactly `qlearning_dataset` of the
 d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_rules`). In
-both, actions hardly outside their bounds are clipped (see `Dataset`), and the returns of the log are those of its whole
+both, actions slightly outside their bounds are clipped (see `Dataset`), and the returns of the dataset are those of its complete
 trajectories.
 """
 
@@ -32,7 +32,7 @@ from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.text import slug
 
-_VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
+_VERSION = 0  # of the reader; raise it with every change of its result
 _REQUIRED = ("observations", "actions", "rewards", "terminals")
 _OPTIONAL = ("timeouts", "next_observations")
 _PIECE = 1 << 16  # rows read at once
@@ -86,7 +86,7 @@ class D4rlReader(Reader):
         ]
 
     def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
-        """See `Reader`. What is checked does not depend on the task, which a file's name need not tell."""
+        """See `Reader`. The checks do not depend on the task, which the file's name may not name."""
         entry = d4rl_index.entry(source.removeprefix(self.prefix)) if source.startswith(self.prefix) else None
         path = Path(source) if entry is None else d4rl_index.require(entry)
         task = Task(path.name, None, 0.0, 1.0) if entry is None else entry.task
@@ -101,7 +101,7 @@ class D4rlReader(Reader):
 
 
 def _check_published(path: Path, name: str, entry: d4rl_index.Entry) -> Iterator[Check]:
-    """Compare size and returns with what is published. Raises `DataError` where they differ."""
+    """Compare size and returns with the published ones. Raises `DataError` where they differ."""
     published = d4rl_index.PUBLISHED.get(entry.identity)
     if published is None:
         yield Check("published", True, "nothing is published to compare its size and its returns with")
@@ -153,7 +153,7 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
     length = len(columns["observations"])
     terminals = flags(name, "terminals", columns["terminals"], length)
     timeouts = flags(name, "timeouts", columns["timeouts"], length) if "timeouts" in columns else None
-    # Checked before anything is summed or dropped.
+    # Checked before any row is summed or dropped.
     rewards = column(name, "rewards", columns["rewards"], (1, 1), length)
     limit = None if timeouts is not None else _limit(path, task)
     ends = d4rl_episodes.true_ends(terminals, timeouts, limit)
@@ -193,13 +193,13 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
 def _kept(
     columns: dict[str, NDArray[Any]], rewards: NDArray[np.float32], ends: d4rl_episodes.Ends, rows: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Columns of the rows that `qlearning_dataset` keeps. What is left of a trajectory ends with a truncation or terminally."""
+    """Columns of the rows that `qlearning_dataset` keeps. The kept part of a trajectory is truncated or terminates."""
     over = ends.terminals | ends.final
     trajectory = np.concatenate(([0], np.cumsum(over[:-1])))
     kept = trajectory[rows]
     starts = np.concatenate(([0], np.flatnonzero(np.diff(kept)) + 1))
     truncations = np.zeros(len(rows), bool)
-    # The log's last trajectory is cut short unless the file has its end, in a row that is kept or dropped.
+    # The last trajectory is incomplete unless the file has its end, in a row that is kept or dropped.
     truncations[-1] = bool(over[-1]) or kept[-1] != trajectory[-1]
     terminations = ends.terminals[rows]
     return {
@@ -214,7 +214,7 @@ def _kept(
 
 
 def _columns(path: Path, name: str, following: bool, progress: bool) -> dict[str, NDArray[Any]]:
-    """The file's columns, numbers as float32; next observations only where they are wanted."""
+    """The file's columns, numbers as float32; next observations only if requested."""
     _check_there(path)
     try:
         with h5py.File(path, "r") as file:
@@ -228,10 +228,10 @@ def _columns(path: Path, name: str, following: bool, progress: bool) -> dict[str
                 for start in range(0, length, _PIECE):
                     piece = slice(start, min(start + _PIECE, length))
                     for key, item in found.items():
-                        with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused
+                        with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused
                             columns[key][piece] = item[piece]
                     bar.update(piece.stop - start)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:  # of a damaged file
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:  # raised for a damaged file
         first_line = (str(error).splitlines() or [""])[0]
         raise DataError(
             f"{name}: expected a whole HDF5 file in {path}, found {type(error).__name__}: {first_line}. Delete it and get it "
@@ -251,7 +251,7 @@ def _check_there(path: Path) -> None:
 
 
 def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
-    """Keys, kinds, axes and lengths, before anything is read."""
+    """Check keys, types, axes and lengths before reading."""
     missing = [key for key in _REQUIRED if key not in found]
     if missing:
         there = ", ".join(sorted(file)) or "nothing"
@@ -278,7 +278,7 @@ def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
 
 
 def _is_whole(item: Any) -> bool:
-    """Whether all of a column is in the file; HDF5 reads what is not as zeros, without a word."""
+    """Whether the file contains all of a column; HDF5 silently reads missing parts as zeros."""
     if item.chunks is None:
         return item.id.get_storage_size() >= item.nbytes
     expected = math.prod(-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True))
@@ -286,7 +286,7 @@ def _is_whole(item: Any) -> bool:
 
 
 def _dtype(item: Any) -> np.dtype[Any]:
-    """Flags keep their own type, by which they are checked."""
+    """Flags keep their type, which is checked later."""
     return np.dtype(np.float32) if item.name.rpartition("/")[2] not in ("terminals", "timeouts") else item.dtype
 
 
