@@ -159,7 +159,7 @@ def _go_on(
     ):  # fmt: skip
         if state:
             trainer.load_states([state])
-        recorder.event("started", evaluations=done, environments=evaluator.backend, stack=1)
+        recorder.event("started", evaluations=done, environments=evaluator.backend, runs=1)
         record = Reporter([recorder], protocol.divergence_limit)
 
         def report(outcome: Outcome) -> bool:
