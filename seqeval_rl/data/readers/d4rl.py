@@ -1,8 +1,8 @@
-"""D4RL's HDF5 files, through the flat cache.
+"""D4RL's HDF5 files, through the cache.
 
 Two reading modes: `native` keeps every transition with its true next observation; `d4rl` is exactly `qlearning_dataset` of the
-d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_rules`). In
-both, actions hardly outside their bounds are clipped (see `Dataset`), and the returns of the log are those of its whole
+d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_episodes`). In
+both, actions slightly outside their bounds are clipped (see `Dataset`), and the returns are those of the file's complete
 trajectories.
 """
 
@@ -81,7 +81,7 @@ class D4rlReader(Reader):
         ]
 
     def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
-        """See `Reader`. What is checked does not depend on the task, which a file's name need not tell."""
+        """See `Reader`. What is checked does not depend on the task, which need not be known."""
         entry = d4rl_index.entry(source.removeprefix(self.prefix)) if source.startswith(self.prefix) else None
         path = Path(source) if entry is None else d4rl_index.require(entry)
         task = Task(path.name, None, 0.0, 1.0) if entry is None else entry.task
@@ -120,7 +120,7 @@ def read(path: str | Path, name: str, task: Task | None, reading: Reading, progr
     """A file in D4RL's format.
 
     Args:
-        path: of the file. Its name, if it is one of D4RL's, tells the task.
+        path: of the file. Its name, if it is one of D4RL's, determines the task.
         name: what the dataset is called.
         task: environment and reference returns; by default those of the file's name.
         reading: how.
@@ -128,7 +128,7 @@ def read(path: str | Path, name: str, task: Task | None, reading: Reading, progr
 
     Raises:
         FileError: it cannot be read, or the cache cannot be written.
-        DataError: damaged, keys missing, unequal lengths, NaN and the like, or nothing tells its task.
+        DataError: damaged, keys missing, unequal lengths, NaN and the like, or its task is unknown.
         EnvironmentMissingError: the bounds of actions, or the time limit that the file lacks, are those of an environment
             that is not installed.
     """
@@ -194,7 +194,7 @@ def _kept(
     kept = trajectory[rows]
     starts = np.concatenate(([0], np.flatnonzero(np.diff(kept)) + 1))
     truncations = np.zeros(len(rows), bool)
-    # The log's last trajectory is cut short unless the file has its end, in a row that is kept or dropped.
+    # The last trajectory is cut short unless the file has its end, in a row that is kept or dropped.
     truncations[-1] = bool(over[-1]) or kept[-1] != trajectory[-1]
     terminations = ends.terminals[rows]
     return {
@@ -212,7 +212,7 @@ def _task(path: Path, name: str) -> Task:
     known = d4rl_index.of_file(path.name)
     if known is None:
         raise DataError(
-            f"{name}: expected to be told its task, found none for a file called {path.name}. Give a task: one of "
+            f"{name}: expected a known task, found none for a file called {path.name}. Give a task: one of "
             f"{', '.join(task for task in TASKS if task.startswith('d4rl/'))}, or env_id, reference_min and reference_max."
         )
     return known.task

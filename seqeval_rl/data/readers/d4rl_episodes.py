@@ -1,7 +1,7 @@
 """Which rows of a D4RL file are transitions, by its flags alone: true ones, or those of d4rl's `qlearning_dataset`.
 
-A file's rows are those of trajectories end to end. `terminals` are true where a terminal state was reached, `timeouts`, which old
-files lack, where a trajectory ended for another reason.
+A file's rows are those of its trajectories, concatenated. `terminals` are true where a terminal state was reached, `timeouts`,
+which old files lack, where a trajectory ended for another reason.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _limit_rows(
     Args:
         terminals: [N].
         limit: at least 2.
-        after_terminal: where the count goes on after a terminal row.
+        after_terminal: where the count continues after a terminal row.
         after_limit: after a row at the limit.
         after_both: after a terminal row at the limit.
     """

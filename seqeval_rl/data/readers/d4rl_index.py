@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """Under which the file lies in a folder, as the d4rl package names it."""
+        """The name of the file in a folder, as in the d4rl package."""
         return self.path.rpartition("/")[2]
 
 
@@ -35,7 +35,7 @@ class Published(NamedTuple):
     """What a file should hold."""
 
     transitions: int  # by d4rl's `qlearning_dataset`
-    mean_return: float  # of the log
+    mean_return: float  # of the trajectories
 
 
 def _entries() -> list[Entry]:
@@ -102,7 +102,7 @@ PUBLISHED = {
     }.items()
     for level, (transitions, mean_return) in levels.items()
 }
-# How far a log's mean score may be from the published one, in points of the score. The published means are 0.1 to 0.2 % below
+# How far a dataset's mean score may be from the published one, in points of the score. The published means are 0.1 to 0.2 % below
 # those of whole trajectories, as if one empty trajectory were among them and the time limits' rows missing.
 MEAN_SCORE_SLACK = 0.5
 
@@ -131,7 +131,7 @@ def folders() -> list[Path]:
 
 
 def downloads() -> Path:
-    """Where downloads lie."""
+    """The folder of downloads."""
     return cache.root() / "downloads" / "d4rl"
 
 
@@ -153,7 +153,7 @@ def require(found: Entry) -> Path:
 
 
 def label(name: str) -> str | None:
-    """What tells a dataset from others of its task, `medium` of `hopper-medium-v2` or of its file's name; None: unknown."""
+    """A short name among the datasets of its task, `medium` for `hopper-medium-v2` or of its file's name; None: unknown."""
     found = of_file(name) or ENTRIES.get(name)
     if found is None:
         return None
@@ -176,7 +176,7 @@ def url(found: Entry) -> str:
     if urlsplit(mirror).scheme not in ("http", "https"):
         raise UsageError(
             f"SEQEVAL_D4RL_MIRROR: expected an address such as https://example.org/offline_rl, under which "
-            f"{found.path} lies, found {mirror!r}. Correct it."
+            f"{found.path} is, found {mirror!r}. Correct it."
         )
     return f"{mirror.rstrip('/')}/{found.path}"
 

@@ -58,7 +58,7 @@ def from_mapping(columns: Mapping[str, Any], task: Task | None) -> Dataset:
 
 
 def read_npz(path: str, task: Task | None) -> Dataset:
-    """A file, through the flat cache.
+    """A file, through the cache.
 
     Raises:
         FileError: it cannot be read.
@@ -76,7 +76,7 @@ def read_npz(path: str, task: Task | None) -> Dataset:
 def _surroundings(
     name: str, keys: Iterable[str], columns: Mapping[str, Any], task: Task | None
 ) -> tuple[Task, Any, Any]:
-    """The task and the bounds of actions, from what stands beside the columns and from the environment; checks the keys."""
+    """The task and the bounds of actions, from the other arrays and the environment; checks the keys."""
     keys = list(keys)
     missing = [key for key in _REQUIRED if key not in keys]
     extra = [str(key) for key in keys if key not in (*_REQUIRED, *_OPTIONAL)]
@@ -128,7 +128,7 @@ def load(path: str | Path, wanted: Iterable[str] | None = None) -> dict[str, NDA
 
 
 def scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
-    """The name (`env_id`) or number that stands among the arrays of the dataset `name`; None if it does not.
+    """The name (`env_id`) or number among the arrays of the dataset `name`; None if it is not there.
 
     Raises:
         DataError: it is something else.

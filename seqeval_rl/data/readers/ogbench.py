@@ -1,8 +1,8 @@
 """OGBench's `.npz` files (Park et al., arXiv 2410.20092), as they are downloaded and as its package returns them.
 
 `terminals` end a trajectory and say nothing of terminal states; these are where `masks` are 0, also inside a trajectory, which
-then goes on. Rows come in three layouts. In a downloaded file, T transitions are T + 1 rows, and the last one, where `terminals`
-is 1, only has the last observation; with `valids` (a "compact" dataset) that last row is where `valids` is 0; with
+then continues. Rows come in three layouts. In a downloaded file, T transitions are T + 1 rows, and the last one, where
+`terminals` is 1, only has the last observation; with `valids` (a "compact" dataset) that last row is where `valids` is 0; with
 `next_observations` (a "regular" one) each row is a transition.
 """
 
@@ -64,14 +64,14 @@ class OgbenchReader(Reader):
 
 
 def place(name: str) -> Path:
-    """Where the file of the dataset of that name lies or would lie; raises `UsageError` where this cannot be a name."""
+    """The path of a dataset's file, whether it exists or not; raises `UsageError` for an invalid name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageError(f"dataset ogbench:{name}: expected a name such as {_EXAMPLE}. Correct it.")
     return Path.home() / ".ogbench" / "data" / f"{name}.npz"
 
 
 def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Path:
-    """The file of a single-task dataset, where OGBench's package keeps its own; made where it is not on this machine.
+    """The file of a single-task dataset, where OGBench's package keeps its own; written first if it is not there.
 
     Rewards are not published. OGBench's package computes them from the goal-conditioned file, which is downloaded from OGBench's
     server, or the mirror in `SEQEVAL_OGBENCH_MIRROR`.
@@ -99,7 +99,7 @@ def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pat
     mirror = os.environ.get("SEQEVAL_OGBENCH_MIRROR") or _SERVER
     if urlsplit(mirror).scheme not in ("http", "https"):
         raise UsageError(
-            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz lies, "
+            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz is, "
             f"found {mirror!r}. Correct it."
         )
     found = download(f"{mirror.rstrip('/')}/{goals}.npz", path.with_stem(goals), offline=offline, progress=progress)
@@ -108,7 +108,7 @@ def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pat
 
 
 def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
-    """Write the file with rewards and masks beside it, whole or not at all."""
+    """Write the file with rewards and masks atomically."""
     from ogbench.relabel_utils import relabel_dataset
 
     from seqeval_rl.environments.spaces import open_environment
@@ -120,7 +120,7 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
     except Exception as error:  # whatever that code makes of a file that is not as it expects
         first_line = (str(error).splitlines() or [""])[0]
         raise DataError(
-            f"{goals}: expected a log that OGBench's package can give rewards for {environment}, found "
+            f"{goals}: expected data that OGBench's package can compute rewards of {environment}, found "
             f"{type(error).__name__}: {first_line}. Delete it and get it again."
         ) from error
     try:
@@ -131,16 +131,16 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
 
 
 def read(path: str | Path, name: str, task: Task | None) -> Dataset:
-    """A file, through the flat cache.
+    """A file, through the cache.
 
     Args:
-        path: of the file. Its name, if it is one of OGBench's, tells the environment.
+        path: of the file. Its name, if it is one of OGBench's, determines the environment.
         name: what the dataset is called.
         task: environment and reference returns; by default those that the file has under `env_id`, `reference_min` and
             `reference_max`.
 
     Raises:
-        DataError: damaged, without rewards, of unequal lengths and the like, or nothing tells its task.
+        DataError: damaged, without rewards, of unequal lengths and the like, or its task is unknown.
         FileError: it cannot be read.
     """
     path, keys = Path(path), npz.names(path)
@@ -179,7 +179,7 @@ def _task(name: str, path: Path) -> Task:
 
 
 def _goal_conditioned(name: str) -> str:
-    """The name of the data that a single-task dataset is made of."""
+    """The name of the data that a single-task dataset is computed from."""
     parts = name.split("-")
     return "-".join([*parts[: parts.index("singletask")], parts[-1]])
 

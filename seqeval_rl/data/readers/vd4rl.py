@@ -1,7 +1,7 @@
 """V-D4RL (Lu et al., arXiv 2206.04779): images of dm_control tasks, in directories of HDF5 shards or of one `.npz` per episode.
 
-An action, its reward and discount stand in the row of the observation that they lead to; in the first row of an episode they
-do not count. An observation is a stack of the newest three images, as V-D4RL's own agents for 84 pixels see it. Each action was
+An action, its reward and discount are in the row of the observation that they lead to; in the first row of an episode they
+are not used. An observation is a stack of the newest three images, as V-D4RL's own agents for 84 pixels see it. Each action was
 repeated twice, and the reward is the sum.
 """
 
@@ -29,7 +29,7 @@ from seqeval_rl.utils.text import slug
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
-TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")  # a directory of this name is on the path to a log of it
+TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")  # a directory of this name is on the path to its datasets
 RETURN_RANGE = (0.0, 1000.0)  # of every task in dm_control: 1000 rewards from 0 to 1
 
 _FIRST, _LAST = 0, 2  # values of dm_env's step_type; between them 1
@@ -63,7 +63,7 @@ class Vd4rlReader(Reader):
 
 
 def read(directory: str, task: Task | None, progress: bool) -> Dataset:
-    """The log in a directory, through the flat cache.
+    """The dataset in a directory, through the cache.
 
     Args:
         directory: with `*.hdf5` or `*.npz`, for example `vd4rl_data/main/walker_walk/random/84px`.
@@ -72,7 +72,7 @@ def read(directory: str, task: Task | None, progress: bool) -> Dataset:
         progress: show a bar.
 
     Raises:
-        DataError: a damaged file, missing columns, lengths or step types that do not fit, or nothing tells the task.
+        DataError: a damaged file, missing columns, lengths or step types that do not fit, or the task is unknown.
         FileError: no such directory, or it cannot be read.
     """
     name, path = f"vd4rl:{directory}", Path(directory).expanduser()
@@ -129,7 +129,7 @@ def _convert(name: str, files: list[Path], task: Task, progress: bool) -> Datase
             if images.shape != (length, *frames.shape[1:]):
                 raise DataError(
                     f"{file}: images have shape {images.shape}, expected {(length, *frames.shape[1:])} as in {files[0].name}. "
-                    "Move what does not belong to this log elsewhere."
+                    "Move what does not belong to this dataset elsewhere."
                 )
             start = sum(lengths[:number])
             frames[start : start + length] = images
@@ -148,9 +148,7 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
     begins = np.append(first[1:], True)  # what follows the row is another episode
     if not first[0] or (last & ~begins).any():
         row = int(np.flatnonzero(last & ~begins)[0]) + 1 if first[0] else 0
-        raise DataError(
-            f"{name}: row {row} goes on with an episode that never began, expected a first row. Get it again."
-        )
+        raise DataError(f"{name}: row {row} continues an episode that never began, expected a first row. Get it again.")
     pixels = of_trails(frames, np.diff(np.append(np.flatnonzero(first), len(frames))), FRAME_STACK)
     if not len(pixels):
         raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
@@ -215,7 +213,7 @@ def _rows_of(file: Path) -> int:
 
 
 def _guarded(file: Path, load: Callable[[Path], Any]) -> Any:
-    """What `load` makes of a file, with its faults told."""
+    """`load(file)`, with its exceptions as the errors of this package."""
     try:
         return load(file)
     except PermissionError as error:
