@@ -76,5 +76,6 @@ from .tables.online import online_table as online_table
 from .tables.published import published_table as published_table
 from .tables.ranking import ranking_table as ranking_table
 from .tables.reach import reach_table as reach_table
+from .tables.rows import Kind as Kind, Row as Row
 from .tables.scores import score_table as score_table
-from .tables.table import Kind as Kind, Row as Row, Table as Table
+from .tables.table import Table as Table

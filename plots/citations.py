@@ -10,13 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seqeval_rl.plots.bibtex import entries
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.results.read import RunResult
 
 PAPER, SOFTWARE = "sujit2023bridging", "seqeval_rl"
 # By the beginning of a dataset's name: what to cite, and a description. The first match counts.

@@ -1,4 +1,4 @@
-"""The HTML report: `build` writes the file, `data`, `curves` and `runs` compute what it shows, the scripts draw it.
+"""The HTML report: `build` writes the file, `data` and `curves` compute what it shows, the scripts draw it.
 
 This package imports `plots.analysis`, `plots.tables` and the line styles of `plots.figures`; only `plots` imports it.
 """

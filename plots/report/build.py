@@ -11,17 +11,15 @@ import gzip
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seqeval_rl.errors import FileError
 from seqeval_rl.plots.report.data import report_data
+from seqeval_rl.results.read import RunResult
 from seqeval_rl.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
 
 ASSETS = Path(__file__).parent
 _STYLES = ("uPlot.min.css", "page.css")
@@ -58,23 +56,16 @@ def page(data: dict[str, Any]) -> str:
     """The file's text: template, styles, scripts, and the data as base64 of gzipped JSON."""
     styles = [_asset(name) for name in _STYLES]
     scripts = [_asset(name) for name in _SCRIPTS]
-    policy = (
-        f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
     # mtime=0: the same results give the same file.
     packed = gzip.compress(json.dumps(data, allow_nan=False, separators=(",", ":")).encode(), 9, mtime=0)
     parts = {
-        "POLICY": policy,
+        "POLICY": f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'",
         "STYLES": "\n".join(f"<style>{style}</style>" for style in styles),
         "DATA": base64.b64encode(packed).decode(),
         "SCRIPTS": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
-    before, *rest = _asset("page.html").split("{{")
-    for piece in rest:
-        key, _, after = piece.partition("}}")
-        before += parts[key] + after
-    return before
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _asset("page.html"))
 
 
 def _asset(name: str) -> str:

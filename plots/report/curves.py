@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,7 @@ from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.metrics import measured
 from seqeval_rl.plots.analysis.prequential import SCORES, running_mean
 from seqeval_rl.plots.analysis.statistics import Floats
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.results.read import RunResult
 
 DIGITS = 7  # significant digits of embedded numbers
 PREQUENTIAL_MEAN = "prequential_mean/"  # before a score's name: its running mean, as a metric
@@ -27,7 +24,7 @@ _INDEX, _STEPS, _WALL = "report/index", "report/gradient_steps", "report/wall"
 def with_counters(run: RunResult) -> RunResult:
     """The run with more metrics: index of each evaluation, its gradient steps, wall time and running prequential means."""
     means = {
-        score: dict(zip(*(array.tolist() for array in running_mean(run, score)), strict=True))
+        PREQUENTIAL_MEAN + score: dict(zip(*map(np.ndarray.tolist, running_mean(run, score)), strict=True))
         for score in run.prequential_scores()
         if score in SCORES
     }
@@ -36,11 +33,7 @@ def with_counters(run: RunResult) -> RunResult:
     for number, entry in enumerate(run.evaluations):
         wall += entry["metrics"].get("seconds", 0.0)
         own = {_INDEX: number, _STEPS: entry["gradient_steps"]} | ({_WALL: wall} if timed else {})
-        own |= {
-            PREQUENTIAL_MEAN + score: of[entry["transitions"]]
-            for score, of in means.items()
-            if entry["transitions"] in of
-        }
+        own |= {name: mean[entry["transitions"]] for name, mean in means.items() if entry["transitions"] in mean}
         evaluations.append({**entry, "metrics": entry["metrics"] | own})
     return replace(run, evaluations=evaluations)
 

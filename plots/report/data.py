@@ -1,34 +1,35 @@
-"""The data of the report as JSON: its metrics and leaderboards; `curves` and `runs` compute the rest."""
+"""The data of the report as JSON: metrics, leaderboards, colors, and the runs with what they differ in; `curves` has the rest."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.grouping import collect
+from seqeval_rl.plots.analysis.naming import LineStyle, display_name
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.figures.style import line_styles
-from seqeval_rl.plots.report.colors import line_look
 from seqeval_rl.plots.report.curves import DIGITS, PREQUENTIAL_MEAN, panel_curves, run_points, with_counters
-from seqeval_rl.plots.report.runs import conditions, differing, run_facts, settings_of
 from seqeval_rl.plots.tables.across import across_table
 from seqeval_rl.plots.tables.scores import score_table
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names
-from seqeval_rl.results.read import PREQUENTIAL, damage
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.results.read import PREQUENTIAL, RunResult, damage, differences
+from seqeval_rl.utils.text import show
 
 # Numbers in the file. One takes about 5 bytes, compressed and as base64: with the scripts that stays below 5 MB.
 BUDGET = 600_000
 _LABELS = {"score": "normalised score", "return": "return"}
 _NOT_SHOWN = ("score_std", "length", "seconds", "evaluation_seconds")  # of an evaluation; no results
+# Fields of the manifest that say how a run was made, besides its data, algorithm and seed.
+_MADE_WITH = ("suite", "protocol", "precision", "versions", "device", "platform", "processor", "git_revision")
+DARK_PAGE = (0x15, 0x18, 0x1D)  # background of the dark page in `page.css`
+_CONTRAST = 4.5  # least contrast ratio of a line on it; WCAG 2.2 asks 3 of graphics
 
 
 def report_data(results: Sequence[RunResult], name: str, seed: int = 0) -> dict[str, Any]:
@@ -43,20 +44,27 @@ def report_data(results: Sequence[RunResult], name: str, seed: int = 0) -> dict[
     styles = line_styles(group.style for _, group in groups)
     damaged_runs, damaged_lines = damage(results)
     names = algorithm_names(results)
+    made_with = [_flat({name: run.manifest[name] for name in _MADE_WITH if name in run.manifest}) for run in results]
+    by_algorithm: dict[str, list[dict[str, Any]]] = {}
+    for run in results:
+        by_algorithm.setdefault(run.algorithm, []).append(run.config)
     return {
         "name": name,
         "metrics": [{"name": metric, "label": _label(metric)} for metric in metrics],
         "leftOut": left_out,
         "digits": DIGITS,
         "longColumns": list(LONG_COLUMNS),
-        "styles": {key: line_look(look) for key, look in styles.items()},
+        "styles": {key: _line_look(look) for key, look in styles.items()},
         "panels": [panel_curves(panel, metrics, index, seed) for panel in panels],
         "runs": [
-            run_facts(run, *labels[run.run]) | {"longName": long_name, "differs": differs} | run_points(run, metrics)
-            for run, long_name, differs in zip(runs, names, differing(results), strict=True)
+            _run_facts(run, *labels[run.run]) | {"longName": long_name, "differs": differs} | run_points(run, metrics)
+            for run, long_name, differs in zip(runs, names, _differing(results, made_with, by_algorithm), strict=True)
         ],
-        "conditions": conditions(results),
-        "settings": settings_of(results),
+        "conditions": _values_by_name(made_with),
+        "settings": [
+            {"algorithm": display_name(name), "settings": _values_by_name(configs)}
+            for name, configs in by_algorithm.items()
+        ],
         "leaderboards": _leaderboards(results, len(panels), seed),
         "damagedRuns": damaged_runs,
         "damagedLines": damaged_lines,
@@ -123,7 +131,88 @@ def _board(name: str, table: Table) -> dict[str, Any]:
                     for cell, text in zip(row.cells, formatted.cells, strict=True)
                 ],
             }
-            for row, formatted in zip(table.rows, table.formatted().rows, strict=True)
+            for row, formatted in zip(table.rows, table.formatted(), strict=True)
         ],
         "caption": re.sub(r"Bold: [^.]*\. ?", "", table.caption).strip(),  # the page shows nothing in bold
     }
+
+
+def _run_facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
+    """A row of the list of runs: names, status, reason of failure, progress."""
+    seconds = [entry["metrics"]["seconds"] for entry in run.evaluations if "seconds" in entry["metrics"]]
+    return {
+        "run": run.run,
+        "panel": panel,
+        "dataset": run.dataset,
+        "algorithm": label,
+        "seed": run.seed,
+        "status": run.status,
+        "failure": run.failure,
+        "evaluations": len(run.evaluations),
+        "expected": run.manifest["evaluations_expected"],
+        "seconds": float(sum(seconds)) if seconds else None,
+        "device": str(run.manifest.get("device", "not recorded")),
+        "revision": str(run.manifest.get("git_revision") or "not recorded"),
+        "suite": str(run.manifest["suite"]),
+        "usesFutureData": bool(run.manifest["uses_future_data"]),
+        "damaged": len(run.damaged),
+    }
+
+
+def _differing(
+    results: Sequence[RunResult],
+    made_with: Sequence[Mapping[str, Any]],
+    by_algorithm: Mapping[str, list[dict[str, Any]]],
+) -> list[str]:
+    """For each run, as text: the fields that differ between runs, and the settings that differ between its algorithm's runs."""
+    fields = differences(made_with)
+    settings = {name: differences(configs) for name, configs in by_algorithm.items()}
+    texts = []
+    for run, values in zip(results, made_with, strict=True):
+        shown = [f"{name.removeprefix('protocol.')}={show(values.get(name))}" for name in fields]
+        shown += [f"{name.removeprefix('protocol.')}={show(run.config.get(name))}" for name in settings[run.algorithm]]
+        texts.append(", ".join(shown))
+    return texts
+
+
+def _values_by_name(fields: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each name, its values as text and how often each occurs, in the order of their first occurrence."""
+    by_name = []
+    for name in dict.fromkeys(name for each in fields for name in each):
+        counts = Counter(show(each[name]) if name in each else "not recorded" for each in fields)
+        by_name.append({"name": name, "values": list(counts.items())})
+    return by_name
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _line_look(look: LineStyle) -> dict[str, Any]:
+    """A line's color on the light and on the dark page, and its dashes in pixels."""
+    dash = [] if isinstance(look.line, str) else [2 * length for length in look.line[1]]
+    return {"light": look.colour, "dark": on_dark(look.colour), "dash": dash}
+
+
+def on_dark(color: str) -> str:
+    """`#rrggbb` mixed with white until its contrast ratio to the dark page (WCAG 2.2) is high enough.
+
+    Black becomes the color of the page's text.
+    """
+    if color == "#000000":
+        return "#e8eaee"
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    for white in np.linspace(0, 1, 41):
+        mixed = [round(part + white * (255 - part)) for part in (red, green, blue)]
+        if (luminance(mixed) + 0.05) / (luminance(DARK_PAGE) + 0.05) >= _CONTRAST:
+            break
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def luminance(color: Sequence[int]) -> float:
+    """Relative luminance of red, green and blue of 0 to 255, as WCAG 2.2 defines it."""
+    linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for v in (part / 255 for part in color)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

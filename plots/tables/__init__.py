@@ -1,4 +1,4 @@
-"""Tables of results: one module per table, `table` (numbers), `rows` (statistics over seeds), `writers` and `latex` (formats).
+"""Tables of results: one module per table, `rows` (numbers and their text), `table` and `latex` (formats).
 
 A table is one function with the decorator `plots.table`, found by its name in `seqeval table --measures`. This package
 imports `plots.analysis` and `plots.registry`; `plots` and `plots.report` import it.

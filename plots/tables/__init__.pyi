@@ -1,2 +1,2 @@
-from .rows import make_row as make_row
-from .table import Kind as Kind, Row as Row, Table as Table
+from .rows import Kind as Kind, Row as Row, make_row as make_row
+from .table import Table as Table

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.cross_task import AlgorithmScores, Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.table import Kind, Row, Table
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.plots.tables.rows import Kind, Row, row_of
+from seqeval_rl.plots.tables.table import Table
+from seqeval_rl.results.read import RunResult
 
 _LEADING = ("dataset", "algorithm", "runs", "dataset mean")  # a row's runs are those of all its datasets
 
@@ -37,9 +34,7 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
     """Interquartile mean, median, mean, optimality gap and mean rank of the scores; arguments and errors of `across_tables`."""
     scores = scores_across(results, share)
     columns = [*aggregates(scores, seed).values(), ranks(scores, seed)]  # [quantity][algorithm]
-    rows = tuple(
-        _row(scores, entry, cells) for entry, cells in zip(scores.entries, zip(*columns, strict=True), strict=True)
-    )
+    rows = tuple(_row(scores, entry, cells) for entry, *cells in zip(scores.entries, *columns, strict=True))
     caption = (
         f"Normalised scores at {100 * share:g} % of the data with 95 % stratified bootstrap intervals. {scores.sentence()}"
         "IQM: interquartile mean over runs and datasets (mean below 4 scores); "
@@ -79,14 +74,5 @@ def _notes(results: Sequence[RunResult], scores: Scores) -> str:
 
 
 def _row(scores: Scores, entry: AlgorithmScores, cells: Sequence[Cell]) -> Row:
-    """The row of an algorithm over all datasets; its runs are counted over all of them."""
-    count = {status: sum(len(group.having(status)) for group in entry.groups) for status in ("finished", "failed")}
-    every = sum(len(group.runs) for group in entry.groups)
-    return Row(
-        dataset=f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}",
-        algorithm=entry.label,
-        dataset_mean=scores.dataset_mean,
-        cells=tuple(cells),
-        unfinished=every - sum(count.values()),
-        **count,
-    )
+    datasets = f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}"
+    return row_of(datasets, scores.dataset_mean, entry.groups, cells)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import table_notes
@@ -12,11 +11,9 @@ from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.metrics import change, measured
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import make_row, statistic_text
-from seqeval_rl.plots.tables.table import Kind, Table
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
+from seqeval_rl.plots.tables.rows import Kind, make_row, statistic_text
+from seqeval_rl.plots.tables.table import Table
+from seqeval_rl.results.read import RunResult
 
 
 @table("blocks", help="recovery and loss after block changes")
@@ -39,7 +36,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         for block, next_block in pairwise(panel.blocks):
             boundary = f"{panel.title}: {block.label} → {next_block.label}"
             for group in panel.groups:
-                if group.runs[0].static:
+                if group.static:
                     continue
                 changes = [change(*measured(run), next_block.start, next_block.stop) for run in group.runs]
                 values = [(c.before, c.after, c.dip, c.recovery, c.lost, c.forgotten) for c in changes]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
-from typing import NamedTuple
 
-from seqeval_rl.plots.tables.writers import FormattedRow, FormattedTable
+from seqeval_rl.plots.tables.rows import FormattedRow
 
 WIDTH = 397  # points: text width of the narrowest common one-column style (NeurIPS, 5.5 in)
 HEIGHT = 38  # lines of a table that fit on one page with its caption
@@ -17,95 +16,66 @@ _GAP = 6.0  # points between two columns
 _NAME, _HEADER = 18, 9  # letters after which a name and a header are broken
 _FIRST = 2  # columns that every part repeats: algorithm and runs
 
-
-class _Line(NamedTuple):
-    """One line of a cell."""
-
-    text: str
-    small: bool = False
-
-    @property
-    def width(self) -> float:
-        return len(self.text) * (_SMALL if self.small else _LETTER)
-
-    def latex(self, bold: bool) -> str:
-        text = latex_cell(self.text)
-        return rf"\scriptsize {text}" if self.small else rf"\textbf{{{text}}}" if bold else text
+_Cells = list[list[str]]  # the lines of a row's cells, by column: algorithm, runs, and the quantities
 
 
-_Cells = list[list[_Line]]  # of a row, by column: algorithm, runs, and the quantities
-
-
-def latex(table: FormattedTable) -> str:
+def latex(name: str, headers: Sequence[str], rows: Sequence[FormattedRow], caption: str) -> str:
     """One `table` environment, or as many as width and height of a page require, each with its caption and label."""
-    headers = [*table.headers[1:3], *table.headers[4:]]  # datasets and their means are lines of their own
-    cells = [_cells(row) for row in table.rows]
-    parts = [(columns, rows) for columns in _columns(headers, cells) for rows in _pages(table.rows, cells)]
-    label = f"tab:seqeval-{table.name}"
+    names = [*headers[1:3], *headers[4:]]  # datasets and their means are lines of their own
+    cells = [[_pieces(row.algorithm, _NAME), row.runs, *(cell.parts for cell in row.cells)] for row in rows]
+    parts = [(columns, page) for columns in _columns(names, cells) for page in _pages(rows, cells)]
+    label = f"tab:seqeval-{name}"
     texts = []
-    for number, (columns, rows) in enumerate(parts, 1):
-        caption = latex_text(table.caption) + (f" Part 1 of {len(parts)}." if len(parts) > 1 else "")
+    for number, (columns, page) in enumerate(parts, 1):
+        title = latex_text(caption) + (f" Part 1 of {len(parts)}." if len(parts) > 1 else "")
         if number > 1:
-            caption = rf"Part {number} of {len(parts)} of Table~\ref{{{label}}}."
+            title = rf"Part {number} of {len(parts)} of Table~\ref{{{label}}}."
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{caption}}}",
+            rf"\caption{{{title}}}",
             rf"\label{{{label if number == 1 else f'{label}-{number}'}}}",
             r"\small",
             rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}",
             rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
             r"\toprule",
-            _header(headers, columns),
-            *_body(table, cells, columns, rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
+            _line([_header(names[column], column) for column in columns]),
         ]
-        texts.append("\n".join(lines))
+        for index in page:
+            if index == page[0] or rows[index].dataset != rows[index - 1].dataset:
+                lines += [r"\midrule", *_dataset_lines(rows[index], headers[3])]
+            lines += _row_lines(rows[index], cells[index], columns)
+        texts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
     return "\n\n".join(texts) + "\n"
 
 
-def _cells(row: FormattedRow) -> _Cells:
-    """The lines of each cell: the algorithm's name, the runs, and all quantities."""
-    values = (row.runs, *(cell.parts for cell in row.cells))
-    return [
-        [_Line(piece) for piece in _pieces(row.algorithm, _NAME)],
-        *([_Line(first), *(_Line(text, small=True) for text in others)] for first, *others in values),
-    ]
+def _header(name: str, column: int) -> str:
+    pieces = [_cell(piece) for piece in _pieces(name, _HEADER if column >= _FIRST else _NAME)]
+    several = r"\begin{tabular}[b]{@{}r@{}}" + r" \\ ".join(pieces) + r"\end{tabular}"
+    return several if len(pieces) > 1 else pieces[0]
 
 
-def _header(headers: Sequence[str], columns: Sequence[int]) -> str:
-    cells = []
-    for column in columns:
-        pieces = [latex_cell(piece) for piece in _pieces(headers[column], _HEADER if column >= _FIRST else _NAME)]
-        several = r"\begin{tabular}[b]{@{}r@{}}" + r" \\ ".join(pieces) + r"\end{tabular}"
-        cells.append(several if len(pieces) > 1 else pieces[0])
-    return " & ".join(cells) + r" \\"
+def _dataset_lines(row: FormattedRow, mean_name: str) -> list[str]:
+    name = row.dataset if row.dataset_mean == "–" else f"{row.dataset} ({mean_name} {row.dataset_mean})"
+    # No width of its own: it must not widen the first column.
+    return [rf"\rlap{{\emph{{{latex_text(piece)}}}}} \\" for piece in _pieces(name, int(WIDTH / _LETTER))]
 
 
-def _body(table: FormattedTable, cells: Sequence[_Cells], columns: Sequence[int], rows: Sequence[int]) -> Iterator[str]:
-    """Lines of the `tabular`; each dataset's name is under a rule, above its rows."""
-    for number, index in enumerate(rows):
-        row = table.rows[index]
-        if not number or row.dataset != table.rows[index - 1].dataset:
-            yield r"\midrule"
-            name = row.dataset
-            if row.dataset_mean != "–":
-                name += f" ({table.headers[3]} {row.dataset_mean})"
-            for piece in _pieces(name, int(WIDTH / _LETTER)):
-                # No width of its own: it must not widen the first column.
-                yield rf"\rlap{{\emph{{{latex_text(piece)}}}}} \\"
-        bold = {_FIRST + quantity for quantity in row.bold}
-        shown = [cells[index][column] for column in columns]
-        for line in range(_height(shown)):
-            yield (
-                " & ".join(
-                    cell[line].latex(bold=not line and column in bold) if line < len(cell) else ""
-                    for column, cell in zip(columns, shown, strict=True)
-                )
-                + r" \\"
-            )
+def _row_lines(row: FormattedRow, cells: _Cells, columns: Sequence[int]) -> Iterator[str]:
+    for line in range(_height([cells[column] for column in columns])):
+        texts = []
+        for column in columns:
+            text = _cell(cells[column][line]) if line < len(cells[column]) else ""
+            if text and column and line:
+                text = rf"\scriptsize {text}"
+            elif column - _FIRST in row.bold and not line:
+                text = rf"\textbf{{{text}}}"
+            texts.append(text)
+        yield _line(texts)
+
+
+def _line(texts: Sequence[str]) -> str:
+    return " & ".join(texts) + r" \\"
 
 
 def _pieces(text: str, size: int) -> list[str]:
@@ -119,19 +89,17 @@ def _height(cells: _Cells) -> int:
 
 def _columns(headers: Sequence[str], cells: Sequence[_Cells]) -> Iterator[list[int]]:
     """Columns of each part: the first ones each time, and as many quantities as fit the width."""
-    widths = [
-        _GAP + max(
-            *(_CAPITALS * _Line(piece).width for piece in _pieces(header, _HEADER)),
-            *(line.width for row in cells for line in row[column]),
-        )
-        for column, header in enumerate(headers)
-    ]  # fmt: skip
-    first = list(range(_FIRST))
-    chosen = list(first)
+    widths = []
+    for column, header in enumerate(headers):
+        lengths = [_CAPITALS * (len(piece) * _LETTER) for piece in _pieces(header, _HEADER)]
+        for first, *others in (row[column] for row in cells):
+            lengths += [len(first) * _LETTER, *(len(line) * (_SMALL if column else _LETTER) for line in others)]
+        widths.append(_GAP + max(lengths))
+    chosen = [*range(_FIRST)]
     for column in range(_FIRST, len(headers)):
         if len(chosen) > _FIRST and sum(widths[each] for each in (*chosen, column)) > WIDTH:
             yield chosen
-            chosen = list(first)
+            chosen = [*range(_FIRST)]
         chosen.append(column)
     yield chosen
 
@@ -177,7 +145,7 @@ def latex_text(text: str) -> str:
     return re.sub(r"(?:(?<=[\s\[])|^)-(?=\d)", "$-$", escaped)
 
 
-def latex_cell(text: str) -> str:
+def _cell(text: str) -> str:
     r"""`latex_text` for the beginning of a cell, where `[` and `*` would belong to the `\\` of the row before."""
     escaped = latex_text(text)
     return f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped

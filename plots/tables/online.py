@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import table_notes
@@ -11,11 +10,9 @@ from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import change, measured, regret, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import make_row, statistic_text
-from seqeval_rl.plots.tables.table import Kind, Table
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
+from seqeval_rl.plots.tables.rows import Kind, measured_rows, statistic_text
+from seqeval_rl.plots.tables.table import Table
+from seqeval_rl.results.read import RunResult
 
 
 @table("online", help="before, after, dip and regret of the online phase")
@@ -30,16 +27,13 @@ def online_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", 
     Raises:
         UsageError: no run, none with an online phase, or an unknown statistic.
     """
-    pairs = [(panel, group) for panel in collect(results) for group in panel.groups if group.runs[0].online]
+    pairs = [(panel, group) for panel in collect(results) for group in panel.groups if group.online]
     if not pairs:
         raise UsageError(
             "results: expected runs with an online phase (protocol.online above 0), found none. "
             "Other measures: --measures data or reach."
         )
-    rows = tuple(
-        make_row(panel.title, panel.mean_score, group, [_online(panel, run) for run in group.runs], statistic, seed)
-        for panel, group in pairs
-    )
+    rows = measured_rows(pairs, _online, statistic, seed)
     caption = (
         "Score before the online phase (the last evaluation on the dataset) and after it (the last); gain: after less "
         "before; dip: how far it falls below the score before; back after: transitions until an evaluation is there again "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +14,9 @@ from seqeval_rl.plots.analysis.metrics import measured, score_at_share
 from seqeval_rl.plots.analysis.published import CITATION, PublishedCurve, counterpart, published
 from seqeval_rl.plots.analysis.statistics import Cell, Counts, Floats, task_means
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import SHARES, check_shares, row_of
-from seqeval_rl.plots.tables.table import Kind, Table
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.plots.tables.rows import SHARES, Kind, check_shares, row_of
+from seqeval_rl.plots.tables.table import Table
+from seqeval_rl.results.read import RunResult
 
 _NOTHING = Cell(float("nan"), float("nan"), float("nan"), 0)
 
@@ -51,7 +47,7 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
     online = any(group.online for _, group, _ in pairs)
     quantities = (*(f"{100 * share:g} %" for share in shares), *(["end of online"] if online else []))
     rows = tuple(
-        row_of(panel.title, panel.mean_score, group, _cells(panel, group, curve, shares, online, seed))
+        row_of(panel.title, panel.mean_score, [group], _cells(panel, group, curve, shares, online, seed))
         for panel, group, curve in pairs
     )
     caption = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +14,9 @@ from seqeval_rl.plots.analysis.model_selection import candidates, regret_at_1
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.analysis.statistics import Cell
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import SHARES, check_shares
-from seqeval_rl.plots.tables.table import Kind, Row, Table
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.plots.tables.rows import SHARES, Kind, Row, check_shares
+from seqeval_rl.plots.tables.table import Table
+from seqeval_rl.results.read import RunResult
 
 _CHANCE = "picked at random"
 _LEADING = ("dataset", "prequential score", "settings", "dataset mean")

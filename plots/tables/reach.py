@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +11,9 @@ from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import forgetting, measured, part, reach, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import make_row, statistic_text
-from seqeval_rl.plots.tables.table import Kind, Table
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.plots.tables.rows import Kind, measured_rows, statistic_text
+from seqeval_rl.plots.tables.table import Table
+from seqeval_rl.results.read import RunResult
 
 FINAL_SHARE = 0.9  # of the final score
 
@@ -39,10 +35,7 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         UsageError: no run, or an unknown statistic.
     """
     pairs = [(panel, group) for panel in collect(results) for group in panel.groups]
-    rows = tuple(
-        make_row(panel.title, panel.mean_score, group, [_reached(panel, run) for run in group.runs], statistic, seed)
-        for panel, group in pairs
-    )
+    rows = measured_rows(pairs, _reached, statistic, seed)
     final = f"{100 * FINAL_SHARE:g} % of final"
     caption = (
         f"Transitions until an evaluation is at or above the dataset's mean score, and {final} (the run's own final score), "

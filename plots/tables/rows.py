@@ -1,18 +1,46 @@
-"""Rows of tables from groups of runs: the statistic over seeds with its bootstrap interval, run counts, checked arguments."""
+"""The rows of tables: from groups of runs to numbers with intervals and run counts, and from these to text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
-from seqeval_rl.plots.analysis.grouping import Group
+from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Cell, Floats, Statistic
-from seqeval_rl.plots.tables.table import Row
+from seqeval_rl.results.read import RunResult
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the data, at which tables show scores by default
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The unit of a quantity, and whether higher or lower numbers are better."""
+
+    unit: Literal["score", "transitions", "probability", "rank"] = "score"
+    better: Literal["higher", "lower"] | None = "higher"  # None: no number is better than another
+
+
+@dataclass(frozen=True)
+class Row:
+    """One algorithm on one dataset."""
+
+    dataset: str
+    algorithm: str
+    dataset_mean: float | None  # mean normalised score of the dataset's own episodes; None where unknown
+    cells: tuple[Cell, ...]  # one per quantity
+    finished: int  # number of runs
+    failed: int
+    unfinished: int
+
+    @property
+    def runs(self) -> int:
+        """Number of runs, whatever their status."""
+        return self.finished + self.failed + self.unfinished
 
 
 def make_row(
@@ -39,22 +67,27 @@ def make_row(
     if statistic not in AGGREGATES:
         raise unknown("statistic", statistic, AGGREGATES)
     columns = np.array(list(values), np.float64).T  # [quantity, run]
-    return row_of(
-        dataset, dataset_mean, group, [_cell(column[np.isfinite(column)], statistic, seed) for column in columns]
+    cells = [_cell(column[np.isfinite(column)], statistic, seed) for column in columns]
+    return row_of(dataset, dataset_mean, [group], cells)
+
+
+def measured_rows(
+    pairs: Iterable[tuple[Panel, Group]],
+    measure: Callable[[Panel, RunResult], Sequence[float]],
+    statistic: Statistic,
+    seed: int,
+) -> tuple[Row, ...]:
+    """For each group the row of what `measure` returns for its runs, one number per quantity; see `make_row`."""
+    return tuple(
+        make_row(panel.title, panel.mean_score, group, [measure(panel, run) for run in group.runs], statistic, seed)
+        for panel, group in pairs
     )
 
 
-def row_of(dataset: str, dataset_mean: float | None, group: Group, cells: Sequence[Cell]) -> Row:
-    """The group's row from cells that are computed already; adds its label and run counts."""
-    return Row(
-        dataset=dataset,
-        algorithm=group.label,
-        dataset_mean=dataset_mean,
-        cells=tuple(cells),
-        finished=len(group.having("finished")),
-        failed=len(group.having("failed")),
-        unfinished=len(group.having("unfinished")),
-    )
+def row_of(dataset: str, dataset_mean: float | None, groups: Sequence[Group], cells: Iterable[Cell]) -> Row:
+    """The row of one algorithm's groups from cells that are computed already; adds its label and run counts."""
+    counts = [sum(len(group.having(status)) for group in groups) for status in ("finished", "failed", "unfinished")]
+    return Row(dataset, groups[0].label, dataset_mean, tuple(cells), *counts)
 
 
 def _cell(values: Floats, statistic: Statistic, seed: int) -> Cell:
@@ -80,3 +113,61 @@ def statistic_text(rows: Sequence[Row], statistic: Statistic) -> str:
     several = statistic == "iqm" and max(row.runs for row in rows) >= 4
     name = "interquartile mean over seeds (mean below 4)" if several else "mean over seeds"
     return f"{name} with its 95 % bootstrap interval"
+
+
+class FormattedCell(NamedTuple):
+    """One quantity of a row as text."""
+
+    text: str  # of the value; "–" where there is none
+    interval: str  # "[low, high]"
+    runs: str  # "2 of 3": how many of the row's runs have the quantity; empty if all
+
+    @property
+    def parts(self) -> list[str]:
+        """What is shown in the cell, in order."""
+        return [part for part in (self.text, self.interval, f"({self.runs})" if self.runs else "") if part]
+
+
+class FormattedRow(NamedTuple):
+    """One algorithm on one dataset as text."""
+
+    dataset: str
+    algorithm: str
+    runs: list[str]  # "3", "1 failed", "1 unfinished"
+    dataset_mean: str
+    cells: list[FormattedCell]
+    bold: set[int]  # columns of `cells`
+
+    def texts(self, escape: Callable[[str], str] = str, bold: str = "{}") -> list[str]:
+        """One text per column, in the order of the headers; `escape` applies to names, `bold` formats bold cells."""
+        runs, *others = self.runs
+        runs += f" ({', '.join(others)})" if others else ""
+        cells = [" ".join(cell.parts) for cell in self.cells]
+        shown = [bold.format(text) if column in self.bold else text for column, text in enumerate(cells)]
+        return [escape(self.dataset), escape(self.algorithm), runs, self.dataset_mean, *shown]
+
+
+def formatted_row(row: Row, kinds: Sequence[Kind], bold: set[int], intervals: bool) -> FormattedRow:
+    """The row's numbers as text, with a unit per quantity; `bold` are the columns whose value is among the best."""
+    cells = []
+    for cell, kind in zip(row.cells, kinds, strict=True):
+        value, low, high = (
+            "–" if np.isnan(n) else number_text(n, kind.unit) for n in (cell.value, cell.low, cell.high)
+        )
+        interval = f"[{low}, {high}]" if intervals and not np.isnan(cell.low) else ""
+        cells.append(FormattedCell(value, interval, f"{cell.runs} of {row.runs}" if 0 < cell.runs < row.runs else ""))
+    counts = ((row.failed, "failed"), (row.unfinished, "unfinished"))
+    runs = [str(row.runs), *(f"{number} {status}" for number, status in counts if number)]
+    dataset_mean = "–" if row.dataset_mean is None else number_text(row.dataset_mean, "score")
+    return FormattedRow(row.dataset, row.algorithm, runs, dataset_mean, cells, bold)
+
+
+def number_text(value: float, unit: str) -> str:
+    """A number for people: a score as `12.3`, transitions as `12.3k`, a probability or rank as `0.12`; never `-0.0`."""
+    if unit == "transitions":
+        for size, suffix in ((1e6, "M"), (1e3, "k")):
+            if abs(value) >= 0.9995 * size:
+                return f"{value / size:.3g}{suffix}"
+        return f"{value:.3g}"
+    text = f"{value:.1f}" if unit == "score" else f"{value:.2f}"
+    return text.removeprefix("-") if not float(text) else text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,11 +11,9 @@ from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import area_under_curve, measured, part, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import SHARES, check_shares, make_row, statistic_text
+from seqeval_rl.plots.tables.rows import SHARES, check_shares, measured_rows, statistic_text
 from seqeval_rl.plots.tables.table import Table
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
+from seqeval_rl.results.read import RunResult
 
 
 @table("data", help="scores at shares of the data, best score, area under the curve")
@@ -42,23 +39,17 @@ def score_table(
         UsageError: no run, a share outside (0, 1], or an unknown statistic.
     """
     check_shares(shares)
-    panels = collect(results)
-    rows = tuple(
-        make_row(
-            panel.title, panel.mean_score, group, [_scores(panel, run, shares) for run in group.runs], statistic, seed
-        )
-        for panel in panels
-        for group in panel.groups
-    )
+    pairs = [(panel, group) for panel in collect(results) for group in panel.groups]
+    rows = measured_rows(pairs, lambda panel, run: _scores(panel, run, shares), statistic, seed)
     caption = (
         f"Normalised score, {statistic_text(rows, statistic)}. "
         "Shares of the data: the last evaluation at or before; best: a run's highest evaluation; "
         "area: under the curve, divided by its width. "
         "Bold: highest of the dataset, and values within its interval."
     )
-    if any(panel.transitions and run.online for panel in panels for group in panel.groups for run in group.runs):
+    if any(panel.transitions and group.online for panel, group in pairs):
         caption += " All on the dataset alone, without the online phase after it."
-    caption += table_notes(results, [(panel.title, group) for panel in panels for group in panel.groups])
+    caption += table_notes(results, [(panel.title, group) for panel, group in pairs])
     return Table((*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption)
 
 

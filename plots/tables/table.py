@@ -4,40 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from html import escape
+from itertools import groupby
 
 import numpy as np
 
-from seqeval_rl.plots.analysis.statistics import Cell
-from seqeval_rl.plots.tables import latex, writers
-from seqeval_rl.plots.tables.writers import FormattedCell, FormattedRow, FormattedTable, number_text
-
-
-@dataclass(frozen=True)
-class Kind:
-    """The unit of a quantity, and whether higher or lower numbers are better."""
-
-    unit: Literal["score", "transitions", "probability", "rank"] = "score"
-    better: Literal["higher", "lower"] | None = "higher"  # None: no number is better than another
-
-
-@dataclass(frozen=True)
-class Row:
-    """One algorithm on one dataset."""
-
-    dataset: str
-    algorithm: str
-    dataset_mean: float | None  # mean normalised score of the dataset's own episodes; None where unknown
-    cells: tuple[Cell, ...]  # one per quantity
-    finished: int  # number of runs
-    failed: int
-    unfinished: int
-
-    @property
-    def runs(self) -> int:
-        """Number of runs, whatever their status."""
-        return self.finished + self.failed + self.unfinished
+from seqeval_rl.plots.tables.latex import latex
+from seqeval_rl.plots.tables.rows import FormattedRow, Kind, Row, formatted_row
 
 
 @dataclass(frozen=True)
@@ -59,21 +35,36 @@ class Table:
         "dataset mean",
     )  # headers before the quantities
 
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """One per column."""
+        return (*self.leading, *self.quantities)
+
     def kind(self, column: int) -> Kind:
         """Unit and direction of the quantity in that column."""
         return self.kinds[column] if self.kinds else Kind()
 
     def text(self) -> str:
         """For a terminal: aligned columns without intervals, under the name of each dataset."""
-        return writers.text(self.formatted(intervals=False))
+        rows = self.formatted(intervals=False)
+        lines = [self.headers[1:], *(row.texts()[1:] for row in rows)]
+        first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+        header, *body = ("  ".join([line[0].ljust(first), *map(str.rjust, line[1:], widths)]) for line in lines)
+        shown = [header, "-" * len(header)]
+        for dataset, members in groupby(zip(rows, body, strict=True), lambda member: member[0].dataset):
+            shown += [dataset, *(line for _, line in members), ""]
+        return "\n".join(line.rstrip() for line in shown).rstrip("\n") + "\n"
 
     def markdown(self, intervals: bool = True) -> str:
         """GitHub-flavored Markdown with the caption below the table."""
-        return writers.markdown(self.formatted(intervals))
+        lines = [[*map(markdown_text, self.headers)], ["---"] * 2 + ["---:"] * (len(self.headers) - 2)]
+        lines += [row.texts(markdown_text, "**{}**") for row in self.formatted(intervals)]
+        caption = markdown_text(self._caption(intervals))
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption}\n"
 
     def latex(self, intervals: bool = True) -> str:
         r"""One or more `table` environments for `\input`, split to fit a page; they need `\usepackage{booktabs}` only."""
-        return latex.latex(self.formatted(intervals))
+        return latex(self.name, self.headers, self.formatted(intervals), self._caption(intervals))
 
     def csv(self) -> str:
         """One line per dataset, algorithm and quantity at full precision; missing numbers are empty.
@@ -86,11 +77,10 @@ class Table:
         counts = ("finished", "failed", "unfinished")
         writer.writerow((*self.leading[:2], "quantity", "value", "low", "high", "runs", *counts, "dataset_mean"))
         for row in self.rows:
-            dataset_mean = "" if row.dataset_mean is None else row.dataset_mean
             for name, cell in zip(self.quantities, row.cells, strict=True):
                 numbers = ["" if np.isnan(number) else number for number in (cell.value, cell.low, cell.high)]
                 run_counts = (cell.runs, row.finished, row.failed, row.unfinished)
-                writer.writerow((row.dataset, row.algorithm, name, *numbers, *run_counts, dataset_mean))
+                writer.writerow((row.dataset, row.algorithm, name, *numbers, *run_counts, row.dataset_mean))
         return file.getvalue()
 
     def __str__(self) -> str:
@@ -98,32 +88,27 @@ class Table:
 
     def _repr_html_(self) -> str:
         """How notebooks show the table."""
-        return writers.html(self.formatted())
 
-    def formatted(self, intervals: bool = True) -> FormattedTable:
-        """Every number as text: the input of the writers."""
-        caption = self.caption
-        if not intervals and any(not np.isnan(cell.low) for row in self.rows for cell in row.cells):
-            caption += " Intervals are not shown."
-        rows = [self._formatted_row(row, intervals) for row in self.rows]
-        return FormattedTable(self.name, (*self.leading, *self.quantities), rows, caption)
+        def line(tag: str, texts: Iterable[str]) -> str:
+            return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"
 
-    def _formatted_row(self, row: Row, intervals: bool) -> FormattedRow:
-        counts = ((row.failed, "failed"), (row.unfinished, "unfinished"))
-        return FormattedRow(
-            dataset=row.dataset,
-            algorithm=row.algorithm,
-            runs=(str(row.runs), *(f"{number} {status}" for number, status in counts if number)),
-            dataset_mean="–" if row.dataset_mean is None else number_text(row.dataset_mean, "score"),
-            cells=tuple(self._formatted_cell(row, column, intervals) for column in range(len(row.cells))),
-            bold=frozenset(column for column in range(len(row.cells)) if self._is_best(row, column)),
-        )
+        header = line("th", map(escape, self.headers))
+        rows = "".join(line("td", row.texts(escape, "<b>{}</b>")) for row in self.formatted())
+        caption = escape(self.caption)
+        return f"<table><caption>{caption}</caption><thead>{header}</thead><tbody>{rows}</tbody></table>"
 
-    def _formatted_cell(self, row: Row, column: int, intervals: bool) -> FormattedCell:
-        cell, unit = row.cells[column], self.kind(column).unit
-        value, low, high = ("–" if np.isnan(n) else number_text(n, unit) for n in (cell.value, cell.low, cell.high))
-        interval = f"[{low}, {high}]" if intervals and not np.isnan(cell.low) else ""
-        return FormattedCell(value, interval, f"{cell.runs} of {row.runs}" if 0 < cell.runs < row.runs else "")
+    def formatted(self, intervals: bool = True) -> list[FormattedRow]:
+        """The rows with every number as text."""
+        columns = range(len(self.quantities))
+        kinds = [self.kind(column) for column in columns]
+        return [
+            formatted_row(row, kinds, {column for column in columns if self._is_best(row, column)}, intervals)
+            for row in self.rows
+        ]
+
+    def _caption(self, intervals: bool) -> str:
+        hidden = not intervals and any(not np.isnan(cell.low) for row in self.rows for cell in row.cells)
+        return self.caption + (" Intervals are not shown." if hidden else "")
 
     def _is_best(self, row: Row, column: int) -> bool:
         """Whether the row has the best value of its dataset or one within its interval; only rows without missing runs count."""
@@ -142,3 +127,8 @@ class Table:
             return cell.value >= (best.value if np.isnan(best.low) else best.low)
         best = min(rivals, key=lambda rival: rival.value)
         return cell.value <= (best.value if np.isnan(best.high) else best.high)
+
+
+def markdown_text(text: str) -> str:
+    """Text escaped for a cell of a GitHub-flavored Markdown table."""
+    return re.sub(r"([\\`*_\[\]<>|$#~&])", r"\\\1", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on from an evaluation, written whole or not at all."""
+"""Checkpoints: everything that a run needs to resume after an evaluation, written atomically."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from seqeval_rl.errors import FileError
 from seqeval_rl.utils.files import atomic_path, remove_partial_files
 
-GENERATIONS = 2  # a run whose newest checkpoint is unreadable goes on from the one before
+GENERATIONS = 2  # a run whose newest checkpoint is unreadable resumes from the one before
 _NAME = re.compile(r"evaluation-(\d{6})\.pt")
 
 
@@ -39,7 +39,7 @@ def available(directory: Path) -> list[int]:
 
 
 def load(directory: Path, evaluation: int) -> dict[str, Any] | None:
-    """The state after that evaluation on the CPU, or None where the file cannot be read as a checkpoint."""
+    """The state after that evaluation on the CPU, or None if the file is not a readable checkpoint."""
     path = directory / f"evaluation-{evaluation:06d}.pt"
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Results in long format, a row per run, evaluation and metric, and the file of it that other tools read."""
+"""Results in long format, a row per run, evaluation and metric, written as CSV or Parquet for other tools."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
 
 
 def export(results: Iterable[RunResult], target: Path) -> int:
-    """Write the long format to a `.csv` or `.parquet` file, whole or not at all; returns the number of rows.
+    """Write the long format to a `.csv` or `.parquet` file, atomically; returns the number of rows.
 
     Raises:
         UsageError: another ending.

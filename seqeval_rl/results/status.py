@@ -1,4 +1,4 @@
-"""How the runs of a results folder stand, from their files alone: other processes write them. Needs no torch."""
+"""The status of the runs in a results directory, read from their files while other processes write them. Needs no torch."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from seqeval_rl.results.status_table import GroupStatus
 from seqeval_rl.utils.console import clean, duration
 
 State = Literal["running", "quiet", "unclear", "interrupted", "crashed", "failed", "finished"]
-# In the order in which they are listed, and what they mean.
+# In the order in which they are listed, with their meaning.
 STATES: dict[State, str] = {
     "running": "a process owns it",
     "quiet": "a process owns it, and the next evaluation is long overdue",
     "unclear": "its lock cannot be tested on this file system",
-    "interrupted": "no process owns it; the same command goes on from its last evaluation",
+    "interrupted": "no process owns it; the same command resumes from its last evaluation",
     "crashed": "stopped with an exception; the same command tries again",
     "failed": "diverged; it stays so",
     "finished": "all evaluations are there",
 }
 QUIET = 600.0  # seconds without an evaluation, at least, before a run is called quiet
-_OVERDUE = 5.0  # and so many times what the evaluation before took
+_OVERDUE = 5.0  # and at least so many times the duration of the evaluation before
 _LATEST = 3  # evaluations over which updates/s are measured
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How one run stands."""
+    """The status of one run."""
 
     result: RunResult
-    transitions: int | None  # at the latest evaluation; of a static control how far a sequential run would be by then
-    total: int  # transitions at the end, of the log and online
+    transitions: int | None  # at the latest evaluation; of a static control those of a sequential run at that time
+    total: int  # transitions at the end, of the datasets and online
     state: State
     reason: str = ""  # why it has failed or crashed
     age: float | None = None  # seconds since its latest evaluation, or its start; None where it has ended
@@ -54,12 +54,12 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """How the runs of a folder stand."""
+    """The status of the runs in a directory."""
 
     runs: tuple[RunStatus, ...]
     damaged: tuple[str, ...]  # runs that cannot be read, where and why
     damaged_lines: tuple[str, ...]
-    at_work: bool | None  # whether a `seqeval run` is at work there; None where that cannot be told
+    at_work: bool | None  # whether a `seqeval run` is working there; None: unknown
 
     @property
     def over(self) -> bool:
@@ -67,14 +67,14 @@ class Status:
         return not self.at_work and not any(run.state in ("running", "quiet", "unclear") for run in self.runs)
 
     def groups(self) -> list[GroupStatus]:
-        """One for each dataset and algorithm, with its settings where they were swept."""
+        """One row per dataset and algorithm, with its settings where they were swept."""
         found: dict[tuple[str, str], list[RunStatus]] = {}
         for run in self.runs:
             found.setdefault((run.result.dataset, _variant(run.result)), []).append(run)
         return [_standing(runs) for runs in found.values()]
 
     def each(self) -> list[GroupStatus]:
-        """One for each run."""
+        """One row per run."""
         return [_standing([run]) for run in self.runs]
 
     def summary(self) -> str:
@@ -89,7 +89,7 @@ class Status:
         return text + "."
 
     def reasons(self, most: int | None = None) -> list[str]:
-        """Lines that name failed and crashed runs and what is damaged, with why; of each kind `most`, the rest counted."""
+        """Lines that name failed, crashed and damaged runs and the reasons; at most `most` of each kind, the rest counted."""
         bad = [f"{run.result.path}: {run.state}: {run.reason}" for run in self.runs if run.reason]
         lines = []
         for kind, texts in (
@@ -107,7 +107,7 @@ class Status:
 
 
 def read_status(path: str | Path, now: float | None = None) -> Status:
-    """How every run under `path` stands.
+    """The status of every run under `path`.
 
     Args:
         path: results directory.
@@ -152,7 +152,7 @@ def _status(result: RunResult, now: float) -> RunStatus:
 
 
 def _transitions(result: RunResult) -> int | None:
-    """See `RunStatus`; a static control shows the whole log from the start, which says nothing about how far it is."""
+    """See `RunStatus`; a static control has all data from the start, so its transitions do not measure its progress."""
     if not result.evaluations:
         return None
     latest = result.evaluations[-1]
@@ -163,7 +163,7 @@ def _transitions(result: RunResult) -> int | None:
 
 
 def _age(directory: Path, now: float) -> float | None:
-    """Seconds since the latest evaluation, or since the run was begun."""
+    """Seconds since the latest evaluation, or since the run's start."""
     for name in (METRICS, EVENTS):
         try:
             return max(0.0, now - (directory / name).stat().st_mtime)
@@ -178,17 +178,17 @@ def _crash(directory: Path) -> str | None:
         latest = read_lines(directory / EVENTS)[-1]
         return str(latest.get("message", "")) if latest["event"] == "crashed" else None
     except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError):
-        return None  # damaged lines are named among what is damaged
+        return None  # damaged lines are reported as damage
 
 
 def _seconds(evaluations: Iterable[dict[str, Any]]) -> float:
-    """Wall time that these took, with the training before each; 0 where it was not recorded."""
+    """Wall time of these evaluations and of the training before each; 0 where it was not recorded."""
     seconds = (entry["metrics"].get("seconds", 0.0) for entry in evaluations)
     return sum(value for value in seconds if isinstance(value, (int, float)) and math.isfinite(value))
 
 
 def _pace(result: RunResult, age: float) -> tuple[float | None, float | None]:
-    """Updates/s over the latest evaluations, and the seconds that are left at that pace, `age` after the latest of them."""
+    """Updates/s over the latest evaluations, and the seconds left at that pace, `age` after the latest of them."""
     latest = result.evaluations[-_LATEST - 1 :]
     if len(latest) < 2:
         return None, None
@@ -202,7 +202,7 @@ def _pace(result: RunResult, age: float) -> tuple[float | None, float | None]:
 
 
 def _schedule(result: RunResult) -> Schedule | None:
-    """What the run's loop does; None where its manifest does not say it in a way that we know."""
+    """The run's schedule; None where its manifest does not describe one that this version knows."""
     return _schedule_of(json.dumps(result.protocol, sort_keys=True), int(result.manifest["dataset"]["transitions"]))
 
 
@@ -215,13 +215,13 @@ def _schedule_of(protocol: str, log: int) -> Schedule | None:
 
 
 def _variant(result: RunResult) -> str:
-    """The algorithm, with its settings where they were swept: the name of its directory, see `variants`."""
+    """The algorithm, with its settings where they were swept: the name of its directory, see `experiments.sweep`."""
     directory, name = result.path.parent.name, result.algorithm
     return directory if directory.startswith(f"{name},") else name
 
 
 def _standing(runs: Sequence[RunStatus]) -> GroupStatus:
-    """Runs of one dataset and algorithm; t is that of the run that is farthest behind, among those that run if any do."""
+    """Runs of one dataset and algorithm; t is that of the run farthest behind, among running ones if there are any."""
     running = [run for run in runs if run.state in ("running", "quiet", "unclear")]
     behind = min(
         running or [run for run in runs if run.state != "finished"] or runs,
@@ -253,7 +253,7 @@ def _scores(result: RunResult) -> dict[int, float]:
 
 
 def _states(runs: Sequence[RunStatus]) -> str:
-    """How many are in which state: `2 running, 1 finished`."""
+    """Counts by state: `2 running, 1 finished`."""
     counts = Counter(run.state for run in runs)
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none that can be read"
 

@@ -343,8 +343,8 @@ def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
     )
     report = json.loads(target.read_text())
     assert [row["runs"] for row in report["rows"]] == [1, 2]
-    assert all(len(row["updates_per_second"]["engine"]) == 2 for row in report["rows"])
-    assert "engine/bare" in capsys.readouterr().out
+    assert all(len(row["updates_per_second"]["learner"]) == 2 for row in report["rows"])
+    assert "learner/bare" in capsys.readouterr().out
 
 
 def test_help_is_quick_because_imports_wait():

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from doc_pages import PAGES, ROOT, anchors, commands, inline_commands, links
+from doc_pages import PAGES, ROOT, anchors, commands, inline_commands, links, prose
 
 from seqeval_rl.benchmarks.cli import main
 
@@ -120,3 +120,28 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="https?://[^"]*\.(?:js|css|woff2?)"', page)
+
+
+NAMED = [page for page in PAGES if page.name != "changelog.md"]
+
+
+@pytest.mark.parametrize("page", NAMED, ids=[page.relative_to(ROOT).as_posix() for page in NAMED])
+def test_files_and_names_that_a_page_mentions_exist(page):
+    spans = re.findall(r"`([^`\n]+)`", prose(page))
+    for span in spans:
+        if re.fullmatch(r"(seqeval_rl|algorithms|benchmarks|plots|tests|examples|docs)/[\w./-]*", span):
+            assert (ROOT / span).exists(), f"{page.name} names {span}, which is not there"
+        elif re.fullmatch(r"seqeval_rl(\.\w+)+", span) and span not in GROUPS:
+            assert _resolves(span), f"{page.name} names {span}, which is not there"
+
+
+GROUPS = {f"seqeval_rl.{kind}" for kind in ("readers", "loggers", "figures", "tables")}  # of entry points
+
+
+def _resolves(name):
+    module, _, rest = name.rpartition(".")
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return hasattr(importlib.import_module(module), rest)
+    return True

@@ -1,8 +1,8 @@
-"""D4RL's HDF5 files, through the cache.
+"""Reads D4RL's HDF5 files, through the dataset cache.
 
 Two reading modes: `native` keeps every transition with its true next observation; `d4rl` is exactly `qlearning_dataset` of the
-d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_episodes`). In
-both, actions slightly outside their bounds are clipped (see `Dataset`), and the returns are those of the file's complete
+d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_rules`). In
+both, actions slightly outside their bounds are clipped (see `Dataset`), and the returns of the dataset are those of its complete
 trajectories.
 """
 
@@ -81,7 +81,7 @@ class D4rlReader(Reader):
         ]
 
     def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
-        """See `Reader`. What is checked does not depend on the task, which need not be known."""
+        """See `Reader`. The checks do not depend on the task, which the file's name may not name."""
         entry = d4rl_index.entry(source.removeprefix(self.prefix)) if source.startswith(self.prefix) else None
         path = Path(source) if entry is None else d4rl_index.require(entry)
         task = Task(path.name, None, 0.0, 1.0) if entry is None else entry.task
@@ -96,7 +96,7 @@ class D4rlReader(Reader):
 
 
 def _check_published(path: Path, name: str, entry: d4rl_index.Entry) -> Iterator[Check]:
-    """Compare size and returns with what is published. Raises `DataError` where they differ."""
+    """Compare size and returns with the published ones. Raises `DataError` where they differ."""
     published = d4rl_index.PUBLISHED.get(entry.identity)
     if published is None:
         yield Check("published", True, "nothing is published to compare its size and its returns with")
@@ -148,7 +148,7 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
     length = len(columns["observations"])
     terminals = flags(name, "terminals", columns["terminals"], length)
     timeouts = flags(name, "timeouts", columns["timeouts"], length) if "timeouts" in columns else None
-    # Checked before anything is summed or dropped.
+    # Checked before any row is summed or dropped.
     rewards = column(name, "rewards", columns["rewards"], (1, 1), length)
     limit = None if timeouts is not None else _limit(path, task)
     ends = d4rl_episodes.true_ends(terminals, timeouts, limit)
@@ -188,13 +188,13 @@ def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool)
 def _kept(
     columns: dict[str, NDArray[Any]], rewards: NDArray[np.float32], ends: d4rl_episodes.Ends, rows: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Columns of the rows that `qlearning_dataset` keeps. What is left of a trajectory ends with a truncation or terminally."""
+    """Columns of the rows that `qlearning_dataset` keeps. The kept part of a trajectory is truncated or terminates."""
     over = ends.terminals | ends.final
     trajectory = np.concatenate(([0], np.cumsum(over[:-1])))
     kept = trajectory[rows]
     starts = np.concatenate(([0], np.flatnonzero(np.diff(kept)) + 1))
     truncations = np.zeros(len(rows), bool)
-    # The last trajectory is cut short unless the file has its end, in a row that is kept or dropped.
+    # The last trajectory is incomplete unless the file has its end, in a row that is kept or dropped.
     truncations[-1] = bool(over[-1]) or kept[-1] != trajectory[-1]
     terminations = ends.terminals[rows]
     return {

@@ -1,7 +1,7 @@
-"""Which rows of a D4RL file are transitions, by its flags alone: true ones, or those of d4rl's `qlearning_dataset`.
+"""Finds the transitions among the rows of a D4RL file: all correct ones, or those of d4rl's `qlearning_dataset`.
 
-A file's rows are those of its trajectories, concatenated. `terminals` are true where a terminal state was reached, `timeouts`,
-which old files lack, where a trajectory ended for another reason.
+A file's rows are those of concatenated trajectories. `terminals` are true where a terminal state was reached;
+`timeouts`, which old files lack, where a trajectory ended for another reason.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 
 class Ends(NamedTuple):
-    """Where trajectories end, each [N], as the file or the time limit has it."""
+    """Where trajectories end, by the file's flags or the time limit, each [N]."""
 
     terminals: NDArray[np.bool_]
-    final: NDArray[np.bool_]  # by a time limit, perhaps in a terminal state at once
+    final: NDArray[np.bool_]  # by a time limit, possibly also in a terminal state
 
 
 def true_ends(terminals: NDArray[np.bool_], timeouts: NDArray[np.bool_] | None, limit: int | None) -> Ends:
@@ -48,7 +48,7 @@ def _limit_rows(
     Args:
         terminals: [N].
         limit: at least 2.
-        after_terminal: where the count continues after a terminal row.
+        after_terminal: count after a terminal row.
         after_limit: after a row at the limit.
         after_both: after a terminal row at the limit.
     """
@@ -70,14 +70,14 @@ def qlearning_rows(ends: Ends, terminate_on_end: bool) -> NDArray[np.int64]:
 
 
 def open_rows(ends: Ends) -> NDArray[np.int64]:
-    """The rows that have a next observation, or need none, in a file that does not hold next observations."""
+    """The rows with a next observation, or that need none, in a file without next observations."""
     last = ends.terminals | ends.final
     last[-1] = True
     return np.flatnonzero(ends.terminals | ~last)
 
 
 def trajectory_returns(rewards: NDArray[np.floating], ends: Ends, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns of the whole trajectories of a file, with the rewards of rows that are not kept.
+    """Returns of the complete trajectories of a file, with the rewards of rows that are not kept.
 
     Args:
         rewards: [N], of every row.

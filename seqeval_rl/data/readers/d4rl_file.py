@@ -20,7 +20,7 @@ _PIECE = 1 << 16  # rows read at once
 
 
 def read_columns(path: Path, name: str, next_observations: bool, progress: bool) -> dict[str, NDArray[Any]]:
-    """The file's columns, numbers as float32; next observations only where they are wanted."""
+    """The file's columns, numbers as float32; next observations only if requested."""
     check_readable(path)
     try:
         with h5py.File(path, "r") as file:
@@ -58,7 +58,7 @@ def check_readable(path: Path) -> None:
 
 
 def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
-    """Keys, kinds, axes and lengths, before anything is read."""
+    """Check keys, types, axes and lengths before reading."""
     missing = [key for key in _REQUIRED if key not in found]
     if missing:
         there = ", ".join(sorted(file)) or "nothing"

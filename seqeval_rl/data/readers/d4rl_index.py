@@ -1,4 +1,4 @@
-"""D4RL's datasets (Fu et al., 2020, arXiv 2004.07219): their files, tasks and time limits, and what is published of them."""
+"""D4RL's datasets (Fu et al., 2020, arXiv 2004.07219): their files, tasks, time limits and published statistics."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Entry(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The name of the file in a folder, as in the d4rl package."""
+        """The file's name on this machine, as the d4rl package names it."""
         return self.path.rpartition("/")[2]
 
 
 class Published(NamedTuple):
-    """What a file should hold."""
+    """Published statistics of a dataset."""
 
     transitions: int  # by d4rl's `qlearning_dataset`
-    mean_return: float  # of the trajectories
+    mean_return: float  # of its trajectories
 
 
 def _entries() -> list[Entry]:
@@ -103,7 +103,7 @@ PUBLISHED = {
     for level, (transitions, mean_return) in levels.items()
 }
 # How far a dataset's mean score may be from the published one, in points of the score. The published means are 0.1 to 0.2 % below
-# those of whole trajectories, as if one empty trajectory were among them and the time limits' rows missing.
+# those of complete trajectories, as if one empty trajectory were among them and the time limits' rows missing.
 MEAN_SCORE_SLACK = 0.5
 
 
@@ -125,13 +125,13 @@ def of_file(name: str) -> Entry | None:
 
 
 def folders() -> list[Path]:
-    """Where its file is looked for: the d4rl package's directory, then that of this package's downloads."""
+    """The paths at which its file is searched: in the d4rl package's directory, then among this package's downloads."""
     package = os.environ.get("D4RL_DATASET_DIR") or Path.home() / ".d4rl" / "datasets"
     return [Path(package).expanduser(), downloads()]
 
 
 def downloads() -> Path:
-    """The folder of downloads."""
+    """The directory of downloads."""
     return cache.root() / "downloads" / "d4rl"
 
 
@@ -153,7 +153,7 @@ def require(found: Entry) -> Path:
 
 
 def label(name: str) -> str | None:
-    """A short name among the datasets of its task, `medium` for `hopper-medium-v2` or of its file's name; None: unknown."""
+    """Its short name among datasets of its task, `medium` of `hopper-medium-v2` or of its file's name; None: unknown."""
     found = of_file(name) or ENTRIES.get(name)
     if found is None:
         return None
@@ -167,7 +167,7 @@ def local() -> list[str]:
 
 
 def url(found: Entry) -> str:
-    """Where its file is downloaded from: D4RL's server, or the mirror in `SEQEVAL_D4RL_MIRROR`.
+    """The address of its file: on D4RL's server, or the mirror in `SEQEVAL_D4RL_MIRROR`.
 
     Raises:
         UsageError: the mirror is no http(s) address.
@@ -182,7 +182,7 @@ def url(found: Entry) -> str:
 
 
 def obtain(found: Entry, sha256: str | None = None, offline: bool | None = None, progress: bool = True) -> Path:
-    """The dataset's file, downloaded where it is not on this machine; see `transfer.download`."""
+    """The dataset's file, downloaded where it is not on this machine; see `data.download.download`."""
     path = find(found)
     if path is None:
         return download(url(found), downloads() / found.file_name, sha256, offline, progress)

@@ -75,7 +75,7 @@ class MinariReader(Reader):
 
 
 def local() -> list[str]:
-    """Ids of the Minari datasets on this machine; one that Minari cannot read is named in a warning."""
+    """Ids of the Minari datasets on this machine; one that Minari cannot read is logged as a warning."""
     import minari
 
     try:
@@ -90,7 +90,7 @@ def local() -> list[str]:
 
 
 def read(source: str, task: Task | None, progress: bool) -> Dataset:
-    """A Minari dataset, through the cache; downloaded first where it is not on this machine.
+    """Reads a Minari dataset, through the dataset cache; downloads it first where it is not on this machine.
 
     Args:
         source: its id; where observations are a Dict, with the entries that are used: `D4RL/antmaze/umaze-v1@observation@goal`
@@ -128,7 +128,7 @@ def find(identity: str) -> Path:
 
     try:
         parse_dataset_id(identity)
-    except (ValueError, TypeError):  # Minari has no error of its own for a missing version
+    except (ValueError, TypeError):  # Minari raises these for a missing version
         raise UsageError(
             f"dataset minari:{identity}: expected an id such as mujoco/hopper/medium-v0, with its version. "
             f"On this machine: {', '.join(local()) or 'none'}."
@@ -137,7 +137,7 @@ def find(identity: str) -> Path:
         directory = Path(get_dataset_path(identity)) / "data"
         if not directory.exists():
             minari.download_dataset(identity)
-    except Exception as error:  # each of Minari's remotes has errors of its own
+    except Exception as error:  # Minari's remotes raise different errors
         raise FileError(
             f"dataset minari:{identity}: not on this machine (there: {', '.join(local()) or 'none'}) and its download "
             f"failed ({first_line(error)}). Check the id and the network."
@@ -172,7 +172,7 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task:
                     columns[key].append(np.asarray(getattr(episode, key)))
                 starts += [starts[-1] + length] if length else []
                 bar.update(length)
-        except Exception as error:  # HDF5, Arrow and JPEG each have errors of their own for a damaged file
+        except Exception as error:  # HDF5, Arrow and JPEG raise different errors for a damaged file
             raise _damaged(f"{name}, episode {len(starts) - 1}", directory, error) from error
     if starts[-1] != source.total_steps:
         raise _damaged(name, directory, ValueError(f"{starts[-1]} of {source.total_steps} transitions"))
@@ -245,14 +245,14 @@ def _evaluation_spec(name: str, source: Any) -> Any:
         known = {field.name for field in dataclasses.fields(EnvSpec)}
         # Older versions of gymnasium had fields that newer ones refuse.
         return EnvSpec.from_json(json.dumps({key: value for key, value in fields.items() if key in known}))
-    except Exception as error:  # whatever text that is no such JSON leads to
+    except Exception as error:  # raised by text that is not such JSON
         raise DataError(
             f"{name}: expected eval_env_spec in its metadata to be an EnvSpec, found {type(error).__name__}. Get it again."
         ) from error
 
 
 def task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -> Task:
-    """The given task, or that of the metadata, with the settings of the dataset's environment.
+    """The given task, or that of the metadata, with the environment of the dataset.
 
     Raises:
         DataError: the environment or the reference returns are unknown.

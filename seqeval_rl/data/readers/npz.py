@@ -1,4 +1,4 @@
-"""A user's own arrays, in memory or in an `.npz` file."""
+"""Reads a user's own arrays, in memory or in an `.npz` file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations"
 _SCALARS = ("env_id", "reference_min", "reference_max")
 _BOUNDS = ("action_low", "action_high")
 _OPTIONAL = ("next_observations", "episode_starts", *_SCALARS, *_BOUNDS)
-_VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
+_VERSION = 0  # of the reader; raise it with every change of its result
 
 
 class NpzReader(Reader):
@@ -44,7 +44,7 @@ class NpzReader(Reader):
 
 
 def has_ogbench_layout(path: str) -> bool:
-    """Whether a file has OGBench's arrays; not if it cannot be read, which its reader then reports."""
+    """Whether a file has OGBench's arrays; False if it cannot be read, which the reader then reports."""
     try:
         keys = names(path)
     except SeqevalError:
@@ -58,7 +58,7 @@ def from_mapping(columns: Mapping[str, Any], task: Task | None) -> Dataset:
 
 
 def read_npz(path: str, task: Task | None) -> Dataset:
-    """A file, through the cache.
+    """Reads a file, through the dataset cache.
 
     Raises:
         FileError: it cannot be read.
@@ -76,7 +76,7 @@ def read_npz(path: str, task: Task | None) -> Dataset:
 def _surroundings(
     name: str, keys: Iterable[str], columns: Mapping[str, Any], task: Task | None
 ) -> tuple[Task, Any, Any]:
-    """The task and the bounds of actions, from the other arrays and the environment; checks the keys."""
+    """The task and the action bounds, from the file's scalars and from the environment; checks the keys."""
     keys = list(keys)
     missing = [key for key in _REQUIRED if key not in keys]
     extra = [str(key) for key in keys if key not in (*_REQUIRED, *_OPTIONAL)]
@@ -107,12 +107,12 @@ def _dataset(name: str, columns: Mapping[str, Any], task: Task, low: Any, high: 
 
 
 def names(path: str | Path) -> list[str]:
-    """What the arrays of a file are called; raises as `load` does."""
+    """The names of the arrays in a file; raises as `load` does."""
     return list(_open(path, lambda file: file.files))
 
 
 def load(path: str | Path, wanted: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays of a file, or those that are wanted as far as it has them.
+    """The arrays of a file, or those of the wanted ones that it has.
 
     Raises:
         FileError: no such file, or it may not be read.
@@ -128,7 +128,7 @@ def load(path: str | Path, wanted: Iterable[str] | None = None) -> dict[str, NDA
 
 
 def scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
-    """The name (`env_id`) or number among the arrays of the dataset `name`; None if it is not there.
+    """The scalar `key` (a string or a number) among the arrays of the dataset `name`; None if it is missing.
 
     Raises:
         DataError: it is something else.
@@ -146,13 +146,13 @@ def scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
 
 def _open(path: str | Path, use: Any) -> Any:
     try:
-        # numpy leaves a file that it opened itself open when it is damaged.
+        # numpy does not close a damaged file that it opened itself.
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return use(file)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         place = Path(path).absolute()
         raise FileError(f"{place}: expected an .npz file, found: {error.strerror}. Check the path.") from error
-    except Exception as error:  # numpy, zipfile and zlib each have errors of their own for a damaged file
+    except Exception as error:  # numpy, zipfile and zlib raise different errors for a damaged file
         first_line = (str(error).splitlines() or [""])[0]
         raise DataError(
             f"{path}: expected an .npz file of plain arrays, found {type(error).__name__}: {first_line}. Write it again."

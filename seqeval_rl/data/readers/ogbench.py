@@ -1,9 +1,9 @@
-"""OGBench's `.npz` files (Park et al., arXiv 2410.20092), as they are downloaded and as its package returns them.
+"""Reads OGBench's `.npz` files (Park et al., arXiv 2410.20092), as downloaded and as its package returns them.
 
-`terminals` end a trajectory and say nothing of terminal states; these are where `masks` are 0, also inside a trajectory, which
-then continues. Rows come in three layouts. In a downloaded file, T transitions are T + 1 rows, and the last one, where
-`terminals` is 1, only has the last observation; with `valids` (a "compact" dataset) that last row is where `valids` is 0; with
-`next_observations` (a "regular" one) each row is a transition.
+`terminals` mark the ends of trajectories, not terminal states. Terminal states are where `masks` are 0, also inside a
+trajectory, which then continues. Rows come in three layouts. In a downloaded file, T transitions are T + 1 rows; the last,
+where `terminals` is 1, holds only the last observation; with `valids` (a "compact" dataset) that last row is where `valids`
+is 0; with `next_observations` (a "regular" one) each row is a transition.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ class OgbenchReader(Reader):
 
 
 def place(name: str) -> Path:
-    """The path of a dataset's file, whether it exists or not; raises `UsageError` for an invalid name."""
+    """The path of the dataset's file, which need not exist; raises `UsageError` where `name` cannot be a name."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageError(f"dataset ogbench:{name}: expected a name such as {_EXAMPLE}. Correct it.")
     return Path.home() / ".ogbench" / "data" / f"{name}.npz"
 
 
 def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Path:
-    """The file of a single-task dataset, where OGBench's package keeps its own; written first if it is not there.
+    """The file of a single-task dataset, in the directory of OGBench's package; computed where it is not on this machine.
 
     Rewards are not published. OGBench's package computes them from the goal-conditioned file, which is downloaded from OGBench's
     server, or the mirror in `SEQEVAL_OGBENCH_MIRROR`.
@@ -108,7 +108,7 @@ def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pat
 
 
 def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
-    """Write the file with rewards and masks atomically."""
+    """Write the file with rewards and masks next to it, atomically."""
     from ogbench.relabel_utils import relabel_dataset
 
     from seqeval_rl.environments.spaces import open_environment
@@ -117,10 +117,10 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
     try:
         with open_environment(environment) as env:
             relabel_dataset(environment.removeprefix("ogbench:"), env, columns)
-    except Exception as error:  # whatever that code makes of a file that is not as it expects
+    except Exception as error:  # OGBench's code may raise anything for an unexpected file
         first_line = (str(error).splitlines() or [""])[0]
         raise DataError(
-            f"{goals}: expected data that OGBench's package can compute rewards of {environment}, found "
+            f"{goals}: expected a dataset whose rewards OGBench's package can compute for {environment}, found "
             f"{type(error).__name__}: {first_line}. Delete it and get it again."
         ) from error
     try:
@@ -131,7 +131,7 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
 
 
 def read(path: str | Path, name: str, task: Task | None) -> Dataset:
-    """A file, through the cache.
+    """Reads a file, through the dataset cache.
 
     Args:
         path: of the file. Its name, if it is one of OGBench's, determines the environment.
@@ -158,7 +158,7 @@ def read(path: str | Path, name: str, task: Task | None) -> Dataset:
 
 
 def environment_of(name: str) -> str | None:
-    """Gymnasium's id of the environment of one of OGBench's datasets, or None: it is the name without the kind of data.
+    """Gymnasium's id of the environment of one of OGBench's datasets, or None. It is the name without the kind of data.
 
     `antmaze-large-navigate-v0` is of `antmaze-large-v0`, and `cube-single-play-singletask-task2-v0` of
     `cube-single-singletask-task2-v0`.
@@ -179,17 +179,17 @@ def _task(name: str, path: Path) -> Task:
 
 
 def _goal_conditioned(name: str) -> str:
-    """The name of the data that a single-task dataset is computed from."""
+    """The name of the goal-conditioned dataset that a single-task dataset is computed from."""
     parts = name.split("-")
     return "-".join([*parts[: parts.index("singletask")], parts[-1]])
 
 
 def _without_rewards(where: str, name: str, found: str) -> DataError:
-    """What to say of goal-conditioned data."""
+    """The error for goal-conditioned data."""
     parts = name.split("-")
     single = "-".join([*parts[:-1], "singletask", parts[-1]]) if environment_of(name) else _EXAMPLE
     return DataError(
-        f"{where}: expected rewards, which goal-conditioned data have not, found {found}Name a task, such as ogbench:{single}, "
+        f"{where}: expected rewards, which goal-conditioned data lack, found {found}Name a task, such as ogbench:{single}, "
         "or add rewards (and masks, 0 where a transition ends in a terminal state) to the file."
     )
 
@@ -218,7 +218,7 @@ def _convert(path: Path, name: str, task: Task) -> Dataset:
             if "valids" in columns
             else flags(name, "terminals", columns["terminals"], length)
         )
-        rows = np.flatnonzero(~over[:-1])  # a last row that ends nothing has no next observation either
+        rows = np.flatnonzero(~over[:-1])  # a last row that does not end a trajectory has no next observation either
         ends = over[rows + 1]
     if not len(rows):
         raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")

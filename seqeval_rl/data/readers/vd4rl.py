@@ -1,7 +1,7 @@
-"""V-D4RL (Lu et al., arXiv 2206.04779): images of dm_control tasks, in directories of HDF5 shards or of one `.npz` per episode.
+"""Reads V-D4RL (Lu et al., arXiv 2206.04779): images of dm_control, in directories of HDF5 shards or of one `.npz` per episode.
 
-An action, its reward and discount are in the row of the observation that they lead to; in the first row of an episode they
-are not used. An observation is a stack of the newest three images, as V-D4RL's own agents for 84 pixels see it. Each action was
+An action, its reward and discount are in the row of the observation that they lead to; those in the first row of an episode
+are ignored. An observation is a stack of the newest three images, as for V-D4RL's own agents on 84 pixels. Each action was
 repeated twice, and the reward is the sum.
 """
 
@@ -29,11 +29,11 @@ from seqeval_rl.utils.text import slug
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
-TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")  # a directory of this name is on the path to its datasets
+TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")  # names of directories on the paths of their datasets
 RETURN_RANGE = (0.0, 1000.0)  # of every task in dm_control: 1000 rewards from 0 to 1
 
 _FIRST, _LAST = 0, 2  # values of dm_env's step_type; between them 1
-# An episode or more: image [F, C, H, W], action [F, act_dim], and [F] each reward, discount, first and last.
+# One or more episodes: image [F, C, H, W], action [F, act_dim]; reward, discount, first and last [F].
 Columns = dict[str, NDArray[Any]]
 
 
@@ -63,7 +63,7 @@ class Vd4rlReader(Reader):
 
 
 def read(directory: str, task: Task | None, progress: bool) -> Dataset:
-    """The dataset in a directory, through the cache.
+    """Reads the dataset in a directory, through the dataset cache.
 
     Args:
         directory: with `*.hdf5` or `*.npz`, for example `vd4rl_data/main/walker_walk/random/84px`.
@@ -129,7 +129,7 @@ def _convert(name: str, files: list[Path], task: Task, progress: bool) -> Datase
             if images.shape != (length, *frames.shape[1:]):
                 raise DataError(
                     f"{file}: images have shape {images.shape}, expected {(length, *frames.shape[1:])} as in {files[0].name}. "
-                    "Move what does not belong to this dataset elsewhere."
+                    "Move files of other datasets elsewhere."
                 )
             start = sum(lengths[:number])
             frames[start : start + length] = images
@@ -145,10 +145,10 @@ def _convert(name: str, files: list[Path], task: Task, progress: bool) -> Datase
 
 def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns) -> Dataset:
     first, last = columns["first"], columns["last"]
-    begins = np.append(first[1:], True)  # what follows the row is another episode
+    begins = np.append(first[1:], True)  # the next row belongs to another episode
     if not first[0] or (last & ~begins).any():
         row = int(np.flatnonzero(last & ~begins)[0]) + 1 if first[0] else 0
-        raise DataError(f"{name}: row {row} continues an episode that never began, expected a first row. Get it again.")
+        raise DataError(f"{name}: row {row} continues an episode without a first row, expected one. Get it again.")
     pixels = of_trails(frames, np.diff(np.append(np.flatnonzero(first), len(frames))), FRAME_STACK)
     if not len(pixels):
         raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
@@ -171,7 +171,7 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
 
 
 def _shard(file: Path) -> Columns:
-    """Episodes of 84 pixels, as DrQ-v2's code has them."""
+    """Episodes of 84 x 84 images, in the format of DrQ-v2's code."""
     import h5py
 
     with h5py.File(file, "r") as stored:
@@ -185,7 +185,7 @@ def _shard(file: Path) -> Columns:
 
 
 def _episode(file: Path) -> Columns:
-    """An episode of 64 pixels, as Dreamer's code has it."""
+    """An episode of 64 x 64 images, in the format of Dreamer's code."""
     found = npz.load(file)
     if "discount" not in found and "is_terminal" in found:
         found["discount"] = 1.0 - found["is_terminal"].astype(np.float32)
@@ -213,7 +213,7 @@ def _rows_of(file: Path) -> int:
 
 
 def _guarded(file: Path, load: Callable[[Path], Any]) -> Any:
-    """`load(file)`, with its exceptions as the errors of this package."""
+    """The result of `load` for a file; its errors become `DataError` or `FileError`."""
     try:
         return load(file)
     except PermissionError as error:
@@ -222,7 +222,7 @@ def _guarded(file: Path, load: Callable[[Path], Any]) -> Any:
         raise DataError(
             f"{file}: expected arrays as V-D4RL has them, found one missing: {error}. Get it again."
         ) from error
-    except (OSError, RuntimeError, ValueError, TypeError) as error:  # h5py's for a damaged file
+    except (OSError, RuntimeError, ValueError, TypeError) as error:  # raised by h5py for a damaged file
         first_line = (str(error).splitlines() or [""])[0]
         raise DataError(
             f"{file}: expected an HDF5 file, found {type(error).__name__}: {first_line}. Get it again."

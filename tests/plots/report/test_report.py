@@ -17,9 +17,8 @@ from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.plots import score_table, write_report
 from seqeval_rl.plots.analysis.curves import segments
 from seqeval_rl.plots.analysis.grouping import collect
-from seqeval_rl.plots.report import colors, data as report_data
+from seqeval_rl.plots.report import data as report_data
 from seqeval_rl.plots.report.build import ASSETS
-from seqeval_rl.plots.report.colors import on_dark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,9 +119,9 @@ def test_metrics_that_do_not_fit_are_named(results: Results, tmp_path: Path, mon
 
 @given(st.integers(0, 0xFFFFFF))
 def test_every_color_can_be_seen_on_the_dark_page(number: int) -> None:
-    colour = on_dark(f"#{number:06x}")
-    page = colors.luminance(colors.DARK_PAGE)
-    shown = colors.luminance([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
+    colour = report_data.on_dark(f"#{number:06x}")
+    page = report_data.luminance(report_data.DARK_PAGE)
+    shown = report_data.luminance([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
     assert (shown + 0.05) / (page + 0.05) >= 4.5
     css = (ASSETS / "page.css").read_text()
-    assert "--paper: #" + "".join(f"{part:02x}" for part in colors.DARK_PAGE) in css
+    assert "--paper: #" + "".join(f"{part:02x}" for part in report_data.DARK_PAGE) in css

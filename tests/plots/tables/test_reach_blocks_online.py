@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import TABLES, block_table, online_table, reach_table, score_table, tabulate
-from seqeval_rl.plots.tables.writers import markdown_text, number_text
+from seqeval_rl.plots.tables.rows import number_text
+from seqeval_rl.plots.tables.table import markdown_text
 
 if TYPE_CHECKING:
     from tests.plots.conftest import Results

@@ -258,7 +258,7 @@ def test_what_cannot_be_given_rewards_is_refused(package: None, server: Path, tm
     del file["qpos"]
     np.savez(server / "pointmaze-medium-navigate-v0.npz", **file)
     with pytest.raises(
-        DataError, match=r"pointmaze-medium-navigate-v0\.npz: expected data that OGBench's package can compute"
+        DataError, match=r"pointmaze-medium-navigate-v0\.npz: expected a dataset whose rewards OGBench's package can"
     ):
         load_dataset(f"ogbench:{NAME}", TASK, progress=False)
     assert not (tmp_path / ".ogbench" / "data" / f"{NAME}.npz").exists()
