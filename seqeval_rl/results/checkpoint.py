@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to resume after an evaluation, written atomically."""
+"""Checkpoints: everything that a run needs to resume from an evaluation, written atomically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAME = re.compile(r"evaluation-(\d{6})\.pt")
 
 
 def save(directory: Path, evaluation: int, state: dict[str, Any]) -> None:
-    """Write the state after that evaluation, then drop all but the newest `GENERATIONS`. Raises `FileError`."""
+    """Write the state after that evaluation, then delete all but the newest `GENERATIONS`. Raises `FileError`."""
     target = directory / f"evaluation-{evaluation:06d}.pt"
     try:
         with atomic_path(target) as temporary, temporary.open("wb") as file:
@@ -39,7 +39,7 @@ def available(directory: Path) -> list[int]:
 
 
 def load(directory: Path, evaluation: int) -> dict[str, Any] | None:
-    """The state after that evaluation on the CPU, or None if the file is not a readable checkpoint."""
+    """The state after that evaluation on the CPU, or None where the file cannot be read as a checkpoint."""
     path = directory / f"evaluation-{evaluation:06d}.pt"
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
