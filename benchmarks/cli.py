@@ -55,9 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code. Expected errors are one line on standard error, bugs a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     command = _parse(sys.argv[1:] if arguments is None else arguments)
-    from seqeval_rl.benchmarks.commands.dispatch import perform
+    from seqeval_rl.benchmarks.commands.dispatch import performer
 
     try:
+        perform = performer(command)
         perform(command)
     except SeqevalError as error:
         print(f"seqeval: {error}", file=sys.stderr)

@@ -159,37 +159,43 @@ def build_sweep(
     chosen["protocol"] = _present_names(chosen["protocol"], reference)
     own_protocol: dict[str, dict[str, Any]] = {}
     if paper:
-        chosen["protocol"]["uses_future_data"] = True
-        if "episodes" not in chosen["protocol"]:
-            own_protocol = {name: {"episodes": number} for name, number in PUBLISHED_EPISODES.items()}
-        streams = [
-            replace(stream, mode="d4rl") if all(supports_mode(source, "d4rl") for source in stream.sources) else stream
-            for stream in streams
-        ]
-    single = {
-        section: {k: v for k, v in values.items() if not isinstance(v, Several)} for section, values in chosen.items()
-    }
-    swept = {
-        section: {k: v.values for k, v in values.items() if isinstance(v, Several)}
-        for section, values in chosen.items()
-    }
+        streams, own_protocol = _as_published(streams, chosen["protocol"])
+    single, swept = _by_number_of_values(chosen)
     base, swept_protocol = single.pop("protocol"), swept.pop("protocol")
     firsts = {setting: values[0] for setting, values in swept_protocol.items() if values}
     where = f"suite {reference} with --set" if settings else f"suite {reference}"
     return Sweep(
-        f"{name} (mini)" if mini else name,
-        tuple(streams),
-        tuple(entries),
-        Protocol.parse({**base, **firsts}, where),
-        tuple(seeds),
-        single,
-        swept,
-        where,
-        precision,
-        swept_protocol,
-        own_protocol,
+        f"{name} (mini)" if mini else name, tuple(streams), tuple(entries), Protocol.parse({**base, **firsts}, where),
+        tuple(seeds), single, swept, where, precision, swept_protocol, own_protocol,
         tuple(suite.loggers if loggers is None else loggers),
-    )
+    )  # fmt: skip
+
+
+def _as_published(
+    streams: Iterable[StreamSpec], protocol: dict[str, Any]
+) -> tuple[list[StreamSpec], dict[str, dict[str, Any]]]:
+    """Streams read as by D4RL where they can be, and settings of the protocol by algorithm; changes `protocol`."""
+    protocol["uses_future_data"] = True
+    own = {} if "episodes" in protocol else {name: {"episodes": number} for name, number in PUBLISHED_EPISODES.items()}
+    return [
+        replace(stream, mode="d4rl") if all(supports_mode(source, "d4rl") for source in stream.sources) else stream
+        for stream in streams
+    ], own
+
+
+def _by_number_of_values(
+    chosen: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The settings with one value, and the values of those with several, by section."""
+    single: dict[str, dict[str, Any]] = {section: {} for section in chosen}
+    swept: dict[str, dict[str, Any]] = {section: {} for section in chosen}
+    for section, values in chosen.items():
+        for name, value in values.items():
+            if isinstance(value, Several):
+                swept[section][name] = value.values
+            else:
+                single[section][name] = value
+    return single, swept
 
 
 def _streams(entries: Iterable[StreamEntry], datasets: Sequence[str] | None, reference: str) -> list[StreamSpec]:

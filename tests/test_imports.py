@@ -36,7 +36,7 @@ TOP = {"benchmarks", "api", "seqeval_rl"}
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the project by its dotted name; a package stands for its `__init__`."""
+    """Every module of the project by its dotted name; a package is its `__init__`."""
     found = {}
     for package, folder in FOLDERS.items():
         for path in sorted((ROOT / folder).rglob("*.py")):

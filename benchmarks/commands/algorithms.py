@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from seqeval_rl.benchmarks.arguments.run import Check
+from seqeval_rl.benchmarks.arguments.run import Algorithms, Check
 from seqeval_rl.errors import SeqevalError
 
 
-def algorithms() -> None:
+def algorithms(_: Algorithms) -> None:
     """Print the registered algorithms with their settings."""
     from seqeval_rl.interface.registry import find_algorithm, registered
 

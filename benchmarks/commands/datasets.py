@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.benchmarks.arguments.datasets import (
+    Datasets,
     DatasetsCollect,
     DatasetsFetch,
     DatasetsList,
@@ -28,6 +29,11 @@ _HINT = "`seqeval datasets list` names them."
 def perform(command: Any) -> None:
     """Do what the command says. Raises `SeqevalError` for whatever is not a bug."""
     raise TypeError(f"no such command: {command!r}")
+
+
+@perform.register
+def _datasets(command: Datasets) -> None:
+    perform(command.action)
 
 
 def _named(action: str, source: str) -> str:

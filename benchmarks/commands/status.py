@@ -1,4 +1,4 @@
-"""`seqeval status`: how the runs of a results directory stand, once or again and again."""
+"""`seqeval status`: prints the status of the runs of a results directory, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.results.status import Status, read_status
 from seqeval_rl.results.status_table import table
 
-EVERY = 5.0  # seconds between two looks
-_NAMED = 10  # failures, damaged runs and damaged lines, each, where not all are asked for
-_WIDE = 140  # letters of a line that goes to a file
+EVERY = 5.0  # seconds between two readings
+_NAMED = 10  # failures, damaged runs and damaged lines that are named without --all, of each
+_WIDE = 140  # characters of a line that is not written to a terminal
 
 
 def status(command: Command) -> None:
-    """Print how the runs stand. Raises `SeqevalError` where there is nothing, or the options do not fit."""
+    """Print the status. Raises `SeqevalError` where there are no runs or the options do not fit."""
     seconds = _interval(command.watch)
-    # A terminal or a pipe that lacks a letter gets a question mark.
+    # A terminal or a pipe that lacks a character gets a question mark.
     getattr(sys.stdout, "reconfigure", lambda **_: None)(errors="replace")
     terminal = sys.stdout.isatty()
     if seconds is None:
@@ -33,28 +33,28 @@ def status(command: Command) -> None:
         else:
             _repeat(command, seconds)
     except KeyboardInterrupt:
-        pass  # how a watch is left: nothing is lost by it
+        pass  # the usual way to end a watch
 
 
 def text(found: Status, each: bool, width: int, height: int | None = None) -> list[str]:
-    """The table, one line for all runs, and what went wrong; at most `height` lines, of which the table gives way."""
-    standings = found.each() if each else found.groups()
+    """The table, one line for all runs, and what went wrong; the table is shortened to keep within `height` lines."""
+    rows = found.each() if each else found.groups()
     below = [found.summary(), *found.reasons(None if each else _NAMED)]
     if height is not None:
         below = below[: max(1, height // 2)]
-        # A long line is broken by the terminal, and each part takes a line of it.
+        # The terminal wraps long lines.
         room = height - 2 - sum(max(1, -(-len(line) // max(1, width))) for line in below)
-        left_out = len(standings) - max(1, room)
+        left_out = len(rows) - max(1, room)
         if left_out > 0:
-            # Those that have ended give way to those that have not.
-            keep = sorted(range(len(standings)), key=lambda place: standings[place].state == "finished")[: max(1, room)]
-            standings = [standings[place] for place in sorted(keep)]
+            # Finished ones are left out first.
+            keep = sorted(range(len(rows)), key=lambda place: rows[place].state == "finished")[: max(1, room)]
+            rows = [rows[place] for place in sorted(keep)]
             below.insert(0, f"and {left_out} more lines, see --all without --watch")
-    return [*(table(standings, width) if standings else []), *below]
+    return [*(table(rows, width) if rows else []), *below]
 
 
 def _interval(watch: tuple[float, ...] | None) -> float | None:
-    """Seconds between two looks; None to look once."""
+    """Seconds between two readings; None to read once."""
     if watch is None:
         return None
     seconds = watch[0] if watch else EVERY
@@ -66,7 +66,7 @@ def _interval(watch: tuple[float, ...] | None) -> float | None:
 
 
 def _redraw(command: Command, seconds: float) -> None:
-    """In one place of the terminal, until nothing runs; the last look stays there, whole."""
+    """Redraw the table on the terminal until nothing is running; the last one stays, in full."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -87,7 +87,7 @@ def _redraw(command: Command, seconds: float) -> None:
 
 
 def _repeat(command: Command, seconds: float) -> None:
-    """Into a file or a pipe, one look below the other, until nothing runs."""
+    """Print one table after the other to a file or a pipe, until nothing is running."""
     while True:
         found = read_status(command.results)
         print(time.strftime("%Y-%m-%d %H:%M:%S"), *text(found, command.all, _WIDE), sep="\n", flush=True)

@@ -22,7 +22,7 @@ from seqeval_rl.plots.analysis.comparisons import (
     rank_intervals,
 )
 from seqeval_rl.plots.analysis.grouping import Group, collect
-from seqeval_rl.plots.analysis.metrics import measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.naming import by_value, legend_order
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, Floats
 
@@ -82,8 +82,7 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     Raises:
         UsageError: no run, a share outside (0, 1], or no dataset on which every algorithm has a score.
     """
-    if not 0 < share <= 1:
-        raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
+    check_share(share)
     panels = collect(results)
     values: dict[str, dict[str, list[float]]] = {}
     groups: dict[str, dict[str, Group]] = {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.grouping import run_curve
 from seqeval_rl.plots.analysis.statistics import Floats
 
@@ -190,6 +191,12 @@ def score_at_share(transitions: ArrayLike, values: ArrayLike, share: float, tota
     if not len(transitions) or transitions[-1] < target or transitions[0] > target:
         return float("nan")
     return float(values[np.searchsorted(transitions, target, side="right") - 1])
+
+
+def check_share(share: float) -> None:
+    """Raise `UsageError` for a share of the data that is not above 0 and at most 1."""
+    if not 0 < share <= 1:
+        raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
 
 
 def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.errors import unknown
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES, check_score, running_mean
 from seqeval_rl.plots.analysis.statistics import Floats
 
@@ -161,8 +161,7 @@ def select(
         UsageError: no run, an unknown score or algorithm, or a share outside (0, 1].
     """
     check_score(score)
-    if not 0 < share <= 1:
-        raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
+    check_share(share)
     panels = collect(results)
     names = {run.algorithm for run in results}
     if algorithm is not None and algorithm not in names:

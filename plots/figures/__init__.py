@@ -1,1 +1,5 @@
-"""One module per kind of figure."""
+"""Figures: one module with one registered function each, and what they share (`layout`, `style`, `ticks`, `curve_panels`).
+
+A module computes with `plots.analysis` and draws with matplotlib, which it imports only when something is drawn. Every module of
+this package is imported when figures are listed, see `plots.registry`. What is public is exported by `seqeval_rl.plots`.
+"""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from seqeval_rl.plots.analysis.captions import damage_sentence
 from seqeval_rl.plots.analysis.cross_task import aggregates, interval_sentence, scores_across
-from seqeval_rl.plots.analysis.statistics import ACROSS
+from seqeval_rl.plots.analysis.naming import LineStyle
+from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
 from seqeval_rl.plots.figures import layout, style, ticks
-from seqeval_rl.plots.figures.intervals import interval_rows
 from seqeval_rl.plots.registry import figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from seqeval_rl.results.read import RunResult
@@ -66,3 +69,16 @@ def aggregate_intervals(
         f"{interval_sentence(scores, 'Bars')} {damage_sentence(results)}"
     )
     return layout.framed(inches, down * (row * len(names) + 0.45) + 0.3, text.rstrip() if caption else "", draw)
+
+
+def interval_rows(ax: Axes, cells: list[Cell], looks: list[LineStyle], thick: float) -> None:
+    """Each algorithm in a row of its own, from the top: its interval as a bar `thick` rows wide, its value as its marker."""
+    for place, (cell, look) in enumerate(zip(cells, looks, strict=True)):
+        if not np.isnan(cell.low):
+            ax.barh(place, cell.high - cell.low, thick, cell.low, color=look.colour, alpha=0.35, linewidth=0, zorder=3)
+        ax.plot([cell.value] * 2, [place - thick / 2, place + thick / 2], color=look.colour, linewidth=1.3, zorder=4)
+        ax.plot(cell.value, place, **look.marker_properties, zorder=5)
+    ax.use_sticky_edges = False  # a bar has room around it
+    ax.margins(x=0.08)
+    ax.grid(axis="x", color=style.LIGHT_GREY, linewidth=0.4, alpha=0.5)
+    ax.set_axisbelow(True)

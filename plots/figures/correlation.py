@@ -11,6 +11,7 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.comparisons import spearman
 from seqeval_rl.plots.analysis.grouping import Panel, collect
+from seqeval_rl.plots.analysis.metrics import check_share
 from seqeval_rl.plots.analysis.model_selection import Candidate, candidates
 from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES, check_score
 from seqeval_rl.plots.figures import layout, style, ticks
@@ -53,8 +54,7 @@ def correlation(
         UsageError: no run, an unknown score or width, a share outside (0, 1], or no dataset with two settings that have both.
     """
     check_score(score)
-    if not 0 < share <= 1:
-        raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
+    check_share(share)
     inches = layout.figure_width(width)
     panels = collect(results)
     shown, left_out = _settings(panels, score, share)

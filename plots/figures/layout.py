@@ -64,7 +64,7 @@ def wrap(text: str, width: float, lines: int | None = None) -> str:
 _LEVELS = ("random", "replay", "medium-replay", "medium", "medium-expert", "expert")
 SCREEN = 1.03  # how much wider text can be in pixels than on paper
 LINE_HEIGHT = 0.15  # inches, of text of style.FONT_SIZE
-# In units of the font size; the room is what an entry takes beside its text, in inches.
+# In units of the font size. LEGEND_ROOM is the width of an entry without its text, in inches.
 LEGEND: dict[str, float] = {
     "handlelength": 3.2,
     "handletextpad": 0.6,

@@ -9,7 +9,7 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence
 from seqeval_rl.plots.analysis.cross_task import interval_sentence, ranks, scores_across
 from seqeval_rl.plots.figures import layout, style, ticks
-from seqeval_rl.plots.figures.intervals import interval_rows
+from seqeval_rl.plots.figures.aggregates import interval_rows
 from seqeval_rl.plots.registry import figure
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.naming import display_name, legend_order
 from seqeval_rl.plots.figures import layout, style, ticks
 from seqeval_rl.plots.registry import figure
@@ -55,8 +55,7 @@ def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]
     Raises:
         UsageError: no run, a share outside (0, 1], or no algorithm that was run with two pairs on one dataset.
     """
-    if not 0 < share <= 1:
-        raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
+    check_share(share)
     members: dict[tuple[str, Hashable], list[tuple[Panel, Group]]] = defaultdict(list)
     for panel in collect(results):
         for group in panel.groups:

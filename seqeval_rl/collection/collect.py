@@ -1,4 +1,4 @@
-"""New logs: episodes that a policy plays, written as a Minari dataset, whole or not at all.
+"""Collecting a dataset: episodes that a policy plays, written as a Minari dataset atomically.
 
 Episode i of a policy depends on (seed, what the policy is, i) alone. Episodes are played `EPISODES_PER_CHUNK` at a time, always
 with a batch of as many observations, so that neither the length of the dataset nor the number of processes changes one.
@@ -28,7 +28,7 @@ from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
 
-_NOISE = 1024  # draws of an episode made at once
+_NOISE = 1024  # draws of an episode at once
 _WORTH_WORKERS = 20_000  # transitions from which on processes for the environments pay
 
 
@@ -98,9 +98,9 @@ def _play_chunk(behavior: Behavior, envs: VectorEnv, seed: int, chunk: int) -> l
 
 
 def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterator[Episode]:
-    """A log of the bundled policies, of `transitions`; seed 0 gives the bundled log's episodes.
+    """Episodes of the bundled policies, `transitions` in all; seed 0 gives those of the bundled dataset.
 
-    The checkpoints of `replay` fill equal shares of this log, however long it is.
+    The checkpoints of `replay` fill equal shares of these transitions.
     """
     workers = max(1, min(available_cores(), transitions // _WORTH_WORKERS))
     with WorkerPool(workers) as pool:
@@ -111,8 +111,8 @@ def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterato
 def writing(
     identity: str, task: Task, transitions: int, algorithm: str, description: str, overwrite: bool, progress: bool
 ) -> Iterator[Callable[[Iterable[Episode]], None]]:
-    """A function that writes the first `transitions` of the episodes it is given as a Minari dataset, which appears in its
-    place when the block ends well.
+    """A function that writes the first `transitions` of the episodes it is given as a Minari dataset, which appears
+    when the block succeeds.
 
     Args:
         identity: its id; see `check_new`, whose errors this raises.
@@ -120,7 +120,7 @@ def writing(
         transitions: its size.
         algorithm: what chose the actions, for its metadata.
         description: what it is, likewise.
-        overwrite: put it in place of one that is there.
+        overwrite: replace an existing one.
         progress: show a bar.
 
     Raises:
@@ -128,7 +128,7 @@ def writing(
     """
     check_new(identity, overwrite)
 
-    def told(episodes: Iterable[Episode], bar: Any) -> Iterator[Episode]:
+    def counted(episodes: Iterable[Episode], bar: Any) -> Iterator[Episode]:
         for episode in cut_to(episodes, transitions):
             yield episode
             bar.update(len(episode.rewards))
@@ -137,7 +137,7 @@ def writing(
 
         def write_shown(episodes: Iterable[Episode]) -> None:
             with progress_bar(f"minari:{identity}", transitions, progress) as bar:
-                write(told(episodes, bar))
+                write(counted(episodes, bar))
 
         yield write_shown
 
@@ -152,12 +152,12 @@ def write_dataset(
     overwrite: bool = False,
     progress: bool = True,
 ) -> None:
-    """Write the first `transitions` of the episodes as a Minari dataset, whole or not at all; see `writing`."""
+    """Write the first `transitions` of the episodes as a Minari dataset; see `writing`."""
     with writing(identity, task, transitions, algorithm, description, overwrite, progress) as write:
         write(episodes)
 
 
 def _bytes(task: Task, transitions: int) -> float:
-    """Size of the Minari form, more or less: see `bundled`, with episodes of a hundred transitions."""
+    """Estimated size of the Minari form: see `bundled`, with episodes of a hundred transitions."""
     shapes = gymnasium_shapes(task.environment)[1]
     return transitions * (1.4 * (8 * int(np.prod(shapes.obs_shape)) + 4 * len(shapes.action_low) + 10) + 160.0)

@@ -29,7 +29,7 @@ _REPLAY_POLICIES = 6  # as many as the bundled `replay` has
 
 @dataclass(frozen=True)
 class LevelDataset:
-    """A log that is to be written."""
+    """A dataset to be written."""
 
     level: str
     identity: str
@@ -54,7 +54,7 @@ def check_all_new(identity: str, overwrite: bool) -> None:
 
 
 def plan(training: Training, identity: str, transitions: int) -> list[LevelDataset]:
-    """The logs of a finished training, each but the replay of `transitions`. Raises `DataError` where nothing was learned."""
+    """The datasets of a finished training; all but the replay have `transitions`. Raises `DataError` if nothing was learned."""
     seen, scores = training.scores()
     middle, best = medium(scores.tolist()), expert(scores.tolist())
     names = identities(identity)
@@ -63,25 +63,25 @@ def plan(training: Training, identity: str, transitions: int) -> list[LevelDatas
     def policy(evaluation: int) -> str:
         return f"its policy after {seen[evaluation]:,} transitions, evaluated at score {scores[evaluation]:.1f}"
 
-    told = {
+    contents = {
         "random": ("uniform random actions", f"uniform random actions in {training.task.env_id}"),
         "medium": (how, f"{policy(middle)}, the first past a third of the best; sampled actions"),
         "medium-replay": (how, f"what it gathered up to the medium policy, in order: {policy(middle)}"),
         "expert": (how, f"{policy(best)}, the best; sampled actions"),
-        "medium-expert": (how, f"half of the medium and half of the expert log: {policy(middle)}, {policy(best)}"),
+        "medium-expert": (how, f"half of the medium and half of the expert dataset: {policy(middle)}, {policy(best)}"),
     }
     return [
         LevelDataset(
             level, names[level], int(seen[middle]) if level == "medium-replay" else transitions, algorithm, f"{level}: {text}."
         )
-        for level, (algorithm, text) in told.items()
+        for level, (algorithm, text) in contents.items()
     ]  # fmt: skip
 
 
 def collect_levels(
     training: Training, identity: str, transitions: int, overwrite: bool = False, progress: bool = True
 ) -> list[LevelDataset]:
-    """Write the logs of all levels as Minari datasets, which appear together when all are written.
+    """Write the datasets of all levels as Minari datasets, which appear together when all are written.
 
     Args:
         training: finished.
@@ -95,20 +95,26 @@ def collect_levels(
         MismatchError: a dataset is there already.
         FileError: Minari's directory cannot be written, or there is too little room.
     """
-    logs = plan(training, identity, transitions)
+    datasets = plan(training, identity, transitions)
     with ExitStack() as stack:
-        for log in logs:
+        for dataset in datasets:
             write = stack.enter_context(
                 writing(
-                    log.identity, training.task, log.transitions, log.algorithm, log.description, overwrite, progress
+                    dataset.identity,
+                    training.task,
+                    dataset.transitions,
+                    dataset.algorithm,
+                    dataset.description,
+                    overwrite,
+                    progress,
                 )
             )
-            write(_episodes(training, log.level, log.transitions))
-    return logs
+            write(_episodes(training, dataset.level, dataset.transitions))
+    return datasets
 
 
 def _episodes(training: Training, level: str, transitions: int) -> Iterator[Episode]:
-    """The episodes of a level's log, of at least so many transitions."""
+    """The episodes of a level's dataset, of at least so many transitions."""
     if level == "random":
         return play(uniform_behavior(training.task), training.seed, transitions)
     scores = training.scores()[1].tolist()
@@ -146,8 +152,8 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
     try:
         for index, place in zip(chosen, paths, strict=True):
             write_behavior(place, behavior_arrays(training.state(index), obs_dim))
-        told = json.loads(path.read_text()) if path.exists() else {}
-        told[task.name] = {
+        levels = json.loads(path.read_text()) if path.exists() else {}
+        levels[task.name] = {
             "env_id": task.env_id,
             "random": [],
             "medium": [names[middle]],
@@ -158,7 +164,7 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
                 "random": _measured(uniform_behavior(task), training.seed),
             },
         }
-        atomic_write(path, json.dumps(told, indent=1) + "\n")
+        atomic_write(path, json.dumps(levels, indent=1) + "\n")
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or error
         raise FileError(

@@ -50,7 +50,7 @@ def run_behavior(directory: Path, explore: bool, algorithm: str | None = None) -
 
 
 def behavior_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np.float16]]:
-    """The tanh-Gaussian policy of a run's state in the behavior format, normalisation taken into the first layer.
+    """The tanh-Gaussian policy of a run's state in the behavior format, normalization taken into the first layer.
 
     Raises:
         DataError: the algorithm's actor is not a tanh-Gaussian perceptron of two hidden layers, or its weights do not fit

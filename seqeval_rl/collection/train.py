@@ -1,6 +1,6 @@
 """Training a behavior policy: an algorithm in the online phase from nothing, with every checkpoint that may become a level.
 
-The run lies in its directory as any other, can be drawn and goes on when it was interrupted. Beside its own two checkpoints it
+The run has a directory as any other, and resumes when it was interrupted. In addition to its own two checkpoints it
 keeps, under `policies/`, the state of every evaluation that scored more than all before (see `levels`).
 """
 
@@ -40,7 +40,7 @@ POLICIES = "policies"  # in a run's directory
 
 @dataclass(frozen=True)
 class Training:
-    """What is to be trained, and what was."""
+    """A training, before, during and after it."""
 
     directory: Path
     task: Task
@@ -51,7 +51,7 @@ class Training:
 
     @property
     def stream(self) -> Stream:
-        """Of no log: plain online learning."""
+        """Without a dataset: online learning alone."""
         return Stream(f"{self.task.name} online", [], self.task)
 
     def manifest(self, device: torch.device) -> dict[str, Any]:
@@ -132,12 +132,12 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
             shutil.rmtree(training.directory / POLICIES, ignore_errors=True)
         scores = training.scores()[1].tolist() if done else []
         if done < recorder.manifest["evaluations_expected"]:
-            _go_on(training, recorder, device, done, state, scores, progress)
+            _continue(training, recorder, device, done, state, scores, progress)
     finally:
         recorder.close()
 
 
-def _go_on(
+def _continue(
     training: Training,
     recorder: RunRecorder,
     device: torch.device,
@@ -159,7 +159,7 @@ def _go_on(
     ):  # fmt: skip
         if state:
             trainer.load_states([state])
-        recorder.event("started", evaluations=done, environments=evaluator.backend, stack=1)
+        recorder.event("started", evaluations=done, environments=evaluator.backend, runs=1)
         record = Reporter([recorder], protocol.divergence_limit)
 
         def report(outcome: Outcome) -> bool:
@@ -170,11 +170,11 @@ def _go_on(
             bar.set_postfix_str(f"score {scores[-1]:.1f}")
             return alive
 
-        def tell(gradient_steps: int) -> None:
+        def show_progress(gradient_steps: int) -> None:
             bar.update(gradient_steps - bar.n)
 
-        sequential_evaluation(trainer, evaluator, report, tell, done)
-        tell(bar.total)
+        sequential_evaluation(trainer, evaluator, report, show_progress, done)
+        show_progress(bar.total)
     if record.failures:
         raise SeqevalError(
             f"{training.directory}: {record.failures[0]}. Train it with other settings, or another seed."

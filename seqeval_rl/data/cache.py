@@ -161,7 +161,7 @@ def store(key: str, dataset: Dataset) -> Dataset:
 def open(key: str) -> Dataset | None:
     """The entry, memory-mapped and verified (sizes, SHA-256), or None where there is none that can be used.
 
-    A damaged one is named in the log; the caller builds it again.
+    A damaged one is named in a warning; the caller builds it again.
     """
     place = root() / key
     try:

@@ -94,7 +94,7 @@ class Dataset:
     def observations(self) -> NDArray[np.float32] | PixelView:
         """[N, *obs_shape], a view."""
         if self.pixels is not None:
-            return PixelView(self.pixels, following=False)
+            return PixelView(self.pixels, next_observations=False)
         return self.rows[:, : self._obs_dim].reshape(-1, *self.obs_shape)
 
     @property
@@ -111,7 +111,7 @@ class Dataset:
     def next_observations(self) -> NDArray[np.float32] | PixelView:
         """[N, *obs_shape], a view."""
         if self.pixels is not None:
-            return PixelView(self.pixels, following=True)
+            return PixelView(self.pixels, next_observations=True)
         return self.rows[:, -self._obs_dim :].reshape(-1, *self.obs_shape)
 
     @property
@@ -205,14 +205,14 @@ def _checked(name: str, raw: RawTransitions) -> tuple[Columns, Pixels | tuple[ND
         return columns, paired(*pair) if images else pair
     # The next row of the same episode; at the end of an episode, where rows are terminal and masked, any row will do.
     current = np.arange(len(observations))
-    following = current + 1
-    following[columns.starts[1:] - 1] -= 1
+    upcoming = current + 1
+    upcoming[columns.starts[1:] - 1] -= 1
     columns, keep = columns.without_open_ends(name)
-    current, following = current[keep], following[keep]
+    current, upcoming = current[keep], upcoming[keep]
     if images:
         # A copy, since the caller may change the array later.
-        return columns, Pixels(observations.copy(), np.stack([current, current, following], 1))
-    return columns, (observations[current], observations[following])
+        return columns, Pixels(observations.copy(), np.stack([current, current, upcoming], 1))
+    return columns, (observations[current], observations[upcoming])
 
 
 def _observations(name: str, key: str, values: ArrayLike, images: bool, length: int | None = None) -> NDArray[Any]:

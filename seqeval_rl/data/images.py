@@ -45,10 +45,10 @@ class Pixels:
         """The shape of an observation."""
         return (self.stack * self.frames.shape[1], *self.frames.shape[2:])
 
-    def gather(self, rows: NDArray[np.int64], following: bool) -> NDArray[np.uint8]:
+    def gather(self, rows: NDArray[np.int64], next_observations: bool) -> NDArray[np.uint8]:
         """The observations, or the next observations, of any array of rows: [*rows.shape, *obs]."""
         chosen = self.index[rows]
-        newest = chosen[..., 2 if following else 1]
+        newest = chosen[..., 2 if next_observations else 1]
         places = np.maximum(newest[..., None] - np.arange(self.stack)[::-1], chosen[..., :1])
         return np.asarray(self.frames[places]).reshape(*rows.shape, *self.obs_shape)
 
@@ -64,9 +64,9 @@ class PixelView:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, pixels: Pixels, following: bool):
+    def __init__(self, pixels: Pixels, next_observations: bool):
         """Of the observations, or of the next observations."""
-        self._pixels, self._following = pixels, following
+        self._pixels, self._next_observations = pixels, next_observations
         self.shape: tuple[int, ...] = (len(pixels), *pixels.obs_shape)
         self.ndim, self.size = len(self.shape), int(np.prod(self.shape))
 
@@ -78,7 +78,7 @@ class PixelView:
         if rows is Ellipsis:  # it includes the axis of rows
             return np.asarray(self)[key]
         chosen = np.arange(len(self))[np.asarray(rows) if isinstance(rows, list) else rows]
-        images = self._pixels.gather(np.asarray(chosen), self._following)
+        images = self._pixels.gather(np.asarray(chosen), self._next_observations)
         return np.asarray(images[(*[slice(None)] * np.ndim(chosen), *rest)])
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
@@ -125,7 +125,7 @@ def image_column(name: str, column: str, values: ArrayLike, length: int | None =
     return found
 
 
-def paired(observations: NDArray[np.uint8], following: NDArray[np.uint8]) -> Pixels:
+def paired(observations: NDArray[np.uint8], next_observations: NDArray[np.uint8]) -> Pixels:
     """From an observation and a next observation for each row, both [N, *frame].
 
     A next observation that equals the observation of the next row is stored once.
@@ -134,13 +134,13 @@ def paired(observations: NDArray[np.uint8], following: NDArray[np.uint8]) -> Pix
     shared = np.zeros(length, bool)
     for start in range(0, length - 1, _COMPARED):
         stop = min(start + _COMPARED, length - 1)
-        same = following[start:stop] == observations[start + 1 : stop + 1]
+        same = next_observations[start:stop] == observations[start + 1 : stop + 1]
         shared[start:stop] = same.reshape(stop - start, -1).all(1)
     # After the frame of an observation comes that of the next row, or that of its own next observation.
     place = np.arange(length) + np.cumsum(~shared) - ~shared
     frames = np.empty((length + np.count_nonzero(~shared), *observations.shape[1:]), np.uint8)
     frames[place] = observations
-    frames[place[~shared] + 1] = following[~shared]
+    frames[place[~shared] + 1] = next_observations[~shared]
     return Pixels(frames, np.stack([place, place, place + 1], 1))
 
 

@@ -43,7 +43,7 @@ def load_dataset(
 
     Raises:
         UsageError: the source is not understood or not known, or cannot be read in that mode.
-        DataError: the data cannot be used, or nothing tells their task.
+        DataError: the data cannot be used, or their task is unknown.
         FileError: a file cannot be read or written, or a download failed.
         EnvironmentMissingError: arrays without action bounds, of an environment that is not installed.
     """
@@ -88,7 +88,7 @@ def supports_mode(source: str, mode: Mode) -> bool:
 
 
 def label(source: str) -> str:
-    """A short name that tells a dataset from others of its task: `bundled/hopper/medium:10000` and `d4rl:hopper-medium-v2` are
+    """A short name among the datasets of its task: `bundled/hopper/medium:10000` and `d4rl:hopper-medium-v2` are
     `medium`, `vd4rl:walker_walk/random/84px` is `random`."""
     base = parse_source(source)[0]
     reader = find_reader(base)

@@ -24,17 +24,17 @@ from seqeval_rl.utils.files import atomic_directory, lock_file, restore_replaced
 def writer(
     identity: str, task: Task, algorithm: str, description: str, size: float, replace_old: bool = False
 ) -> Iterator[Callable[[Iterable[Episode]], None]]:
-    """A function that writes episodes as a Minari dataset, which appears in its place when the block ends well.
+    """A function that writes episodes as a Minari dataset, atomically: it appears when the block succeeds.
 
-    Where the dataset is there already, the function only uses the episodes up.
+    Where the dataset exists already, the function only consumes the episodes.
 
     Args:
         identity: the dataset's id.
         task: its environment and reference returns.
         algorithm: what chose the actions, for its metadata.
         description: what it is, for its metadata.
-        size: bytes that it will have, more or less; checked first, because HDF5 crashes where it finds a full disk.
-        replace_old: put it in the place of a dataset that is there.
+        size: estimate of its bytes; checked first, because HDF5 crashes on a full disk.
+        replace_old: replace an existing dataset.
 
     Raises:
         FileError: Minari's directory cannot be written, or there is too little room.
@@ -112,7 +112,7 @@ def _create_namespace(namespace: str) -> None:
     if namespace and namespace not in list_local_namespaces():
         # Another process may be a moment faster.
         with contextlib.suppress(ValueError):
-            create_namespace(namespace, description="Logs made by seqeval-rl")
+            create_namespace(namespace, description="Datasets written by seqeval-rl")
 
 
 def unusable(what: str, error: OSError) -> FileError:

@@ -44,14 +44,14 @@ class Chunk:
     level: str
     checkpoint: str | None  # None: uniform random actions
     index: int
-    seed: int = 0  # that of the bundled logs
+    seed: int = 0  # 0 for the bundled datasets
 
 
 class BehaviorPolicy:
-    """A tanh-Gaussian behavior policy; format in `behavior/README.md`."""
+    """A tanh-Gaussian behavior policy; format in `bundled_policies/README.md`."""
 
     def __init__(self, task: str, checkpoint: str, folder: Traversable | None = None):
-        """One of the bundled policies, or of those under a folder laid out as theirs is."""
+        """One of the bundled policies, or of those in a folder with the same layout."""
         path = (folder or resources.files("seqeval_rl.data") / "bundled_policies") / task / f"{checkpoint}.npz"
         with path.open("rb") as file, np.load(file) as arrays:
             self._weights = [arrays[key].astype(np.float64) for key in ("w0", "b0", "w2", "b2")]
@@ -171,7 +171,7 @@ def episodes(chunks: Iterator[Chunk], pool: WorkerPool, needed: int, expected_le
         chunks: what to roll out, in order, without end.
         pool: the workers.
         needed: transitions.
-        expected_length: of an episode; chunks are handed out ahead only while these are expected to be needed.
+        expected_length: of an episode; chunks are submitted early only while they are expected to be needed.
     """
     pending: deque[Future[list[Episode]]] = deque()
     have = 0

@@ -55,7 +55,7 @@ def task_of_dataset(
     env_spec: str = "",
     obs_keys: tuple[str, ...] = (),
 ) -> Task:
-    """The task that a log belongs to, from what it says of itself.
+    """The task of a dataset, from what the data say.
 
     Args:
         name: of the dataset.
@@ -70,7 +70,7 @@ def task_of_dataset(
         DataError: no environment, or no reference returns and no known task with that environment.
     """
     if env_id is None:
-        raise DataError(f"{name}: expected to be told its environment, found nothing. {how}")
+        raise DataError(f"{name}: expected an environment, found none. {how}")
     special = bool(env_spec or obs_keys)
     known = None if special else next((task for task in TASKS.values() if task.env_id == env_id), None)
     if reference_min is None and reference_max is None and known is not None:

@@ -148,7 +148,7 @@ class RawTransitions:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of N transitions besides their observations, checked and scaled."""
+    """The columns of N transitions without their observations, checked and scaled."""
 
     actions: NDArray[np.float32]  # [N, act_dim] in [-1, 1]
     rewards: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""A sweep: every (stream, algorithm, variant, seed) of an experiment, checked as a whole before anything is trained."""
+"""Plans a sweep: checks every (stream, variant, seed) before anything is trained, and makes jobs of what is left to do."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from seqeval_rl.utils.text import directory_name
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep checked against its data, its environments and what lies in the output directory."""
+    """A sweep, checked against its data, its environments and the results directory."""
 
     jobs: tuple[Job, ...]
-    finished: int  # runs that were there already
+    finished: int  # runs that were finished before
     failed: tuple[RunEnd, ...]  # runs that had diverged before
 
     def __str__(self) -> str:
-        """In one line, for people."""
+        """One line for people."""
         sizes = Counter((job.algorithm, len(job.runs)) for job in self.jobs)
         parts = [f"{count} x {size} {name}" for (name, size), count in sizes.items()]
         there = f"; {self.finished} were finished already" if self.finished else ""
@@ -167,7 +167,7 @@ class _Planner:
 
 
 def _check_environment(stream: Stream, chosen: Sequence[Variant]) -> None:
-    """Check the environment of a stream's task where something is to be played in it."""
+    """Check the environment of a stream's task if a variant uses it."""
     if any(variant.protocol.episodes or variant.protocol.online for variant in chosen):
         if stream.blocks:
             check_environment(stream.blocks[0].dataset)
@@ -209,7 +209,7 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
 
 
 def _check_writable(out: Path) -> None:
-    """Raise `FileError` unless a file can be written under `out`; leaves nothing behind that was not there."""
+    """Raise `FileError` unless a file can be written under `out`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".writable-{time.monotonic_ns()}"

@@ -56,20 +56,18 @@ def run_jobs(jobs: Sequence[Job], progress: bool = True, log: Path | None = None
     workers = max(1, min(available_cores(), len(jobs), worth)) if on_cpu and everywhere else 1
     with Display(jobs, progress, log) as display, _sigterm_as_interrupt():
         try:
-            return _in_this_process(jobs, display) if workers == 1 else _in_processes(jobs, workers, display)
+            if workers > 1:
+                return _in_processes(jobs, workers, display)
+            ends: list[RunEnd] = []
+            for number, job in enumerate(jobs):
+                ended = execute(job, number, display.update, available_cores())
+                display.job_ended(number, ended)
+                ends += ended
+            return ends
         except KeyboardInterrupt:
             raise Interrupted(
                 "interrupted; every run is saved up to its last evaluation. The same command resumes from there."
             ) from None
-
-
-def _in_this_process(jobs: Sequence[Job], display: Display) -> list[RunEnd]:
-    ends: list[RunEnd] = []
-    for number, job in enumerate(jobs):
-        ended = execute(job, number, display.update, available_cores())
-        display.job_ended(number, ended)
-        ends += ended
-    return ends
 
 
 def _in_processes(jobs: Sequence[Job], workers: int, display: Display) -> list[RunEnd]:

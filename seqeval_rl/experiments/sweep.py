@@ -1,7 +1,7 @@
-"""Variants of an algorithm: one for each combination of the values that a sweep gives to its settings.
+"""Sweeps: which algorithms, settings, streams and seeds to run, and the variants of an algorithm that this makes.
 
-A variant's runs lie in a directory named after the algorithm and the swept values, `td3_bc,alpha=2.5`; without a sweep
-there is one variant, in `td3_bc`.
+There is one variant for each combination of swept values. Its runs are in a directory named after the algorithm and these
+values, `td3_bc,alpha=2.5`; without a sweep there is one variant, in `td3_bc`.
 """
 
 from __future__ import annotations
@@ -31,18 +31,22 @@ class Sweep:
     algorithms: tuple[AlgorithmEntry, ...]
     protocol: Protocol
     seeds: tuple[int, ...]
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm, one value each
-    swept: dict[str, dict[str, tuple[Any, ...]]] = field(default_factory=dict)  # by algorithm, a variant for each value
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm, one value for each setting
+    swept: dict[str, dict[str, tuple[Any, ...]]] = field(
+        default_factory=dict
+    )  # by algorithm, several values for a setting
     where: str = "the suite"  # for messages
     precision: Precision = "float32"  # of matrix products
-    swept_protocol: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # of `protocol`, a variant for each value
+    swept_protocol: dict[str, tuple[Any, ...]] = field(
+        default_factory=dict
+    )  # several values for a setting of `protocol`
     own_protocol: dict[str, dict[str, Any]] = field(
         default_factory=dict
     )  # by algorithm: settings in place of `protocol`'s
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
 
     def variants(self) -> list[Variant]:
-        """Every algorithm with its settings, once for each combination of swept values; raises `UsageError`."""
+        """Every algorithm with its settings, once for each combination of swept values. Raises `UsageError`."""
         return [
             variant
             for entry in self.algorithms
@@ -52,7 +56,7 @@ class Sweep:
         ]
 
     def _under(self, entry: AlgorithmEntry) -> list[tuple[dict[str, Any], Protocol]]:
-        """The protocols that the algorithm runs under, as `protocols` gives them."""
+        """The protocols that the algorithm is run with, see `protocols`."""
         own = self.own_protocol.get(entry.name, {})
         base = Protocol.parse({**self.protocol.model_dump(), **own}, self.where)
         return protocols(base, self.swept_protocol, self.where)
@@ -82,9 +86,9 @@ class Variant:
 
 
 def protocols(base: Protocol, swept: Mapping[str, Sequence[Any]], where: str) -> list[tuple[dict[str, Any], Protocol]]:
-    """Every combination of the swept settings of a protocol, the last varying fastest: (the swept values, the protocol).
+    """Every combination of the swept settings of a protocol, the last one varying fastest: (swept values, protocol).
 
-    Raises `UsageError` as `Protocol.parse` does, and for no value or one value twice.
+    Raises `UsageError` as `Protocol.parse` does, and where a setting has no value or one value twice.
     """
     for name, values in swept.items():
         if not values:
@@ -110,19 +114,19 @@ def variants(
     where: str,
     under: Sequence[tuple[dict[str, Any], Protocol]],
 ) -> list[Variant]:
-    """The variants of an algorithm: the cross product of the swept settings, the last of them varying fastest.
+    """The variants of an algorithm: the cross product of the swept settings, the last one varying fastest.
 
     Args:
         entry: the algorithm.
-        settings: one value each, for all variants; defaults elsewhere.
-        swept: at least one value each. A single one is no sweep: it names no directory.
-        where: where they were found, for messages.
-        under: the protocols, as `protocols` gives them; every variant of the algorithm is one under each.
+        settings: one value each, for all variants; other settings keep their defaults.
+        swept: at least one value each. A single value is not part of the directory's name.
+        where: where settings were found, for messages.
+        under: the protocols, see `protocols`; each makes variants of its own.
 
     Raises:
         UsageError: an unknown setting, a value of the wrong type or out of range, no value, or one value twice.
     """
-    # In the order of the declaration, so that a directory's name does not depend on the order in which they were given.
+    # In the order of their declaration, so that the directory's name does not depend on the order on the command line.
     names = [field.name for field in dataclasses.fields(entry.algorithm.Config)]
     ordered = dict(sorted(swept.items(), key=lambda item: names.index(item[0]) if item[0] in names else -1))
     for name, values in ordered.items():
@@ -168,7 +172,7 @@ def _configure(entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mappin
 
 
 def _check_different(entry: AlgorithmEntry, name: str, values: Sequence[Any], where: str) -> None:
-    """Raise `UsageError` where one of the values, as the algorithm gets them, is there twice (1 and 1.0 are one)."""
+    """Raise `UsageError` where one of the values, as the algorithm gets them, occurs twice (1 and 1.0 are equal)."""
     for place, value in enumerate(values):
         if value in values[:place]:
             raise UsageError(
@@ -178,7 +182,7 @@ def _check_different(entry: AlgorithmEntry, name: str, values: Sequence[Any], wh
 
 
 def _directory(algorithm: str, swept: Mapping[str, Any]) -> str:
-    """For example `td3_bc,alpha=2.5,hidden=256x256`; a very long one ends in a hash of itself."""
+    """For example `td3_bc,alpha=2.5,hidden=256x256`; a very long name is cut and ends in a hash of itself."""
     name = ",".join([directory_name(algorithm), *(f"{setting}={_part(value)}" for setting, value in swept.items())])
     if len(name) <= _LONGEST:
         return name

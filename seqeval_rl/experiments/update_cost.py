@@ -1,4 +1,4 @@
-"""How long things take here: the clock, a batch to time an update on, and a quick measurement for planning."""
+"""Measures what a gradient step costs on this machine, so that the planner can order and size jobs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from seqeval_rl.training.device import torch_threads
 def cost_of_run(
     variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost]
 ) -> UpdateCost:
-    """What one gradient step of one run costs; nothing for an algorithm that raises, which its own job will report. What has
-    been measured is kept in `known`."""
+    """The cost of one gradient step of one run, measured once for equal settings (`known`); 0 for an algorithm that raises,
+    which its own job will report."""
     batch_size = variant.protocol.batch_size
-    # Widths and counts make updates dearer, rates do not.
+    # Widths and counts change the cost, rates do not.
     key = (variant.entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
     if key not in known:
         try:
@@ -46,13 +46,13 @@ def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Wall seconds of `work`, the device's included."""
+    """Wall seconds of `work`, with the device's part."""
     synchronise(device)
     started = time.perf_counter()
     work()
@@ -61,10 +61,10 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 class UpdateCost(NamedTuple):
-    """Of one run of an algorithm."""
+    """The cost of one run of an algorithm."""
 
     seconds: float  # wall time of one gradient step
-    bytes: int  # of the device's memory that a run of a stack may take; 0 on a CPU
+    bytes: int  # of the device's memory that a run of a group may take; 0 on a CPU
 
 
 def cost_of_update(
@@ -84,5 +84,5 @@ def cost_of_update(
     if not cuda:
         return UpdateCost(seconds, 0)
     draws = CHUNK * batch_size * (8 + 4 * batch.noise.shape[-1])
-    # Twice the peak: a captured graph keeps its own memory beside that of what was taken before the capture.
+    # Twice the peak: a captured graph keeps its own memory in addition to what was allocated before the capture.
     return UpdateCost(seconds, 2 * (torch.cuda.max_memory_allocated(device) - before) + draws)

@@ -132,7 +132,7 @@ class _Execution:
                 trainer.load_states(states)
             environments = "none" if evaluator is None else evaluator.backend
             for member in members:
-                member.recorder.event("started", evaluations=recorded, environments=environments, stack=len(members))
+                member.recorder.event("started", evaluations=recorded, environments=environments, runs=len(members))
             points = trainer.points()
             longest = max((member.schedule for member in members), key=lambda schedule: schedule.total)
             self._progress.begin_group(longest, len(members), _steps_before(points, recorded))

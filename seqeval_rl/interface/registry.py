@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,10 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from seqeval_rl.errors import UsageError, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
-from seqeval_rl.interface.earlier_names import moved
+from seqeval_rl.interface.loading import FILE_MODULE, load_class
 
 GROUP = "seqeval_rl.algorithms"
-_FILE_MODULE = "seqeval_plugin_"  # prefix of the module name of a file given as `file.py:Class`
 
 
 @dataclass(frozen=True)
@@ -109,12 +106,13 @@ def find_algorithm(reference: str | type, where: str = "--algorithms") -> Algori
     if ":" not in reference:
         if reference not in names:
             raise unknown("algorithm", reference, names, where)
-        return _checked(reference, reference, _class(*_split(names[reference]), reference))
-    source, class_name = _split(reference)
+        return _checked(reference, reference, load_class(names[reference], reference))
+    source, _, class_name = reference.rpartition(":")
     if source.endswith(".py"):
         # Absolute, so that a process with another working directory finds the file too.
         source = str(Path(source).expanduser().resolve())
-    return _checked(_snake(class_name), f"{source}:{class_name}", _class(source, class_name, reference))
+    absolute = f"{source}:{class_name}"
+    return _checked(_snake(class_name), absolute, load_class(absolute, reference))
 
 
 def _of_class(algorithm: type, names: Mapping[str, str]) -> AlgorithmEntry:
@@ -124,15 +122,10 @@ def _of_class(algorithm: type, names: Mapping[str, str]) -> AlgorithmEntry:
         if target == reference:
             return _checked(name, name, algorithm)
     name, module = _snake(algorithm.__name__), sys.modules.get(algorithm.__module__)
-    if algorithm.__module__.startswith(_FILE_MODULE) and getattr(module, algorithm.__qualname__, None) is algorithm:
+    if algorithm.__module__.startswith(FILE_MODULE) and getattr(module, algorithm.__qualname__, None) is algorithm:
         return _checked(name, f"{getattr(module, '__file__', '')}:{algorithm.__name__}", algorithm)
     _given[reference] = _checked(name, reference, algorithm)
     return _given[reference]
-
-
-def _split(reference: str) -> tuple[str, str]:
-    source, _, class_name = reference.rpartition(":")
-    return source, class_name
 
 
 def _snake(name: str) -> str:
@@ -141,23 +134,6 @@ def _snake(name: str) -> str:
     for before, char in zip(" " + name, name, strict=False):
         out += f"_{char.lower()}" if char.isupper() and (before.islower() or before.isdigit()) else char.lower()
     return out
-
-
-def load_class(reference: str) -> type:
-    """The class that `module:Class` or `path/to/file.py:Class` names, whatever it is. Raises `UsageError` where there is none."""
-    return _class(*_split(reference), reference)
-
-
-def _class(source: str, class_name: str, reference: str) -> type:
-    """The class of that name in a module or a file."""
-    module = _module(source, reference)
-    algorithm = getattr(module, class_name, None)
-    if isinstance(algorithm, type):
-        return algorithm
-    classes = [
-        name for name, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__
-    ]
-    raise unknown("class", class_name, classes, source)
 
 
 def _checked(name: str, reference: str, algorithm: Any) -> AlgorithmEntry:
@@ -185,45 +161,3 @@ def _checked(name: str, reference: str, algorithm: Any) -> AlgorithmEntry:
             "Decorate it with @dataclass(frozen=True)."
         )
     return AlgorithmEntry(name, reference, algorithm)
-
-
-def _module(source: str, reference: str) -> ModuleType:
-    """The module of that name, or of the file."""
-    if source.endswith(".py"):
-        return _module_of_file(Path(source), reference)
-    try:
-        return importlib.import_module(source)
-    except ImportError as error:
-        if hint := moved(error):
-            raise UsageError(f"{reference}: {hint}") from error
-        if not isinstance(error, ModuleNotFoundError):
-            raise
-        raise UsageError(
-            f"{reference}: module {error.name!r} is not installed. Install it, or name a file: path/to/file.py:Class."
-        ) from error
-
-
-def _module_of_file(path: Path, reference: str) -> ModuleType:
-    """The file as a module, run once in a process."""
-    if not path.is_file():
-        raise UsageError(f"{reference}: no file {path}. Check the path.")
-    name = f"{_FILE_MODULE}{path.stem}"
-    loaded = sys.modules.get(name)
-    if loaded is not None and loaded.__file__ == str(path):
-        return loaded
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{reference}: {path} cannot be loaded as a Python module. Check the file.")
-    module = importlib.util.module_from_spec(spec)
-    # Registered before it runs: dataclasses and pydantic look their module up by name.
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        if hint := moved(error):
-            raise UsageError(f"{reference}: {hint}") from error
-        raise UsageError(
-            f"{reference}: {path} stops with {type(error).__name__}: {error}. Run it with python to see where."
-        ) from error
-    return module

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on from an evaluation, written whole or not at all."""
+"""Checkpoints: everything that a run needs to resume from an evaluation, written atomically."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from seqeval_rl.errors import FileError
 from seqeval_rl.utils.files import atomic_path, remove_partial_files
 
-GENERATIONS = 2  # a run whose newest checkpoint is unreadable goes on from the one before
+GENERATIONS = 2  # a run whose newest checkpoint is unreadable resumes from the one before
 _NAME = re.compile(r"evaluation-(\d{6})\.pt")
 
 
 def save(directory: Path, evaluation: int, state: dict[str, Any]) -> None:
-    """Write the state after that evaluation, then drop all but the newest `GENERATIONS`. Raises `FileError`."""
+    """Write the state after that evaluation, then delete all but the newest `GENERATIONS`. Raises `FileError`."""
     target = directory / f"evaluation-{evaluation:06d}.pt"
     try:
         with atomic_path(target) as temporary, temporary.open("wb") as file:

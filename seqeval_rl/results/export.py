@@ -1,4 +1,4 @@
-"""Results in long format, a row per run, evaluation and metric, and the file of it that other tools read."""
+"""Results in long format, one row per run, evaluation and metric, as a CSV or Parquet file for other tools."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TOTAL = "prequential_total/"
 
 
 def algorithm_names(results: Sequence[RunResult]) -> list[str]:
-    """Each run's algorithm, with its and the protocol's settings where runs of it on one dataset differ in them:
-    `td3_bc (alpha=2.5)`, `td3_bc (protocol.increment=10)`."""
+    """Each run's algorithm, with the settings in which runs of it on one dataset differ: `td3_bc (alpha=2.5)`,
+    `td3_bc (protocol.increment=10)`."""
     settings = [
         result.config | {f"protocol.{name}": value for name, value in result.protocol.items()} for result in results
     ]
@@ -42,8 +42,8 @@ def algorithm_names(results: Sequence[RunResult]) -> list[str]:
 def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
     """One row per run, evaluation and metric, with the columns `LONG_COLUMNS`.
 
-    The algorithm is named by `algorithm_names`, so that variants of a sweep are not averaged together by its column.
-    Prequential scores are there twice: as recorded, and summed up to the evaluation as `prequential_total/NAME`.
+    Algorithms are named by `algorithm_names`, so that grouping by that column does not average variants of a sweep.
+    Prequential scores have two rows: as recorded, and summed up to the evaluation as `prequential_total/NAME`.
     """
     runs = list(results)
     for result, algorithm in zip(runs, algorithm_names(runs), strict=True):
@@ -60,7 +60,7 @@ def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
 
 
 def export(results: Iterable[RunResult], target: Path) -> int:
-    """Write the long format to a `.csv` or `.parquet` file, whole or not at all; returns the number of rows.
+    """Write the long format to a `.csv` or `.parquet` file, atomically; returns the number of rows.
 
     Raises:
         UsageError: another ending.

@@ -38,7 +38,7 @@ def _processor() -> str:
 
 
 def _revision() -> str | None:
-    """The source's git revision, with `+` where it was changed; None for an installed package."""
+    """The source's git revision, with `+` where files were changed; None for an installed package."""
     here = Path(__file__).resolve().parent
     command = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:

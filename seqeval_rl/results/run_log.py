@@ -1,4 +1,4 @@
-"""`run.log`: the plain lines that `seqeval run` writes; and the locks that tell which processes work in a results directory."""
+"""`run.log`: the plain lines that `seqeval run` writes; and the locks that show which processes work in a results directory."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class RunLog:
     """
 
     def __init__(self, path: Path, complain: Callable[[str], None]):
-        """For that file; nothing is touched before `open`."""
+        """For that file; it is not opened before `open`."""
         self._path, self._complain = path, complain
         self._file: IO[bytes] | None = None
         self._lock: FileLock | None = None
 
     def open(self, what: str) -> None:
-        """Begin an attempt: a line that says where and what."""
+        """Begin an attempt, with a line that names the machine and the work."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("ab", buffering=0)  # at the end, whatever others have written there
@@ -74,11 +74,11 @@ class RunLog:
 
 
 def at_work(results: Path) -> bool | None:
-    """Whether a `seqeval run` works in a results directory; None where that cannot be told."""
+    """Whether a `seqeval run` works in a results directory; None: unknown."""
     held = [is_locked(path) for path in results.glob(_COMMAND.format("*"))]
     return True if True in held else None if None in held else False
 
 
 def owned(run: Path) -> bool | None:
-    """Whether a process owns a run's directory, see `RunRecorder`; None where that cannot be told."""
+    """Whether a process owns a run's directory, see `RunRecorder`; None: unknown."""
     return is_locked(run / LOCK)

@@ -1,4 +1,4 @@
-"""How the runs of a results folder stand, from their files alone: other processes write them. Needs no torch."""
+"""The status of all runs of a results directory, from files that other processes may be writing. Needs no torch."""
 
 from __future__ import annotations
 
@@ -23,59 +23,59 @@ from seqeval_rl.results.status_table import GroupStatus
 from seqeval_rl.utils.console import clean, duration
 
 State = Literal["running", "quiet", "unclear", "interrupted", "crashed", "failed", "finished"]
-# In the order in which they are listed, and what they mean.
+# Their meaning, in the order in which they are listed.
 STATES: dict[State, str] = {
     "running": "a process owns it",
     "quiet": "a process owns it, and the next evaluation is long overdue",
     "unclear": "its lock cannot be tested on this file system",
-    "interrupted": "no process owns it; the same command goes on from its last evaluation",
+    "interrupted": "no process owns it; the same command resumes from its last evaluation",
     "crashed": "stopped with an exception; the same command tries again",
-    "failed": "diverged; it stays so",
+    "failed": "diverged; it is not run again",
     "finished": "all evaluations are there",
 }
 QUIET = 600.0  # seconds without an evaluation, at least, before a run is called quiet
-_OVERDUE = 5.0  # and so many times what the evaluation before took
+_OVERDUE = 5.0  # and at least so many times the seconds of the previous evaluation
 _LATEST = 3  # evaluations over which updates/s are measured
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How one run stands."""
+    """The status of one run."""
 
     result: RunResult
-    transitions: int | None  # at the latest evaluation; of a static control how far a sequential run would be by then
-    total: int  # transitions at the end, of the log and online
+    transitions: int | None  # at the latest evaluation; of a static control, where a sequential run would be by then
+    total: int  # transitions at the end, offline and online
     state: State
     reason: str = ""  # why it has failed or crashed
-    age: float | None = None  # seconds since its latest evaluation, or its start; None where it has ended
-    rate: float | None = None  # updates/s over its latest evaluations; None where it does not run
-    left: float | None = None  # seconds, at that pace
+    age: float | None = None  # seconds since its latest evaluation, or its start; None if it has ended
+    rate: float | None = None  # updates/s over its latest evaluations; None if it is not running
+    left: float | None = None  # seconds to its end at that rate
 
 
 @dataclass(frozen=True)
 class Status:
-    """How the runs of a folder stand."""
+    """The status of all runs of a directory."""
 
     runs: tuple[RunStatus, ...]
     damaged: tuple[str, ...]  # runs that cannot be read, where and why
     damaged_lines: tuple[str, ...]
-    at_work: bool | None  # whether a `seqeval run` is at work there; None where that cannot be told
+    at_work: bool | None  # whether a `seqeval run` works there; None where that cannot be told
 
     @property
     def over(self) -> bool:
-        """Whether nothing runs."""
+        """Whether nothing is running."""
         return not self.at_work and not any(run.state in ("running", "quiet", "unclear") for run in self.runs)
 
     def groups(self) -> list[GroupStatus]:
-        """One for each dataset and algorithm, with its settings where they were swept."""
+        """One status for each dataset and algorithm, and swept settings."""
         found: dict[tuple[str, str], list[RunStatus]] = {}
         for run in self.runs:
             found.setdefault((run.result.dataset, _variant(run.result)), []).append(run)
-        return [_standing(runs) for runs in found.values()]
+        return [_group_status(runs) for runs in found.values()]
 
     def each(self) -> list[GroupStatus]:
-        """One for each run."""
-        return [_standing([run]) for run in self.runs]
+        """One status for each run."""
+        return [_group_status([run]) for run in self.runs]
 
     def summary(self) -> str:
         """All runs in one line."""
@@ -83,13 +83,13 @@ class Status:
         left = [run.left for run in running if run.left is not None]
         text = f"{len(self.runs)} {'run' if len(self.runs) == 1 else 'runs'}: {_states(self.runs)}"
         if left:
-            text += f"; {duration(max(left))} left for those that run"
+            text += f"; {duration(max(left))} left for running ones"
         if self.at_work:
-            text += "; a command is at work here, and runs that wait have left no files yet"
+            text += "; a command is working here, and waiting runs have no files yet"
         return text + "."
 
     def reasons(self, most: int | None = None) -> list[str]:
-        """Lines that name failed and crashed runs and what is damaged, with why; of each kind `most`, the rest counted."""
+        """Lines that say why runs failed or crashed, and what is damaged; at most `most` of each kind, the rest counted."""
         bad = [f"{run.result.path}: {run.state}: {run.reason}" for run in self.runs if run.reason]
         lines = []
         for kind, texts in (
@@ -107,21 +107,21 @@ class Status:
 
 
 def read_status(path: str | Path, now: float | None = None) -> Status:
-    """How every run under `path` stands.
+    """The status of every run under `path`.
 
     Args:
         path: results directory.
         now: seconds since the epoch; default the clock's.
 
     Raises:
-        DataError: there is no run there, not even a damaged one, and no command at work.
+        DataError: there is no run, not even a damaged one, and no command works there.
     """
     root = Path(path)
     results = scan_results(root)
     damaged, lines = damage(results)
     busy = at_work(root)
     if not results and not damaged and not busy:
-        found = "no such directory" if not root.is_dir() else "no runs, and no command at work"
+        found = "no such directory" if not root.is_dir() else "no runs, and no command working there"
         raise DataError(f"{root}: expected results of `seqeval run`, found {found}. Check the path.")
     moment = time.time() if now is None else now
     runs = []
@@ -147,12 +147,12 @@ def _status(result: RunResult, now: float) -> RunStatus:
     if owner:
         usual = _seconds(result.evaluations[-1:])
         state = "quiet" if age is not None and age > max(QUIET, _OVERDUE * usual) else "running"
-    rate, left = _pace(result, age or 0.0)
+    rate, left = _rate(result, age or 0.0)
     return RunStatus(result, transitions, total, state, "", age, rate, left)
 
 
 def _transitions(result: RunResult) -> int | None:
-    """See `RunStatus`; a static control shows the whole log from the start, which says nothing about how far it is."""
+    """See `RunStatus.transitions`: a static control sees all of them from the start, which says nothing about its progress."""
     if not result.evaluations:
         return None
     latest = result.evaluations[-1]
@@ -163,7 +163,7 @@ def _transitions(result: RunResult) -> int | None:
 
 
 def _age(directory: Path, now: float) -> float | None:
-    """Seconds since the latest evaluation, or since the run was begun."""
+    """Seconds since the latest evaluation, or since the run began."""
     for name in (METRICS, EVENTS):
         try:
             return max(0.0, now - (directory / name).stat().st_mtime)
@@ -178,17 +178,17 @@ def _crash(directory: Path) -> str | None:
         latest = read_lines(directory / EVENTS)[-1]
         return str(latest.get("message", "")) if latest["event"] == "crashed" else None
     except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError):
-        return None  # damaged lines are named among what is damaged
+        return None  # damaged lines are reported elsewhere
 
 
 def _seconds(evaluations: Iterable[dict[str, Any]]) -> float:
-    """Wall time that these took, with the training before each; 0 where it was not recorded."""
+    """Wall time of these evaluations, with the training before each; 0 where it was not recorded."""
     seconds = (entry["metrics"].get("seconds", 0.0) for entry in evaluations)
     return sum(value for value in seconds if isinstance(value, (int, float)) and math.isfinite(value))
 
 
-def _pace(result: RunResult, age: float) -> tuple[float | None, float | None]:
-    """Updates/s over the latest evaluations, and the seconds that are left at that pace, `age` after the latest of them."""
+def _rate(result: RunResult, age: float) -> tuple[float | None, float | None]:
+    """Updates/s over the latest evaluations, and the seconds left at that rate, `age` seconds after the latest of them."""
     latest = result.evaluations[-_LATEST - 1 :]
     if len(latest) < 2:
         return None, None
@@ -202,26 +202,26 @@ def _pace(result: RunResult, age: float) -> tuple[float | None, float | None]:
 
 
 def _schedule(result: RunResult) -> Schedule | None:
-    """What the run's loop does; None where its manifest does not say it in a way that we know."""
+    """The run's schedule; None where its manifest has a protocol that this version does not know."""
     return _schedule_of(json.dumps(result.protocol, sort_keys=True), int(result.manifest["dataset"]["transitions"]))
 
 
 @lru_cache(maxsize=256)
-def _schedule_of(protocol: str, log: int) -> Schedule | None:
+def _schedule_of(protocol: str, transitions: int) -> Schedule | None:
     try:
-        return Schedule(Protocol.parse(json.loads(protocol), "the manifest"), log)
+        return Schedule(Protocol.parse(json.loads(protocol), "the manifest"), transitions)
     except SeqevalError:
         return None
 
 
 def _variant(result: RunResult) -> str:
-    """The algorithm, with its settings where they were swept: the name of its directory, see `variants`."""
+    """The algorithm with its swept settings: the name of its directory, see `sweep.variants`."""
     directory, name = result.path.parent.name, result.algorithm
     return directory if directory.startswith(f"{name},") else name
 
 
-def _standing(runs: Sequence[RunStatus]) -> GroupStatus:
-    """Runs of one dataset and algorithm; t is that of the run that is farthest behind, among those that run if any do."""
+def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:
+    """The status of runs of one dataset and algorithm. t is that of the slowest, among those that are running if any are."""
     running = [run for run in runs if run.state in ("running", "quiet", "unclear")]
     behind = min(
         running or [run for run in runs if run.state != "finished"] or runs,
@@ -253,7 +253,7 @@ def _scores(result: RunResult) -> dict[int, float]:
 
 
 def _states(runs: Sequence[RunStatus]) -> str:
-    """How many are in which state: `2 running, 1 finished`."""
+    """How many runs are in which state: `2 running, 1 finished`."""
     counts = Counter(run.state for run in runs)
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none that can be read"
 
@@ -265,5 +265,5 @@ def means(runs: Sequence[dict[int, float]]) -> tuple[float, ...]:
 
 
 def mean(numbers: Sequence[float]) -> float:
-    """Of one number or more."""
+    """The mean of at least one number."""
     return sum(numbers) / len(numbers)

@@ -38,12 +38,12 @@ class GroupStatus:
         None  # updates/s: gradient steps of all runs together, per second of wall time with evaluations
     )
     left: float | None = None  # seconds
-    state: str = ""  # what the runs do, as "2 running, 1 finished"
+    state: str = ""  # states of the runs, as "2 running, 1 finished"
     age: float | None = None  # seconds since the latest evaluation
     end: str = ""  # how it has ended, shown in place of the time left
 
     def plain(self) -> str:
-        """All of it in one line of a log, without control characters."""
+        """All of it in one line of `run.log`, without control characters."""
         at = "starting" if self.transitions is None else f"{self.transitions:,} of {self.total:,} transitions"
         parts = [f"{self.title()}: {at}", f"score {score_text(self.latest)}"]
         if self.rate is not None:
@@ -59,7 +59,7 @@ class GroupStatus:
 
 
 class _Shape(NamedTuple):
-    """What a table shows: less and less until it fits."""
+    """The contents of a table, reduced step by step until it fits."""
 
     spark: int  # most cells of the sparkline
     dataset: int  # cells that its name is shortened to at most
@@ -210,7 +210,7 @@ def short_count(number: int) -> str:
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
         if number >= size:
             digits = 2 if number < 10 * size else 1 if number < 100 * size else 0
-            # Cut, not rounded: nothing is complete before it is.
+            # Truncated, not rounded, so that no count looks complete before it is.
             text = f"{number * 10**digits // size / 10**digits:.{digits}f}"
             return (text.rstrip("0").rstrip(".") if digits else text) + letter
     return str(number)
@@ -230,7 +230,7 @@ _BRIEF = {"running": "run", "finished": "fin", "interrupted": "int", "failed": "
 
 
 def brief(state: str) -> str:
-    """`2 run, 1 fin` for `2 running, 1 finished`; a word by itself stays."""
+    """`2 run, 1 fin` for `2 running, 1 finished`; a single word is kept."""
     return (
         state
         if "," not in state

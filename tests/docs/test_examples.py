@@ -6,6 +6,8 @@ import pytest
 from doc_pages import PAGES, ROOT, blocks, commands
 
 from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.interface.checks import check_algorithm
+from seqeval_rl.interface.registry import find_algorithm
 
 HAS_ITS_OWN_TEST = {"your-own-algorithm.md"}
 
@@ -48,6 +50,12 @@ def test_the_commands_of_a_page_run_in_order(page, to_run, directory):
     write_files(page, directory)
     for words in to_run:
         assert main(list(words)) == 0, f"{page.name}: seqeval {' '.join(words)}"
+
+
+def test_the_readmes_algorithm_holds_to_the_contract(directory):
+    write_files(ROOT / "README.md", directory)
+    entry = find_algorithm("weighted_bc.py:WeightedBC")
+    assert [check for check in check_algorithm(entry.algorithm) if not check.passed] == []
 
 
 PYTHON = [

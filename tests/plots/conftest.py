@@ -14,7 +14,7 @@ HEIGHTS = {"td3_bc": 90.0, "iql": 75.0, "cql": 60.0, "bc": 45.0, "awac": 68.0}
 
 
 class Results:
-    """Writes run directories as the harness leaves them, with made-up scores."""
+    """Writes run directories as the harness leaves them, with synthetic scores."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -43,9 +43,9 @@ class Results:
         prequential: dict[str, float | list[float]] | None = None,
         seconds: float | None = None,  # of wall time between two evaluations, a quarter of it evaluation
     ) -> Path:
-        """Transitions past the log's end are of the online phase; `blocks=()` is plain online RL.
+        """Transitions past the dataset's end are of the online phase; `blocks=()` is online RL without a dataset.
 
-        `prequential`: means of each evaluation over what arrived on the log since the one before, or one for all of them.
+        `prequential`: means of each evaluation over what was revealed since the one before, or one for all of them.
         """
         total = blocks[-1][2] if blocks else 0
         end = total + (protocol or {}).get("online", 0)

@@ -1,4 +1,4 @@
-"""`seqeval plot`, `table` and `select` on made results: what they print and write, and with which exit code."""
+"""`seqeval plot`, `table` and `select` on synthetic results: what they print and write, and with which exit code."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Reader(ABC):
 
         Raises:
             UsageError: there is no such dataset.
-            DataError: the data cannot be used, or nothing tells their task.
+            DataError: the data cannot be used, or their task is unknown.
             FileError: a file cannot be read or written, or a download failed.
         """
 
@@ -120,7 +120,7 @@ class Reader(ABC):
         return None
 
     def label(self, source: str) -> str:
-        """A short name that tells the dataset from others of its task; by default the last part of the source."""
+        """A short name among the datasets of its task, for figures; by default the last part of the source."""
         name = source.removeprefix(self.prefix).rstrip("/").rpartition("/")[2]
         return next((name.removesuffix(ending) for ending in self.endings if name.endswith(ending)), name)
 

@@ -1,6 +1,6 @@
-"""Bundled logs: seeded roll-outs of the behavior policies that ship with the package, built on first use.
+"""Bundled datasets: seeded roll-outs of the behavior policies that ship with the package, built on first use.
 
-No network is needed. A log is kept twice: in the flat cache, and as an ordinary Minari dataset,
+No network is needed. A dataset is stored twice: in the cache, and as an ordinary Minari dataset,
 `seqeval/<task>/<level>-<transitions>-v0`.
 """
 
@@ -31,9 +31,9 @@ from seqeval_rl.errors import FileError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
 
-FULL = 1_000_000  # transitions in the largest and default log
+FULL = 1_000_000  # transitions in the largest and default dataset
 LEVELS = ("random", "medium", "expert", "replay")
-VERSION = 0  # of the logs' contents: to be raised by whatever changes them
+VERSION = 0  # of the datasets' contents; raise it with any change of them
 _PER_WORKER = 5_000  # a worker costs a second to start, worth it from about this many transitions on
 
 
@@ -74,27 +74,27 @@ class BundledReader(Reader):
 
 @lru_cache(maxsize=1)
 def behaviors() -> dict[str, Any]:
-    """What `behavior/levels.json` says: per task the environment, each level's checkpoints, and measured returns."""
+    """`bundled_policies/levels.json`: per task the environment, each level's checkpoints, and measured returns."""
     text = (resources.files("seqeval_rl.data") / "bundled_policies" / "levels.json").read_text()
     found: dict[str, Any] = json.loads(text)
     return found
 
 
 def names() -> list[str]:
-    """Every bundled log, `bundled/<task>/<level>`."""
+    """Every bundled dataset, `bundled/<task>/<level>`."""
     return [f"bundled/{task}/{level}" for task in sorted(behaviors()) for level in LEVELS]
 
 
 def minari_id(task_name: str, level: str, transitions: int) -> str:
-    """The id under which a log stands in Minari's local datasets."""
+    """The id of a bundled dataset among Minari's local datasets."""
     return f"seqeval/{task_name}/{level}-{transitions}-v{VERSION}"
 
 
 def check(task_name: str, level: str, transitions: int = FULL) -> None:
-    """Raise `UsageError` unless there is such a log of such a size; builds nothing."""
+    """Raise `UsageError` unless there is such a dataset of such a size; builds nothing."""
     name = f"bundled/{task_name}/{level}"
     if name not in names():
-        raise unknown("bundled log", name, names())
+        raise unknown("bundled dataset", name, names())
     if not 1 <= transitions <= FULL:
         raise UsageError(
             f"{name}:{transitions}: expected 1 to {FULL} transitions, found {transitions}. Change the size."
@@ -104,18 +104,18 @@ def check(task_name: str, level: str, transitions: int = FULL) -> None:
 def build(
     task_name: str, level: str, transitions: int = FULL, workers: int | None = None, progress: bool = True
 ) -> Dataset:
-    """A bundled log, from the cache where it or a larger one is there, else rolled out.
+    """A bundled dataset, from the cache where it or a larger one is there, else rolled out.
 
     `random` takes uniform actions; `medium` and `expert` sample one policy; `replay` goes through a training run's
     checkpoints, each filling an equal share of 1 000 000 transitions with whole episodes, in the order in which they
-    were trained. A smaller log is the prefix of the larger, so a small replay log holds early checkpoints only.
-    Where the log ends inside an episode, its last transition is marked truncated.
+    were trained. A smaller dataset is a prefix of the larger, so a small replay dataset holds early checkpoints only.
+    Where the dataset ends inside an episode, its last transition is marked truncated.
 
     Args:
         task_name: "hopper", "halfcheetah" or "walker2d".
         level: "random", "medium", "expert" or "replay".
-        transitions: size of the log, at most 1 000 000.
-        workers: processes to roll out with; default one per core. The log does not depend on it.
+        transitions: size of the dataset, at most 1 000 000.
+        workers: processes to roll out with; default one per core. The dataset does not depend on it.
         progress: show a bar.
 
     Raises:
@@ -140,7 +140,7 @@ def build(
 
 
 def _cached(stem: str, transitions: int) -> Dataset | None:
-    """The smallest cached log that is large enough, cut to size."""
+    """The smallest cached dataset that is large enough, cut to size."""
     sizes = (key.removeprefix(stem) for key in cache.entries() if key.startswith(stem))
     for size in sorted(int(size) for size in sizes if size.isdigit()):
         if size >= transitions and (found := cache.open(f"{stem}{size}")) is not None:
@@ -159,7 +159,7 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
             minari_id(task.name, level, transitions),
             task,
             f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions",
-            f"{name} of seqeval-rl: seeded roll-outs in {task.env_id}. The end of the log truncates the last episode.",
+            f"{name} of seqeval-rl: seeded roll-outs in {task.env_id}. The end of the dataset truncates the last episode.",
             _minari_bytes(task, level, transitions),
         ) as write,
         WorkerPool(workers) as pool,
@@ -167,7 +167,7 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
     ):
 
         def collected() -> Iterator[Episode]:
-            """Episodes as they come, kept for the flat cache while Minari writes them."""
+            """Episodes as they come, kept for the cache while Minari writes them."""
             for episode in dataset_of(task, level, transitions, pool):
                 trail.append(episode)
                 bar.update(len(episode.rewards))
@@ -190,21 +190,21 @@ def _minari_bytes(task: Task, level: str, transitions: int) -> float:
 def dataset_of(
     task: Task, level: str, transitions: int, pool: WorkerPool, full: int | None = None, seed: int = 0
 ) -> Iterator[Episode]:
-    """A log's episodes; the last one is cut to fit.
+    """A dataset's episodes; the last one is cut to fit.
 
     Args:
         task: of the bundled policies.
         level: one of `LEVELS`.
-        transitions: size of the log.
+        transitions: size of the dataset.
         pool: the workers.
-        full: size of the log whose equal shares the checkpoints of `replay` fill; none: that of the bundled log.
-        seed: of starts and actions; 0 gives the bundled log.
+        full: size of the dataset whose equal shares the checkpoints of `replay` fill; None: that of the bundled one.
+        seed: of starts and actions; 0 gives the bundled dataset.
     """
     behavior = behaviors()[task.name]
     checkpoints: list[str | None] = list(behavior[level]) or [None]
     have = 0
     for number, checkpoint in enumerate(checkpoints, 1):
-        # Shares are those of the full log, whatever the size, so that a smaller log is a prefix.
+        # Shares are those of the full dataset, whatever the size, so that a smaller one is a prefix.
         boundary = min(round((full or FULL) * number / len(checkpoints)), transitions)
         chunks = (Chunk(task.name, str(task.environment), level, checkpoint, index, seed) for index in count())
         expected_length = behavior["returns"][checkpoint or "random"][2]
@@ -229,7 +229,7 @@ def _flat(name: str, task: Task, trail: list[Episode], low: Any, high: Any) -> D
     truncations[last] = ~terminations[last]
     limit = time_limit(str(task.environment))
     if not terminations[-1] and lengths[-1] < limit:
-        truncations[-1] = False  # cut by the end of the log, which `from_arrays` marks and remembers
+        truncations[-1] = False  # cut by the end of the dataset, which `from_arrays` marks and remembers
     raw = RawTransitions(
         np.concatenate([episode.observations[:-1] for episode in trail]),
         np.concatenate([episode.actions for episode in trail]),

@@ -9,13 +9,11 @@ trajectories.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,18 +22,15 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import check_sha256, recorded_sha256
 from seqeval_rl.data.readers import d4rl_episodes, d4rl_index
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Mode, Reader, ReadOptions
-from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
+from seqeval_rl.data.readers.d4rl_file import check_readable, read_columns
+from seqeval_rl.data.validation import RawTransitions, column, flags
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
 from seqeval_rl.environments.tasks import TASKS, Task
-from seqeval_rl.errors import DataError, FileError
-from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import slug
 
-_VERSION = 0  # of the reader; raise it with every change of its result
-_REQUIRED = ("observations", "actions", "rewards", "terminals")
-_OPTIONAL = ("timeouts", "next_observations")
-_PIECE = 1 << 16  # rows read at once
+_VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
 
 
 @dataclass(frozen=True)
@@ -125,7 +120,7 @@ def read(path: str | Path, name: str, task: Task | None, reading: Reading, progr
     """A file in D4RL's format.
 
     Args:
-        path: of the file. Its name, if it is one of D4RL's, tells the task.
+        path: of the file. Its name, if it is one of D4RL's, determines the task.
         name: what the dataset is called.
         task: environment and reference returns; by default those of the file's name.
         reading: how.
@@ -133,12 +128,12 @@ def read(path: str | Path, name: str, task: Task | None, reading: Reading, progr
 
     Raises:
         FileError: it cannot be read, or the cache cannot be written.
-        DataError: damaged, keys missing, unequal lengths, NaN and the like, or nothing tells its task.
+        DataError: damaged, keys missing, unequal lengths, NaN and the like, or its task is unknown.
         EnvironmentMissingError: the bounds of actions, or the time limit that the file lacks, are those of an environment
             that is not installed.
     """
     path = Path(path)
-    _check_there(path)
+    check_readable(path)
     task = task or _task(path, name)
     low, high = _bounds(task)
     facts = [cache.files_hash([path]), _VERSION, str(reading), _limit(path, task), low.tolist(), high.tolist()]
@@ -149,7 +144,7 @@ def read(path: str | Path, name: str, task: Task | None, reading: Reading, progr
 
 def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool) -> Dataset:
     """Read the file itself, past the cache; arguments and errors as for `read`."""
-    columns = _columns(path, name, reading.mode == "native", progress)
+    columns = read_columns(path, name, reading.mode == "native", progress)
     length = len(columns["observations"])
     terminals = flags(name, "terminals", columns["terminals"], length)
     timeouts = flags(name, "timeouts", columns["timeouts"], length) if "timeouts" in columns else None
@@ -213,94 +208,11 @@ def _kept(
     }
 
 
-def _columns(path: Path, name: str, following: bool, progress: bool) -> dict[str, NDArray[Any]]:
-    """The file's columns, numbers as float32; next observations only if requested."""
-    _check_there(path)
-    try:
-        with h5py.File(path, "r") as file:
-            found = {key: file[key] for key in (*_REQUIRED, *_OPTIONAL) if key in file}
-            if not following:
-                found.pop("next_observations", None)
-            _check_form(name, found, file)
-            length = len(found["observations"])
-            columns = {key: np.empty(item.shape, _dtype(item)) for key, item in found.items()}
-            with progress_bar(name, length, progress) as bar:
-                for start in range(0, length, _PIECE):
-                    piece = slice(start, min(start + _PIECE, length))
-                    for key, item in found.items():
-                        with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused
-                            columns[key][piece] = item[piece]
-                    bar.update(piece.stop - start)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:  # raised for a damaged file
-        first_line = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{name}: expected a whole HDF5 file in {path}, found {type(error).__name__}: {first_line}. Delete it and get it "
-            "again."
-        ) from error
-    return {key: _flat(key, values) for key, values in columns.items()}
-
-
-def _check_there(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise FileError(
-            f"{path.absolute()}: expected an HDF5 file, found: {error.strerror}. Check the path."
-        ) from error
-
-
-def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
-    """Check keys, types, axes and lengths before reading."""
-    missing = [key for key in _REQUIRED if key not in found]
-    if missing:
-        there = ", ".join(sorted(file)) or "nothing"
-        raise DataError(
-            f"{name}: expected {', '.join(_REQUIRED)} and perhaps {', '.join(_OPTIONAL)}, found no {', '.join(missing)} "
-            f"among {there}. Check that the file is in D4RL's format."
-        )
-    for key, item in found.items():
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
-            what = item.dtype if isinstance(item, h5py.Dataset) else "a group"
-            raise DataError(f"{name}: {key} have type {what}, expected numbers. Convert them.")
-    observations = found["observations"]
-    if len(observations.shape) != 2 or not len(observations):
-        raise DataError(
-            f"{name}: observations have shape {observations.shape}, expected [N, obs_dim] of at least one row. Check the file."
-        )
-    for key, item in found.items():
-        if not _is_whole(item):
-            raise DataError(
-                f"{name}: parts of {key} are missing in the file, expected all of it. Delete it and get it again."
-            )
-        # Without an axis there is no length; `check_length` says so.
-        check_length(name, key, np.empty(item.shape[:1]), len(observations))
-
-
-def _is_whole(item: Any) -> bool:
-    """Whether the file contains all of a column; HDF5 silently reads missing parts as zeros."""
-    if item.chunks is None:
-        return item.id.get_storage_size() >= item.nbytes
-    expected = math.prod(-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True))
-    return item.id.get_num_chunks() == expected
-
-
-def _dtype(item: Any) -> np.dtype[Any]:
-    """Flags keep their type, which is checked later."""
-    return np.dtype(np.float32) if item.name.rpartition("/")[2] not in ("terminals", "timeouts") else item.dtype
-
-
-def _flat(key: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Some of D4RL's files have rewards and flags as [N, 1]."""
-    one_axis = key in ("rewards", "terminals", "timeouts") and values.shape[1:] == (1,)
-    return values[:, 0] if one_axis else values
-
-
 def _task(path: Path, name: str) -> Task:
     known = d4rl_index.of_file(path.name)
     if known is None:
         raise DataError(
-            f"{name}: expected to be told its task, found none for a file called {path.name}. Give a task: one of "
+            f"{name}: expected a known task, found none for a file called {path.name}. Give a task: one of "
             f"{', '.join(task for task in TASKS if task.startswith('d4rl/'))}, or env_id, reference_min and reference_max."
         )
     return known.task

@@ -176,7 +176,7 @@ def url(found: Entry) -> str:
     if urlsplit(mirror).scheme not in ("http", "https"):
         raise UsageError(
             f"SEQEVAL_D4RL_MIRROR: expected an address such as https://example.org/offline_rl, under which "
-            f"{found.path} lies, found {mirror!r}. Correct it."
+            f"{found.path} is, found {mirror!r}. Correct it."
         )
     return f"{mirror.rstrip('/')}/{found.path}"
 

@@ -93,15 +93,15 @@ def read(source: str, task: Task | None, progress: bool) -> Dataset:
     """Reads a Minari dataset, through the dataset cache; downloads it first where it is not on this machine.
 
     Args:
-        source: its id; where observations are a Dict, with the entries that are seen: `D4RL/antmaze/umaze-v1@observation@goal`
-            lays `observation` and `goal` end to end.
-        task: reference returns and environment. Where it names the environment of the dataset by its id alone, it takes over
-            that one's settings.
+        source: its id; where observations are a Dict, with the entries that are used: `D4RL/antmaze/umaze-v1@observation@goal`
+            concatenates `observation` and `goal`.
+        task: reference returns and environment. Where it names the environment of the dataset by its id alone, it gets that
+            one's settings.
         progress: show a bar.
 
     Raises:
         UsageError: the id is not one of Minari's form, or an entry is not known.
-        DataError: damaged, not of Boxes, or nothing tells its task.
+        DataError: damaged, not of Boxes, or its task is unknown.
         FileError: the download failed.
     """
     identity, *keys = source.split("@")
@@ -224,7 +224,7 @@ def check_spaces(name: str, source: Any, keys: Sequence[str]) -> None:
     if not keys:
         raise DataError(
             f"{name}: expected observations in a Box, found a Dict with {', '.join(observations)}. Name the entries that are "
-            f"to be seen, end to end in that order, for example {'@'.join([name, *boxes[:2]])}."
+            f"to be used, concatenated in that order, for example {'@'.join([name, *boxes[:2]])}."
         )
     for key in keys:
         if key not in boxes:
@@ -255,7 +255,7 @@ def task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) ->
     """The given task, or that of the metadata, with the environment of the dataset.
 
     Raises:
-        DataError: nothing tells the environment or the reference returns.
+        DataError: the environment or the reference returns are unknown.
     """
     import gymnasium
 

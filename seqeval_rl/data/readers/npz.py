@@ -101,7 +101,7 @@ def _surroundings(
 
 
 def _dataset(name: str, columns: Mapping[str, Any], task: Task, low: Any, high: Any) -> Dataset:
-    optional = {key: columns.get(key) for key in ("next_observations", "episode_starts")}
+    optional: dict[str, Any] = {key: columns.get(key) for key in ("next_observations", "episode_starts")}
     raw = RawTransitions(**{key: columns[key] for key in _REQUIRED}, **optional, action_low=low, action_high=high)
     return Dataset.from_arrays(name, task, raw)
 

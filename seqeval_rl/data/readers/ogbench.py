@@ -99,7 +99,7 @@ def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pat
     mirror = os.environ.get("SEQEVAL_OGBENCH_MIRROR") or _SERVER
     if urlsplit(mirror).scheme not in ("http", "https"):
         raise UsageError(
-            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz lies, "
+            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz is, "
             f"found {mirror!r}. Correct it."
         )
     found = download(f"{mirror.rstrip('/')}/{goals}.npz", path.with_stem(goals), offline=offline, progress=progress)
@@ -134,13 +134,13 @@ def read(path: str | Path, name: str, task: Task | None) -> Dataset:
     """Reads a file, through the dataset cache.
 
     Args:
-        path: of the file. Its name, if it is one of OGBench's, tells the environment.
+        path: of the file. Its name, if it is one of OGBench's, determines the environment.
         name: what the dataset is called.
         task: environment and reference returns; by default those that the file has under `env_id`, `reference_min` and
             `reference_max`.
 
     Raises:
-        DataError: damaged, without rewards, of unequal lengths and the like, or nothing tells its task.
+        DataError: damaged, without rewards, of unequal lengths and the like, or its task is unknown.
         FileError: it cannot be read.
     """
     path, keys = Path(path), npz.names(path)

@@ -27,7 +27,7 @@ from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import atomic_path
 
 PREFIX = "synthetic:d4rl/"
-LARGEST = 100_000  # rows; larger logs are what `bundled/` is for
+LARGEST = 100_000  # rows; for larger datasets use `bundled/`
 _LEVELS = ("random", "medium", "expert", "medium-replay", "medium-expert")
 _VERSION = 0  # of the files' contents: to be raised by whatever changes them
 
@@ -119,12 +119,12 @@ def _episodes(entry: Entry, rows: int, name: str, progress: bool) -> Iterator[tu
 
 
 def _write(path: Path, episodes: list[tuple[Episode, bool]]) -> None:
-    """All of the file, or nothing."""
+    """Write the file atomically."""
     lengths = [len(episode.rewards) for episode, _ in episodes]
     last = np.cumsum(lengths) - 1
     flags = np.zeros((2, sum(lengths)), bool)
     flags[0, last] = [episode.terminated for episode, _ in episodes]
-    # Where another policy goes on, the trajectory before ends too, though nothing is wrong with its state.
+    # Where the next policy starts, the trajectory ends too, without a terminal state.
     flags[1, last] = [not episode.terminated for episode, _ in episodes]
     flags[1, -1] &= episodes[-1][1]
     columns: dict[str, Any] = {

@@ -72,7 +72,7 @@ def read(directory: str, task: Task | None, progress: bool) -> Dataset:
         progress: show a bar.
 
     Raises:
-        DataError: a damaged file, missing columns, lengths or step types that do not fit, or nothing tells the task.
+        DataError: a damaged file, missing columns, lengths or step types that do not fit, or the task is unknown.
         FileError: no such directory, or it cannot be read.
     """
     name, path = f"vd4rl:{directory}", Path(directory).expanduser()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib.metadata import entry_points
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.interface.loading import load_class
 from seqeval_rl.results.loggers.logger import LoggedPoint, LoggedRun, Logger
 from seqeval_rl.utils.text import first_line
 
@@ -23,8 +24,6 @@ def find_logger(reference: str, where: str = "--logger") -> type[Logger]:
     Raises:
         UsageError: there is no such logger, or it lacks `log` or `close`.
     """
-    from seqeval_rl.interface.registry import load_class
-
     registered = {entry.name: entry.value for entry in entry_points(group=GROUP)}
     if ":" not in reference and reference not in registered:
         raise unknown("logger", reference, registered, where)

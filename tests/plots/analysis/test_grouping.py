@@ -42,7 +42,7 @@ def test_other_settings_are_other_groups_named_by_what_differs(results: Results)
     assert hopper.groups[2].style == "iql"
 
 
-def test_variants_of_a_sweep_are_told_apart_and_stand_in_the_order_of_their_values(results: Results) -> None:
+def test_variants_of_a_sweep_have_different_names_in_the_order_of_their_values(results: Results) -> None:
     for alpha in (10, 2.5, 1e-5, 1.0, 0.1234567, 0.12345678):
         for seed in range(2):
             results.add("td3_bc", seed, config={"alpha": alpha, "hidden": [256, 256], "flag": alpha > 1})

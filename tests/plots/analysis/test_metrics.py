@@ -173,7 +173,7 @@ def test_regret_is_the_mean_shortfall_of_the_online_phase() -> None:
     assert math.isnan(regret([50], [1], 50, 50))
 
 
-def test_a_static_control_stands_where_the_sequential_run_had_its_gradient_steps(results: Results) -> None:
+def test_a_static_control_is_placed_where_the_sequential_run_had_its_gradient_steps(results: Results) -> None:
     blocks = (("medium", 0, 2_000, 44.3),)
     results.add(
         "iql", 0, blocks=blocks, transitions=[2_000] * 4, gradient_steps=[0, 100, 200, 1_000], scores=[1.0, 2.0, 3.0, 4.0],

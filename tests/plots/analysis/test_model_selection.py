@@ -150,7 +150,7 @@ def test_a_ranking_needs_two_settings_and_true_scores(results: Results) -> None:
         ranking_table(results.read(), shares=[0])
 
 
-def test_the_setting_of_lowest_score_is_picked_and_its_cost_told(results: Results) -> None:
+def test_the_setting_of_lowest_score_is_picked_and_its_cost_reported(results: Results) -> None:
     for alpha, error, true in ((1.0, 0.1, 50.0), (2.5, 0.2, 70.0), (10.0, 0.4, 30.0)):
         add(results, "td3_bc", error, true, config={"alpha": alpha})
     add(results, "iql", 0.05, 65.0)
@@ -196,7 +196,7 @@ def test_where_nothing_can_be_judged_nothing_is_picked(results: Results) -> None
     assert "left out: IQL: 1 of 1 runs without a number at 100 % of the data" in text
 
 
-def test_online_runs_are_judged_on_their_log_and_plain_ones_not_at_all(results: Results) -> None:
+def test_online_runs_are_judged_on_their_dataset_and_runs_without_one_not_at_all(results: Results) -> None:
     places = [*PLACES, 25_000, 30_000]
     for algorithm, error, after in (("td3_bc", 0.2, 90.0), ("iql", 0.1, 10.0)):
         results.add(
@@ -205,7 +205,7 @@ def test_online_runs_are_judged_on_their_log_and_plain_ones_not_at_all(results: 
         )  # fmt: skip
     results.add("sac", 0, dataset="online", blocks=(), protocol={"online": 10_000})
     on_log, plain = select(results.read())
-    # Equally good where the log ends, whatever comes after.
+    # Equally good where the dataset ends, whatever comes after.
     assert (on_log.picked.label, on_log.regret) == ("IQL", 0)
     assert plain.picked is None
     assert "left out: SAC: no dataset" in plain.text()

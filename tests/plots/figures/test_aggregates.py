@@ -60,7 +60,7 @@ def test_a_profile_is_the_share_of_runs_above_each_score(results: Results) -> No
     )
 
 
-def test_aggregates_stand_at_their_values_with_their_intervals(results: Results) -> None:
+def test_aggregates_are_drawn_at_their_values_with_their_intervals(results: Results) -> None:
     read = suite(results).read()
     figure = aggregate_intervals(read)
     assert [ax.get_title() for ax in figure.axes] == ["IQM →", "median →", "mean →", "optimality gap ←"]
@@ -133,7 +133,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(
 
 
 @pytest.mark.parametrize("width", [3.25, 6.75])
-def test_variants_are_told_apart_by_their_names(results: Results, width: float) -> None:
+def test_variants_have_different_names(results: Results, width: float) -> None:
     for task in TASKS[:2]:
         for alpha in (1.0, 2.5):
             for seed in range(2):

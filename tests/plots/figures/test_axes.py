@@ -1,4 +1,4 @@
-"""Curves over the share of the log, gradient steps and wall time."""
+"""Curves over the share of the dataset, gradient steps and wall time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def upright(ax: Axes, colour: str) -> list[float]:
     return [line.get_xdata()[0] for line in found]
 
 
-def test_over_the_share_of_the_log_all_places_are_shares(results: Results) -> None:
+def test_over_the_share_of_the_dataset_all_places_are_shares(results: Results) -> None:
     for seed in range(2):
         results.add("iql", seed)
     (ax,) = curves(results.read(), x="share").axes
@@ -43,7 +43,7 @@ def test_over_the_share_of_the_log_all_places_are_shares(results: Results) -> No
     assert 100 < ax.get_xlim()[1] < 103
 
 
-def test_past_the_log_the_share_goes_on_and_the_caption_says_so(results: Results) -> None:
+def test_the_share_of_the_online_phase_is_above_100_percent_and_in_the_caption(results: Results) -> None:
     results.add("iql", blocks=LOG, protocol={"online": 5_000})
     figure = curves(results.read(), x="share")
     (ax,) = figure.axes
@@ -52,7 +52,7 @@ def test_past_the_log_the_share_goes_on_and_the_caption_says_so(results: Results
     assert "Past 100 %: the online phase." in figure.get_supxlabel().replace("\n", " ")
 
 
-def test_over_gradient_steps_each_run_stands_where_its_own_are(results: Results) -> None:
+def test_over_gradient_steps_each_run_is_at_its_own(results: Results) -> None:
     steps = [0, 100, 900]
     results.add("iql", transitions=[1_000, 15_000, 30_000], scores=[1.0, 2.0, 3.0], gradient_steps=steps)
     results.add("bc", transitions=[1_000, 15_000, 30_000], scores=[1.0, 2.0, 3.0], gradient_steps=[0, 50, 400])
@@ -66,7 +66,7 @@ def test_over_gradient_steps_each_run_stands_where_its_own_are(results: Results)
     assert "Boundaries are not drawn" in figure.get_supxlabel().replace("\n", " ")
 
 
-def test_wall_time_is_added_up_and_the_mean_of_a_single_log_is_drawn_all_along(results: Results) -> None:
+def test_wall_time_is_cumulative_and_the_mean_of_a_single_dataset_spans_the_axis(results: Results) -> None:
     results.add("iql", blocks=LOG, transitions=[1_000, 5_000, 10_000], scores=[1.0, 2.0, 3.0], seconds=2.5)
     figure = curves(results.read(), x="wall_time")
     (ax,) = figure.axes
@@ -76,7 +76,7 @@ def test_wall_time_is_added_up_and_the_mean_of_a_single_log_is_drawn_all_along(r
     assert mean.get_xdata()[1] == pytest.approx(ax.get_xlim()[1])
 
 
-def test_runs_of_unequal_wall_time_fade_where_fewer_go_on(results: Results) -> None:
+def test_runs_of_unequal_wall_time_fade_where_fewer_have_a_value(results: Results) -> None:
     for seed in range(2):
         results.add("iql", seed, blocks=LOG, points=5, seconds=2.0 + seed)
     figure = curves(results.read(), x="wall_time")

@@ -98,7 +98,7 @@ def test_blocks_have_boundaries_names_and_their_logs_mean(quickstart: Results) -
     assert [text.get_text() for text in ax.texts] == ["random", "medium", "expert"]
 
 
-def test_one_log_has_one_dashed_line_and_no_block_name(results: Results) -> None:
+def test_one_dataset_has_one_dashed_line_and_no_block_name(results: Results) -> None:
     results.add("iql", 0, dataset="bundled/hopper/medium", blocks=(("medium", 0, 1_000_000, 44.3),))
     figure = drawn(curves(results.read()))
     (ax,) = figure.axes
@@ -110,13 +110,13 @@ def test_one_log_has_one_dashed_line_and_no_block_name(results: Results) -> None
     assert "block" not in caption(figure)
 
 
-def test_a_log_without_a_whole_episode_has_no_dashed_line(results: Results) -> None:
+def test_a_dataset_without_a_complete_episode_has_no_dashed_line(results: Results) -> None:
     results.add("iql", 0, blocks=(("medium", 0, 1_000, None),))
     figure = curves(results.read())
     assert legend(figure) == ["IQL"]
 
 
-def test_other_metrics_have_their_own_axis_and_no_log(quickstart: Results) -> None:
+def test_other_metrics_have_their_own_axis_and_no_dataset_mean(quickstart: Results) -> None:
     figure = curves(quickstart.read(), metric="return")
     assert figure.axes[0].get_ylabel() == "return"
     assert "dataset mean" not in legend(figure)

@@ -41,7 +41,7 @@ def names(results: Results) -> list[list[str]]:
     return [[group.label for group in panel.groups] for panel in collect(results.read())]
 
 
-def test_the_axis_goes_on_to_the_end_of_the_online_phase_and_shows_the_switch(results: Results) -> None:
+def test_the_axis_ends_with_the_online_phase_and_shows_the_switch(results: Results) -> None:
     for seed in range(3):
         results.add("iql", seed, blocks=LOG, protocol={"online": 10_000}, points=7)
     figure = curves(results.read())
@@ -66,7 +66,7 @@ def test_the_online_phase_follows_the_last_block(results: Results) -> None:
     assert "Vertical lines: block boundaries and the switch from the dataset to online interaction." in caption(figure)
 
 
-def test_a_run_without_a_log_has_neither_log_nor_switch(results: Results) -> None:
+def test_a_run_without_a_dataset_has_neither_its_mean_nor_a_switch(results: Results) -> None:
     results.add("sac", 0, dataset="hopper online", blocks=(), protocol={"online": 40_000})
     figure = curves(results.read())
     (ax,) = figure.axes
@@ -76,7 +76,7 @@ def test_a_run_without_a_log_has_neither_log_nor_switch(results: Results) -> Non
     assert "Vertical" not in caption(figure)
 
 
-def test_runs_with_and_without_an_online_phase_share_a_panel_and_are_told_apart(results: Results) -> None:
+def test_runs_with_and_without_an_online_phase_share_a_panel_with_different_names(results: Results) -> None:
     results.add("iql", 0, blocks=LOG)
     results.add("iql", 0, blocks=LOG, protocol={"online": 10_000})
     assert names(results) == [["IQL (online=0)", "IQL (online=10000)"]]
@@ -84,7 +84,7 @@ def test_runs_with_and_without_an_online_phase_share_a_panel_and_are_told_apart(
 
 
 @pytest.mark.parametrize("initial", [1_000, 0.05])
-def test_a_static_control_stands_beside_its_sequential_run(results: Results, initial: float) -> None:
+def test_a_static_control_has_the_place_of_its_sequential_run(results: Results, initial: float) -> None:
     for static in (False, True):
         results.add("iql", 0, blocks=LOG, points=20, protocol={"initial": initial, "static": static})
     figure = curves(results.read())
@@ -102,7 +102,7 @@ def test_a_static_control_stands_beside_its_sequential_run(results: Results, ini
     assert "Static: saw the full dataset from the start" in caption(figure)
 
 
-def test_a_static_control_has_no_more_transitions_than_the_log(results: Results) -> None:
+def test_a_static_control_has_no_more_transitions_than_the_dataset(results: Results) -> None:
     results.add(
         "iql", 0, blocks=LOG, transitions=[1_000, 10_000, 20_000], gradient_steps=[0, 1_800, 3_802], scores=[1.0, 2, 3],
         protocol={"static": True, "increment": 10, "updates_per_increment": 2},

@@ -74,7 +74,7 @@ def test_tasks_by_levels_are_a_grid(experiment: str) -> None:
 
 
 @pytest.mark.parametrize("experiment", ["offline", "finetune", "mixed"])
-def test_the_legend_and_the_curves_stand_in_the_papers_order(
+def test_the_legend_and_the_curves_are_in_the_papers_order(
     experiment: str, means: dict[tuple[str, str, str], dict[int, float]]
 ) -> None:
     figure = paper_figure(experiment)  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ def test_the_legend_and_the_curves_stand_in_the_papers_order(
         )
 
 
-def test_the_log_ends_where_the_switch_is_drawn() -> None:
+def test_the_dataset_ends_where_the_switch_is_drawn() -> None:
     ended = {title: verticals(ax) for title, ax in panels(paper_figure("finetune")).items()}
     assert ended["hopper-medium-replay-v2"] == [401_598]
     assert ended["halfcheetah-medium-expert-v2"] == [1_998_000]
@@ -135,7 +135,7 @@ def hopper_medium(results: Results, algorithms: tuple[str, ...] = ("td3_bc",)) -
             )
 
 
-def test_published_means_stand_behind_ours(
+def test_published_means_are_drawn_behind_ours(
     results: Results, means: dict[tuple[str, str, str], dict[int, float]]
 ) -> None:
     hopper_medium(results)
@@ -175,7 +175,7 @@ def test_the_table_is_ours_less_published(
     assert table.caption.count("mine") == 1
 
 
-def test_a_prefix_of_a_log_is_not_compared(results: Results) -> None:
+def test_a_prefix_of_a_dataset_is_not_compared(results: Results) -> None:
     name = "d4rl:hopper-medium-v2:600"
     results.add(dataset=name, task="d4rl/hopper", blocks=(("medium", 0, 600, 44.28, name),))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="published"):

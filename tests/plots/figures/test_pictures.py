@@ -30,7 +30,7 @@ def held(figure: Figure, name: str) -> None:
     same_picture(figure, name)
 
 
-def test_a_single_task_with_blocks_of_which_some_runs_failed_or_go_on(results: Results) -> None:
+def test_a_single_task_with_blocks_and_failed_and_unfinished_runs(results: Results) -> None:
     for seed in range(3):
         results.add("td3_bc", seed)
         results.add("iql", seed, upto=20 if seed else None)
@@ -49,7 +49,7 @@ def test_a_grid_of_tasks_and_levels(results: Results) -> None:
     held(curves(results.read()), "grid")
 
 
-def test_a_log_and_then_online(results: Results) -> None:
+def test_a_dataset_and_then_online(results: Results) -> None:
     for algorithm in ("td3_bc", "iql"):
         for seed in range(3):
             results.add(

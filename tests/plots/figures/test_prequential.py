@@ -46,7 +46,7 @@ blocks_of_scores = st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=
 
 
 @given(blocks_of_scores)
-def test_the_sum_is_over_every_transition_wherever_evaluations_stand(blocks: list[list[float]]) -> None:
+def test_the_sum_is_over_every_transition_wherever_evaluations_are(blocks: list[list[float]]) -> None:
     run, every = judged(blocks), [value for block in blocks for value in block]
     transitions, totals = run.prequential("td_error")
     ends = np.cumsum([len(block) for block in blocks])
@@ -93,7 +93,7 @@ def test_the_long_format_has_the_sums(results: Results) -> None:
     assert [row[10] for row in long_rows(results.read()) if row[9] == "prequential/td_error"] == [3, 2, 1]
 
 
-def test_protocols_are_told_apart_in_the_long_format(results: Results) -> None:
+def test_protocols_differ_in_the_long_format(results: Results) -> None:
     for increment in (1, 10):
         results.add("iql", 0, protocol={"increment": increment})
     found = {row[2] for row in long_rows(results.read())}

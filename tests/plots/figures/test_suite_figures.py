@@ -114,7 +114,7 @@ def test_over_the_share_what_is_no_number_or_ends_early_is_said(results: Results
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 3))
-def test_a_stretch_stands_for_the_same_runs_and_none_lacks_a_dataset(seed: int, runs: int, tasks: int) -> None:
+def test_a_segment_is_over_the_same_runs_and_all_datasets(seed: int, runs: int, tasks: int) -> None:
     generator = np.random.default_rng(seed)
     scores = generator.normal(size=(runs, tasks, len(SHARES)))
     for run in range(runs):
@@ -132,7 +132,7 @@ def test_a_stretch_stands_for_the_same_runs_and_none_lacks_a_dataset(seed: int, 
         assert part.complete == there[:, :, place].all()
 
 
-def test_ranks_stand_where_they_are(results: Results) -> None:
+def test_ranks_are_drawn_at_their_values(results: Results) -> None:
     for dataset in ("low", "high"):
         for seed in range(2):
             add(results, "bc", seed, dataset, [0.0, 90.0 + seed])
@@ -186,7 +186,7 @@ def test_heat_maps_of_other_settings_are_never_mixed(results: Results) -> None:
     }
 
 
-def test_prequential_and_true_scores_stand_beside_each_other(results: Results) -> None:
+def test_true_scores_over_prequential_scores_and_their_correlation(results: Results) -> None:
     true, errors = (
         {"bc": 10.0, "iql": 40.0, "cql": 20.0, "td3_bc": 30.0},
         {"bc": 1.0, "iql": 0.2, "cql": 0.1, "td3_bc": 0.5},
@@ -231,7 +231,7 @@ def test_cost_is_that_of_training_and_devices_are_kept_apart(results: Results) -
         cost([run for run in runs if run.algorithm == "cql"])
 
 
-def test_only_what_was_timed_up_to_the_end_of_the_log_is_a_cost(results: Results) -> None:
+def test_only_what_was_timed_up_to_the_end_of_the_dataset_is_a_cost(results: Results) -> None:
     add(results, "bc", 0, "low", [0, 0, 0, 50.0, 60.0, 70.0], transitions=[*PLACES, 12_500, 15_000], seconds=8.0,
         protocol={"online": 5_000})  # fmt: skip
     add(results, "cql", 0, "low", [30.0], transitions=[10_000], seconds=8.0)

@@ -1,4 +1,4 @@
-"""New logs from policies: the same whatever their size, as ordinary Minari datasets, whole or not at all."""
+"""Datasets collected with policies: shorter ones are prefixes of longer ones; written atomically as Minari datasets."""
 
 import itertools
 

@@ -247,7 +247,7 @@ def test_the_task_of_a_log() -> None:
     assert task_of_dataset("log", "Hopper-v5", None, None, "") is hopper
     assert task_of_dataset("log", "Hopper-v5", hopper.reference_min, hopper.reference_max, "") is hopper
     assert task_of_dataset("log", "Hopper-v5", 0, 1, "") == Task("Hopper-v5", "Hopper-v5", 0.0, 1.0)
-    with pytest.raises(DataError, match=r"told its environment.*Do this"):
+    with pytest.raises(DataError, match=r"expected an environment, found none.*Do this"):
         task_of_dataset("log", None, 0, 1, "Do this.")
     with pytest.raises(DataError, match="both reference returns for Other-v0, found None and None"):
         task_of_dataset("log", "Other-v0", None, None, "")

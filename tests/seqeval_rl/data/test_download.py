@@ -1,4 +1,4 @@
-"""Downloads are whole or not there, go on where they stopped, and never splice two files; against a server on this machine."""
+"""Downloads are atomic, resume where they stopped, and never mix two versions of a file; with a local server."""
 
 from __future__ import annotations
 

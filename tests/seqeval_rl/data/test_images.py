@@ -64,8 +64,8 @@ def test_a_stack_is_the_newest_frames_and_repeats_the_first_of_its_episode(lengt
     seen, following = stacks(frames, lengths, stack)
     rows = np.arange(len(pixels))
     assert pixels.obs_shape == seen.shape[1:]
-    assert_array_equal(pixels.gather(rows, following=False), seen)
-    assert_array_equal(pixels.gather(rows, following=True), following)
+    assert_array_equal(pixels.gather(rows, next_observations=False), seen)
+    assert_array_equal(pixels.gather(rows, next_observations=True), following)
 
 
 @given(LENGTHS, st.data())
@@ -130,8 +130,8 @@ def test_own_images_come_back_whatever_their_next_observations(
     following[changed] = pictures(len(changed), seed=2)
     pixels = paired(seen, following)
     rows = np.arange(length)
-    assert_array_equal(pixels.gather(rows, following=False), seen)
-    assert_array_equal(pixels.gather(rows, following=True), following)
+    assert_array_equal(pixels.gather(rows, next_observations=False), seen)
+    assert_array_equal(pixels.gather(rows, next_observations=True), following)
     assert len(pixels.frames) <= length + 1 + len(changed)
     ends = np.zeros(length, bool)
     ends[np.cumsum(lengths) - 1] = True

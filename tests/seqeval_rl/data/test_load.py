@@ -117,7 +117,7 @@ def test_action_bounds_come_from_the_data_or_the_environment() -> None:
     [
         ({"rewards": None}, "found no rewards"),
         ({"timeouts": np.zeros(20)}, "found the unknown timeouts"),
-        ({"env_id": None}, r"told its environment.*Give a task, or add env_id"),
+        ({"env_id": None}, r"expected an environment, found none.*Give a task, or add env_id"),
         ({"env_id": 3}, "expected env_id to be one name, found int64"),
         ({"reference_min": np.zeros(2)}, r"expected reference_min to be one number, found float64 of shape \(2,\)"),
         ({"reference_min": 1.0}, "expected both reference returns for Hopper-v5"),
@@ -210,7 +210,7 @@ def test_a_minari_dataset_that_does_not_tell_its_task() -> None:
         load_dataset("minari:toy/noscore-v0", progress=False)
     spaces = {"observation_space": Box(-9, 9, (3,)), "action_space": Box(-2, 2, (1,))}
     write_minari("toy/noenv-v0", env=None, **spaces)
-    with pytest.raises(DataError, match="told its environment"):
+    with pytest.raises(DataError, match="expected an environment, found none"):
         load_dataset("minari:toy/noenv-v0", progress=False)
 
 

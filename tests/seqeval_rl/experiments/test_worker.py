@@ -81,7 +81,7 @@ def test_runs_on_streams_of_different_lengths_in_one_stack_are_as_alone(jobs, tm
 
 
 def test_a_stack_goes_on_with_the_runs_that_are_left(jobs, tmp_path):
-    """Interrupted after the shortest run had ended: the others go on from where they stood."""
+    """Interrupted after the shortest run had ended: the others resume."""
 
     def stop(progress):
         if progress.scores and progress.transitions == 160:

@@ -9,7 +9,7 @@ import pytest
 
 from seqeval_rl.benchmarks.arguments.parsing import parse_setting
 from seqeval_rl.errors import UsageError
-from seqeval_rl.interface.earlier_names import MOVED
+from seqeval_rl.interface.loading import MOVED
 from seqeval_rl.interface.registry import find_algorithm, registered
 
 PLUGIN = """

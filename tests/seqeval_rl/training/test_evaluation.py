@@ -75,7 +75,7 @@ def test_returns_lengths_and_scores_of_the_first_episodes(counting, workers):
             lengths = expected_lengths((3, 8), 5, evaluation)
             assert lengths.min() < lengths.max()
             np.testing.assert_array_equal(found.lengths, lengths)
-            # 0.5 of [-1, 1] is 2.5 of [-2, 4]; a float32 sum would lose the halves beside 2**24.
+            # 0.5 of [-1, 1] is 2.5 of [-2, 4]; a float32 sum would lose the halves next to 2**24.
             np.testing.assert_array_equal(found.returns, 2.0**24 + 2.5 * lengths)
             np.testing.assert_array_equal(found.scores, task.score(found.returns))
             assert found.env_steps == lengths.sum()

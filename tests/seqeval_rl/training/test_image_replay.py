@@ -108,8 +108,8 @@ def test_a_batch_holds_the_stacks_of_the_drawn_transitions_as_float32(
         assert batch.observations.is_contiguous()
         for r in (0, 1):
             chosen = arrivals[r][drawn[r][g]]
-            assert_array_equal(batch.observations[r], pixels.gather(chosen, following=False))
-            assert_array_equal(batch.next_observations[r], pixels.gather(chosen, following=True))
+            assert_array_equal(batch.observations[r], pixels.gather(chosen, next_observations=False))
+            assert_array_equal(batch.next_observations[r], pixels.gather(chosen, next_observations=True))
             assert_array_equal(batch.actions[r], rows[chosen, :2])
             assert_array_equal(batch.rewards[r], rows[chosen, 2] * np.float32(1.0 - 0.5 * r))
             assert_array_equal(batch.masks[r], rows[chosen, 3])

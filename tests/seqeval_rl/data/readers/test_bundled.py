@@ -211,7 +211,7 @@ def test_a_damaged_log_is_built_again(tmp_path: Path) -> None:
     ("task", "level", "transitions", "message"),
     [
         ("hoper", "medium", 10, "did you mean bundled/hopper/medium"),
-        ("hopper", "good", 10, "unknown bundled log"),
+        ("hopper", "good", 10, "unknown bundled dataset"),
         ("hopper", "medium", 0, "expected 1 to 1000000 transitions, found 0"),
         ("hopper", "medium", 1_000_001, "found 1000001"),
     ],

@@ -20,7 +20,7 @@ from seqeval_rl import load_dataset
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.load import known_datasets, label
-from seqeval_rl.data.readers import d4rl
+from seqeval_rl.data.readers import d4rl, d4rl_file
 from seqeval_rl.data.readers.d4rl_index import ENTRIES, PUBLISHED, identities
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS, Task
@@ -186,7 +186,7 @@ def test_types_and_axes_of_old_files(tmp_path: Path) -> None:
 def test_a_file_read_in_pieces_is_the_same(tmp_path: Path, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = columns("...T....L.")
     whole = read(write(tmp_path / "log.hdf5", arrays))
-    monkeypatch.setattr(d4rl, "_PIECE", piece)
+    monkeypatch.setattr(d4rl_file, "_PIECE", piece)
     for path in (tmp_path / "cache").iterdir():
         path.rename(tmp_path / f"old-{path.name}")
     assert read(tmp_path / "log.hdf5").sha256 == whole.sha256
