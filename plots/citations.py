@@ -12,7 +12,6 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from seqeval_rl.plots.bibtex import entries
 from seqeval_rl.results.read import RunResult
 
 PAPER, SOFTWARE = "sujit2023bridging", "seqeval_rl"
@@ -49,17 +48,12 @@ def bibliography(results: Sequence[RunResult] = (), registered: Mapping[str, str
     return cited.text()
 
 
-def references() -> dict[str, str]:
-    """The entries of `references.bib` by key, with the installed version of this software."""
-    text = (files("seqeval_rl.plots") / "references.bib").read_text(encoding="utf-8")
-    return entries(text.replace("VERSION", version("seqeval-rl")))
-
-
 class _Bibliography:
     """Collects entries with the reasons to cite them, and notes on what has no entry."""
 
     def __init__(self) -> None:
-        self.known = references()  # entries by key
+        text = (files("seqeval_rl.plots") / "references.bib").read_text(encoding="utf-8")
+        self.known = entries(text.replace("VERSION", version("seqeval-rl")))  # by key
         self.reasons: dict[str, list[str]] = {}  # by key, in the order of the text
         self.notes: list[str] = []
 
@@ -84,10 +78,8 @@ class _Bibliography:
                 self.cite(reason, key)
 
     def text(self) -> str:
-        blocks = [
-            "".join(map(_comment, dict.fromkeys(reasons))) + self.known[key] for key, reasons in self.reasons.items()
-        ]
-        blocks += ["".join(map(_comment, dict.fromkeys(self.notes)))] if self.notes else []
+        blocks = [_comments(reasons) + self.known[key] for key, reasons in self.reasons.items()]
+        blocks += [_comments(self.notes)] if self.notes else []
         return "\n\n".join(block.rstrip("\n") for block in blocks) + "\n"
 
 
@@ -105,10 +97,9 @@ def _cite_methods(cited: _Bibliography, results: Sequence[RunResult]) -> None:
 def _cite_datasets(cited: _Bibliography, results: Sequence[RunResult]) -> None:
     """The citation that a manifest records for a dataset, else that of its source."""
     recorded: dict[str, Any] = {}
-    for run in results:
-        for block in run.manifest["dataset"].get("blocks", ()):
-            if block.get("name"):
-                recorded[str(block["name"])] = block.get("citation") or recorded.get(str(block["name"]))
+    for block in [block for run in results for block in run.manifest["dataset"].get("blocks", ())]:
+        if name := str(block.get("name") or ""):
+            recorded[name] = block.get("citation") or recorded.get(name)
     for name, citation in sorted(recorded.items()):
         if isinstance(citation, str):
             cited.cite_bibtex(f"dataset: {name}", f"Dataset {name}", citation, "its `citation` has no entry.")
@@ -153,6 +144,69 @@ def _sorted(names: Iterable[object]) -> list[str]:
     return sorted({str(name) for name in names if name})
 
 
-def _comment(text: str) -> str:
+def _comments(texts: Iterable[str]) -> str:
     # To BibTeX everything between entries is a comment, and an @ anywhere in it begins an entry.
-    return f"% {' '.join(text.replace('@', ' at ').split())}\n"
+    return "".join(f"% {' '.join(text.replace('@', ' at ').split())}\n" for text in dict.fromkeys(texts))
+
+
+_OPENING = re.compile(r"@(\w+)\s*\{\s*([^\s,{}\"#%'()=\\~@]+)\s*,")
+_FIELD = re.compile(r"\s*([A-Za-z][\w-]*)\s*=\s*")
+_WORD = re.compile(r"[A-Za-z0-9][\w-]*")
+_AFTER_VALUE, _CLOSING = re.compile(r"\s*(,|(?=\}))"), re.compile(r"\s*\}")
+
+
+def entries(text: str) -> dict[str, str]:
+    """The entries of a BibTeX text by key, in their order and as they are written; text between them is ignored.
+
+    Values may be in braces or quotation marks, a number or one word; joining them by `#` is not supported.
+
+    Raises:
+        ValueError: an incomplete entry, unbalanced braces, or a key that occurs twice; the message says where.
+    """
+    by_key: dict[str, str] = {}
+    start = text.find("@")
+    while start >= 0:
+        opening = _OPENING.match(text, start)
+        if opening is None:
+            raise ValueError(f"expected @type{{key, found {text[start : start + 20]!r}")
+        key = opening[2]
+        if key.lower() in map(str.lower, by_key):
+            raise ValueError(f"expected each key once, found {key} twice")
+        end = _end_of_entry(text, opening.end(), key)
+        by_key[key] = text[start:end]
+        start = text.find("@", end)
+    return by_key
+
+
+def _end_of_entry(text: str, place: int, key: str) -> int:
+    """Index after the entry whose fields begin at `place`."""
+    while not (closing := _CLOSING.match(text, place)):
+        field = _FIELD.match(text, place)
+        if field is None:
+            found = text[place : place + 20].strip()
+            raise ValueError(f"{key}: expected a field or the closing brace, found {found!r}")
+        place = _end_of_value(text, field.end(), f"{key}, {field[1]}")
+        after = _AFTER_VALUE.match(text, place)
+        if after is None:
+            raise ValueError(f"{key}, {field[1]}: expected a comma or the closing brace after the value")
+        place = after.end()
+    return closing.end()
+
+
+def _end_of_value(text: str, place: int, where: str) -> int:
+    """Index after the value that begins at `place`."""
+    quoted = text[place : place + 1] == '"'
+    if not quoted and text[place : place + 1] != "{":
+        word = _WORD.match(text, place)
+        if word is None:
+            raise ValueError(f"{where}: expected a value in braces or quotation marks")
+        return word.end()
+    depth = 0
+    for end in range(place + quoted, len(text)):
+        letter = text[end]
+        depth += (letter == "{") - (letter == "}")
+        if depth < 0:
+            break
+        if depth == 0 and letter == ('"' if quoted else "}"):
+            return end + 1
+    raise ValueError(f"{where}: expected braces that balance and a closed value")

@@ -1,4 +1,4 @@
-"""The HTML report: `build` writes the file, `data` and `curves` compute what it shows, the scripts draw it.
+"""The HTML report: `build` computes and writes it with the numbers of `curves`, the scripts draw it.
 
 This package imports `plots.analysis`, `plots.tables` and the line styles of `plots.figures`; only `plots` imports it.
 """

@@ -12,18 +12,37 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqeval_rl.errors import FileError
-from seqeval_rl.plots.report.data import report_data
-from seqeval_rl.results.read import RunResult
+import numpy as np
+
+from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.plots.analysis.grouping import collect
+from seqeval_rl.plots.analysis.naming import LineStyle, display_name
+from seqeval_rl.plots.analysis.prequential import SCORES
+from seqeval_rl.plots.figures.style import line_styles
+from seqeval_rl.plots.report.curves import DIGITS, PREQUENTIAL_MEAN, panel_curves, run_points, with_counters
+from seqeval_rl.plots.tables.across import across_table
+from seqeval_rl.plots.tables.scores import score_table
+from seqeval_rl.plots.tables.table import Table
+from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names
+from seqeval_rl.results.read import PREQUENTIAL, RunResult, damage, differences
 from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.text import show
 
 ASSETS = Path(__file__).parent
 _STYLES = ("uPlot.min.css", "page.css")
 _SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "sections.js", "page.js")
+# Numbers in the file. One takes about 5 bytes, compressed and as base64: with the scripts that stays below 5 MB.
+BUDGET = 600_000
+_NOT_SHOWN = ("score_std", "length", "seconds", "evaluation_seconds")  # of an evaluation; no results
+# Fields of the manifest that say how a run was made, besides its data, algorithm and seed.
+_MADE_WITH = ("suite", "protocol", "precision", "versions", "device", "platform", "processor", "git_revision")
+DARK_PAGE = (0x15, 0x18, 0x1D)  # background of the dark page in `page.css`
+_CONTRAST = 4.5  # least contrast ratio of a line on it; WCAG 2.2 asks 3 of graphics
 
 
 def write_report(results: Sequence[RunResult], path: str | os.PathLike[str], name: str = "", seed: int = 0) -> Path:
@@ -75,3 +94,180 @@ def _asset(name: str) -> str:
 def _hashes(texts: Sequence[str]) -> str:
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in texts)
     return " ".join(f"'sha256-{digest}'" for digest in digests)
+
+
+def report_data(results: Sequence[RunResult], name: str, seed: int = 0) -> dict[str, Any]:
+    """Everything that the page shows. Raises the errors of `write_report`."""
+    runs = [with_counters(run) for run in results]
+    panels = collect(runs)
+    metrics, left_out = _metrics(runs)
+    index = {run.run: number for number, run in enumerate(runs)}
+    groups = [(panel, group) for panel in panels for group in panel.groups]
+    labels = {run.run: (panel.title, group.label) for panel, group in groups for run in group.runs}
+    styles = line_styles(group.style for _, group in groups)
+    damaged_runs, damaged_lines = damage(results)
+    names = algorithm_names(results)
+    made_with = [_flat({name: run.manifest[name] for name in _MADE_WITH if name in run.manifest}) for run in results]
+    configs: dict[str, list[dict[str, Any]]] = {}
+    for run in results:
+        configs.setdefault(run.algorithm, []).append(run.config)
+    return {
+        "name": name,
+        "metrics": [{"name": metric, "label": _label(metric)} for metric in metrics],
+        "leftOut": left_out,
+        "digits": DIGITS,
+        "longColumns": list(LONG_COLUMNS),
+        "styles": {key: _line_look(look) for key, look in styles.items()},
+        "panels": [panel_curves(panel, metrics, index, seed) for panel in panels],
+        "runs": [
+            _run_facts(run, *labels[run.run]) | {"longName": long_name, "differs": differs} | run_points(run, metrics)
+            for run, long_name, differs in zip(runs, names, _differing(results, made_with, configs), strict=True)
+        ],
+        "conditions": _values_by_name(made_with),
+        "settings": [
+            {"algorithm": display_name(name), "settings": _values_by_name(used)} for name, used in configs.items()
+        ],
+        "leaderboards": _leaderboards(results, len(panels), seed),
+        "damagedRuns": damaged_runs,
+        "damagedLines": damaged_lines,
+    }
+
+
+def _metrics(runs: Sequence[RunResult]) -> tuple[list[str], list[str]]:
+    """Metrics that are embedded, the most important first, and labels of those left out to keep the file small."""
+    sizes: dict[str, int] = {}
+    for run in runs:
+        for entry in run.evaluations:
+            for name, value in entry["metrics"].items():
+                if isinstance(value, (int, float)):
+                    sizes[name] = sizes.get(name, 0) + 1
+    wanted = [name for name in ("score", "return", *(PREQUENTIAL_MEAN + score for score in SCORES)) if name in sizes]
+    wanted += sorted(
+        name
+        for name in sizes
+        if name not in wanted and name not in _NOT_SHOWN and not name.startswith(("report/", PREQUENTIAL))
+    )
+    # Each run's value, and mean, low and high of at most as many points of groups; the first metric is always embedded.
+    used = np.cumsum([3 * sizes[name] for name in wanted])
+    fitting = max(1, int((used <= BUDGET).sum()))
+    return wanted[:fitting], [_label(name) for name in wanted[fitting:]]
+
+
+def _label(metric: str) -> str:
+    if metric.startswith(PREQUENTIAL_MEAN):
+        return f"prequential: {SCORES[metric.removeprefix(PREQUENTIAL_MEAN)].label}"
+    return "normalised score" if metric == "score" else metric
+
+
+def _leaderboards(results: Sequence[RunResult], datasets: int, seed: int) -> list[dict[str, Any]]:
+    """One per dataset, and with several datasets one over all of them, or the reason why it cannot be computed."""
+    boards = [_board("per dataset", score_table(results, seed=seed))]
+    if datasets > 1:
+        name = "all datasets together"
+        try:
+            boards.append(_board(name, across_table(results, seed=seed)))
+        except UsageError as error:
+            boards.append({"name": name, "reason": str(error)})
+    return boards
+
+
+def _board(name: str, table: Table) -> dict[str, Any]:
+    """A table with, for each number, its text and the value to sort by."""
+    return {
+        "name": name,
+        "quantities": list(table.quantities),
+        "lower": [table.kind(column).better == "lower" for column in range(len(table.quantities))],
+        "rows": [
+            {
+                "dataset": row.dataset,
+                "algorithm": row.algorithm,
+                "runs": row.runs,
+                "count": ", ".join(formatted.runs),
+                "datasetMean": row.dataset_mean,
+                "datasetMeanText": formatted.dataset_mean,
+                "cells": [
+                    {"value": float(cell.value) if np.isfinite(cell.value) else None, **text._asdict()}
+                    for cell, text in zip(row.cells, formatted.cells, strict=True)
+                ],
+            }
+            for row, formatted in zip(table.rows, table.formatted(), strict=True)
+        ],
+        "caption": re.sub(r"Bold: [^.]*\. ?", "", table.caption).strip(),  # the page shows nothing in bold
+    }
+
+
+def _run_facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
+    """A row of the list of runs: names, status, reason of failure, progress."""
+    seconds = [entry["metrics"]["seconds"] for entry in run.evaluations if "seconds" in entry["metrics"]]
+    return {
+        "run": run.run,
+        "panel": panel,
+        "dataset": run.dataset,
+        "algorithm": label,
+        "seed": run.seed,
+        "status": run.status,
+        "failure": run.failure,
+        "evaluations": len(run.evaluations),
+        "expected": run.manifest["evaluations_expected"],
+        "seconds": float(sum(seconds)) if seconds else None,
+        "device": str(run.manifest.get("device", "not recorded")),
+        "revision": str(run.manifest.get("git_revision") or "not recorded"),
+        "suite": str(run.manifest["suite"]),
+        "usesFutureData": bool(run.manifest["uses_future_data"]),
+        "damaged": len(run.damaged),
+    }
+
+
+def _differing(results: Sequence[RunResult], made_with: list[Any], configs: dict[str, list[Any]]) -> list[str]:
+    """For each run, as text: the fields that differ between runs, and the settings that differ between its algorithm's runs."""
+    fields = differences(made_with)
+    settings = {name: differences(used) for name, used in configs.items()}
+    texts = []
+    for run, values in zip(results, made_with, strict=True):
+        shown = [f"{name.removeprefix('protocol.')}={show(values.get(name))}" for name in fields]
+        shown += [f"{name.removeprefix('protocol.')}={show(run.config.get(name))}" for name in settings[run.algorithm]]
+        texts.append(", ".join(shown))
+    return texts
+
+
+def _values_by_name(fields: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each name, its values as text and how often each occurs, in the order of their first occurrence."""
+    by_name = []
+    for name in dict.fromkeys(name for each in fields for name in each):
+        counts = Counter(show(each[name]) if name in each else "not recorded" for each in fields)
+        by_name.append({"name": name, "values": list(counts.items())})
+    return by_name
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _line_look(look: LineStyle) -> dict[str, Any]:
+    """A line's color on the light and on the dark page, and its dashes in pixels."""
+    dash = [] if isinstance(look.line, str) else [2 * length for length in look.line[1]]
+    return {"light": look.colour, "dark": on_dark(look.colour), "dash": dash}
+
+
+def on_dark(color: str) -> str:
+    """`#rrggbb` mixed with white until its contrast ratio to the dark page (WCAG 2.2) is high enough.
+
+    Black becomes the color of the page's text.
+    """
+    if color == "#000000":
+        return "#e8eaee"
+    red, green, blue = (int(color[place : place + 2], 16) for place in (1, 3, 5))
+    for white in np.linspace(0, 1, 41):
+        mixed = [round(part + white * (255 - part)) for part in (red, green, blue)]
+        if (luminance(mixed) + 0.05) / (luminance(DARK_PAGE) + 0.05) >= _CONTRAST:
+            break
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def luminance(color: Sequence[int]) -> float:
+    """Relative luminance of red, green and blue of 0 to 255, as WCAG 2.2 defines it."""
+    linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for v in (part / 255 for part in color)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

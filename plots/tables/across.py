@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from seqeval_rl.plots.analysis.captions import table_notes
-from seqeval_rl.plots.analysis.cross_task import AlgorithmScores, Scores, aggregates, improvements, ranks, scores_across
+from seqeval_rl.plots.analysis.cross_task import Scores, aggregates, improvements, ranks, scores_across
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import Kind, Row, row_of
+from seqeval_rl.plots.tables.rows import Kind, row_of
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
 
@@ -34,18 +34,16 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
     """Interquartile mean, median, mean, optimality gap and mean rank of the scores; arguments and errors of `across_tables`."""
     scores = scores_across(results, share)
     columns = [*aggregates(scores, seed).values(), ranks(scores, seed)]  # [quantity][algorithm]
-    rows = tuple(_row(scores, entry, cells) for entry, *cells in zip(scores.entries, *columns, strict=True))
     caption = (
         f"Normalised scores at {100 * share:g} % of the data with 95 % stratified bootstrap intervals. {scores.sentence()}"
         "IQM: interquartile mean over runs and datasets (mean below 4 scores); "
         "median and mean: over datasets of the mean over runs; "
         "optimality gap: mean shortfall below 100; rank: mean over datasets of the rank by the mean over runs. "
         "Bold: best, and values within its interval."
-        f"{_notes(results, scores)}"
     )
-    lower = Kind(better="lower")
-    kinds = tuple(lower if name == "optimality gap" else Kind() for name in ACROSS)
-    return Table((*ACROSS, "rank"), rows, caption, (*kinds, Kind("rank", "lower")), "across", _LEADING)
+    kinds = {name: Kind(better="lower" if name == "optimality gap" else "higher") for name in ACROSS}
+    kinds["rank"] = Kind("rank", "lower")
+    return _table(results, scores, zip(*columns, strict=True), kinds, caption, "across")
 
 
 def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
@@ -54,25 +52,27 @@ def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed:
     Arguments and errors are those of `across_tables`.
     """
     scores = scores_across(results, share)
-    rows = tuple(
-        _row(scores, entry, cells) for entry, cells in zip(scores.entries, improvements(scores, seed), strict=True)
-    )
     caption = (
         f"Probability that a run of the row's algorithm scores higher at {100 * share:g} % of the data than one of the "
         f"column's, averaged over datasets, with 95 % stratified bootstrap intervals. {scores.sentence()}"
-    ).rstrip() + _notes(results, scores)
-    quantities = tuple(f"P(> {entry.label})" for entry in scores.entries)
-    return Table(quantities, rows, caption, (Kind("probability", None),) * len(rows), "improvement", _LEADING)
+    ).rstrip()
+    kinds = {f"P(> {entry.label})": Kind("probability", None) for entry in scores.entries}
+    return _table(results, scores, improvements(scores, seed), kinds, caption, "improvement")
 
 
-def _notes(results: Sequence[RunResult], scores: Scores) -> str:
-    """End of a caption: number of seeds, and what is left out."""
-    pairs = [
-        (title, group) for entry in scores.entries for title, group in zip(scores.datasets, entry.groups, strict=True)
-    ]
-    return table_notes(results, pairs)
-
-
-def _row(scores: Scores, entry: AlgorithmScores, cells: Sequence[Cell]) -> Row:
-    datasets = f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}"
-    return row_of(datasets, scores.dataset_mean, entry.groups, cells)
+def _table(
+    results: Sequence[RunResult],
+    scores: Scores,
+    cells: Iterable[Sequence[Cell]],
+    kinds: dict[str, Kind],
+    caption: str,
+    name: str,
+) -> Table:
+    """The table with these cells [algorithm][quantity]; its caption ends with the number of seeds and what is left out."""
+    title = f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}"
+    rows, groups = [], []
+    for entry, of_algorithm in zip(scores.entries, cells, strict=True):
+        rows.append(row_of(title, scores.dataset_mean, entry.groups, of_algorithm))
+        groups += zip(scores.datasets, entry.groups, strict=True)
+    caption += table_notes(results, groups)
+    return Table(tuple(kinds), tuple(rows), caption, tuple(kinds.values()), name, _LEADING)

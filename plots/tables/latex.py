@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from textwrap import wrap
 
 from seqeval_rl.plots.tables.rows import FormattedRow
@@ -61,17 +62,14 @@ def _dataset_lines(row: FormattedRow, mean_name: str) -> list[str]:
     return [rf"\rlap{{\emph{{{latex_text(piece)}}}}} \\" for piece in _pieces(name, int(WIDTH / _LETTER))]
 
 
-def _row_lines(row: FormattedRow, cells: _Cells, columns: Sequence[int]) -> Iterator[str]:
-    for line in range(_height([cells[column] for column in columns])):
-        texts = []
-        for column in columns:
-            text = _cell(cells[column][line]) if line < len(cells[column]) else ""
-            if text and column and line:
-                text = rf"\scriptsize {text}"
-            elif column - _FIRST in row.bold and not line:
-                text = rf"\textbf{{{text}}}"
-            texts.append(text)
-        yield _line(texts)
+def _row_lines(row: FormattedRow, cells: _Cells, columns: Sequence[int]) -> list[str]:
+    lines = []
+    for column in columns:
+        first, *others = map(_cell, cells[column])
+        if column - _FIRST in row.bold:
+            first = rf"\textbf{{{first}}}"
+        lines.append([first, *(rf"\scriptsize {text}" if column else text for text in others)])
+    return [_line(texts) for texts in zip_longest(*lines, fillvalue="")]
 
 
 def _line(texts: Sequence[str]) -> str:
@@ -81,10 +79,6 @@ def _line(texts: Sequence[str]) -> str:
 def _pieces(text: str, size: int) -> list[str]:
     one_line = " ".join(text.split()).replace(" %", "\N{NO-BREAK SPACE}%")
     return wrap(one_line, size) or [""]
-
-
-def _height(cells: _Cells) -> int:
-    return max(map(len, cells))
 
 
 def _columns(headers: Sequence[str], cells: Sequence[_Cells]) -> Iterator[list[int]]:
@@ -108,13 +102,13 @@ def _pages(rows: Sequence[FormattedRow], cells: Sequence[_Cells]) -> Iterator[li
     """Indices of the rows that fit on each page."""
     page: list[int] = []
     lines = 0
-    for index, row in enumerate(rows):
+    for index, (row, height) in enumerate(zip(rows, [max(map(len, row)) for row in cells], strict=True)):
         begins = not page or row.dataset != rows[index - 1].dataset
-        if page and lines + begins + _height(cells[index]) > HEIGHT:
+        if page and lines + begins + height > HEIGHT:
             yield page
             page, lines, begins = [], 0, True
         page.append(index)
-        lines += begins + _height(cells[index])
+        lines += begins + height
     yield page
 
 

@@ -46,10 +46,13 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
         )
     online = any(group.online for _, group, _ in pairs)
     quantities = (*(f"{100 * share:g} %" for share in shares), *(["end of online"] if online else []))
-    rows = tuple(
-        row_of(panel.title, panel.mean_score, [group], _cells(panel, group, curve, shares, online, seed))
-        for panel, group, curve in pairs
-    )
+    rows = []
+    for panel, group, curve in pairs:
+        cells = [_difference(panel, group, curve, share, seed) for share in shares]
+        if online:
+            end = 1 + group.online / panel.transitions
+            cells.append(_difference(panel, group, curve, end, seed) if group.online else _NOTHING)
+        rows.append(row_of(panel.title, panel.mean_score, [group], cells))
     caption = (
         "Ours minus published, normalised scores, means over seeds with 95 % bootstrap intervals over both sides' seeds. "
         f"Published: {CITATION}; their scores are binned at 50 000 transitions, ours are single evaluations. "
@@ -57,7 +60,7 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
     if without:
         caption += f"Without a published counterpart: {listed(without)}. "
     caption = caption.rstrip() + table_notes(results, [(panel.title, group) for panel, group, _ in pairs])
-    return Table(quantities, rows, caption, (Kind(better=None),) * len(quantities), "published")
+    return Table(quantities, tuple(rows), caption, (Kind(better=None),) * len(quantities), "published")
 
 
 def _paired(results: Sequence[RunResult]) -> tuple[list[tuple[Panel, Group, PublishedCurve]], list[str]]:
@@ -74,21 +77,10 @@ def _paired(results: Sequence[RunResult]) -> tuple[list[tuple[Panel, Group, Publ
     return pairs, without
 
 
-def _cells(
-    panel: Panel, group: Group, curve: PublishedCurve, shares: Sequence[float], online: bool, seed: int
-) -> list[Cell]:
-    total = panel.transitions
-    cells = []
-    for share in (*shares, *([1 + group.online / total] if online else [])):
-        ours = np.array([score_at_share(*measured(run), share, total) for run in group.runs])
-        cells.append(_difference(ours, curve.at(share * total + 1e-6), seed))
-    if online and not group.online:
-        cells[-1] = _NOTHING
-    return cells
-
-
-def _difference(ours: Floats, theirs: Floats, seed: int) -> Cell:
-    """Difference of the means of the finite scores; `runs` counts ours."""
+def _difference(panel: Panel, group: Group, curve: PublishedCurve, share: float, seed: int) -> Cell:
+    """Difference of the means of the finite scores at that share of the data; `runs` counts ours."""
+    ours = np.array([score_at_share(*measured(run), share, panel.transitions) for run in group.runs])
+    theirs = curve.at(share * panel.transitions + 1e-6)
     ours, theirs = ours[np.isfinite(ours)], theirs[np.isfinite(theirs)]
     if not len(ours) or not len(theirs):
         return _NOTHING

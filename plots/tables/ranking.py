@@ -79,13 +79,13 @@ def _rows(panel: Panel, shares: Sequence[float]) -> list[Row]:
             several = len(judged) > 1
             correlations.append(_cell(spearman(costs, [-value for value in values]) if several else _NAN, len(judged)))
             regrets.append(_cell(regret_at_1(costs, values) if several else _NAN, len(judged)))
-        rows.append(_row(panel.title, score, panel.mean_score, [*correlations, *regrets], settings))
+        rows.append(Row(panel.title, score, panel.mean_score, (*correlations, *regrets), settings))
     chance = [
         _cell(max(scores.values()) - float(np.mean([*scores.values()])) if len(scores) > 1 else _NAN, len(scores))
         for scores in true
     ]
     most = max((len(scores) for scores in true), default=0)
-    return [*rows, _row(panel.title, _CHANCE, panel.mean_score, [*[_cell(_NAN, 0)] * len(shares), *chance], most)]
+    return [*rows, Row(panel.title, _CHANCE, panel.mean_score, (*[_cell(_NAN, 0)] * len(shares), *chance), most)]
 
 
 def _pooled(rows: Sequence[Row]) -> list[Row]:
@@ -101,12 +101,8 @@ def _pooled(rows: Sequence[Row]) -> list[Row]:
             mean = float(np.mean([cell.value for cell in known])) if known else _NAN
             cells.append(_cell(mean, sum(cell.runs for cell in known)))
         settings = sum(row.runs for row in score_rows)
-        pooled.append(_row(f"mean over {len(score_rows)} datasets", score, None, cells, settings))
+        pooled.append(Row(f"mean over {len(score_rows)} datasets", score, None, tuple(cells), settings))
     return pooled
-
-
-def _row(dataset: str, score: str, dataset_mean: float | None, cells: Sequence[Cell], settings: int) -> Row:
-    return Row(dataset, score, dataset_mean, tuple(cells), finished=settings, failed=0, unfinished=0)
 
 
 def _cell(value: float, settings: int) -> Cell:

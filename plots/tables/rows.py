@@ -34,8 +34,8 @@ class Row:
     dataset_mean: float | None  # mean normalised score of the dataset's own episodes; None where unknown
     cells: tuple[Cell, ...]  # one per quantity
     finished: int  # number of runs
-    failed: int
-    unfinished: int
+    failed: int = 0
+    unfinished: int = 0
 
     @property
     def runs(self) -> int:

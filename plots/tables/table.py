@@ -113,20 +113,16 @@ class Table:
     def _is_best(self, row: Row, column: int) -> bool:
         """Whether the row has the best value of its dataset or one within its interval; only rows without missing runs count."""
         cell, better = row.cells[column], self.kind(column).better
-        rivals = [
-            other.cells[column]
-            for other in self.rows
-            if other.dataset == row.dataset
-            and other.cells[column].runs == other.runs
-            and not np.isnan(other.cells[column].value)
+        others = [
+            other for other in self.rows if other.dataset == row.dataset and other.cells[column].runs == other.runs
         ]
+        rivals = [other.cells[column] for other in others if not np.isnan(other.cells[column].value)]
         if len(rivals) < 2 or cell not in rivals or better is None:
             return False
-        if better == "higher":
-            best = max(rivals, key=lambda rival: rival.value)
-            return cell.value >= (best.value if np.isnan(best.low) else best.low)
-        best = min(rivals, key=lambda rival: rival.value)
-        return cell.value <= (best.value if np.isnan(best.high) else best.high)
+        sign = 1 if better == "higher" else -1
+        best = max(rivals, key=lambda rival: sign * rival.value)
+        end = best.low if better == "higher" else best.high
+        return sign * cell.value >= sign * (best.value if np.isnan(end) else end)
 
 
 def markdown_text(text: str) -> str:

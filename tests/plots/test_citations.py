@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.plots import bibliography
-from seqeval_rl.plots.bibtex import entries
+from seqeval_rl.plots.citations import entries
 from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.plots import score_table, write_report
 from seqeval_rl.plots.analysis.curves import segments
 from seqeval_rl.plots.analysis.grouping import collect
-from seqeval_rl.plots.report import data as report_data
-from seqeval_rl.plots.report.build import ASSETS
+from seqeval_rl.plots.report import build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +38,7 @@ def test_the_copy_of_uplot_is_the_published_one() -> None:
         "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
         "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
     }
-    assert {name: hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() for name in pinned} == pinned
+    assert {name: hashlib.sha256((build.ASSETS / name).read_bytes()).hexdigest() for name in pinned} == pinned
 
 
 def test_curves_and_leaderboard_are_those_of_figures_and_tables(quickstart: Results, tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_missing_and_not_finite_numbers(results: Results, tmp_path: Path) -> Non
 
 def test_metrics_that_do_not_fit_are_named(results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results.add("iql", 0)
-    monkeypatch.setattr(report_data, "BUDGET", 200)
+    monkeypatch.setattr(build, "BUDGET", 200)
     data = data_of(write_report(results.read(), tmp_path / "r.html"))
     assert [metric["name"] for metric in data["metrics"]] == ["score", "return"]
     assert data["leftOut"] == ["critic/loss"]
@@ -119,9 +118,9 @@ def test_metrics_that_do_not_fit_are_named(results: Results, tmp_path: Path, mon
 
 @given(st.integers(0, 0xFFFFFF))
 def test_every_color_can_be_seen_on_the_dark_page(number: int) -> None:
-    colour = report_data.on_dark(f"#{number:06x}")
-    page = report_data.luminance(report_data.DARK_PAGE)
-    shown = report_data.luminance([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
+    colour = build.on_dark(f"#{number:06x}")
+    page = build.luminance(build.DARK_PAGE)
+    shown = build.luminance([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
     assert (shown + 0.05) / (page + 0.05) >= 4.5
-    css = (ASSETS / "page.css").read_text()
-    assert "--paper: #" + "".join(f"{part:02x}" for part in report_data.DARK_PAGE) in css
+    css = (build.ASSETS / "page.css").read_text()
+    assert "--paper: #" + "".join(f"{part:02x}" for part in build.DARK_PAGE) in css
