@@ -193,10 +193,11 @@ def score_at_share(transitions: ArrayLike, values: ArrayLike, share: float, tota
     return float(values[np.searchsorted(transitions, target, side="right") - 1])
 
 
-def check_share(share: float) -> None:
+def check_share(*shares: float) -> None:
     """Raise `UsageError` for a share of the data that is not above 0 and at most 1."""
-    if not 0 < share <= 1:
-        raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
+    for share in shares:
+        if not 0 < share <= 1:
+            raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
 
 
 def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:

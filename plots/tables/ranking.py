@@ -10,11 +10,12 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import listed, table_notes
 from seqeval_rl.plots.analysis.comparisons import spearman
 from seqeval_rl.plots.analysis.grouping import Panel, collect
+from seqeval_rl.plots.analysis.metrics import check_share
 from seqeval_rl.plots.analysis.model_selection import candidates, regret_at_1
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.analysis.statistics import Cell
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import SHARES, Kind, Row, check_shares
+from seqeval_rl.plots.tables.rows import SHARES, Kind, Row
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
 
@@ -44,7 +45,7 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
     Raises:
         UsageError: no run, a share outside (0, 1], or no dataset with two settings that have prequential and true scores.
     """
-    check_shares(shares)
+    check_share(*shares)
     panels = collect(results)
     rows = [row for panel in panels for row in _rows(panel, shares)]
     if not any(cell.runs > 1 for row in rows for cell in row.cells):
