@@ -49,7 +49,7 @@ def recorded_runs(out: Path) -> dict[Hashable, Path]:
         try:
             found.setdefault(identity(json.loads(path.read_text())), path.parent)
         except (OSError, ValueError, TypeError):
-            # Damaged. Whoever wants to write to that directory is told so by `RunRecorder.check`.
+            # Damaged: `RunRecorder.check` says so to a command that wants to write there.
             continue
     return found
 
