@@ -1,6 +1,6 @@
 """Figures and tables by name: what `seqeval plot --kind` and `seqeval table --measures` offer, and how to add one.
 
-A figure or a table is one module with one decorated function, whose first argument is what `read_results` returns:
+A figure or a table is a decorated function, whose first argument is what `read_results` returns:
 
     from seqeval_rl.plots import figure
 
