@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,10 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.grouping import run_curve
 from seqeval_rl.plots.analysis.statistics import Floats
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.results.read import RunResult
 
 _NAN = float("nan")
 

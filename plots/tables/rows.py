@@ -9,9 +9,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from seqeval_rl.errors import unknown
-from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.grouping import Group, Panel
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Cell, Floats, Statistic
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Cell, Floats, Statistic, bootstrap_interval
 from seqeval_rl.results.read import RunResult
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the data, at which tables show scores by default
