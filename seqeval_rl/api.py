@@ -141,7 +141,7 @@ def evaluate(
     """
     from seqeval_rl.data.stream import StreamSpec
     from seqeval_rl.environments.tasks import task_named
-    from seqeval_rl.experiments.run import raise_crashed, run_sweep
+    from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
     from seqeval_rl.experiments.sweep import Sweep
     from seqeval_rl.interface.registry import find_algorithm
 
