@@ -25,7 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.errors import FileError, UsageError, unknown
+from seqeval_rl.errors import FileError, UsageError, unknown, writing
 from seqeval_rl.plots.analysis.naming import (
     CONTROL_SUFFIX,
     KNOWN_ALGORITHMS,
@@ -128,17 +128,12 @@ def save(
     folder = Path(directory)
     metadata: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     paths = []
-    try:
+    with writing(f"figure {name!r} in {folder}", "Free space there or choose another directory with --out."):
         for ending in formats:
             path = folder / f"{name}.{ending}"
             with atomic_path(path) as temporary, mpl.rc_context(rc()):
                 figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata[ending])
             paths.append(path)
-    except OSError as error:
-        raise FileError(
-            f"figure {name!r} in {folder}: cannot be written ({error.strerror or error}). "
-            "Free space there or choose another directory with --out."
-        ) from error
     return paths
 
 
