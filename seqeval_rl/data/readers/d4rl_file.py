@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data.validation import check_length
 from seqeval_rl.errors import DataError, FileError
-from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.text import progress_bar
 
 _REQUIRED = ("observations", "actions", "rewards", "terminals")
 _OPTIONAL = ("timeouts", "next_observations")
