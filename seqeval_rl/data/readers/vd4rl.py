@@ -24,8 +24,7 @@ from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
-from seqeval_rl.utils.console import progress_bar
-from seqeval_rl.utils.text import slug
+from seqeval_rl.utils.text import progress_bar, slug
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
