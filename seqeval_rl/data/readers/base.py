@@ -172,11 +172,17 @@ def readers() -> Mapping[str, Reader]:
 
 
 def find_reader(source: str) -> Reader | None:
-    """The reader of a source without its size; None: no reader takes it. Raises `UsageError` where several do."""
+    """The reader of a source without its size; None: no reader takes it. A prefix in the source counts before its ending.
+
+    Raises:
+        UsageError: several readers take it.
+    """
     names = [name for name, reader in readers().items() if reader.matches(source)]
+    names = [name for name in names if source.startswith(readers()[name].prefix or "\0")] or names
     if len(names) > 1:
         raise UsageError(
-            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. Uninstall one of them."
+            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. Write it with the prefix of one "
+            "of them, or uninstall the other."
         )
     return readers()[names[0]] if names else None
 
