@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from seqeval_rl.data.load import load_dataset, parse_source
+from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.readers import bundled
+from seqeval_rl.data.readers.base import parse_source
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import align, measured
 from seqeval_rl.plots.analysis.published import PublishedCurve, behind
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic
-from seqeval_rl.results.read import PREQUENTIAL
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
+from seqeval_rl.results.read import PREQUENTIAL, RunResult
 
 
 @dataclass(frozen=True)

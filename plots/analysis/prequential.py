@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import unknown
 from seqeval_rl.plots.analysis.statistics import Floats
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
+from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sentence
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
 from seqeval_rl.plots.figures import layout, style, ticks
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from seqeval_rl.plots.analysis.naming import LineStyle
-    from seqeval_rl.results.read import RunResult
 
 
 SHARES = np.arange(1, 101) / 100

@@ -16,13 +16,13 @@ from seqeval_rl.plots.analysis.model_selection import Candidate, candidates
 from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES, check_score
 from seqeval_rl.plots.figures import layout, style, ticks
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from seqeval_rl.plots.analysis.naming import LineStyle
-    from seqeval_rl.results.read import RunResult
 
 
 _WIDE = 5  # times the lowest: from there on squares have a logarithmic axis

@@ -14,12 +14,11 @@ from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
 from seqeval_rl.plots.figures import layout, style, ticks
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import numpy as np
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.grouping import Panel
 from seqeval_rl.plots.figures import style
-from seqeval_rl.plots.figures.style import FONT_SIZE, RC
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +25,7 @@ def text_width(text: str) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties(family=RC["font.family"], size=FONT_SIZE)
+    font = FontProperties(family=style.rc()["font.family"], size=style.FONT_SIZE)
     width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
     return width / 72
 
@@ -172,7 +171,7 @@ def framed(inches: float, height: float, text: str, draw: Callable[[Figure], Non
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(RC):
+    with mpl.rc_context(style.rc()):
         lines = wrap(text, (inches - 0.2) / SCREEN).split("\n") if text else []
         figure = Figure(figsize=(inches, height + LINE_HEIGHT * len(lines) + 0.15), layout="constrained")
         draw(figure)

@@ -16,11 +16,10 @@ from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.curve_panels import draw_panel, legend_entries
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from seqeval_rl.results.read import RunResult
 
 
 @figure("curves", help="score over transitions, a panel per dataset")

@@ -7,27 +7,15 @@ swallows. Line style and marker differ too, so that a grey print can be read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.errors import FileError, unknown
-from seqeval_rl.plots.analysis.naming import (
-    CONTROL_SUFFIX,
-    DASHDOT,
-    DASHDOTDOT,
-    DOTTED,
-    KNOWN_ALGORITHMS,
-    LONG,
-    SHORT,
-    SOLID,
-    SPARSE,
-    LineStyle,
-    legend_order,
-    overrides,
-)
+from seqeval_rl.errors import unknown, writing
+from seqeval_rl.plots.analysis.naming import CONTROL_SUFFIX, KNOWN_ALGORITHMS, LINES, LineStyle, legend_order, overrides
 from seqeval_rl.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -38,55 +26,25 @@ FONT_SIZE = 8.0
 WIDTHS = {"column": 3.25, "page": 6.75, "slide": 10.0}
 FORMATS = ("png", "pdf", "svg")
 
-RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the same on every machine
-    "font.size": FONT_SIZE,
-    "axes.titlesize": FONT_SIZE,
-    "axes.labelsize": FONT_SIZE,
-    "xtick.labelsize": FONT_SIZE,
-    "ytick.labelsize": FONT_SIZE,
-    "legend.fontsize": FONT_SIZE,
-    "figure.titlesize": FONT_SIZE,
-    "figure.labelsize": FONT_SIZE,
-    "text.usetex": False,
-    "text.parse_math": False,  # names are names, dollars included
-    "axes.formatter.use_mathtext": False,
-    "axes.unicode_minus": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 4.0,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "pdf.fonttype": 42,  # TrueType, which journals accept, not type 3
-    "ps.fonttype": 42,
-    "svg.hashsalt": "seqeval-rl",  # the same figure gives the same file
-}
-
 GREY = "#555555"  # of the dataset's mean score and its labels
 LIGHT_GREY = "#AAAAAA"  # of block boundaries
 # Others take the free colours first, then every colour again with another line and marker.
 _FREE = [
-    LineStyle("#E69F00", SHORT, "P"),
-    LineStyle("#56B4E9", SOLID, "X"),
-    LineStyle("#7A5C2E", LONG, "*"),
+    LineStyle("#E69F00", LINES["short"], "P"),
+    LineStyle("#56B4E9", LINES["solid"], "X"),
+    LineStyle("#7A5C2E", LINES["long"], "*"),
 ]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7A5C2E")
-_AGAIN = [
-    LineStyle(colour, line, marker)
-    for line, marker in (
-        (SHORT, "<"),
-        (DOTTED, ">"),
-        (SOLID, "p"),
-        (DASHDOT, "h"),
-        (LONG, "8"),
-        (DASHDOTDOT, "d"),
-    )
-    for colour in _COLOURS
-]
+_MARKERS = {"short": "<", "dotted": ">", "solid": "p", "dashdot": "h", "long": "8", "dashdotdot": "d"}
+_AGAIN = [LineStyle(colour, LINES[line], marker) for line, marker in _MARKERS.items() for colour in _COLOURS]
+
+
+@cache
+def rc() -> Mapping[Any, Any]:
+    """Matplotlib's settings for figures, of the style sheet `paper.mplstyle`."""
+    from matplotlib import rc_params_from_file
+
+    return rc_params_from_file(Path(__file__).with_name("paper.mplstyle"), use_default_template=False)
 
 
 def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
@@ -114,7 +72,7 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     return {
         name: styles[name]
         if name in styles
-        else replace(styles[name.removesuffix(CONTROL_SUFFIX)], line=SPARSE, hollow=True)
+        else replace(styles[name.removesuffix(CONTROL_SUFFIX)], line=LINES["sparse"], hollow=True)
         for name in order
     }
 
@@ -149,15 +107,10 @@ def save(
     folder = Path(directory)
     metadata: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     paths = []
-    try:
+    with writing(f"figure {name!r} in {folder}", "Free space there or choose another directory with --out."):
         for ending in formats:
             path = folder / f"{name}.{ending}"
-            with atomic_path(path) as temporary, mpl.rc_context(RC):
+            with atomic_path(path) as temporary, mpl.rc_context(rc()):
                 figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata[ending])
             paths.append(path)
-    except OSError as error:
-        raise FileError(
-            f"figure {name!r} in {folder}: cannot be written ({error.strerror or error}). "
-            "Free space there or choose another directory with --out."
-        ) from error
     return paths

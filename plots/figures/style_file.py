@@ -20,27 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from seqeval_rl.errors import FileError, UsageError, unknown
-from seqeval_rl.plots.analysis.naming import (
-    DASHDOT,
-    DASHDOTDOT,
-    DOTTED,
-    LONG,
-    SHORT,
-    SOLID,
-    SPARSE,
-    Override,
-    overrides,
-)
+from seqeval_rl.plots.analysis.naming import LINES, Override, overrides
 
-LINES: dict[str, Any] = {
-    "solid": SOLID,
-    "long": LONG,
-    "dashdot": DASHDOT,
-    "dashdotdot": DASHDOTDOT,
-    "dotted": DOTTED,
-    "short": SHORT,
-    "sparse": SPARSE,
-}
 _ENTRIES: dict[str, type] = {"name": str, "colour": str, "line": str, "marker": str, "hollow": bool}
 
 

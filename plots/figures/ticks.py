@@ -28,18 +28,11 @@ def short(number: float) -> str:
     return f"{number:.3g}"
 
 
-def round_ticks(axis: Axis, most: int) -> None:
-    """At most about `most` ticks at distances of 1, 2, 2.5 or 5 times a power of ten."""
+def round_ticks(axis: Axis, most: int, integer: bool = False) -> None:
+    """At most about `most` ticks at distances of 1, 2, 2.5 or 5 times a power of ten; with `integer` at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]))
-
-
-def integer_ticks(axis: Axis, most: int) -> None:
-    """At most about `most` ticks at whole numbers."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True))
+    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=integer))
 
 
 def labelled(axis: Axis, text: Callable[[float], str]) -> None:

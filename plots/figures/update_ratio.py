@@ -17,14 +17,12 @@ from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_sh
 from seqeval_rl.plots.analysis.naming import display_name, legend_order
 from seqeval_rl.plots.figures import layout, style, ticks
 from seqeval_rl.plots.registry import figure
-from seqeval_rl.results.read import hashable
+from seqeval_rl.results.read import RunResult, hashable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
-
-    from seqeval_rl.results.read import RunResult
 
 
 _K, _GAMMA = "updates_per_increment", "increment"

@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.errors import DataError, FileError, writing
 from seqeval_rl.utils.files import atomic_write, lock_file, sync
 
 ATTEMPTS = 4  # in a row without a new byte
@@ -93,16 +93,12 @@ def download(
                 f"{target}: no such file on this machine, and the network is not to be used (offline). Unset "
                 f"SEQEVAL_OFFLINE, or get it from {url} by other means and put it there."
             )
-        try:
+        with writing(target, "Set SEQEVAL_CACHE to a directory with room."):
             target.parent.mkdir(parents=True, exist_ok=True)
             with lock_file(_sibling(target, "lock")):
                 if not target.is_file():  # another process may have downloaded it meanwhile
                     _Transfer(url, target, sha256, progress).run()
                     return target
-        except OSError as error:
-            raise FileError(
-                f"{target}: cannot be written ({error.strerror or error}). Set SEQEVAL_CACHE to a directory with room."
-            ) from error
     if sha256 is not None:
         check_sha256(target, sha256)
     return target

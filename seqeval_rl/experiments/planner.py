@@ -16,7 +16,7 @@ from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.errors import FileError
+from seqeval_rl.errors import writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
 from seqeval_rl.experiments.streams import forget_streams, load_stream
@@ -210,12 +210,8 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
 
 def _check_writable(out: Path) -> None:
     """Raise `FileError` unless a file can be written under `out`."""
-    try:
+    with writing(f"--out {out}", "Choose another directory."):
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".writable-{time.monotonic_ns()}"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise FileError(
-            f"--out {out}: cannot be written ({error.strerror or error}). Choose another directory."
-        ) from error

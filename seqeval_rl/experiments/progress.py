@@ -11,7 +11,7 @@ import numpy as np
 
 from seqeval_rl.protocol import Schedule
 
-_INTERVAL = 0.5  # seconds between two reports without news
+_INTERVAL = 0.5  # seconds between two reports without a new score or failure
 
 
 class Scored(NamedTuple):
@@ -68,7 +68,7 @@ class ProgressReporter:
             self.send()
 
     def send(self, scores: tuple[Scored, ...] = (), failures: tuple[Failed, ...] = ()) -> None:
-        """Report now, with these news."""
+        """Report now, with these new scores and failures."""
         self._reported = time.monotonic()
         steps = (self._done - self._base) // self._runs
         increments = np.array(steps // self._schedule.protocol.updates_per_increment)

@@ -28,7 +28,7 @@ from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.data.validation import RawTransitions, check_length, flags
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
+from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
 from seqeval_rl.utils.files import atomic_path, lock_file
 from seqeval_rl.utils.text import slug
 
@@ -123,11 +123,12 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
             f"{goals}: expected a dataset whose rewards OGBench's package can compute for {environment}, found "
             f"{type(error).__name__}: {first_line}. Delete it and get it again."
         ) from error
-    try:
-        with lock_file(path.with_name(f".{path.name}.lock")), atomic_path(path) as temporary:
-            np.savez(temporary, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
-    except OSError as error:
-        raise FileError(f"{path}: cannot be written ({error.strerror or error}). Make room there.") from error
+    with (
+        writing(path, "Make room there."),
+        lock_file(path.with_name(f".{path.name}.lock")),
+        atomic_path(path) as temporary,
+    ):
+        np.savez(temporary, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
 
 
 def read(path: str | Path, name: str, task: Task | None) -> Dataset:

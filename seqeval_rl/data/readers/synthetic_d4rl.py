@@ -22,7 +22,7 @@ from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.readers.d4rl import Reading, read
 from seqeval_rl.data.readers.d4rl_index import Entry
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes
-from seqeval_rl.errors import FileError, UsageError, unknown
+from seqeval_rl.errors import UsageError, unknown, writing
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import atomic_path
 
@@ -135,11 +135,10 @@ def _write(path: Path, episodes: list[tuple[Episode, bool]]) -> None:
         "terminals": flags[0],
         "timeouts": flags[1],
     }
-    try:
-        with atomic_path(path) as partial, h5py.File(partial, "w") as file:
-            for key, values in columns.items():
-                file.create_dataset(key, data=values, compression="gzip")
-    except OSError as error:
-        raise FileError(
-            f"{path}: cannot be written ({error.strerror or error}). Set SEQEVAL_CACHE to a directory with room."
-        ) from error
+    with (
+        writing(path, "Set SEQEVAL_CACHE to a directory with room."),
+        atomic_path(path) as partial,
+        h5py.File(partial, "w") as file,
+    ):
+        for key, values in columns.items():
+            file.create_dataset(key, data=values, compression="gzip")

@@ -1,4 +1,4 @@
-"""A job as a whole: several runs in one stack leave what each leaves by itself."""
+"""A job as a whole: runs that train in one group leave the same files as each one alone."""
 
 from dataclasses import replace
 
@@ -32,9 +32,9 @@ def write_dataset(path, lengths, seed):
 
 @pytest.fixture
 def jobs(tmp_path):
-    """The jobs of runs on logs of 150, 190 and 230 transitions, for a directory."""
+    """The jobs of runs on datasets of 150, 190 and 230 transitions, for a directory."""
     streams = tuple(
-        write_dataset(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190, 230)
+        write_dataset(tmp_path / f"data-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190, 230)
     )
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
     entry = find_algorithm("bc")
@@ -42,7 +42,7 @@ def jobs(tmp_path):
     return lambda out: plan(sweep, out, CPU, "gymnasium", progress=False).jobs
 
 
-def one_stack(jobs):
+def one_group(jobs):
     return replace(jobs[0], runs=tuple(run for job in jobs for run in job.runs))
 
 
@@ -57,17 +57,17 @@ def found(out):
     }
 
 
-def test_runs_on_streams_of_different_lengths_in_one_stack_are_as_alone(jobs, tmp_path):
-    told = []
-    ends = execute(one_stack(jobs(tmp_path / "together")), 0, told.append, 1)
+def test_runs_on_streams_of_different_lengths_in_one_group_are_as_alone(jobs, tmp_path):
+    reported = []
+    ends = execute(one_group(jobs(tmp_path / "together")), 0, reported.append, 1)
     for job in jobs(tmp_path / "alone"):
         execute(job, 0, lambda _: None, 1)
     together, alone = found(tmp_path / "together"), found(tmp_path / "alone")
     assert [end.status for end in ends] == ["finished"] * 3
     assert {run: [e["transitions"] for e in entries] for run, entries in together.items()} == {
-        "log-150/bc/seed-0": [100, 120, 150],
-        "log-190/bc/seed-0": [100, 120, 160, 190],
-        "log-230/bc/seed-0": [100, 120, 160, 200, 230],
+        "data-150/bc/seed-0": [100, 120, 150],
+        "data-190/bc/seed-0": [100, 120, 160, 190],
+        "data-230/bc/seed-0": [100, 120, 160, 200, 230],
     }
     assert together.keys() == alone.keys()
     for run, entries in together.items():
@@ -75,12 +75,12 @@ def test_runs_on_streams_of_different_lengths_in_one_stack_are_as_alone(jobs, tm
             assert one["returns"] == pytest.approx(other["returns"], rel=1e-5)
             assert one["metrics"] == pytest.approx(other["metrics"], rel=1e-5)
             assert (one["transitions"], one["gradient_steps"]) == (other["transitions"], other["gradient_steps"])
-    shares = [progress.share for progress in told]
+    shares = [progress.share for progress in reported]
     assert shares == sorted(shares)
     assert 0.8 < shares[-1] <= 1.0
 
 
-def test_a_stack_goes_on_with_the_runs_that_are_left(jobs, tmp_path):
+def test_a_group_continues_with_the_runs_that_are_left(jobs, tmp_path):
     """Interrupted after the shortest run had ended: the others resume."""
 
     def stop(progress):
@@ -88,10 +88,10 @@ def test_a_stack_goes_on_with_the_runs_that_are_left(jobs, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(one_stack(jobs(tmp_path / "out")), 0, stop, 1)
+        execute(one_group(jobs(tmp_path / "out")), 0, stop, 1)
     left = jobs(tmp_path / "out")
-    assert sorted(run.stream.name for job in left for run in job.runs) == ["log-190", "log-230"]
-    ends = execute(one_stack(left), 0, lambda _: None, 1)
+    assert sorted(run.stream.name for job in left for run in job.runs) == ["data-190", "data-230"]
+    ends = execute(one_group(left), 0, lambda _: None, 1)
     assert [end.status for end in ends] == ["finished", "finished"]
     for job in jobs(tmp_path / "alone"):
         execute(job, 0, lambda _: None, 1)
@@ -101,25 +101,25 @@ def test_a_stack_goes_on_with_the_runs_that_are_left(jobs, tmp_path):
         assert entries[-1]["metrics"] == pytest.approx(alone[run][-1]["metrics"], rel=1e-5)
 
 
-def test_a_run_of_a_stack_with_damaged_checkpoints_goes_back_by_itself(jobs, tmp_path):
+def test_a_run_with_damaged_checkpoints_goes_back_without_its_group(jobs, tmp_path):
     def stop(progress):
         if progress.scores and progress.transitions == 160:
             raise KeyboardInterrupt
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        execute(one_stack(jobs(out)), 0, stop, 1)
-    left = one_stack(jobs(out))
+        execute(one_group(jobs(out)), 0, stop, 1)
+    left = one_group(jobs(out))
     assert len(left.runs) == 2
-    for path in (out / "log-190").rglob("*.pt"):
+    for path in (out / "data-190").rglob("*.pt"):
         path.write_bytes(b"damaged")
-    kept = (out / "log-230/bc/seed-0/metrics.jsonl").read_text()
+    kept = (out / "data-230/bc/seed-0/metrics.jsonl").read_text()
     assert kept.count("\n") == 3
-    told = []
-    ends = execute(left, 0, told.append, 1)
+    reported = []
+    ends = execute(left, 0, reported.append, 1)
     assert [end.status for end in ends] == ["finished", "finished"]
-    assert 0.8 < told[-1].share <= 1.0
-    assert (out / "log-230/bc/seed-0/metrics.jsonl").read_text().startswith(kept)  # with its seconds: not done again
+    assert 0.8 < reported[-1].share <= 1.0
+    assert (out / "data-230/bc/seed-0/metrics.jsonl").read_text().startswith(kept)  # with its seconds: not done again
     for job in jobs(tmp_path / "alone"):
         execute(job, 0, lambda _: None, 1)
     again, alone = found(out), found(tmp_path / "alone")
@@ -128,9 +128,9 @@ def test_a_run_of_a_stack_with_damaged_checkpoints_goes_back_by_itself(jobs, tmp
         assert entries[-1]["metrics"] == pytest.approx(alone[run][-1]["metrics"], rel=1e-5)
 
 
-def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_stack(tmp_path):
+def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_group(tmp_path):
     streams = tuple(
-        write_dataset(tmp_path / f"log-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190)
+        write_dataset(tmp_path / f"data-{length}.npz", [length - 50, 50], seed=length) for length in (150, 190)
     )
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
     sweep = Sweep(

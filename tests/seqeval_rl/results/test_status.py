@@ -1,4 +1,4 @@
-"""How runs stand, going by the files that other processes write."""
+"""The status of runs, read from files that other processes write."""
 
 import json
 import os

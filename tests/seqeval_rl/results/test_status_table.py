@@ -1,4 +1,4 @@
-"""One line per stack: whatever the names, the scores and the width."""
+"""The table of statuses: one line per run group, for any names, scores and width."""
 
 import math
 import re
