@@ -13,9 +13,16 @@ import torch
 from seqeval_rl.benchmarks.speed.extent import Extent, extent
 from seqeval_rl.benchmarks.speed.group_cost import GroupCost, Measurement, measure
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, GroupCandidate, GroupKey, divide, room_for_groups
+from seqeval_rl.experiments.grouping import (
+    WORTH_A_PROCESS,
+    GroupCandidate,
+    GroupKey,
+    UpdateCost,
+    cost_of_run,
+    divide,
+    room_for_groups,
+)
 from seqeval_rl.experiments.sweep import Sweep, Variant
-from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
 from seqeval_rl.interface.config import common_settings, differing, grouped_config
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.utils.processes import available_cores

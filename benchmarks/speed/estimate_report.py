@@ -10,7 +10,7 @@ import torch
 
 from seqeval_rl.benchmarks.speed.estimate import Estimate
 from seqeval_rl.experiments.sweep import Sweep
-from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.results.manifest import describe_provenance
 
 
 def as_report(found: Estimate, sweep: Sweep, device: torch.device) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from seqeval_rl.experiments.progress import Progress
+from seqeval_rl.experiments.job import Progress
 from seqeval_rl.experiments.tracker import Totals, Tracker
 from seqeval_rl.results.run_log import RunLog
 from seqeval_rl.results.status_table import BLOCKS, GroupStatus, table
-from seqeval_rl.utils.console import clean, duration
+from seqeval_rl.utils.text import clean, duration
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

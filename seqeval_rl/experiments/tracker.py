@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from seqeval_rl.experiments.progress import Progress
+from seqeval_rl.experiments.job import Progress
 from seqeval_rl.results.status import mean, means
 from seqeval_rl.results.status_table import GroupStatus
 
