@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +20,6 @@ from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import UsageError, invalid, unknown
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.legacy import RENAMED, rename_fields
 from seqeval_rl.training.device import Precision
 
@@ -148,26 +147,35 @@ def build_sweep(
     name, suite = read_suite(reference)
     small = suite.mini if mini else Overrides()
     seeds = small.seeds or suite.seeds if seeds is None else seeds
-    _check_seeds(seeds, reference)
-    entries = _unique([find_algorithm(item) for item in algorithms or small.algorithms or suite.algorithms])
-    streams = _streams(small.streams or suite.streams, datasets, reference)
+    entries = [find_algorithm(item) for item in algorithms or small.algorithms or suite.algorithms]
+    if datasets is None:
+        streams = [entry.spec(reference) for entry in small.streams or suite.streams]
+    else:
+        streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
     chosen = _chosen_settings(suite, small, [entry.name for entry in entries], reference)
     for section, setting, value in settings:
         if section not in chosen:
             raise unknown("section", section, chosen, "--set")
         chosen[section][setting] = value
-    chosen["protocol"] = _present_names(chosen["protocol"], reference)
+    for old in RENAMED.keys() & chosen["protocol"].keys():
+        new = RENAMED[old]
+        _log.warning("suite %s: protocol.%s is now called protocol.%s; the old name is still read", reference, old, new)
+    chosen["protocol"] = rename_fields(chosen["protocol"])
     own_protocol: dict[str, dict[str, Any]] = {}
     if paper:
         streams, own_protocol = _as_published(streams, chosen["protocol"])
-    single, swept = _by_number_of_values(chosen)
-    base, swept_protocol = single.pop("protocol"), swept.pop("protocol")
-    firsts = {setting: values[0] for setting, values in swept_protocol.items() if values}
-    where = f"suite {reference} with --set" if settings else f"suite {reference}"
-    return Sweep(
-        f"{name} (mini)" if mini else name, tuple(streams), tuple(entries), Protocol.parse({**base, **firsts}, where),
-        tuple(seeds), single, swept, where, precision, swept_protocol, own_protocol,
-        tuple(suite.loggers if loggers is None else loggers),
+    single: dict[str, dict[str, Any]] = {section: {} for section in chosen}
+    swept: dict[str, dict[str, Any]] = {section: {} for section in chosen}
+    for section, table in chosen.items():
+        for setting, value in table.items():
+            if isinstance(value, Several):
+                swept[section][setting] = value.values
+            else:
+                single[section][setting] = value
+    return Sweep.build(
+        f"{name} (mini)" if mini else name, streams, entries, single.pop("protocol"), seeds, single, swept,
+        f"suite {reference} with --set" if settings else f"suite {reference}",
+        precision=precision, own_protocol=own_protocol, loggers=tuple(suite.loggers if loggers is None else loggers),
     )  # fmt: skip
 
 
@@ -181,34 +189,6 @@ def _as_published(
         replace(stream, mode="d4rl") if all(supports_mode(source, "d4rl") for source in stream.sources) else stream
         for stream in streams
     ], own
-
-
-def _by_number_of_values(
-    chosen: Mapping[str, Mapping[str, Any]],
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """The settings with one value, and the values of those with several, by section."""
-    single: dict[str, dict[str, Any]] = {section: {} for section in chosen}
-    swept: dict[str, dict[str, Any]] = {section: {} for section in chosen}
-    for section, values in chosen.items():
-        for name, value in values.items():
-            if isinstance(value, Several):
-                swept[section][name] = value.values
-            else:
-                single[section][name] = value
-    return single, swept
-
-
-def _streams(entries: Iterable[StreamEntry], datasets: Sequence[str] | None, reference: str) -> list[StreamSpec]:
-    """The suite's streams, or one for each of the datasets that replace them."""
-    if datasets is None:
-        streams = [entry.spec(reference) for entry in entries]
-    else:
-        streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
-    names = [stream.name for stream in streams]
-    doubled = [name for i, name in enumerate(names) if name in names[:i]]
-    if doubled:
-        raise UsageError(f"suite {reference}: two streams are called {doubled[0]!r}. Give each a name of its own.")
-    return streams
 
 
 def _chosen_settings(
@@ -241,26 +221,3 @@ def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, st
                     f"[sweep.{section}]. Delete one."
                 )
         yield "sweep", section, {setting: Several(several) for setting, several in swept.items()}
-
-
-def _present_names(settings: Mapping[str, Any], reference: str) -> dict[str, Any]:
-    """The protocol's settings under their present names, with a note for each old one."""
-    for old in RENAMED.keys() & settings.keys():
-        _log.warning(
-            "suite %s: protocol.%s is now called protocol.%s; the old name is still read", reference, old, RENAMED[old]
-        )
-    return rename_fields(settings)
-
-
-def _check_seeds(seeds: Sequence[int], reference: str) -> None:
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise UsageError(
-            f"seeds of {reference}: expected different whole numbers from 0, found {', '.join(map(str, seeds))}."
-        )
-
-
-def _unique(entries: Sequence[Any]) -> Sequence[Any]:
-    names: Mapping[str, Any] = {entry.name: entry for entry in entries}
-    if len(names) != len(entries):
-        raise UsageError("--algorithms: two algorithms have the same name. Name each once, or rename a class.")
-    return entries

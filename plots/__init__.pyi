@@ -1,4 +1,3 @@
-from .analysis.bootstrap import bootstrap_interval as bootstrap_interval, profile_interval as profile_interval
 from .analysis.comparisons import (
     improvement_interval as improvement_interval,
     mean_ranks as mean_ranks,
@@ -18,13 +17,14 @@ from .analysis.metrics import (
     regret as regret,
     score_at_share as score_at_share,
 )
-from .analysis.model_selection import (
+from .analysis.prequential import (
+    DEFAULT_SCORE as DEFAULT_SCORE,
+    SCORES as SCORES,
     Candidate as Candidate,
     Choice as Choice,
     regret_at_1 as regret_at_1,
     select as select,
 )
-from .analysis.prequential import DEFAULT_SCORE as DEFAULT_SCORE, SCORES as SCORES
 from .analysis.published import (
     CITATION as CITATION,
     EXPERIMENTS as EXPERIMENTS,
@@ -33,27 +33,30 @@ from .analysis.published import (
 )
 from .analysis.statistics import (
     Cell as Cell,
+    bootstrap_interval as bootstrap_interval,
     interquartile_mean as interquartile_mean,
     mean as mean,
     median as median,
     normalise as normalise,
     optimality_gap as optimality_gap,
     performance_profile as performance_profile,
+    profile_interval as profile_interval,
 )
 from .citations import bibliography as bibliography
+from .figures.across import (
+    aggregate_intervals as aggregate_intervals,
+    improvement as improvement,
+    profile as profile,
+    rank as rank,
+)
 from .figures.aggregate_curves import share_curves as share_curves
-from .figures.aggregates import aggregate_intervals as aggregate_intervals
 from .figures.correlation import correlation as correlation
 from .figures.cost import TrainingCost as TrainingCost, cost as cost, costs as costs
 from .figures.dataset import DatasetBlock as DatasetBlock, dataset_figure as dataset_figure
-from .figures.improvement import improvement as improvement
 from .figures.layout import framed as framed
 from .figures.learning_curves import curves as curves, paper_figure as paper_figure
 from .figures.prequential import prequential as prequential
-from .figures.profile import profile as profile
-from .figures.rank import rank as rank
-from .figures.style import line_styles as line_styles, save as save
-from .figures.style_file import styled as styled
+from .figures.style import line_styles as line_styles, save as save, styled as styled
 from .figures.update_ratio import HeatMap as HeatMap, heat_maps as heat_maps, ratio as ratio
 from .registry import (
     FIGURES as FIGURES,

@@ -1,6 +1,6 @@
 """Figures and tables by name: what `seqeval plot --kind` and `seqeval table --measures` offer, and how to add one.
 
-A figure or a table is one module with one decorated function, whose first argument is what `read_results` returns:
+A figure or a table is a decorated function, whose first argument is what `read_results` returns:
 
     from seqeval_rl.plots import figure
 
@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import docstring_parser
 
 from seqeval_rl.errors import UsageError, unknown
 
@@ -63,7 +65,8 @@ class Registration:
     @cached_property
     def options(self) -> dict[str, Option]:
         """By name, in the order of the signature."""
-        texts = _argument_texts(inspect.getdoc(self.function) or "")
+        arguments = docstring_parser.parse(self.function.__doc__ or "", docstring_parser.DocstringStyle.GOOGLE).params
+        texts = {each.arg_name: " ".join((each.description or "").split()) for each in arguments}
         return {
             each.name: Option(each.name, _type(each, self.function), each.default, texts.get(each.name, ""))
             for each in list(inspect.signature(self.function).parameters.values())[1:]
@@ -217,18 +220,3 @@ def _type(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
         except NameError:  # imported for type checkers alone
             annotation = parameter.empty
     return type(parameter.default) if annotation is parameter.empty else annotation
-
-
-def _argument_texts(docstring: str) -> dict[str, str]:
-    """By argument, what the section `Args:` of a docstring says."""
-    texts: dict[str, str] = {}
-    name = ""
-    for line in docstring.partition("\nArgs:\n")[2].split("\n"):
-        if line.strip() and not line.startswith(" "):
-            break  # the next section
-        before, colon, after = line.strip().partition(": ")
-        if line[:4].isspace() and not line[4:5].isspace() and colon:
-            name, texts[before] = before, after
-        elif name:
-            texts[name] = f"{texts[name]} {line.strip()}".strip()
-    return texts

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.errors import UsageError
 from seqeval_rl.results import read
 from seqeval_rl.results.export import LONG_COLUMNS, long_rows
 from seqeval_rl.results.read import Results
@@ -142,25 +141,18 @@ def evaluate(
     """
     from seqeval_rl.data.stream import StreamSpec
     from seqeval_rl.environments.tasks import task_named
-    from seqeval_rl.experiments.run import raise_crashed, run_sweep
+    from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
     from seqeval_rl.experiments.sweep import Sweep
     from seqeval_rl.interface.registry import find_algorithm
-    from seqeval_rl.protocol import Protocol
 
-    where = "evaluate"
-    entries = [find_algorithm(item, where) for item in _listed(algorithms)]
     named = datasets if isinstance(datasets, Mapping) else {source: source for source in _listed(datasets)}
-    task = task_named(task, where) if isinstance(task, str) else task
-    streams = tuple(StreamSpec(name, tuple(source.split("+")), task) for name, source in named.items())
-    numbers = (seeds,) if isinstance(seeds, int) else tuple(seeds)
-    _check(entries, streams, numbers, {**(settings or {}), **(sweep or {})})
-    swept = {name: {key: tuple(values) for key, values in table.items()} for name, table in (sweep or {}).items()}
-    swept_protocol = swept.pop("protocol", {})
-    firsts = {name: values[0] for name, values in swept_protocol.items() if values}
-    planned = Sweep(
-        where, streams, tuple(entries), Protocol.parse({**(protocol or {}), **firsts}, where), numbers,
-        {name: dict(values) for name, values in (settings or {}).items()}, swept, where, precision,
-        swept_protocol=swept_protocol, loggers=tuple(loggers),
+    task = task_named(task, "evaluate") if isinstance(task, str) else task
+    planned = Sweep.build(
+        "evaluate",
+        [StreamSpec(name, tuple(source.split("+")), task) for name, source in named.items()],
+        [find_algorithm(item, "evaluate") for item in _listed(algorithms)],
+        protocol or {}, (seeds,) if isinstance(seeds, int) else seeds, settings or {}, sweep or {}, "evaluate",
+        precision=precision, loggers=tuple(loggers),
     )  # fmt: skip
     with contextlib.ExitStack() as undo:
         directory = Path(tempfile.mkdtemp(prefix="seqeval-") if out is None else out)
@@ -175,24 +167,3 @@ def evaluate(
 def _listed(value: Any) -> list[Any]:
     """Several values as a list, also where there is only one."""
     return [value] if isinstance(value, (str, type)) else list(value)
-
-
-def _check(entries: Sequence[Any], streams: Sequence[Any], seeds: Sequence[int], sections: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for what a sweep could not tell apart, or settings of algorithms that are not run."""
-    for what, found in (
-        ("algorithms", [entry.name for entry in entries]),
-        ("datasets", [stream.name for stream in streams]),
-        ("seeds", list(seeds)),
-    ):
-        if not found or len(set(found)) < len(found):
-            raise UsageError(
-                f"evaluate({what}=…): expected different ones, at least one, found {found}. Name each once."
-            )
-    if min(seeds) < 0:
-        raise UsageError(f"evaluate(seeds=…): expected whole numbers from 0, found {min(seeds)}. Correct it.")
-    for name in sections:
-        known = [entry.name for entry in entries] + ["protocol"]
-        if name not in known:
-            raise UsageError(
-                f"evaluate: expected settings of {' or '.join(known)}, found some of {name!r}. Correct the name."
-            )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from pydantic import ValidationError
 
@@ -54,6 +55,15 @@ class MismatchError(SeqevalError):
     """The results in the directory were produced with other settings."""
 
     exit_code = 78
+
+
+@contextmanager
+def writing(what: object, remedy: str) -> Iterator[None]:
+    """Inside of this context an `OSError` is raised as a `FileError`: `what` cannot be written, why, and `remedy`."""
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"{what}: cannot be written ({error.strerror or error}). {remedy}") from error
 
 
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:

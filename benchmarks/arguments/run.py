@@ -34,7 +34,7 @@ class Run:
         UseAppendAction[tuple[str, ...]],
         arg(
             help="a setting, for example td3_bc.alpha=1.0 or protocol.increment=10; may be given again. "
-            "Several values of an algorithm's setting are a sweep: td3_bc.alpha=1,2.5,4",
+            "Several values are a sweep: td3_bc.alpha=1,2.5,4",
             metavar="SECTION.SETTING=VALUE",
         ),
     ] = ()

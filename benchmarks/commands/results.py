@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from functools import partial, singledispatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from seqeval_rl import plots
 from seqeval_rl.benchmarks.arguments.options import given_options
 from seqeval_rl.benchmarks.arguments.parsing import words
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
 from seqeval_rl.errors import UsageError
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.results.export import export
+from seqeval_rl.results.read import RunResult, evaluation_share, read_results
 
 _log = logging.getLogger(__name__)
 
@@ -27,11 +26,8 @@ def perform(command: Any) -> None:
 
 @perform.register
 def _plot(command: Plot) -> None:
-    from seqeval_rl import plots
-
     formats = words(command.format) or []
-    wrong = [item for item in formats if item not in ("png", "pdf", "svg")]
-    if wrong or not formats:
+    if not formats or not {*formats} <= {"png", "pdf", "svg"}:
         raise UsageError(f"--format {command.format!r}: expected png, pdf or svg separated by commas.")
     with plots.styled(command.style):
         for path in _figure(command, tuple(formats)):
@@ -43,9 +39,6 @@ _RENAMED = {"foretold": "correlation"}  # old names of kinds, which the command 
 
 def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
     """Draw and write the figure; returns the paths of its files."""
-    from seqeval_rl import plots
-    from seqeval_rl.results.read import read_results
-
     options = given_options(command, Plot)
     if command.paper_figure is not None:
         paper = plots.Registration("figure", f"--paper-figure {command.paper_figure}", "", plots.paper_figure)
@@ -67,19 +60,15 @@ def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
             raise UsageError(f"{', '.join(options)}: {instead}")
         print(instead)
         return _prequential_instead(results, out, formats, **options)
-    # Another metric or axis has a file of its own.
-    changed = [
-        name for name in ("metric", "x") if name in options and options[name] != registration.options[name].default
-    ]
-    parts = [kind, *(str(options[name]).replace("/", "-") for name in changed)]
+    parts = [kind]
+    for name in ("metric", "x"):  # another metric or axis has a file of its own
+        if name in options and options[name] != registration.options[name].default:
+            parts.append(str(options[name]).replace("/", "-"))
     return plots.save(registration(results, **options), out, "-".join(parts), formats)
 
 
 @perform.register
 def _table(command: Table) -> None:
-    from seqeval_rl import plots
-    from seqeval_rl.results.read import read_results
-
     measures = _measures(command)
     if not command.intervals and command.format == "csv":
         raise UsageError("--no-intervals: expected --format md, latex or text, found csv. Leave one of them out.")
@@ -109,9 +98,6 @@ def _measures(command: Table) -> str:
 
 @perform.register
 def _report(command: Report) -> None:
-    from seqeval_rl import plots
-    from seqeval_rl.results.read import read_results
-
     out = command.out or command.results / "report.html"
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: expected a file that ends in .html, found {out.suffix or 'no ending'!r}.")
@@ -121,9 +107,6 @@ def _report(command: Report) -> None:
 
 @perform.register
 def _select(command: Select) -> None:
-    from seqeval_rl import plots
-    from seqeval_rl.results.read import read_results
-
     choices = plots.select(
         read_results(command.results), score=command.score, share=command.share, algorithm=command.algorithm
     )
@@ -137,18 +120,12 @@ def _select(command: Select) -> None:
 
 @perform.register
 def _export(command: Export) -> None:
-    from seqeval_rl.results.export import export
-    from seqeval_rl.results.read import read_results
-
     rows = export(read_results(command.results), command.file)
     print(f"{command.file}: {rows:,} rows")
 
 
 @perform.register
 def _cite(command: Cite) -> None:
-    from seqeval_rl import plots
-    from seqeval_rl.results.read import read_results
-
     results = [] if command.results is None else read_results(command.results)
     # Older manifests have no citation; the installed algorithm of that name may have one.
     lacking = {run.algorithm for run in results if "citation" not in run.manifest}
@@ -173,10 +150,6 @@ def _registered_citations(names: set[str]) -> dict[str, str]:
 
 def summarise(out: Path) -> None:
     """Write the derived files and the figure of a finished sweep, print its table."""
-    from seqeval_rl import plots
-    from seqeval_rl.results.export import export
-    from seqeval_rl.results.read import evaluation_share, read_results
-
     results = read_results(out)
     export(results, out / "results.parquet")
     instead = plots.without_scores(results)
@@ -195,10 +168,8 @@ def summarise(out: Path) -> None:
 
 def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...], **options: Any) -> list[Path]:
     """The figure of prequential scores, if there are any, of runs that were never evaluated in an environment."""
-    from seqeval_rl import plots
-
     names = {name for result in results for name in result.prequential_scores()}
-    score = next((name for name in plots.SCORES if name in names), None)
-    return (
-        [] if score is None else plots.save(plots.prequential(results, score, **options), out, "prequential", formats)
-    )
+    for score in plots.SCORES:
+        if score in names:
+            return plots.save(plots.prequential(results, score, **options), out, "prequential", formats)
+    return []

@@ -11,7 +11,7 @@ from seqeval_rl.benchmarks.arguments.parsing import Several, numbers, parse_sett
 from seqeval_rl.benchmarks.arguments.run import Run
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.errors import UsageError
-from seqeval_rl.experiments.run import raise_crashed, run_sweep
+from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
 from seqeval_rl.training.device import Precision
 
 if TYPE_CHECKING:

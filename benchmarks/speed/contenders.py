@@ -15,7 +15,7 @@ from torch import Tensor
 
 from seqeval_rl.benchmarks.speed.roofline import Products, record
 from seqeval_rl.data.images import Pixels
-from seqeval_rl.experiments.update_cost import random_batch, timed
+from seqeval_rl.experiments.grouping import random_batch, timed
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule

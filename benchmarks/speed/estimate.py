@@ -13,12 +13,12 @@ import torch
 
 from seqeval_rl.benchmarks.speed.group_cost import Extent, GroupCost, extent, measure
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, GroupCandidate, GroupKey, divide, room_for_groups
+from seqeval_rl.experiments import grouping
+from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, GroupCandidate, GroupKey, UpdateCost
 from seqeval_rl.experiments.sweep import Sweep, Variant
-from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
 from seqeval_rl.interface.config import common_settings, differing, grouped_config
 from seqeval_rl.protocol import Schedule
-from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.results.manifest import describe_provenance
 from seqeval_rl.utils.processes import available_cores
 
 
@@ -99,7 +99,7 @@ def estimate(sweep: Sweep, device: torch.device, room: float | None = None) -> E
     """
     rows = _rows(sweep)
     on_cpu, cores, seeds = device.type == "cpu", available_cores(), len(sweep.seeds)
-    groups = _groups(rows, seeds, device, room_for_groups(device) if room is None else room)
+    groups = _groups(rows, seeds, device, grouping.room_for_groups(device) if room is None else room)
     workers = min(cores, len(groups)) if on_cpu else 1
     threads = max(1, cores // workers)
     known: dict[Any, GroupCost] = {}
@@ -132,10 +132,10 @@ def _groups(rows: Sequence[_Row], seeds: int, device: torch.device, room: float)
         key = GroupKey.of(variant, schedule, size.task)
         # On a CPU no memory is counted, so nothing needs to be measured.
         cuda = device.type == "cuda"
-        run_bytes = cost_of_run(variant, size.obs_shape, size.act_dim, device, known).bytes if cuda else 0
+        run_bytes = grouping.cost_of_run(variant, size.obs_shape, size.act_dim, device, known).bytes if cuda else 0
         run_bytes += 4 * variant.protocol.online * size.width
         candidates += [GroupCandidate(row, key, spec, 4 * size.transitions * size.width, run_bytes)] * seeds
-    return [[candidate.run for candidate in group] for group in divide(candidates, room)]
+    return [[candidate.run for candidate in group] for group in grouping.divide(candidates, room)]
 
 
 def _stages(group: Sequence[_Row], device: torch.device, threads: int, known: dict[Any, GroupCost]) -> list[_Stage]:

@@ -16,7 +16,7 @@ from seqeval_rl.environments.spaces import Shapes, gymnasium_shapes, open_enviro
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.results.manifest import describe_provenance
 from seqeval_rl.training.device import torch_threads
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.learner import act

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seqeval_rl.experiments.update_cost import timed
+from seqeval_rl.experiments.grouping import timed
 from seqeval_rl.training.cuda_graphs import CudaGraphs, side_stream
 
 _aten: Any = torch.ops.aten

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from seqeval_rl.benchmarks.speed.contenders import Contenders, Problem
 from seqeval_rl.benchmarks.speed.roofline import copy_rate
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.results.manifest import describe_provenance
 from seqeval_rl.training.device import torch_threads
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.processes import available_cores

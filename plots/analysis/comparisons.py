@@ -11,8 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from seqeval_rl.plots.analysis.bootstrap import check_intervals, draws, percentiles
-from seqeval_rl.plots.analysis.statistics import Floats, Mask, present, task_means, with_point
+from seqeval_rl.plots.analysis.statistics import (
+    Floats,
+    Mask,
+    check_intervals,
+    draws,
+    percentiles,
+    present,
+    task_means,
+    with_point,
+)
 
 
 def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:

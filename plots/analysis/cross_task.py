@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.captions import listed
 from seqeval_rl.plots.analysis.comparisons import (
     improvement_interval,
@@ -24,10 +22,8 @@ from seqeval_rl.plots.analysis.comparisons import (
 from seqeval_rl.plots.analysis.grouping import Group, collect
 from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.naming import by_value, legend_order
-from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, Floats
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
+from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, Floats, bootstrap_interval
+from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)

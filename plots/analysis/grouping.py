@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.analysis.naming import by_value, control, display_name, legend_order
-from seqeval_rl.results.read import differences, hashable
+from seqeval_rl.results.read import RunResult, differences, hashable
 from seqeval_rl.utils.text import show
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,10 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.grouping import run_curve
 from seqeval_rl.plots.analysis.statistics import Floats
-
-if TYPE_CHECKING:
-    from seqeval_rl.results.read import RunResult
-
+from seqeval_rl.results.read import RunResult
 
 _NAN = float("nan")
 
@@ -193,10 +189,11 @@ def score_at_share(transitions: ArrayLike, values: ArrayLike, share: float, tota
     return float(values[np.searchsorted(transitions, target, side="right") - 1])
 
 
-def check_share(share: float) -> None:
+def check_share(*shares: float) -> None:
     """Raise `UsageError` for a share of the data that is not above 0 and at most 1."""
-    if not 0 < share <= 1:
-        raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
+    for share in shares:
+        if not 0 < share <= 1:
+            raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
 
 
 def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:

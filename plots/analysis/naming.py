@@ -31,21 +31,22 @@ class LineStyle:
         return self.properties | {"linestyle": ""}
 
 
-SOLID: Any = "-"
-LONG: Any = (0, (6, 1.5))
-DASHDOT: Any = (0, (5, 1.5, 1, 1.5))
-DASHDOTDOT: Any = (0, (4, 1.2, 1, 1.2, 1, 1.2))
-DOTTED: Any = (0, (1.2, 1.2))
-SHORT: Any = (0, (2.5, 1.2))
-SPARSE: Any = (0, (0.8, 2.4))
-
+LINES: dict[str, Any] = {
+    "solid": "-",
+    "long": (0, (6, 1.5)),
+    "dashdot": (0, (5, 1.5, 1, 1.5)),
+    "dashdotdot": (0, (4, 1.2, 1, 1.2, 1, 1.2)),
+    "dotted": (0, (1.2, 1.2)),
+    "short": (0, (2.5, 1.2)),
+    "sparse": (0, (0.8, 2.4)),
+}
 KNOWN_ALGORITHMS = {
-    "td3_bc": ("TD3+BC", LineStyle("#0072B2", SOLID, "o")),
-    "iql": ("IQL", LineStyle("#D55E00", LONG, "s")),
-    "cql": ("CQL", LineStyle("#009E73", DASHDOT, "^")),
-    "awac": ("AWAC", LineStyle("#CC79A7", DASHDOTDOT, "D")),
-    "bc": ("BC", LineStyle("#000000", DOTTED, "v")),
-    "sac": ("SAC", LineStyle("#7A5C2E", LONG, "*")),
+    "td3_bc": ("TD3+BC", LineStyle("#0072B2", LINES["solid"], "o")),
+    "iql": ("IQL", LineStyle("#D55E00", LINES["long"], "s")),
+    "cql": ("CQL", LineStyle("#009E73", LINES["dashdot"], "^")),
+    "awac": ("AWAC", LineStyle("#CC79A7", LINES["dashdotdot"], "D")),
+    "bc": ("BC", LineStyle("#000000", LINES["dotted"], "v")),
+    "sac": ("SAC", LineStyle("#7A5C2E", LINES["long"], "*")),
 }
 
 
@@ -61,20 +62,18 @@ class Override:
 
     def applied(self, look: LineStyle) -> LineStyle:
         """The look with these changes."""
-        given = {"colour": self.colour, "line": self.line, "marker": self.marker, "hollow": self.hollow}
-        return replace(look, **{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in vars(self).items() if name != "name" and value is not None}
+        return replace(look, **given)
 
 
-# By algorithm, or by a variant's name in the legend. Of this thread or task: only `style_file.styled` sets it.
+# By algorithm, or by a variant's name in the legend. Of this thread or task: only `style.styled` sets it.
 overrides: ContextVar[Mapping[str, Override]] = ContextVar("overrides", default=MappingProxyType({}))
 
 
 def display_name(algorithm: str) -> str:
     """The name of the style file, else the one that papers use for a reference algorithm, else the algorithm's own."""
-    override = overrides.get().get(algorithm)
-    if override is not None and override.name is not None:
-        return override.name
-    return KNOWN_ALGORITHMS[algorithm][0] if algorithm in KNOWN_ALGORITHMS else algorithm
+    override = overrides.get().get(algorithm, Override())
+    return override.name or KNOWN_ALGORITHMS.get(algorithm, (algorithm,))[0]
 
 
 CONTROL_SUFFIX = " (static control)"

@@ -9,34 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sentence
+from seqeval_rl.plots.analysis.curves import Segment, stretches
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic
-from seqeval_rl.plots.figures import layout, style, ticks
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
+from seqeval_rl.plots.figures import layout, style
+from seqeval_rl.plots.figures.learning_curves import draw_segments
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from seqeval_rl.plots.analysis.naming import LineStyle
-    from seqeval_rl.results.read import RunResult
 
 
 SHARES = np.arange(1, 101) / 100
-_FADED = 0.4  # opacity
-
-
-@dataclass(frozen=True)
-class ShareSegment:
-    """Shares over which the same runs have a score."""
-
-    shares: Floats  # [point]
-    centre: Floats  # [point]
-    interval: tuple[Floats, Floats] | None  # low and high [point]; None where a dataset has one run
-    complete: bool  # whether every run has a score
 
 
 @dataclass(frozen=True)
@@ -45,11 +32,11 @@ class _Curve:
 
     label: str
     style: str  # key for `style.line_styles`
-    segments: list[ShareSegment]
+    segments: list[Segment]
 
 
-def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: int = 0) -> list[ShareSegment]:
-    """The statistic over runs and datasets at each share, in segments; none where a dataset has no run.
+def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: int = 0) -> list[Segment]:
+    """The statistic over runs and datasets at each share in per cent, in segments; none where a dataset has no run.
 
     Args:
         scores: [run, task, point] at `SHARES`; not finite where a run has not got there, or is absent.
@@ -59,23 +46,15 @@ def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: 
     """
     known = np.isfinite(scores)
     scores = np.where(known, scores, np.nan)
-    edges = np.flatnonzero((known[:, :, 1:] != known[:, :, :-1]).any(axis=(0, 1))) + 1
     aggregate = AGGREGATES[statistic]
     segments = []
-    for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), scores.shape[2]], strict=True):
-        who = known[:, :, start]
-        if not who.any(axis=0).all():
-            continue
-        part = scores[:, :, start:stop]
-        several = bool((who.sum(axis=0) >= 2).all())
-        segments.append(
-            ShareSegment(
-                SHARES[start:stop],
-                aggregate(part),
-                bootstrap_interval(part, aggregate, seed=seed) if several else None,
-                who.sum(axis=0).tolist() == list(runs),
-            )
-        )
+    for start, stop in stretches(known):
+        counts = known[:, :, start].sum(axis=0)  # runs of each task
+        if counts.all():
+            part = scores[:, :, start:stop]
+            interval = bootstrap_interval(part, aggregate, seed=seed) if (counts >= 2).all() else None
+            complete = counts.tolist() == list(runs)
+            segments.append(Segment(100 * SHARES[start:stop], aggregate(part), interval, int(counts.sum()), complete))
     return segments
 
 
@@ -117,11 +96,11 @@ def share_curves(
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         for place, curve in enumerate(curves):
-            _draw_curve(ax, curve, looks[curve.style], place / len(curves))
+            draw_segments(ax, curve.segments, looks[curve.style], place / len(curves), few=8)
         if len(means) == len(common):
             ax.axhline(float(np.mean(means)), color=style.GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=2)
         ax.set_xlim(0, 101.5)
-        ticks.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
+        layout.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
         ax.set_xlabel("share of the dataset (%)")
         ax.set_ylabel("normalised score")
         layout.legend(figure, entries, inches)
@@ -129,8 +108,8 @@ def share_curves(
     left_out = [panel.title for panel in panels if panel not in common]
     sentences = [
         _statistic_sentences(common, left_out, [curve.segments for curve in curves], statistic),
-        *lost_sentence([group for panel in common for group in panel.groups]),
-        *["Dashed: the datasets' mean score."] * (len(means) == len(common)),
+        lost_sentence([group for panel in common for group in panel.groups]),
+        "Dashed: the datasets' mean score." if len(means) == len(common) else "",
         damage_sentence(results),
     ]
     text = " ".join(sentence for sentence in sentences if sentence) if caption else ""
@@ -171,24 +150,8 @@ def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
     return scores
 
 
-def _draw_curve(ax: Axes, curve: _Curve, look: LineStyle, place: float) -> None:
-    """`place`, 0 to 1, differs from curve to curve and keeps their markers apart."""
-    for part in curve.segments:
-        strength = 1.0 if part.complete else _FADED
-        few = len(part.shares) < 8
-        ax.plot(
-            100 * part.shares, part.centre, **look.properties, alpha=strength, zorder=4,
-            markevery=None if few else (0.02 + 0.14 * place, 0.14),
-        )  # fmt: skip
-        if part.interval is not None:
-            low, high = part.interval
-            ax.fill_between(
-                100 * part.shares, low, high, color=look.colour, alpha=0.17 * strength, linewidth=0, zorder=3
-            )
-
-
 def _statistic_sentences(
-    common: Sequence[Panel], left_out: Sequence[str], curves: Sequence[Sequence[ShareSegment]], statistic: Statistic
+    common: Sequence[Panel], left_out: Sequence[str], curves: Sequence[Sequence[Segment]], statistic: Statistic
 ) -> str:
     parts = [part for segments in curves for part in segments]
     name = "Interquartile mean (below four runs in all the mean)" if statistic == "iqm" else "Mean"
@@ -200,7 +163,7 @@ def _statistic_sentences(
         text += "; none where a dataset has one run" if any(part.interval is None for part in parts) else ""
     if any(not part.complete for part in parts):
         text += ". Faded: not every run has got that far"
-    if any(not segments or segments[-1].shares[-1] < SHARES[-1] for segments in curves):
+    if any(not segments or segments[-1].transitions[-1] < 100 for segments in curves):
         text += ". A curve ends where no run of one of the datasets has got further"
     if left_out:
         text += f". Left out, since not every algorithm was run there: {listed(left_out)}"

@@ -12,14 +12,13 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
-from seqeval_rl.plots.figures import layout, style, ticks
+from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from seqeval_rl.results.read import RunResult
 
 
 @dataclass(frozen=True)
@@ -157,11 +156,11 @@ def _cost_axis(ax: Axes, values: list[float], width: float) -> None:
     if min(finite) > 0 and max(finite) > 3 * min(finite):
         ax.set_xscale("log")
         multiples = (1,) if max(finite) > 300 * min(finite) else (1, 2, 5)
-        ticks.logarithmic_ticks(ax.xaxis, multiples, 12, ticks.short)
+        layout.logarithmic_ticks(ax.xaxis, multiples, 12, "{x:.3g}")
     else:
         ax.set_xlim(0, 1.1 * max(finite))
-        ticks.round_ticks(ax.xaxis, max(3, int(width / 0.7)))
-        ticks.labelled(ax.xaxis, ticks.short)
+        layout.round_ticks(ax.xaxis, max(3, int(width / 0.7)))
+        ax.xaxis.set_major_formatter("{x:.3g}")
 
 
 def _text(known: Sequence[TrainingCost], unknown: Sequence[str], timed: bool) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots.figures import layout, style, ticks
+from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.layout import shorten, wrap
 
 if TYPE_CHECKING:
@@ -133,9 +133,9 @@ def _over_transitions(ax: Axes, blocks: Sequence[DatasetBlock], what: str, windo
             ax.axvline(start, color=style.LIGHT_GREY, linewidth=0.8, zorder=1)
         start += int(block.lengths.sum())
     ax.set_xlim(0, _ROOM * total)
-    ticks.round_ticks(ax.xaxis, 7)
-    ticks.round_ticks(ax.yaxis, 5)
-    ticks.labelled(ax.xaxis, ticks.format_count)
+    layout.round_ticks(ax.xaxis, 7)
+    layout.round_ticks(ax.yaxis, 5)
+    ax.xaxis.set_major_formatter(layout.format_count)
 
 
 def _name_blocks(ax: Axes, blocks: Sequence[DatasetBlock], width: float) -> int:
@@ -176,7 +176,7 @@ def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
 
     scores = ax.secondary_yaxis("right", functions=(score, inverse))
     scores.spines["right"].set_visible(True)
-    ticks.round_ticks(scores.yaxis, 5)
+    layout.round_ticks(scores.yaxis, 5)
     scores.set_ylabel("normalised score")
 
 

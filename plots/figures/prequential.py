@@ -13,11 +13,10 @@ from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES, check_s
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.figures.learning_curves import draw_curves
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from seqeval_rl.results.read import RunResult
 
 
 _METRIC = "prequential_mean"  # of the runs that the figure is drawn from

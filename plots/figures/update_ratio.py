@@ -15,16 +15,14 @@ from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.naming import display_name, legend_order
-from seqeval_rl.plots.figures import layout, style, ticks
+from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.registry import figure
-from seqeval_rl.results.read import hashable
+from seqeval_rl.results.read import RunResult, hashable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
-
-    from seqeval_rl.results.read import RunResult
 
 
 _K, _GAMMA = "updates_per_increment", "increment"
@@ -166,8 +164,8 @@ def _draw_map(ax: Axes, heat_map: HeatMap, colours: ScalarMappable, side: float)
                 _draw_cell(ax, (column, row), score, heat_map.runs[updates, increment], colours, side)
     ax.set_xlim(-0.5, len(heat_map.increments) - 0.5)
     ax.set_ylim(-0.5, len(heat_map.updates) - 0.5)
-    ax.set_xticks(range(len(heat_map.increments)), [ticks.format_count(value) for value in heat_map.increments])
-    ax.set_yticks(range(len(heat_map.updates)), [ticks.format_count(value) for value in heat_map.updates])
+    ax.set_xticks(range(len(heat_map.increments)), [layout.format_count(value) for value in heat_map.increments])
+    ax.set_yticks(range(len(heat_map.updates)), [layout.format_count(value) for value in heat_map.updates])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 

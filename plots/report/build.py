@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.naming import LineStyle, display_name
 from seqeval_rl.plots.analysis.prequential import SCORES
@@ -61,13 +61,8 @@ def write_report(results: Sequence[RunResult], path: str | os.PathLike[str], nam
     """
     target = Path(path)
     text = page(report_data(results, name or target.parent.name, seed))
-    try:
+    with writing(target, "Free disk space or choose another file with --out."):
         atomic_write(target, text)
-    except OSError as error:
-        raise FileError(
-            f"{target}: the report cannot be written ({error.strerror or error}). "
-            "Free disk space or choose another file with --out."
-        ) from error
     return target
 
 

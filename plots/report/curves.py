@@ -82,14 +82,12 @@ def _curve(group: Group, metric: str, seed: int) -> list[dict[str, Any]]:
 
 def _at(group: Group, metric: str, transitions: Floats) -> Floats:
     """Mean over the group's runs of a counter at these transitions; NaN where no run has it."""
-    total, runs = np.zeros(len(transitions)), np.zeros(len(transitions))
-    for run in group.runs:
-        evaluated_at, values = measured(run, metric)
-        if len(evaluated_at):
-            inside = (transitions >= evaluated_at[0]) & (transitions <= evaluated_at[-1])
-            total[inside] += np.interp(transitions[inside], evaluated_at, values)
-            runs += inside
-    return np.where(runs > 0, total / np.maximum(runs, 1), np.nan)
+    curves = [curve for run in group.runs if len((curve := measured(run, metric))[0])]
+    values = np.array([np.interp(transitions, *curve, np.nan, np.nan) for curve in curves]).reshape(
+        -1, len(transitions)
+    )
+    runs = np.isfinite(values).sum(axis=0)
+    return np.where(runs > 0, np.nansum(values, axis=0) / np.maximum(runs, 1), np.nan)
 
 
 def run_points(run: RunResult, metrics: Sequence[str]) -> dict[str, Any]:

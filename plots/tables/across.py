@@ -70,9 +70,9 @@ def _table(
 ) -> Table:
     """The table with these cells [algorithm][quantity]; its caption ends with the number of seeds and what is left out."""
     title = f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}"
-    rows, groups = [], []
-    for entry, of_algorithm in zip(scores.entries, cells, strict=True):
-        rows.append(row_of(title, scores.dataset_mean, entry.groups, of_algorithm))
-        groups += zip(scores.datasets, entry.groups, strict=True)
+    rows = tuple(
+        row_of(title, scores.dataset_mean, entry.groups, row) for entry, row in zip(scores.entries, cells, strict=True)
+    )
+    groups = [pair for entry in scores.entries for pair in zip(scores.datasets, entry.groups, strict=True)]
     caption += table_notes(results, groups)
-    return Table(tuple(kinds), tuple(rows), caption, tuple(kinds.values()), name, _LEADING)
+    return Table(tuple(kinds), rows, caption, tuple(kinds.values()), name, _LEADING)

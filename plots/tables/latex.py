@@ -43,9 +43,13 @@ def latex(name: str, headers: Sequence[str], rows: Sequence[FormattedRow], capti
             _line([_header(names[column], column) for column in columns]),
         ]
         for index in page:
-            if index == page[0] or rows[index].dataset != rows[index - 1].dataset:
-                lines += [r"\midrule", *_dataset_lines(rows[index], headers[3])]
-            lines += _row_lines(rows[index], cells[index], columns)
+            row = rows[index]
+            if index == page[0] or row.dataset != rows[index - 1].dataset:
+                mean = "" if row.dataset_mean == "–" else f" ({headers[3]} {row.dataset_mean})"
+                title_lines = _pieces(row.dataset + mean, int(WIDTH / _LETTER))
+                # No width of its own: it must not widen the first column.
+                lines += [r"\midrule", *(rf"\rlap{{\emph{{{latex_text(piece)}}}}} \\" for piece in title_lines)]
+            lines += _row_lines(row, cells[index], columns)
         texts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
     return "\n\n".join(texts) + "\n"
 
@@ -54,12 +58,6 @@ def _header(name: str, column: int) -> str:
     pieces = [_cell(piece) for piece in _pieces(name, _HEADER if column >= _FIRST else _NAME)]
     several = r"\begin{tabular}[b]{@{}r@{}}" + r" \\ ".join(pieces) + r"\end{tabular}"
     return several if len(pieces) > 1 else pieces[0]
-
-
-def _dataset_lines(row: FormattedRow, mean_name: str) -> list[str]:
-    name = row.dataset if row.dataset_mean == "–" else f"{row.dataset} ({mean_name} {row.dataset_mean})"
-    # No width of its own: it must not widen the first column.
-    return [rf"\rlap{{\emph{{{latex_text(piece)}}}}} \\" for piece in _pieces(name, int(WIDTH / _LETTER))]
 
 
 def _row_lines(row: FormattedRow, cells: _Cells, columns: Sequence[int]) -> list[str]:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
 from seqeval_rl.plots.analysis.captions import listed, table_notes
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.published import CITATION, PublishedCurve, counterpart, published
-from seqeval_rl.plots.analysis.statistics import Cell, Counts, Floats, task_means
+from seqeval_rl.plots.analysis.statistics import Cell, Counts, Floats, bootstrap_interval, task_means
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import SHARES, Kind, check_shares, row_of
+from seqeval_rl.plots.tables.rows import SHARES, Kind, row_of
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
 
@@ -36,7 +35,7 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
     Raises:
         UsageError: no run, a share outside (0, 1], or no run with a published counterpart.
     """
-    check_shares(shares)
+    check_share(*shares)
     pairs, without = _paired(results)
     if not pairs:
         raise UsageError(

@@ -10,11 +10,11 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import listed, table_notes
 from seqeval_rl.plots.analysis.comparisons import spearman
 from seqeval_rl.plots.analysis.grouping import Panel, collect
-from seqeval_rl.plots.analysis.model_selection import candidates, regret_at_1
-from seqeval_rl.plots.analysis.prequential import SCORES
+from seqeval_rl.plots.analysis.metrics import check_share
+from seqeval_rl.plots.analysis.prequential import SCORES, candidates, regret_at_1
 from seqeval_rl.plots.analysis.statistics import Cell
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import SHARES, Kind, Row, check_shares
+from seqeval_rl.plots.tables.rows import SHARES, Kind, Row
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
 
@@ -44,7 +44,7 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
     Raises:
         UsageError: no run, a share outside (0, 1], or no dataset with two settings that have prequential and true scores.
     """
-    check_shares(shares)
+    check_share(*shares)
     panels = collect(results)
     rows = [row for panel in panels for row in _rows(panel, shares)]
     if not any(cell.runs > 1 for row in rows for cell in row.cells):
@@ -57,9 +57,16 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
     quantities = tuple(f"{what} {100 * share:g} %" for what in ("ρ", "regret") for share in shares)
     kinds = (Kind("probability"),) * len(shares) + (Kind("score", "lower"),) * len(shares)
     caption = _CAPTION
-    missing = list(dict.fromkeys(text for panel in panels for text in _missing(panel, max(shares))))
+    # Settings that should have a score at the last share and lack it.
+    missing = [
+        f"{out.label} on {panel.title} ({out.why})"
+        for panel in panels
+        for score in SCORES
+        for out in candidates(panel, score, max(shares))[1]
+        if not out.by_nature
+    ]
     if missing:
-        caption += f" Left out: {listed(missing, '; ')}."
+        caption += f" Left out: {listed(list(dict.fromkeys(missing)), '; ')}."
     caption += table_notes(results, [(panel.title, group) for panel in panels for group in panel.groups])
     return Table(quantities, tuple(rows), caption, kinds, "ranking", _LEADING)
 
@@ -107,13 +114,3 @@ def _pooled(rows: Sequence[Row]) -> list[Row]:
 
 def _cell(value: float, settings: int) -> Cell:
     return Cell(value, _NAN, _NAN, settings)
-
-
-def _missing(panel: Panel, share: float) -> list[str]:
-    """Settings that should have a score at that share and lack it, in words."""
-    return [
-        f"{out.label} on {panel.title} ({out.why})"
-        for score in SCORES
-        for out in candidates(panel, score, share)[1]
-        if not out.by_nature
-    ]

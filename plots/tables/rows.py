@@ -8,10 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval
+from seqeval_rl.errors import unknown
 from seqeval_rl.plots.analysis.grouping import Group, Panel
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Cell, Floats, Statistic
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Cell, Floats, Statistic, bootstrap_interval
 from seqeval_rl.results.read import RunResult
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the data, at which tables show scores by default
@@ -97,15 +96,6 @@ def _cell(values: Floats, statistic: Statistic, seed: int) -> Cell:
     aggregate = AGGREGATES[statistic]
     low, high = bootstrap_interval(scores, aggregate, seed=seed) if len(values) > 1 else ([np.nan], [np.nan])
     return Cell(float(aggregate(scores)[0]), float(low[0]), float(high[0]), len(values))
-
-
-def check_shares(shares: Sequence[float]) -> None:
-    """Raises `UsageError` unless all shares of the data are above 0 and at most 1."""
-    for share in shares:
-        if not 0 < share <= 1:
-            raise UsageError(
-                f"shares of the data: expected numbers above 0 and at most 1, found {share}. Give 0.5 for half."
-            )
 
 
 def statistic_text(rows: Sequence[Row], statistic: Statistic) -> str:

@@ -8,10 +8,10 @@ import numpy as np
 
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
-from seqeval_rl.plots.analysis.metrics import area_under_curve, measured, part, score_at_share
+from seqeval_rl.plots.analysis.metrics import area_under_curve, check_share, measured, part, score_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import SHARES, check_shares, measured_rows, statistic_text
+from seqeval_rl.plots.tables.rows import SHARES, measured_rows, statistic_text
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
 
@@ -38,7 +38,7 @@ def score_table(
     Raises:
         UsageError: no run, a share outside (0, 1], or an unknown statistic.
     """
-    check_shares(shares)
+    check_share(*shares)
     pairs = [(panel, group) for panel in collect(results) for group in panel.groups]
     rows = measured_rows(pairs, lambda panel, run: _scores(panel, run, shares), statistic, seed)
     caption = (

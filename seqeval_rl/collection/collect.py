@@ -25,8 +25,8 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import VectorEnv
 from seqeval_rl.errors import DataError, MismatchError, UsageError
 from seqeval_rl.seeding import numpy_generator
-from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
+from seqeval_rl.utils.text import progress_bar
 
 _NOISE = 1024  # draws of an episode at once
 _WORTH_WORKERS = 20_000  # transitions from which on processes for the environments pay

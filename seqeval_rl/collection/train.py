@@ -25,8 +25,7 @@ from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import checkpoint
-from seqeval_rl.results.manifest import Manifest
-from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.evaluation import Evaluator

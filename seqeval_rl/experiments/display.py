@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from seqeval_rl.experiments.progress import Progress
+from seqeval_rl.experiments.job import Progress
 from seqeval_rl.experiments.tracker import Totals, Tracker
 from seqeval_rl.results.run_log import RunLog
 from seqeval_rl.results.status_table import BLOCKS, GroupStatus, table
-from seqeval_rl.utils.console import clean, duration
+from seqeval_rl.utils.text import clean, duration
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -94,22 +94,22 @@ class Display:
         if self._log is not None:
             self._log.close()
 
-    def update(self, news: Progress) -> None:
+    def update(self, progress: Progress) -> None:
         """Take in a job's progress."""
-        self.tracker.update(news)
-        for run, reason in news.failures:
-            self._failure(self._jobs[news.job].runs[run].directory, "failed", reason)
-        for text in news.warnings:
+        self.tracker.update(progress)
+        for run, reason in progress.failures:
+            self._failure(self._jobs[progress.job].runs[run].directory, "failed", reason)
+        for text in progress.warnings:
             if text not in self._warned:
                 self._warned.add(text)
                 self._line(text, style="yellow")
                 if not self._shown:
                     logging.getLogger("seqeval_rl").warning("%s", text)
-        now, last = self.tracker.clock(), self._written[news.job]
+        now, last = self.tracker.clock(), self._written[progress.job]
         spacing = max(SPACING, BETWEEN * self.tracker.totals().running)
-        if now - last >= (spacing if news.scores else max(SILENCE, spacing)):
-            self._written[news.job] = now
-            self._line(self.tracker.status(news.job).plain(), on_terminal=False)
+        if now - last >= (spacing if progress.scores else max(SILENCE, spacing)):
+            self._written[progress.job] = now
+            self._line(self.tracker.status(progress.job).plain(), on_terminal=False)
 
     def job_ended(self, number: int, ends: Sequence[RunEnd]) -> None:
         """A job is done."""

@@ -1,4 +1,4 @@
-"""Run groups: which runs may train together, and how many of them fit on a device.
+"""Run groups: which runs may train together, what they cost on this machine, and how many of them fit on a device.
 
 Runs share a group if their algorithm, task, shapes and protocol are the same and their settings differ in floats only: a
 vectorized algorithm takes such a setting as a tensor [R], one value for each run, which its losses [R] broadcast.
@@ -6,16 +6,21 @@ vectorized algorithm takes such a setting as a tensor [R], one value for each ru
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.experiments.sweep import DECAY, Variant
+from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
+from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.training.batch_sampler import CHUNK
+from seqeval_rl.training.device import torch_threads
 
 MEMORY_SHARE = 0.8  # of a device's free memory that run groups may take
 WORTH_A_PROCESS = 5.0  # estimated seconds of work; a worker takes some seconds to start
@@ -75,3 +80,75 @@ def divide(candidates: Iterable[GroupCandidate], room: float) -> list[list[Group
 def _bytes(group: Sequence[GroupCandidate]) -> int:
     datasets = {candidate.dataset: candidate.dataset_bytes for candidate in group}
     return sum(datasets.values()) + sum(candidate.run_bytes for candidate in group)
+
+
+def cost_of_run(
+    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost]
+) -> UpdateCost:
+    """The cost of one gradient step of one run, measured once for equal settings (`known`); 0 for an algorithm that raises,
+    which its own job will report."""
+    batch_size = variant.protocol.batch_size
+    # Widths and counts change the cost, rates do not.
+    key = (variant.entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
+    if key not in known:
+        try:
+            known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
+        except Exception:
+            known[key] = UpdateCost(0.0, 0)
+    return known[key]
+
+
+def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
+    """A batch of standard normals (actions in [-1, 1], no terminals) of the right shapes."""
+    rng = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(spec.runs, batch_size, *shape, generator=rng).to(spec.device)
+
+    return Batch(
+        normal(*spec.obs_shape), normal(spec.act_dim).tanh(), normal(), normal(*spec.obs_shape),
+        torch.ones(spec.runs, batch_size, device=spec.device), normal(noise_dim),
+    )  # fmt: skip
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has finished its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timed(work: Callable[[], object], device: torch.device) -> float:
+    """Wall seconds of `work`, with the device's part."""
+    synchronise(device)
+    started = time.perf_counter()
+    work()
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+class UpdateCost(NamedTuple):
+    """The cost of one run of an algorithm."""
+
+    seconds: float  # wall time of one gradient step
+    bytes: int  # of the device's memory that a run of a group may take; 0 on a CPU
+
+
+def cost_of_update(
+    entry: AlgorithmEntry, config: Any, obs_shape: tuple[int, ...], act_dim: int, batch_size: int, device: torch.device
+) -> UpdateCost:
+    """A quick measurement for planning: bare updates of one run, on a CPU on one thread."""
+    cuda = device.type == "cuda"
+    before = torch.cuda.memory_allocated(device) if cuda else 0
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    spec = Spec(obs_shape, act_dim, (0,), device)
+    algorithm = entry.build(config, spec)
+    batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+    with torch_threads(1):
+        algorithm.update(batch)
+        seconds = timed(lambda: [algorithm.update(batch) for _ in range(4)], device) / 4
+    if not cuda:
+        return UpdateCost(seconds, 0)
+    draws = CHUNK * batch_size * (8 + 4 * batch.noise.shape[-1])
+    # Twice the peak: a captured graph keeps its own memory in addition to what was allocated before the capture.
+    return UpdateCost(seconds, 2 * (torch.cuda.max_memory_allocated(device) - before) + draws)

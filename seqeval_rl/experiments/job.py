@@ -1,14 +1,18 @@
-"""A job: the runs of one group, with everything a worker process needs to train them."""
+"""A job: the runs of one group, what a worker process needs to train them, and what it reports while it does."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from seqeval_rl.data.stream import StreamSpec
+import numpy as np
+
+from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.protocol import Protocol
+from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
 
 
@@ -47,3 +51,85 @@ class RunEnd:
     directory: Path
     status: str  # finished, failed (diverged; it stays so) or crashed (an exception; the same command tries again)
     message: str = ""
+
+
+_loaded: dict[StreamSpec, Stream] = {}
+
+
+def load_stream(spec: StreamSpec, progress: bool = False) -> Stream:
+    """The stream, from memory where this process has loaded it. Raises what `StreamSpec.load` raises."""
+    if spec not in _loaded:
+        stream = spec.load(progress)
+        _loaded[spec] = _loaded[replace(spec, task=stream.task)] = stream
+    return _loaded[spec]
+
+
+def forget_streams() -> None:
+    """Release the streams in memory: files may change before the next sweep."""
+    _loaded.clear()
+
+
+_INTERVAL = 0.5  # seconds between two reports without a new score or failure
+
+
+class Scored(NamedTuple):
+    """A run's score at an evaluation."""
+
+    run: int  # its index in the job
+    evaluation: int
+    score: float
+
+
+class Failed(NamedTuple):
+    """A run that cannot continue."""
+
+    run: int  # its index in the job
+    reason: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a job reports while it runs: about twice a second, and at each evaluation."""
+
+    job: int
+    share: float  # of its gradient steps, 0 to 1
+    gradient_steps: int = 0  # taken since the job began, by all of its runs together
+    transitions: int | None = None  # t of the runs that train at the moment; None before they begin
+    scores: tuple[Scored, ...] = ()  # new ones, and at first those of earlier attempts
+    failures: tuple[Failed, ...] = ()  # new ones
+    warnings: tuple[str, ...] = ()  # one line each, for people
+    last: bool = False  # the job reports nothing more
+
+
+class ProgressReporter:
+    """Counts the gradient steps of a job and reports its progress."""
+
+    def __init__(self, job: int, report: Callable[[Progress], None]):
+        """For the job of that number; `report` takes its progress."""
+        self._job, self._report = job, report
+        self.total = 0  # gradient steps that all runs together have to take
+        self._done = 0  # of these
+        self._reported = 0.0
+
+    def begin_group(self, schedule: Schedule, runs: int, gradient_steps: int) -> None:
+        """The runs that train from now on: the schedule of the longest, how many, and the steps that each took in earlier groups
+        or attempts."""
+        self._schedule, self._runs = schedule, runs
+        self._base = self._done - gradient_steps * runs
+        self.send()
+
+    def update(self, gradient_steps: int) -> None:
+        """Each run of the group has now taken so many gradient steps, in all attempts."""
+        # An asynchronous evaluation is reported when training is ahead of it.
+        self._done = max(self._done, self._base + gradient_steps * self._runs)
+        if time.monotonic() - self._reported > _INTERVAL:
+            self.send()
+
+    def send(self, scores: tuple[Scored, ...] = (), failures: tuple[Failed, ...] = ()) -> None:
+        """Report now, with these new scores and failures."""
+        self._reported = time.monotonic()
+        steps = (self._done - self._base) // self._runs
+        increments = np.array(steps // self._schedule.protocol.updates_per_increment)
+        transitions = int(self._schedule.seen(increments))
+        share = self._done / self.total if self.total else 1.0
+        self._report(Progress(self._job, share, self._done, transitions, scores, failures))

@@ -16,16 +16,13 @@ from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.errors import FileError
-from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, divide, room_for_groups
-from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
-from seqeval_rl.experiments.streams import forget_streams, load_stream
+from seqeval_rl.errors import writing
+from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
+from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
-from seqeval_rl.experiments.update_cost import UpdateCost, cost_of_run
 from seqeval_rl.protocol import Schedule
-from seqeval_rl.results.loggers.registry import find_logger
-from seqeval_rl.results.manifest import Manifest
-from seqeval_rl.results.provenance import describe_provenance
+from seqeval_rl.results.loggers.logger import find_logger
+from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
 from seqeval_rl.utils.text import directory_name
@@ -210,12 +207,8 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
 
 def _check_writable(out: Path) -> None:
     """Raise `FileError` unless a file can be written under `out`."""
-    try:
+    with writing(f"--out {out}", "Choose another directory."):
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".writable-{time.monotonic_ns()}"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise FileError(
-            f"--out {out}: cannot be written ({error.strerror or error}). Choose another directory."
-        ) from error

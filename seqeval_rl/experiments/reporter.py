@@ -10,8 +10,7 @@ import numpy as np
 from seqeval_rl.protocol import EvaluationPoint
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.loggers.jsonl import JsonlLogger
-from seqeval_rl.results.loggers.logger import LoggedPoint, LoggedRun
-from seqeval_rl.results.loggers.registry import OptionalLoggers
+from seqeval_rl.results.loggers.logger import LoggedPoint, LoggedRun, OptionalLoggers
 from seqeval_rl.results.read import PREQUENTIAL
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.evaluation_queue import Outcome

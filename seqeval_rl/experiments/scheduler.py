@@ -1,4 +1,4 @@
-"""Runs jobs on this machine: on a CPU one single-threaded process per core, on CUDA one job after the other."""
+"""Runs a sweep: plans it, then trains what is missing, on a CPU in one process per core, on CUDA one job after the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,11 +23,42 @@ from seqeval_rl.data import cache
 from seqeval_rl.errors import Interrupted, SeqevalError
 from seqeval_rl.experiments.display import Display
 from seqeval_rl.experiments.grouping import WORTH_A_PROCESS
-from seqeval_rl.experiments.job import Job, RunEnd
-from seqeval_rl.experiments.progress import Progress
+from seqeval_rl.experiments.job import Job, Progress, RunEnd, forget_streams
+from seqeval_rl.experiments.planner import plan
+from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.experiments.worker import execute
 from seqeval_rl.interface.registry import find_algorithm
+from seqeval_rl.results.run_log import RUN_LOG
+from seqeval_rl.training.device import choose_device
 from seqeval_rl.utils.processes import available_cores, exit_with_parent
+
+
+def run_sweep(
+    sweep: Sweep, out: Path, device: str = "auto", backend: str = "auto", overwrite: bool = False, progress: bool = True
+) -> list[RunEnd]:
+    """Plan and run; returns how each run ended, and which had failed before. Finished runs are not among them.
+
+    Raises:
+        Interrupted: Ctrl-C or a request to end; the same command resumes.
+        SeqevalError: see `plan`.
+    """
+    try:
+        planned = plan(sweep, out, choose_device(device), backend, overwrite, progress)
+        if progress and any(len(job.runs) > 1 for job in planned.jobs):
+            print(f"plan: {planned}", file=sys.stderr)
+        return [*planned.failed, *run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
+    finally:
+        forget_streams()
+
+
+def raise_crashed(ends: Iterable[RunEnd]) -> None:
+    """Raise `SeqevalError` if a run stopped with an exception."""
+    crashed = [end for end in ends if end.status == "crashed"]
+    if crashed:
+        raise SeqevalError(
+            f"{len(crashed)} runs stopped with an exception, first {crashed[0].directory}: {crashed[0].message}"
+        )
+
 
 _channel: Any = None  # in a worker: the queue back to the parent
 _environment_workers = 1

@@ -10,12 +10,12 @@ import dataclasses
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.errors import UsageError
+from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
@@ -31,35 +31,59 @@ class Sweep:
     algorithms: tuple[AlgorithmEntry, ...]
     protocol: Protocol
     seeds: tuple[int, ...]
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # by algorithm, one value for each setting
-    swept: dict[str, dict[str, tuple[Any, ...]]] = field(
-        default_factory=dict
-    )  # by algorithm, several values for a setting
+    # By algorithm: one value for each setting; and several values, by algorithm or `protocol`.
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    swept: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     where: str = "the suite"  # for messages
     precision: Precision = "float32"  # of matrix products
-    swept_protocol: dict[str, tuple[Any, ...]] = field(
+    own_protocol: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict
-    )  # several values for a setting of `protocol`
-    own_protocol: dict[str, dict[str, Any]] = field(
-        default_factory=dict
-    )  # by algorithm: settings in place of `protocol`'s
+    )  # by algorithm, in place of `protocol`'s
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
+
+    @classmethod
+    def build(
+        cls,
+        name: str,
+        streams: Sequence[StreamSpec],
+        algorithms: Sequence[AlgorithmEntry],
+        protocol: Mapping[str, Any],
+        seeds: Sequence[int],
+        settings: Mapping[str, Mapping[str, Any]],
+        swept: Mapping[str, Mapping[str, Sequence[Any]]],
+        where: str,
+        **others: Any,
+    ) -> Sweep:
+        """A sweep whose names, seeds and protocol are checked; `others` are the other fields.
+
+        Raises:
+            UsageError: no algorithm, stream or seed, or one twice; a negative seed; settings of an algorithm that is not run;
+                a wrong setting of the protocol.
+        """
+        names = [entry.name for entry in algorithms]
+        labels = [stream.name for stream in streams]
+        parts: dict[str, Sequence[Any]] = {"algorithms": names, "datasets": labels, "seeds": list(seeds)}
+        for kind, part in parts.items():
+            if not part or len(set(part)) < len(part):
+                raise UsageError(f"{where}: expected different {kind}, at least one, found {part}. Name each once.")
+        if min(seeds) < 0:
+            raise UsageError(f"{where}: expected seeds that are whole numbers from 0, found {min(seeds)}. Correct it.")
+        for section in (*settings, *(swept.keys() - {"protocol"})):
+            if section not in names:
+                raise unknown("algorithm", section, names, f"the settings of {where}")
+        firsts = {setting: values[0] for setting, values in swept.get("protocol", {}).items() if values}
+        parsed = Protocol.parse({**protocol, **firsts}, where)
+        return cls(name, tuple(streams), tuple(algorithms), parsed, tuple(seeds), settings, swept, where, **others)
 
     def variants(self) -> list[Variant]:
         """Every algorithm with its settings, once for each combination of swept values. Raises `UsageError`."""
-        return [
-            variant
-            for entry in self.algorithms
-            for variant in variants(
-                entry, self.settings.get(entry.name, {}), self.swept.get(entry.name, {}), self.where, self._under(entry)
-            )
-        ]
-
-    def _under(self, entry: AlgorithmEntry) -> list[tuple[dict[str, Any], Protocol]]:
-        """The protocols that the algorithm is run with, see `protocols`."""
-        own = self.own_protocol.get(entry.name, {})
-        base = Protocol.parse({**self.protocol.model_dump(), **own}, self.where)
-        return protocols(base, self.swept_protocol, self.where)
+        found = []
+        for entry in self.algorithms:
+            name, where = entry.name, self.where
+            base = Protocol.parse({**self.protocol.model_dump(), **self.own_protocol.get(name, {})}, where)
+            under = protocols(base, self.swept.get("protocol", {}), where)
+            found += variants(entry, self.settings.get(name, {}), self.swept.get(name, {}), where, under)
+        return found
 
 
 DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
@@ -67,7 +91,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
 _LONGEST = 150  # characters of a directory's name, well within what file systems take
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Variant:
     """An algorithm with all its settings, and those of the protocol."""
 
@@ -90,21 +114,7 @@ def protocols(base: Protocol, swept: Mapping[str, Sequence[Any]], where: str) ->
 
     Raises `UsageError` as `Protocol.parse` does, and where a setting has no value or one value twice.
     """
-    for name, values in swept.items():
-        if not values:
-            raise UsageError(f"sweep of protocol.{name} in {where}: expected values, found none. Name one or more.")
-        for place, value in enumerate(values):
-            if value in values[:place]:
-                raise UsageError(
-                    f"sweep of protocol.{name} in {where}: expected different values, found {show(value)} twice. "
-                    "Name each value once."
-                )
-    several = [name for name, values in swept.items() if len(values) > 1]
-    found = []
-    for combination in _combinations(swept):
-        protocol = Protocol.parse({**base.model_dump(), **combination}, where)
-        found.append(({name: getattr(protocol, name) for name in several}, protocol))
-    return found
+    return _combinations("protocol", swept, lambda own: Protocol.parse({**base.model_dump(), **own}, where), where)
 
 
 def variants(
@@ -129,19 +139,9 @@ def variants(
     # In the order of their declaration, so that the directory's name does not depend on the order on the command line.
     names = [field.name for field in dataclasses.fields(entry.algorithm.Config)]
     ordered = dict(sorted(swept.items(), key=lambda item: names.index(item[0]) if item[0] in names else -1))
-    for name, values in ordered.items():
-        if not values:
-            raise UsageError(f"sweep of {entry.name}.{name} in {where}: expected values, found none. Name one or more.")
-    several = [name for name, values in ordered.items() if len(values) > 1]
-    configs = [_configure(entry, settings, combination, where) for combination in _combinations(ordered)]
-    stride = len(configs)
-    for name, values in ordered.items():
-        stride //= len(values)  # configs of neighbouring values of this setting, the others at their first values
-        _check_different(entry, name, [getattr(config, name) for config in configs[::stride][: len(values)]], where)
     found: dict[str, Variant] = {}
-    for config in configs:
+    for own, config in _combinations(entry.name, ordered, lambda own: _configure(entry, settings, own, where), where):
         for swept_there, protocol in under:
-            own = {name: getattr(config, name) for name in several}
             directory = _directory(entry.name, {**own, **swept_there})
             if directory in found:
                 raise UsageError(
@@ -152,9 +152,27 @@ def variants(
     return list(found.values())
 
 
-def _combinations(swept: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    for values in itertools.product(*swept.values()):
-        yield dict(zip(swept, values, strict=True))
+def _combinations(
+    section: str, swept: Mapping[str, Sequence[Any]], build: Callable[[dict[str, Any]], Any], where: str
+) -> list[tuple[dict[str, Any], Any]]:
+    """What `build` makes of every combination, with its values of the settings that have several. Values are compared as
+    `build` converts them, so that 1 and 1.0 are equal."""
+    for name, values in swept.items():
+        if not values:
+            raise UsageError(f"sweep of {section}.{name} in {where}: expected values, found none. Name one or more.")
+    built = [build(dict(zip(swept, values, strict=True))) for values in itertools.product(*swept.values())]
+    stride = len(built)
+    for name, values in swept.items():
+        stride //= len(values)  # between neighbouring values of this setting, the others at their first values
+        converted = [getattr(one, name) for one in built[::stride][: len(values)]]
+        for place, value in enumerate(converted):
+            if value in converted[:place]:
+                raise UsageError(
+                    f"sweep of {section}.{name} in {where}: expected different values, found {show(value)} twice. "
+                    "Name each value once."
+                )
+    several = [name for name, values in swept.items() if len(values) > 1]
+    return [({name: getattr(one, name) for name in several}, one) for one in built]
 
 
 def _configure(entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mapping[str, Any], where: str) -> Any:
@@ -169,16 +187,6 @@ def _configure(entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mappin
                     f"{error} Values separated by commas are a sweep; a list is written {name}={list(defaults[name])}."
                 ) from None
         raise
-
-
-def _check_different(entry: AlgorithmEntry, name: str, values: Sequence[Any], where: str) -> None:
-    """Raise `UsageError` where one of the values, as the algorithm gets them, occurs twice (1 and 1.0 are equal)."""
-    for place, value in enumerate(values):
-        if value in values[:place]:
-            raise UsageError(
-                f"sweep of {entry.name}.{name} in {where}: expected different values, found {show(value)} twice. "
-                "Name each value once."
-            )
 
 
 def _directory(algorithm: str, swept: Mapping[str, Any]) -> str:

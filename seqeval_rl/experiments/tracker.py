@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from seqeval_rl.experiments.progress import Progress
+from seqeval_rl.experiments.job import Progress
 from seqeval_rl.results.status import mean, means
 from seqeval_rl.results.status_table import GroupStatus
 
@@ -66,16 +66,16 @@ class _Track:
         self._pace = Pace()
         self._scores: dict[int, dict[int, float]] = {}  # run -> evaluation -> score
 
-    def update(self, news: Progress, now: float) -> None:
+    def update(self, progress: Progress, now: float) -> None:
         """Take in the job's progress."""
         if self.begun is None:
             self.begun = now
-        self.share = max(self.share, news.share)
-        for run, evaluation, score in news.scores:
+        self.share = max(self.share, progress.share)
+        for run, evaluation, score in progress.scores:
             self._scores.setdefault(run, {})[evaluation] = score
-        self.failed.update(news.failures)
-        if news.transitions is not None:
-            self._transitions, self._steps = news.transitions, max(self._steps, news.gradient_steps)
+        self.failed.update(progress.failures)
+        if progress.transitions is not None:
+            self._transitions, self._steps = progress.transitions, max(self._steps, progress.gradient_steps)
             self._pace.add(now, self._steps)
 
     def status(self, now: float) -> GroupStatus:
@@ -134,11 +134,11 @@ class Tracker:
         self._pace = Pace()
         self._pace.add(self._began, 0.0)
 
-    def update(self, news: Progress) -> None:
+    def update(self, progress: Progress) -> None:
         """Take in a job's progress."""
         with self._lock:
             now = self.clock()
-            self._tracks[news.job].update(news, now)
+            self._tracks[progress.job].update(progress, now)
             self._pace.add(now, self._work())
 
     def end(self, number: int, ends: Sequence[RunEnd]) -> None:

@@ -14,14 +14,12 @@ import torch
 
 from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd
-from seqeval_rl.experiments.progress import Failed, Progress, ProgressReporter, Scored
+from seqeval_rl.experiments.job import Failed, Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
 from seqeval_rl.experiments.reporter import Reporter
-from seqeval_rl.experiments.streams import load_stream
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
 from seqeval_rl.results.lines import read_lines
-from seqeval_rl.results.loggers.registry import OptionalLoggers
+from seqeval_rl.results.loggers.logger import OptionalLoggers
 from seqeval_rl.results.read import METRICS
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.device import matrix_products

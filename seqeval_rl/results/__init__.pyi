@@ -1,6 +1,10 @@
 from .export import LONG_COLUMNS as LONG_COLUMNS, algorithm_names as algorithm_names, long_rows as long_rows
-from .loggers.logger import LoggedPoint as LoggedPoint, LoggedRun as LoggedRun, Logger as Logger
-from .loggers.registry import find_logger as find_logger
+from .loggers.logger import (
+    LoggedPoint as LoggedPoint,
+    LoggedRun as LoggedRun,
+    Logger as Logger,
+    find_logger as find_logger,
+)
 from .manifest import Manifest as Manifest
 from .read import Results as Results, RunResult as RunResult, read_results as read_results
 from .status import RunStatus as RunStatus, Status as Status, read_status as read_status

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.results.read import COUNTS, RunResult, cumulated, differences
 from seqeval_rl.utils.files import atomic_path
 from seqeval_rl.utils.text import show
@@ -71,20 +71,17 @@ def export(results: Iterable[RunResult], target: Path) -> int:
         raise UsageError(
             f"{target}: expected a file that ends in .csv or .parquet, found {target.suffix or 'no ending'!r}."
         )
-    try:
-        with atomic_path(target) as temporary:
-            if target.suffix == ".csv":
-                with temporary.open("w", newline="") as file:
-                    writer = csv.writer(file)
-                    writer.writerow(LONG_COLUMNS)
-                    writer.writerows(rows)
-            else:
-                import pyarrow
-                import pyarrow.parquet
+    with writing(target, "Choose another place."), atomic_path(target) as temporary:
+        if target.suffix == ".csv":
+            with temporary.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(LONG_COLUMNS)
+                writer.writerows(rows)
+        else:
+            import pyarrow
+            import pyarrow.parquet
 
-                columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
-                table = pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
-                pyarrow.parquet.write_table(table, temporary)
-    except OSError as error:
-        raise FileError(f"{target}: could not be written ({error.strerror or error}). Choose another place.") from error
+            columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
+            table = pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
+            pyarrow.parquet.write_table(table, temporary)
     return len(rows)

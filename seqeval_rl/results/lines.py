@@ -7,20 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.errors import DataError, writing
 
 
 def append_line(path: Path, entry: dict[str, Any]) -> None:
     """Append one line, on disk when this returns. Raises `FileError`."""
-    try:
-        with path.open("a") as file:
-            file.write(json.dumps(entry, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise FileError(
-            f"{path}: cannot be written ({error.strerror or error}). Free some space; the same command resumes."
-        ) from error
+    with writing(path, "Free some space; the same command resumes."), path.open("a") as file:
+        file.write(json.dumps(entry, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

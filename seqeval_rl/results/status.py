@@ -20,7 +20,7 @@ from seqeval_rl.results.lines import read_lines
 from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, scan_results
 from seqeval_rl.results.run_log import at_work, owned
 from seqeval_rl.results.status_table import GroupStatus
-from seqeval_rl.utils.console import clean, duration
+from seqeval_rl.utils.text import clean, duration
 
 State = Literal["running", "quiet", "unclear", "interrupted", "crashed", "failed", "finished"]
 # Their meaning, in the order in which they are listed.

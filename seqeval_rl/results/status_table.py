@@ -16,7 +16,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from seqeval_rl.utils.console import clean, duration
+from seqeval_rl.utils.text import clean, duration
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 _GAP = 2  # cells between columns

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.errors import BusyError, FileError, MismatchError
+from seqeval_rl.errors import BusyError, MismatchError, writing
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.legacy import modern_manifest
 from seqeval_rl.results.lines import append_line, cut_torn_line, read_lines
@@ -49,7 +49,7 @@ def recorded_runs(out: Path) -> dict[Hashable, Path]:
         try:
             found.setdefault(identity(json.loads(path.read_text())), path.parent)
         except (OSError, ValueError, TypeError):
-            # Damaged. Whoever wants to write to that directory is told so by `RunRecorder.check`.
+            # Damaged: `RunRecorder.check` says so to a command that wants to write there.
             continue
     return found
 
@@ -91,7 +91,7 @@ class RunRecorder:
             MismatchError: it holds another run's results.
             FileError: it cannot be written.
         """
-        try:
+        with writing(self.directory, "Choose another --out."):
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = try_lock(self.directory / LOCK, _PATIENCE)
             if self._lock is None:
@@ -104,10 +104,6 @@ class RunRecorder:
                 atomic_write(self.directory / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
             for name in (METRICS, EVENTS):
                 cut_torn_line(self.directory / name)
-        except OSError as error:
-            raise FileError(
-                f"{self.directory}: cannot be written ({error.strerror or error}). Choose another --out."
-            ) from error
         self.event("attempt", host=socket.gethostname(), process=os.getpid(), device=self.manifest["device"])
 
     def _clear(self) -> None:

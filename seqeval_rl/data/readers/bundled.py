@@ -28,8 +28,8 @@ from seqeval_rl.data.verification import Check
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import FileError, UsageError, unknown
-from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
+from seqeval_rl.utils.text import progress_bar
 
 FULL = 1_000_000  # transitions in the largest and default dataset
 LEVELS = ("random", "medium", "expert", "replay")

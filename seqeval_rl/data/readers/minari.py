@@ -26,8 +26,7 @@ from seqeval_rl.data.verification import Check
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError, unknown
-from seqeval_rl.utils.console import progress_bar
-from seqeval_rl.utils.text import first_line, slug
+from seqeval_rl.utils.text import first_line, progress_bar, slug
 
 _COLUMNS = ("actions", "rewards", "terminations", "truncations")
 _log = logging.getLogger("seqeval_rl")

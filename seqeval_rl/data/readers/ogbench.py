@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.download import download
+from seqeval_rl.data.download import address, download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.data.validation import RawTransitions, check_length, flags
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
+from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
 from seqeval_rl.utils.files import atomic_path, lock_file
 from seqeval_rl.utils.text import slug
 
@@ -96,13 +94,8 @@ def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pat
             "pip install ogbench."
         )
     goals = _goal_conditioned(name)
-    mirror = os.environ.get("SEQEVAL_OGBENCH_MIRROR") or _SERVER
-    if urlsplit(mirror).scheme not in ("http", "https"):
-        raise UsageError(
-            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz is, "
-            f"found {mirror!r}. Correct it."
-        )
-    found = download(f"{mirror.rstrip('/')}/{goals}.npz", path.with_stem(goals), offline=offline, progress=progress)
+    url = address("SEQEVAL_OGBENCH_MIRROR", _SERVER, f"{goals}.npz")
+    found = download(url, path.with_stem(goals), offline=offline, progress=progress)
     _write_with_rewards(found, path, environment)
     return path
 
@@ -123,11 +116,12 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
             f"{goals}: expected a dataset whose rewards OGBench's package can compute for {environment}, found "
             f"{type(error).__name__}: {first_line}. Delete it and get it again."
         ) from error
-    try:
-        with lock_file(path.with_name(f".{path.name}.lock")), atomic_path(path) as temporary:
-            np.savez(temporary, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
-    except OSError as error:
-        raise FileError(f"{path}: cannot be written ({error.strerror or error}). Make room there.") from error
+    with (
+        writing(path, "Make room there."),
+        lock_file(path.with_name(f".{path.name}.lock")),
+        atomic_path(path) as temporary,
+    ):
+        np.savez(temporary, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
 
 
 def read(path: str | Path, name: str, task: Task | None) -> Dataset:

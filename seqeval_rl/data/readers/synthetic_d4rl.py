@@ -7,6 +7,7 @@ say nothing about D4RL's data.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode, take_transitions
 from seqeval_rl.data.readers import bundled, d4rl_index
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
-from seqeval_rl.data.readers.d4rl import Reading, read
+from seqeval_rl.data.readers.d4rl import read
 from seqeval_rl.data.readers.d4rl_index import Entry
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes
-from seqeval_rl.errors import FileError, UsageError, unknown
-from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.errors import UsageError, unknown, writing
 from seqeval_rl.utils.files import atomic_path
+from seqeval_rl.utils.text import progress_bar
 
 PREFIX = "synthetic:d4rl/"
 LARGEST = 100_000  # rows; for larger datasets use `bundled/`
@@ -45,8 +46,8 @@ class SyntheticD4rlReader(Reader):
         """See `Reader`."""
         path, entry = build(source, options.transitions, options.progress)
         # Rolling it out shows a bar; reading so small a file takes no time.
-        reading = Reading(options.mode, options.terminate_on_end)
-        return read(path, f"{source}:{options.transitions}", options.task or entry.task, reading, progress=False)
+        options = replace(options, task=options.task or entry.task, progress=False)
+        return read(path, f"{source}:{options.transitions}", options)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
@@ -135,11 +136,10 @@ def _write(path: Path, episodes: list[tuple[Episode, bool]]) -> None:
         "terminals": flags[0],
         "timeouts": flags[1],
     }
-    try:
-        with atomic_path(path) as partial, h5py.File(partial, "w") as file:
-            for key, values in columns.items():
-                file.create_dataset(key, data=values, compression="gzip")
-    except OSError as error:
-        raise FileError(
-            f"{path}: cannot be written ({error.strerror or error}). Set SEQEVAL_CACHE to a directory with room."
-        ) from error
+    with (
+        writing(path, "Set SEQEVAL_CACHE to a directory with room."),
+        atomic_path(path) as partial,
+        h5py.File(partial, "w") as file,
+    ):
+        for key, values in columns.items():
+            file.create_dataset(key, data=values, compression="gzip")

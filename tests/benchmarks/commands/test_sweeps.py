@@ -175,7 +175,7 @@ expectile = [0.7, 0.9]
     reference = add(suite, table)
     sweep = build_sweep(reference)
     assert sweep.settings == {"bc": {}, "td3_bc": {"discount": 0.9}}
-    assert sweep.swept == {"bc": {}, "td3_bc": {"alpha": (1, 2.5), "hidden": ([8], [4, 4])}}
+    assert sweep.swept == {"protocol": {}, "bc": {}, "td3_bc": {"alpha": (1, 2.5), "hidden": ([8], [4, 4])}}
     # The command line's value replaces the suite's sweep, and a sweep the suite's value.
     changed = build_sweep(reference, settings=[("td3_bc", "alpha", 3)])
     assert changed.settings["td3_bc"] == {"discount": 0.9, "alpha": 3}
@@ -198,9 +198,10 @@ alpha = 1
 learning_rate = [1, 2]
 """
     add(suite, table)
-    assert build_sweep(str(suite)).swept == {"bc": {}, "td3_bc": {"alpha": (1, 2)}}
+    assert build_sweep(str(suite)).swept == {"protocol": {}, "bc": {}, "td3_bc": {"alpha": (1, 2)}}
     small = build_sweep(str(suite), mini=True)
-    assert (small.settings["td3_bc"], small.swept) == ({"alpha": 1}, {"bc": {"learning_rate": (1, 2)}, "td3_bc": {}})
+    assert small.settings["td3_bc"] == {"alpha": 1}
+    assert small.swept == {"protocol": {}, "bc": {"learning_rate": (1, 2)}, "td3_bc": {}}
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, UsageError
+from seqeval_rl.experiments.grouping import UpdateCost
 from seqeval_rl.experiments.planner import plan
 from seqeval_rl.experiments.sweep import Sweep
-from seqeval_rl.experiments.update_cost import UpdateCost
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.utils.processes import available_cores
@@ -108,7 +108,7 @@ def test_seconds_add_up_and_jobs_go_to_whichever_worker_is_free(monkeypatch):
     # Three long jobs, then three short ones, on two cores: long, long, and the third long one next to the short ones.
     assert found.seconds == pytest.approx(max(2 * other, other + 3 * one))
     assert (found.workers, found.threads) == (2, 1)
-    monkeypatch.setattr("seqeval_rl.experiments.update_cost.cost_of_update", lambda *_: UpdateCost(0.001, 1000))
+    monkeypatch.setattr("seqeval_rl.experiments.grouping.cost_of_update", lambda *_: UpdateCost(0.001, 1000))
     cuda = estimate(sweep, torch.device("cuda"), room=1e9)
     assert cuda.groups == (3, 3)
     assert (cuda.workers, cuda.threads) == (1, 2)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from seqeval_rl.benchmarks.speed.roofline import Operand, Products, copy_rate, record
-from seqeval_rl.experiments.update_cost import random_batch
+from seqeval_rl.experiments.grouping import random_batch
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm, registered
 

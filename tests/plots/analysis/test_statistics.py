@@ -8,9 +8,17 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import integrate, stats as scipy_stats
 
-from seqeval_rl.plots.analysis.bootstrap import bootstrap_interval, draws
 from seqeval_rl.plots.analysis.metrics import align, area_under_curve, score_at_share
-from seqeval_rl.plots.analysis.statistics import ACROSS, interquartile_mean, mean, median, normalise, optimality_gap
+from seqeval_rl.plots.analysis.statistics import (
+    ACROSS,
+    bootstrap_interval,
+    draws,
+    interquartile_mean,
+    mean,
+    median,
+    normalise,
+    optimality_gap,
+)
 
 scores_arrays = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 3)).flatmap(
     lambda shape: arrays(np.float64, shape, elements=st.floats(-1e3, 1e3))
@@ -88,7 +96,7 @@ def test_intervals_are_seeded_and_leave_the_global_generator_alone() -> None:
 def test_blocks_of_samples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = np.random.default_rng(7).normal(size=(5, 2, 3))
     whole = bootstrap_interval(scores)
-    monkeypatch.setattr("seqeval_rl.plots.analysis.bootstrap._BLOCK", 64)
+    monkeypatch.setattr("seqeval_rl.plots.analysis.statistics._BLOCK", 64)
     # Sums of other lengths round differently in the last digit.
     np.testing.assert_allclose(whole, bootstrap_interval(scores), rtol=1e-12)
 

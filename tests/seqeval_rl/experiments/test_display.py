@@ -9,8 +9,7 @@ import pytest
 from rich.console import Console
 
 from seqeval_rl.experiments.display import Display
-from seqeval_rl.experiments.job import RunEnd
-from seqeval_rl.experiments.progress import Failed, Progress, Scored
+from seqeval_rl.experiments.job import Failed, Progress, RunEnd, Scored
 
 
 def job(algorithm, dataset="hopper medium", seeds=(0, 1), total=100_000, cost=100.0):

@@ -5,7 +5,7 @@ from synthetic import npz
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.experiments.streams import forget_streams, load_stream
+from seqeval_rl.experiments.job import forget_streams, load_stream
 
 
 @pytest.fixture

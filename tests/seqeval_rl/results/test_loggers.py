@@ -9,8 +9,8 @@ from synthetic import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.errors import UsageError
-from seqeval_rl.results.loggers import registry
-from seqeval_rl.results.loggers.registry import OptionalLoggers, find_logger
+from seqeval_rl.results.loggers import logger
+from seqeval_rl.results.loggers.logger import OptionalLoggers, find_logger
 from seqeval_rl.results.read import read_results
 
 EXAMPLE = f"{Path(__file__).parents[3] / 'examples' / 'csv_logger.py'}:CsvLogger"
@@ -84,7 +84,7 @@ def test_a_logger_that_fails_is_named_once_and_stops_nothing(suite, tmp_path, ca
 def test_a_logger_that_cannot_be_found_is_an_error_before_any_training(
     suite, tmp_path, reference, words, capsys, monkeypatch
 ):
-    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("jsonl", "x:Y", group)])
+    monkeypatch.setattr(logger, "entry_points", lambda group: [EntryPoint("jsonl", "x:Y", group)])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "failing.py").write_text(FAILING)
     assert main(["run", str(suite), "--out", str(tmp_path / "out"), "--logger", reference]) == UsageError.exit_code
@@ -92,7 +92,7 @@ def test_a_logger_that_cannot_be_found_is_an_error_before_any_training(
 
 
 def test_entry_points_are_found_by_name(monkeypatch):
-    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("csv", EXAMPLE, group)])
+    monkeypatch.setattr(logger, "entry_points", lambda group: [EntryPoint("csv", EXAMPLE, group)])
     assert find_logger("csv").__name__ == "CsvLogger"
 
 

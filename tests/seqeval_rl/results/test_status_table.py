@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from rich.cells import cell_len
 
 from seqeval_rl.results.status_table import BLOCKS, GroupStatus, middle, ranges, short_count, sparkline, table
-from seqeval_rl.utils.console import duration
+from seqeval_rl.utils.text import duration
 
 numbers = st.floats() | st.none()
 standings = st.builds(

@@ -10,7 +10,7 @@ from synthetic import npz
 from seqeval_rl import plots
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.errors import MismatchError
-from seqeval_rl.experiments.run import run_sweep
+from seqeval_rl.experiments.scheduler import run_sweep
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
