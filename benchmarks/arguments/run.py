@@ -21,8 +21,8 @@ class Run:
     datasets: Annotated[str | None, arg(metavar="A,B")] = None
     seeds: Annotated[str | None, arg(metavar="0,1,2")] = None  # seeds separated by commas; default the suite's
     device: Literal["auto", "cpu", "cuda"] = "auto"  # where to train; auto: CUDA where available
-    # a setting, for example td3_bc.alpha=1.0 or protocol.increment=10; may be given again. Several values of an
-    # algorithm's setting are a sweep: td3_bc.alpha=1,2.5,4
+    # a setting, for example td3_bc.alpha=1.0 or protocol.increment=10; may be given again. Several values
+    # are a sweep: td3_bc.alpha=1,2.5,4
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="SECTION.SETTING=VALUE")] = ()
     # what steps the environments; auto: envpool where it is installed and has them
     environments: Literal["auto", "envpool", "gymnasium"] = "auto"
