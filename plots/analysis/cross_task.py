@@ -1,28 +1,37 @@
 """All datasets together: the runs' scores as arrays, and aggregates, ranks and improvements with their intervals.
 
 Algorithms are compared on the datasets that all of them have, and on no others; each dataset counts as much as any other,
-whatever its number of runs.
+whatever its number of runs. The runs of each algorithm are drawn independently of those of the others, within each task.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import listed
-from seqeval_rl.plots.analysis.comparisons import (
-    improvement_interval,
-    mean_ranks,
-    probability_of_improvement,
-    rank_intervals,
-)
 from seqeval_rl.plots.analysis.grouping import Group, collect
 from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.naming import by_value, legend_order
-from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, Floats, bootstrap_interval
+from seqeval_rl.plots.analysis.statistics import (
+    ACROSS,
+    Cell,
+    Floats,
+    Mask,
+    bootstrap_interval,
+    check_intervals,
+    draws,
+    percentiles,
+    present,
+    task_means,
+    with_point,
+)
 from seqeval_rl.results.read import RunResult
 
 
@@ -80,13 +89,13 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     """
     check_share(share)
     panels = collect(results)
-    values: dict[str, dict[str, list[float]]] = {}
-    groups: dict[str, dict[str, Group]] = {}
+    values: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    groups: dict[str, dict[str, Group]] = defaultdict(dict)
     for panel in panels:
         for group in panel.groups:
             at_share = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
-            groups.setdefault(group.label, {})[panel.title] = group
-            values.setdefault(group.label, {})[panel.title] = [score for score in at_share if np.isfinite(score)]
+            groups[group.label][panel.title] = group
+            values[group.label][panel.title] = [score for score in at_share if np.isfinite(score)]
     datasets = [panel for panel in panels if all(of.get(panel.title) for of in values.values())]
     if not datasets:
         raise UsageError(
@@ -95,14 +104,12 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
         )
     titles = [panel.title for panel in datasets]
     means = [panel.mean_score for panel in datasets if panel.mean_score is not None]
+    algorithms = {label: next(iter(of.values())).algorithm for label, of in groups.items()}
+    order = legend_order(algorithms.values())
     entries = []
-    order = legend_order(group.algorithm for of in groups.values() for group in of.values())
-    place = {label: order.index(next(iter(of.values())).algorithm) for label, of in groups.items()}
-    for label in sorted(groups, key=lambda label: (place[label], by_value(label))):
-        most = max(len(values[label][title]) for title in titles)
-        scores = np.full((most, len(titles)), np.nan)
-        for task, title in enumerate(titles):
-            scores[: len(values[label][title]), task] = values[label][title]
+    for label in sorted(groups, key=lambda label: (order.index(algorithms[label]), by_value(label))):
+        columns = [values[label][title] for title in titles]
+        scores = np.array(list(itertools.zip_longest(*columns, fillvalue=np.nan)))
         members = tuple(groups[label][title] for title in titles)
         entries.append(AlgorithmScores(label, members[0].style, scores, members))
     return Scores(
@@ -129,36 +136,23 @@ def aggregates(scores: Scores, seed: int = 0) -> dict[str, list[Cell]]:
 def ranks(scores: Scores, seed: int = 0) -> list[Cell]:
     """Mean rank over the datasets of each algorithm, with its 95 % interval where all have one."""
     arrays = [entry.scores for entry in scores.entries]
-    means = mean_ranks(arrays)
-    nothing = np.full(len(means), np.nan)
     several = all(entry.has_interval for entry in scores.entries)
-    low, high = rank_intervals(arrays, seed=seed) if several else (nothing, nothing)
-    return [
-        Cell(float(means[place]), float(low[place]), float(high[place]), entry.runs)
-        for place, entry in enumerate(scores.entries)
-    ]
+    lows, highs = rank_intervals(arrays, seed=seed) if several else np.full((2, len(arrays)), np.nan)
+    parts = zip(mean_ranks(arrays), lows, highs, scores.entries, strict=True)
+    return [Cell(float(mean), float(low), float(high), entry.runs) for mean, low, high, entry in parts]
 
 
 def improvements(scores: Scores, seed: int = 0) -> list[list[Cell]]:
     """Probability that a run of [algorithm] is better than one of [other algorithm], with its 95 % interval."""
-    nothing = (float("nan"), float("nan"))
-    return [
-        [
-            Cell(*(float("nan"), *nothing), 0)
-            if x is y
-            else Cell(
-                probability_of_improvement(x.scores, y.scores),
-                *(
-                    improvement_interval(x.scores, y.scores, seed=seed)
-                    if x.has_interval and y.has_interval
-                    else nothing
-                ),
-                x.runs,
-            )
-            for y in scores.entries
-        ]
-        for x in scores.entries
-    ]
+    return [[_improvement(x, y, seed) for y in scores.entries] for x in scores.entries]
+
+
+def _improvement(x: AlgorithmScores, y: AlgorithmScores, seed: int) -> Cell:
+    if x is y:
+        return Cell(np.nan, np.nan, np.nan, 0)
+    several = x.has_interval and y.has_interval
+    low, high = improvement_interval(x.scores, y.scores, seed=seed) if several else (np.nan, np.nan)
+    return Cell(probability_of_improvement(x.scores, y.scores), low, high, x.runs)
 
 
 def interval_sentence(scores: Scores, what: str) -> str:
@@ -168,3 +162,83 @@ def interval_sentence(scores: Scores, what: str) -> str:
         return "A dataset has one run, so no interval."
     none = f"; none for {', '.join(single)} (one run on a dataset)" if single else ""
     return f"{what}: 95 % stratified bootstrap interval{none}."
+
+
+def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
+    """How probably a run of x scores higher than a run of y on the same task: mean over tasks of P(X > Y) + P(X = Y) / 2.
+
+    Of one task it is Mann and Whitney's U divided by the number of pairs. Source: Agarwal et al., arXiv 2108.13264, section 4.3.
+
+    Args:
+        x: [run, task].
+        y: [run, task]: the same tasks, possibly another number of runs.
+
+    Returns:
+        0 to 1; 0.5 where neither is better.
+
+    Raises:
+        ValueError: other tasks, or a task without a run.
+    """
+    wins, mask_x, mask_y = _wins(x, y)
+    return float(np.mean(wins.sum(axis=(0, 1)) / (mask_x.sum(axis=0) * mask_y.sum(axis=0))))
+
+
+def improvement_interval(
+    x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[float, float]:
+    """Bootstrap interval of `probability_of_improvement`; arguments as `bootstrap_interval`'s.
+
+    Raises:
+        ValueError: fewer than two runs of some task, or what `probability_of_improvement` refuses.
+    """
+    wins, mask_x, mask_y = _wins(x, y)
+    for scores in (x, y):
+        check_intervals(with_point(scores), confidence, samples)
+    counts_x, counts_y = draws(mask_x, samples, [seed, 0]), draws(mask_y, samples, [seed, 1])
+    # For each task [sample, run of x] @ [run of x, run of y], then the sum over runs of y of what each won against.
+    won = counts_x.transpose(2, 0, 1) @ wins.transpose(2, 0, 1)
+    sums = (won * counts_y.transpose(2, 0, 1)).sum(axis=2)  # [task, sample]
+    pairs = mask_x.sum(axis=0) * mask_y.sum(axis=0)
+    low, high = percentiles((sums / pairs[:, None]).mean(axis=0), confidence)
+    return float(low), float(high)
+
+
+def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Mask, Mask]:
+    """What each run of x won against each of y, 1, 1/2 or 0 [run of x, run of y, task]; masks of present runs [run, task]."""
+    x, y = with_point(x), with_point(y)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"scores: expected the same tasks, found {x.shape[1]} and {y.shape[1]}")
+    mask_x, mask_y = present(x), present(y)
+    x, y = x[:, None, :, 0], y[None, :, :, 0]
+    # An absent run (NaN) neither wins nor ties.
+    return (x > y) + 0.5 * (x == y), mask_x, mask_y
+
+
+def mean_ranks(scores: Sequence[ArrayLike]) -> Floats:
+    """Mean over tasks of each algorithm's rank by its mean over runs: 1 is the highest, ties share their mean rank.
+
+    Args:
+        scores: of each algorithm [run, task]: the same tasks, possibly other numbers of runs.
+
+    Returns:
+        Ranks [algorithm].
+    """
+    return _ranks([task_means(with_point(each)) for each in scores])[:, 0]
+
+
+def rank_intervals(
+    scores: Sequence[ArrayLike], *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Bootstrap intervals of `mean_ranks`, two of [algorithm]; arguments as `bootstrap_interval`'s."""
+    means = []
+    for place, each in enumerate(scores):
+        mask = check_intervals(with_point(each), confidence, samples)
+        means.append(task_means(with_point(each), draws(mask, samples, [seed, place])))
+    return percentiles(_ranks(means).T, confidence)
+
+
+def _ranks(means: Sequence[Floats]) -> Floats:
+    """Of each algorithm [sample, task, 1] -> mean ranks [algorithm, sample]."""
+    of = np.stack([each[:, :, 0] for each in means])
+    higher = [(of > each).sum(axis=0) + ((of == each).sum(axis=0) - 1) / 2 for each in of]
+    return 1 + np.stack(higher).mean(axis=2)

@@ -6,13 +6,13 @@ named by what differs.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.analysis.naming import by_value, control, display_name, legend_order
@@ -86,13 +86,6 @@ class Panel:
         return blocks + ([("online", self.transitions, self.extent)] if self.online else [])
 
 
-def run_curve(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The run's (transitions [P], values [P]) by transitions; of several evaluations at one place the last counts."""
-    transitions, values = run.curve(metric)
-    places, first_from_end = np.unique(transitions[::-1], return_index=True)
-    return places, values[::-1][first_from_end]
-
-
 def collect(results: Sequence[RunResult]) -> list[Panel]:
     """Panels by dataset and task, each with its groups in the legend's order.
 
@@ -143,26 +136,26 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
 
 
 def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Group:
-    seeds: dict[int, RunResult] = {}
-    for run in runs:
-        if run.seed in seeds:
+    runs = sorted(runs, key=lambda run: run.seed)
+    for run, other in itertools.pairwise(runs):
+        if run.seed == other.seed:
             raise UsageError(
-                f"results: {run.run} and {seeds[run.seed].run} are the same run twice ({run.dataset}, {algorithm}, "
+                f"results: {other.run} and {run.run} are the same run twice ({run.dataset}, {algorithm}, "
                 f"seed {run.seed}, equal settings). Give results that contain each run once."
             )
-        seeds[run.seed] = run
     settings = _settings(runs[0])
     shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "uses_future_data"]
     shown += ["uses future data"] * settings["uses_future_data"]
-    style = _label(algorithm, shown) if varying and shown else algorithm
+    name = display_name(algorithm)
+    style = _bracketed(name, shown) if varying and shown else algorithm
     if settings["static"]:
         style = control(style)
         shown.append("static")
-    return Group(algorithm, style, _label(algorithm, shown), tuple(seeds[seed] for seed in sorted(seeds)))
+    return Group(algorithm, style, _bracketed(name, shown), tuple(runs))
 
 
-def _label(algorithm: str, shown: Sequence[str]) -> str:
-    return display_name(algorithm) + (f" ({', '.join(shown)})" if shown else "")
+def _bracketed(name: str, shown: Sequence[str]) -> str:
+    return name + (f" ({', '.join(shown)})" if shown else "")
 
 
 # A static control differs in these from the sequential run that it belongs to: it has no window and no online phase, and may
@@ -189,7 +182,7 @@ def _names(named: Mapping[Hashable, tuple[str, dict[str, Any]]]) -> dict[Hashabl
     for key, (name, settings) in named.items():
         differing = differences([other for other_name, other in named.values() if other_name == name])
         shown = [f"{part}={show(settings.get(part))}" for part in differing if part != "name"]
-        titles[key] = f"{name} ({', '.join(shown)})" if shown else name
+        titles[key] = _bracketed(name, shown)
     return titles
 
 
@@ -205,12 +198,12 @@ _NEEDED = {
 
 def _check(run: RunResult) -> None:
     for section, names in _NEEDED.items():
-        for name in names or ("",):
-            if section not in run.manifest or (name and name not in run.manifest[section]):
-                key = f"{section}.{name}".rstrip(".")
-                raise DataError(
-                    f"{run.path}/manifest.json: expected the key {key!r}, found none. Move this run out of the results."
-                )
+        missing = [] if section in run.manifest else [section]
+        missing = missing or [f"{section}.{name}" for name in names if name not in run.manifest[section]]
+        if missing:
+            raise DataError(
+                f"{run.path}/manifest.json: expected the key {missing[0]!r}, found none. Move this run out of the results."
+            )
 
 
 def _panel_settings(run: RunResult) -> dict[str, Any]:
