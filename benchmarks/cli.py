@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib import import_module
 from typing import Annotated, Any, Union
 
 import tyro
@@ -15,25 +16,27 @@ from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, 
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 
-_COMMANDS: dict[str, type] = {
-    "run": Run,
-    "status": Status,
-    "plot": Plot,
-    "table": Table,
-    "report": Report,
-    "select": Select,
-    "export": Export,
-    "cite": Cite,
-    "datasets": Datasets,
-    "algorithms": Algorithms,
-    "check": Check,
-    "bench": Bench,
+# By name: the arguments, and the module in `commands` and its function that performs it; it raises `SeqevalError` for whatever
+# is not a bug.
+_COMMANDS: dict[str, tuple[type, str, str]] = {
+    "run": (Run, "run", "perform"),
+    "status": (Status, "status", "status"),
+    "plot": (Plot, "results", "perform"),
+    "table": (Table, "results", "perform"),
+    "report": (Report, "results", "perform"),
+    "select": (Select, "results", "perform"),
+    "export": (Export, "results", "perform"),
+    "cite": (Cite, "results", "perform"),
+    "datasets": (Datasets, "datasets", "perform"),
+    "algorithms": (Algorithms, "algorithms", "algorithms"),
+    "check": (Check, "algorithms", "check"),
+    "bench": (Bench, "bench", "bench"),
 }
 
 
 def _parse(arguments: list[str]) -> Any:
     """The typed command; figures and tables are looked up only for the commands that offer them."""
-    commands = dict(_COMMANDS)
+    commands = {name: arguments_of for name, (arguments_of, _, _) in _COMMANDS.items()}
     if arguments[:1] in (["plot"], ["table"]):
         from seqeval_rl.benchmarks.arguments.options import with_options
         from seqeval_rl.plots.registry import FIGURES, TABLES
@@ -55,11 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code. Expected errors are one line on standard error, bugs a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     command = _parse(sys.argv[1:] if arguments is None else arguments)
-    from seqeval_rl.benchmarks.commands.dispatch import performer
-
+    # Its module is imported only now.
+    module, function = next(place for kind, *place in _COMMANDS.values() if isinstance(command, kind))
     try:
-        perform = performer(command)
-        perform(command)
+        getattr(import_module(f"seqeval_rl.benchmarks.commands.{module}"), function)(command)
     except SeqevalError as error:
         print(f"seqeval: {error}", file=sys.stderr)
         return error.exit_code
