@@ -25,9 +25,8 @@ from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Fraction, Layers, NonNegative, Positive
-from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.distributions import normal_log_prob
-from seqeval_rl.networks.modules import Critic, GaussianActor, frozen_copy, setting
+from seqeval_rl.networks.modules import ActorCritic, Critic, GaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
@@ -46,7 +45,7 @@ class AWACConfig:
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
-class AWAC(Stateful):
+class AWAC(ActorCritic):  # which has act, values and log_prob
     """AWAC for R runs at once."""
 
     Config = AWACConfig
@@ -110,18 +109,3 @@ class AWAC(Stateful):
             "actor/loss": actor_loss.detach(),
             "actor/log_prob": log_prob.detach().mean(1),
         }
-
-    @torch.no_grad()
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's mean, or with `noise` a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
-        return self.actor.act(observations, noise)
-
-    @torch.no_grad()
-    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.critic.minimum(observations, actions)
-
-    @torch.no_grad()
-    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.actor.log_prob(observations, actions)

@@ -50,8 +50,7 @@ class BC(Stateful):
     def actor_loss(self, batch: Batch) -> Tensor:
         """Equation (1), [R]."""
         # L = mean (pi(s) - a)^2
-        loss: Tensor = (self.actor(batch.observations) - batch.actions).square().mean((1, 2))
-        return loss
+        return (self.actor(batch.observations) - batch.actions).square().mean((1, 2))
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step."""
@@ -62,5 +61,4 @@ class BC(Stateful):
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """The policy's action, [R, E, O] -> [R, E, A]; `noise` is not used."""
-        action: Tensor = self.actor(observations)
-        return action
+        return self.actor(observations)

@@ -28,9 +28,8 @@ from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
-from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.distributions import tanh_normal, uniform
-from seqeval_rl.networks.modules import Critic, TanhGaussianActor, frozen_copy, setting
+from seqeval_rl.networks.modules import ActorCritic, Critic, TanhGaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
@@ -61,7 +60,7 @@ class ScaledTanhGaussianActor(TanhGaussianActor):
         return self.multiplier * log_std + self.offset
 
 
-class CQL(Stateful):
+class CQL(ActorCritic):  # which has act, values and log_prob
     """CQL for R runs at once."""
 
     Config = CQLConfig
@@ -140,12 +139,14 @@ class CQL(Stateful):
         gap = ((q_sampled - log_density.unsqueeze(1)).logsumexp(3) - q).mean(2).sum(1)
         return td_loss, gap, q.detach().mean((1, 2))
 
-    def actor_loss(self, observations: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def actor_loss(
+        self, observations: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, alpha: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Equation (4), [R], and the mean log-density of the sampled actions, [R], without gradient."""
         # L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
         actions, log_prob = tanh_normal(mean, log_std, noise)
         q = self.critic(observations, actions, frozen=True).amin(1)
-        return self.log_alpha.detach().exp() * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
+        return alpha * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (3), (4) and (5), then the soft update."""
@@ -158,10 +159,10 @@ class CQL(Stateful):
             target = self.target(batch, at_next[0], at_next[1], next_noise)
         td_loss, gap, q = self.critic_loss(batch, sampled, log_density, target)
         critic_loss = td_loss + self.min_q_weight * gap
-        actor_loss, log_prob = self.actor_loss(batch.observations, mean, log_std, noise)
+        alpha = self.log_alpha.detach().exp()
+        actor_loss, log_prob = self.actor_loss(batch.observations, mean, log_std, noise, alpha)
         # (5)  L = - log alpha mean (log pi(b | s) + H)
         alpha_loss = -self.log_alpha * (log_prob + self.target_entropy)
-        alpha = self.log_alpha.detach().exp()
         self.optimiser.minimise(critic_loss + actor_loss + alpha_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
@@ -173,18 +174,3 @@ class CQL(Stateful):
             "actor/log_prob": log_prob,
             "actor/alpha": alpha,
         }
-
-    @torch.no_grad()
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """tanh of the policy's mean, or with `noise` of a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
-        return self.actor.act(observations, noise)
-
-    @torch.no_grad()
-    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.critic.minimum(observations, actions)
-
-    @torch.no_grad()
-    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.actor.log_prob(observations, actions)

@@ -24,8 +24,7 @@ from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
-from seqeval_rl.interface.state import Stateful
-from seqeval_rl.networks.modules import Critic, GaussianActor, Value, frozen_copy, setting
+from seqeval_rl.networks.modules import ActorCritic, Critic, GaussianActor, Value, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
@@ -45,7 +44,7 @@ class IQLConfig:
     return_range: Positive | None = 1000.0  # distance of the task's reference returns after scaling
 
 
-class IQL(Stateful):
+class IQL(ActorCritic):  # which has act, values and log_prob
     """IQL for R runs at once."""
 
     Config = IQLConfig
@@ -121,18 +120,3 @@ class IQL(Stateful):
             "actor/loss": actor_loss.detach(),
             "actor/advantage": advantage.detach().mean(1),
         }
-
-    @torch.no_grad()
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's mean, or with `noise` a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
-        return self.actor.act(observations, noise)
-
-    @torch.no_grad()
-    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.critic.minimum(observations, actions)
-
-    @torch.no_grad()
-    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.actor.log_prob(observations, actions)

@@ -24,9 +24,8 @@ from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, Positive
-from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.distributions import tanh_normal
-from seqeval_rl.networks.modules import Critic, TanhGaussianActor, frozen_copy, setting
+from seqeval_rl.networks.modules import ActorCritic, Critic, TanhGaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 LOG_STD = (-5.0, 2.0)
@@ -46,7 +45,7 @@ class SACConfig:
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
-class SAC(Stateful):
+class SAC(ActorCritic):  # which has act, values and log_prob
     """SAC for R runs at once."""
 
     Config = SACConfig
@@ -129,18 +128,3 @@ class SAC(Stateful):
             "actor/log_prob": self.last_log_prob.detach(),
             "actor/alpha": self.log_alpha.detach().exp(),
         }
-
-    @torch.no_grad()
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """tanh of the policy's mean, or with `noise` of a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
-        return self.actor.act(observations, noise)
-
-    @torch.no_grad()
-    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.critic.minimum(observations, actions)
-
-    @torch.no_grad()
-    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.actor.log_prob(observations, actions)

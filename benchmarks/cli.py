@@ -16,27 +16,26 @@ from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, 
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 
-# By name: the arguments, and the module in `commands` and its function that performs it; it raises `SeqevalError` for whatever
-# is not a bug.
-_COMMANDS: dict[str, tuple[type, str, str]] = {
-    "run": (Run, "run", "perform"),
-    "status": (Status, "status", "status"),
-    "plot": (Plot, "results", "perform"),
-    "table": (Table, "results", "perform"),
-    "report": (Report, "results", "perform"),
-    "select": (Select, "results", "perform"),
-    "export": (Export, "results", "perform"),
-    "cite": (Cite, "results", "perform"),
-    "datasets": (Datasets, "datasets", "perform"),
-    "algorithms": (Algorithms, "algorithms", "algorithms"),
-    "check": (Check, "algorithms", "check"),
-    "bench": (Bench, "bench", "bench"),
+# By name: the type of the command's arguments, and the function that takes them, in `commands`.
+_COMMANDS: dict[str, tuple[type, str]] = {
+    "run": (Run, "run.perform"),
+    "status": (Status, "status.status"),
+    "plot": (Plot, "results.perform"),
+    "table": (Table, "results.perform"),
+    "report": (Report, "results.perform"),
+    "select": (Select, "results.perform"),
+    "export": (Export, "results.perform"),
+    "cite": (Cite, "results.perform"),
+    "datasets": (Datasets, "datasets.perform"),
+    "algorithms": (Algorithms, "algorithms.algorithms"),
+    "check": (Check, "algorithms.check"),
+    "bench": (Bench, "bench.bench"),
 }
 
 
 def _parse(arguments: list[str]) -> Any:
     """The typed command; figures and tables are looked up only for the commands that offer them."""
-    commands = {name: arguments_of for name, (arguments_of, _, _) in _COMMANDS.items()}
+    commands = {name: arguments_type for name, (arguments_type, _) in _COMMANDS.items()}
     if arguments[:1] in (["plot"], ["table"]):
         from seqeval_rl.benchmarks.arguments.options import with_options
         from seqeval_rl.plots.registry import FIGURES, TABLES
@@ -58,10 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code. Expected errors are one line on standard error, bugs a traceback."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     command = _parse(sys.argv[1:] if arguments is None else arguments)
-    # Its module is imported only now.
-    module, function = next(place for kind, *place in _COMMANDS.values() if isinstance(command, kind))
+    module, _, function = next(place for kind, place in _COMMANDS.values() if isinstance(command, kind)).partition(".")
     try:
-        getattr(import_module(f"seqeval_rl.benchmarks.commands.{module}"), function)(command)
+        # The heavy imports come only now, inside of `try`: they can be interrupted.
+        perform = getattr(import_module(f"seqeval_rl.benchmarks.commands.{module}"), function)
+        perform(command)
     except SeqevalError as error:
         print(f"seqeval: {error}", file=sys.stderr)
         return error.exit_code

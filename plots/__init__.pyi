@@ -17,13 +17,14 @@ from .analysis.metrics import (
     regret as regret,
     score_at_share as score_at_share,
 )
-from .analysis.model_selection import (
+from .analysis.prequential import (
+    DEFAULT_SCORE as DEFAULT_SCORE,
+    SCORES as SCORES,
     Candidate as Candidate,
     Choice as Choice,
     regret_at_1 as regret_at_1,
     select as select,
 )
-from .analysis.prequential import DEFAULT_SCORE as DEFAULT_SCORE, SCORES as SCORES
 from .analysis.published import (
     CITATION as CITATION,
     EXPERIMENTS as EXPERIMENTS,
@@ -55,8 +56,7 @@ from .figures.dataset import DatasetBlock as DatasetBlock, dataset_figure as dat
 from .figures.layout import framed as framed
 from .figures.learning_curves import curves as curves, paper_figure as paper_figure
 from .figures.prequential import prequential as prequential
-from .figures.style import line_styles as line_styles, save as save
-from .figures.style_file import styled as styled
+from .figures.style import line_styles as line_styles, save as save, styled as styled
 from .figures.update_ratio import HeatMap as HeatMap, heat_maps as heat_maps, ratio as ratio
 from .registry import (
     FIGURES as FIGURES,

@@ -9,14 +9,19 @@ from seqeval_rl.errors import SeqevalError
 
 
 def algorithms(_: Algorithms) -> None:
-    """Print the registered algorithms with their settings."""
+    """Print every setting with its default, as `--set` takes it: the protocol's with their meaning, then each algorithm's."""
     from seqeval_rl.interface.registry import find_algorithm, registered
+    from seqeval_rl.protocol import Protocol
+    from seqeval_rl.utils.text import show
 
+    print("protocol: sequential evaluation")
+    for name, field in Protocol.model_fields.items():
+        print(f"    protocol.{name} = {show(field.default)}  # {field.description}")
     for name in sorted(registered()):
         entry = find_algorithm(name)
         print(f"{name}: {entry.summary}")
         for item in dataclasses.fields(entry.algorithm.Config):
-            print(f"    {name}.{item.name} = {item.default!r}")
+            print(f"    {name}.{item.name} = {show(item.default)}")
 
 
 def check(command: Check) -> None:

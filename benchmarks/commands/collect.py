@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,18 @@ from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.results.read import MANIFEST
 
 if TYPE_CHECKING:
+    from seqeval_rl.data.episodes import Episode
     from seqeval_rl.environments.tasks import Task
 
+_Played = tuple["Task", Iterable["Episode"], str, str]  # with the policy in words, and where it is from
 _TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options for --train
 _CHECKPOINT = ("greedy", "algorithm")  # options for a run's directory
 
 
 def collect(command: DatasetsCollect) -> None:
     """Collect the dataset, or with --train one per level. Raises `UsageError` where options exclude each other."""
+    from seqeval_rl.collection.collect import write_dataset
+
     if command.transitions < 1 or command.seed < 0:
         raise UsageError(
             f"datasets collect: expected --transitions from 1 and --seed from 0, found {command.transitions} and {command.seed}."
@@ -38,9 +43,11 @@ def collect(command: DatasetsCollect) -> None:
         )
     if command.source.startswith("bundled/"):
         _refuse(command, _CHECKPOINT, "with the bundled policies")
-        _from_bundled(command)
+        task, episodes, policy, origin = _from_bundled(command)
     else:
-        _from_run(command)
+        task, episodes, policy, origin = _from_run(command)
+    description = f"{origin} with seed {command.seed}. Its end truncates the last episode."
+    write_dataset(command.id, task, episodes, command.transitions, policy, description, command.overwrite)
     print(f"minari:{command.id}: {command.transitions:,} transitions")
 
 
@@ -54,30 +61,23 @@ def _refuse(command: DatasetsCollect, options: tuple[str, ...], where: str) -> N
             )
 
 
-def _from_bundled(command: DatasetsCollect) -> None:
-    from seqeval_rl.collection.collect import check_new, play_bundled, write_dataset
+def _from_bundled(command: DatasetsCollect) -> _Played:
+    from seqeval_rl.collection.collect import play_bundled
     from seqeval_rl.data.readers import bundled
     from seqeval_rl.environments.tasks import task_named
 
     if command.source not in bundled.names():
         raise unknown("bundled policy", command.source, bundled.names())
-    check_new(command.id, command.overwrite)
     _, name, level = command.source.split("/")
     task = task_named(name)
     checkpoints = ", ".join(bundled.behaviors()[name][level])
-    write_dataset(
-        command.id,
-        task,
-        play_bundled(task, level, command.seed, command.transitions),
-        command.transitions,
-        f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions",
-        f"{command.source} of seqeval-rl, played with seed {command.seed}. Its end truncates the last episode.",
-        command.overwrite,
-    )
+    policy = f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions"
+    episodes = play_bundled(task, level, command.seed, command.transitions)
+    return task, episodes, policy, f"{command.source} of seqeval-rl, played"
 
 
-def _from_run(command: DatasetsCollect) -> None:
-    from seqeval_rl.collection.collect import check_new, play, write_dataset
+def _from_run(command: DatasetsCollect) -> _Played:
+    from seqeval_rl.collection.collect import play
     from seqeval_rl.collection.policies import run_behavior
 
     directory = Path(command.source)
@@ -86,17 +86,9 @@ def _from_run(command: DatasetsCollect) -> None:
             f"datasets collect {command.source}: expected bundled/TASK/LEVEL or a run's directory with its {MANIFEST}, "
             "found neither. Check the path."
         )
-    check_new(command.id, command.overwrite)
     behavior = run_behavior(directory, not command.greedy, command.algorithm)
-    write_dataset(
-        command.id,
-        behavior.task,
-        play(behavior, command.seed, command.transitions),
-        command.transitions,
-        behavior.algorithm,
-        f"{behavior.algorithm}, played by seqeval-rl with seed {command.seed}. Its end truncates the last episode.",
-        command.overwrite,
-    )
+    episodes = play(behavior, command.seed, command.transitions)
+    return behavior.task, episodes, behavior.algorithm, f"{behavior.algorithm}, played by seqeval-rl"
 
 
 def _by_training(command: DatasetsCollect) -> None:

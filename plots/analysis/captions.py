@@ -15,26 +15,23 @@ from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.results.read import RunResult, damage
 
 
-def curve_caption(curves: CurveSet) -> str:
+def curve_caption(results: Sequence[RunResult], curves: CurveSet) -> str:
     """What the figure shows and what is left out, in sentences."""
-    spec, groups = curves.spec, [group for panel in curves.panels for group in panel.groups]
+    spec, panels, of_data = curves.spec, curves.panels, curves.axis.of_data
+    groups = [group for panel in panels for group in panel.groups]
     segments = [segment for panel in curves.segments for _, parts in panel for segment in parts]
-    sentences = [_statistic_sentence([segment.runs for segment in segments], spec.statistic)]
+    sentences = [spec.note, _statistic_sentence([segment.runs for segment in segments], spec.statistic)]
     if spec.seeds_shown:
         sentences.append("Hairlines: single seeds.")
-    sentences += _boundary_sentence(curves.panels) if curves.axis.of_data else []
+    if of_data:
+        sentences.append(_boundary_sentence(panels))
     if any(group.static for group in groups):
-        sentences.append(
-            "Static: saw the full dataset from the start"
-            + ("; drawn where the sequential run had taken as many gradient steps." if curves.axis.of_data else ".")
-        )
+        where = "; drawn where the sequential run had taken as many gradient steps" if of_data else ""
+        sentences.append(f"Static: saw the full dataset from the start{where}.")
     if spec.paper_curves:
         sentences.append(_published_sentence(curves))
-    empty = [
-        panel.title
-        for panel, of_panel in zip(curves.panels, curves.segments, strict=True)
-        if not any(parts for _, parts in of_panel)
-    ]
+    drawn = zip(panels, curves.segments, strict=True)
+    empty = [panel.title for panel, of_panel in drawn if not any(parts for _, parts in of_panel)]
     if empty:
         sentences.append(f"No {spec.metric} in the runs on {', '.join(empty)}.")
     if any(not segment.complete for segment in segments):
@@ -43,29 +40,38 @@ def curve_caption(curves: CurveSet) -> str:
         counts = _counts(groups, status)
         if counts:
             sentences.append(f"{words} runs: {counts}.")
-    lost = sum(not np.isfinite(value) for group in groups for run in group.runs for value in run.curve(spec.metric)[1])
-    if lost:
-        sentences.append(f"Left out: {lost} evaluations whose {spec.metric} is not a finite number.")
-    return " ".join(sentences)
+    sentences += [lost_sentence(groups, spec.metric), _axis_sentence(curves), damage_sentence(results)]
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _boundary_sentence(panels: Sequence[Panel]) -> list[str]:
+def _boundary_sentence(panels: Sequence[Panel]) -> str:
     """What the vertical lines are; empty where there are none."""
     blocks = any(len(panel.blocks) > 1 for panel in panels)
     switch = any(panel.transitions and panel.online for panel in panels)
     lines = ["block boundaries"] * blocks + ["the switch from the dataset to online interaction"] * switch
     several = "s" if blocks or len(panels) > 1 else ""
-    return [f"Vertical line{several}: {' and '.join(lines)}."] if lines else []
+    return f"Vertical line{several}: {' and '.join(lines)}." if lines else ""
+
+
+def _axis_sentence(curves: CurveSet) -> str:
+    if curves.axis.of_data:
+        online = any(panel.transitions and panel.online for panel in curves.panels)
+        return "Past 100 %: the online phase." if curves.spec.x == "share" and online else ""
+    sentences = []
+    if curves.spec.x == "wall_time":
+        sentences.append(
+            "Wall time: of training and evaluation, added up over attempts; the runs of a run group share it."
+        )
+    if any(len(panel.spans) > 1 for panel in curves.panels):
+        sentences.append("Boundaries are not drawn: each run reaches them at its own place.")
+    return " ".join(sentences)
 
 
 def damage_sentence(results: Sequence[RunResult]) -> str:
     """How many runs and lines could not be read; empty if none."""
     runs, lines = map(len, damage(results))
-    counts = [
-        f"{number} damaged {what}{'s' if number > 1 else ''}"
-        for number, what in ((runs, "run"), (lines, "line"))
-        if number
-    ]
+    each = [(number, what) for number, what in ((runs, "run"), (lines, "line")) if number]
+    counts = [f"{number} damaged {what}{'s' if number > 1 else ''}" for number, what in each]
     return f"Left out: {' and '.join(counts)}." if counts else ""
 
 
@@ -89,21 +95,24 @@ def table_notes(results: Sequence[RunResult], groups: Sequence[tuple[str, Group]
         sentences = [f"Seeds per algorithm and dataset: {fewest} to {most}; fewer than {most}: {fewer}."]
         if fewest == 1:
             sentences.append("No interval where there is one seed.")
-    sentences += lost_sentence([group for _, group in groups])
-    return "".join(f" {sentence}" for sentence in (*sentences, damage_sentence(results)) if sentence)
+    sentences += [lost_sentence([group for _, group in groups]), damage_sentence(results)]
+    return "".join(f" {sentence}" for sentence in sentences if sentence)
 
 
-def lost_sentence(groups: Sequence[Group]) -> list[str]:
-    """How many evaluations of the groups' runs have a score that is not a finite number; empty where none has."""
+def lost_sentence(groups: Sequence[Group], metric: str = "score") -> str:
+    """How many evaluations of the groups' runs have a value that is not a finite number; empty where none has."""
     runs = {id(run): run for group in groups for run in group.runs}.values()
-    lost = sum(not np.isfinite(value) for run in runs for value in run.curve()[1])
-    return [f"Left out: {lost} evaluation{'s' if lost > 1 else ''} whose score is not a finite number."] if lost else []
+    lost = sum(not np.isfinite(value) for run in runs for value in run.curve(metric)[1])
+    return (
+        f"Left out: {lost} evaluation{'s' if lost > 1 else ''} whose {metric} is not a finite number." if lost else ""
+    )
 
 
 def listed(texts: Sequence[str], separator: str = ", ") -> str:
     """The first texts, separated, and how many others there are."""
     more = len(texts) - _NAMED
-    return separator.join([*texts[:_NAMED], *([f"and {more} other{'s' if more > 1 else ''}"] if more > 0 else [])])
+    others = [f"and {more} other{'s' if more > 1 else ''}"] if more > 0 else []
+    return separator.join([*texts[:_NAMED], *others])
 
 
 def _statistic_sentence(runs: list[int], statistic: Statistic) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import align, measured
+from seqeval_rl.plots.analysis.metrics import align, last_values, measured
 from seqeval_rl.plots.analysis.published import PublishedCurve, behind
-from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
+from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Mask, Statistic, bootstrap_interval
 from seqeval_rl.results.read import PREQUENTIAL, RunResult
 
 
@@ -21,29 +22,21 @@ class Axis:
 
     label: str
     of_data: bool  # whether a transition has the same place on it in all runs
-    note: str = ""  # for the caption
 
     def extent(self, panel: Panel) -> float | None:
         """Its end on that panel; None where the runs decide."""
-        if not self.of_data:
-            return None
-        return self.place(panel, panel.extent)
+        return self.place(panel, panel.extent) if self.of_data else None
 
     def place(self, panel: Panel, transitions: float) -> float:
         """The place of so many transitions, on an axis of data."""
         return transitions if self is AXES["transitions"] else 100 * transitions / (panel.transitions or panel.online)
 
 
-_ELSEWHERE = "Boundaries are not drawn: each run reaches them at its own place."
 AXES = {
     "transitions": Axis("transitions", of_data=True),
-    "share": Axis("share of the dataset (%)", of_data=True, note="Past 100 %: the online phase."),
+    "share": Axis("share of the dataset (%)", of_data=True),
     "gradient_steps": Axis("gradient steps", of_data=False),
-    "wall_time": Axis(
-        "wall time (s)",
-        of_data=False,
-        note="Wall time: of training and evaluation, added up over attempts; the runs of a run group share it.",
-    ),
+    "wall_time": Axis("wall time (s)", of_data=False),
 }
 
 
@@ -70,31 +63,18 @@ def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
         if metric in entry["metrics"]:
             places.append(wall if x == "wall_time" else entry["gradient_steps"])
             recorded.append(entry["metrics"][metric])
-    # Of several at one place the last counts, as over transitions.
-    distinct, last = np.unique(np.array(places, np.float64)[::-1], return_index=True)
-    return distinct, np.array(recorded, np.float64)[::-1][last]
-
-
-def notes(axis: Axis, panels: list[Panel]) -> str:
-    """Sentences about the axis, for the caption."""
-    boundaries = any(len(panel.spans) > 1 for panel in panels)
-    parts = []
-    if axis is AXES["wall_time"] or (axis is AXES["share"] and any(p.transitions and p.online for p in panels)):
-        parts.append(axis.note)
-    if not axis.of_data and boundaries:
-        parts.append(_ELSEWHERE)
-    return " ".join(parts)
+    return last_values(np.array(places, np.float64), np.array(recorded, np.float64))
 
 
 @dataclass(frozen=True)
 class Segment:
     """A part of a curve over which the same runs have a value."""
 
-    transitions: Floats  # [point]
+    transitions: Floats  # [point], or places on another x-axis
     centre: Floats  # [point]
-    interval: tuple[Floats, Floats] | None  # low and high [point]; None for one run
+    interval: tuple[Floats, Floats] | None  # low and high [point]; None for one run of a dataset
     runs: int
-    complete: bool  # whether every run of the group has a value, and at least one has finished
+    complete: bool  # whether every run has a value, and of a single dataset at least one has finished
 
 
 def segments(
@@ -114,9 +94,9 @@ def segments(
         return []
     points, values = align(curves)
     known = np.isfinite(values)
-    edges = np.flatnonzero((known[:, 1:] != known[:, :-1]).any(axis=0)) + 1
+    aggregate = AGGREGATES[statistic]
     parts = []
-    for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(points)], strict=True):
+    for start, stop in stretches(known):
         who = known[:, start]
         if not who.any():
             continue
@@ -124,7 +104,6 @@ def segments(
         first = start - 1 if start and known[who, start - 1].all() else start
         last = stop + 1 if stop < len(points) and known[who, stop].all() else stop
         scores = values[who, first:last][:, None, :]  # [run, task, point]
-        aggregate = AGGREGATES[statistic]
         parts.append(
             Segment(
                 transitions=points[first:last],
@@ -135,6 +114,12 @@ def segments(
             )
         )
     return parts
+
+
+def stretches(known: Mask) -> Iterator[tuple[int, int]]:
+    """Begin and end of the points over which the same runs have a value, by whether they have one [..., point]."""
+    edges = np.flatnonzero((known[..., 1:] != known[..., :-1]).any(axis=tuple(range(known.ndim - 1)))) + 1
+    return itertools.pairwise([0, *edges.tolist(), known.shape[-1]])
 
 
 @dataclass(frozen=True)
@@ -191,7 +176,7 @@ def curve_set(results: Sequence[RunResult], spec: CurveSpec) -> CurveSet:
 
 def without_scores(results: Sequence[RunResult]) -> str | None:
     """What to draw instead, where evaluations have metrics but no score; None where there are scores, or nothing yet."""
-    metrics = {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
+    metrics = _metrics(results)
     if not metrics or "score" in metrics:
         return None
     losses = sorted(name for name in metrics if "/" in name and not name.startswith(PREQUENTIAL))
@@ -202,15 +187,18 @@ def without_scores(results: Sequence[RunResult]) -> str | None:
     )
 
 
+def _metrics(results: Sequence[RunResult]) -> set[str]:
+    return {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
+
+
 def _nothing_to_draw(results: Sequence[RunResult], metric: str, x: str) -> UsageError:
-    instead = without_scores(results)
-    if metric == "score" and instead is not None:
-        return UsageError(instead)
-    metrics = {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
+    metrics = _metrics(results)
     if metric in metrics:
         return UsageError(
             f"results: expected evaluations with a place on the x-axis {x}, found none that were timed. Choose another axis."
         )
+    if metric == "score" and metrics:
+        return UsageError(without_scores(results) or "")
     if metrics:
         return unknown("metric", metric, metrics)
     return UsageError(f"results: expected evaluations, found none in {len(results)} runs. Wait for the first one.")

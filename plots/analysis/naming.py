@@ -66,7 +66,7 @@ class Override:
         return replace(look, **given)
 
 
-# By algorithm, or by a variant's name in the legend. Of this thread or task: only `style_file.styled` sets it.
+# By algorithm, or by a variant's name in the legend. Of this thread or task: only `style.styled` sets it.
 overrides: ContextVar[Mapping[str, Override]] = ContextVar("overrides", default=MappingProxyType({}))
 
 

@@ -17,8 +17,10 @@ from seqeval_rl.plots.analysis.cross_task import (
     ranks,
     scores_across,
 )
+from seqeval_rl.plots.analysis.curves import Segment
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile, profile_interval
-from seqeval_rl.plots.figures import layout, style, ticks
+from seqeval_rl.plots.figures import layout, style
+from seqeval_rl.plots.figures.learning_curves import draw_segments
 from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import RunResult
 
@@ -66,7 +68,7 @@ def aggregate_intervals(
         for ax, name in zip(axes.flat, ACROSS, strict=True):
             _draw_rows(ax, scores, of[name], names, 0.12 / row)
             ax.set_title(f"{name} {'←' if name == 'optimality gap' else '→'}")
-            ticks.round_ticks(ax.xaxis, max(2, int(cell / 0.4)))
+            layout.round_ticks(ax.xaxis, max(2, int(cell / 0.4)))
         for ax in axes[-1]:
             ax.set_xlabel("normalised score")
 
@@ -108,17 +110,14 @@ def profile(
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         for place, entry in enumerate(scores.entries):
-            look = looks[entry.style]
-            ax.plot(
-                thresholds, performance_profile(entry.scores, thresholds), **look.properties,
-                markevery=(0.02 + 0.14 * place / len(looks), 0.14), zorder=4,
-            )  # fmt: skip
-            if entry.has_interval:
-                low, high = profile_interval(entry.scores, thresholds, seed=seed)
-                ax.fill_between(thresholds, low, high, color=look.colour, alpha=0.17, linewidth=0, zorder=3)
+            interval = profile_interval(entry.scores, thresholds, seed=seed) if entry.has_interval else None
+            part = Segment(
+                thresholds, performance_profile(entry.scores, thresholds), interval, entry.runs, complete=True
+            )
+            draw_segments(ax, [part], looks[entry.style], place / len(looks))
         ax.set_xlim(thresholds[0], thresholds[-1])
         ax.set_ylim(0, 1.02)
-        ticks.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
+        layout.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
         ax.set_xlabel("normalised score τ")
         ax.set_ylabel("share of runs with score > τ")
         layout.legend(figure, entries, inches)
@@ -162,7 +161,7 @@ def rank(
         ax = figure.subplots()
         _draw_rows(ax, scores, ranks(scores, seed), names, 0.12 / row)
         ax.set_xlim(0.9, len(names) + 0.1)
-        ticks.round_ticks(ax.xaxis, max(2, int((inches - longest) / 0.3)), integer=True)
+        layout.round_ticks(ax.xaxis, max(2, int((inches - longest) / 0.3)), integer=True)
         ax.set_xlabel("mean rank ←")
 
     intervals = "Not every algorithm has two runs of each dataset, so no interval."

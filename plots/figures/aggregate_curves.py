@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sentence
+from seqeval_rl.plots.analysis.curves import Segment, stretches
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import measured, score_at_share
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
-from seqeval_rl.plots.figures import layout, style, ticks
+from seqeval_rl.plots.figures import layout, style
+from seqeval_rl.plots.figures.learning_curves import draw_segments
 from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from seqeval_rl.plots.analysis.naming import LineStyle
 
 
 SHARES = np.arange(1, 101) / 100
-_FADED = 0.4  # opacity
 
 
-@dataclass(frozen=True)
-class ShareSegment:
-    """Shares over which the same runs have a score."""
-
-    shares: Floats  # [point]
-    centre: Floats  # [point]
-    interval: tuple[Floats, Floats] | None  # low and high [point]; None where a dataset has one run
-    complete: bool  # whether every run has a score
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """One algorithm on all datasets."""
-
-    label: str
-    style: str  # key for `style.line_styles`
-    segments: list[ShareSegment]
-
-
-def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: int = 0) -> list[ShareSegment]:
-    """The statistic over runs and datasets at each share, in segments; none where a dataset has no run.
+def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: int = 0) -> list[Segment]:
+    """The statistic over runs and datasets at each share in per cent, in segments; none where a dataset has no run.
 
     Args:
         scores: [run, task, point] at `SHARES`; not finite where a run has not got there, or is absent.
@@ -58,23 +36,15 @@ def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: 
     """
     known = np.isfinite(scores)
     scores = np.where(known, scores, np.nan)
-    edges = np.flatnonzero((known[:, :, 1:] != known[:, :, :-1]).any(axis=(0, 1))) + 1
     aggregate = AGGREGATES[statistic]
     segments = []
-    for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), scores.shape[2]], strict=True):
-        who = known[:, :, start]
-        if not who.any(axis=0).all():
-            continue
-        part = scores[:, :, start:stop]
-        several = bool((who.sum(axis=0) >= 2).all())
-        segments.append(
-            ShareSegment(
-                SHARES[start:stop],
-                aggregate(part),
-                bootstrap_interval(part, aggregate, seed=seed) if several else None,
-                who.sum(axis=0).tolist() == list(runs),
-            )
-        )
+    for start, stop in stretches(known):
+        counts = known[:, :, start].sum(axis=0)  # runs of each task
+        if counts.all():
+            part = scores[:, :, start:stop]
+            interval = bootstrap_interval(part, aggregate, seed=seed) if (counts >= 2).all() else None
+            complete = counts.tolist() == list(runs)
+            segments.append(Segment(100 * SHARES[start:stop], aggregate(part), interval, int(counts.sum()), complete))
     return segments
 
 
@@ -110,26 +80,26 @@ def share_curves(
     common = _common(panels)
     curves = _curves(common, statistic, seed)
     looks = style.line_styles(group.style for panel in panels for group in panel.groups)
-    entries = [(curve.label, looks[curve.style].properties) for curve in curves]
+    entries = [(group.label, looks[group.style].properties) for group, _ in curves]
     means = [panel.mean_score for panel in common if panel.mean_score is not None]
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
-        for place, curve in enumerate(curves):
-            _draw_curve(ax, curve, looks[curve.style], place / len(curves))
+        for place, (group, segments) in enumerate(curves):
+            draw_segments(ax, segments, looks[group.style], place / len(curves), few=8)
         if len(means) == len(common):
             ax.axhline(float(np.mean(means)), color=style.GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=2)
         ax.set_xlim(0, 101.5)
-        ticks.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
+        layout.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
         ax.set_xlabel("share of the dataset (%)")
         ax.set_ylabel("normalised score")
         layout.legend(figure, entries, inches)
 
     left_out = [panel.title for panel in panels if panel not in common]
     sentences = [
-        _statistic_sentences(common, left_out, [curve.segments for curve in curves], statistic),
-        *lost_sentence([group for panel in common for group in panel.groups]),
-        *["Dashed: the datasets' mean score."] * (len(means) == len(common)),
+        _statistic_sentences(common, left_out, [segments for _, segments in curves], statistic),
+        lost_sentence([group for panel in common for group in panel.groups]),
+        "Dashed: the datasets' mean score." if len(means) == len(common) else "",
         damage_sentence(results),
     ]
     text = " ".join(sentence for sentence in sentences if sentence) if caption else ""
@@ -148,13 +118,14 @@ def _common(panels: Sequence[Panel]) -> list[Panel]:
     return common
 
 
-def _curves(common: Sequence[Panel], statistic: Statistic, seed: int) -> list[_Curve]:
+def _curves(common: Sequence[Panel], statistic: Statistic, seed: int) -> list[tuple[Group, list[Segment]]]:
+    """Of each algorithm the group on the first dataset, and the segments."""
     curves = []
     for first in common[0].groups:
         groups = [next(group for group in panel.groups if group.label == first.label) for panel in common]
-        segments = over_share(_scores(common, groups), [len(group.runs) for group in groups], statistic, seed)
-        curves.append(_Curve(first.label, first.style, segments))
-    if not any(curve.segments for curve in curves):
+        runs = [len(group.runs) for group in groups]
+        curves.append((first, over_share(_scores(common, groups), runs, statistic, seed)))
+    if not any(segments for _, segments in curves):
         raise UsageError("results: expected scores on every dataset, found none. Wait for the first evaluations.")
     return curves
 
@@ -164,30 +135,13 @@ def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
     scores = np.full((max(len(group.runs) for group in groups), len(panels), len(SHARES)), np.nan)
     for task, (panel, group) in enumerate(zip(panels, groups, strict=True)):
         for row, run in enumerate(group.runs):
-            total = panel.transitions or run.online
-            curve = measured(run)
+            curve, total = measured(run), panel.transitions or run.online
             scores[row, task] = [score_at_share(*curve, share, total) for share in SHARES]
     return scores
 
 
-def _draw_curve(ax: Axes, curve: _Curve, look: LineStyle, place: float) -> None:
-    """`place`, 0 to 1, differs from curve to curve and keeps their markers apart."""
-    for part in curve.segments:
-        strength = 1.0 if part.complete else _FADED
-        few = len(part.shares) < 8
-        ax.plot(
-            100 * part.shares, part.centre, **look.properties, alpha=strength, zorder=4,
-            markevery=None if few else (0.02 + 0.14 * place, 0.14),
-        )  # fmt: skip
-        if part.interval is not None:
-            low, high = part.interval
-            ax.fill_between(
-                100 * part.shares, low, high, color=look.colour, alpha=0.17 * strength, linewidth=0, zorder=3
-            )
-
-
 def _statistic_sentences(
-    common: Sequence[Panel], left_out: Sequence[str], curves: Sequence[Sequence[ShareSegment]], statistic: Statistic
+    common: Sequence[Panel], left_out: Sequence[str], curves: Sequence[Sequence[Segment]], statistic: Statistic
 ) -> str:
     parts = [part for segments in curves for part in segments]
     name = "Interquartile mean (below four runs in all the mean)" if statistic == "iqm" else "Mean"
@@ -199,7 +153,7 @@ def _statistic_sentences(
         text += "; none where a dataset has one run" if any(part.interval is None for part in parts) else ""
     if any(not part.complete for part in parts):
         text += ". Faded: not every run has got that far"
-    if any(not segments or segments[-1].shares[-1] < SHARES[-1] for segments in curves):
+    if any(not segments or segments[-1].transitions[-1] < 100 for segments in curves):
         text += ". A curve ends where no run of one of the datasets has got further"
     if left_out:
         text += f". Left out, since not every algorithm was run there: {listed(left_out)}"

@@ -12,9 +12,8 @@ from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.comparisons import spearman
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share
-from seqeval_rl.plots.analysis.model_selection import Candidate, candidates
-from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES, check_score
-from seqeval_rl.plots.figures import layout, style, ticks
+from seqeval_rl.plots.analysis.prequential import DEFAULT_SCORE, SCORES, Candidate, candidates, check_score
+from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import RunResult
 
@@ -82,7 +81,7 @@ def correlation(
         f"True score over the prequential score per transition, both at {100 * share:g} % of the data, means over seeds. "
         "ρ: Spearman's correlation, 1 where the prequential score orders the settings as the true scores do. "
         f"{f'Left out: {listed(left_out)}. ' if left_out else ''}{damage_sentence(results)}"
-    ).rstrip()
+    )
     return layout.framed(inches, height, text if caption else "", draw)
 
 
@@ -116,11 +115,28 @@ def _draw_settings(
         ax.plot(each.score, each.true, **looks[each.label].marker_properties)
     scores = [each.score for each in settings]
     if SCORES[score].positive and max(scores) > _WIDE * min(scores) > 0:
-        ticks.logarithmic_x(ax, scores, max(2, int(width / 0.5)))
+        _logarithmic_x(ax, scores, max(2, int(width / 0.5)))
     else:
-        ticks.round_ticks(ax.xaxis, max(2, int(width / 0.5)))
-    ticks.round_ticks(ax.yaxis, 4)
+        layout.round_ticks(ax.xaxis, max(2, int(width / 0.5)))
+    layout.round_ticks(ax.yaxis, 4)
     ax.margins(0.12)
+
+
+def _logarithmic_x(ax: Axes, values: list[float], most: int) -> None:
+    """A logarithmic x-axis with at most `most` round numbers within the range of the values, all of them above 0."""
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    room = max(1.3, (max(values) / min(values)) ** 0.12)
+    low, high = min(values) / room, max(values) * room
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    round_numbers = [multiple * 10.0**power for power in range(first, last + 1) for multiple in (1, 2, 5)]
+    inside = [number for number in round_numbers if low <= number <= high]
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ax.set_xticks(inside[:: -(-len(inside) // most)] if inside else [min(values)])
+    ax.xaxis.set_major_formatter("{x:.3g}")
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _rho(settings: Sequence[Candidate], score: str) -> str:

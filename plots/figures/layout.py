@@ -1,4 +1,7 @@
-"""Layout of figures in inches: text that fits, the grid of panels, the names above each, the legend, the caption."""
+"""Layout of figures in inches: text that fits, the grid of panels, names above each, ticks, the legend, the caption.
+
+Imports matplotlib only when something is drawn, so that listing figures is quick.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from seqeval_rl.plots.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -97,13 +101,9 @@ def grid(panels: list[Panel], inches: float) -> list[list[int | None]]:
     tasks = sorted({panel.task for panel in panels})
     if len(places) == len(panels) == len(tasks) * len(columns) and len(tasks) > 1 and 1 < len(columns) <= most:
         return [[places[task, level] for level in columns] for task in tasks]
-    cells: list[int | None] = [
-        *sorted(range(len(panels)), key=lambda index: (panels[index].task, _by_level(levels[index])))
-    ]
-    across = min(len(panels), most, 3)
-    if across == 3 and len(panels) == 4:
-        across = 2  # no empty places
-    cells += [None] * (-len(panels) % across)
+    order = sorted(range(len(panels)), key=lambda index: (panels[index].task, _by_level(levels[index])))
+    across = min(len(panels), most, 2 if len(panels) == 4 else 3)  # no empty places
+    cells = [*order, *[None] * (-len(panels) % across)]
     return [cells[start : start + across] for start in range(0, len(cells), across)]
 
 
@@ -123,7 +123,7 @@ class Top:
 
     @property
     def rows(self) -> int:
-        """Of the names."""
+        """Lines of names."""
         return 1 + max((row for _, _, row in self.names), default=-1)
 
     @property
@@ -146,21 +146,6 @@ def above(panel: Panel, width: float, named: bool = True) -> Top:
         ends[row] = max(ends[row], middle + half + 0.08)
         names.append((label, middle / width, row))
     return Top(wrap(panel.title, width + 0.1, 3), names)
-
-
-def legend_columns(labels: list[str], inches: float) -> int:
-    """As many columns as fit the figure's width."""
-    widths = [max(text_width(line) for line in label.split("\n")) + LEGEND_ROOM for label in labels]
-    for columns in range(len(labels), 1, -1):
-        if SCREEN * sum(float(column.max()) for column in np.array_split(widths, columns)) <= inches:
-            return columns
-    return 1
-
-
-def legend_height(labels: list[str], columns: int) -> float:
-    """Height in inches of a legend with that many columns, filled from top to bottom as matplotlib does."""
-    heights = [LINE_HEIGHT * (label.count("\n") + 1) + 0.05 for label in labels]
-    return max(float(column.sum()) for column in np.array_split(heights, columns))
 
 
 Entries = Sequence[tuple[str, dict[str, Any]]]  # of a legend: label, and properties of its line
@@ -197,22 +182,26 @@ def legend(figure: Figure, entries: Entries, inches: float) -> None:
     """Above the axes, in as many columns as fit."""
     from matplotlib.lines import Line2D
 
-    labels = _labels(entries, inches)
-    handles = [
-        Line2D([], [], **properties, label=label) for label, (_, properties) in zip(labels, entries, strict=True)
-    ]
-    columns = legend_columns(labels, inches)
+    labels, columns = _legend(entries, inches)
+    handles = [Line2D([], [], **look, label=label) for label, (_, look) in zip(labels, entries, strict=True)]
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **LEGEND)
 
 
 def entries_height(entries: Entries, inches: float) -> float:
-    """Height of `legend` in inches."""
-    labels = _labels(entries, inches)
-    return legend_height(labels, legend_columns(labels, inches))
+    """Height of `legend` in inches; it is filled from top to bottom."""
+    labels, columns = _legend(entries, inches)
+    heights = [LINE_HEIGHT * (label.count("\n") + 1) + 0.05 for label in labels]
+    return max(float(column.sum()) for column in np.array_split(heights, columns))
 
 
-def _labels(entries: Entries, inches: float) -> list[str]:
-    return [wrap(label, inches - LEGEND_ROOM - 0.2, 3) for label, _ in entries]
+def _legend(entries: Entries, inches: float) -> tuple[list[str], int]:
+    """The labels in lines, and how many columns of them fit."""
+    labels = [wrap(label, inches - LEGEND_ROOM - 0.2, 3) for label, _ in entries]
+    widths = [max(map(text_width, label.split("\n"))) + LEGEND_ROOM for label in labels]
+    for columns in range(len(labels), 1, -1):
+        if SCREEN * sum(float(column.max()) for column in np.array_split(widths, columns)) <= inches:
+            return labels, columns
+    return labels, 1
 
 
 def names_of(labels: Sequence[str], width: float, most: int = 3) -> tuple[list[str], float, int]:
@@ -225,3 +214,27 @@ def names_of(labels: Sequence[str], width: float, most: int = 3) -> tuple[list[s
 def panel_height(inches: float, entries: Entries) -> float:
     """Height of a figure with a single panel and a legend, in inches."""
     return min(max(0.55 * inches, 1.6), 3.2) + 0.4 + entries_height(entries, inches)
+
+
+def format_count(number: float, position: float | None = None) -> str:
+    """A number of transitions as axes show it: 0, 250k, 1M; has the arguments of matplotlib's formatters."""
+    for unit, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(number) >= unit:
+            return f"{number / unit:.6g}{suffix}"
+    return f"{number:.6g}"
+
+
+def round_ticks(axis: Axis, most: int, integer: bool = False) -> None:
+    """At most about `most` ticks at distances of 1, 2, 2.5 or 5 times a power of ten; with `integer` at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10], integer=integer))
+
+
+def logarithmic_ticks(axis: Axis, multiples: tuple[int, ...], most: int, text: Any) -> None:
+    """At most `most` ticks at these multiples of powers of ten, with matplotlib's formatter `text`; no minor ticks."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=multiples, numticks=most))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(text)

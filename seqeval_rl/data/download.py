@@ -20,10 +20,11 @@ import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from seqeval_rl.errors import DataError, FileError, writing
+from seqeval_rl.errors import DataError, FileError, UsageError, writing
 from seqeval_rl.utils.files import atomic_write, lock_file, sync
 
 ATTEMPTS = 4  # in a row without a new byte
@@ -39,6 +40,21 @@ _log = logging.getLogger("seqeval_rl")
 def is_offline(offline: bool | None = None) -> bool:
     """Whether the network must not be used: `offline`, or where that is None `SEQEVAL_OFFLINE` (1, true, yes)."""
     return os.environ.get("SEQEVAL_OFFLINE", "").lower() in ("1", "true", "yes") if offline is None else offline
+
+
+def address(variable: str, server: str, path: str) -> str:
+    """The address of a file on a server, or on the mirror that an environment variable names.
+
+    Raises:
+        UsageError: the mirror is no http(s) address.
+    """
+    mirror = os.environ.get(variable) or server
+    if urlsplit(mirror).scheme not in ("http", "https"):
+        raise UsageError(
+            f"{variable}: expected an address such as https://example.org/data, under which {path} is, found {mirror!r}. "
+            "Correct it."
+        )
+    return f"{mirror.rstrip('/')}/{path}"
 
 
 def sha256_of(path: Path) -> str:

@@ -13,39 +13,21 @@ FILE_MODULE = "seqeval_plugin_"
 """Prefix of the module name of a file."""
 
 _PACKAGES = {
-    "interface": ("algorithm", "config_types", "per_run", "registry", "state"),
-    "interface.checks": ("contract", "contract_hooks", "contract_parts", "tiny_problem"),
-    "networks": ("nets", "perceptron"),
-    "environments": ("environments", "lanes", "tasks"),
-    "data": ("bundled", "d4rl", "dataset", "minari_logs", "ogbench", "own_arrays", "readers", "stream", "vd4rl"),
-    "training": ("engine", "evaluation", "loop", "online", "preprocessing", "prequential", "replay"),
-    "results": ("checkpoint", "long_format", "recording", "results", "status"),
-    "experiments": ("scheduler", "sweep", "variants"),
-    "collection": ("behaviour", "behaviour_training", "collecting", "levels"),
-    "plots": (
-        *("plots.across", "plots.candidates", "plots.cost", "plots.curves", "plots.data_share", "plots.foretold"),
-        *(
-            "plots.groups",
-            "plots.logs",
-            "plots.measure_tables",
-            "plots.measures",
-            "plots.paper_figures",
-            "plots.profile",
-        ),
-        *("plots.published_table", "plots.ranking", "plots.ratio", "plots.select", "plots.statistics", "plots.style"),
-    ),
+    "interface": "algorithm config_types per_run registry state",
+    "interface.checks": "contract contract_hooks contract_parts tiny_problem",
+    "networks": "nets perceptron",
+    "environments": "environments lanes tasks",
+    "data": "bundled d4rl dataset minari_logs ogbench own_arrays readers stream vd4rl",
+    "training": "engine evaluation loop online preprocessing prequential replay",
+    "results": "checkpoint long_format recording results status",
+    "experiments": "scheduler sweep variants",
+    "collection": "behaviour behaviour_training collecting levels",
+    "plots": """plots.across plots.candidates plots.cost plots.curves plots.data_share plots.foretold plots.groups plots.logs
+        plots.measure_tables plots.measures plots.paper_figures plots.profile plots.published_table plots.ranking plots.ratio
+        plots.select plots.statistics plots.style""",
 }
-MOVED = {f"seqeval_rl.{old}": f"seqeval_rl.{new}" for new, names in _PACKAGES.items() for old in names}
+MOVED = {f"seqeval_rl.{old}": f"seqeval_rl.{new}" for new, names in _PACKAGES.items() for old in names.split()}
 """By earlier module, the package that exports its public names now."""
-
-
-def _moved(error: BaseException) -> str | None:
-    """What to change where an import failed because of an earlier module; None for any other error."""
-    module = error.name if isinstance(error, ImportError) else None
-    if module not in MOVED:
-        return None
-    renamed = ", where `follow` is `soft_update`" if module == "seqeval_rl.nets" else ""
-    return f"it imports {module}, which is now in {MOVED[module]}{renamed}. Change the import."
 
 
 def load_class(reference: str, shown: str | None = None) -> type:
@@ -63,49 +45,46 @@ def load_class(reference: str, shown: str | None = None) -> type:
     loaded = getattr(module, name, None)
     if isinstance(loaded, type):
         return loaded
-    classes = [
-        key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__
-    ]
-    raise unknown("class", name, classes, source)
+    types = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+    own = [key for key, value in types.items() if value.__module__ == module.__name__]
+    raise unknown("class", name, own, source)
 
 
 def _module(source: str, reference: str) -> ModuleType:
-    """The module of that name, or of the file."""
-    if source.endswith(".py"):
-        return _module_of_file(Path(source), reference)
-    try:
-        return importlib.import_module(source)
-    except ImportError as error:
-        if hint := _moved(error):
-            raise UsageError(f"{reference}: {hint}") from error
-        if not isinstance(error, ModuleNotFoundError):
-            raise
-        raise UsageError(
-            f"{reference}: module {error.name!r} is not installed. Install it, or name a file: path/to/file.py:Class."
-        ) from error
-
-
-def _module_of_file(path: Path, reference: str) -> ModuleType:
-    """The file as a module, run once in a process."""
-    if not path.is_file():
+    path = Path(source) if source.endswith(".py") else None
+    if path is not None and not path.is_file():
         raise UsageError(f"{reference}: no file {path}. Check the path.")
+    try:
+        return importlib.import_module(source) if path is None else _run_file(path)
+    except Exception as error:
+        module = error.name if isinstance(error, ImportError) else None
+        if module in MOVED:
+            renamed = ", where `follow` is `soft_update`" if module == "seqeval_rl.nets" else ""
+            problem = f"it imports {module}, which is now in {MOVED[module]}{renamed}. Change the import."
+        elif path is not None:
+            problem = f"{path} stops with {type(error).__name__}: {error}. Run it with python to see where."
+        elif isinstance(error, ModuleNotFoundError):
+            problem = f"module {module!r} is not installed. Install it, or name a file: path/to/file.py:Class."
+        else:
+            raise
+        raise UsageError(f"{reference}: {problem}") from error
+
+
+def _run_file(path: Path) -> ModuleType:
+    """The file as a module, run once in a process."""
     name = f"{FILE_MODULE}{path.stem}"
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path):
         return loaded
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{reference}: {path} cannot be loaded as a Python module. Check the file.")
+    assert spec is not None, "every .py file has one"
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Registered before it runs: dataclasses and pydantic look their module up by name.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except Exception:
         del sys.modules[name]
-        if hint := _moved(error):
-            raise UsageError(f"{reference}: {hint}") from error
-        raise UsageError(
-            f"{reference}: {path} stops with {type(error).__name__}: {error}. Run it with python to see where."
-        ) from error
+        raise
     return module

@@ -8,7 +8,7 @@ run. Other sources of randomness (numpy, `random`) are not covered.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,17 +27,8 @@ def noise_dim(algorithm: type, config: Any, spec: Spec) -> int:
 
 
 def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
-    """A run group of any algorithm: the algorithm itself if it is vectorized, else one instance per run.
-
-    Args:
-        algorithm: the class.
-        config: its settings.
-        spec: of the run group.
-    """
-    if getattr(algorithm, "vectorized", False):
-        group: Algorithm = algorithm(config, spec)
-        return group
-    return PerSeed(algorithm, config, spec)
+    """A run group of any algorithm: the algorithm itself if it is vectorized, else one instance per run."""
+    return algorithm(config, spec) if getattr(algorithm, "vectorized", False) else PerSeed(algorithm, config, spec)
 
 
 class PerSeed:
@@ -71,10 +62,7 @@ class PerSeed:
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step of every run. Raises ValueError where runs return metrics of different names."""
-        metrics = []
-        for r, run in enumerate(self.runs):
-            with self._random(r):
-                metrics.append(run.update(batch.run(r)))
+        metrics = self._each(lambda run, r: run.update(batch.run(r)))
         if any(each.keys() != metrics[0].keys() for each in metrics):
             raise ValueError(f"metrics of {self.name}: names differ between runs: {[sorted(each) for each in metrics]}")
         return {
@@ -84,25 +72,16 @@ class PerSeed:
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """[R, E, *obs_shape] and [R, E, act_dim] or None -> [R, E, act_dim]."""
-        actions = []
-        for r, run in enumerate(self.runs):
-            with self._random(r):
-                actions.append(run.act(observations[r], None if noise is None else noise[r]))
-        return torch.stack(actions)
+        noises = [None] * len(self.runs) if noise is None else noise
+        return torch.stack(self._each(lambda run, r: run.act(observations[r], noises[r])))
 
     def __getattr__(self, name: str) -> Any:
         """The hooks `values` and `log_prob`, if the algorithm has them: [R, B, *obs_shape], [R, B, act_dim] -> [R, B]."""
         if name not in ("values", "log_prob") or not hasattr(self.runs[0], name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-        def hook(observations: Tensor, actions: Tensor) -> Tensor:
-            numbers = []
-            for r, run in enumerate(self.runs):
-                with self._random(r):
-                    numbers.append(getattr(run, name)(observations[r], actions[r]))
-            return torch.stack(numbers)
-
-        return hook
+        return lambda observations, actions: torch.stack(
+            self._each(lambda run, r: getattr(run, name)(observations[r], actions[r]))
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """One independent state per run, under the key by which `split_state` and `join_states` recognize it."""
@@ -123,31 +102,32 @@ class PerSeed:
             self.rng[r] = saved["rng"].cpu()  # torch takes generator states on the CPU only
             self.cuda_rng[r] = None if saved["cuda_rng"] is None else saved["cuda_rng"].cpu()
 
+    def _each(self, call: Callable[[Any, int], Any]) -> list[Any]:
+        results = []
+        for r, run in enumerate(self.runs):
+            with self._random(r):
+                results.append(call(run, r))
+        return results
+
     @contextmanager
     def _random(self, r: int) -> Iterator[None]:
         """Uses run `r`'s generator state as torch's global one, which is restored afterwards."""
-        before = torch.get_rng_state()
         cuda = self.device.type == "cuda"
-        cuda_before = torch.cuda.get_rng_state(self.device) if cuda else None
-        torch.set_rng_state(self.rng[r])
         own = self.cuda_rng[r]
-        if own is not None and cuda:  # None: the state was saved on a machine without CUDA
-            torch.cuda.set_rng_state(own, self.device)
-        try:
-            yield
-        finally:
-            self.rng[r] = torch.get_rng_state()
-            torch.set_rng_state(before)
-            if cuda_before is not None:
-                self.cuda_rng[r] = torch.cuda.get_rng_state(self.device)
-                torch.cuda.set_rng_state(cuda_before, self.device)
+        with torch.random.fork_rng([self.device] if cuda else []):
+            torch.set_rng_state(self.rng[r])
+            if cuda and own is not None:  # None: the state was saved on a machine without CUDA
+                torch.cuda.set_rng_state(own, self.device)
+            try:
+                yield
+            finally:
+                self.rng[r] = torch.get_rng_state()
+                if cuda:
+                    self.cuda_rng[r] = torch.cuda.get_rng_state(self.device)
 
 
 def _of_run(config: Any, r: int) -> Any:
     """The settings of run `r`, with its value of each field that is a tensor [R]."""
-    own = {
-        field.name: value[r].item()
-        for field in dataclasses.fields(config)
-        if isinstance(value := getattr(config, field.name), Tensor)
-    }
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    own = {name: value[r].item() for name, value in values.items() if isinstance(value, Tensor)}
     return dataclasses.replace(config, **own) if own else config

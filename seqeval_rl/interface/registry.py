@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,9 +119,9 @@ def find_algorithm(reference: str | type, where: str = "--algorithms") -> Algori
 def _of_class(algorithm: type, names: Mapping[str, str]) -> AlgorithmEntry:
     """The entry of a class object, by its registered name where it has one."""
     reference = f"{algorithm.__module__}:{algorithm.__qualname__}"
-    for name, target in names.items():
-        if target == reference:
-            return _checked(name, name, algorithm)
+    registered_as = [name for name, target in names.items() if target == reference]
+    if registered_as:
+        return _checked(registered_as[0], registered_as[0], algorithm)
     name, module = _snake(algorithm.__name__), sys.modules.get(algorithm.__module__)
     if algorithm.__module__.startswith(FILE_MODULE) and getattr(module, algorithm.__qualname__, None) is algorithm:
         return _checked(name, f"{getattr(module, '__file__', '')}:{algorithm.__name__}", algorithm)
@@ -130,22 +131,14 @@ def _of_class(algorithm: type, names: Mapping[str, str]) -> AlgorithmEntry:
 
 def _snake(name: str) -> str:
     """`MyAlgo` becomes `my_algo`: what a plug-in is called in results."""
-    out = ""
-    for before, char in zip(" " + name, name, strict=False):
-        out += f"_{char.lower()}" if char.isupper() and (before.islower() or before.isdigit()) else char.lower()
-    return out
+    return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _checked(name: str, reference: str, algorithm: Any) -> AlgorithmEntry:
     """The entry of a class that has what `seqeval_rl.Algorithm` asks for."""
-    for attribute, meaning in (
-        ("Config", "a frozen dataclass of settings"),
-        ("update", "a method"),
-        ("act", "a method"),
-        ("state_dict", "a method"),
-        ("load_state_dict", "a method"),
-    ):
+    for attribute in ("Config", "update", "act", "state_dict", "load_state_dict"):
         if not hasattr(algorithm, attribute):
+            meaning = "a frozen dataclass of settings" if attribute == "Config" else "a method"
             raise UsageError(
                 f"{reference}: expected {algorithm.__name__}.{attribute} ({meaning}), found none. "
                 f"Add it (see seqeval_rl.Algorithm), then try `seqeval check {reference}`."
@@ -154,10 +147,9 @@ def _checked(name: str, reference: str, algorithm: Any) -> AlgorithmEntry:
         raise UsageError(
             f"{reference}: expected {algorithm.__name__}.vectorized, found its earlier name, stacked. Rename it."
         )
-    config: Any = algorithm.Config
-    if not getattr(getattr(config, "__dataclass_params__", None), "frozen", False):
+    if not getattr(getattr(algorithm.Config, "__dataclass_params__", None), "frozen", False):
         raise UsageError(
-            f"{reference}: expected {algorithm.__name__}.Config to be a frozen dataclass, found {config!r}. "
+            f"{reference}: expected {algorithm.__name__}.Config to be a frozen dataclass, found {algorithm.Config!r}. "
             "Decorate it with @dataclass(frozen=True)."
         )
     return AlgorithmEntry(name, reference, algorithm)

@@ -8,7 +8,6 @@ that of single-run algorithms (`PerSeed`).
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -90,12 +89,10 @@ def join_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if not all(RUNS in state for state in states):
             raise ValueError("cannot join states of single-run and of vectorized algorithms")
         return {RUNS: [copy.deepcopy(one) for state in states for one in state[RUNS]]}
-    joined: dict[str, Any] = _join(list(states), "")
-    return joined
+    return _join(list(states), "")
 
 
 def _take(value: Any, r: int, runs: int, path: str) -> Any:
-    """Run `r`'s part of `value`; `path` names the place in errors."""
     if isinstance(value, Tensor):
         if value.ndim and value.shape[0] != runs:
             raise ValueError(f"state at {path}: expected {runs} runs on the first axis, found {tuple(value.shape)}")
@@ -112,9 +109,10 @@ def _take(value: Any, r: int, runs: int, path: str) -> Any:
 def _join(values: list[Any], path: str) -> Any:
     """Joins the values of several states at one `path`."""
     first = values[0]
-    kinds = {_kind(value) for value in values}
-    if len(kinds) > 1:
-        found = sorted(kind.__name__ for kind in kinds)
+    # Subclasses of tensors and of dictionaries count as one type.
+    types = {Tensor if isinstance(v, Tensor) else dict if isinstance(v, dict) else type(v) for v in values}
+    if len(types) > 1:
+        found = sorted(one.__name__ for one in types)
         raise ValueError(f"states at {path}: expected one type, found {', '.join(found)}")
     if isinstance(first, Tensor):
         if any(value.shape[1:] != first.shape[1:] or value.ndim != first.ndim for value in values):
@@ -134,16 +132,6 @@ def _join(values: list[Any], path: str) -> Any:
         return type(first)(_join([value[i] for value in values], f"{path}/{i}") for i in range(len(first)))
     if not isinstance(first, _SCALARS):
         raise TypeError(f"states at {path}: expected tensors or Python scalars, found {type(first).__name__}")
-    if any(value != first and not (_is_nan(value) and _is_nan(first)) for value in values):
+    if any(value != first and (value == value or first == first) for value in values):  # only NaN differs from itself
         raise ValueError(f"states at {path}: runs disagree about a shared value, found {values}")
     return first
-
-
-def _kind(value: Any) -> type:
-    """The type of a value, where kinds of tensors and of dictionaries count as one."""
-    return Tensor if isinstance(value, Tensor) else dict if isinstance(value, dict) else type(value)
-
-
-def _is_nan(value: Any) -> bool:
-    """True for NaN, which is unequal to itself."""
-    return isinstance(value, float) and math.isnan(value)

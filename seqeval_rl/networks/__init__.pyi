@@ -6,6 +6,7 @@ from .distributions import (
 )
 from .modules import (
     MLP as MLP,
+    ActorCritic as ActorCritic,
     Critic as Critic,
     GaussianActor as GaussianActor,
     TanhActor as TanhActor,

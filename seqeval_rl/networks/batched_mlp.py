@@ -69,13 +69,11 @@ def evaluate(x: Tensor, extra: Tensor | None, views: Views, frozen: bool = False
     if torch.is_grad_enabled():
         weights = () if frozen or not views.weights[0].requires_grad else views.weights
         if weights or x.requires_grad:
-            out: Tensor = _Perceptron.apply(x, extra, views, members, *weights)
-            return out
+            return _Perceptron.apply(x, extra, views, members, *weights)
     return _forward(x, extra, views, members, None)
 
 
 def _piece(views: Views, members: int | None, i: int) -> list[Layer]:
-    """The layers of piece `i`, restricted to the first `members` members."""
     layers = views.pieces[i]
     if members is None or members == views.members:
         return layers
@@ -170,28 +168,15 @@ class _Perceptron(torch.autograd.Function):
 
 
 def _backward(
-    layers: list[Layer],
-    block: tuple[Tensor, Tensor | None],
-    hidden: list[Tensor],
-    gradient: Tensor,
-    into: list[Tensor],
-    part: int,
-    needs_x: bool,
+    layers: list[Layer],  # of the piece
+    block: tuple[Tensor, Tensor | None],  # the rows of `x` and of `extra`
+    hidden: list[Tensor],  # the hidden layers' values
+    gradient: Tensor,  # of the output
+    into: list[Tensor],  # where the gradients of the weights go, layer by layer; empty: they are frozen
+    part: int,  # number of the block; the gradients of blocks after the first are added
+    needs_x: bool,  # whether `x` needs its gradient
 ) -> Tensor:
-    """The backward pass of one block of rows of one piece.
-
-    Args:
-        layers: of the piece.
-        block: the rows of `x` and of `extra`.
-        hidden: the hidden layers' values.
-        gradient: of the output.
-        into: where the gradients of the weights go, layer by layer; empty: they are frozen.
-        part: number of the block; the gradients of blocks after the first are added.
-        needs_x: whether `x` needs its gradient.
-
-    Returns:
-        The gradient of `x`, if it needs one.
-    """
+    """The backward pass of one block of rows of one piece; returns the gradient of `x`, if it needs one."""
     x, extra = block
     g = gradient
     for n in reversed(range(len(layers))):

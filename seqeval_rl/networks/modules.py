@@ -1,4 +1,4 @@
-"""Critics, values and actors for R runs at once: every parameter has a leading run axis.
+"""Critics, values and actors for R runs at once, where every parameter has a leading run axis, and a base for algorithms.
 
 The initial weights of a run are those that `torch.nn.Linear` would draw, from a generator seeded by (seed, purpose) alone, so
 a run is the same in every run group. Parameters have torch's default dtype: tests call
@@ -12,12 +12,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.batched_mlp import Views, evaluate, prepare
 from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal_log_prob
 from seqeval_rl.seeding import torch_generator
@@ -77,15 +78,6 @@ class MLP(nn.Module):
             self._views = (views.weights[0].data_ptr(), views)
         return evaluate(x, extra, views, frozen, members)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> MLP:
-        """A copy whose views are of its own weights."""
-        duplicate = MLP.__new__(MLP)
-        memo[id(self)] = duplicate
-        nn.Module.__init__(duplicate)
-        duplicate.weights = copy.deepcopy(self.weights, memo)
-        duplicate._views = (0, None)
-        return duplicate
-
 
 class Critic(nn.Module):
     """M action-value functions Q(s, a) for each run."""
@@ -98,18 +90,15 @@ class Critic(nn.Module):
         self, observations: Tensor, actions: Tensor, frozen: bool = False, members: int | None = None
     ) -> Tensor:
         """[R, B, O], [R, B, A] -> [R, M, B]; see `MLP.forward` for the options."""
-        out: Tensor = self.net(torch.cat([observations, actions], -1), frozen=frozen, members=members)
-        return out.squeeze(-1)
+        return self.net(torch.cat([observations, actions], -1), frozen=frozen, members=members).squeeze(-1)
 
     def minimum(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        q: Tensor = self(observations, actions)
-        return q.amin(1)
+        return self(observations, actions).amin(1)
 
     def many(self, observations: Tensor, actions: Tensor) -> Tensor:
         """[R, B, O], [R, B, K, A] -> [R, M, B, K]: K actions at each observation."""
-        out: Tensor = self.net(observations, actions)
-        return out.unflatten(2, actions.shape[1:3]).squeeze(-1)
+        return self.net(observations, actions).unflatten(2, actions.shape[1:3]).squeeze(-1)
 
 
 class Value(nn.Module):
@@ -121,8 +110,7 @@ class Value(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """[R, B, O] -> [R, B]."""
-        out: Tensor = self.net(observations)
-        return out.squeeze(1).squeeze(-1)
+        return self.net(observations).squeeze(1).squeeze(-1)
 
 
 class TanhActor(nn.Module):
@@ -134,8 +122,7 @@ class TanhActor(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """[R, B, O] -> [R, B, A]."""
-        out: Tensor = self.net(observations)
-        return out.squeeze(1).tanh()
+        return self.net(observations).squeeze(1).tanh()
 
 
 class GaussianActor(nn.Module):
@@ -150,8 +137,7 @@ class GaussianActor(nn.Module):
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """[R, B, O] -> mean [R, B, A] and log standard deviation [R, 1, A]."""
-        out: Tensor = self.net(observations)
-        return out.squeeze(1).tanh(), self.log_stds.clamp(self.log_std_min, self.log_std_max)
+        return self.net(observations).squeeze(1).tanh(), self.log_stds.clamp(self.log_std_min, self.log_std_max)
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """The mean, or with `noise` a sample clipped to [-1, 1]: [R, B, O], [R, B, A] -> [R, B, A]."""
@@ -185,10 +171,31 @@ class TanhGaussianActor(nn.Module):
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """tanh of the mean, or with `noise` of a sample: [R, B, O], [R, B, A] -> [R, B, A]."""
         mean, log_std = self(observations)
-        actions: Tensor = mean if noise is None else mean + log_std.exp() * noise
-        return actions.tanh()
+        return (mean if noise is None else mean + log_std.exp() * noise).tanh()
 
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
         mean, log_std = self(observations)
         return tanh_normal_log_prob(mean, log_std, actions)
+
+
+class ActorCritic(Stateful):
+    """A base class for algorithms with action values `critic` and a stochastic policy `actor`: `act` and both hooks."""
+
+    actor: GaussianActor | TanhGaussianActor
+    critic: Critic
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """The policy's greedy action, or with `noise` a sample: [R, E, O], [R, E, A] -> [R, E, A]."""
+        return self.actor.act(observations, noise)
+
+    @torch.no_grad()
+    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
+        return self.critic.minimum(observations, actions)
+
+    @torch.no_grad()
+    def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
+        return self.actor.log_prob(observations, actions)

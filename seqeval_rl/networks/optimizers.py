@@ -50,20 +50,25 @@ class Adam:
         self._decay_steps = decay_steps
         self.parameters: list[Tensor] = list(parameters)
         first = self.parameters[0]
-        # The kernel takes one rate, so runs that differ in it are stepped one after the other.
-        self._rates = per_run(learning_rate, weight_decay, first.shape[0])
+        runs = first.shape[0]
+        self._rates: list[tuple[int | None, float, float]]  # run or None for all, learning rate, weight decay
+        if isinstance(learning_rate, Tensor) or isinstance(weight_decay, Tensor):
+            # The kernel takes one rate, so runs that differ in it are stepped one after the other.
+            rates, decays = (torch.as_tensor(value).expand(runs).tolist() for value in (learning_rate, weight_decay))
+            self._rates = list(zip(range(runs), rates, decays, strict=True))
+        else:
+            self._rates = [(None, learning_rate, weight_decay)]
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
-        self.ones = torch.ones(first.shape[0], device=first.device)
+        self.ones = torch.ones(runs, device=first.device)
         self.kernel = torch._fused_adamw_ if any(decay for _, _, decay in self._rates) else torch._fused_adam_
         # The CPU kernel rounds the remainder after the last whole vector differently. Parameters whose size per run leaves a
         # remainder are therefore stepped in a padded copy, in which each run ends with a whole vector. So a run is the same
         # to the last bit at every place in a run group.
-        odd = [p[0].numel() % _VECTOR != 0 and first.device.type == "cpu" for p in self.parameters]
-        self._even = [i for i, is_odd in enumerate(odd) if not is_odd]
-        self._odd = [i for i, is_odd in enumerate(odd) if is_odd]
+        vector = _VECTOR if first.device.type == "cpu" else 1
+        self._odd = [i for i, p in enumerate(self.parameters) if p[0].numel() % vector]
+        self._even = [i for i in range(len(self.parameters)) if i not in self._odd]
         sizes = [self.parameters[i][0].numel() for i in self._odd]
         width = -(-sum(sizes) // _VECTOR) * _VECTOR
-        runs = first.shape[0]
         self._padded = [torch.zeros(runs, width, dtype=first.dtype, device=first.device) for _ in range(4)]
         shapes = [self.parameters[i].shape for i in self._odd]
         self._values, self._gradients, means, squares = (
@@ -117,13 +122,3 @@ class Adam:
             )
         for tensor, value in zip(own, found, strict=True):
             tensor.copy_(value)
-
-
-def per_run(
-    learning_rate: float | Tensor, weight_decay: float | Tensor, runs: int
-) -> list[tuple[int | None, float, float]]:
-    """(run, learning rate, weight decay) for each run; a single (None, ...) for all runs where both are floats."""
-    if not isinstance(learning_rate, Tensor) and not isinstance(weight_decay, Tensor):
-        return [(None, learning_rate, weight_decay)]
-    rates, decays = (torch.as_tensor(value).expand(runs).tolist() for value in (learning_rate, weight_decay))
-    return [(run, rate, decay) for run, (rate, decay) in enumerate(zip(rates, decays, strict=True))]

@@ -1,4 +1,4 @@
-"""When evaluations run: at once, or asynchronously on the CPU while training continues on the GPU; reported in order."""
+"""When evaluations run: at once, or asynchronously on the CPU while training continues on the GPU; recorded in order."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Outcome:
 
 
 class EvaluationQueue:
-    """Evaluates a run group's policy and reports the outcomes; at most one evaluation runs at a time."""
+    """Evaluates a run group's policy and records the outcomes; at most one evaluation runs at a time."""
 
     def __init__(
         self,
         trainer: Trainer,
         evaluator: Evaluator | None,
-        report: Callable[[Outcome], bool],
+        record: Callable[[Outcome], bool],
         asynchronous: bool | None = None,
     ):
         """Nothing is evaluated yet.
@@ -47,7 +47,7 @@ class EvaluationQueue:
         Args:
             trainer: the runs.
             evaluator: of the same runs; none: evaluations are empty.
-            report: takes each outcome when its evaluation is over; returns False when no run is left to train.
+            record: takes each outcome when its evaluation is over; returns False when no run is left to train.
             asynchronous: evaluate a copy of the policy on the CPU, in a thread, while training continues; none: on CUDA, except
                 for algorithms that are not `capturable`. Those may use torch's global random generator when they act, which must
                 not happen while they train.
@@ -55,7 +55,7 @@ class EvaluationQueue:
         if asynchronous is None:
             asynchronous = trainer.device.type == "cuda" and getattr(trainer.algorithm, "capturable", True)
         self.asynchronous = evaluator is not None and asynchronous
-        self._trainer, self._evaluator, self._report = trainer, evaluator, report
+        self._trainer, self._evaluator, self._record = trainer, evaluator, record
         self._pending: Outcome | None = None
         self._alive = True
 
@@ -70,13 +70,13 @@ class EvaluationQueue:
             done.set_result(self._evaluator.evaluate(self._trainer.policy, point.index))
         return done
 
-    def report(self, outcome: Outcome) -> bool:
-        """Report the outcome, at once or when its evaluation is over; False when no run is left to train."""
+    def submit(self, outcome: Outcome) -> bool:
+        """Record the outcome, at once or when its evaluation is over; False when no run is left to train."""
         self._pending = outcome
         return self._alive if self.asynchronous else self.wait()
 
-    def report_finished(self) -> None:
-        """Report a finished evaluation, without waiting for one that is not: an interruption then does not lose it."""
+    def record_finished(self) -> None:
+        """Record a finished evaluation, without waiting for one that is not: an interruption then does not lose it."""
         if self._pending is not None and self._pending.pending.done():
             self.wait()
 
@@ -84,5 +84,5 @@ class EvaluationQueue:
         """Wait for the running evaluation, if any, and report it; False when no run is left to train."""
         if self._pending is not None:
             outcome, self._pending = self._pending, None
-            self._alive = self._report(outcome) and self._alive
+            self._alive = self._record(outcome) and self._alive
         return self._alive

@@ -13,7 +13,7 @@ from seqeval_rl.training.trainer import Trainer
 def sequential_evaluation(
     trainer: Trainer,
     evaluator: Evaluator | None,
-    report: Callable[[Outcome], bool],
+    record: Callable[[Outcome], bool],
     progress: Callable[[int], None],
     resume_from: int = 0,
     asynchronous: bool | None = None,
@@ -22,31 +22,32 @@ def sequential_evaluation(
 
     Args:
         trainer: the runs, untrained or with the states loaded that they had after evaluation `resume_from - 1`.
-        evaluator: of R times E environments; none: the only scores are prequential ones.
-        report: takes each evaluation's outcome, logs it and saves the checkpoint; returns False when every run has failed.
+        evaluator: plays E evaluation episodes of each of the R runs; None: without an environment, the only scores are those of
+            `Trainer.score_upcoming`.
+        record: logs an outcome and saves the checkpoint; returns False when every run has failed.
         progress: takes the number of gradient steps so far, a few times between evaluations.
         resume_from: number of evaluations that are already recorded.
         asynchronous: see `EvaluationQueue`.
     """
-    evaluations = EvaluationQueue(trainer, evaluator, report, asynchronous)
+    evaluations = EvaluationQueue(trainer, evaluator, record, asynchronous)
 
     def update_progress(gradient_steps: int) -> None:
         progress(gradient_steps)
-        evaluations.report_finished()
+        evaluations.record_finished()
 
     for point in trainer.points()[resume_from:]:
         started = time.perf_counter()
         for increments in trainer.increments_until(point):  # offline all of them at once, online one at a time
-            trainer.reveal(increments)  # gamma more transitions become visible with each
-            trainer.update(increments, update_progress)  # K gradient steps for each, the newest in the first batch
+            trainer.reveal(increments)  # each makes `increment` more transitions visible
+            trainer.update(increments, update_progress)  # `updates_per_increment` gradient steps each, see `Schedule`
         if not evaluations.wait():  # for an asynchronous evaluation of the previous point
             return
-        evaluation = evaluations.evaluate(point)
+        pending = evaluations.evaluate(point)
         metrics = trainer.metrics()
-        trainer.score_upcoming(point)  # prequential: transitions are scored before they are revealed
-        trainer.refresh_statistics(point)  # only now: the policy that was evaluated was trained under the old ones
-        labels, states = trainer.labels(point), trainer.states()
-        outcome = Outcome(point, labels, evaluation, metrics, states, time.perf_counter() - started)
-        if not evaluations.report(outcome):  # as soon as the evaluation is over: log, save the checkpoint
+        trainer.score_upcoming(point)  # prequential scores: of transitions that are not revealed yet
+        trainer.refresh_statistics(point)  # after the evaluation: that policy was trained under the previous ones
+        blocks, states = trainer.labels(point), trainer.states()
+        outcome = Outcome(point, blocks, pending, metrics, states, time.perf_counter() - started)
+        if not evaluations.submit(outcome):  # recorded as soon as its evaluation is over
             return
     evaluations.wait()

@@ -7,18 +7,19 @@ import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import IO, Any, ClassVar, Literal, NamedTuple
 
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import check_sha256
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import FileError, UsageError
+from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 from seqeval_rl.results.legacy import rename_source
-from seqeval_rl.utils.text import one_line
+from seqeval_rl.utils.text import first_line, one_line
 
 GROUP = "seqeval_rl.readers"
 Mode = Literal["native", "d4rl"]
@@ -46,6 +47,30 @@ class FetchOptions:
     offline: bool | None = None  # use no network; None: as `SEQEVAL_OFFLINE` says
     progress: bool = True
     transitions: int | None = None  # as in `ReadOptions`
+
+
+@contextmanager
+def open_file(path: Path, kind: str) -> Iterator[IO[bytes]]:
+    """A file open for reading, whose errors become those for users; `kind` says what is expected, "an HDF5 file".
+
+    Raises:
+        FileError: it cannot be opened.
+        DataError: the block raises whatever numpy, zipfile or HDF5 do for a damaged file.
+    """
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise FileError(f"{path.absolute()}: expected {kind}, found: {error.strerror}. Check the path.") from error
+    with stream:
+        try:
+            yield stream
+        except SeqevalError:
+            raise
+        except Exception as error:
+            found = f"one missing: {error}" if isinstance(error, KeyError) else first_line(error)
+            raise DataError(
+                f"{path}: expected {kind}, found {found}. Delete it and get it again, or write it again."
+            ) from error
 
 
 class Listing(NamedTuple):
@@ -93,7 +118,7 @@ class Reader(ABC):
         """
         path = Path(source.removeprefix(self.prefix)).expanduser()
         if not path.exists():
-            raise FileError(f"{path.absolute()}: expected a file, found none. Check the path.")
+            raise FileError(f"{path.absolute()}: expected a file or directory, found none. Check the path.")
         if options.sha256 is not None:
             check_sha256(path, options.sha256)
         return path
@@ -147,11 +172,17 @@ def readers() -> Mapping[str, Reader]:
 
 
 def find_reader(source: str) -> Reader | None:
-    """The reader of a source without its size; None: no reader takes it. Raises `UsageError` where several do."""
+    """The reader of a source without its size; None: no reader takes it. A prefix in the source counts before its ending.
+
+    Raises:
+        UsageError: several readers take it.
+    """
     names = [name for name, reader in readers().items() if reader.matches(source)]
+    names = [name for name in names if source.startswith(readers()[name].prefix or "\0")] or names
     if len(names) > 1:
         raise UsageError(
-            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. Uninstall one of them."
+            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. Write it with the prefix of one "
+            "of them, or uninstall the other."
         )
     return readers()[names[0]] if names else None
 

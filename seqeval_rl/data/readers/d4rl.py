@@ -1,7 +1,7 @@
 """Reads D4RL's HDF5 files, through the dataset cache.
 
 Two reading modes: `native` keeps every transition with its true next observation; `d4rl` is exactly `qlearning_dataset` of the
-d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_rules`). In
+d4rl package, which takes the next row's observation, and drops the last row and those of time limits (see `d4rl_file`). In
 both, actions slightly outside their bounds are clipped (see `Dataset`), and the returns of the dataset are those of its complete
 trajectories.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import check_sha256, recorded_sha256
-from seqeval_rl.data.readers import d4rl_episodes, d4rl_index
-from seqeval_rl.data.readers.base import FetchOptions, Listing, Mode, Reader, ReadOptions
-from seqeval_rl.data.readers.d4rl_file import check_readable, read_columns
+from seqeval_rl.data.readers import d4rl_index
+from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, open_file
+from seqeval_rl.data.readers.d4rl_file import kept_columns, limit_rows, read_columns, trajectory_returns
 from seqeval_rl.data.validation import RawTransitions, column, flags
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
@@ -31,17 +31,6 @@ from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import slug
 
 _VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a file is read."""
-
-    mode: Mode = "native"
-    terminate_on_end: bool = False  # of `qlearning_dataset`: keep the rows of time limits too
-
-    def __str__(self) -> str:
-        return f"{self.mode}-terminate" if self.terminate_on_end else self.mode
 
 
 class D4rlReader(Reader):
@@ -54,12 +43,11 @@ class D4rlReader(Reader):
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        reading = Reading(options.mode, options.terminate_on_end)
         if not source.startswith(self.prefix):
-            return read(source, source, options.task, reading, options.progress)
+            return read(Path(source), source, options)
         entry = d4rl_index.entry(source.removeprefix(self.prefix))
         path = d4rl_index.obtain(entry, progress=options.progress)
-        return read(path, source, options.task or entry.task, reading, options.progress)
+        return read(path, source, replace(options, task=options.task or entry.task))
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
@@ -86,7 +74,7 @@ class D4rlReader(Reader):
         path = Path(source) if entry is None else d4rl_index.require(entry)
         task = Task(path.name, None, 0.0, 1.0) if entry is None else entry.task
         yield check_file(path)
-        yield from verify_dataset(convert(path, source, task, Reading(), progress=False))
+        yield from verify_dataset(convert(path, source, task, ReadOptions(progress=False)))
         if entry is not None:
             yield from _check_published(path, source, entry)
 
@@ -97,11 +85,11 @@ class D4rlReader(Reader):
 
 def _check_published(path: Path, name: str, entry: d4rl_index.Entry) -> Iterator[Check]:
     """Compare size and returns with the published ones. Raises `DataError` where they differ."""
-    published = d4rl_index.PUBLISHED.get(entry.identity)
+    published = entry.published
     if published is None:
         yield Check("published", True, "nothing is published to compare its size and its returns with")
         return
-    dataset = convert(path, name, entry.task, Reading("d4rl"), progress=False)
+    dataset = convert(path, name, entry.task, ReadOptions(mode="d4rl", progress=False))
     if len(dataset) != published.transitions:
         raise DataError(
             f"{path}: {len(dataset)} transitions by qlearning_dataset, expected {published.transitions} as published. Delete it "
@@ -116,15 +104,13 @@ def _check_published(path: Path, name: str, entry: d4rl_index.Entry) -> Iterator
     yield Check("published returns", True, f"mean score of the dataset {score:.2f}, published {expected:.2f}")
 
 
-def read(path: str | Path, name: str, task: Task | None, reading: Reading, progress: bool) -> Dataset:
+def read(path: Path, name: str, options: ReadOptions) -> Dataset:
     """A file in D4RL's format.
 
     Args:
         path: of the file. Its name, if it is one of D4RL's, determines the task.
         name: what the dataset is called.
-        task: environment and reference returns; by default those of the file's name.
-        reading: how.
-        progress: show a bar.
+        options: how; without a task the dataset has that of the file's name.
 
     Raises:
         FileError: it cannot be read, or the cache cannot be written.
@@ -132,80 +118,59 @@ def read(path: str | Path, name: str, task: Task | None, reading: Reading, progr
         EnvironmentMissingError: the bounds of actions, or the time limit that the file lacks, are those of an environment
             that is not installed.
     """
-    path = Path(path)
-    check_readable(path)
-    task = task or _task(path, name)
+    with open_file(path, "an HDF5 file"):
+        pass  # before a task is asked for
+    task = options.task or _task(path, name)
     low, high = _bounds(task)
-    facts = [cache.files_hash([path]), _VERSION, str(reading), _limit(path, task), low.tolist(), high.tolist()]
+    reading = f"{options.mode}-terminate" if options.terminate_on_end else options.mode
+    facts = [cache.files_hash([path]), _VERSION, reading, _limit(path, task), low.tolist(), high.tolist()]
     key = f"d4rl-{slug(path.stem)}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
-    dataset = cache.obtain(key, lambda: convert(path, name, task, reading, progress))
+    dataset = cache.obtain(key, lambda: convert(path, name, task, options))
     return replace(dataset, name=name, task=task)
 
 
-def convert(path: Path, name: str, task: Task, reading: Reading, progress: bool) -> Dataset:
+def convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
     """Read the file itself, past the cache; arguments and errors as for `read`."""
-    columns = read_columns(path, name, reading.mode == "native", progress)
+    native = options.mode == "native"
+    columns = read_columns(path, name, native, options.progress)
     length = len(columns["observations"])
     terminals = flags(name, "terminals", columns["terminals"], length)
-    timeouts = flags(name, "timeouts", columns["timeouts"], length) if "timeouts" in columns else None
     # Checked before any row is summed or dropped.
-    rewards = column(name, "rewards", columns["rewards"], (1, 1), length)
-    limit = None if timeouts is not None else _limit(path, task)
-    ends = d4rl_episodes.true_ends(terminals, timeouts, limit)
-    low, high = _bounds(task)
-    if reading.mode == "native":
-        rows = np.arange(length) if "next_observations" in columns else d4rl_episodes.open_rows(ends)
-        raw = RawTransitions(
-            columns["observations"],
-            columns["actions"],
-            rewards,
-            terminals,
-            ends.final & ~terminals,
-            columns.get("next_observations"),
-            action_low=low,
-            action_high=high,
-        )
+    columns["rewards"] = rewards = column(name, "rewards", columns["rewards"], (1, 1), length)
+    limit = None
+    if "timeouts" in columns:
+        final = flags(name, "timeouts", columns["timeouts"], length)
     else:
-        if timeouts is None:
+        limit = _limit(path, task)
+        final = limit_rows(terminals, limit)
+    over = terminals | final
+    low, high = _bounds(task)
+    if native:
+        next_observations = columns.get("next_observations")
+        # Without next observations the last row of a trajectory has one only if it needs none.
+        rows = (
+            np.flatnonzero(terminals | ~np.append(over[:-1], True)) if next_observations is None else np.arange(length)
+        )
+        arrays: dict[str, Any] = {key: columns[key] for key in ("observations", "actions", "rewards")}
+        arrays |= {"terminations": terminals, "truncations": final & ~terminals, "next_observations": next_observations}
+    else:
+        if "timeouts" not in columns:
             if limit is None:
                 raise DataError(
                     f"{name}: expected timeouts, or a task with a time limit, which qlearning_dataset counts by, found "
                     "neither. Read it in mode native, or give a task with an environment."
                 )
-            seen = d4rl_episodes.d4rl_ends(terminals, timeouts, limit, reading.terminate_on_end)
-        else:
-            seen = ends
-        rows = d4rl_episodes.qlearning_rows(seen, reading.terminate_on_end)
+            # It counts the transition after a row that ended a trajectory and was kept as the second: the time limit of
+            # such a trajectory is one transition too early.
+            final = limit_rows(terminals, limit, 1, int(options.terminate_on_end))
+        rows = np.flatnonzero(~final[:-1] | options.terminate_on_end)
         if not len(rows):
             raise DataError(f"{name}: expected transitions that qlearning_dataset keeps, found none in {length} rows.")
-        raw = RawTransitions(**_kept(columns, rewards, seen, rows), action_low=low, action_high=high)
-    dataset = Dataset.from_arrays(name, task, raw)
-    returns = d4rl_episodes.trajectory_returns(rewards, ends, rows)
+        arrays = kept_columns(columns, terminals, terminals | final, rows)
+    dataset = Dataset.from_arrays(name, task, RawTransitions(**arrays, action_low=low, action_high=high))
+    returns = trajectory_returns(rewards, over, rows)
     returns.flags.writeable = False
     return replace(dataset, dataset_returns=returns)
-
-
-def _kept(
-    columns: dict[str, NDArray[Any]], rewards: NDArray[np.float32], ends: d4rl_episodes.Ends, rows: NDArray[np.int64]
-) -> dict[str, Any]:
-    """Columns of the rows that `qlearning_dataset` keeps. The kept part of a trajectory is truncated or terminates."""
-    over = ends.terminals | ends.final
-    trajectory = np.concatenate(([0], np.cumsum(over[:-1])))
-    kept = trajectory[rows]
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(kept)) + 1))
-    truncations = np.zeros(len(rows), bool)
-    # The last trajectory is incomplete unless the file has its end, in a row that is kept or dropped.
-    truncations[-1] = bool(over[-1]) or kept[-1] != trajectory[-1]
-    terminations = ends.terminals[rows]
-    return {
-        "observations": columns["observations"][rows],
-        "actions": columns["actions"][rows],
-        "rewards": rewards[rows],
-        "next_observations": columns["observations"][rows + 1],
-        "terminations": terminations,
-        "truncations": truncations & ~terminations,
-        "episode_starts": starts,
-    }
 
 
 def _task(path: Path, name: str) -> Task:

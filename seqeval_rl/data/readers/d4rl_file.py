@@ -1,4 +1,8 @@
-"""The columns of an HDF5 file in D4RL's format, checked to be complete."""
+"""An HDF5 file in D4RL's format: its columns, checked to be complete, and the trajectories that its rows are of.
+
+The rows are those of concatenated trajectories. `terminals` are true where a terminal state was reached; `timeouts`, which old
+files lack, where a trajectory ended for another reason.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from seqeval_rl.data.readers.base import open_file
 from seqeval_rl.data.validation import check_length
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import progress_bar
 
 _REQUIRED = ("observations", "actions", "rewards", "terminals")
@@ -21,40 +26,26 @@ _PIECE = 1 << 16  # rows read at once
 
 def read_columns(path: Path, name: str, next_observations: bool, progress: bool) -> dict[str, NDArray[Any]]:
     """The file's columns, numbers as float32; next observations only if requested."""
-    check_readable(path)
-    try:
-        with h5py.File(path, "r") as file:
-            found = {key: file[key] for key in (*_REQUIRED, *_OPTIONAL) if key in file}
-            if not next_observations:
-                found.pop("next_observations", None)
-            _check_form(name, found, file)
-            length = len(found["observations"])
-            columns = {key: np.empty(item.shape, _dtype(item)) for key, item in found.items()}
-            with progress_bar(name, length, progress) as bar:
-                for start in range(0, length, _PIECE):
-                    piece = slice(start, min(start + _PIECE, length))
-                    for key, item in found.items():
-                        with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused
-                            columns[key][piece] = item[piece]
-                    bar.update(piece.stop - start)
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:  # of a damaged file
-        first_line = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{name}: expected a whole HDF5 file in {path}, found {type(error).__name__}: {first_line}. Delete it and get it "
-            "again."
-        ) from error
-    return {key: _flat(key, values) for key, values in columns.items()}
-
-
-def check_readable(path: Path) -> None:
-    """Raise `FileError` where a file cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-    except OSError as error:
-        raise FileError(
-            f"{path.absolute()}: expected an HDF5 file, found: {error.strerror}. Check the path."
-        ) from error
+    with open_file(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        found = {key: file[key] for key in (*_REQUIRED, *_OPTIONAL) if key in file}
+        if not next_observations:
+            found.pop("next_observations", None)
+        _check_form(name, found, file)
+        length = len(found["observations"])
+        # Flags keep their own type, by which they are checked.
+        kinds = {key: item.dtype if key in ("terminals", "timeouts") else np.float32 for key, item in found.items()}
+        columns = {key: np.empty(item.shape, kinds[key]) for key, item in found.items()}
+        with progress_bar(name, length, progress) as bar:
+            for start in range(0, length, _PIECE):
+                piece = slice(start, min(start + _PIECE, length))
+                for key, item in found.items():
+                    with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused
+                        columns[key][piece] = item[piece]
+                bar.update(piece.stop - start)
+    for key in {"rewards", "terminals", "timeouts"} & columns.keys():
+        if columns[key].shape[1:] == (1,):  # as in some of D4RL's files
+            columns[key] = columns[key][:, 0]
+    return columns
 
 
 def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
@@ -92,12 +83,69 @@ def _is_whole(item: Any) -> bool:
     return item.id.get_num_chunks() == expected
 
 
-def _dtype(item: Any) -> np.dtype[Any]:
-    """Flags keep their own type, by which they are checked."""
-    return np.dtype(np.float32) if item.name.rpartition("/")[2] not in ("terminals", "timeouts") else item.dtype
+def limit_rows(
+    terminals: NDArray[np.bool_], limit: int | None, after_terminal: int = 0, after_limit: int = 0
+) -> NDArray[np.bool_]:
+    """Rows [N] at which the count of a trajectory's transitions reaches a time limit.
+
+    Args:
+        terminals: [N], true where a terminal state was reached.
+        limit: at least 2; None: there is no limit.
+        after_terminal: count after a terminal row.
+        after_limit: after a row at the limit.
+    """
+    found = np.zeros_like(terminals)
+    if limit is None:
+        return found
+    start, count = 0, 0
+    for last in [*np.flatnonzero(terminals), len(terminals) - 1]:
+        found[start + limit - 1 - count : last + 1 : limit - after_limit] = True
+        start, count = last + 1, after_limit if found[last] else after_terminal
+    return found
 
 
-def _flat(key: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Some of D4RL's files have rewards and flags as [N, 1]."""
-    one_axis = key in ("rewards", "terminals", "timeouts") and values.shape[1:] == (1,)
-    return values[:, 0] if one_axis else values
+def kept_columns(
+    columns: dict[str, NDArray[Any]], terminals: NDArray[np.bool_], over: NDArray[np.bool_], rows: NDArray[np.int64]
+) -> dict[str, NDArray[Any]]:
+    """Columns of the rows that `qlearning_dataset` keeps. The kept part of a trajectory is truncated or terminates.
+
+    Args:
+        columns: of N rows.
+        terminals: [N].
+        over: [N], true where a trajectory ends.
+        rows: those that are kept, rising; each one's next observation is the next row's observation, whatever that is.
+    """
+    trajectory = np.concatenate(([0], np.cumsum(over[:-1])))
+    kept = trajectory[rows]
+    truncations = np.zeros(len(rows), bool)
+    # The last trajectory is incomplete unless the file has its end, in a row that is kept or dropped.
+    truncations[-1] = bool(over[-1]) or kept[-1] != trajectory[-1]
+    return {
+        "observations": columns["observations"][rows],
+        "actions": columns["actions"][rows],
+        "rewards": columns["rewards"][rows],
+        "next_observations": columns["observations"][rows + 1],
+        "terminations": terminals[rows],
+        "truncations": truncations & ~terminals[rows],
+        "episode_starts": np.concatenate(([0], np.flatnonzero(np.diff(kept)) + 1)),
+    }
+
+
+def trajectory_returns(
+    rewards: NDArray[np.floating], over: NDArray[np.bool_], rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Returns of the complete trajectories of a file, with the rewards of rows that are not kept.
+
+    Args:
+        rewards: [N], of every row.
+        over: [N], true where a trajectory ends.
+        rows: those that are kept, rising.
+
+    Returns:
+        [trajectories, 2]: how many rows are kept up to its end, and its return. One that the end of the file cut short is
+        there only if there is no other.
+    """
+    last = np.flatnonzero(over) if over.any() else np.array([len(over) - 1])
+    starts = np.concatenate(([0], last[:-1] + 1))
+    returns = np.add.reduceat(rewards[: last[-1] + 1], starts, dtype=np.float64)
+    return np.stack([np.searchsorted(rows, last, "right").astype(np.float64), returns], axis=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.readers.base import Reader, ReadOptions
+from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
 from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, FileError, SeqevalError
+from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.utils.text import slug
 
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
@@ -108,23 +109,26 @@ def _dataset(name: str, columns: Mapping[str, Any], task: Task, low: Any, high: 
 
 def names(path: str | Path) -> list[str]:
     """The names of the arrays in a file; raises as `load` does."""
-    return list(_open(path, lambda file: file.files))
+    with _opened(path) as file:
+        return list(file.files)
 
 
-def load(path: str | Path, wanted: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+def load(path: str | Path, wanted: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
     """The arrays of a file, or those of the wanted ones that it has.
 
     Raises:
         FileError: no such file, or it may not be read.
         DataError: it is damaged, or holds something else than plain arrays.
     """
-    chosen = None if wanted is None else set(wanted)
+    with _opened(path) as file:
+        return {key: file[key] for key in file.files if wanted is None or key in wanted}
 
-    def read(file: Any) -> dict[str, NDArray[Any]]:
-        return {key: file[key] for key in file.files if chosen is None or key in chosen}
 
-    found: dict[str, NDArray[Any]] = _open(path, read)
-    return found
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    # numpy does not close a damaged file that it opened itself.
+    with open_file(Path(path), "an .npz file of plain arrays") as stream, np.load(stream, allow_pickle=False) as file:
+        yield file
 
 
 def scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
@@ -142,18 +146,3 @@ def scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
             f"{name}: expected {key} to be {expected}, found {value.dtype} of shape {value.shape}. Correct it."
         )
     return value.item()
-
-
-def _open(path: str | Path, use: Any) -> Any:
-    try:
-        # numpy does not close a damaged file that it opened itself.
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return use(file)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        place = Path(path).absolute()
-        raise FileError(f"{place}: expected an .npz file, found: {error.strerror}. Check the path.") from error
-    except Exception as error:  # numpy, zipfile and zlib raise different errors for a damaged file
-        first_line = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{path}: expected an .npz file of plain arrays, found {type(error).__name__}: {first_line}. Write it again."
-        ) from error

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.download import download
+from seqeval_rl.data.download import address, download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
@@ -96,13 +94,8 @@ def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pat
             "pip install ogbench."
         )
     goals = _goal_conditioned(name)
-    mirror = os.environ.get("SEQEVAL_OGBENCH_MIRROR") or _SERVER
-    if urlsplit(mirror).scheme not in ("http", "https"):
-        raise UsageError(
-            f"SEQEVAL_OGBENCH_MIRROR: expected an address such as https://example.org/ogbench, under which {goals}.npz is, "
-            f"found {mirror!r}. Correct it."
-        )
-    found = download(f"{mirror.rstrip('/')}/{goals}.npz", path.with_stem(goals), offline=offline, progress=progress)
+    url = address("SEQEVAL_OGBENCH_MIRROR", _SERVER, f"{goals}.npz")
+    found = download(url, path.with_stem(goals), offline=offline, progress=progress)
     _write_with_rewards(found, path, environment)
     return path
 

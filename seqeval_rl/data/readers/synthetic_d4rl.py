@@ -7,6 +7,7 @@ say nothing about D4RL's data.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode, take_transitions
 from seqeval_rl.data.readers import bundled, d4rl_index
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
-from seqeval_rl.data.readers.d4rl import Reading, read
+from seqeval_rl.data.readers.d4rl import read
 from seqeval_rl.data.readers.d4rl_index import Entry
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes
 from seqeval_rl.errors import UsageError, unknown, writing
@@ -45,8 +46,8 @@ class SyntheticD4rlReader(Reader):
         """See `Reader`."""
         path, entry = build(source, options.transitions, options.progress)
         # Rolling it out shows a bar; reading so small a file takes no time.
-        reading = Reading(options.mode, options.terminate_on_end)
-        return read(path, f"{source}:{options.transitions}", options.task or entry.task, reading, progress=False)
+        options = replace(options, task=options.task or entry.task, progress=False)
+        return read(path, f"{source}:{options.transitions}", options)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""

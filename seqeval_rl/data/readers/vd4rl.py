@@ -20,7 +20,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import image_column, of_trails
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
+from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
@@ -46,15 +46,6 @@ class Vd4rlReader(Reader):
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
         return read(source.removeprefix(self.prefix), options.task, options.progress)
-
-    def fetch(self, source: str, options: FetchOptions) -> Path:
-        """See `Reader`."""
-        directory = Path(source.removeprefix(self.prefix))
-        if not directory.exists():
-            raise FileError(
-                f"{directory.absolute()}: expected a directory of V-D4RL's files, found none. Check the path."
-            )
-        return directory
 
     def label(self, source: str) -> str:
         """See `Reader`: the directory, without the one that names the size of images."""
@@ -212,17 +203,5 @@ def _rows_of(file: Path) -> int:
 
 
 def _guarded(file: Path, load: Callable[[Path], Any]) -> Any:
-    """The result of `load` for a file; its errors become `DataError` or `FileError`."""
-    try:
+    with open_file(file, "arrays as V-D4RL has them"):
         return load(file)
-    except PermissionError as error:
-        raise FileError(f"{file}: cannot be read ({error.strerror}). Change its permissions.") from error
-    except KeyError as error:
-        raise DataError(
-            f"{file}: expected arrays as V-D4RL has them, found one missing: {error}. Get it again."
-        ) from error
-    except (OSError, RuntimeError, ValueError, TypeError) as error:  # raised by h5py for a damaged file
-        first_line = (str(error).splitlines() or [""])[0]
-        raise DataError(
-            f"{file}: expected an HDF5 file, found {type(error).__name__}: {first_line}. Get it again."
-        ) from error

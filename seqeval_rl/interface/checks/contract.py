@@ -10,29 +10,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from seqeval_rl.interface.checks import methods, run_groups, toy_problem
 from seqeval_rl.interface.checks.fixtures import CheckFailed
-from seqeval_rl.interface.checks.hooks import check_hooks
-from seqeval_rl.interface.checks.methods import check_act, check_capture, check_inputs, check_metrics, check_randomness
-from seqeval_rl.interface.checks.run_groups import check_group, check_isolation, check_seeds
-from seqeval_rl.interface.checks.saving import check_resume, check_state
-from seqeval_rl.interface.checks.settings import check_config, check_sweep
-from seqeval_rl.interface.checks.toy_problem import check_learning
 
 CHECKS: dict[str, Callable[[Any], str]] = {
-    "config": check_config,
-    "metrics": check_metrics,
-    "act": check_act,
-    "inputs": check_inputs,
-    "randomness": check_randomness,
-    "seeds": check_seeds,
-    "resume": check_resume,
-    "isolation": check_isolation,
-    "group": check_group,
-    "sweep": check_sweep,
-    "state": check_state,
-    "capture": check_capture,
-    "hooks": check_hooks,
-    "learning": check_learning,
+    name.removeprefix("check_"): function
+    for module in (methods, run_groups, toy_problem)
+    for name, function in vars(module).items()
+    if name.startswith("check_")
 }
 """By name, functions of an algorithm class that return what they found or raise `CheckFailed`."""
 

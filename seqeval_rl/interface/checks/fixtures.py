@@ -41,14 +41,23 @@ class HostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def build_group(algorithm: Any, seeds: tuple[int, ...] = SEEDS) -> Algorithm:
-    """A run group with default settings."""
-    return build(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, seeds, CPU))
+def build_group(algorithm: Any, seeds: tuple[int, ...] = SEEDS, config: Any = None) -> Algorithm:
+    """A run group, with default settings unless `config` is given."""
+    config = algorithm.Config() if config is None else config
+    return build(algorithm, config, Spec((OBS_DIM,), ACT_DIM, seeds, CPU))
 
 
 def period(group: Algorithm) -> int:
     """After how many updates the kinds of updates repeat."""
     return int(getattr(group, "period", 1))
+
+
+def trained_group(algorithm: Any, periods: int = 1, more: int = 0) -> tuple[Algorithm, Iterator[Batch]]:
+    """A run group after so many periods and `more` updates, and the batches that come next."""
+    group, batches = build_group(algorithm), batches_of(algorithm)
+    for _ in range(periods * period(group) + more):
+        group.update(next(batches))
+    return group, batches
 
 
 def batches_of(algorithm: Any) -> Iterator[Batch]:
@@ -72,23 +81,22 @@ def batches_of(algorithm: Any) -> Iterator[Batch]:
 
 def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, path: str = "") -> None:
     """Raises `CheckFailed` unless two states have the same structure and their numbers agree within `tolerance`."""
-    if isinstance(expected, Tensor) and isinstance(found, Tensor) and expected.shape == found.shape:
-        if expected.is_floating_point():
-            if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
-                gap = (found - expected).abs().max()
-                raise CheckFailed(f"{what}: expected equal states, found {path} {gap:.3g} apart")
-            return
-        same = torch.equal(expected, found)
-    elif isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
+    if isinstance(expected, list | tuple) and isinstance(found, list | tuple):
+        expected, found = dict(enumerate(expected)), dict(enumerate(found))
+    if isinstance(expected, dict) and isinstance(found, dict) and expected.keys() == found.keys():
         for key in expected:
             expect_equal(expected[key], found[key], what, tolerance, f"{path}/{key}")
         return
-    elif isinstance(expected, list | tuple) and isinstance(found, list | tuple) and len(expected) == len(found):
-        for i, (one, other) in enumerate(zip(expected, found, strict=True)):
-            expect_equal(one, other, what, tolerance, f"{path}/{i}")
-        return
+    if isinstance(expected, Tensor) and isinstance(found, Tensor) and expected.shape == found.shape:
+        if expected.is_floating_point():
+            if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
+                raise CheckFailed(
+                    f"{what}: expected equal states, found {path} {(found - expected).abs().max():.3g} apart"
+                )
+            return
+        same = torch.equal(expected, found)
     else:
-        same = type(expected) is type(found) and not isinstance(expected, Tensor | dict | list) and expected == found
+        same = type(expected) is type(found) and not isinstance(expected, Tensor | dict) and expected == found
     if not same:
         raise CheckFailed(
             f"{what}: expected equal states, found {path} to differ ({describe(expected)}, {describe(found)})"

@@ -23,25 +23,19 @@ from seqeval_rl.interface.checks.fixtures import CheckFailed
 from seqeval_rl.interface.per_seed import build, noise_dim
 from seqeval_rl.seeding import torch_generator
 
-SCALE = 10.0
-"""Scale of rewards, large compared to the usual temperatures."""
-
-REFERENCE_RANGE = 1000.0
-"""Distance between the reference returns, by which rewards are scaled where a `Config` has a `return_range`."""
-
-ACTION_NOISE = 0.1
-"""Standard deviation of the noise of b in the dataset."""
-
-OBS_DIM, ACT_DIM, BATCH, UPDATES = 3, 2, 64, 600
+SCALE = 10.0  # of rewards, large compared to the usual temperatures
+REFERENCE_RANGE = 1000.0  # between the reference returns; scales rewards where a `Config` has a `return_range`
+ACTION_NOISE = 0.1  # standard deviation of the noise of b in the dataset
+OBS_DIM, ACT_DIM, BATCH, UPDATES, EPISODES = 3, 2, 64, 600, 2000
 
 
-def dataset(episodes: int, seed: int = 0) -> Batch:
+def dataset() -> Batch:
     """The dataset as one batch without run axis and noise, two transitions per episode."""
-    generator = torch_generator(seed, "tiny problem")
-    x = torch.rand(episodes, generator=generator) * 2 - 1
-    a = torch.rand(episodes, 2, generator=generator) * 2 - 1  # by stage; the second has no effect
-    b = (0.8 * x[:, None] + ACTION_NOISE * torch.randn(episodes, 2, generator=generator)).clamp(-1, 1)
-    zero, one, z = torch.zeros(episodes), torch.ones(episodes), a[:, 0]
+    generator = torch_generator(0, "tiny problem")
+    x = torch.rand(EPISODES, generator=generator) * 2 - 1
+    a = torch.rand(EPISODES, 2, generator=generator) * 2 - 1  # by stage; the second has no effect
+    b = (0.8 * x[:, None] + ACTION_NOISE * torch.randn(EPISODES, 2, generator=generator)).clamp(-1, 1)
+    zero, one, z = torch.zeros(EPISODES), torch.ones(EPISODES), a[:, 0]
     first, second = torch.stack([zero, x, zero], 1), torch.stack([one, x, z], 1)
     return Batch(
         observations=torch.cat([first, second]),
@@ -49,7 +43,7 @@ def dataset(episodes: int, seed: int = 0) -> Batch:
         rewards=torch.cat([reward(0, x, z, b[:, 0]), reward(1, x, z, b[:, 1])]),
         next_observations=torch.cat([second, second]),
         masks=torch.cat([one, zero]),
-        noise=torch.zeros(2 * episodes, 0),
+        noise=torch.zeros(2 * EPISODES, 0),
     )
 
 
@@ -71,8 +65,7 @@ def score(group: Algorithm) -> float:
         second = group.act(torch.stack([one, x, a], 1)[None], None)[0]
         value = (reward(0, x, a, first[:, 1]) + reward(1, x, a, second[:, 1])).mean().item()
     of_dataset = -SCALE * 2 * 4 * ACTION_NOISE**2  # the mean of a is 0
-    best = SCALE * 0.75
-    return (value - of_dataset) / (best - of_dataset)
+    return (value - of_dataset) / (0.75 * SCALE - of_dataset)
 
 
 def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any) -> float:
@@ -88,15 +81,14 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
     spec = Spec((OBS_DIM,), ACT_DIM, (seed,), torch.device("cpu"))
     width = noise_dim(algorithm, config, spec)
     group = build(algorithm, config, spec)
-    data = dataset(2000)
+    data = dataset()
     return_range = getattr(config, "return_range", None)
-    rewards = data.rewards * (1.0 if return_range is None else return_range / REFERENCE_RANGE)
+    data = data._replace(rewards=data.rewards * (1.0 if return_range is None else return_range / REFERENCE_RANGE))
     generator = torch_generator(seed, "tiny problem batches")
     for _ in range(updates):
-        i = torch.randint(len(rewards), (BATCH,), generator=generator)
+        i = torch.randint(2 * EPISODES, (BATCH,), generator=generator)
         noise = torch.randn(1, BATCH, width, generator=generator)
-        columns = (column[i][None] for column in data._replace(rewards=rewards))
-        group.update(Batch(*columns)._replace(noise=noise))
+        group.update(Batch(*(column[i][None] for column in data))._replace(noise=noise))
     return score(group)
 
 

@@ -183,7 +183,7 @@ def test_a_score_that_is_no_number_is_left_out_and_counted(results: Results) -> 
     figure = curves(results.read())
     assert [len(line.get_xdata()) for line in lines(figure.axes[0], "iql")] == [10, 3, 20]
     assert all(np.isfinite(line.get_ydata()).all() for line in lines(figure.axes[0], "iql"))
-    assert "Left out: 1 evaluations whose score is not a finite number." in caption(figure)
+    assert "Left out: 1 evaluation whose score is not a finite number." in caption(figure)
 
 
 def test_future_data_is_named_in_the_legend(results: Results) -> None:

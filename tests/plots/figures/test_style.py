@@ -12,8 +12,7 @@ from matplotlib.image import imread
 
 from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.plots.figures import style
-from seqeval_rl.plots.figures.layout import shorten, text_width, wrap
-from seqeval_rl.plots.figures.ticks import format_count
+from seqeval_rl.plots.figures.layout import format_count, shorten, text_width, wrap
 
 KNOWN = ["td3_bc", "iql", "cql", "awac", "bc"]
 

@@ -122,11 +122,11 @@ def test_a_segment_is_over_the_same_runs_and_all_datasets(seed: int, runs: int, 
             first, last = sorted(generator.integers(0, len(SHARES) + 1, 2))
             scores[run, task, :first] = scores[run, task, last:] = np.nan
     parts = over_share(scores, [runs] * tasks, "mean")
-    drawn = [round(100 * share) - 1 for part in parts for share in part.shares]
+    drawn = [round(share) - 1 for part in parts for share in part.transitions]
     there = np.isfinite(scores)
     assert drawn == np.flatnonzero(there.any(axis=0).all(axis=0)).tolist()
     for part in parts:
-        place = round(100 * part.shares[0]) - 1
+        place = round(part.transitions[0]) - 1
         expected = np.mean([scores[there[:, task, place], task, place].mean() for task in range(tasks)])
         assert part.centre[0] == pytest.approx(expected)
         assert part.complete == there[:, :, place].all()

@@ -131,7 +131,7 @@ def test_unusable_arrays_are_refused(change: dict[str, Any], message: str) -> No
 
 
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"gone\.npz: expected an \.npz file, found: No such file"):
+    with pytest.raises(FileError, match=r"gone\.npz: expected an \.npz file of plain arrays, found: No such file"):
         load_dataset(tmp_path / "gone.npz")
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(FileError, match="directory"):

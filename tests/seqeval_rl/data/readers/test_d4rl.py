@@ -21,7 +21,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.load import known_datasets, label
 from seqeval_rl.data.readers import d4rl, d4rl_file
-from seqeval_rl.data.readers.d4rl_index import ENTRIES, PUBLISHED, identities
+from seqeval_rl.data.readers.d4rl_index import ENTRIES, identities
 from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
@@ -277,8 +277,9 @@ def test_what_sources_are_called_beside_others(source: str, name: str) -> None:
 
 
 def test_what_is_published_is_of_known_datasets_with_their_scores() -> None:
-    assert len(PUBLISHED) == 15
-    scores = {name: float(ENTRIES[name].task.score(published.mean_return)) for name, published in PUBLISHED.items()}
+    published = [entry for entry in ENTRIES.values() if entry.published is not None]
+    assert len(published) == 15
+    scores = {entry.identity: float(entry.task.score(entry.published.mean_return)) for entry in published}
     assert scores["halfcheetah-medium-v2"] == pytest.approx(40.60, abs=0.005)
     assert scores["hopper-expert-v2"] == pytest.approx(108.24, abs=0.005)
     assert scores["walker2d-random-v2"] == pytest.approx(0.01, abs=0.005)
@@ -339,7 +340,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     for damaged in (b"", content[:100], content[: len(content) // 2], content[:-1], b"not HDF5 at all"):
         path.write_bytes(damaged)
-        with pytest.raises(DataError, match=r"expected a whole HDF5 file in .*Delete it and get it again") as caught:
+        with pytest.raises(DataError, match=r"expected an HDF5 file, found .*Delete it and get it again") as caught:
             read(path)
         assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match=r"found none for a file called log\.hdf5"):
@@ -380,7 +381,7 @@ def test_a_flipped_bit_in_compressed_data_is_found_or_does_no_harm(
         chunk = file[key].id.get_chunk_info(0)
     found = flipped(path, chunk.byte_offset + int(share * (chunk.size - 1)), bit)
     if isinstance(found, str):
-        assert "expected a whole HDF5 file in" in found
+        assert "expected an HDF5 file, found" in found
     else:
         assert_array_equal(found.observations, arrays["observations"])
         assert_array_equal(found.rewards, arrays["rewards"])
