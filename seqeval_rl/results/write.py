@@ -117,18 +117,18 @@ class RunRecorder:
 
         What comes after the newest checkpoint that can be read is dropped, since it will be computed again.
         """
-        kept, state = 0, None
-        for index in reversed(self.resumable()):
-            state = checkpoint.load(self.checkpoints, index)
-            if state is not None:
-                kept = index + 1
-                self.event("resumed", evaluation=index)
-                break
-            self.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
         path = self.directory / METRICS
-        if len(read_lines(path)) > kept:
-            atomic_write(path, "".join(path.read_text().splitlines(keepends=True)[:kept]))
-        return kept, state or {}
+        recorded = len(read_lines(path))
+        newest, state = checkpoint.newest(
+            self.checkpoints,
+            recorded,
+            lambda index: self.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used"),
+        )
+        if newest >= 0:
+            self.event("resumed", evaluation=newest)
+        if recorded > newest + 1:
+            atomic_write(path, "".join(path.read_text().splitlines(keepends=True)[: newest + 1]))
+        return newest + 1, state
 
     def event(self, event: str, **details: Any) -> None:
         """Append to `events.jsonl`: attempts, failures, the end. Raises `FileError`."""
