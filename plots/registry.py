@@ -103,8 +103,18 @@ class Registry(Mapping[str, Registration]):
     _registered: dict[str, Registration] = field(default_factory=dict)
     _complete: bool = False
 
-    def register(self, name: str, help: str) -> Callable[[Function], Function]:
-        """The decorator, see `figure`."""
+    def register(self, name: str, *, help: str) -> Callable[[Function], Function]:
+        """The decorators `figure` and `table`: register a function of `(results, **options)`.
+
+        That of a figure returns a `matplotlib.figure.Figure`, that of a table a `Table` or a sequence of tables.
+
+        Args:
+            name: of `seqeval plot --kind` and of the file that is written, or of `seqeval table --measures`.
+            help: what the figure or the table shows, in a few words.
+
+        Raises:
+            UsageError: another function is registered by that name.
+        """
 
         def decorate(function: Function) -> Function:
             known = self._registered.get(name)
@@ -154,32 +164,7 @@ class Registry(Mapping[str, Registration]):
 
 FIGURES = Registry("figure", "seqeval_rl.plots.figures", "seqeval_rl.figures")
 TABLES = Registry("table", "seqeval_rl.plots.tables", "seqeval_rl.tables")
-
-
-def figure(name: str, *, help: str) -> Callable[[Function], Function]:
-    """Register the decorated function as a figure: `function(results, **options) -> matplotlib.figure.Figure`.
-
-    Args:
-        name: of `seqeval plot --kind` and of the file that is written.
-        help: what the figure shows, in a few words.
-
-    Raises:
-        UsageError: another function is registered by that name.
-    """
-    return FIGURES.register(name, help)
-
-
-def table(name: str, *, help: str) -> Callable[[Function], Function]:
-    """Register the decorated function as a table: `function(results, **options) -> Table`, or a sequence of tables.
-
-    Args:
-        name: of `seqeval table --measures`.
-        help: what the table holds, in a few words.
-
-    Raises:
-        UsageError: another function is registered by that name.
-    """
-    return TABLES.register(name, help)
+figure, table = FIGURES.register, TABLES.register
 
 
 def draw(results: Sequence[RunResult], kind: str = "curves", **options: Any) -> Figure:
@@ -193,8 +178,7 @@ def draw(results: Sequence[RunResult], kind: str = "curves", **options: Any) -> 
     Raises:
         UsageError: an unknown kind or option, or results that do not hold what the figure shows.
     """
-    made: Figure = FIGURES.find(kind)(results, **options)
-    return made
+    return FIGURES.find(kind)(results, **options)
 
 
 def tabulate(results: Sequence[RunResult], measures: str = "data", **options: Any) -> list[Table]:

@@ -32,7 +32,7 @@ def bench(command: Bench) -> None:
     else:
         _refuse(command, ("device", "precision"), "with --evaluation", "The policy acts on one core in float32")
     device = choose_device(command.device)
-    sizes = numbers(command.runs, "--runs") or list(updates.default_runs(device))
+    sizes = numbers(command.runs, "--runs") or list(updates.RUNS[device.type])
     for option, least, found in (
         ("runs", 1, min(sizes)),
         ("repeats", 1, command.repeats),
@@ -86,8 +86,7 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 
 def _estimate(command: Bench) -> None:
     """`bench --estimate`: how long a suite will take on this machine."""
-    from seqeval_rl.benchmarks.speed import estimate_report
-    from seqeval_rl.benchmarks.speed.estimate import estimate
+    from seqeval_rl.benchmarks.speed import estimate
     from seqeval_rl.benchmarks.suite import build_sweep
     from seqeval_rl.training.device import choose_device, matrix_products
 
@@ -97,5 +96,5 @@ def _estimate(command: Bench) -> None:
     device = choose_device(command.device)
     sweep = build_sweep(command.estimate, command.mini, words(command.algorithms))
     with matrix_products(command.precision):
-        report = estimate_report.as_report(estimate(sweep, device), sweep, device)
-    _show(estimate_report.as_table(report), report, command)
+        report = estimate.as_report(estimate.estimate(sweep, device), sweep, device)
+    _show(estimate.as_table(report), report, command)

@@ -1,33 +1,25 @@
-"""How long a sweep will take on this machine, from a few seconds of measurement."""
+"""`seqeval bench --estimate`: how long a sweep will take on this machine, from a few seconds of measurement."""
 
 from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
 
-from seqeval_rl.benchmarks.speed.extent import Extent, extent
-from seqeval_rl.benchmarks.speed.group_cost import GroupCost, Measurement, measure
+from seqeval_rl.benchmarks.speed.group_cost import Extent, GroupCost, extent, measure
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.experiments.grouping import (
-    WORTH_A_PROCESS,
-    GroupCandidate,
-    GroupKey,
-    UpdateCost,
-    cost_of_run,
-    divide,
-    room_for_groups,
-)
+from seqeval_rl.experiments import grouping
+from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, GroupCandidate, GroupKey, UpdateCost
 from seqeval_rl.experiments.sweep import Sweep, Variant
 from seqeval_rl.interface.config import common_settings, differing, grouped_config
 from seqeval_rl.protocol import Schedule
+from seqeval_rl.results.manifest import describe_provenance
 from seqeval_rl.utils.processes import available_cores
-
-SECONDS = 1.5  # the least duration of the measurement of one update, and of that of one environment step
 
 
 @dataclass(frozen=True)
@@ -85,39 +77,35 @@ class _Row(NamedTuple):
     schedule: Schedule
 
 
-class _Part(NamedTuple):
-    """What some runs of a job do together: one stage of it."""
+class _Stage(NamedTuple):
+    """What some runs of a job do together."""
 
     rows: tuple[_Row, ...]  # one for each run
     cost: GroupCost
     seconds: Seconds
 
 
-def estimate(
-    sweep: Sweep, device: torch.device, backend: str = "auto", seconds: float | None = None, room: float | None = None
-) -> Estimate:
+def estimate(sweep: Sweep, device: torch.device, room: float | None = None) -> Estimate:
     """Estimate a sweep of which nothing has been run yet, divided as by the planner and run as by the local scheduler.
 
     Args:
         sweep: what to run.
         device: where to train: on CUDA runs that fit together are one group, and jobs run one after the other; on a CPU
             each run is a job and each core a worker.
-        backend: of the environments.
-        seconds: see `Measurement`; default `SECONDS`.
         room: bytes that run groups may take, see `planner.plan`.
 
     Raises:
         SeqevalError: whatever is wrong with the sweep, before anything is measured.
     """
     rows = _rows(sweep)
-    on_cpu, cores = device.type == "cpu", available_cores()
-    groups = _groups(rows, len(sweep.seeds), device, room)
+    on_cpu, cores, seeds = device.type == "cpu", available_cores(), len(sweep.seeds)
+    groups = _groups(rows, seeds, device, grouping.room_for_groups(device) if room is None else room)
     workers = min(cores, len(groups)) if on_cpu else 1
     threads = max(1, cores // workers)
-    costs = _Costs(Measurement(device, threads, backend, SECONDS if seconds is None else seconds))
-    parts = [_parts(group, costs) for group in groups]
-    jobs = [_total([part.seconds for part in job]) for job in parts]
-    forecasts = tuple(_forecast(row, len(sweep.seeds), [part for job in parts for part in job]) for row in rows)
+    known: dict[Any, GroupCost] = {}
+    stages = [_stages(group, device, threads, known) for group in groups]
+    jobs = [_total([stage.seconds for stage in job]) for job in stages]
+    forecasts = tuple(_forecast(row, seeds, [stage for job in stages for stage in job]) for row in rows)
     # As the scheduler: no more processes than the training is worth, and jobs in order of their training alone.
     workers = max(1, min(workers, math.ceil(sum(job.training for job in jobs) / WORTH_A_PROCESS)))
     # On CUDA evaluation is asynchronous.
@@ -128,19 +116,14 @@ def estimate(
 
 
 def _rows(sweep: Sweep) -> list[_Row]:
-    """Every variant on every stream."""
-    variants = sweep.variants()
-    streams = [(spec, extent(spec)) for spec in sweep.streams]
-    return [
-        _Row(
-            spec, size, variant, Schedule(variant.protocol, size.transitions, f"stream {spec.name!r} in {sweep.where}")
-        )
-        for spec, size in streams
-        for variant in variants
-    ]
+    variants, rows = sweep.variants(), []
+    for spec, size in [(spec, extent(spec)) for spec in sweep.streams]:
+        where = f"stream {spec.name!r} in {sweep.where}"
+        rows += [_Row(spec, size, each, Schedule(each.protocol, size.transitions, where)) for each in variants]
+    return rows
 
 
-def _groups(rows: Sequence[_Row], seeds: int, device: torch.device, room: float | None) -> list[list[_Row]]:
+def _groups(rows: Sequence[_Row], seeds: int, device: torch.device, room: float) -> list[list[_Row]]:
     """The runs, one of a row for each seed, in the groups that `planner.plan` makes of them."""
     known: dict[Any, UpdateCost] = {}
     candidates = []
@@ -149,61 +132,54 @@ def _groups(rows: Sequence[_Row], seeds: int, device: torch.device, room: float 
         key = GroupKey.of(variant, schedule, size.task)
         # On a CPU no memory is counted, so nothing needs to be measured.
         cuda = device.type == "cuda"
-        run_bytes = cost_of_run(variant, size.obs_shape, size.act_dim, device, known).bytes if cuda else 0
+        run_bytes = grouping.cost_of_run(variant, size.obs_shape, size.act_dim, device, known).bytes if cuda else 0
         run_bytes += 4 * variant.protocol.online * size.width
         candidates += [GroupCandidate(row, key, spec, 4 * size.transitions * size.width, run_bytes)] * seeds
-    room = room_for_groups(device) if room is None else room
-    return [[candidate.run for candidate in group] for group in divide(candidates, room)]
+    return [[candidate.run for candidate in group] for group in grouping.divide(candidates, room)]
 
 
-class _Costs:
-    """Measures each kind of run group once."""
-
-    def __init__(self, measurement: Measurement):
-        self._measurement = measurement
-        self._known: dict[Any, GroupCost] = {}
-
-    def of(self, rows: Sequence[_Row]) -> GroupCost:
-        """The cost of a group of these runs."""
-        size, variant = rows[0].extent, rows[0].variant
-        entry, protocol = variant.entry, variant.protocol
-        config = grouped_config([row.variant.config for row in rows])
-        # The cost depends on widths and counts, and on which floats differ between runs, but not on the floats' values.
-        key = (
-            entry.reference, common_settings(variant.config), differing(config), size.task, size.obs_shape, size.act_dim,
-            protocol.batch_size, protocol.episodes, len(rows),
-        )  # fmt: skip
-        if key not in self._known:
-            self._known[key] = measure(entry, config, size, protocol, len(rows), self._measurement)
-        return self._known[key]
-
-
-def _parts(group: Sequence[_Row], costs: _Costs) -> list[_Part]:
+def _stages(group: Sequence[_Row], device: torch.device, threads: int, known: dict[Any, GroupCost]) -> list[_Stage]:
     """The stages of a job, whose runs begin together: one where all are equally long, else one more each time that a run ends."""
-    parts: list[_Part] = []
+    stages: list[_Stage] = []
     updates = evaluations = 0
     for end in sorted({row.schedule.gradient_steps for row in group}):
         left = tuple(row for row in group if row.schedule.gradient_steps >= end)
         evaluated = min(len(row.schedule.points()) for row in left)
         protocol, limit = left[0].variant.protocol, left[0].extent.time_limit
-        cost = costs.of(left)
+        cost = _cost(left, device, threads, known)
         # Runs with an online phase are equally long, so theirs is the only stage.
         seconds = seconds_of(cost, end - updates, evaluated - evaluations, protocol.episodes, protocol.online, limit)
-        parts.append(_Part(left, cost, seconds))
+        stages.append(_Stage(left, cost, seconds))
         updates, evaluations = end, evaluated
-    return parts
+    return stages
 
 
-def _forecast(row: _Row, runs: int, parts: Sequence[_Part]) -> Forecast:
-    """What the parts that hold runs of this row say about it."""
-    counts = [sum(other is row for other in part.rows) for part in parts]
-    own = [(part, count / len(part.rows)) for part, count in zip(parts, counts, strict=True) if count]
-    largest = max((part for part, _ in own), key=lambda part: len(part.rows))
-    shares = [Seconds(part.seconds.training * share, part.seconds.evaluation * share) for part, share in own]
+def _cost(rows: Sequence[_Row], device: torch.device, threads: int, known: dict[Any, GroupCost]) -> GroupCost:
+    """The cost of a group of these runs, measured once for equal ones (`known`)."""
+    size, variant = rows[0].extent, rows[0].variant
+    entry, protocol = variant.entry, variant.protocol
+    config = grouped_config([row.variant.config for row in rows])
+    # The cost depends on widths and counts, and on which floats differ between runs, but not on the floats' values.
+    key = (
+        entry.reference, common_settings(variant.config), differing(config), size.task, size.obs_shape, size.act_dim,
+        protocol.batch_size, protocol.episodes, len(rows),
+    )  # fmt: skip
+    if key not in known:
+        known[key] = measure(entry, config, size, protocol, len(rows), device, threads)
+    return known[key]
+
+
+def _forecast(row: _Row, runs: int, stages: Sequence[_Stage]) -> Forecast:
+    """What the stages that hold runs of this row say about it."""
+    own = [stage for stage in stages if any(other is row for other in stage.rows)]
+    largest = max(own, key=lambda stage: len(stage.rows))
+    shares = [sum(other is row for other in stage.rows) / len(stage.rows) for stage in own]
+    training = sum(stage.seconds.training * share for stage, share in zip(own, shares, strict=True))
+    evaluation = sum(stage.seconds.evaluation * share for stage, share in zip(own, shares, strict=True))
     protocol, schedule = row.variant.protocol, row.schedule
     return Forecast(
         row.spec.name, row.variant.directory, runs, len(largest.rows), schedule.gradient_steps, len(schedule.points()),
-        protocol.episodes, protocol.online, row.extent.time_limit, largest.cost, _total(shares),
+        protocol.episodes, protocol.online, row.extent.time_limit, largest.cost, Seconds(training, evaluation),
     )  # fmt: skip
 
 
@@ -228,3 +204,72 @@ def makespan(jobs: Sequence[float], workers: int) -> float:
     for job in jobs:
         heapq.heapreplace(free, free[0] + job)
     return max(free)
+
+
+def as_report(estimate: Estimate, sweep: Sweep, device: torch.device) -> dict[str, Any]:
+    """All figures, for a JSON file."""
+    totals = {name: value for name, value in vars(estimate).items() if name != "forecasts"}
+    return {
+        "what": "estimate of the wall time of a sweep of which nothing has been run",
+        "suite": sweep.name,
+        "protocol": sweep.protocol.model_dump(),
+        **totals,
+        **describe_provenance(str(device)),
+        "rows": [
+            {**asdict(row), "env_steps_per_second": row.env_steps_per_second, "hours": row.hours}
+            for row in estimate.forecasts
+        ],
+    }
+
+
+def duration(seconds: float) -> str:
+    """In words: `40 s`, `12 min`, `3.4 h`, `2.1 days`."""
+    for unit, size, digits in (("days", 86400, 1), ("h", 3600, 1), ("min", 60, 0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _group_sizes(sizes: Sequence[int]) -> str:
+    """In words: `36 jobs of one run`, or `run groups: 2 of 20, 1 of 4`."""
+    if max(sizes) == 1:
+        return f"{len(sizes)} jobs of one run"
+    counts = sorted(Counter(sizes).items(), reverse=True)
+    return "run groups: " + ", ".join(f"{count} of {size}" for size, count in counts)
+
+
+def as_table(report: dict[str, Any]) -> str:
+    """The report as text: algorithm by stream, the total, and what the estimate assumes."""
+    rows = report["rows"]
+    width = max(len("stream"), *(len(row["stream"]) for row in rows))
+    name = max(len("algorithm"), *(len(row["algorithm"]) for row in rows))
+    worker = "one core" if report["device"] == "cpu" else report["device"]
+    lines = [
+        f"{report['suite']} on {report['device']}, {report['processor']}; {_group_sizes(report['groups'])}, "
+        f"{report['workers']} jobs at once, {report['threads']} threads each",
+        "",
+        f"{'stream':<{width}} {'algorithm':<{name}} {'runs':>4} {'updates/run':>12} {'s/update':>9} {'evaluations/run':>16} "
+        f"{'env steps/s':>12} {'hours of ' + worker:>18}",
+    ]
+    for row in rows:
+        lines.append(
+            f"{row['stream']:<{width}} {row['algorithm']:<{name}} {row['runs']:>4} {row['updates']:>12,} "
+            f"{row['cost']['seconds_per_update']:>9.2g} {row['evaluations']:>16,} {row['env_steps_per_second']:>12,.0f} "
+            f"{row['hours']:>18.3g}"
+        )
+    training, evaluation = (sum(row["seconds"][part] for row in rows) for part in ("training", "evaluation"))
+    limits = sorted({row["time_limit"] for row in rows if row["time_limit"] is not None})
+    allowed = f"{', '.join(map(str, limits))} steps" if limits else "none is known"
+    lines += [
+        "",
+        f"total: at most about {duration(report['seconds'])}; {duration(training)} of work are updates and at most "
+        f"{duration(evaluation)} evaluations.",
+        "Assumed: updates take as long as those measured just now on synthetic data, one job at a time, with whatever else",
+        f"runs here; every evaluation episode lasts as long as the time limit allows ({allowed}), which is too long for",
+        "agents that fall early; jobs do not slow each other down.",
+        "Not included: building datasets, starting processes. Runs that are finished already are counted again.",
+    ]
+    endless = sorted({row["stream"] for row in rows if row["time_limit"] is None})
+    if endless:
+        lines.append(f"No time limit is known for {', '.join(endless)}: their evaluations are not included either.")
+    return "\n".join(lines)

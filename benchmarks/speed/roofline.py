@@ -87,11 +87,6 @@ class Recording:
         """FLOP of the matrix products, mean over the updates."""
         return sum(product.flop for product in self.products) / self.updates
 
-    @property
-    def adam_bytes_per_update(self) -> float:
-        """Bytes, mean over the updates."""
-        return self.adam_bytes / self.updates
-
 
 class _Recorder(TorchDispatchMode):
     """Records operations below automatic differentiation, those of a backward pass included."""
@@ -134,7 +129,6 @@ class Products:
 
     def __init__(self, products: Sequence[Product], device: torch.device) -> None:
         """Allocate the tensors; on CUDA, capture the products."""
-        self.device = device
         self.tensors: dict[tuple[int | str, Operand], Tensor] = {}
         numbers = torch.Generator().manual_seed(0)
 
@@ -149,42 +143,35 @@ class Products:
         for product in products:
             operator, keywords = product.operator, {key: tensor(key, value) for key, value in product.keywords}
             in_place = operator.overloadpacket in _IN_PLACE
-            arguments = tuple(
-                tensor("out" if in_place and i == 0 else i, value) for i, value in enumerate(product.arguments)
-            )
+            roles = ["out" if in_place and i == 0 else i for i in range(len(product.arguments))]
+            arguments = tuple(map(tensor, roles, product.arguments))
             if operator._overloadname == "default" and not in_place:
                 operator, keywords["out"] = operator.overloadpacket.out, tensor("out", product.result)
             self.calls.append((operator, arguments, keywords))
-        self._graph: Callable[[], None] | None = None
-        if device.type == "cuda" and self.calls:
-            self._capture()
+        self._all = self._captured() if device.type == "cuda" and self.calls else self._one_by_one
 
     def run(self, times: int = 1) -> None:
         """All products, that many times; on CUDA without waiting for the end."""
         with torch.inference_mode():
             for _ in range(times):
-                if self._graph is None:
-                    self._once()
-                else:
-                    self._graph()
+                self._all()
 
-    def _once(self) -> None:
+    def _one_by_one(self) -> None:
         for operator, arguments, keywords in self.calls:
             operator(*arguments, **keywords)
 
-    def _capture(self) -> None:
+    def _captured(self) -> Callable[[], None]:
         with torch.inference_mode():
             # Libraries initialize themselves at first use, which must not happen during the capture.
             with side_stream():
                 for _ in range(3):
-                    self._once()
-            self._graph = CudaGraphs()(self._once)
+                    self._one_by_one()
+            return CudaGraphs()(self._one_by_one)
 
 
 def copy_rate(device: torch.device, size: int = 256 << 20, repeats: int = 5) -> float:
     """Bytes read plus bytes written per second when copying `size` bytes: median of `repeats` measurements."""
     source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
-
     source.fill_(1)  # a page of zeros may not be allocated before the first write
     timed(lambda: target.copy_(source), device)
     return 2 * size / statistics.median(timed(lambda: target.copy_(source), device) for _ in range(repeats))

@@ -25,12 +25,7 @@ SECONDS = 2.0  # target duration of one measurement
 LEAST = 10  # smallest number of updates of one measurement
 WARM = 10  # smallest number of updates in the last warm-up: more than those before a capture
 _EARLIER_NAMES = {"engine": "learner", "engine_over_bare": "learner_over_bare"}  # in saved reports
-_RUNS = {"cuda": (1, 5, 20, 40), "cpu": (1, 2, 4)}
-
-
-def default_runs(device: torch.device) -> tuple[int, ...]:
-    """Numbers of runs that are measured by default."""
-    return _RUNS["cuda" if device.type == "cuda" else "cpu"]
+RUNS = {"cuda": (1, 5, 20, 40), "cpu": (1, 2, 4)}  # numbers of runs that are measured by default
 
 
 def bench(
@@ -76,22 +71,22 @@ def bench(
 def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:
     """Every measurement of one algorithm and number of runs, and the ratios; None where a contender is absent."""
     updates = {}
-    for name, run in contenders.by_name.items():
+    for name in contenders.by_name:
         # Twice as many each time: all but the last are for warming up, a capture included.
         some = contenders.whole_periods(5)
-        while (taken := run(some)) < SECONDS / 8 or some < WARM:
+        while (taken := contenders.seconds(name, some)) < SECONDS / 8 or some < WARM:
             some *= 2
         updates[name] = contenders.whole_periods(max(LEAST, SECONDS * some / taken))
     speeds: dict[str, list[float]] = {name: [] for name in updates}
     for _ in range(repeats):
-        for name, run in contenders.by_name.items():
-            speeds[name].append(updates[name] / run(updates[name]))
+        for name in contenders.by_name:
+            speeds[name].append(updates[name] / contenders.seconds(name, updates[name]))
 
     def median(values: Any) -> float:
         return float(np.median(values))
 
     learner, recording = np.array(speeds["learner"]), contenders.recording
-    products, adam = speeds.get("products"), recording.adam_bytes_per_update
+    products, adam = speeds.get("products"), recording.adam_bytes / recording.updates
     return {
         "algorithm": contenders.entry.name,
         "runs": contenders.runs,
@@ -124,9 +119,7 @@ def _torch_settings(device: torch.device) -> dict[str, Any]:
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        settings["cuda"] = torch.version.cuda
-        settings["gpu"] = properties.name
-        settings["gpu_memory_bytes"] = properties.total_memory
+        settings |= {"cuda": torch.version.cuda, "gpu": properties.name, "gpu_memory_bytes": properties.total_memory}
         settings["gpu_multiprocessors"] = properties.multi_processor_count
     return settings
 

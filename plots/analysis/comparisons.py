@@ -100,8 +100,7 @@ def _ranks(means: Sequence[Floats]) -> Floats:
     """Of each algorithm [sample, task, 1] -> mean ranks [algorithm, sample]."""
     of = np.stack([each[:, :, 0] for each in means])
     higher = [(of > each).sum(axis=0) + ((of == each).sum(axis=0) - 1) / 2 for each in of]
-    ranks: Floats = 1 + np.stack(higher).mean(axis=2)
-    return ranks
+    return 1 + np.stack(higher).mean(axis=2)
 
 
 def average_ranks(values: ArrayLike) -> Floats:

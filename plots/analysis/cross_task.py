@@ -6,6 +6,8 @@ whatever its number of runs.
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,13 +82,13 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     """
     check_share(share)
     panels = collect(results)
-    values: dict[str, dict[str, list[float]]] = {}
-    groups: dict[str, dict[str, Group]] = {}
+    values: dict[str, dict[str, list[float]]] = defaultdict(dict)
+    groups: dict[str, dict[str, Group]] = defaultdict(dict)
     for panel in panels:
         for group in panel.groups:
             at_share = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
-            groups.setdefault(group.label, {})[panel.title] = group
-            values.setdefault(group.label, {})[panel.title] = [score for score in at_share if np.isfinite(score)]
+            groups[group.label][panel.title] = group
+            values[group.label][panel.title] = [score for score in at_share if np.isfinite(score)]
     datasets = [panel for panel in panels if all(of.get(panel.title) for of in values.values())]
     if not datasets:
         raise UsageError(
@@ -95,14 +97,12 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
         )
     titles = [panel.title for panel in datasets]
     means = [panel.mean_score for panel in datasets if panel.mean_score is not None]
+    algorithms = {label: next(iter(of.values())).algorithm for label, of in groups.items()}
+    order = legend_order(algorithms.values())
     entries = []
-    order = legend_order(group.algorithm for of in groups.values() for group in of.values())
-    place = {label: order.index(next(iter(of.values())).algorithm) for label, of in groups.items()}
-    for label in sorted(groups, key=lambda label: (place[label], by_value(label))):
-        most = max(len(values[label][title]) for title in titles)
-        scores = np.full((most, len(titles)), np.nan)
-        for task, title in enumerate(titles):
-            scores[: len(values[label][title]), task] = values[label][title]
+    for label in sorted(groups, key=lambda label: (order.index(algorithms[label]), by_value(label))):
+        columns = [values[label][title] for title in titles]
+        scores = np.array(list(itertools.zip_longest(*columns, fillvalue=np.nan)))
         members = tuple(groups[label][title] for title in titles)
         entries.append(AlgorithmScores(label, members[0].style, scores, members))
     return Scores(
@@ -129,36 +129,23 @@ def aggregates(scores: Scores, seed: int = 0) -> dict[str, list[Cell]]:
 def ranks(scores: Scores, seed: int = 0) -> list[Cell]:
     """Mean rank over the datasets of each algorithm, with its 95 % interval where all have one."""
     arrays = [entry.scores for entry in scores.entries]
-    means = mean_ranks(arrays)
-    nothing = np.full(len(means), np.nan)
     several = all(entry.has_interval for entry in scores.entries)
-    low, high = rank_intervals(arrays, seed=seed) if several else (nothing, nothing)
-    return [
-        Cell(float(means[place]), float(low[place]), float(high[place]), entry.runs)
-        for place, entry in enumerate(scores.entries)
-    ]
+    lows, highs = rank_intervals(arrays, seed=seed) if several else np.full((2, len(arrays)), np.nan)
+    parts = zip(mean_ranks(arrays), lows, highs, scores.entries, strict=True)
+    return [Cell(float(mean), float(low), float(high), entry.runs) for mean, low, high, entry in parts]
 
 
 def improvements(scores: Scores, seed: int = 0) -> list[list[Cell]]:
     """Probability that a run of [algorithm] is better than one of [other algorithm], with its 95 % interval."""
-    nothing = (float("nan"), float("nan"))
-    return [
-        [
-            Cell(*(float("nan"), *nothing), 0)
-            if x is y
-            else Cell(
-                probability_of_improvement(x.scores, y.scores),
-                *(
-                    improvement_interval(x.scores, y.scores, seed=seed)
-                    if x.has_interval and y.has_interval
-                    else nothing
-                ),
-                x.runs,
-            )
-            for y in scores.entries
-        ]
-        for x in scores.entries
-    ]
+    return [[_improvement(x, y, seed) for y in scores.entries] for x in scores.entries]
+
+
+def _improvement(x: AlgorithmScores, y: AlgorithmScores, seed: int) -> Cell:
+    if x is y:
+        return Cell(np.nan, np.nan, np.nan, 0)
+    several = x.has_interval and y.has_interval
+    low, high = improvement_interval(x.scores, y.scores, seed=seed) if several else (np.nan, np.nan)
+    return Cell(probability_of_improvement(x.scores, y.scores), low, high, x.runs)
 
 
 def interval_sentence(scores: Scores, what: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import align, measured
+from seqeval_rl.plots.analysis.metrics import align, last_values, measured
 from seqeval_rl.plots.analysis.published import PublishedCurve, behind
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Mask, Statistic, bootstrap_interval
 from seqeval_rl.results.read import PREQUENTIAL, RunResult
@@ -63,9 +63,7 @@ def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
         if metric in entry["metrics"]:
             places.append(wall if x == "wall_time" else entry["gradient_steps"])
             recorded.append(entry["metrics"][metric])
-    # Of several at one place the last counts, as over transitions.
-    distinct, last = np.unique(np.array(places, np.float64)[::-1], return_index=True)
-    return distinct, np.array(recorded, np.float64)[::-1][last]
+    return last_values(np.array(places, np.float64), np.array(recorded, np.float64))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.analysis.naming import by_value, control, display_name, legend_order
@@ -84,13 +83,6 @@ class Panel:
         if len(blocks) == 1 or (not blocks and self.transitions):
             blocks = [("offline", 0, self.transitions)]
         return blocks + ([("online", self.transitions, self.extent)] if self.online else [])
-
-
-def run_curve(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The run's (transitions [P], values [P]) by transitions; of several evaluations at one place the last counts."""
-    transitions, values = run.curve(metric)
-    places, first_from_end = np.unique(transitions[::-1], return_index=True)
-    return places, values[::-1][first_from_end]
 
 
 def collect(results: Sequence[RunResult]) -> list[Panel]:
@@ -205,12 +197,12 @@ _NEEDED = {
 
 def _check(run: RunResult) -> None:
     for section, names in _NEEDED.items():
-        for name in names or ("",):
-            if section not in run.manifest or (name and name not in run.manifest[section]):
-                key = f"{section}.{name}".rstrip(".")
-                raise DataError(
-                    f"{run.path}/manifest.json: expected the key {key!r}, found none. Move this run out of the results."
-                )
+        missing = [] if section in run.manifest else [section]
+        missing = missing or [f"{section}.{name}" for name in names if name not in run.manifest[section]]
+        if missing:
+            raise DataError(
+                f"{run.path}/manifest.json: expected the key {missing[0]!r}, found none. Move this run out of the results."
+            )
 
 
 def _panel_settings(run: RunResult) -> dict[str, Any]:

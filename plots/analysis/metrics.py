@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots.analysis.grouping import run_curve
 from seqeval_rl.plots.analysis.statistics import Floats
 from seqeval_rl.results.read import RunResult
-
-_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -40,26 +38,29 @@ class Change:
     forgotten: float  # the highest value up to the place, less `after`; below 0 if the curve has risen
 
 
+def last_values(places: NDArray[Any], values: Floats) -> tuple[NDArray[Any], Floats]:
+    """The distinct places, increasing, and of several values [P] at one place [P] the last."""
+    distinct, first_from_end = np.unique(places[::-1], return_index=True)
+    return distinct, values[::-1][first_from_end]
+
+
 def measured(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], Floats]:
-    """The run's (transitions [P], values [P]), where a figure has them.
+    """The run's (transitions [P], values [P]), where a figure has them; of several evaluations at one place the last.
 
     A static control sees all data from the start; its place is where the sequential run had taken as many gradient steps,
     at min(initial + gradient_steps / updates_per_increment * increment, transitions of the dataset).
     """
     if not run.static:
-        return run_curve(run, metric)
+        return last_values(*run.curve(metric))
     protocol, total = run.protocol, run.manifest["dataset"]["transitions"]
     initial = protocol["initial"]
     if initial < 1:  # a share of the dataset
         initial = max(1, round(initial * total))
     each = protocol["increment"] / protocol["updates_per_increment"]  # transitions per gradient step
-    points = {
-        min(round(initial + entry["gradient_steps"] * each), total): entry["metrics"][metric]
-        for entry in run.evaluations
-        if metric in entry["metrics"]
-    }
-    places = sorted(points)
-    return np.array(places, np.int64), np.array([points[place] for place in places], np.float64)
+    entries = [entry for entry in run.evaluations if metric in entry["metrics"]]
+    places = [min(round(initial + entry["gradient_steps"] * each), total) for entry in entries]
+    values = [entry["metrics"][metric] for entry in entries]
+    return last_values(np.array(places, np.int64), np.array(values, np.float64))
 
 
 def part(transitions: ArrayLike, values: ArrayLike, stop: float) -> tuple[Floats, Floats]:
@@ -82,9 +83,9 @@ def reach(transitions: ArrayLike, values: ArrayLike, level: float, stop: float) 
     """
     transitions, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
     reached = values >= level
-    first = float(transitions[np.argmax(reached)]) if reached.any() else _NAN
+    first = float(transitions[np.argmax(reached)]) if reached.any() else np.nan
     if not len(reached) or not reached[-1] or transitions[-1] < stop:
-        return Reach(first, _NAN)
+        return Reach(first, np.nan)
     below = np.flatnonzero(~reached)
     return Reach(first, float(transitions[below[-1] + 1 if len(below) else 0]))
 
@@ -105,25 +106,25 @@ def change(transitions: ArrayLike, values: ArrayLike, place: float, stop: float)
     transitions, values = part(transitions, values, stop)
     last = int(np.searchsorted(transitions, place, side="right")) - 1
     if last < 0 or transitions[-1] < place:
-        return Change(*[_NAN] * 6)
+        return Change(*[np.nan] * 6)
     before = float(values[last])
     inside = values[last + 1 :]
     if not np.isfinite(before) or not len(inside) or not np.isfinite(inside).all():
-        return Change(before, *[_NAN] * 5)
+        return Change(before, *[np.nan] * 5)
     complete = transitions[-1] >= stop
     fallen = np.flatnonzero(inside < before)
     back = np.flatnonzero((inside >= before) & (np.arange(len(inside)) > fallen[0])) if len(fallen) else fallen
-    recovery = float(transitions[last + 1 + back[0]] - place) if len(back) else _NAN
+    recovery = float(transitions[last + 1 + back[0]] - place) if len(back) else np.nan
     end = last + 1 + back[0] if len(back) else len(values) - 1
     known = complete or bool(len(back))
-    lost = _shortfall(transitions[last : end + 1], values[last : end + 1], before) / (stop - place) if known else _NAN
+    lost = _shortfall(transitions[last : end + 1], values[last : end + 1], before) / (stop - place) if known else np.nan
     return Change(
         before=before,
-        after=float(inside[-1]) if complete else _NAN,
-        dip=max(0.0, before - float(inside.min())) if complete else _NAN,
+        after=float(inside[-1]) if complete else np.nan,
+        dip=max(0.0, before - float(inside.min())) if complete else np.nan,
         recovery=0.0 if complete and not len(fallen) else recovery,
         lost=lost,
-        forgotten=float(np.nanmax(values[: last + 1]) - inside[-1]) if complete else _NAN,
+        forgotten=float(np.nanmax(values[: last + 1]) - inside[-1]) if complete else np.nan,
     )
 
 
@@ -131,7 +132,7 @@ def forgetting(transitions: ArrayLike, values: ArrayLike, stop: float) -> float:
     """How far the last value lies below the highest, at least 0; NaN for a run that has not got to `stop`."""
     transitions, values = np.asarray(transitions), np.asarray(values, np.float64)
     if not len(values) or transitions[-1] < stop:
-        return _NAN
+        return np.nan
     return float(np.fmax.reduce(values) - values[-1])
 
 
@@ -151,10 +152,9 @@ def regret(transitions: ArrayLike, values: ArrayLike, start: float, stop: float,
     """
     transitions, values = part(transitions, values, stop)
     first = max(int(np.searchsorted(transitions, start, side="right")) - 1, 0)
-    transitions, values = transitions[first:], values[first:]
-    if len(transitions) < 2 or transitions[-1] < stop:
-        return _NAN
-    return float(target - np.trapezoid(values, transitions) / (transitions[-1] - transitions[0]))
+    if not len(transitions) or transitions[-1] < stop:
+        return np.nan
+    return target - area_under_curve(transitions[first:], values[first:])
 
 
 def _shortfall(transitions: Floats, values: Floats, level: float) -> float:
@@ -185,7 +185,7 @@ def score_at_share(transitions: ArrayLike, values: ArrayLike, share: float, tota
     # In whole transitions, so that 0.75 of 30 000 is 22 500 whatever the rounding.
     target = int(np.floor(share * total + 1e-6))
     if not len(transitions) or transitions[-1] < target or transitions[0] > target:
-        return float("nan")
+        return np.nan
     return float(values[np.searchsorted(transitions, target, side="right") - 1])
 
 
@@ -208,7 +208,7 @@ def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:
     """
     transitions, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
     if len(transitions) < 2:
-        return float("nan")
+        return np.nan
     return float(np.trapezoid(values, transitions) / (transitions[-1] - transitions[0]))
 
 
@@ -227,8 +227,6 @@ def align(curves: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Floats, Floats
     points = np.unique(np.concatenate([np.asarray(transitions, np.float64) for transitions, _ in curves]))
     values = np.full((len(curves), len(points)), np.nan)
     for row, (transitions, value) in zip(values, curves, strict=True):
-        if len(np.asarray(transitions)):
-            row[:] = np.interp(
-                points, np.asarray(transitions, np.float64), np.asarray(value, np.float64), np.nan, np.nan
-            )
+        if np.size(transitions):
+            row[:] = np.interp(points, transitions, value, np.nan, np.nan)
     return points, values

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
+import json
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -33,29 +31,12 @@ BIN = 50_000  # transitions
 ONLINE = 500_000  # transitions of `finetune` after the dataset
 BLOCK = 333_000  # transitions of each block of `mixed`
 _MIXED = ("random", "medium", "expert")  # its blocks
-_SLACK = (
-    0.01  # share of the transitions by which a dataset may differ from D4RL's, which depends on how the file is read
-)
+# Share of the transitions by which a dataset may differ from D4RL\'s, which depends on how the file is read.
+_SLACK = 0.01
 
-# Transitions by D4RL's `qlearning_dataset`, and the dataset's mean score.
-_DATASETS = {
-    "halfcheetah-random": (999_000, -0.07),
-    "halfcheetah-medium": (999_000, 40.60),
-    "halfcheetah-medium-replay": (201_798, 27.03),
-    "halfcheetah-medium-expert": (1_998_000, 64.29),
-    "halfcheetah-expert": (999_000, 87.91),
-    "hopper-random": (999_999, 1.19),
-    "hopper-medium": (999_998, 44.28),
-    "hopper-medium-replay": (401_598, 14.97),
-    "hopper-medium-expert": (1_998_966, 64.78),
-    "hopper-expert": (999_061, 108.24),
-    "walker2d-random": (999_999, 0.01),
-    "walker2d-medium": (999_322, 61.94),
-    "walker2d-medium-replay": (301_698, 14.81),
-    "walker2d-medium-expert": (1_998_318, 82.55),
-    "walker2d-expert": (999_000, 106.90),
-}
-_REFERENCES = {"halfcheetah": (-280.178953, 12135.0), "hopper": (-20.272305, 3234.3), "walker2d": (1.629008, 4592.3)}
+_PAPER = files("seqeval_rl.plots") / "paper"
+# By dataset: transitions by D4RL's `qlearning_dataset`, mean score of its episodes, and the task's reference returns.
+_DATASETS = json.loads((_PAPER / "datasets.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -70,8 +51,7 @@ class PublishedCurve:
     @property
     def mean(self) -> Floats:
         """Over the runs that have not ended, [point]."""
-        means: Floats = np.nanmean(self.scores, axis=0)
-        return means
+        return np.nanmean(self.scores, axis=0)
 
     def at(self, transitions: float) -> Floats:
         """Each run's score in the bin that contains so many transitions [run]; NaN for a run that has ended before."""
@@ -79,22 +59,15 @@ class PublishedCurve:
         return self.scores[:, place] if place < len(self.transitions) else np.full(len(self.scores), np.nan)
 
 
-@lru_cache(maxsize=1)
+@cache
 def published() -> Mapping[tuple[str, str], Mapping[str, PublishedCurve]]:
     """All of them: by (experiment, dataset), then by algorithm."""
-    packed = (files("seqeval_rl.plots") / "paper" / "curves.csv.gz").read_bytes()
-    runs: dict[tuple[str, str], dict[str, dict[int, dict[int, float]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(dict))
-    )
-    for row in csv.DictReader(io.StringIO(gzip.decompress(packed).decode())):
-        of = runs[row["experiment"], row["dataset"]][row["algorithm"]][int(row["seed"])]
-        of[int(row["samples"])] = float(row["score"])
-    return MappingProxyType(
-        {
-            key: MappingProxyType({algorithm: _curve(algorithm, seeds) for algorithm, seeds in algorithms.items()})
-            for key, algorithms in runs.items()
-        }
-    )
+    runs: dict[tuple[str, str], dict[str, dict[int, dict[int, float]]]] = {}
+    for row in csv.DictReader(gzip.decompress((_PAPER / "curves.csv.gz").read_bytes()).decode().splitlines()):
+        of_dataset = runs.setdefault((row["experiment"], row["dataset"]), {})
+        of_run = of_dataset.setdefault(row["algorithm"], {}).setdefault(int(row["seed"]), {})
+        of_run[int(row["samples"])] = float(row["score"])
+    return {key: {name: _curve(name, seeds) for name, seeds in algorithms.items()} for key, algorithms in runs.items()}
 
 
 def _curve(algorithm: str, seeds: Mapping[int, Mapping[int, float]]) -> PublishedCurve:
@@ -110,23 +83,21 @@ def counterpart(panel: Panel, online: bool) -> tuple[Experiment, str] | None:
     """
     sources = [re.fullmatch(r"d4rl:(\w+(?:-\w+)*)-v2(?::[\d_]+)?", block.name) for block in panel.blocks]
     names = [source[1] for source in sources if source]
-    sizes = [block.stop - block.start for block in panel.blocks]
-    if len(names) != len(sizes):
+    if not names or len(names) != len(panel.blocks):
         return None
-    if len(names) == 1:
-        experiment: Experiment = "finetune" if online else "offline"
-        expected, dataset = [_DATASETS[names[0]][0] if names[0] in _DATASETS else 0], f"{names[0]}-v2"
-    else:
-        task = names[0].partition("-")[0] if names else ""
-        if online or names != [f"{task}-{level}" for level in _MIXED]:
+    task = names[0].partition("-")[0]
+    key: tuple[Experiment, str] = ("finetune" if online else "offline", f"{names[0]}-v2")
+    if names == [f"{task}-{level}" for level in _MIXED] and not online:
+        key = ("mixed", f"{task}-mixed-v2")
+    elif len(names) > 1:
+        return None
+    if key not in published():
+        return None
+    for name, block in zip(names, panel.blocks, strict=True):
+        size = BLOCK if key[0] == "mixed" else _DATASETS[name]["transitions"]
+        if abs(block.stop - block.start - size) > _SLACK * size:
             return None
-        experiment, expected, dataset = "mixed", [BLOCK] * len(_MIXED), f"{task}-mixed-v2"
-    if any(
-        abs(size - published_size) > _SLACK * published_size
-        for size, published_size in zip(sizes, expected, strict=True)
-    ):
-        return None
-    return (experiment, dataset) if (experiment, dataset) in published() else None
+    return key
 
 
 def behind(panel: Panel) -> dict[str, PublishedCurve]:
@@ -163,23 +134,18 @@ def _result(experiment: Experiment, dataset: str, curve: PublishedCurve, place: 
     levels = _MIXED if experiment == "mixed" else (dataset.removeprefix(f"{task}-").removesuffix("-v2"),)
     blocks, total, scores = [], 0, 0.0
     for level in levels:
-        transitions, mean_score = _DATASETS[f"{task}-{level}"]
-        size = BLOCK if experiment == "mixed" else transitions
+        known = _DATASETS[f"{task}-{level}"]
+        size, mean_score = BLOCK if experiment == "mixed" else known["transitions"], known["mean_score"]
         name = f"{task}-{level}-v2"
         blocks.append({"label": level, "name": name, "start": total, "stop": total + size, "mean_score": mean_score})
         total, scores = total + size, scores + mean_score * size
-    low, high = _REFERENCES[task]
+    data = {"name": dataset, "transitions": total, "sha256": "", "mean_score": scores / total, "blocks": blocks}
+    reference = {name: known[name] for name in ("reference_min", "reference_max")}
     online = ONLINE if experiment == "finetune" else 0
     manifest: dict[str, Any] = {
         "suite": "published",
-        "dataset": {
-            "name": dataset,
-            "transitions": total,
-            "sha256": "",
-            "mean_score": scores / total,
-            "blocks": blocks,
-        },
-        "task": {"name": task, "env_id": None, "reference_min": low, "reference_max": high},
+        "dataset": data,
+        "task": {"name": task, "env_id": None, **reference},
         "algorithm": {"name": curve.algorithm, "config": {}},
         "protocol": {"initial": 5_000, "increment": 1, "updates_per_increment": 1, "online": online},
         "seed": seed,

@@ -102,8 +102,7 @@ def task_means(scores: Floats, counts: Counts | None = None) -> Floats:
     drawn = np.ones((1, *mask.shape)) if counts is None else counts
     known = np.where(mask[:, :, None], scores, 0.0)
     sums = drawn.transpose(2, 0, 1) @ known.transpose(1, 0, 2)  # [task, sample, point]
-    means: Floats = sums.transpose(1, 0, 2) / mask.sum(axis=0)[:, None]
-    return means
+    return sums.transpose(1, 0, 2) / mask.sum(axis=0)[:, None]
 
 
 def normalise(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
@@ -120,8 +119,7 @@ def normalise(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     if np.any(equal := high == low):
         raise ValueError(f"task {int(np.argmax(equal))}: expected a high that differs from its low, found equal ones")
-    scaled: Floats = 100 * (np.asarray(scores, np.float64) - low[:, None]) / (high - low)[:, None]
-    return scaled
+    return 100 * (np.asarray(scores, np.float64) - low[:, None]) / (high - low)[:, None]
 
 
 def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Floats:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,15 +23,6 @@ if TYPE_CHECKING:
 
 
 SHARES = np.arange(1, 101) / 100
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """One algorithm on all datasets."""
-
-    label: str
-    style: str  # key for `style.line_styles`
-    segments: list[Segment]
 
 
 def over_share(scores: Floats, runs: Sequence[int], statistic: Statistic, seed: int = 0) -> list[Segment]:
@@ -90,13 +80,13 @@ def share_curves(
     common = _common(panels)
     curves = _curves(common, statistic, seed)
     looks = style.line_styles(group.style for panel in panels for group in panel.groups)
-    entries = [(curve.label, looks[curve.style].properties) for curve in curves]
+    entries = [(group.label, looks[group.style].properties) for group, _ in curves]
     means = [panel.mean_score for panel in common if panel.mean_score is not None]
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
-        for place, curve in enumerate(curves):
-            draw_segments(ax, curve.segments, looks[curve.style], place / len(curves), few=8)
+        for place, (group, segments) in enumerate(curves):
+            draw_segments(ax, segments, looks[group.style], place / len(curves), few=8)
         if len(means) == len(common):
             ax.axhline(float(np.mean(means)), color=style.GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=2)
         ax.set_xlim(0, 101.5)
@@ -107,7 +97,7 @@ def share_curves(
 
     left_out = [panel.title for panel in panels if panel not in common]
     sentences = [
-        _statistic_sentences(common, left_out, [curve.segments for curve in curves], statistic),
+        _statistic_sentences(common, left_out, [segments for _, segments in curves], statistic),
         lost_sentence([group for panel in common for group in panel.groups]),
         "Dashed: the datasets' mean score." if len(means) == len(common) else "",
         damage_sentence(results),
@@ -128,13 +118,14 @@ def _common(panels: Sequence[Panel]) -> list[Panel]:
     return common
 
 
-def _curves(common: Sequence[Panel], statistic: Statistic, seed: int) -> list[_Curve]:
+def _curves(common: Sequence[Panel], statistic: Statistic, seed: int) -> list[tuple[Group, list[Segment]]]:
+    """Of each algorithm the group on the first dataset, and the segments."""
     curves = []
     for first in common[0].groups:
         groups = [next(group for group in panel.groups if group.label == first.label) for panel in common]
-        segments = over_share(_scores(common, groups), [len(group.runs) for group in groups], statistic, seed)
-        curves.append(_Curve(first.label, first.style, segments))
-    if not any(curve.segments for curve in curves):
+        runs = [len(group.runs) for group in groups]
+        curves.append((first, over_share(_scores(common, groups), runs, statistic, seed)))
+    if not any(segments for _, segments in curves):
         raise UsageError("results: expected scores on every dataset, found none. Wait for the first evaluations.")
     return curves
 
@@ -144,8 +135,7 @@ def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
     scores = np.full((max(len(group.runs) for group in groups), len(panels), len(SHARES)), np.nan)
     for task, (panel, group) in enumerate(zip(panels, groups, strict=True)):
         for row, run in enumerate(group.runs):
-            total = panel.transitions or run.online
-            curve = measured(run)
+            curve, total = measured(run), panel.transitions or run.online
             scores[row, task] = [score_at_share(*curve, share, total) for share in SHARES]
     return scores
 

@@ -81,7 +81,7 @@ def correlation(
         f"True score over the prequential score per transition, both at {100 * share:g} % of the data, means over seeds. "
         "ρ: Spearman's correlation, 1 where the prequential score orders the settings as the true scores do. "
         f"{f'Left out: {listed(left_out)}. ' if left_out else ''}{damage_sentence(results)}"
-    ).rstrip()
+    )
     return layout.framed(inches, height, text if caption else "", draw)
 
 

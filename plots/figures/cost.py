@@ -57,9 +57,9 @@ def costs(results: Sequence[RunResult]) -> tuple[list[TrainingCost], list[str]]:
 def _cost(panel: Panel, group: Group, device: str) -> TrainingCost | None:
     rows = []
     for run in group.runs:
-        score = score_at_share(*measured(run), 1.0, panel.transitions or run.online)
         # The score at the end of the dataset does not cost what the online phase takes.
         stop = panel.transitions or run.online
+        score = score_at_share(*measured(run), 1.0, stop)
         # Published curves have no gradient steps.
         entries = [e for e in run.evaluations if e["transitions"] <= stop and "gradient_steps" in e]
         if _device(run) != device or not np.isfinite(score) or len(entries) < 2:
@@ -67,12 +67,11 @@ def _cost(panel: Panel, group: Group, device: str) -> TrainingCost | None:
         first, last = entries[0], entries[-1]
         # A static control sees all transitions at once; its last evaluation has the place of the sequential run's.
         transitions = last["transitions"] - (0 if group.static else first["transitions"])
-        seconds = sum(_training_seconds(entry, device) for entry in entries[1:])
+        seconds = sum(_training_seconds(entry["metrics"], device) for entry in entries[1:])
         if last["evaluation"] - first["evaluation"] != len(entries) - 1:
             seconds = float("nan")  # a line is missing, and its seconds with it
-        rows.append(
-            (score, 1_000 * seconds / transitions, (last["gradient_steps"] - first["gradient_steps"]) / transitions)
-        )
+        updates = last["gradient_steps"] - first["gradient_steps"]
+        rows.append((score, 1_000 * seconds / transitions, updates / transitions))
     if not rows:
         return None
     score, seconds, updates = np.mean(rows, axis=0).tolist()
@@ -85,23 +84,14 @@ def _device(run: RunResult) -> str:
     return " with ".join(named) or "an unknown device"
 
 
-def _training_seconds(entry: dict[str, object], device: str) -> float:
+def _training_seconds(metrics: dict[str, float], device: str) -> float:
     """Wall time since the previous evaluation, without this one's; on CUDA evaluation is asynchronous and takes none."""
-    metrics = entry["metrics"]
-    assert isinstance(metrics, dict)
-    if "seconds" not in metrics:
-        return float("nan")
-    asynchronous = device.startswith("cuda")
-    return float(metrics["seconds"]) - (0.0 if asynchronous else float(metrics.get("evaluation_seconds", 0.0)))
+    evaluation = 0.0 if device.startswith("cuda") else metrics.get("evaluation_seconds", 0.0)
+    return metrics.get("seconds", np.nan) - evaluation
 
 
 @figure("cost", help="score over training time and gradient steps")
-def cost(
-    results: Sequence[RunResult],
-    *,
-    width: str | float = "page",
-    caption: bool = True,
-) -> Figure:
+def cost(results: Sequence[RunResult], *, width: str | float = "page", caption: bool = True) -> Figure:
     """Final score over training's wall time, and over gradient steps, per transition: a marker per algorithm and dataset.
 
     Runs on different devices are never averaged: each device has a marker of its own. Wall time depends on the machine and on
@@ -119,14 +109,11 @@ def cost(
     known, unknown = costs(results)
     if not known:
         raise UsageError(
-            "results: expected a run that was evaluated at least twice and has got to the end of its dataset, found none. Wait "
-            "for one."
+            "results: expected a run evaluated at least twice that has got to the end of its dataset, found none. Wait for one."
         )
     looks = style.line_styles(each.style for each in known)
-    entries = [
-        (label, looks[key].marker_properties)
-        for label, key in dict.fromkeys((each.label, each.style) for each in known)
-    ]
+    styles = {each.label: each.style for each in known}
+    entries = [(label, looks[key].marker_properties) for label, key in styles.items()]
     timed = any(np.isfinite(each.seconds) for each in known)
     axes_shown = [("training time per 1 000 transitions (s)", "seconds")] * timed
     if len({f"{each.updates:.3g}" for each in known}) > 1 or not timed:
@@ -146,7 +133,7 @@ def cost(
         layout.legend(figure, entries, inches)
 
     height = down * (min(max(0.6 * inches / across, 1.5), 2.6) + 0.5) + layout.entries_height(entries, inches)
-    text = f"{_text(known, unknown, timed)}{damage_sentence(results)}".rstrip() if caption else ""
+    text = f"{_text(known, unknown, timed)}{damage_sentence(results)}" if caption else ""
     return layout.framed(inches, height, text, draw)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.figures import layout, style
-from seqeval_rl.plots.figures.layout import shorten, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,7 @@ def dataset_figure(
     across = min(shown, max(1, min(_ACROSS, int(inches / 0.8))))
     window = max(5, sum(len(block.returns) for block in blocks) // 40)
     entries = _entries(blocks, window)
-    above = wrap(title if shown == every else f"{title} (actions: the first {shown} of {every})", inches - 0.3)
+    above = layout.wrap(title if shown == every else f"{title} (actions: the first {shown} of {every})", inches - 0.3)
     heights = [1.7, 1.2, 0.95 * -(-shown // across)]
 
     def draw(figure: Figure) -> None:
@@ -103,10 +103,9 @@ def _histograms(figure: Figure, place: SubplotSpec, blocks: Sequence[DatasetBloc
     """A histogram for each of the first `shown` action dimensions, `across` in a row."""
     cells = place.subgridspec(-(-shown // across), across)
     for dimension in range(shown):
-        row, column = divmod(dimension, across)
-        ax = figure.add_subplot(cells[row, column])
+        ax = figure.add_subplot(cells[dimension // across, dimension % across])
         _histogram(ax, blocks, dimension)
-        if column == 0:
+        if dimension % across == 0:
             ax.set_ylabel("share")
         ax.set_title(f"action {dimension}", pad=2)
 
@@ -145,7 +144,7 @@ def _name_blocks(ax: Axes, blocks: Sequence[DatasetBlock], width: float) -> int:
     stops = np.cumsum([block.lengths.sum() for block in blocks])
     for block, stop in zip(blocks, stops, strict=True):
         own = int(block.lengths.sum())
-        label = shorten(block.label, own / stops[-1] * width - 0.05)
+        label = layout.shorten(block.label, own / stops[-1] * width - 0.05)
         if label != "…":
             ax.annotate(
                 label, ((stop - own / 2) / stops[-1] / _ROOM, 1), xycoords="axes fraction", xytext=(0, 2),
@@ -160,21 +159,15 @@ def running_mean(values: NDArray[Any], window: int) -> NDArray[np.float64]:
     places = np.arange(len(values))
     low = np.maximum(places - (window - 1) // 2, 0)
     high = np.minimum(places + window // 2 + 1, len(values))
-    means: NDArray[np.float64] = (sums[high] - sums[low]) / (high - low)
-    return means
+    return (sums[high] - sums[low]) / (high - low)
 
 
 def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
     """Normalised scores of the returns on the right."""
     low, span = reference[0], reference[1] - reference[0]
 
-    def score(returns: Any) -> Any:
-        return 100 * (returns - low) / span
-
-    def inverse(scores: Any) -> Any:
-        return low + scores * span / 100
-
-    scores = ax.secondary_yaxis("right", functions=(score, inverse))
+    both_ways = (lambda returns: 100 * (returns - low) / span, lambda scores: low + scores * span / 100)
+    scores = ax.secondary_yaxis("right", functions=both_ways)
     scores.spines["right"].set_visible(True)
     layout.round_ticks(scores.yaxis, 5)
     scores.set_ylabel("normalised score")
@@ -184,12 +177,9 @@ def _histogram(ax: Axes, blocks: Sequence[DatasetBlock], dimension: int) -> None
     """Shares of the actions in bins over [-1, 1], a line for each block."""
     edges = np.linspace(-1, 1, _BINS + 1)
     several = len(blocks) > 1
-    for number, block in enumerate(blocks):
+    for block, colour in zip(blocks, itertools.cycle(_BLOCKS if several else ["#7F7F7F"]), strict=False):
         counts = np.histogram(block.actions[:, dimension], edges)[0]
-        ax.stairs(
-            counts / len(block.actions), edges, fill=not several,
-            color=_BLOCKS[number % len(_BLOCKS)] if several else "#7F7F7F", linewidth=0.9,
-        )  # fmt: skip
+        ax.stairs(counts / len(block.actions), edges, fill=not several, color=colour, linewidth=0.9)
     ax.set_xlim(-1.02, 1.02)
     ax.set_xticks([-1, 0, 1])
     ax.set_ylim(bottom=0)
@@ -202,13 +192,10 @@ def _entries(blocks: Sequence[DatasetBlock], window: int) -> list[tuple[str, dic
     for kind, (label, colour, marker) in enumerate(_ENDS):
         count = sum(int(np.count_nonzero(block.ends == kind)) for block in blocks)
         if count:
-            look = {"color": colour, "marker": marker, "linestyle": ""}
-            entries.append((f"ended by {label} ({count:,})", look))
+            entries.append((f"ended by {label} ({count:,})", {"color": colour, "marker": marker, "linestyle": ""}))
     if any(np.count_nonzero(block.ends != CUT) >= window for block in blocks):
         entries.append((f"mean of {window} complete episodes around", {"color": "black"}))
     if len(blocks) > 1:
-        entries += [
-            (f"actions of {block.label}", {"color": _BLOCKS[number % len(_BLOCKS)]})
-            for number, block in enumerate(blocks)
-        ]
+        colours = itertools.cycle(_BLOCKS)
+        entries += [(f"actions of {block.label}", {"color": next(colours)}) for block in blocks]
     return entries

@@ -216,7 +216,7 @@ def panel_height(inches: float, entries: Entries) -> float:
     return min(max(0.55 * inches, 1.6), 3.2) + 0.4 + entries_height(entries, inches)
 
 
-def format_count(number: float, position: int | None = None) -> str:
+def format_count(number: float, position: float | None = None) -> str:
     """A number of transitions as axes show it: 0, 250k, 1M; has the arguments of matplotlib's formatters."""
     for unit, suffix in ((1e6, "M"), (1e3, "k")):
         if abs(number) >= unit:

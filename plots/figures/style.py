@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -61,7 +61,7 @@ _ENTRIES: dict[str, type] = {"name": str, "colour": str, "line": str, "marker": 
 
 
 @cache
-def rc() -> Mapping[Any, Any]:
+def rc() -> Any:
     """Matplotlib's settings for figures, of the style sheet `paper.mplstyle`."""
     from matplotlib import rc_params_from_file
 

@@ -143,7 +143,7 @@ def ratio(
             ax.set_title(title)
         figure.colorbar(colours, ax=figure.axes, label="normalised score", fraction=0.05, aspect=12, pad=0.02)
 
-    text = f"{_text(results, maps, share)}{damage_sentence(results)}".rstrip() if caption else ""
+    text = f"{_text(results, maps, share)}{damage_sentence(results)}" if caption else ""
     return layout.framed(inches, down * height + 0.1, text, draw)
 
 
@@ -153,13 +153,9 @@ def _draw_map(ax: Axes, heat_map: HeatMap, colours: ScalarMappable, side: float)
         for column, increment in enumerate(heat_map.increments):
             score = heat_map.scores.get((updates, increment))
             if score is None:
-                for ends in ((-0.2, 0.2), (0.2, -0.2)):
-                    ax.plot(
-                        [column - 0.2, column + 0.2],
-                        [row + end for end in ends],
-                        color=style.LIGHT_GREY,
-                        linewidth=0.6,
-                    )
+                for end in (-0.2, 0.2):
+                    ends = [row + end, row - end]
+                    ax.plot([column - 0.2, column + 0.2], ends, color=style.LIGHT_GREY, linewidth=0.6)
             else:
                 _draw_cell(ax, (column, row), score, heat_map.runs[updates, increment], colours, side)
     ax.set_xlim(-0.5, len(heat_map.increments) - 0.5)
@@ -182,9 +178,8 @@ def _draw_cell(
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 0.5
     lines = [f"{score:.1f}", f"n={runs}"]
     room = [layout.text_width(line) + 0.04 <= side for line in lines]
-    if room[0]:
-        text = "\n".join(lines) if room[1] else lines[0]
-        ax.text(column, row, text, ha="center", va="center", color="black" if light else "white", linespacing=1.1)
+    text = "\n".join(lines if all(room) else lines[: room[0]])
+    ax.text(column, row, text, ha="center", va="center", color="black" if light else "white", linespacing=1.1)
 
 
 def _text(results: Sequence[RunResult], maps: Sequence[HeatMap], share: float) -> str:

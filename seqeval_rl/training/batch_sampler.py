@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.training.replay_buffer import ReplayBuffer
 
 CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
+PREFETCHED_CHUNKS = 4
 
 
 def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int64]:
@@ -47,20 +47,13 @@ def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int6
     return positions
 
 
-class Draws(NamedTuple):
-    """The random numbers of one chunk."""
-
-    positions: NDArray[np.int64]  # [R, CHUNK, B] of arrival
-    noise: NDArray[np.float32]  # [CHUNK, R, B, n] standard normals
-
-
 class BatchSampler:
     """The batches of consecutive gradient steps for R runs."""
 
     def __init__(self, replay: ReplayBuffer, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
         """Each run has its schedule (of one protocol) and its seed; each transition comes with n = `noise_dim` normals."""
         self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
-        self._latest: tuple[int, Draws] | None = None
+        self._latest: tuple[int, NDArray[np.int64], NDArray[np.float32]] | None = None
 
     def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Batch]:
         """Batches of gradient steps `start` to `stop` (exclusive); packed rows become `row * scale + shift`, each [R, 1, D]."""
@@ -71,16 +64,17 @@ class BatchSampler:
             inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
             # Kept, because an evaluation may come in the middle of a chunk.
             if self._latest is None or self._latest[0] != chunk:
-                self._latest = (chunk, self.draw(chunk))
-            positions, noise = self._latest[1]
+                self._latest = (chunk, *self.draw(chunk))
+            _, positions, noise = self._latest
             indices = torch.from_numpy(self.replay.indices(positions[:, inside])).to(device)
             batches = self.replay.batch(indices, torch.from_numpy(noise[inside]).to(device), shift, scale)
             for columns in zip(*batches, strict=True):
                 yield Batch(*columns)
             start = end
 
-    def draw(self, chunk: int) -> Draws:
-        """The draws of the gradient steps from `chunk * CHUNK` on; may be called from any thread."""
+    def draw(self, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The draws of the gradient steps from `chunk * CHUNK` on: arrival positions [R, CHUNK, B] and standard normals
+        [CHUNK, R, B, n]. May be called from any thread."""
         runs = zip(self.schedules, self.seeds, strict=True)
         positions = np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs])
         shape = (*positions.shape[1:], self.noise_dim)
@@ -88,23 +82,21 @@ class BatchSampler:
         if self.noise_dim:
             for r, seed in enumerate(self.seeds):
                 noise[:, r] = numpy_generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
-        return Draws(positions, noise)
+        return positions, noise
 
 
 class Prefetcher:
     """Draws chunks in threads before they are needed, into page-locked memory for CUDA."""
 
-    def __init__(self, batches: BatchSampler, depth: int):
-        """For `batches`; at most `depth` chunks are drawn in advance."""
-        self._batches, self._depth = batches, depth
-        self._pool = ThreadPoolExecutor(max(1, min(depth, (os.cpu_count() or 1) - 1)), "draws")
+    def __init__(self, batches: BatchSampler):
+        self._batches = batches
+        self._pool = ThreadPoolExecutor(max(1, min(PREFETCHED_CHUNKS, (os.cpu_count() or 1) - 1)), "draws")
         self._pending: dict[int, Future[tuple[Tensor, Tensor]]] = {}
-        last = max(schedule.gradient_steps for schedule in batches.schedules)
-        self._last = (last - 1) // CHUNK
+        self._last = (max(schedule.gradient_steps for schedule in batches.schedules) - 1) // CHUNK
 
     def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
         """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; starts drawing the chunks after it."""
-        for number in range(chunk, max(chunk, min(chunk + self._depth - 1, self._last)) + 1):
+        for number in range(chunk, max(chunk, min(chunk + PREFETCHED_CHUNKS - 1, self._last)) + 1):
             if number not in self._pending:
                 self._pending[number] = self._pool.submit(self._draw, number)
         for number in [number for number in self._pending if number < chunk]:

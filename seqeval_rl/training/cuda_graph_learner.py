@@ -19,14 +19,13 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm
-from seqeval_rl.training.algorithm_snapshot import AlgorithmSnapshots, Snapshot
+from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, Prefetcher
 from seqeval_rl.training.cuda_graphs import Capture, CudaGraphs, forbid_synchronization, side_stream
 from seqeval_rl.training.learner import Learner
 from seqeval_rl.training.normalization import Preprocessing
 
 WARM_UP = 3  # eager gradient steps before a capture: libraries initialize themselves in these
-PREFETCHED_CHUNKS = 4
 _log = logging.getLogger("seqeval_rl")
 
 
@@ -45,16 +44,23 @@ class CapturedPiece(NamedTuple):
     after: tuple[Any, ...]  # values to set them to
 
 
-class _Saved(NamedTuple):
-    """Everything that gradient steps change."""
+class _Snapshot(NamedTuple):
+    """Everything that gradient steps change, at one time."""
 
-    algorithm: Snapshot
+    states: list[dict[str, Any]]  # of the algorithm by run, copied
+    counters: tuple[Any, ...]
+    tensors: dict[str, Tensor]  # attributes of the algorithm itself: the same objects, not copies
     step_in_chunk: Tensor
     sums: list[Tensor]
 
 
 class CudaGraphLearner(Learner):
-    """A `Learner` whose gradient steps are captured period by period; it computes what `Learner` computes."""
+    """A `Learner` whose gradient steps are captured period by period; it computes what `Learner` computes.
+
+    A CUDA graph repeats the operations on tensors but no Python: numbers that `update` changes in Python keep their value, and
+    a tensor that replaces another as an attribute is never written again. `algorithm.counters` (see `state.Stateful`) names the
+    numbers that are set by hand.
+    """
 
     def __init__(
         self, algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing, capture: Capture | None = None
@@ -72,12 +78,12 @@ class CudaGraphLearner(Learner):
         self._step_in_chunk = torch.zeros(1, dtype=torch.int64, device=device)  # of the next gradient step
         self._expected_step = 0  # what `_step_in_chunk` is once the device has done everything it was given
         self._chunk = -1
-        self._prefetcher = Prefetcher(batches, PREFETCHED_CHUNKS)
+        self._prefetcher = Prefetcher(batches)
         self._chunk_started = torch.cuda.Event(blocking=True) if self._cuda else None
         self._warm = [0] * self._period  # eager gradient steps so far, by phase
         self._captured: dict[Piece, CapturedPiece] = {}
         self._refused: set[Piece] = set()
-        self._snapshots = AlgorithmSnapshots(algorithm, runs)
+        self._counter_names: tuple[str, ...] = tuple(getattr(algorithm, "counters", ()))
         self._eager = not getattr(algorithm, "capturable", True)
         if self._eager:
             self._warn("not made to be captured")
@@ -118,15 +124,15 @@ class CudaGraphLearner(Learner):
 
     def _take(self, piece: Piece) -> None:
         """Take gradient steps: replay the graph, or take them eagerly until there is one."""
-        captured, snapshots = self._captured.get(piece), self._snapshots
-        if captured is not None and captured.before == snapshots.counters:
+        captured = self._captured.get(piece)
+        if captured is not None and captured.before == self._counters():
             captured.replay()
-            if snapshots.counters == captured.before:  # unless the Python has run too, as where nothing is captured
-                snapshots.counters = captured.after
+            if self._counters() == captured.before:  # unless the Python has run too, as where nothing is captured
+                self._set_counters(captured.after)
         elif self._eager or piece in self._refused:
             self._take_eagerly(piece)
         elif captured is not None:
-            self._refuse(piece, f"its state in Python changes: {', '.join(snapshots.names)}")
+            self._refuse(piece, f"its state in Python changes: {', '.join(self._counter_names)}")
             self._take_eagerly(piece)
         elif (warm := min(self._warm[piece.phase : piece.phase + piece.steps])) < WARM_UP:
             self._warm_up(piece, check=warm == WARM_UP - 1)
@@ -171,14 +177,14 @@ class CudaGraphLearner(Learner):
         except RuntimeError as error:
             why = _first_line(error)
         # Within a period counters may change, since they are set by hand; after a whole period they must be what they were.
-        why = why or self._snapshots.python_changes(before.algorithm, counters=piece.steps == self._period)
-        after = self._snapshots.counters
+        why = why or self._python_changes(before, counters=piece.steps == self._period)
+        after = self._counters()
         if why or replay is None:
             self._restore(before)  # also what the attempt has changed in Python
             self._refuse(piece, why)
         else:
-            self._snapshots.counters = before.algorithm.counters
-            self._captured[piece] = CapturedPiece(replay, before.algorithm.counters, after)
+            self._set_counters(before.counters)
+            self._captured[piece] = CapturedPiece(replay, before.counters, after)
 
     def _refuse(self, piece: Piece, why: str) -> None:
         """Take this piece eagerly from now on; every piece, where it is a whole period."""
@@ -191,15 +197,50 @@ class CudaGraphLearner(Learner):
         name = getattr(self.algorithm, "name", type(self.algorithm).__name__)
         _log.warning("%s: %s; its updates run one operation after the other", name, what)
 
-    def _save(self) -> _Saved:
-        return _Saved(self._snapshots.take(), self._step_in_chunk.clone(), [total.clone() for total in self._sums])
+    def _counters(self) -> tuple[Any, ...]:
+        return tuple(getattr(self.algorithm, name) for name in self._counter_names)
 
-    def _restore(self, saved: _Saved) -> None:
-        self._snapshots.restore(saved.algorithm)
+    def _set_counters(self, values: tuple[Any, ...]) -> None:
+        for name, value in zip(self._counter_names, values, strict=True):
+            setattr(self.algorithm, name, value)
+
+    def _save(self) -> _Snapshot:
+        tensors = {name: value for name, value in vars(self.algorithm).items() if isinstance(value, Tensor)}
+        states = split_state(self.algorithm.state_dict(), len(self.batches.seeds))
+        sums = [total.clone() for total in self._sums]
+        return _Snapshot(states, self._counters(), tensors, self._step_in_chunk.clone(), sums)
+
+    def _restore(self, saved: _Snapshot) -> None:
+        for name, tensor in saved.tensors.items():
+            setattr(self.algorithm, name, tensor)
+        self.algorithm.load_state_dict(join_states(saved.states))
         self._step_in_chunk.copy_(saved.step_in_chunk)
         for total, value in zip(self._sums, saved.sums, strict=True):
             total.copy_(value)
 
+    def _python_changes(self, before: _Snapshot, counters: bool) -> str:
+        """In words, what has changed in Python since then, with `counters` including these; empty where nothing has."""
+        now, ignored = self._save(), () if counters else self._counter_names
+        changed = [name for name in _differing(before.states[0], now.states[0]) if name not in ignored]
+        replaced = [name for name, tensor in now.tensors.items() if tensor is not before.tensors.get(name)]
+        if changed:
+            return f"its state in Python changes: {', '.join(changed)}"
+        return f"its tensors are replaced by others: {', '.join(replaced)}" if replaced else ""
+
 
 def _first_line(error: RuntimeError) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _differing(before: Any, after: Any, path: str = "") -> list[str]:
+    """Paths at which two states of one form differ in something that the device does not change: also tensors on the CPU, which
+    operations change at once, captured or not."""
+    if isinstance(before, Tensor):
+        same = before.device.type != "cpu" or torch.allclose(before, after, rtol=0, atol=0, equal_nan=True)
+        return [] if same else [path]
+    if isinstance(before, dict):
+        return [leaf for key in before for leaf in _differing(before[key], after[key], f"{path}/{key}".strip("/"))]
+    if isinstance(before, list | tuple):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [leaf for i, (one, other) in pairs for leaf in _differing(one, other, f"{path}/{i}".strip("/"))]
+    return [] if before == after else [path]

@@ -9,10 +9,12 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import torch
+
+from seqeval_rl.training.device import temporarily
 
 Work = Callable[[], None]
 Capture = Callable[[Work], Work]
@@ -71,16 +73,10 @@ def side_stream() -> Iterator[None]:
         current.wait_stream(side)
 
 
-@contextmanager
-def forbid_synchronization() -> Iterator[None]:
+def forbid_synchronization() -> AbstractContextManager[None]:
     """Operations that make the host wait for the device, such as reading a number, raise `RuntimeError` where torch detects
     them: before CUDA sees them, which would invalidate a capture."""
-    before = torch.cuda.get_sync_debug_mode()
-    _set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        _set_sync_debug_mode(before)
+    return temporarily(_set_sync_debug_mode, "error", torch.cuda.get_sync_debug_mode())
 
 
 def _set_sync_debug_mode(mode: int | str) -> None:

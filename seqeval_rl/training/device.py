@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
 
 import torch
 
 from seqeval_rl.errors import UsageError
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _TORCH = {"float32": "highest", "tf32": "high", "bfloat16": "medium"}
 
 
 @contextmanager
-def matrix_products(precision: Precision) -> Iterator[None]:
+def temporarily(set_value: Callable[[Any], None], value: Any, before: Any) -> Iterator[None]:
+    """Set a global setting, and set it back to `before` at the end of the block."""
+    set_value(value)
+    try:
+        yield
+    finally:
+        set_value(before)
+
+
+def matrix_products(precision: Precision) -> AbstractContextManager[None]:
     """Inside the block, torch computes float32 matrix products in that precision; numbers stay float32 in memory.
 
     float32: all 24 bits of the mantissa. tf32: factors are rounded to 11 bits on CUDA devices that support it. bfloat16: they
@@ -26,23 +34,13 @@ def matrix_products(precision: Precision) -> Iterator[None]:
     torch 2.13's `bmm(..., out=...)` writes wrong numbers into an `out` that is not contiguous at bfloat16 on a CPU; nothing
     here does that, and a plug-in must not.
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(_TORCH[precision])
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    set_precision = torch.set_float32_matmul_precision
+    return temporarily(set_precision, _TORCH[precision], torch.get_float32_matmul_precision())
 
 
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> AbstractContextManager[None]:
     """Inside the block, torch computes with that many threads on the CPU."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return temporarily(torch.set_num_threads, count, torch.get_num_threads())
 
 
 def choose_device(device: str) -> torch.device:

@@ -22,11 +22,9 @@ class VisibleMoments:
         """Over the first `width` columns of rows [N, D], for arrival orders [R][N]."""
         self._rows, self._arrivals, self._width, self._window = rows, list(arrivals), width, window
         self._visible = 0
-        runs = len(self._arrivals)
         # Sums are of differences to the first transition: with a mean far from 0, E[x²] - E[x]² would cancel.
         self._origin = np.stack([rows[arrival[0], :width].astype(np.float64) for arrival in self._arrivals])
-        self._sum = np.zeros((runs, width))
-        self._square = np.zeros((runs, width))
+        self._sum, self._square = np.zeros_like(self._origin), np.zeros_like(self._origin)
 
     def advance(self, transitions: int) -> None:
         """Add what became visible up to `transitions`, and subtract what left the window."""
@@ -51,12 +49,8 @@ class VisibleMoments:
 
     def state_dict(self) -> dict[str, Any]:
         """Sums with the run axis first, and the count."""
-        return {
-            "visible": self._visible,
-            "origin": torch.from_numpy(self._origin.copy()),
-            "sum": torch.from_numpy(self._sum.copy()),
-            "square": torch.from_numpy(self._square.copy()),
-        }
+        sums = {"origin": self._origin, "sum": self._sum, "square": self._square}
+        return {"visible": self._visible, **{name: torch.from_numpy(value.copy()) for name, value in sums.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
@@ -77,29 +71,24 @@ class Preprocessing:
         device: torch.device,
     ):
         """Without `moments` observations are not changed; `reward_scale`, one for all runs or [R], multiplies rewards."""
-        self._moments, self._obs_dim, self._reward = moments, obs_dim, obs_dim + act_dim
-        self._device = device
-        self._identity = moments is None and bool(np.all(np.asarray(reward_scale) == 1.0))
-        width = 2 * obs_dim + act_dim + 2
-        self._scale = np.ones((runs, 1, width))
-        self._scale[:, 0, self._reward] = reward_scale
-        self._shift = np.zeros((runs, 1, width))
+        self._moments, self._obs_dim = moments, obs_dim
+        shape = (runs, 1, 2 * obs_dim + act_dim + 2)
+        self._scale, self._shift = np.ones(shape), np.zeros(shape)
+        self._scale[:, 0, obs_dim + act_dim] = reward_scale
         self.scale: Tensor | None = None  # [R, 1, D]; None: rows are not changed
         self.shift: Tensor | None = None
-        self._upload()
+        if moments is not None or np.any(np.asarray(reward_scale) != 1.0):
+            # Float32 unless a test asks for more digits.
+            self.scale, self.shift = (
+                torch.empty(shape, dtype=torch.get_default_dtype(), device=device) for _ in range(2)
+            )
+            self._upload()
 
     def _upload(self) -> None:
-        if self._identity:
-            return
-        # Float32 unless a test asks for more digits.
-        dtype = torch.get_default_dtype()
-        scale, shift = (torch.tensor(a, dtype=dtype, device=self._device) for a in (self._scale, self._shift))
-        if self.scale is None or self.shift is None:
-            self.scale, self.shift = scale, shift
-        else:
+        if self.scale is not None and self.shift is not None:
             # In place: captured CUDA graphs read these tensors.
-            self.scale.copy_(scale)
-            self.shift.copy_(shift)
+            self.scale.copy_(torch.from_numpy(self._scale))
+            self.shift.copy_(torch.from_numpy(self._shift))
 
     def refresh(self, transitions: int) -> None:
         """Use the statistics of the window that ends at `transitions`."""

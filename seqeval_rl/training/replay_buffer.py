@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,13 @@ from torch import Tensor
 
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.interface.algorithm import Batch
+
+
+def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # A read-only memory map is fine: only the rows of an online phase are written to.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array).to(device)
 
 
 class ReplayBuffer:
@@ -32,17 +40,10 @@ class ReplayBuffer:
     ):
         """For rows [N, D] shared by the runs, and each run's arrival order [N]; `write` needs writable rows."""
         self.obs_shape, self.act_dim, self.device = obs_shape, act_dim, device
+        self.obs_columns = (rows.shape[1] - act_dim - 2) // 2  # of a row; 0 for images, which are not in the rows
         self.host = rows  # on a CPU `self.rows` shares this memory
         self.arrivals = list(arrivals)
-        with warnings.catch_warnings():
-            # A read-only memory map is fine: only the rows of an online phase are written to.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            self.rows = torch.from_numpy(rows).to(device)
-
-    @property
-    def obs_columns(self) -> int:
-        """Columns of an observation in a packed row."""
-        return int(np.prod(self.obs_shape))
+        self.rows = _on_device(rows, device)
 
     def write(self, indices: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         """Replace the rows at indices [k] by packed rows [k, D]."""
@@ -52,40 +53,37 @@ class ReplayBuffer:
 
     def indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row indices [CHUNK, R, B] for arrival positions [R, CHUNK, B]."""
-        runs, chunk, batch = positions.shape
-        indices = np.empty((chunk, runs, batch), np.int64)
-        for r, arrival in enumerate(self.arrivals):
-            indices[:, r] = arrival[positions[r]]
-        return indices
+        return np.stack([arrival[each] for arrival, each in zip(self.arrivals, positions, strict=True)], axis=1)
 
     def batch(self, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
-        """The batch at row indices [..., R, B] on the device; its rows become `row * scale + shift`, each [R, 1, D]."""
-        return self.unpack(self.packed(indices, shift, scale), noise)
+        """The batch at row indices [..., R, B] on the device; its rows become `row * scale + shift`, each [R, 1, D].
 
-    def packed(self, indices: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
-        """The rows [..., R, B, D] of a batch."""
+        Columns are made contiguous: matrix products of strided inputs take twice as long.
+        """
         packed = self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1)
         if shift is not None and scale is not None:
             packed = torch.addcmul(shift, packed, scale)
-        return packed
-
-    def unpack(self, packed: Tensor, noise: Tensor) -> Batch:
-        """Packed rows [..., D] by column, each made contiguous: matrix products of strided inputs take twice as long."""
-        width = (packed.shape[-1] - self.act_dim - 2) // 2
-        observations, actions, rewards, masks, next_observations = packed.split([width, self.act_dim, 1, 1, width], -1)
-        shape = (*packed.shape[:-1], *self.obs_shape)
+        width = self.obs_columns
+        before, actions, rewards, masks, after = packed.split([width, self.act_dim, 1, 1, width], -1)
+        observations, next_observations = self._observations(indices, before, after)
         return Batch(
-            observations=observations.contiguous().view(shape),
+            observations=observations,
             actions=actions.contiguous(),
             rewards=rewards.squeeze(-1).contiguous(),
-            next_observations=next_observations.contiguous().view(shape),
+            next_observations=next_observations,
             masks=masks.squeeze(-1).contiguous(),
             noise=noise,
         )
 
+    def _observations(self, indices: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """Observations and next observations [..., R, B, *obs] from the rows' columns of both."""
+        shape = (*indices.shape, *self.obs_shape)
+        return before.contiguous().view(shape), after.contiguous().view(shape)
+
 
 class ImageReplayBuffer(ReplayBuffer):
-    """A `ReplayBuffer` of images: rows are [N, act|reward|mask], observations are stacks of frames with values from 0 to 255."""
+    """A `ReplayBuffer` of images: rows are [N, act|reward|mask], observations are stacks of frames with values from 0 to 255.
+    `shift` and `scale` apply to the rows, not to images."""
 
     gathers_chunks = False  # several batches of stacked images would take gigabytes
 
@@ -99,32 +97,13 @@ class ImageReplayBuffer(ReplayBuffer):
     ):
         """For images and rows shared by the runs, and each run's arrival order [N]."""
         super().__init__(rows, arrivals, pixels.obs_shape, act_dim, device)
-        with warnings.catch_warnings():
-            # A read-only memory map is fine: nothing writes to frames.
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            self.frames = torch.from_numpy(pixels.frames).to(device)
-            self.index = torch.from_numpy(pixels.index).to(device)
+        self.frames, self.index = _on_device(pixels.frames, device), _on_device(pixels.index, device)
         self._back = torch.arange(pixels.stack - 1, -1, -1, device=device)
 
-    @property
-    def obs_columns(self) -> int:
-        """None: images are not in the rows."""
-        return 0
-
-    def batch(self, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
-        """See `ReplayBuffer.batch`; `shift` and `scale` apply to the packed columns, not to images."""
-        packed = self.packed(indices, shift, scale)
+    def _observations(self, indices: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         first, *newest = self.index.index_select(0, indices.flatten()).unbind(-1)
         # [observation and next observation, transition, frame of the stack]
         places = torch.maximum(torch.stack(newest)[..., None] - self._back, first[:, None])
         frames = self.frames.index_select(0, places.flatten())
-        observations, next_observations = frames.view(2, *indices.shape, *self.obs_shape).to(packed.dtype).unbind(0)
-        actions, rewards, masks = packed.split([self.act_dim, 1, 1], -1)
-        return Batch(
-            observations=observations,
-            actions=actions.contiguous(),
-            rewards=rewards.squeeze(-1).contiguous(),
-            next_observations=next_observations,
-            masks=masks.squeeze(-1).contiguous(),
-            noise=noise,
-        )
+        observations, next_observations = frames.view(2, *indices.shape, *self.obs_shape).to(before.dtype).unbind(0)
+        return observations, next_observations

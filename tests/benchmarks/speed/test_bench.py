@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqeval_rl.benchmarks.cli import main
-from seqeval_rl.benchmarks.speed import estimate_report, updates
+from seqeval_rl.benchmarks.speed import estimate, updates
 from seqeval_rl.benchmarks.speed.contenders import Problem
 from seqeval_rl.interface.registry import find_algorithm
 
@@ -89,12 +89,12 @@ def test_an_absent_figure_is_a_dash():
 
 
 def test_numbers_of_runs_by_device():
-    assert updates.default_runs(torch.device("cuda")) == (1, 5, 20, 40)
-    assert updates.default_runs(CPU) == (1, 2, 4)
+    assert updates.RUNS[torch.device("cuda:0").type] == (1, 5, 20, 40)
+    assert updates.RUNS[CPU.type] == (1, 2, 4)
 
 
 def test_an_estimate_is_printed_and_saved(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("seqeval_rl.benchmarks.speed.estimate.SECONDS", 0.01)
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.group_cost.SECONDS", 0.01)
     target = tmp_path / "estimate.json"
     command = ["bench", "--estimate", "quickstart", "--mini", "--algorithms", "bc,td3_bc", "--json", str(target)]
     assert main([*command, "--device", "cpu"]) == 0
@@ -106,7 +106,7 @@ def test_an_estimate_is_printed_and_saved(tmp_path, capsys, monkeypatch):
     for row in report["rows"]:
         # 1 200 transitions, 200 of them visible at first, 50 more each time; evaluated at 0, 400, 800 and 1200.
         assert (row["updates"], row["evaluations"], row["runs"]) == (20, 4, 2)
-    assert estimate_report.as_table(report) in shown
+    assert estimate.as_table(report) in shown
 
 
 def test_the_table_says_that_a_stream_without_a_time_limit_is_left_out():
@@ -118,17 +118,17 @@ def test_the_table_says_that_a_stream_without_a_time_limit_is_left_out():
         "suite": "s", "device": "cpu", "processor": "p", "groups": [1, 1], "workers": 1, "threads": 1, "seconds": 9.0,
         "rows": [row],
     }  # fmt: skip
-    table = estimate_report.as_table(made)
+    table = estimate.as_table(made)
     assert "No time limit is known for endless" in table
     assert "2 jobs of one run" in table
-    assert "run groups: 2 of 20, 1 of 4" in estimate_report.as_table({**made, "groups": [20, 4, 20]})
+    assert "run groups: 2 of 20, 1 of 4" in estimate.as_table({**made, "groups": [20, 4, 20]})
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(3.2, "3 s"), (119, "119 s"), (600, "10 min"), (9000, "2.5 h"), (3e5, "3.5 days")]
 )
 def test_durations(seconds, text):
-    assert estimate_report.duration(seconds) == text
+    assert estimate.duration(seconds) == text
 
 
 def test_evaluation_is_compared_with_a_plain_loop(tmp_path, capsys, monkeypatch):

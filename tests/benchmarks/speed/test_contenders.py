@@ -53,7 +53,7 @@ def test_loops_make_finite_progress(name, loop, runs):
     made = loop(entry, config, Spec((5,), 2, (0, 1), CPU), SMALL)
     algorithm = made.learner.algorithm if loop is LearnerLoop else made.algorithm
     before = [t.clone() for t in tensors(algorithm.state_dict())]
-    assert made.run(4) > 0
+    made.train(4)
     after = tensors(algorithm.state_dict())
     assert all(t.isfinite().all() for t in after)
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
@@ -83,7 +83,7 @@ def test_the_plain_loop_draws_rows_of_the_dataset_and_others_each_time():
     for i in range(4):
         row = torch.cat([one.observations[0, i], one.actions[0, i], one.rewards[:, i], one.masks[:, i]])
         row = torch.cat([row, one.next_observations[0, i]])
-        assert (loop.rows == row).all(1).any()
+        assert (loop.replay.rows == row).all(1).any()
 
 
 def test_all_contenders_are_there_and_count_whole_periods():
@@ -92,12 +92,11 @@ def test_all_contenders_are_there_and_count_whole_periods():
     assert list(contenders.by_name) == ["learner", "bare", "eager", "products"]
     assert [contenders.whole_periods(n) for n in (0, 1, 2, 2.5, 3)] == [2, 2, 2, 4, 4]
     assert contenders.recording.updates == contenders.period == 2
-    for run in contenders.by_name.values():
-        assert run(2) > 0
+    assert all(contenders.seconds(name, 2) > 0 for name in contenders.by_name)
     assert contenders.eager.spec.runs == 1
     assert len(contenders.learner.metrics["critic/loss"]) == 2
 
 
 def test_an_algorithm_without_products_has_no_such_contender():
-    contenders = Contenders(AlgorithmEntry("elementwise", "a:test", Elementwise), 2, CPU, SMALL)
+    contenders = Contenders(AlgorithmEntry("elementwise", "a:test", Elementwise), 2, CPU, SMALL, NoSettings())
     assert list(contenders.by_name) == ["learner", "bare", "eager"]

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from seqeval_rl.benchmarks.speed.estimate import Seconds, estimate, makespan, seconds_of
-from seqeval_rl.benchmarks.speed.extent import Extent, extent
-from seqeval_rl.benchmarks.speed.group_cost import GroupCost
+from seqeval_rl.benchmarks.speed.group_cost import Extent, GroupCost, extent
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import TASKS
@@ -35,7 +34,8 @@ def test_counts_are_those_of_the_schedule_and_no_dataset_is_built(tmp_path, monk
         (0, 1, 2),
         {"bc": {"hidden": (8,)}, "td3_bc": {"hidden": (8,)}},
     )
-    found = estimate(sweep, CPU, seconds=0.01)
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.group_cost.SECONDS", 0.01)
+    found = estimate(sweep, CPU)
     assert [(f.stream, f.algorithm) for f in found.forecasts] == [
         ("one", "bc"),
         ("one", "td3_bc"),

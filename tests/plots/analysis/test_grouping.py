@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.plots.analysis.grouping import collect, run_curve
+from seqeval_rl.plots.analysis.grouping import collect
+from seqeval_rl.plots.analysis.metrics import measured
 from seqeval_rl.plots.analysis.naming import legend_order
 
 if TYPE_CHECKING:
@@ -114,5 +115,5 @@ def test_a_manifest_without_what_figures_need_is_named(results: Results, key: st
 
 def test_of_two_evaluations_at_one_place_the_last_counts(results: Results) -> None:
     results.add(transitions=[10, 20, 20, 30], scores=[1.0, 2.0, 3.0, 4.0])
-    transitions, values = run_curve(results.read()[0])
+    transitions, values = measured(results.read()[0])
     assert (transitions.tolist(), values.tolist()) == ([10, 20, 30], [1, 3, 4])

@@ -1,6 +1,7 @@
 """The precision of matrix products: what it does to numbers, and that results of two precisions are not one run."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -17,10 +18,10 @@ from seqeval_rl.networks.modules import MLP
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity
-from seqeval_rl.training.device import PRECISIONS, matrix_products
+from seqeval_rl.training.device import Precision, matrix_products
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", get_args(Precision))
 def test_products_are_as_exact_as_the_precision_says_and_the_setting_is_put_back(precision):
     a, b = torch.randn(64, 64), torch.randn(64, 64)
     before = torch.get_float32_matmul_precision()
@@ -33,7 +34,7 @@ def test_products_are_as_exact_as_the_precision_says_and_the_setting_is_put_back
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", get_args(Precision))
 def test_gradients_of_perceptrons_are_right_at_every_precision(precision, outputs):
     """A library may write into strided outputs wrongly at the lower ones, with garbage rather than rounding."""
     spec = Spec((11,), 3, (0, 1), torch.device("cpu"))
