@@ -1,11 +1,10 @@
-from .analysis.comparisons import (
+from .analysis.cross_task import (
     improvement_interval as improvement_interval,
     mean_ranks as mean_ranks,
     probability_of_improvement as probability_of_improvement,
     rank_intervals as rank_intervals,
-    spearman as spearman,
+    scores_across as scores_across,
 )
-from .analysis.cross_task import scores_across as scores_across
 from .analysis.curves import without_scores as without_scores
 from .analysis.grouping import Block as Block, Group as Group, Panel as Panel, collect as collect
 from .analysis.metrics import (
@@ -24,6 +23,7 @@ from .analysis.prequential import (
     Choice as Choice,
     regret_at_1 as regret_at_1,
     select as select,
+    spearman as spearman,
 )
 from .analysis.published import (
     CITATION as CITATION,
@@ -50,12 +50,11 @@ from .figures.across import (
     rank as rank,
 )
 from .figures.aggregate_curves import share_curves as share_curves
-from .figures.correlation import correlation as correlation
 from .figures.cost import TrainingCost as TrainingCost, cost as cost, costs as costs
 from .figures.dataset import DatasetBlock as DatasetBlock, dataset_figure as dataset_figure
 from .figures.layout import framed as framed
 from .figures.learning_curves import curves as curves, paper_figure as paper_figure
-from .figures.prequential import prequential as prequential
+from .figures.prequential import correlation as correlation, prequential as prequential
 from .figures.style import line_styles as line_styles, save as save, styled as styled
 from .figures.update_ratio import HeatMap as HeatMap, heat_maps as heat_maps, ratio as ratio
 from .registry import (

@@ -1,4 +1,4 @@
-"""The arguments of `seqeval datasets`."""
+"""The arguments of `seqeval datasets`; the comment of a field is its help text."""
 
 from __future__ import annotations
 
@@ -18,87 +18,56 @@ class DatasetsList:
 class DatasetsShow:
     """Print a dataset's numbers and draw it: returns and scores over time, episode lengths, actions."""
 
-    id: Annotated[
-        Positional[str],
-        arg(
-            help="a source, for example bundled/hopper/medium:10000; several joined by + are concatenated",
-            metavar="ID",
-        ),
-    ] = ""
-    mode: Annotated[
-        Literal["native", "d4rl"],
-        arg(help="how D4RL's files are read: all that has a next observation, or as d4rl does"),
-    ] = "native"
-    out: Annotated[Path, arg(help="where to write the figure", metavar="DIR")] = Path("results/datasets")
+    # a source, for example bundled/hopper/medium:10000; several joined by + are concatenated
+    id: Annotated[Positional[str], arg(metavar="ID")] = ""
+    # how D4RL's files are read: all that has a next observation, or as d4rl does
+    mode: Literal["native", "d4rl"] = "native"
+    out: Annotated[Path, arg(metavar="DIR")] = Path("results/datasets")  # where to write the figure
 
 
 @dataclass(frozen=True)
 class DatasetsFetch:
     """Get a dataset now, so that a later run needs no network: download it, or build a bundled one."""
 
-    id: Annotated[Positional[str], arg(help="a source, for example d4rl:hopper-medium-v2", metavar="ID")] = ""
-    sha256: Annotated[str | None, arg(help="the SHA-256 that its file must have", metavar="HEX")] = None
-    offline: Annotated[bool, arg(help="only say whether it is on this machine; no network")] = False
+    id: Annotated[Positional[str], arg(metavar="ID")] = ""  # a source, for example d4rl:hopper-medium-v2
+    sha256: Annotated[str | None, arg(metavar="HEX")] = None  # the SHA-256 that its file must have
+    offline: bool = False  # only say whether it is on this machine; no network
 
 
 @dataclass(frozen=True)
 class DatasetsCollect:
     """Collect a new dataset and write it in Minari format: with a bundled policy, with a run's checkpoint, or by training."""
 
-    source: Annotated[
-        Positional[str],
-        arg(help="bundled/TASK/LEVEL, or a run's directory, for example results/x/sac/seed-0", metavar="SOURCE"),
-    ] = ""
-    id: Annotated[
-        str,
-        arg(
-            help="Minari id of the new dataset, for example mine/hopper/medium-v0; with --train it contains {level}",
-            metavar="ID",
-        ),
-    ] = ""
-    transitions: Annotated[int, arg(help="size of the dataset, with --train of each level")] = 100_000
-    seed: Annotated[int, arg(help="of episodes and exploration; with --train of the run")] = 0
-    greedy: Annotated[bool, arg(help="with a checkpoint: deterministic actions, no exploration")] = False
-    algorithm: Annotated[
-        str | None, arg(help="with a checkpoint: its algorithm, if it is not registered", metavar="MODULE:CLASS")
-    ] = None
-    train: Annotated[
-        str | None,
-        arg(
-            help="train this algorithm online in --task and write the levels random, medium, medium-replay, expert and "
-            "medium-expert",
-            metavar="ALGORITHM",
-        ),
-    ] = None
-    task: Annotated[str, arg(help="with --train: a task's name or an environment id", metavar="TASK")] = ""
-    reference: Annotated[
-        str | None, arg(help="with --train: returns of score 0 and 100 where the task has none", metavar="MIN,MAX")
-    ] = None
-    online: Annotated[int, arg(help="with --train: transitions to train for")] = 300_000
-    set: Annotated[
-        UseAppendAction[tuple[str, ...]],
-        arg(
-            help="with --train: a setting, for example sac.learning_rate=1e-3 or protocol.evaluate_every=10000",
-            metavar="SECTION.SETTING=VALUE",
-        ),
-    ] = ()
-    out: Annotated[
-        Path, arg(help="with --train: results directory of the run; an interrupted run is resumed", metavar="DIR")
-    ] = Path("results/collect")
-    policies: Annotated[
-        Path | None,
-        arg(help="with --train: also save the policies here, in the format of the bundled ones", metavar="DIR"),
-    ] = None
-    overwrite: Annotated[bool, arg(help="replace existing datasets of that id")] = False
+    # bundled/TASK/LEVEL, or a run's directory, for example results/x/sac/seed-0
+    source: Annotated[Positional[str], arg(metavar="SOURCE")] = ""
+    # Minari id of the new dataset, for example mine/hopper/medium-v0; with --train it contains {level}
+    id: Annotated[str, arg(metavar="ID")] = ""
+    transitions: int = 100_000  # size of the dataset, with --train of each level
+    seed: int = 0  # of episodes and exploration; with --train of the run
+    greedy: bool = False  # with a checkpoint: deterministic actions, no exploration
+    # with a checkpoint: its algorithm, if it is not registered
+    algorithm: Annotated[str | None, arg(metavar="MODULE:CLASS")] = None
+    # train this algorithm online in --task and write the levels random, medium, medium-replay, expert and
+    # medium-expert
+    train: Annotated[str | None, arg(metavar="ALGORITHM")] = None
+    task: Annotated[str, arg(metavar="TASK")] = ""  # with --train: a task's name or an environment id
+    # with --train: returns of score 0 and 100 where the task has none
+    reference: Annotated[str | None, arg(metavar="MIN,MAX")] = None
+    online: int = 300_000  # with --train: transitions to train for
+    # with --train: a setting, for example sac.learning_rate=1e-3 or protocol.evaluate_every=10000
+    set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="SECTION.SETTING=VALUE")] = ()
+    # with --train: results directory of the run; an interrupted run is resumed
+    out: Annotated[Path, arg(metavar="DIR")] = Path("results/collect")
+    # with --train: also save the policies here, in the format of the bundled ones
+    policies: Annotated[Path | None, arg(metavar="DIR")] = None
+    overwrite: bool = False  # replace existing datasets of that id
 
 
 @dataclass(frozen=True)
 class DatasetsVerify:
     """Check a dataset on this machine, or all in the cache: hashes, episode boundaries, values."""
 
-    id: Annotated[
-        Positional[str], arg(help="a source, or a key of the cache; omit for the whole cache", metavar="ID")
-    ] = ""
+    id: Annotated[Positional[str], arg(metavar="ID")] = ""  # a source, or a key of the cache; omit for the whole cache
 
 
 @dataclass(frozen=True)

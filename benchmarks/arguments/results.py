@@ -1,6 +1,7 @@
 """Arguments of the commands that read results: `plot`, `table`, `select`, `export`, `status`, `report`, `cite`.
 
-`plot` and `table` get the options of every registered figure or table besides, see `options`.
+`plot` and `table` get the options of every registered figure or table besides, see `options`; in the others the comment of
+a field is its help text.
 """
 
 from __future__ import annotations
@@ -49,14 +50,11 @@ class Select:
     """Pick an algorithm and its settings for each dataset by prequential scores alone; with true scores, what the pick costs."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
-    score: Annotated[
-        Literal["action_error", "nll", "td_error", "value_error", "value_gap"],
-        arg(help="prequential score to pick by: the lowest is best; of value_gap, the nearest to 0"),
-    ] = "action_error"
-    share: Annotated[float, arg(help="share of the data that the score is over, above 0 and at most 1")] = 1.0
-    algorithm: Annotated[
-        str | None, arg(help="pick among the settings of this algorithm; default: of all", metavar="NAME")
-    ] = None
+    # prequential score to pick by: the lowest is best; of value_gap, the nearest to 0
+    score: Literal["action_error", "nll", "td_error", "value_error", "value_gap"] = "action_error"
+    share: float = 1.0  # share of the data that the score is over, above 0 and at most 1
+    # pick among the settings of this algorithm; default: of all
+    algorithm: Annotated[str | None, arg(metavar="NAME")] = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Export:
     """Write all evaluations in long format, as Parquet or CSV."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
-    file: Annotated[Positional[Path], arg(help="ends in .csv or .parquet", metavar="FILE")]
+    file: Annotated[Positional[Path], arg(metavar="FILE")]  # ends in .csv or .parquet
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,9 @@ class Status:
     """Progress of the runs of a results directory, whichever processes write to it: one line per dataset and algorithm."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
-    all: Annotated[bool, arg(help="one line per run")] = False
-    watch: Annotated[
-        tuple[float, ...] | None,
-        arg(help="repeat every so many seconds (5 without a number) until no run is in progress", metavar="SECONDS"),
-    ] = None
+    all: bool = False  # one line per run
+    # repeat every so many seconds (5 without a number) until no run is in progress
+    watch: Annotated[tuple[float, ...] | None, arg(metavar="SECONDS")] = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Report:
     """Write one HTML file with curves, leaderboard and runs of a results directory; it opens without a network."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
-    out: Annotated[Path | None, arg(help="file to write; default RESULTS/report.html", metavar="FILE")] = None
+    out: Annotated[Path | None, arg(metavar="FILE")] = None  # file to write; default RESULTS/report.html
     style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
 
 
@@ -92,7 +88,6 @@ class Report:
 class Cite:
     """Print BibTeX of the paper, of this software, and of every algorithm, dataset and environment in the results."""
 
-    results: Annotated[
-        Positional[Path | None], arg(help="omit for only the paper and this software", metavar="RESULTS")
-    ] = None
-    out: Annotated[Path | None, arg(help="write to this file instead", metavar="FILE")] = None
+    # omit for only the paper and this software
+    results: Annotated[Positional[Path | None], arg(metavar="RESULTS")] = None
+    out: Annotated[Path | None, arg(metavar="FILE")] = None  # write to this file instead

@@ -23,6 +23,7 @@ _CHECKPOINT = ("greedy", "algorithm")  # options for a run's directory
 def collect(command: DatasetsCollect) -> None:
     """Collect the dataset, or with --train one per level. Raises `UsageError` where options exclude each other."""
     from seqeval_rl.collection.collect import write_dataset
+    from seqeval_rl.data.minari_writer import NewDataset
 
     if command.transitions < 1 or command.seed < 0:
         raise UsageError(
@@ -47,7 +48,8 @@ def collect(command: DatasetsCollect) -> None:
     else:
         task, episodes, policy, origin = _from_run(command)
     description = f"{origin} with seed {command.seed}. Its end truncates the last episode."
-    write_dataset(command.id, task, episodes, command.transitions, policy, description, command.overwrite)
+    new = NewDataset(command.id, task, command.transitions, policy, description)
+    write_dataset(new, episodes, command.overwrite)
     print(f"minari:{command.id}: {command.transitions:,} transitions")
 
 
@@ -70,10 +72,8 @@ def _from_bundled(command: DatasetsCollect) -> _Played:
         raise unknown("bundled policy", command.source, bundled.names())
     _, name, level = command.source.split("/")
     task = task_named(name)
-    checkpoints = ", ".join(bundled.behaviors()[name][level])
-    policy = f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions"
     episodes = play_bundled(task, level, command.seed, command.transitions)
-    return task, episodes, policy, f"{command.source} of seqeval-rl, played"
+    return task, episodes, bundled.policy_name(name, level), f"{command.source} of seqeval-rl, played"
 
 
 def _from_run(command: DatasetsCollect) -> _Played:
@@ -114,8 +114,8 @@ def _by_training(command: DatasetsCollect) -> None:
         command.seed,
     )
     train(training, torch.device("cpu"), command.overwrite)
-    for level in collect_levels(training, command.id, command.transitions, command.overwrite):
-        print(f"minari:{level.identity}: {level.transitions:,} transitions. {level.description}")
+    for new in collect_levels(training, command.id, command.transitions, command.overwrite):
+        print(f"minari:{new.identity}: {new.transitions:,} transitions. {new.description}")
     if command.policies is not None:
         for path in save_policies(training, command.policies):
             print(path)

@@ -6,6 +6,7 @@ named by what differs.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,26 +136,26 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
 
 
 def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Group:
-    seeds: dict[int, RunResult] = {}
-    for run in runs:
-        if run.seed in seeds:
+    runs = sorted(runs, key=lambda run: run.seed)
+    for run, other in itertools.pairwise(runs):
+        if run.seed == other.seed:
             raise UsageError(
-                f"results: {run.run} and {seeds[run.seed].run} are the same run twice ({run.dataset}, {algorithm}, "
+                f"results: {other.run} and {run.run} are the same run twice ({run.dataset}, {algorithm}, "
                 f"seed {run.seed}, equal settings). Give results that contain each run once."
             )
-        seeds[run.seed] = run
     settings = _settings(runs[0])
     shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "uses_future_data"]
     shown += ["uses future data"] * settings["uses_future_data"]
-    style = _label(algorithm, shown) if varying and shown else algorithm
+    name = display_name(algorithm)
+    style = _bracketed(name, shown) if varying and shown else algorithm
     if settings["static"]:
         style = control(style)
         shown.append("static")
-    return Group(algorithm, style, _label(algorithm, shown), tuple(seeds[seed] for seed in sorted(seeds)))
+    return Group(algorithm, style, _bracketed(name, shown), tuple(runs))
 
 
-def _label(algorithm: str, shown: Sequence[str]) -> str:
-    return display_name(algorithm) + (f" ({', '.join(shown)})" if shown else "")
+def _bracketed(name: str, shown: Sequence[str]) -> str:
+    return name + (f" ({', '.join(shown)})" if shown else "")
 
 
 # A static control differs in these from the sequential run that it belongs to: it has no window and no online phase, and may
@@ -181,7 +182,7 @@ def _names(named: Mapping[Hashable, tuple[str, dict[str, Any]]]) -> dict[Hashabl
     for key, (name, settings) in named.items():
         differing = differences([other for other_name, other in named.values() if other_name == name])
         shown = [f"{part}={show(settings.get(part))}" for part in differing if part != "name"]
-        titles[key] = f"{name} ({', '.join(shown)})" if shown else name
+        titles[key] = _bracketed(name, shown)
     return titles
 
 

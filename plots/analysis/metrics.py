@@ -212,7 +212,7 @@ def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:
     return float(np.trapezoid(values, transitions) / (transitions[-1] - transitions[0]))
 
 
-def align(curves: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Floats, Floats]:
+def align(curves: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[Floats, Floats]:
     """Runs on the union of their evaluation points.
 
     Between two of its evaluations a run is interpolated linearly, as figures draw it; before the first and after the last,
@@ -224,9 +224,9 @@ def align(curves: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Floats, Floats
     Returns:
         Transitions [point] and values [run, point].
     """
-    points = np.unique(np.concatenate([np.asarray(transitions, np.float64) for transitions, _ in curves]))
+    points = np.unique(np.concatenate([transitions for transitions, _ in curves]).astype(np.float64))
     values = np.full((len(curves), len(points)), np.nan)
     for row, (transitions, value) in zip(values, curves, strict=True):
-        if np.size(transitions):
+        if len(transitions):
             row[:] = np.interp(points, transitions, value, np.nan, np.nan)
     return points, values

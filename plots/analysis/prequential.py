@@ -217,3 +217,21 @@ def regret_at_1(costs: ArrayLike, true: ArrayLike) -> float:
     """
     costs, true = np.asarray(costs, np.float64), np.asarray(true, np.float64)
     return float(true.max() - true[costs == costs.min()].mean())
+
+
+def average_ranks(values: ArrayLike) -> Floats:
+    """Ranks from 1 for the lowest, [n] -> [n]; equal values share the mean of their ranks."""
+    _, places, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[places]
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation of x [n] and y [n], -1 to 1, NaN where one of them is constant.
+
+    Pearson's correlation of the average ranks. Source: Spearman, The American Journal of Psychology 15 (1904).
+    """
+    ranks = np.stack([average_ranks(x), average_ranks(y)])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    spread = np.sqrt((centred**2).sum(axis=1).prod())
+    return float(np.clip(centred[0] @ centred[1] / spread, -1, 1)) if spread else float("nan")

@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# Levels of datasets, in the literature's order.
+_LEVELS = ("random", "replay", "medium-replay", "medium", "medium-expert", "expert")
+SCREEN = 1.03  # how much wider text can be in pixels than on paper
+LINE_HEIGHT = 0.15  # inches, of text of the font size
+
+
 @lru_cache(maxsize=4096)
 def text_width(text: str) -> float:
     """Width of a line of text at the figures' font size, in inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties(family=style.rc()["font.family"], size=style.FONT_SIZE)
+    font = FontProperties(family=style.rc()["font.family"], size=style.rc()["font.size"])
     width: float = text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
     return width / 72
 
@@ -61,21 +67,6 @@ def wrap(text: str, width: float, lines: int | None = None) -> str:
         else:
             rows.append(piece)
     return "\n".join(shorten(row.strip(), width) for row in rows)
-
-
-# Levels of datasets, in the literature's order.
-_LEVELS = ("random", "replay", "medium-replay", "medium", "medium-expert", "expert")
-SCREEN = 1.03  # how much wider text can be in pixels than on paper
-LINE_HEIGHT = 0.15  # inches, of text of style.FONT_SIZE
-# In units of the font size. LEGEND_ROOM is the width of an entry without its text, in inches.
-LEGEND: dict[str, float] = {
-    "handlelength": 3.2,
-    "handletextpad": 0.6,
-    "columnspacing": 1.4,
-    "borderpad": 0.2,
-    "labelspacing": 0.4,
-}
-LEGEND_ROOM = (3.2 + 0.6 + 1.4) * style.FONT_SIZE / 72
 
 
 def figure_width(width: str | float) -> float:
@@ -184,7 +175,7 @@ def legend(figure: Figure, entries: Entries, inches: float) -> None:
 
     labels, columns = _legend(entries, inches)
     handles = [Line2D([], [], **look, label=label) for label, (_, look) in zip(labels, entries, strict=True)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **LEGEND)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns)
 
 
 def entries_height(entries: Entries, inches: float) -> float:
@@ -196,8 +187,11 @@ def entries_height(entries: Entries, inches: float) -> float:
 
 def _legend(entries: Entries, inches: float) -> tuple[list[str], int]:
     """The labels in lines, and how many columns of them fit."""
-    labels = [wrap(label, inches - LEGEND_ROOM - 0.2, 3) for label, _ in entries]
-    widths = [max(map(text_width, label.split("\n"))) + LEGEND_ROOM for label in labels]
+    settings = style.rc()
+    parts = [settings[f"legend.{name}"] for name in ("handlelength", "handletextpad", "columnspacing")]
+    room = sum(parts) * settings["font.size"] / 72  # of an entry without its text
+    labels = [wrap(label, inches - room - 0.2, 3) for label, _ in entries]
+    widths = [max(map(text_width, label.split("\n"))) + room for label in labels]
     for columns in range(len(labels), 1, -1):
         if SCREEN * sum(float(column.max()) for column in np.array_split(widths, columns)) <= inches:
             return labels, columns

@@ -26,21 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.errors import FileError, UsageError, unknown, writing
-from seqeval_rl.plots.analysis.naming import (
-    CONTROL_SUFFIX,
-    KNOWN_ALGORITHMS,
-    LINES,
-    LineStyle,
-    Override,
-    legend_order,
-    overrides,
-)
+from seqeval_rl.plots.analysis import naming
+from seqeval_rl.plots.analysis.naming import LINES, LineStyle, legend_order
 from seqeval_rl.utils.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FONT_SIZE = 8.0
 # Figure widths in inches: one column of a two-column page, the page, a slide.
 WIDTHS = {"column": 3.25, "page": 6.75, "slide": 10.0}
 FORMATS = ("png", "pdf", "svg")
@@ -79,21 +71,21 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     order = legend_order(names)
     styles: dict[str, LineStyle] = {}
     taken: set[LineStyle] = set()
-    for name in legend_order(name.removesuffix(CONTROL_SUFFIX) for name in order):
-        if name in KNOWN_ALGORITHMS:
-            styles[name] = KNOWN_ALGORITHMS[name][1]
+    for name in legend_order(name.removesuffix(naming.CONTROL_SUFFIX) for name in order):
+        if name in naming.KNOWN_ALGORITHMS:
+            styles[name] = naming.KNOWN_ALGORITHMS[name][1]
             taken.add(styles[name])
             continue
         place = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
         candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]
         styles[name] = next((style for style in candidates if style not in taken), candidates[0])
         taken.add(styles[name])
-    wanted = overrides.get()
+    wanted = naming.overrides.get()
     styles = {name: wanted[name].applied(look) if name in wanted else look for name, look in styles.items()}
     return {
         name: styles[name]
         if name in styles
-        else replace(styles[name.removesuffix(CONTROL_SUFFIX)], line=LINES["sparse"], hollow=True)
+        else replace(styles[name.removesuffix(naming.CONTROL_SUFFIX)], line=LINES["sparse"], hollow=True)
         for name in order
     }
 
@@ -154,14 +146,14 @@ def styled(path: str | os.PathLike[str] | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    before = overrides.set(_read(Path(path)))
+    before = naming.overrides.set(_read(Path(path)))
     try:
         yield
     finally:
-        overrides.reset(before)
+        naming.overrides.reset(before)
 
 
-def _read(path: Path) -> dict[str, Override]:
+def _read(path: Path) -> dict[str, naming.Override]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -171,7 +163,7 @@ def _read(path: Path) -> dict[str, Override]:
     return {name: _override(f"[{name}] of style file {path}", table) for name, table in tables.items()}
 
 
-def _override(where: str, table: Any) -> Override:
+def _override(where: str, table: Any) -> naming.Override:
     if not isinstance(table, dict):
         raise UsageError(f"{where}: expected a table with {', '.join(_ENTRIES)}, found {table!r}. Correct the file.")
     for name, value in table.items():
@@ -200,4 +192,4 @@ def _override(where: str, table: Any) -> Override:
     markers = [each for each in Line2D.markers if isinstance(each, str) and each.strip() not in ("", "none", "None")]
     if "marker" in given and given["marker"] not in markers:
         raise unknown("marker", given["marker"], markers, where)
-    return Override(**given)
+    return naming.Override(**given)

@@ -8,10 +8,9 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import listed, table_notes
-from seqeval_rl.plots.analysis.comparisons import spearman
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share
-from seqeval_rl.plots.analysis.prequential import SCORES, candidates, regret_at_1
+from seqeval_rl.plots.analysis.prequential import SCORES, candidates, regret_at_1, spearman
 from seqeval_rl.plots.analysis.statistics import Cell
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, Kind, Row

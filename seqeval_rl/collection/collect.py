@@ -6,8 +6,7 @@ with a batch of as many observations, so that neither the length of the dataset 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
 from itertools import count
 from typing import Any
 
@@ -15,18 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.collection.policies import Behavior
-from seqeval_rl.data.episodes import Episode, cut_to, play_episodes
-from seqeval_rl.data.minari_writer import writer
+from seqeval_rl.data.episodes import Episode, play_episodes
+from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, WorkerPool
 from seqeval_rl.environments.make import make_vector_env
-from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import VectorEnv
 from seqeval_rl.errors import DataError, MismatchError, UsageError
 from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.utils.processes import available_cores
-from seqeval_rl.utils.text import progress_bar
 
 _NOISE = 1024  # draws of an episode at once
 _WORTH_WORKERS = 20_000  # transitions from which on processes for the environments pay
@@ -107,57 +104,8 @@ def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterato
         yield from bundled.dataset_of(task, level, transitions, pool, full=transitions, seed=seed)
 
 
-@contextmanager
-def writing(
-    identity: str, task: Task, transitions: int, algorithm: str, description: str, overwrite: bool, progress: bool
-) -> Iterator[Callable[[Iterable[Episode]], None]]:
-    """A function that writes the first `transitions` of the episodes it is given as a Minari dataset, which appears
-    when the block succeeds.
-
-    Args:
-        identity: its id; see `check_new`, whose errors this raises.
-        task: its environment and reference returns.
-        transitions: its size.
-        algorithm: what chose the actions, for its metadata.
-        description: what it is, likewise.
-        overwrite: replace an existing one.
-        progress: show a bar.
-
-    Raises:
-        FileError: Minari's directory cannot be written, or there is too little room.
-    """
-    check_new(identity, overwrite)
-
-    def counted(episodes: Iterable[Episode], bar: Any) -> Iterator[Episode]:
-        for episode in cut_to(episodes, transitions):
-            yield episode
-            bar.update(len(episode.rewards))
-
-    with writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
-
-        def write_shown(episodes: Iterable[Episode]) -> None:
-            with progress_bar(f"minari:{identity}", transitions, progress) as bar:
-                write(counted(episodes, bar))
-
-        yield write_shown
-
-
-def write_dataset(
-    identity: str,
-    task: Task,
-    episodes: Iterable[Episode],
-    transitions: int,
-    algorithm: str,
-    description: str,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> None:
-    """Write the first `transitions` of the episodes as a Minari dataset; see `writing`."""
-    with writing(identity, task, transitions, algorithm, description, overwrite, progress) as write:
+def write_dataset(new: NewDataset, episodes: Iterable[Episode], overwrite: bool = False, progress: bool = True) -> None:
+    """Write the first `new.transitions` of the episodes as a Minari dataset; raises as `check_new` and `writer` do."""
+    check_new(new.identity, overwrite)
+    with writer(new, overwrite, progress) as write:
         write(episodes)
-
-
-def _bytes(task: Task, transitions: int) -> float:
-    """Estimated size of the Minari form: see `bundled`, with episodes of a hundred transitions."""
-    shapes = gymnasium_shapes(task.environment)[1]
-    return transitions * (1.4 * (8 * int(np.prod(shapes.obs_shape)) + 4 * len(shapes.action_low) + 10) + 160.0)

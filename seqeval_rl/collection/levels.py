@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seqeval_rl.collection.collect import check_new, play, writing
+from seqeval_rl.collection.collect import check_new, play
 from seqeval_rl.collection.policies import Behavior, behavior_arrays, policy_behavior, uniform_behavior, write_behavior
 from seqeval_rl.collection.train import Training
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
+from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.rollouts import BehaviorPolicy
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import DataError, FileError, UsageError
@@ -25,17 +25,6 @@ from seqeval_rl.utils.files import atomic_write
 PLACE = "{level}"  # in an id
 _EPISODES = 20  # that a saved policy's returns are measured on
 _REPLAY_POLICIES = 6  # as many as the bundled `replay` has
-
-
-@dataclass(frozen=True)
-class LevelDataset:
-    """A dataset to be written."""
-
-    level: str
-    identity: str
-    transitions: int
-    algorithm: str
-    description: str
 
 
 def identities(identity: str) -> dict[str, str]:
@@ -48,13 +37,14 @@ def identities(identity: str) -> dict[str, str]:
 
 
 def check_all_new(identity: str, overwrite: bool) -> None:
-    """Raise unless the datasets of all levels may be written; see `collecting.check_new`."""
+    """Raise unless the datasets of all levels may be written; see `check_new`."""
     for one in identities(identity).values():
         check_new(one, overwrite)
 
 
-def plan(training: Training, identity: str, transitions: int) -> list[LevelDataset]:
-    """The datasets of a finished training; all but the replay have `transitions`. Raises `DataError` if nothing was learned."""
+def plan(training: Training, identity: str, transitions: int) -> dict[str, NewDataset]:
+    """The datasets of a finished training by level; all but the replay have `transitions`. Raises `DataError` if nothing was
+    learned."""
     seen, scores = training.scores()
     middle, best = medium(scores.tolist()), expert(scores.tolist())
     names = identities(identity)
@@ -70,17 +60,16 @@ def plan(training: Training, identity: str, transitions: int) -> list[LevelDatas
         "expert": (how, f"{policy(best)}, the best; sampled actions"),
         "medium-expert": (how, f"half of the medium and half of the expert dataset: {policy(middle)}, {policy(best)}"),
     }
-    return [
-        LevelDataset(
-            level, names[level], int(seen[middle]) if level == "medium-replay" else transitions, algorithm, f"{level}: {text}."
-        )
+    sizes = dict.fromkeys(contents, transitions) | {"medium-replay": int(seen[middle])}
+    return {
+        level: NewDataset(names[level], training.task, sizes[level], algorithm, f"{level}: {text}.")
         for level, (algorithm, text) in contents.items()
-    ]  # fmt: skip
+    }
 
 
 def collect_levels(
     training: Training, identity: str, transitions: int, overwrite: bool = False, progress: bool = True
-) -> list[LevelDataset]:
+) -> list[NewDataset]:
     """Write the datasets of all levels as Minari datasets, which appear together when all are written.
 
     Args:
@@ -95,22 +84,13 @@ def collect_levels(
         MismatchError: a dataset is there already.
         FileError: Minari's directory cannot be written, or there is too little room.
     """
+    check_all_new(identity, overwrite)
     datasets = plan(training, identity, transitions)
     with ExitStack() as stack:
-        for dataset in datasets:
-            write = stack.enter_context(
-                writing(
-                    dataset.identity,
-                    training.task,
-                    dataset.transitions,
-                    dataset.algorithm,
-                    dataset.description,
-                    overwrite,
-                    progress,
-                )
-            )
-            write(_episodes(training, dataset.level, dataset.transitions))
-    return datasets
+        for level, new in datasets.items():
+            write = stack.enter_context(writer(new, overwrite, progress))
+            write(_episodes(training, level, new.transitions))
+    return list(datasets.values())
 
 
 def _episodes(training: Training, level: str, transitions: int) -> Iterator[Episode]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,22 @@ def load(directory: Path, evaluation: int) -> dict[str, Any] | None:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
         return None
     return state
+
+
+def newest(
+    directory: Path, evaluations: int | None = None, damaged: Callable[[int], None] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """The newest checkpoint that can be read, its evaluation and state; (-1, {}) where there is none.
+
+    Args:
+        directory: of the checkpoints.
+        evaluations: only those of the first so many evaluations; None: all.
+        damaged: told the evaluation of each checkpoint that cannot be read and is passed over.
+    """
+    for evaluation in reversed(available(directory)):
+        if evaluations is None or evaluation < evaluations:
+            if (state := load(directory, evaluation)) is not None:
+                return evaluation, state
+            if damaged is not None:
+                damaged(evaluation)
+    return -1, {}

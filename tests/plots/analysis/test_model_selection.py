@@ -13,7 +13,7 @@ from scipy import stats
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import ranking_table, regret_at_1, select, spearman
-from seqeval_rl.plots.analysis.comparisons import average_ranks
+from seqeval_rl.plots.analysis.prequential import average_ranks
 
 if TYPE_CHECKING:
     from seqeval_rl.plots import Row, Table

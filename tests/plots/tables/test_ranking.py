@@ -11,7 +11,7 @@ from scipy.stats import rankdata, spearmanr
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import prequential, ranking_table, regret_at_1, select, spearman
-from seqeval_rl.plots.analysis.comparisons import average_ranks
+from seqeval_rl.plots.analysis.prequential import average_ranks
 from seqeval_rl.results.export import long_rows
 
 if TYPE_CHECKING:
