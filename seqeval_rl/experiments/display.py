@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from seqeval_rl.experiments.job import Progress
@@ -82,14 +81,11 @@ class Display:
             self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
-            self._live = None
-        totals = self.tracker.totals()
-        word = "done" if kind is None else "stopped"
+        self._live, totals = None, self.tracker.totals()
+        word = "done" if error[0] is None else "stopped"
         self._line(f"{word}: {totals.done} of {totals.runs} runs have ended, {duration(totals.elapsed)} taken")
         if self._log is not None:
             self._log.close()
@@ -124,21 +120,16 @@ class Display:
         self._ended = [*self._ended, replace(status, end=how)][-_ENDS_SHOWN:]
 
     def _failure(self, directory: Path, status: str, reason: str) -> None:
-        """Show once why a run failed or crashed."""
         if directory not in self._failures_shown:
             self._failures_shown.add(directory)
             self._line(f"{directory}: {status}: {reason}", style="red")
 
     def _line(self, text: str, on_terminal: bool = True, style: str = "") -> None:
-        """A line of the log, also shown above the table on a terminal if `on_terminal`."""
         text = clean(text)
         if self._log is not None:
             self._log.write(text)
-        if on_terminal or not self._on_terminal():
+        if on_terminal or self._live is None:
             self._say(text, style)
-
-    def _on_terminal(self) -> bool:
-        return self._live is not None
 
     def _say(self, text: str, style: str = "") -> None:
         if self._live is not None:
@@ -175,20 +166,16 @@ class Display:
 def totals_text(totals: Totals, width: int) -> str:
     """All jobs in one line of at most `width` characters; the least important part is left out first."""
     left = "" if totals.left is None else f", {duration(totals.left)} left"
-    groups = (
-        f"; {totals.running} {'run group' if totals.running == 1 else 'run groups'} running, {totals.waiting} waiting"
-    )
+    groups = f"; {totals.running} run group{'s' * (totals.running != 1)} running, {totals.waiting} waiting"
     done = f"{totals.done} of {totals.runs} runs done, {duration(totals.elapsed)} taken"
     short = f"{totals.done}/{totals.runs} runs{left}"
-    for text in (
+    texts = (
         f"{done}{left}{groups}. Ctrl-C saves and stops.",
         f"{done}{left}; {totals.waiting} waiting. Ctrl-C saves.",
         f"{short}; {totals.waiting} waiting. Ctrl-C saves.",
         f"{short}. Ctrl-C saves.",
-    ):
-        if len(text) <= width:
-            return text
-    return short[:width]
+    )
+    return next((text for text in texts if len(text) <= width), short[:width])
 
 
 def _has_blocks(console: Console) -> bool:

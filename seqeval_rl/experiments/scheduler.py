@@ -14,7 +14,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -105,8 +104,7 @@ def _in_processes(jobs: Sequence[Job], workers: int, display: Display) -> list[R
     # spawn: forking after torch or MuJoCo have started threads can hang.
     context = multiprocessing.get_context("spawn")
     channel = context.Queue()
-    threads = max(1, available_cores() // workers)
-    arguments = channel, threads, os.getpid(), cache.verified()
+    arguments = channel, max(1, available_cores() // workers), os.getpid(), cache.verified()
     pool = ProcessPoolExecutor(workers, context, _start_worker, arguments)
     ends: list[RunEnd] = []
     try:
@@ -126,17 +124,13 @@ def _in_processes(jobs: Sequence[Job], workers: int, display: Display) -> list[R
         ) from error
     finally:
         # Queued jobs are dropped; processes that still work (after an error or Ctrl-C) are terminated: all is saved.
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=not left, cancel_futures=True) if not sys.exc_info()[0] else _terminate(pool, processes)
+        stopped = list((pool._processes or {}).values()) if sys.exc_info()[0] else []
+        pool.shutdown(wait=not stopped, cancel_futures=True)
+        for process in stopped:
+            process.terminate()
+        for process in stopped:
+            process.join(10)
     return ends
-
-
-def _terminate(pool: ProcessPoolExecutor, processes: Sequence[Any]) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(10)
 
 
 def _drain(channel: Any, update: Callable[[Progress], None], ended: Collection[int]) -> None:
@@ -175,11 +169,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

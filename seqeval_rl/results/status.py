@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +37,7 @@ STATES: dict[State, str] = {
 QUIET = 600.0  # seconds without an evaluation, at least, before a run is called quiet
 _OVERDUE = 5.0  # and at least so many times the seconds of the previous evaluation
 _LATEST = 3  # evaluations over which updates/s are measured
+_ACTIVE = ("running", "quiet", "unclear")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Status:
     @property
     def over(self) -> bool:
         """Whether nothing is running."""
-        return not self.at_work and not any(run.state in ("running", "quiet", "unclear") for run in self.runs)
+        return not self.at_work and not any(run.state in _ACTIVE for run in self.runs)
 
     def groups(self) -> list[GroupStatus]:
         """One status for each dataset and algorithm, and swept settings."""
@@ -79,9 +81,8 @@ class Status:
 
     def summary(self) -> str:
         """All runs in one line."""
-        running = [run for run in self.runs if run.state in ("running", "quiet", "unclear")]
-        left = [run.left for run in running if run.left is not None]
-        text = f"{len(self.runs)} {'run' if len(self.runs) == 1 else 'runs'}: {_states(self.runs)}"
+        left = [run.left for run in self.runs if run.left is not None]
+        text = f"{len(self.runs)} run{'s' * (len(self.runs) != 1)}: {_states(self.runs)}"
         if left:
             text += f"; {duration(max(left))} left for running ones"
         if self.at_work:
@@ -90,13 +91,11 @@ class Status:
 
     def reasons(self, most: int | None = None) -> list[str]:
         """Lines that say why runs failed or crashed, and what is damaged; at most `most` of each kind, the rest counted."""
-        bad = [f"{run.result.path}: {run.state}: {run.reason}" for run in self.runs if run.reason]
+        bad = tuple(f"{run.result.path}: {run.state}: {run.reason}" for run in self.runs if run.reason)
+        kinds = {"failed or crashed runs": bad, "damaged runs, left out": self.damaged}
+        kinds["damaged lines, left out"] = self.damaged_lines
         lines = []
-        for kind, texts in (
-            ("failed or crashed runs", bad),
-            ("damaged runs, left out", self.damaged),
-            ("damaged lines, left out", self.damaged_lines),
-        ):
+        for kind, texts in kinds.items():
             if texts:
                 shown = texts if most is None else texts[:most]
                 lines.append(f"{kind}: {len(texts)}")
@@ -143,10 +142,8 @@ def _status(result: RunResult, now: float) -> RunStatus:
     if owner is False:
         crash = _crash(result.path)
         return RunStatus(result, transitions, total, "interrupted" if crash is None else "crashed", crash or "", age)
-    state: State = "unclear"
-    if owner:
-        usual = _seconds(result.evaluations[-1:])
-        state = "quiet" if age is not None and age > max(QUIET, _OVERDUE * usual) else "running"
+    patience = max(QUIET, _OVERDUE * _seconds(result.evaluations[-1:]))
+    state: State = "unclear" if owner is None else "quiet" if (age or 0.0) > patience else "running"
     rate, left = _rate(result, age or 0.0)
     return RunStatus(result, transitions, total, state, "", age, rate, left)
 
@@ -182,7 +179,7 @@ def _crash(directory: Path) -> str | None:
 
 
 def _seconds(evaluations: Iterable[dict[str, Any]]) -> float:
-    """Wall time of these evaluations, with the training before each; 0 where it was not recorded."""
+    # With the training before each; 0 where it was not recorded.
     seconds = (entry["metrics"].get("seconds", 0.0) for entry in evaluations)
     return sum(value for value in seconds if isinstance(value, (int, float)) and math.isfinite(value))
 
@@ -222,7 +219,7 @@ def _variant(result: RunResult) -> str:
 
 def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:
     """The status of runs of one dataset and algorithm. t is that of the slowest, among those that are running if any are."""
-    running = [run for run in runs if run.state in ("running", "quiet", "unclear")]
+    running = [run for run in runs if run.state in _ACTIVE]
     behind = min(
         running or [run for run in runs if run.state != "finished"] or runs,
         key=lambda run: -1 if run.transitions is None else run.transitions,
@@ -232,18 +229,12 @@ def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:
     left = [run.left for run in running if run.left is not None]
     ages = [run.age for run in running or runs if run.age is not None]
     return GroupStatus(
-        runs[0].result.dataset,
-        _variant(runs[0].result),
-        tuple(sorted({run.result.seed for run in runs})),
-        behind.transitions,
-        behind.total,
-        means(scores),
-        mean([found[max(found)] for found in scores]) if scores else None,
-        sum(rates) if rates else None,
-        max(left, default=None),
-        _states(runs) if len(runs) > 1 and len({run.state for run in runs}) > 1 else runs[0].state,
-        min(ages, default=None),
-    )
+        runs[0].result.dataset, _variant(runs[0].result), tuple(sorted({run.result.seed for run in runs})),
+        behind.transitions, behind.total, means(scores),
+        fmean(found[max(found)] for found in scores) if scores else None,
+        sum(rates) if rates else None, max(left, default=None),
+        _states(runs) if len({run.state for run in runs}) > 1 else runs[0].state, min(ages, default=None),
+    )  # fmt: skip
 
 
 def _scores(result: RunResult) -> dict[int, float]:
@@ -261,9 +252,4 @@ def _states(runs: Sequence[RunStatus]) -> str:
 def means(runs: Sequence[dict[int, float]]) -> tuple[float, ...]:
     """By evaluation, the mean of the runs' scores (evaluation -> score) there."""
     evaluations = sorted({evaluation for scores in runs for evaluation in scores})
-    return tuple(mean([scores[each] for scores in runs if each in scores]) for each in evaluations)
-
-
-def mean(numbers: Sequence[float]) -> float:
-    """The mean of at least one number."""
-    return sum(numbers) / len(numbers)
+    return tuple(fmean(scores[each] for scores in runs if each in scores) for each in evaluations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,9 +34,8 @@ class GroupStatus:
     total: int  # t at the end
     scores: tuple[float, ...] = ()  # by evaluation, each the mean over the runs; NaN where there is none
     latest: float | None = None  # mean over the runs of each one's latest score
-    rate: float | None = (
-        None  # updates/s: gradient steps of all runs together, per second of wall time with evaluations
-    )
+    # Updates/s: gradient steps of all runs together, per second of wall time with evaluations.
+    rate: float | None = None
     left: float | None = None  # seconds
     state: str = ""  # states of the runs, as "2 running, 1 finished"
     age: float | None = None  # seconds since the latest evaluation
@@ -54,8 +53,9 @@ class GroupStatus:
 
     def title(self) -> str:
         """Dataset, algorithm and seeds."""
-        word = "seed" if len(self.seeds) == 1 else "seeds"
-        return f"{clean(self.dataset)}, {clean(self.algorithm)}, {word} {ranges(self.seeds)}"
+        return (
+            f"{clean(self.dataset)}, {clean(self.algorithm)}, seed{'s' * (len(self.seeds) != 1)} {ranges(self.seeds)}"
+        )
 
 
 class _Shape(NamedTuple):
@@ -129,11 +129,12 @@ class _Column(NamedTuple):
 
 def _columns(rows: Sequence[GroupStatus], shape: _Shape) -> list[_Column]:
     """What a shape shows next to the names."""
-    count = (lambda number: f"{number:,}") if shape.exact else short_count
+    count = "{:,}".format if shape.exact else short_count
+    counts = [f"{'-' if row.transitions is None else count(row.transitions)}/{count(row.total)}" for row in rows]
     spark = shape.spark if any(len(row.scores) > 1 for row in rows) else 0
     columns: list[Any] = [
         shape.seeds and _Column("seeds", [middle(ranges(row.seeds), 9) for row in rows], False),
-        _Column("transitions" if shape.exact else "t", [_counts(row, count) for row in rows]),
+        _Column("transitions" if shape.exact else "t", counts),
         _Column("score", [score_text(row.latest) for row in rows]),
         spark > 0 and _Column("", [sparkline(row.scores, spark) for row in rows], False),
         shape.rate and _Column("updates/s", [rate_text(row.rate) for row in rows]),
@@ -154,10 +155,6 @@ def _table(columns: Sequence[_Column]) -> Table:
     for cells in zip(*(column.cells for column in columns), strict=True):
         grid.add_row(*map(Text, cells))
     return grid
-
-
-def _counts(one: GroupStatus, count: Callable[[int], str]) -> str:
-    return f"{'-' if one.transitions is None else count(one.transitions)}/{count(one.total)}"
 
 
 def sparkline(scores: Sequence[float], width: int) -> str:
@@ -231,8 +228,5 @@ _BRIEF = {"running": "run", "finished": "fin", "interrupted": "int", "failed": "
 
 def brief(state: str) -> str:
     """`2 run, 1 fin` for `2 running, 1 finished`; a single word is kept."""
-    return (
-        state
-        if "," not in state
-        else " ".join(_BRIEF.get(word.rstrip(","), word.rstrip(",")) for word in state.split())
-    )
+    words = state.replace(",", "").split()
+    return " ".join(_BRIEF.get(word, word) for word in words) if "," in state else state

@@ -83,7 +83,7 @@ class OptionalLoggers:
     """The loggers that a sweep names: one that raises an exception is reported once and not called again."""
 
     def __init__(self, references: Sequence[str] = (), warn: Callable[[str], None] = lambda _: None):
-        """Build them; `warn` takes a line for each that fails."""
+        """`warn` takes a line for each that fails."""
         self._warn = warn
         self._loggers: dict[str, Logger] = {}
         for reference in references:
