@@ -51,8 +51,7 @@ class Display:
             clock: gives seconds.
         """
         self.tracker = Tracker(jobs, clock)
-        self._jobs = jobs
-        self._shown = shown
+        self._jobs, self._shown = jobs, shown
         self._log = RunLog(log, self._say) if log is not None else None
         self._written = [clock()] * len(jobs)  # when the latest plain line was written
         self._failures_shown: set[Path] = set()
@@ -153,7 +152,9 @@ class Display:
         width = max(20, options.max_width - 1)
         lines: list[tuple[str, str]] = []
         if shown:
-            head, *body = table(shown, width, _has_blocks(console))
+            # Not every terminal's encoding has the characters of a sparkline.
+            sparks = BLOCKS.encode(console.encoding, "ignore").decode(console.encoding) == BLOCKS
+            head, *body = table(shown, width, sparks)
             styles = ["dim"] * len(tail) + [""] * len(listed)
             lines = [(head, "bold"), *zip(body, styles, strict=True)]
         if over and rows:
@@ -176,12 +177,3 @@ def totals_text(totals: Totals, width: int) -> str:
         f"{short}. Ctrl-C saves.",
     )
     return next((text for text in texts if len(text) <= width), short[:width])
-
-
-def _has_blocks(console: Console) -> bool:
-    """Whether the terminal's encoding has the characters of a sparkline."""
-    try:
-        BLOCKS.encode(console.encoding)
-    except (LookupError, UnicodeEncodeError):
-        return False
-    return True

@@ -60,7 +60,11 @@ class Reporter:
                 self.failures[r] = failures[r] = failure
                 recorder.event("failed", message=failure, transitions=outcome.point.transitions)
                 continue
-            point, metrics = logged_point(outcome, r), logged_metrics(outcome, r)
+            at, evaluation, metrics = outcome.point, outcome.evaluation, _logged_metrics(outcome, r)
+            point = LoggedPoint(
+                at.index, at.transitions, at.gradient_steps, at.env_steps, outcome.blocks[r],
+                tuple(evaluation.returns[r].tolist()), tuple(evaluation.lengths[r].tolist()),
+            )  # fmt: skip
             self._metrics_file.log(self._runs[r], point, metrics)
             checkpoint.save(recorder.checkpoints, point.index, outcome.states[r])
             self._loggers.log(self._runs[r], point, metrics)
@@ -71,32 +75,21 @@ class Reporter:
 
     def _diverged(self, outcome: Outcome, r: int) -> str | None:
         """Why run `r` cannot continue, in one line, or None."""
-        where = f"at {outcome.point.transitions} transitions"
-        limit = self._limit
+        where, limit = f"at {outcome.point.transitions} transitions", self._limit
         for name, values in outcome.metrics.items():
             if name.startswith(MAY_BE_ABSENT):
                 continue
             if not np.isfinite(values[r]):
                 return f"{name} is {values[r]} {where}: lower the learning rate, or look at the rewards' scale"
             if name.endswith("/q") and abs(values[r]) > limit:
-                return (
-                    f"exploding Q value: {name} = {values[r]:.3g} {where}, beyond protocol.divergence_limit = {limit:g}"
-                )
+                beyond = f"beyond protocol.divergence_limit = {limit:g}"
+                return f"exploding Q value: {name} = {values[r]:.3g} {where}, {beyond}"
         if r in outcome.evaluation.failures:
             return f"{outcome.evaluation.failures[r]} {where}"
         return None
 
 
-def logged_point(outcome: Outcome, r: int) -> LoggedPoint:
-    """The evaluation point of run `r`, with its block and episodes."""
-    point, evaluation = outcome.point, outcome.evaluation
-    return LoggedPoint(
-        point.index, point.transitions, point.gradient_steps, point.env_steps, outcome.blocks[r],
-        tuple(evaluation.returns[r].tolist()), tuple(evaluation.lengths[r].tolist()),
-    )  # fmt: skip
-
-
-def logged_metrics(outcome: Outcome, r: int) -> dict[str, float]:
+def _logged_metrics(outcome: Outcome, r: int) -> dict[str, float]:
     """The metrics of run `r`, without those that it lacks at this point."""
     evaluation = outcome.evaluation
     metrics: dict[str, float] = {}
