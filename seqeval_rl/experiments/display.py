@@ -41,15 +41,8 @@ class Display:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Nothing is shown before the context is entered.
-
-        Args:
-            jobs: all that will run.
-            shown: whether to show anything on standard error.
-            log: file that plain lines are appended to.
-            console: of rich, to show it on; default standard error, where that is a terminal.
-            clock: gives seconds.
-        """
+        """Nothing is shown before the context is entered; plain lines are appended to the file `log`, also where nothing is to be
+        `shown`. `console`: default standard error, where that is a terminal. `clock` gives seconds."""
         self.tracker = Tracker(jobs, clock)
         self._jobs, self._shown = jobs, shown
         self._log = RunLog(log, self._say) if log is not None else None

@@ -37,6 +37,14 @@ def run_sweep(
 ) -> list[RunEnd]:
     """Plan and run; returns how each run ended, and which had failed before. Finished runs are not among them.
 
+    Args:
+        sweep: what to run.
+        out: results directory.
+        device: where to train; `auto`: on CUDA where it is available.
+        backend: of the environments: `auto`, `envpool` or `gymnasium`.
+        overwrite: begin again what is there.
+        progress: show it on standard error: a table on a terminal, else plain lines.
+
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the same command resumes.
         SeqevalError: see `plan`; or what a job raised (a full disk, say), after the other processes have been stopped. A run

@@ -100,11 +100,7 @@ class Status:
 
 
 def read_status(path: str | Path, now: float | None = None) -> Status:
-    """The status of every run under `path`.
-
-    Args:
-        path: results directory.
-        now: seconds since the epoch; default the clock's.
+    """The status of every run under `path`; `now` is in seconds since the epoch, by default the clock's.
 
     Raises:
         DataError: there is no run, not even a damaged one, and no command works there.
