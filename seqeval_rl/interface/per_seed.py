@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.interface.config import differing
 from seqeval_rl.interface.state import RUNS
 from seqeval_rl.seeding import torch_generator
 
@@ -55,9 +56,11 @@ class PerSeed:
             seeds = [torch_generator(seed, "plain").initial_seed() for seed in spec.seeds]
             self.cuda_rng = [torch.Generator(spec.device).manual_seed(seed).get_state() for seed in seeds]
         self.runs: list[Any] = []
+        swept = differing(config)
         for r, seed in enumerate(spec.seeds):
+            own = dataclasses.replace(config, **{name: getattr(config, name)[r].item() for name in swept})
             with self._random(r):
-                self.runs.append(algorithm(_of_run(config, r), dataclasses.replace(spec, seeds=(seed,))))
+                self.runs.append(algorithm(own, dataclasses.replace(spec, seeds=(seed,))))
         self.period: int = getattr(self.runs[0], "period", 1)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
@@ -124,10 +127,3 @@ class PerSeed:
                 self.rng[r] = torch.get_rng_state()
                 if cuda:
                     self.cuda_rng[r] = torch.cuda.get_rng_state(self.device)
-
-
-def _of_run(config: Any, r: int) -> Any:
-    """The settings of run `r`, with its value of each field that is a tensor [R]."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    own = {name: value[r].item() for name, value in values.items() if isinstance(value, Tensor)}
-    return dataclasses.replace(config, **own) if own else config
