@@ -40,13 +40,7 @@ class PerSeed:
     capturable = False  # single-run algorithms may draw, branch and count freely
 
     def __init__(self, algorithm: type, config: Any, spec: Spec) -> None:
-        """Builds one instance per seed of `spec`.
-
-        Args:
-            algorithm: the class of a single-run algorithm.
-            config: its settings; a field that is a tensor [R] has one value per run.
-            spec: of the run group.
-        """
+        """Builds one instance of a single-run algorithm per seed; a tensor [R] in `config` has one value per run."""
         self.Config = algorithm.Config  # type: ignore[attr-defined]
         self.name: str = getattr(algorithm, "name", algorithm.__name__)
         self.device = spec.device
