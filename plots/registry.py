@@ -104,17 +104,7 @@ class Registry(Mapping[str, Registration]):
     _complete: bool = False
 
     def register(self, name: str, *, help: str) -> Callable[[Function], Function]:
-        """The decorators `figure` and `table`: register a function of `(results, **options)`.
-
-        That of a figure returns a `matplotlib.figure.Figure`, that of a table a `Table` or a sequence of tables.
-
-        Args:
-            name: of `seqeval plot --kind` and of the file that is written, or of `seqeval table --measures`.
-            help: what the figure or the table shows, in a few words.
-
-        Raises:
-            UsageError: another function is registered by that name.
-        """
+        """The decorator, see `figure`."""
 
         def decorate(function: Function) -> Function:
             known = self._registered.get(name)
@@ -164,7 +154,24 @@ class Registry(Mapping[str, Registration]):
 
 FIGURES = Registry("figure", "seqeval_rl.plots.figures", "seqeval_rl.figures")
 TABLES = Registry("table", "seqeval_rl.plots.tables", "seqeval_rl.tables")
-figure, table = FIGURES.register, TABLES.register
+
+
+def figure(name: str, *, help: str) -> Callable[[Function], Function]:
+    """Register the decorated function as a figure: `function(results, **options) -> matplotlib.figure.Figure`.
+
+    Args:
+        name: of `seqeval plot --kind` and of the file that is written.
+        help: what the figure shows, in a few words.
+
+    Raises:
+        UsageError: another function is registered by that name.
+    """
+    return FIGURES.register(name, help=help)
+
+
+def table(name: str, *, help: str) -> Callable[[Function], Function]:
+    """Register the decorated function as a table, a `Table` or a sequence of tables; arguments and errors as `figure`."""
+    return TABLES.register(name, help=help)
 
 
 def draw(results: Sequence[RunResult], kind: str = "curves", **options: Any) -> Figure:
