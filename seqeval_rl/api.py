@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.results import read
-from seqeval_rl.results.export import LONG_COLUMNS, long_rows
+from seqeval_rl.results.export import as_arrow, long_rows
 from seqeval_rl.results.read import Results
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ class EvaluationResults(Results):
 
     def to_arrow(self) -> pyarrow.Table:
         """Long format: one row per run, evaluation and metric, with the columns of `seqeval export`."""
-        import pyarrow
-
-        return pyarrow.table(dict(zip(LONG_COLUMNS, map(list, zip(*long_rows(self), strict=True)), strict=True)))
+        return as_arrow(list(long_rows(self)))
 
     def to_pandas(self) -> pandas.DataFrame:
         """`to_arrow` as a pandas `DataFrame`; pandas must be installed."""
@@ -70,14 +68,10 @@ class EvaluationResults(Results):
     def __repr__(self) -> str:
         """One line: how many runs, and how they ended."""
         ends = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in self).items())
-        counts = [
-            f"{count} {name}{'s' * (count != 1)}"
-            for name, count in (
-                ("run", len(self)),
-                ("algorithm", len({run.algorithm for run in self})),
-                ("dataset", len({run.dataset for run in self})),
-            )
-        ]
+        numbers = {"run": len(self)} | {
+            name: len({getattr(run, name) for run in self}) for name in ("algorithm", "dataset")
+        }
+        counts = [f"{number} {name}{'s' * (number != 1)}" for name, number in numbers.items()]
         return f"<{type(self).__name__}: {counts[0]} of {counts[1]} on {counts[2]}{ends and f', {ends}'}>"
 
     def _repr_html_(self) -> str:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seqeval_rl.benchmarks.arguments.datasets import DatasetsCollect
+from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
+from seqeval_rl.collection.collect import play, play_bundled, run_behavior, write_dataset
+from seqeval_rl.data.episodes import Episode
+from seqeval_rl.data.minari_writer import NewDataset
+from seqeval_rl.data.readers import bundled
+from seqeval_rl.environments.tasks import TASKS, Task, task_named
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.results.read import MANIFEST
 
-if TYPE_CHECKING:
-    from seqeval_rl.data.episodes import Episode
-    from seqeval_rl.environments.tasks import Task
-
-_Played = tuple["Task", Iterable["Episode"], str, str]  # with the policy in words, and where it is from
+_Played = tuple[Task, Iterable[Episode], str, str]  # with the policy in words, and where it is from
 _TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options for --train
 _CHECKPOINT = ("greedy", "algorithm")  # options for a run's directory
 
 
 def collect(command: DatasetsCollect) -> None:
     """Collect the dataset, or with --train one per level. Raises `UsageError` where options exclude each other."""
-    from seqeval_rl.collection.collect import write_dataset
-
     if command.transitions < 1 or command.seed < 0:
         raise UsageError(
             f"datasets collect: expected --transitions from 1 and --seed from 0, found {command.transitions} and {command.seed}."
@@ -47,7 +47,8 @@ def collect(command: DatasetsCollect) -> None:
     else:
         task, episodes, policy, origin = _from_run(command)
     description = f"{origin} with seed {command.seed}. Its end truncates the last episode."
-    write_dataset(command.id, task, episodes, command.transitions, policy, description, command.overwrite)
+    new = NewDataset(command.id, task, command.transitions, policy, description)
+    write_dataset(new, episodes, command.overwrite)
     print(f"minari:{command.id}: {command.transitions:,} transitions")
 
 
@@ -62,24 +63,15 @@ def _refuse(command: DatasetsCollect, options: tuple[str, ...], where: str) -> N
 
 
 def _from_bundled(command: DatasetsCollect) -> _Played:
-    from seqeval_rl.collection.collect import play_bundled
-    from seqeval_rl.data.readers import bundled
-    from seqeval_rl.environments.tasks import task_named
-
     if command.source not in bundled.names():
         raise unknown("bundled policy", command.source, bundled.names())
     _, name, level = command.source.split("/")
     task = task_named(name)
-    checkpoints = ", ".join(bundled.behaviors()[name][level])
-    policy = f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions"
     episodes = play_bundled(task, level, command.seed, command.transitions)
-    return task, episodes, policy, f"{command.source} of seqeval-rl, played"
+    return task, episodes, bundled.policy_name(name, level), f"{command.source} of seqeval-rl, played"
 
 
 def _from_run(command: DatasetsCollect) -> _Played:
-    from seqeval_rl.collection.collect import play
-    from seqeval_rl.collection.policies import run_behavior
-
     directory = Path(command.source)
     if not (directory / MANIFEST).is_file():
         raise UsageError(
@@ -114,8 +106,8 @@ def _by_training(command: DatasetsCollect) -> None:
         command.seed,
     )
     train(training, torch.device("cpu"), command.overwrite)
-    for level in collect_levels(training, command.id, command.transitions, command.overwrite):
-        print(f"minari:{level.identity}: {level.transitions:,} transitions. {level.description}")
+    for new in collect_levels(training, command.id, command.transitions, command.overwrite):
+        print(f"minari:{new.identity}: {new.transitions:,} transitions. {new.description}")
     if command.policies is not None:
         for path in save_policies(training, command.policies):
             print(path)
@@ -123,8 +115,6 @@ def _by_training(command: DatasetsCollect) -> None:
 
 def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
     """The settings of --set, by section."""
-    from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
-
     found: dict[str, dict[str, Any]] = {algorithm: {}, "protocol": {}}
     for text in command.set:
         section, setting, value = parse_setting(text)
@@ -142,8 +132,6 @@ def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, A
 
 def _task(command: DatasetsCollect) -> Task:
     """The task to train in: a known one, or an environment with the references of --reference."""
-    from seqeval_rl.environments.tasks import TASKS, Task, task_named
-
     if command.reference is None:
         if not command.task:
             raise UsageError(

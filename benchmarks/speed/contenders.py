@@ -19,7 +19,8 @@ from seqeval_rl.experiments.grouping import random_batch, timed
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.training.build import Transitions, build_learner, build_replay_buffer
+from seqeval_rl.training.replay_buffer import Transitions, build_replay_buffer
+from seqeval_rl.training.trainer import build_learner
 
 _IMAGES = 256  # different ones in the synthetic data
 

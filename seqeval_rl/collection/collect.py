@@ -7,29 +7,59 @@ with a batch of as many observations, so that neither the length of the dataset 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from seqeval_rl.collection.policies import Behavior
-from seqeval_rl.data.episodes import Episode, cut_to, play_episodes
-from seqeval_rl.data.minari_writer import writer
+from seqeval_rl.collection.policy import Policy
+from seqeval_rl.data.episodes import Episode, play_episodes
+from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, WorkerPool
 from seqeval_rl.environments.make import make_vector_env
-from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import VectorEnv
 from seqeval_rl.errors import DataError, MismatchError, UsageError
+from seqeval_rl.networks.distributions import uniform
 from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.utils.processes import available_cores
-from seqeval_rl.utils.text import progress_bar
 
+# Raw observations float32 [B, *obs] and standard normals float32 [B, act_dim] to actions [B, act_dim] in [-1, 1].
+Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 _NOISE = 1024  # draws of an episode at once
 _WORTH_WORKERS = 20_000  # transitions from which on processes for the environments pay
+
+
+@dataclass(frozen=True)
+class Behavior:
+    """What chooses the actions of a dataset, and where."""
+
+    task: Task
+    act: Act
+    algorithm: str  # what it is, for a dataset's metadata
+    purpose: str  # names its episodes and noise
+
+
+def uniform_behavior(task: Task) -> Behavior:
+    """Actions uniform on the whole action space."""
+    return Behavior(task, lambda _, noise: uniform(torch.from_numpy(noise)).numpy(), "uniform random actions", "random")
+
+
+def policy_behavior(policy: Policy, algorithm: str, purpose: str, explore: bool = True) -> Behavior:
+    """A trained policy, with its exploration or greedy; `algorithm` and `purpose` as in `Behavior`."""
+    return Behavior(policy.task, policy.act if explore else lambda seen, _: policy.act(seen), algorithm, purpose)
+
+
+def run_behavior(directory: Path, explore: bool, algorithm: str | None = None) -> Behavior:
+    """The policy of a run's newest checkpoint; arguments and errors as for `Policy.load`."""
+    policy = Policy.load(directory, algorithm)
+    how = "exploring" if explore else "greedy"
+    return policy_behavior(policy, f"{policy.description}, {how}", "run", explore)
 
 
 def check_new(identity: str, overwrite: bool) -> None:
@@ -107,57 +137,8 @@ def play_bundled(task: Task, level: str, seed: int, transitions: int) -> Iterato
         yield from bundled.dataset_of(task, level, transitions, pool, full=transitions, seed=seed)
 
 
-@contextmanager
-def writing(
-    identity: str, task: Task, transitions: int, algorithm: str, description: str, overwrite: bool, progress: bool
-) -> Iterator[Callable[[Iterable[Episode]], None]]:
-    """A function that writes the first `transitions` of the episodes it is given as a Minari dataset, which appears
-    when the block succeeds.
-
-    Args:
-        identity: its id; see `check_new`, whose errors this raises.
-        task: its environment and reference returns.
-        transitions: its size.
-        algorithm: what chose the actions, for its metadata.
-        description: what it is, likewise.
-        overwrite: replace an existing one.
-        progress: show a bar.
-
-    Raises:
-        FileError: Minari's directory cannot be written, or there is too little room.
-    """
-    check_new(identity, overwrite)
-
-    def counted(episodes: Iterable[Episode], bar: Any) -> Iterator[Episode]:
-        for episode in cut_to(episodes, transitions):
-            yield episode
-            bar.update(len(episode.rewards))
-
-    with writer(identity, task, algorithm, description, _bytes(task, transitions), overwrite) as write:
-
-        def write_shown(episodes: Iterable[Episode]) -> None:
-            with progress_bar(f"minari:{identity}", transitions, progress) as bar:
-                write(counted(episodes, bar))
-
-        yield write_shown
-
-
-def write_dataset(
-    identity: str,
-    task: Task,
-    episodes: Iterable[Episode],
-    transitions: int,
-    algorithm: str,
-    description: str,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> None:
-    """Write the first `transitions` of the episodes as a Minari dataset; see `writing`."""
-    with writing(identity, task, transitions, algorithm, description, overwrite, progress) as write:
+def write_dataset(new: NewDataset, episodes: Iterable[Episode], overwrite: bool = False, progress: bool = True) -> None:
+    """Write the first `new.transitions` of the episodes as a Minari dataset; raises as `check_new` and `writer` do."""
+    check_new(new.identity, overwrite)
+    with writer(new, overwrite, progress) as write:
         write(episodes)
-
-
-def _bytes(task: Task, transitions: int) -> float:
-    """Estimated size of the Minari form: see `bundled`, with episodes of a hundred transitions."""
-    shapes = gymnasium_shapes(task.environment)[1]
-    return transitions * (1.4 * (8 * int(np.prod(shapes.obs_shape)) + 4 * len(shapes.action_low) + 10) + 160.0)

@@ -5,37 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from seqeval_rl.collection.collect import check_new, play, writing
-from seqeval_rl.collection.policies import Behavior, behavior_arrays, policy_behavior, uniform_behavior, write_behavior
+from seqeval_rl.collection.collect import Behavior, check_new, play, policy_behavior, uniform_behavior
+from seqeval_rl.collection.policy import observation_map
 from seqeval_rl.collection.train import Training
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
+from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.rollouts import BehaviorPolicy
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.training.online import episode_seed
-from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.files import atomic_path, atomic_write
 
 PLACE = "{level}"  # in an id
+LEVELS = ("random", "medium", "medium-replay", "expert", "medium-expert")
+MEDIUM_SHARE = 1 / 3  # of the expert's score
+KEYS = ("w0", "b0", "w1", "b1", "w2", "b2")  # of the behavior format, see data/bundled_policies/README.md
 _EPISODES = 20  # that a saved policy's returns are measured on
 _REPLAY_POLICIES = 6  # as many as the bundled `replay` has
-
-
-@dataclass(frozen=True)
-class LevelDataset:
-    """A dataset to be written."""
-
-    level: str
-    identity: str
-    transitions: int
-    algorithm: str
-    description: str
 
 
 def identities(identity: str) -> dict[str, str]:
@@ -48,13 +41,14 @@ def identities(identity: str) -> dict[str, str]:
 
 
 def check_all_new(identity: str, overwrite: bool) -> None:
-    """Raise unless the datasets of all levels may be written; see `collecting.check_new`."""
+    """Raise unless the datasets of all levels may be written; see `check_new`."""
     for one in identities(identity).values():
         check_new(one, overwrite)
 
 
-def plan(training: Training, identity: str, transitions: int) -> list[LevelDataset]:
-    """The datasets of a finished training; all but the replay have `transitions`. Raises `DataError` if nothing was learned."""
+def plan(training: Training, identity: str, transitions: int) -> dict[str, NewDataset]:
+    """The datasets of a finished training by level; all but the replay have `transitions`. Raises `DataError` if nothing was
+    learned."""
     seen, scores = training.scores()
     middle, best = medium(scores.tolist()), expert(scores.tolist())
     names = identities(identity)
@@ -70,17 +64,16 @@ def plan(training: Training, identity: str, transitions: int) -> list[LevelDatas
         "expert": (how, f"{policy(best)}, the best; sampled actions"),
         "medium-expert": (how, f"half of the medium and half of the expert dataset: {policy(middle)}, {policy(best)}"),
     }
-    return [
-        LevelDataset(
-            level, names[level], int(seen[middle]) if level == "medium-replay" else transitions, algorithm, f"{level}: {text}."
-        )
+    sizes = dict.fromkeys(contents, transitions) | {"medium-replay": int(seen[middle])}
+    return {
+        level: NewDataset(names[level], training.task, sizes[level], algorithm, f"{level}: {text}.")
         for level, (algorithm, text) in contents.items()
-    ]  # fmt: skip
+    }
 
 
 def collect_levels(
     training: Training, identity: str, transitions: int, overwrite: bool = False, progress: bool = True
-) -> list[LevelDataset]:
+) -> list[NewDataset]:
     """Write the datasets of all levels as Minari datasets, which appear together when all are written.
 
     Args:
@@ -95,22 +88,13 @@ def collect_levels(
         MismatchError: a dataset is there already.
         FileError: Minari's directory cannot be written, or there is too little room.
     """
+    check_all_new(identity, overwrite)
     datasets = plan(training, identity, transitions)
     with ExitStack() as stack:
-        for dataset in datasets:
-            write = stack.enter_context(
-                writing(
-                    dataset.identity,
-                    training.task,
-                    dataset.transitions,
-                    dataset.algorithm,
-                    dataset.description,
-                    overwrite,
-                    progress,
-                )
-            )
-            write(_episodes(training, dataset.level, dataset.transitions))
-    return datasets
+        for level, new in datasets.items():
+            write = stack.enter_context(writer(new, overwrite, progress))
+            write(_episodes(training, level, new.transitions))
+    return list(datasets.values())
 
 
 def _episodes(training: Training, level: str, transitions: int) -> Iterator[Episode]:
@@ -195,8 +179,34 @@ def _measured(behavior: Behavior, seed: int) -> list[float]:
     ]  # fmt: skip
 
 
-LEVELS = ("random", "medium", "medium-replay", "expert", "medium-expert")
-MEDIUM_SHARE = 1 / 3  # of the expert's score
+def behavior_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np.float16]]:
+    """The tanh-Gaussian policy of a run's state in the behavior format, normalization taken into the first layer.
+
+    Raises:
+        DataError: the algorithm's actor is not a tanh-Gaussian perceptron of two hidden layers, or its weights do not fit
+            into float16.
+    """
+    actor = state["algorithm"].get("actor", {})
+    weights = [value[0, 0].double() for name, value in actor.items() if name.startswith("net.weights.")]
+    if len(weights) != len(KEYS) or len(actor) != len(KEYS):
+        raise DataError(
+            f"behavior policy: expected an actor of two hidden layers as SAC has it, found the parameters "
+            f"{', '.join(actor) or 'none'}. Train sac with two hidden layers."
+        )
+    scale, shift = (value.double() for value in observation_map(state, obs_dim))
+    weights[1] = weights[1] + shift @ weights[0]
+    weights[0] = scale[:, None] * weights[0]
+    with np.errstate(over="ignore"):  # said below
+        arrays = {key: value.numpy().astype(np.float16) for key, value in zip(KEYS, weights, strict=True)}
+    if not all(np.isfinite(value).all() for value in arrays.values()):
+        raise DataError("behavior policy: expected weights that fit into float16, found larger ones. Train it anew.")
+    return arrays
+
+
+def write_behavior(path: Path, arrays: dict[str, NDArray[np.float16]]) -> None:
+    """Write a behavior policy atomically. Raises `OSError`."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
 
 def records(scores: Sequence[float]) -> list[int]:

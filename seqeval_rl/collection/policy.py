@@ -87,7 +87,11 @@ class Policy:
         if task.env_id is None:
             raise UsageError(f"{directory}: expected a run whose task has an environment, found none. Use another run.")
         entry = _algorithm(run, algorithm)
-        state, evaluation = _newest_state(directory)
+        evaluation, state = checkpoint.newest(directory / "checkpoint")
+        if not state:
+            raise DataError(
+                f"{directory}/checkpoint: expected a checkpoint, found none that can be read. Name a run that has one."
+            )
         policy = cls(entry, entry.configure(run.config, f"{directory}/manifest.json"), task, state, run.seed)
         done = run.evaluations[evaluation]["transitions"] if evaluation < len(run.evaluations) else "unrecorded"
         policy.description = f"{run.algorithm}, seed {run.seed}, after {done} transitions of {run.dataset}"
@@ -140,13 +144,3 @@ def _algorithm(run: RunResult, reference: str | None) -> AlgorithmEntry:
             f"{run.path}: made by {run.algorithm}, which is not registered here. Say where it is: --algorithm module:Class."
         )
     return find_algorithm(reference or run.algorithm, "--algorithm")
-
-
-def _newest_state(directory: Path) -> tuple[dict[str, Any], int]:
-    """The newest state of a run that can be read, and its evaluation. Raises `DataError` where there is none."""
-    folder = directory / "checkpoint"
-    for evaluation in reversed(checkpoint.available(folder)):
-        state = checkpoint.load(folder, evaluation)
-        if state is not None:
-            return state, evaluation
-    raise DataError(f"{folder}: expected a checkpoint, found none that can be read. Name a run that has one.")

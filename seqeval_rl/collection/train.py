@@ -88,9 +88,8 @@ class Training:
 
     def replay(self, transitions: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
         """What it gathered first: rows [n, D], where episodes ended [n], and where in a terminal state [n]."""
-        newest = checkpoint.available(self.directory / "checkpoint")[-1]
-        state = checkpoint.load(self.directory / "checkpoint", newest)
-        if state is None:
+        evaluation, state = checkpoint.newest(self.directory / "checkpoint")
+        if evaluation + 1 < len(self.scores()[0]):
             raise SeqevalError(f"{self.directory}: its newest checkpoint cannot be read. Train it again.")
         rows, ends = (state["online"][name][0].numpy()[:transitions] for name in ("rows", "ends"))
         return rows, ends > 0, ends == TERMINATED
@@ -126,26 +125,18 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
         anew = True
     recorder.open(anew)
     try:
-        done, state = recorder.resume()
-        if not done:
-            shutil.rmtree(training.directory / POLICIES, ignore_errors=True)
-        scores = training.scores()[1].tolist() if done else []
-        if done < recorder.manifest["evaluations_expected"]:
-            _continue(training, recorder, device, done, state, scores, progress)
+        _resume(training, recorder, device, progress)
     finally:
         recorder.close()
 
 
-def _continue(
-    training: Training,
-    recorder: RunRecorder,
-    device: torch.device,
-    done: int,
-    state: dict[str, Any],
-    scores: list[float],
-    progress: bool,
-) -> None:
-    """The training itself, from evaluation `done` on, before which the scores were these."""
+def _resume(training: Training, recorder: RunRecorder, device: torch.device, progress: bool) -> None:
+    done, state = recorder.resume()
+    if done == recorder.manifest["evaluations_expected"]:
+        return
+    if not done:
+        shutil.rmtree(training.directory / POLICIES, ignore_errors=True)
+    scores = training.scores()[1].tolist() if done else []
     stream, protocol = training.stream, training.protocol
     name = f"{training.task.name} {training.entry.name}"
     with (
@@ -159,7 +150,7 @@ def _continue(
         if state:
             trainer.load_states([state])
         recorder.event("started", evaluations=done, environments=evaluator.backend, runs=1)
-        record = Reporter([recorder], protocol.divergence_limit)
+        record = Reporter([recorder], protocol)
 
         def report(outcome: Outcome) -> bool:
             # The policy first: a recorded evaluation always has what it may be asked for.

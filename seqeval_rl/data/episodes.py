@@ -70,22 +70,39 @@ def play_episodes(envs: VectorEnv, seeds: Sequence[int], choose: Choose) -> list
     ]
 
 
-def take_transitions(episode: Episode, length: int) -> Episode:
-    """The first `length` transitions of an episode; cut short, it no longer ends in a terminal state."""
-    observations, terminated = episode.observations[: length + 1], episode.terminated and length == len(episode.rewards)
-    return Episode(episode.seed, observations, episode.actions[:length], episode.rewards[:length], terminated)
-
-
 def cut_to(episodes: Iterable[Episode], transitions: int) -> Iterator[Episode]:
     """The first `transitions` of the episodes; the last one is cut to fit, and then has no terminal state."""
     left = transitions
     for episode in episodes:
         if left < len(episode.rewards):
             if left:
-                yield take_transitions(episode, left)
+                seed, observations, actions, rewards, _ = episode
+                yield Episode(seed, observations[: left + 1], actions[:left], rewards[:left], False)
             return
         yield episode
         left -= len(episode.rewards)
+
+
+def columns_of(episodes: Sequence[Episode], time_limit: int) -> dict[str, Any]:
+    """The columns of concatenated episodes, named as in `RawTransitions`.
+
+    Where the last one ended neither in a terminal state nor at the time limit, the dataset ends inside it: it is not truncated.
+    """
+    lengths = [len(episode.rewards) for episode in episodes]
+    last = np.cumsum(lengths) - 1
+    terminations, truncations = np.zeros((2, sum(lengths)), bool)
+    terminations[last] = [episode.terminated for episode in episodes]
+    truncations[last] = ~terminations[last]
+    truncations[-1] &= lengths[-1] == time_limit
+    return {
+        "observations": np.concatenate([episode.observations[:-1] for episode in episodes]),
+        "next_observations": np.concatenate([episode.observations[1:] for episode in episodes]),
+        "actions": np.concatenate([episode.actions for episode in episodes]),
+        "rewards": np.concatenate([episode.rewards for episode in episodes]),
+        "terminations": terminations,
+        "truncations": truncations,
+        "episode_starts": np.append(0, last + 1),
+    }
 
 
 def episodes_of(

@@ -110,8 +110,6 @@ class Rules:
 class MujocoVectorEnv(VectorEnv):
     """Copies in the calling process that share one model; see `open_here`."""
 
-    backend = "gymnasium"
-
     def __init__(self, env: Any, rules: Rules, shapes: Shapes, num_envs: int):
         """Takes ownership of an opened environment, which draws the initial states of all copies."""
         mujoco: Any = importlib.import_module("mujoco")
@@ -170,13 +168,7 @@ def has_rules(env_id: str | EnvironmentSource) -> bool:
 
 
 def open_here(spec: Any, shapes: Shapes, num_envs: int) -> SyncVectorEnv | MujocoVectorEnv:
-    """A vector environment in the calling process, on the fast path where that gives the same numbers as the environment.
-
-    Args:
-        spec: gymnasium's `EnvSpec`.
-        shapes: of the environment.
-        num_envs: how many copies.
-    """
+    """A vector environment in the calling process from gymnasium's `EnvSpec`, fast where that gives the same numbers."""
     if _MODULE.match(str(spec.entry_point)) is None:
         return SyncVectorEnv(spec, shapes, num_envs)
     env = open_environment(spec)
@@ -184,11 +176,8 @@ def open_here(spec: Any, shapes: Shapes, num_envs: int) -> SyncVectorEnv | Mujoc
     if rules is not None:
         if _same_numbers(rules, spec, shapes):
             return MujocoVectorEnv(env, rules, shapes, num_envs)
-        _log.warning(
-            "environment %s: gymnasium %s computes other numbers than the fast path, which is not used. Expect slower steps.",
-            spec.id,
-            gymnasium.__version__,
-        )
+        message = "environment %s: gymnasium %s computes other numbers than the fast path, which is not used. Steps are slower."
+        _log.warning(message, spec.id, gymnasium.__version__)
     env.close()
     return SyncVectorEnv(spec, shapes, num_envs)
 

@@ -9,7 +9,6 @@ import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, cast
 
 import gymnasium
@@ -33,7 +32,7 @@ def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
         return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
 
 
-@lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=16)
 def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
     """Observation and action space of an environment, of any kind.
 

@@ -6,7 +6,6 @@ episodes, whatever the library would do after an episode's end (gymnasium 1.x re
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +17,12 @@ from seqeval_rl.environments.spaces import Shapes, open_environment
 
 Transition = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
 LONGEST_EPISODE = 1_000_000  # environment steps, where an environment has no time limit of its own
-_log = logging.getLogger("seqeval_rl")
 
 
 class VectorEnv(ABC):
     """`num_envs` copies of one environment. Axes: k copies named in a call, obs the shape of an observation."""
 
-    backend: str  # "envpool" or "gymnasium"
+    backend = "gymnasium"  # or "envpool"
 
     def __init__(self, shapes: Shapes, num_envs: int):
         self.num_envs, self.max_episode_length = num_envs, shapes.max_episode_length
@@ -69,8 +67,6 @@ class VectorEnv(ABC):
 
 class SyncVectorEnv(VectorEnv):
     """Gymnasium environments in the calling process."""
-
-    backend = "gymnasium"
 
     def __init__(self, spec: Any, shapes: Shapes, num_envs: int):
         """From gymnasium's `EnvSpec`."""

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from seqeval_rl.experiments.job import Progress
@@ -42,18 +41,10 @@ class Display:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Nothing is shown before the context is entered.
-
-        Args:
-            jobs: all that will run.
-            shown: whether to show anything on standard error.
-            log: file that plain lines are appended to.
-            console: of rich, to show it on; default standard error, where that is a terminal.
-            clock: gives seconds.
-        """
+        """Nothing is shown before the context is entered; plain lines are appended to the file `log`, also where nothing is to be
+        `shown`. `console`: default standard error, where that is a terminal. `clock` gives seconds."""
         self.tracker = Tracker(jobs, clock)
-        self._jobs = jobs
-        self._shown = shown
+        self._jobs, self._shown = jobs, shown
         self._log = RunLog(log, self._say) if log is not None else None
         self._written = [clock()] * len(jobs)  # when the latest plain line was written
         self._failures_shown: set[Path] = set()
@@ -82,14 +73,11 @@ class Display:
             self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
-            self._live = None
-        totals = self.tracker.totals()
-        word = "done" if kind is None else "stopped"
+        self._live, totals = None, self.tracker.totals()
+        word = "done" if error[0] is None else "stopped"
         self._line(f"{word}: {totals.done} of {totals.runs} runs have ended, {duration(totals.elapsed)} taken")
         if self._log is not None:
             self._log.close()
@@ -124,21 +112,16 @@ class Display:
         self._ended = [*self._ended, replace(status, end=how)][-_ENDS_SHOWN:]
 
     def _failure(self, directory: Path, status: str, reason: str) -> None:
-        """Show once why a run failed or crashed."""
         if directory not in self._failures_shown:
             self._failures_shown.add(directory)
             self._line(f"{directory}: {status}: {reason}", style="red")
 
     def _line(self, text: str, on_terminal: bool = True, style: str = "") -> None:
-        """A line of the log, also shown above the table on a terminal if `on_terminal`."""
         text = clean(text)
         if self._log is not None:
             self._log.write(text)
-        if on_terminal or not self._on_terminal():
+        if on_terminal or self._live is None:
             self._say(text, style)
-
-    def _on_terminal(self) -> bool:
-        return self._live is not None
 
     def _say(self, text: str, style: str = "") -> None:
         if self._live is not None:
@@ -162,7 +145,9 @@ class Display:
         width = max(20, options.max_width - 1)
         lines: list[tuple[str, str]] = []
         if shown:
-            head, *body = table(shown, width, _has_blocks(console))
+            # Not every terminal's encoding has the characters of a sparkline.
+            sparks = BLOCKS.encode(console.encoding, "ignore").decode(console.encoding) == BLOCKS
+            head, *body = table(shown, width, sparks)
             styles = ["dim"] * len(tail) + [""] * len(listed)
             lines = [(head, "bold"), *zip(body, styles, strict=True)]
         if over and rows:
@@ -175,26 +160,13 @@ class Display:
 def totals_text(totals: Totals, width: int) -> str:
     """All jobs in one line of at most `width` characters; the least important part is left out first."""
     left = "" if totals.left is None else f", {duration(totals.left)} left"
-    groups = (
-        f"; {totals.running} {'run group' if totals.running == 1 else 'run groups'} running, {totals.waiting} waiting"
-    )
+    groups = f"; {totals.running} run group{'s' * (totals.running != 1)} running, {totals.waiting} waiting"
     done = f"{totals.done} of {totals.runs} runs done, {duration(totals.elapsed)} taken"
     short = f"{totals.done}/{totals.runs} runs{left}"
-    for text in (
+    texts = (
         f"{done}{left}{groups}. Ctrl-C saves and stops.",
         f"{done}{left}; {totals.waiting} waiting. Ctrl-C saves.",
         f"{short}; {totals.waiting} waiting. Ctrl-C saves.",
         f"{short}. Ctrl-C saves.",
-    ):
-        if len(text) <= width:
-            return text
-    return short[:width]
-
-
-def _has_blocks(console: Console) -> bool:
-    """Whether the terminal's encoding has the characters of a sparkline."""
-    try:
-        BLOCKS.encode(console.encoding)
-    except (LookupError, UnicodeEncodeError):
-        return False
-    return True
+    )
+    return next((text for text in texts if len(text) <= width), short[:width])

@@ -35,9 +35,8 @@ class GroupKey:
     task: Task
     protocol: Protocol
     resume_from: int  # evaluation, -1 for a fresh run: a group begins with one evaluation
-    dataset_length: (
-        int | None
-    )  # transitions, where an online phase follows that all runs enter at the same time; else None
+    # Transitions, where an online phase follows that all runs enter at the same time; else None.
+    dataset_length: int | None
 
     @classmethod
     def of(cls, variant: Variant, schedule: Schedule, task: Task, resume_from: int = -1) -> GroupKey:
@@ -111,18 +110,15 @@ def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
     )  # fmt: skip
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def timed(work: Callable[[], object], device: torch.device) -> float:
     """Wall seconds of `work`, with the device's part."""
-    synchronise(device)
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize(device)
     started = time.perf_counter()
     work()
-    synchronise(device)
+    if cuda:
+        torch.cuda.synchronize(device)
     return time.perf_counter() - started
 
 

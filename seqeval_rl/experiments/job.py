@@ -106,7 +106,7 @@ class ProgressReporter:
 
     def __init__(self, job: int, report: Callable[[Progress], None]):
         """For the job of that number; `report` takes its progress."""
-        self._job, self._report = job, report
+        self.job, self.report = job, report
         self.total = 0  # gradient steps that all runs together have to take
         self._done = 0  # of these
         self._reported = 0.0
@@ -132,4 +132,4 @@ class ProgressReporter:
         increments = np.array(steps // self._schedule.protocol.updates_per_increment)
         transitions = int(self._schedule.seen(increments))
         share = self._done / self.total if self.total else 1.0
-        self._report(Progress(self._job, share, self._done, transitions, scores, failures))
+        self.report(Progress(self.job, share, self._done, transitions, scores, failures))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,9 +41,8 @@ class Plan:
         sizes = Counter((job.algorithm, len(job.runs)) for job in self.jobs)
         parts = [f"{count} x {size} {name}" for (name, size), count in sizes.items()]
         there = f"; {self.finished} were finished already" if self.finished else ""
-        return (
-            f"{sum(len(job.runs) for job in self.jobs)} runs in {len(self.jobs)} run groups ({', '.join(parts)}){there}"
-        )
+        runs = sum(len(job.runs) for job in self.jobs)
+        return f"{runs} runs in {len(self.jobs)} run groups ({', '.join(parts)}){there}"
 
 
 def plan(
@@ -58,14 +57,8 @@ def plan(
     """Load (or build) the datasets, check everything that can be checked, and divide what is left to do into jobs.
 
     Args:
-        sweep: what to run.
-        out: results directory.
-        device: where to train.
-        backend: of the environments.
-        overwrite: begin again what is there.
-        progress: show it while datasets are built.
-        room: bytes that run groups may take on the device; none: most of what is free on CUDA, and on a CPU one run for
-            each job, since one run fills a core.
+        sweep, out, device, backend, overwrite, progress: see `run_sweep`.
+        room: bytes that run groups may take on the device; none: see `room_for_groups`.
 
     Raises:
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
@@ -73,13 +66,19 @@ def plan(
     variants = sweep.variants()
     for logger in sweep.loggers:
         find_logger(logger, sweep.where)
-    _check_writable(out)
+    with writing(f"--out {out}", "Choose another directory."):
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
     forget_streams()
     planner = _Planner(sweep, out, device, overwrite)
     for spec in sweep.streams:
         stream = load_stream(spec, progress)
         spec = replace(spec, task=stream.task)
-        _check_environment(stream, variants)
+        if any(variant.protocol.episodes or variant.protocol.online for variant in variants):
+            if stream.blocks:
+                check_environment(stream.blocks[0].dataset)
+            else:
+                gymnasium_shapes(stream.task.environment)
         dataset = describe_stream(stream, spec.mode)
         for variant in variants:
             planner.add(spec, stream, dataset, variant)
@@ -94,7 +93,6 @@ class _Planner:
     """What is left to do of a sweep, collected variant by variant."""
 
     def __init__(self, sweep: Sweep, out: Path, device: torch.device, overwrite: bool):
-        """See `plan`."""
         self._sweep, self._out, self._device, self._overwrite = sweep, out, device, overwrite
         self._recorded = recorded_runs(out)
         self._provenance = describe_provenance(str(device))
@@ -121,16 +119,14 @@ class _Planner:
             if resume_from is None:
                 continue
             cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
+            left = schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps
             self.candidates.append(
                 GroupCandidate(
-                    run,
-                    GroupKey.of(variant, schedule, stream.task, resume_from),
-                    dataset=spec,
-                    dataset_bytes=sum(block.dataset.nbytes for block in stream.blocks),
-                    run_bytes=cost.bytes + 4 * protocol.online * stream.width,
-                    seconds=cost.seconds * (schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps),
+                    run, GroupKey.of(variant, schedule, stream.task, resume_from), spec,
+                    sum(block.dataset.nbytes for block in stream.blocks),
+                    run_bytes=cost.bytes + 4 * protocol.online * stream.width, seconds=cost.seconds * left,
                 )
-            )
+            )  # fmt: skip
 
     def _resume_from(self, run: PlannedRun) -> int | None:
         """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
@@ -148,28 +144,11 @@ class _Planner:
 
     def job(self, group: Sequence[GroupCandidate], backend: str) -> Job:
         """A group as a job."""
-        key = group[0].key
+        key, runs = group[0].key, tuple(candidate.run for candidate in group)
         return Job(
-            runs=tuple(candidate.run for candidate in group),
-            task=key.task,
-            algorithm=key.algorithm,
-            protocol=key.protocol,
-            device=str(self._device),
-            backend=backend,
-            precision=self._sweep.precision,
-            overwrite=self._overwrite,
-            cost=sum(candidate.seconds for candidate in group),
-            loggers=self._sweep.loggers,
-        )
-
-
-def _check_environment(stream: Stream, chosen: Sequence[Variant]) -> None:
-    """Check the environment of a stream's task if a variant uses it."""
-    if any(variant.protocol.episodes or variant.protocol.online for variant in chosen):
-        if stream.blocks:
-            check_environment(stream.blocks[0].dataset)
-        else:
-            gymnasium_shapes(stream.task.environment)
+            runs, key.task, key.algorithm, key.protocol, str(self._device), backend, self._sweep.precision,
+            self._overwrite, sum(candidate.seconds for candidate in group), self._sweep.loggers,
+        )  # fmt: skip
 
 
 def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
@@ -184,13 +163,14 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
             "sha256": block.dataset.sha256,
             "mean_score": block.dataset.mean_score(),
             "clipped_actions": block.dataset.clipped_actions,
+            **({"citation": text} if (text := citation(block.dataset.name)) else {}),
         }
-        | ({"citation": text} if (text := citation(block.dataset.name)) else {})
         for block in stream.blocks
     ]
     hashes = [block["sha256"] for block in blocks]
     score = sum(block["mean_score"] * (block["stop"] - block["start"]) for block in blocks) / total if blocks else None
-    description = {
+    repeat = max((block.dataset.action_repeat for block in stream.blocks), default=1)
+    return {
         "name": stream.name,
         "transitions": total,
         "sha256": hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
@@ -198,17 +178,6 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
         "action_dimensions": stream.act_dim,
         "mean_score": score,
         "blocks": blocks,
+        **({} if mode == "native" else {"mode": mode}),
+        **({"action_repeat": repeat} if repeat > 1 else {}),
     }
-    repeat = max((block.dataset.action_repeat for block in stream.blocks), default=1)
-    return (
-        description | ({} if mode == "native" else {"mode": mode}) | ({"action_repeat": repeat} if repeat > 1 else {})
-    )
-
-
-def _check_writable(out: Path) -> None:
-    """Raise `FileError` unless a file can be written under `out`."""
-    with writing(f"--out {out}", "Choose another directory."):
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".writable-{time.monotonic_ns()}"
-        probe.touch()
-        probe.unlink()

@@ -14,7 +14,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -38,15 +37,24 @@ def run_sweep(
 ) -> list[RunEnd]:
     """Plan and run; returns how each run ended, and which had failed before. Finished runs are not among them.
 
+    Args:
+        sweep: what to run.
+        out: results directory.
+        device: where to train; `auto`: on CUDA where it is available.
+        backend: of the environments: `auto`, `envpool` or `gymnasium`.
+        overwrite: begin again what is there.
+        progress: show it on standard error: a table on a terminal, else plain lines.
+
     Raises:
-        Interrupted: Ctrl-C or a request to end; the same command resumes.
-        SeqevalError: see `plan`.
+        Interrupted: Ctrl-C or SIGTERM; the same command resumes.
+        SeqevalError: see `plan`; or what a job raised (a full disk, say), after the other processes have been stopped. A run
+            that diverges or a plug-in that raises ends that job alone.
     """
     try:
         planned = plan(sweep, out, choose_device(device), backend, overwrite, progress)
         if progress and any(len(job.runs) > 1 for job in planned.jobs):
             print(f"plan: {planned}", file=sys.stderr)
-        return [*planned.failed, *run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
+        return [*planned.failed, *_run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
     finally:
         forget_streams()
 
@@ -64,20 +72,7 @@ _channel: Any = None  # in a worker: the queue back to the parent
 _environment_workers = 1
 
 
-def run_jobs(jobs: Sequence[Job], progress: bool = True, log: Path | None = None) -> list[RunEnd]:
-    """Run all jobs to their ends, longest first; returns how every run ended.
-
-    A run that diverges or a plug-in that raises ends that job alone.
-
-    Args:
-        jobs: what to run.
-        progress: show it on standard error: a table on a terminal, else plain lines.
-        log: file that plain lines are appended to.
-
-    Raises:
-        Interrupted: Ctrl-C or SIGTERM.
-        SeqevalError: what a job raised (a full disk, say), after the other processes have been stopped.
-    """
+def _run_jobs(jobs: Sequence[Job], progress: bool, log: Path | None) -> list[RunEnd]:
     if not jobs:
         return []
     on_cpu = all(job.device == "cpu" for job in jobs)
@@ -105,8 +100,7 @@ def _in_processes(jobs: Sequence[Job], workers: int, display: Display) -> list[R
     # spawn: forking after torch or MuJoCo have started threads can hang.
     context = multiprocessing.get_context("spawn")
     channel = context.Queue()
-    threads = max(1, available_cores() // workers)
-    arguments = channel, threads, os.getpid(), cache.verified()
+    arguments = channel, max(1, available_cores() // workers), os.getpid(), cache.verified()
     pool = ProcessPoolExecutor(workers, context, _start_worker, arguments)
     ends: list[RunEnd] = []
     try:
@@ -126,17 +120,13 @@ def _in_processes(jobs: Sequence[Job], workers: int, display: Display) -> list[R
         ) from error
     finally:
         # Queued jobs are dropped; processes that still work (after an error or Ctrl-C) are terminated: all is saved.
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=not left, cancel_futures=True) if not sys.exc_info()[0] else _terminate(pool, processes)
+        stopped = list((pool._processes or {}).values()) if sys.exc_info()[0] else []
+        pool.shutdown(wait=not stopped, cancel_futures=True)
+        for process in stopped:
+            process.terminate()
+        for process in stopped:
+            process.join(10)
     return ends
-
-
-def _terminate(pool: ProcessPoolExecutor, processes: Sequence[Any]) -> None:
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(10)
 
 
 def _drain(channel: Any, update: Callable[[Progress], None], ended: Collection[int]) -> None:
@@ -175,11 +165,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

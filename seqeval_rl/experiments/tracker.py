@@ -6,10 +6,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqeval_rl.experiments.job import Progress
-from seqeval_rl.results.status import mean, means
+from seqeval_rl.results.status import means
 from seqeval_rl.results.status_table import GroupStatus
 
 if TYPE_CHECKING:
@@ -19,15 +20,13 @@ RECENT = 30.0  # seconds over which updates/s are measured
 LONG = 600.0  # seconds over which the pace for the time left is measured: several evaluations, which slow it
 
 
-class Pace:
+class _Pace:
     """How fast an amount grows."""
 
     def __init__(self) -> None:
-        """Without samples yet."""
         self._samples: deque[tuple[float, float]] = deque()
 
     def add(self, now: float, amount: float) -> None:
-        """Add a sample: the amount at a time, in seconds; both grow."""
         samples = self._samples
         # Two samples a second apart are as good as a hundred between them.
         if len(samples) > 1 and now - samples[-2][0] < 1.0:
@@ -51,7 +50,6 @@ class _Track:
     """One job."""
 
     def __init__(self, job: Job):
-        """Not begun yet."""
         runs = job.runs
         self.begun: float | None = None  # when, in seconds of a monotonic clock
         self.ended: float | None = None
@@ -63,11 +61,10 @@ class _Track:
         self._dataset = _several([run.stream.name for run in runs])
         self._algorithm = _several([run.directory.parent.name for run in runs])
         self._seeds = tuple(sorted({run.seed for run in runs}))
-        self._pace = Pace()
+        self._pace = _Pace()
         self._scores: dict[int, dict[int, float]] = {}  # run -> evaluation -> score
 
     def update(self, progress: Progress, now: float) -> None:
-        """Take in the job's progress."""
         if self.begun is None:
             self.begun = now
         self.share = max(self.share, progress.share)
@@ -79,19 +76,12 @@ class _Track:
             self._pace.add(now, self._steps)
 
     def status(self, now: float) -> GroupStatus:
-        """Progress, scores and throughput now."""
         sound = [scores for run, scores in self._scores.items() if run not in self.failed and scores]
         return GroupStatus(
-            self._dataset,
-            self._algorithm,
-            self._seeds,
-            self._transitions,
-            self._total,
-            means(sound),
-            mean([scores[max(scores)] for scores in sound]) if sound else None,
-            self._pace.rate(now, RECENT) if self.ended is None else None,
-            self.left(now),
-        )
+            self._dataset, self._algorithm, self._seeds, self._transitions, self._total, means(sound),
+            fmean(scores[max(scores)] for scores in sound) if sound else None,
+            self._pace.rate(now, RECENT) if self.ended is None else None, self.left(now),
+        )  # fmt: skip
 
     def left(self, now: float) -> float | None:
         """Seconds to its end at the pace of the last minutes; None where that is not known."""
@@ -102,7 +92,6 @@ class _Track:
 
 
 def _several(names: Sequence[str]) -> str:
-    """A name for all of them."""
     different = list(dict.fromkeys(names))
     return different[0] if len(different) == 1 else f"{different[0]} +{len(different) - 1}"
 
@@ -122,7 +111,6 @@ class Tracker:
     """All jobs of a command; safe to update and to read from different threads."""
 
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic):
-        """None has begun; `clock` gives seconds."""
         self.clock = clock
         self._lock = threading.Lock()
         self._tracks = [_Track(job) for job in jobs]
@@ -131,7 +119,7 @@ class Tracker:
         self._done = 0
         # An algorithm that raises is expected to cost nothing; it must not divide by it.
         self._costs = [max(job.cost, 1e-6) for job in jobs]
-        self._pace = Pace()
+        self._pace = _Pace()
         self._pace.add(self._began, 0.0)
 
     def update(self, progress: Progress) -> None:

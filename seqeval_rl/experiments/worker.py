@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import torch
 
 from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.experiments.job import Failed, Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
+from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
 from seqeval_rl.experiments.reporter import Reporter
-from seqeval_rl.interface.registry import find_algorithm
+from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
 from seqeval_rl.results.lines import read_lines
 from seqeval_rl.results.loggers.logger import OptionalLoggers
@@ -32,8 +32,7 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
     """Train the job's runs to their ends.
 
     Args:
-        job: what to run.
-        number: the job's number, for progress.
+        job, number: what to run, and its number for progress.
         report: takes progress, at most a few times a second.
         environment_workers: processes (or threads of envpool) for the evaluation's environments.
 
@@ -48,8 +47,11 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
         for recorder in recorders:
             recorder.open(job.overwrite)
             opened.append(recorder)
-        with matrix_products(job.precision), ExitStack() as stack:
-            _Execution(job, number, report, environment_workers, ends, stack).run(recorders)
+        loggers = OptionalLoggers(job.loggers, lambda text: report(Progress(number, 0.0, warnings=(text,))))
+        progress = ProgressReporter(number, report)
+        with matrix_products(job.precision), closing(loggers):
+            algorithm = find_algorithm(job.algorithm)
+            _Execution(job, algorithm, progress, loggers, environment_workers, ends).run(recorders)
         return [ends[run.directory] for run in job.runs]
     except SeqevalError:
         raise
@@ -78,25 +80,16 @@ class _Member:
     state: dict[str, Any]  # to resume from, see `Trainer.states`; empty at the start
 
 
+@dataclass(frozen=True)
 class _Execution:
-    """A job in progress: its data, its algorithm, and how its runs ended."""
+    """A job in progress."""
 
-    def __init__(
-        self,
-        job: Job,
-        number: int,
-        report: Callable[[Progress], None],
-        environment_workers: int,
-        ends: dict[Path, RunEnd],
-        stack: ExitStack,
-    ):
-        """`ends` is filled as runs end; `stack` closes the loggers."""
-        self._job, self._environment_workers, self._ends = job, environment_workers, ends
-        self._algorithm = find_algorithm(job.algorithm)
-        self._report, self._number = report, number
-        self._progress = ProgressReporter(number, report)
-        self._loggers = OptionalLoggers(job.loggers, lambda text: report(Progress(number, 0.0, warnings=(text,))))
-        stack.callback(self._loggers.close)
+    job: Job
+    algorithm: AlgorithmEntry
+    progress: ProgressReporter
+    loggers: OptionalLoggers
+    environment_workers: int
+    ends: dict[Path, RunEnd]  # filled as runs end
 
     def run(self, recorders: Sequence[RunRecorder]) -> None:
         """Train all runs to their ends, those together that resume from the same evaluation.
@@ -105,15 +98,15 @@ class _Execution:
         """
         groups: dict[int, list[_Member]] = defaultdict(list)  # by number of recorded evaluations
         scores: list[Scored] = []
-        for index, (run, recorder) in enumerate(zip(self._job.runs, recorders, strict=True)):
+        for index, (run, recorder) in enumerate(zip(self.job.runs, recorders, strict=True)):
             recorded, state = recorder.resume()
-            schedule = Schedule(self._job.protocol, len(load_stream(run.stream)))
+            schedule = Schedule(self.job.protocol, len(load_stream(run.stream)))
             groups[recorded].append(_Member(index, run, schedule, recorder, state))
-            self._progress.total += schedule.gradient_steps - _steps_before(schedule.points(), recorded)
+            self.progress.total += schedule.gradient_steps - _steps_before(schedule.points(), recorded)
             lines = enumerate(read_lines(recorder.directory / METRICS))
             scores += [Scored(index, i, line["metrics"]["score"]) for i, line in lines if "score" in line["metrics"]]
         if scores:
-            self._report(Progress(self._number, 0.0, scores=tuple(scores)))
+            self.progress.report(Progress(self.progress.job, 0.0, scores=tuple(scores)))
         for recorded, members in groups.items():
             self._train(members, [member.state for member in members], recorded)
 
@@ -122,10 +115,13 @@ class _Execution:
         the shortest streams, and the others, in groups of their own."""
         with ExitStack() as stack:
             evaluator = self._open_evaluator(members, stack)
-            runs = [self._trained_run(member.run) for member in members]
-            trainer = stack.enter_context(
-                Trainer(runs, self._algorithm, self._job.protocol, torch.device(self._job.device))
-            )
+            runs = []
+            for run in (member.run for member in members):
+                # Streams are loaded once: runs on the same stream share its rows in memory.
+                config = self.algorithm.configure(run.settings, f"the plan of {run.stream.name!r}")
+                runs.append(Run(load_stream(run.stream), config, run.seed))
+            device = torch.device(self.job.device)
+            trainer = stack.enter_context(Trainer(runs, self.algorithm, self.job.protocol, device))
             if recorded:
                 trainer.load_states(states)
             environments = "none" if evaluator is None else evaluator.backend
@@ -133,10 +129,13 @@ class _Execution:
                 member.recorder.event("started", evaluations=recorded, environments=environments, runs=len(members))
             points = trainer.points()
             longest = max((member.schedule for member in members), key=lambda schedule: schedule.total)
-            self._progress.begin_group(longest, len(members), _steps_before(points, recorded))
-            reporter = self._reporter(members)
-            sequential_evaluation(trainer, evaluator, reporter, self._progress.update, recorded)
-        self._progress.update(points[-1].gradient_steps)
+            self.progress.begin_group(longest, len(members), _steps_before(points, recorded))
+            recorders = [member.recorder for member in members]
+            reporter = Reporter(
+                recorders, self.job.protocol, self.loggers, self.progress, [member.index for member in members]
+            )
+            sequential_evaluation(trainer, evaluator, reporter, self.progress.update, recorded)
+        self.progress.update(points[-1].gradient_steps)
         left = self._end(members, len(points), reporter.failures)
         states = reporter.states or states
         del trainer, reporter, stack, runs  # and with them what they have on the device
@@ -144,53 +143,30 @@ class _Execution:
             self._train([members[r] for r in part], [states[r] for r in part], len(points))
 
     def _open_evaluator(self, members: Sequence[_Member], stack: ExitStack) -> Evaluator | None:
-        """The evaluator of a group; None where no episodes are wanted."""
-        job, episodes = self._job, self._job.protocol.episodes
+        job, episodes = self.job, self.job.protocol.episodes
         if not episodes:
             return None
         num_envs = len(members) * episodes
-        workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self._environment_workers)
+        workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self.environment_workers)
         seeds = [member.run.seed for member in members]
         return stack.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
 
-    def _trained_run(self, run: PlannedRun) -> Run:
-        # Streams are loaded once: runs on the same stream share its rows in memory.
-        config = self._algorithm.configure(run.settings, f"the plan of {run.stream.name!r}")
-        return Run(load_stream(run.stream), config, run.seed)
-
-    def _reporter(self, members: Sequence[_Member]) -> Reporter:
-        """Reports with the runs' indices in the job instead of those in the group."""
-
-        def announce(point: EvaluationPoint, scores: Mapping[int, float], failures: Mapping[int, str]) -> None:
-            self._progress.update(point.gradient_steps)
-            self._progress.send(
-                tuple(Scored(members[r].index, point.index, score) for r, score in scores.items()),
-                tuple(Failed(members[r].index, reason) for r, reason in failures.items()),
-            )
-
-        recorders = [member.recorder for member in members]
-        return Reporter(recorders, self._job.protocol.divergence_limit, self._loggers, announce)
-
     def _end(self, members: Sequence[_Member], points: int, failures: Mapping[int, str]) -> list[list[int]]:
-        """Record which runs have ended after so many evaluation points.
-
-        Returns:
-            Those that are left, by index in the group: of the shortest streams, which are nearly done, then the others.
-        """
+        """Record which runs have ended after so many evaluation points; returns the indices of those that are left: of the
+        shortest streams, which are nearly done, then the others."""
         left: dict[bool, list[int]] = {}
         shortest = min(member.schedule.total for member in members)
         for r, member in enumerate(members):
             directory = member.run.directory
             if r in failures:
-                self._ends[directory] = RunEnd(directory, "failed", failures[r])
+                self.ends[directory] = RunEnd(directory, "failed", failures[r])
             elif len(member.schedule.points()) == points:
                 member.recorder.event("finished")
-                self._ends[directory] = RunEnd(directory, "finished")
+                self.ends[directory] = RunEnd(directory, "finished")
             else:
                 left.setdefault(member.schedule.total != shortest, []).append(r)
         return [left[longer] for longer in sorted(left)]
 
 
 def _steps_before(points: Sequence[EvaluationPoint], recorded: int) -> int:
-    """Gradient steps that a run with so many recorded evaluations has taken."""
     return points[recorded - 1].gradient_steps if recorded else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,17 @@ def load(directory: Path, evaluation: int) -> dict[str, Any] | None:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
         return None
     return state
+
+
+def newest(
+    directory: Path, evaluations: int | None = None, damaged: Callable[[int], None] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """The newest checkpoint that can be read, of the first so many `evaluations` or of all: its evaluation and state; (-1, {})
+    where there is none. `damaged` is told the evaluation of each that cannot be read and is passed over."""
+    for evaluation in reversed(available(directory)):
+        if evaluations is None or evaluation < evaluations:
+            if (state := load(directory, evaluation)) is not None:
+                return evaluation, state
+            if damaged is not None:
+                damaged(evaluation)
+    return -1, {}

@@ -6,26 +6,26 @@ import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.results.read import COUNTS, RunResult, cumulated, differences
 from seqeval_rl.utils.files import atomic_path
 from seqeval_rl.utils.text import show
 
+if TYPE_CHECKING:
+    import pyarrow
+
 LONG_COLUMNS = (
     "run", "dataset", "algorithm", "seed", "phase", "block",
     "transitions", "gradient_steps", "env_steps", "metric", "value",
 )  # fmt: skip
-TOTAL = "prequential_total/"
 
 
 def algorithm_names(results: Sequence[RunResult]) -> list[str]:
     """Each run's algorithm, with the settings in which runs of it on one dataset differ: `td3_bc (alpha=2.5)`,
     `td3_bc (protocol.increment=10)`."""
-    settings = [
-        result.config | {f"protocol.{name}": value for name, value in result.protocol.items()} for result in results
-    ]
+    settings = [run.config | {f"protocol.{name}": value for name, value in run.protocol.items()} for run in results]
     siblings = defaultdict(list)
     for result, own in zip(results, settings, strict=True):
         siblings[result.algorithm, result.dataset].append(own)
@@ -50,13 +50,21 @@ def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
         totals: dict[int, dict[str, float]] = defaultdict(dict)
         for name in (*COUNTS, *result.prequential_scores()):
             for entry, total, _ in cumulated(result.evaluations, name):
-                totals[id(entry)][TOTAL + name] = total
+                totals[id(entry)]["prequential_total/" + name] = total
         for entry in result.evaluations:
             for metric, value in (entry["metrics"] | totals[id(entry)]).items():
                 yield (
                     result.run, result.dataset, algorithm, result.seed, entry["phase"], entry["block"],
                     entry["transitions"], entry["gradient_steps"], entry["env_steps"], metric, value,
                 )  # fmt: skip
+
+
+def as_arrow(rows: Sequence[tuple[Any, ...]]) -> pyarrow.Table:
+    """Rows of the long format as a table."""
+    import pyarrow
+
+    columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
+    return pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
 
 
 def export(results: Iterable[RunResult], target: Path) -> int:
@@ -78,10 +86,7 @@ def export(results: Iterable[RunResult], target: Path) -> int:
                 writer.writerow(LONG_COLUMNS)
                 writer.writerows(rows)
         else:
-            import pyarrow
             import pyarrow.parquet
 
-            columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
-            table = pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
-            pyarrow.parquet.write_table(table, temporary)
+            pyarrow.parquet.write_table(as_arrow(rows), temporary)
     return len(rows)

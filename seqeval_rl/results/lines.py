@@ -24,24 +24,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: another line is damaged.
     """
-    if not path.exists():
-        return []
-    entries = []
-    complete = path.read_bytes().split(b"\n")[:-1]  # what comes after the last newline was cut off
-    for number, line in enumerate(complete, 1):
-        try:
-            entries.append(json.loads(line))
-        except ValueError as error:
-            raise DataError(
-                f"{path}, line {number}: damaged, not JSON ({error}). Restore the file, or move the run's directory away to "
-                "begin it again."
-            ) from None
+    entries, damaged = read_sound_lines(path)
+    if damaged:
+        raise DataError(f"{damaged[0]}. Restore the file, or move the run's directory away to begin it again.")
     return entries
 
 
 def read_sound_lines(path: Path, **needed: type) -> tuple[list[dict[str, Any]], list[str]]:
     """The lines that hold the needed fields of these types; and for each other line, where it is and what is wrong with it."""
     sound, damaged = [], []
+    # What comes after the last newline was cut off.
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     for number, line in enumerate(lines, 1):
         try:
@@ -50,7 +42,8 @@ def read_sound_lines(path: Path, **needed: type) -> tuple[list[dict[str, Any]], 
                 if not isinstance(entry[name], kind):
                     raise TypeError(f"{name}: expected {kind.__name__}, found {type(entry[name]).__name__}")
         except (ValueError, KeyError, TypeError) as error:
-            damaged.append(f"{path}, line {number}: damaged ({type(error).__name__}: {error})")
+            what = "not JSON" if isinstance(error, ValueError) else "fields are missing"
+            damaged.append(f"{path}, line {number}: damaged, {what} ({error!r})")
         else:
             sound.append(entry)
     return sound, damaged

@@ -23,6 +23,7 @@ PREQUENTIAL = "prequential/"  # before the names of prequential scores and of th
 COUNT, VALUE_COUNT = "count", "value_count"
 COUNTS = (COUNT, VALUE_COUNT)
 _OF_VALUES = ("value_gap", "value_error")
+Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 _log = logging.getLogger("seqeval_rl")
 
 
@@ -73,30 +74,32 @@ class RunResult:
         """Transitions that the policy gathers after the dataset; 0 where there is no online phase."""
         return int(self.protocol["online"])
 
-    def curve(self, metric: str = "score") -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def curve(self, metric: str = "score") -> Curve:
         """Transitions [P] and the metric [P] at the evaluations that have it."""
-        points = [(e["transitions"], e["metrics"][metric]) for e in self.evaluations if metric in e["metrics"]]
-        return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
+        return _curve((e["transitions"], e["metrics"][metric]) for e in self.evaluations if metric in e["metrics"])
 
-    def prequential(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def prequential(self, name: str) -> Curve:
         """A prequential score (`td_error`, `nll`, …) summed over all transitions that arrived so far.
 
         Returns:
             Transitions [P] at the evaluations that have the score, and its sum up to there [P]; for `count` and
             `value_count` the number of transitions that scores, or scores of values, are summed over.
         """
-        points = [(entry["transitions"], total) for entry, total, _ in cumulated(self.evaluations, name)]
-        return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
+        return _curve((entry["transitions"], total) for entry, total, _ in cumulated(self.evaluations, name))
 
-    def prequential_mean(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def prequential_mean(self, name: str) -> Curve:
         """`prequential`, divided by the number of transitions that it sums over."""
-        points = [(entry["transitions"], total / over) for entry, total, over in cumulated(self.evaluations, name)]
-        return np.array([t for t, _ in points], np.int64), np.array([v for _, v in points], np.float64)
+        return _curve((entry["transitions"], total / over) for entry, total, over in cumulated(self.evaluations, name))
 
     def prequential_scores(self) -> list[str]:
         """Names of the prequential scores that the run has, by alphabet, without the counts."""
         names = {name for entry in self.evaluations for name in entry["metrics"] if name.startswith(PREQUENTIAL)}
         return sorted({name.removeprefix(PREQUENTIAL) for name in names} - set(COUNTS))
+
+
+def _curve(points: Iterable[tuple[int, float]]) -> Curve:
+    pairs = list(points)
+    return np.array([t for t, _ in pairs], np.int64), np.array([v for _, v in pairs], np.float64)
 
 
 class Results(list[RunResult]):
@@ -110,9 +113,8 @@ class Results(list[RunResult]):
 
 def damage(results: Sequence[RunResult]) -> tuple[list[str], list[str]]:
     """What could not be read: runs that are left out, and lines of the runs that are not; each with where and why."""
-    return list(results.damaged) if isinstance(results, Results) else [], [
-        text for run in results for text in run.damaged
-    ]
+    runs = list(results.damaged) if isinstance(results, Results) else []
+    return runs, [text for run in results for text in run.damaged]
 
 
 def read_results(path: str | Path) -> Results:
@@ -148,20 +150,12 @@ def _read_run(root: Path, directory: Path) -> RunResult:
     evaluations, damaged = read_sound_lines(directory / METRICS, transitions=int, metrics=dict)
     events, damaged_events = read_sound_lines(directory / EVENTS, event=str)
     finished = len(evaluations) + len(damaged) >= manifest["evaluations_expected"]
-    failure = None
-    for event in events:
-        if event["event"] == "failed":
-            failure = str(event.get("message", "for a reason that is not recorded"))
-    name = directory.relative_to(root).as_posix()
+    failures = [str(event.get("message", "no reason recorded")) for event in events if event["event"] == "failed"]
+    name = directory.name if directory == root else directory.relative_to(root).as_posix()
     result = RunResult(
-        directory.name if name == "." else name,
-        directory,
-        manifest,
-        "failed" if failure else "finished" if finished else "unfinished",
-        failure,
-        evaluations,
-        (*damaged, *damaged_events),
-    )
+        name, directory, manifest, "failed" if failures else "finished" if finished else "unfinished",
+        failures[-1] if failures else None, evaluations, (*damaged, *damaged_events),
+    )  # fmt: skip
     _ = result.dataset, result.algorithm, result.config, result.seed  # a manifest without them is damaged
     return result
 

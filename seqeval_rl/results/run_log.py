@@ -29,7 +29,6 @@ class RunLog:
     """
 
     def __init__(self, path: Path, complain: Callable[[str], None]):
-        """For that file; it is not opened before `open`."""
         self._path, self._complain = path, complain
         self._file: IO[bytes] | None = None
         self._lock: FileLock | None = None
@@ -59,9 +58,8 @@ class RunLog:
 
     def _stop(self, error: OSError) -> None:
         self.close()
-        self._complain(
-            f"{self._path}: cannot be written ({error.strerror or error}). The runs continue without this log."
-        )
+        why = error.strerror or error
+        self._complain(f"{self._path}: cannot be written ({why}). The runs continue without this log.")
 
     def close(self) -> None:
         """Close the file and release the lock."""

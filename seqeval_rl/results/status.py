@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from statistics import fmean
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -22,20 +21,20 @@ from seqeval_rl.results.run_log import at_work, owned
 from seqeval_rl.results.status_table import GroupStatus
 from seqeval_rl.utils.text import clean, duration
 
-State = Literal["running", "quiet", "unclear", "interrupted", "crashed", "failed", "finished"]
-# Their meaning, in the order in which they are listed.
-STATES: dict[State, str] = {
-    "running": "a process owns it",
-    "quiet": "a process owns it, and the next evaluation is long overdue",
-    "unclear": "its lock cannot be tested on this file system",
-    "interrupted": "no process owns it; the same command resumes from its last evaluation",
-    "crashed": "stopped with an exception; the same command tries again",
-    "failed": "diverged; it is not run again",
-    "finished": "all evaluations are there",
-}
+# In the order in which they are listed.
+State = Literal[
+    "running",  # a process owns it
+    "quiet",  # a process owns it, and the next evaluation is long overdue
+    "unclear",  # its lock cannot be tested on this file system
+    "interrupted",  # no process owns it; the same command resumes from its last evaluation
+    "crashed",  # stopped with an exception; the same command tries again
+    "failed",  # diverged; it is not run again
+    "finished",  # all evaluations are there
+]
 QUIET = 600.0  # seconds without an evaluation, at least, before a run is called quiet
 _OVERDUE = 5.0  # and at least so many times the seconds of the previous evaluation
 _LATEST = 3  # evaluations over which updates/s are measured
+_ACTIVE = ("running", "quiet", "unclear")
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Status:
     @property
     def over(self) -> bool:
         """Whether nothing is running."""
-        return not self.at_work and not any(run.state in ("running", "quiet", "unclear") for run in self.runs)
+        return not self.at_work and not any(run.state in _ACTIVE for run in self.runs)
 
     def groups(self) -> list[GroupStatus]:
         """One status for each dataset and algorithm, and swept settings."""
@@ -79,9 +78,8 @@ class Status:
 
     def summary(self) -> str:
         """All runs in one line."""
-        running = [run for run in self.runs if run.state in ("running", "quiet", "unclear")]
-        left = [run.left for run in running if run.left is not None]
-        text = f"{len(self.runs)} {'run' if len(self.runs) == 1 else 'runs'}: {_states(self.runs)}"
+        left = [run.left for run in self.runs if run.left is not None]
+        text = f"{len(self.runs)} run{'s' * (len(self.runs) != 1)}: {_states(self.runs)}"
         if left:
             text += f"; {duration(max(left))} left for running ones"
         if self.at_work:
@@ -90,28 +88,19 @@ class Status:
 
     def reasons(self, most: int | None = None) -> list[str]:
         """Lines that say why runs failed or crashed, and what is damaged; at most `most` of each kind, the rest counted."""
-        bad = [f"{run.result.path}: {run.state}: {run.reason}" for run in self.runs if run.reason]
+        bad = tuple(f"{run.result.path}: {run.state}: {run.reason}" for run in self.runs if run.reason)
+        kinds = "failed or crashed runs", "damaged runs, left out", "damaged lines, left out"
         lines = []
-        for kind, texts in (
-            ("failed or crashed runs", bad),
-            ("damaged runs, left out", self.damaged),
-            ("damaged lines, left out", self.damaged_lines),
-        ):
-            if texts:
-                shown = texts if most is None else texts[:most]
-                lines.append(f"{kind}: {len(texts)}")
-                lines += [f"  {clean(text)}" for text in shown]
-                if len(shown) < len(texts):
-                    lines.append(f"  and {len(texts) - len(shown)} more, see --all")
+        for kind, texts in zip(kinds, (bad, self.damaged, self.damaged_lines), strict=True):
+            shown = texts[:most]
+            lines += [f"{kind}: {len(texts)}"] * bool(texts) + [f"  {clean(text)}" for text in shown]
+            if len(shown) < len(texts):
+                lines.append(f"  and {len(texts) - len(shown)} more, see --all")
         return lines
 
 
 def read_status(path: str | Path, now: float | None = None) -> Status:
-    """The status of every run under `path`.
-
-    Args:
-        path: results directory.
-        now: seconds since the epoch; default the clock's.
+    """The status of every run under `path`; `now` is in seconds since the epoch, by default the clock's.
 
     Raises:
         DataError: there is no run, not even a damaged one, and no command works there.
@@ -123,11 +112,10 @@ def read_status(path: str | Path, now: float | None = None) -> Status:
     if not results and not damaged and not busy:
         found = "no such directory" if not root.is_dir() else "no runs, and no command working there"
         raise DataError(f"{root}: expected results of `seqeval run`, found {found}. Check the path.")
-    moment = time.time() if now is None else now
     runs = []
     for result in results:
         try:
-            runs.append(_status(result, moment))
+            runs.append(_status(result, time.time() if now is None else now))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             damaged.append(f"{result.path}: not a readable run ({type(error).__name__}: {error})")
     return Status(tuple(runs), tuple(damaged), tuple(lines), busy)
@@ -138,15 +126,12 @@ def _status(result: RunResult, now: float) -> RunStatus:
     transitions = _transitions(result)
     if result.status != "unfinished":
         return RunStatus(result, transitions, total, result.status, result.failure or "")
-    age = _age(result.path, now)
-    owner = owned(result.path)
+    age, owner = _age(result.path, now), owned(result.path)
     if owner is False:
         crash = _crash(result.path)
         return RunStatus(result, transitions, total, "interrupted" if crash is None else "crashed", crash or "", age)
-    state: State = "unclear"
-    if owner:
-        usual = _seconds(result.evaluations[-1:])
-        state = "quiet" if age is not None and age > max(QUIET, _OVERDUE * usual) else "running"
+    patience = max(QUIET, _OVERDUE * _seconds(result.evaluations[-1:]))
+    state: State = "unclear" if owner is None else "quiet" if (age or 0.0) > patience else "running"
     rate, left = _rate(result, age or 0.0)
     return RunStatus(result, transitions, total, state, "", age, rate, left)
 
@@ -182,7 +167,7 @@ def _crash(directory: Path) -> str | None:
 
 
 def _seconds(evaluations: Iterable[dict[str, Any]]) -> float:
-    """Wall time of these evaluations, with the training before each; 0 where it was not recorded."""
+    # With the training before each; 0 where it was not recorded.
     seconds = (entry["metrics"].get("seconds", 0.0) for entry in evaluations)
     return sum(value for value in seconds if isinstance(value, (int, float)) and math.isfinite(value))
 
@@ -190,7 +175,7 @@ def _seconds(evaluations: Iterable[dict[str, Any]]) -> float:
 def _rate(result: RunResult, age: float) -> tuple[float | None, float | None]:
     """Updates/s over the latest evaluations, and the seconds left at that rate, `age` seconds after the latest of them."""
     latest = result.evaluations[-_LATEST - 1 :]
-    if len(latest) < 2:
+    if not latest:
         return None, None
     seconds, steps = _seconds(latest[1:]), latest[-1]["gradient_steps"] - latest[0]["gradient_steps"]
     if seconds <= 0 or steps <= 0:
@@ -203,13 +188,9 @@ def _rate(result: RunResult, age: float) -> tuple[float | None, float | None]:
 
 def _schedule(result: RunResult) -> Schedule | None:
     """The run's schedule; None where its manifest has a protocol that this version does not know."""
-    return _schedule_of(json.dumps(result.protocol, sort_keys=True), int(result.manifest["dataset"]["transitions"]))
-
-
-@lru_cache(maxsize=256)
-def _schedule_of(protocol: str, transitions: int) -> Schedule | None:
     try:
-        return Schedule(Protocol.parse(json.loads(protocol), "the manifest"), transitions)
+        protocol = Protocol.parse(result.protocol, "the manifest")
+        return Schedule(protocol, int(result.manifest["dataset"]["transitions"]))
     except SeqevalError:
         return None
 
@@ -222,7 +203,7 @@ def _variant(result: RunResult) -> str:
 
 def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:
     """The status of runs of one dataset and algorithm. t is that of the slowest, among those that are running if any are."""
-    running = [run for run in runs if run.state in ("running", "quiet", "unclear")]
+    running = [run for run in runs if run.state in _ACTIVE]
     behind = min(
         running or [run for run in runs if run.state != "finished"] or runs,
         key=lambda run: -1 if run.transitions is None else run.transitions,
@@ -232,18 +213,12 @@ def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:
     left = [run.left for run in running if run.left is not None]
     ages = [run.age for run in running or runs if run.age is not None]
     return GroupStatus(
-        runs[0].result.dataset,
-        _variant(runs[0].result),
-        tuple(sorted({run.result.seed for run in runs})),
-        behind.transitions,
-        behind.total,
-        means(scores),
-        mean([found[max(found)] for found in scores]) if scores else None,
-        sum(rates) if rates else None,
-        max(left, default=None),
-        _states(runs) if len(runs) > 1 and len({run.state for run in runs}) > 1 else runs[0].state,
-        min(ages, default=None),
-    )
+        runs[0].result.dataset, _variant(runs[0].result), tuple(sorted({run.result.seed for run in runs})),
+        behind.transitions, behind.total, means(scores),
+        fmean(found[max(found)] for found in scores) if scores else None,
+        sum(rates) if rates else None, max(left, default=None),
+        _states(runs) if len({run.state for run in runs}) > 1 else runs[0].state, min(ages, default=None),
+    )  # fmt: skip
 
 
 def _scores(result: RunResult) -> dict[int, float]:
@@ -255,15 +230,12 @@ def _scores(result: RunResult) -> dict[int, float]:
 def _states(runs: Sequence[RunStatus]) -> str:
     """How many runs are in which state: `2 running, 1 finished`."""
     counts = Counter(run.state for run in runs)
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none that can be read"
+    return (
+        ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state]) or "none that can be read"
+    )
 
 
 def means(runs: Sequence[dict[int, float]]) -> tuple[float, ...]:
     """By evaluation, the mean of the runs' scores (evaluation -> score) there."""
     evaluations = sorted({evaluation for scores in runs for evaluation in scores})
-    return tuple(mean([scores[each] for scores in runs if each in scores]) for each in evaluations)
-
-
-def mean(numbers: Sequence[float]) -> float:
-    """The mean of at least one number."""
-    return sum(numbers) / len(numbers)
+    return tuple(fmean(scores[each] for scores in runs if each in scores) for each in evaluations)

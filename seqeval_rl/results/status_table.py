@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,9 +33,8 @@ class GroupStatus:
     total: int  # t at the end
     scores: tuple[float, ...] = ()  # by evaluation, each the mean over the runs; NaN where there is none
     latest: float | None = None  # mean over the runs of each one's latest score
-    rate: float | None = (
-        None  # updates/s: gradient steps of all runs together, per second of wall time with evaluations
-    )
+    # Updates/s: gradient steps of all runs together, per second of wall time with evaluations.
+    rate: float | None = None
     left: float | None = None  # seconds
     state: str = ""  # states of the runs, as "2 running, 1 finished"
     age: float | None = None  # seconds since the latest evaluation
@@ -54,8 +52,8 @@ class GroupStatus:
 
     def title(self) -> str:
         """Dataset, algorithm and seeds."""
-        word = "seed" if len(self.seeds) == 1 else "seeds"
-        return f"{clean(self.dataset)}, {clean(self.algorithm)}, {word} {ranges(self.seeds)}"
+        seeds = f"seed{'s' * (len(self.seeds) != 1)} {ranges(self.seeds)}"
+        return f"{clean(self.dataset)}, {clean(self.algorithm)}, {seeds}"
 
 
 class _Shape(NamedTuple):
@@ -129,11 +127,12 @@ class _Column(NamedTuple):
 
 def _columns(rows: Sequence[GroupStatus], shape: _Shape) -> list[_Column]:
     """What a shape shows next to the names."""
-    count = (lambda number: f"{number:,}") if shape.exact else short_count
+    count = "{:,}".format if shape.exact else short_count
+    counts = [f"{'-' if row.transitions is None else count(row.transitions)}/{count(row.total)}" for row in rows]
     spark = shape.spark if any(len(row.scores) > 1 for row in rows) else 0
     columns: list[Any] = [
         shape.seeds and _Column("seeds", [middle(ranges(row.seeds), 9) for row in rows], False),
-        _Column("transitions" if shape.exact else "t", [_counts(row, count) for row in rows]),
+        _Column("transitions" if shape.exact else "t", counts),
         _Column("score", [score_text(row.latest) for row in rows]),
         spark > 0 and _Column("", [sparkline(row.scores, spark) for row in rows], False),
         shape.rate and _Column("updates/s", [rate_text(row.rate) for row in rows]),
@@ -156,29 +155,23 @@ def _table(columns: Sequence[_Column]) -> Table:
     return grid
 
 
-def _counts(one: GroupStatus, count: Callable[[int], str]) -> str:
-    return f"{'-' if one.transitions is None else count(one.transitions)}/{count(one.total)}"
-
-
 def sparkline(scores: Sequence[float], width: int) -> str:
     """Scores as blocks of eight heights from the least to the greatest of them, a blank for NaN; at most `width` cells.
 
     More scores than cells are averaged, neighbours together.
     """
-    values = np.asarray(scores, np.float64)
-    values = np.where(np.isfinite(values), values, np.nan)
-    if len(values) > width > 0:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # neighbours that are all NaN
-            values = np.array([np.nanmean(part) for part in np.array_split(values, width)])
-    if not width or not np.isfinite(values).any():
+    parts = np.array_split(np.asarray(scores, np.float64), max(1, min(width, len(scores))))
+    sound = [part[np.isfinite(part)] for part in parts]
+    # Halves: the difference of two huge scores overflows.
+    values = [float(np.mean(part / 2)) if part.size else math.nan for part in sound]
+    known = [value for value in values if not math.isnan(value)]
+    if not width or not known:
         return ""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    top = len(BLOCKS) - 1
-    # Halves first: the difference of two huge scores overflows.
-    span = high / 2 - low / 2
-    heights = [top / 2 if span == 0 else top * ((value / 2 - low / 2) / span) for value in values.tolist()]
-    return "".join(" " if math.isnan(height) else BLOCKS[round(height)] for height in heights)
+    low, span, top = min(known), max(known) - min(known), len(BLOCKS) - 1
+    heights = [top / 2 if span == 0 else top * ((value - low) / span) for value in values]
+    return "".join(
+        " " if math.isnan(value) else BLOCKS[round(height)] for value, height in zip(values, heights, strict=True)
+    )
 
 
 def middle(text: str, width: int) -> str:
@@ -226,13 +219,7 @@ def score_text(score: float | None) -> str:
     return "-" if score is None else f"{score:.1f}"
 
 
-_BRIEF = {"running": "run", "finished": "fin", "interrupted": "int", "failed": "fail", "crashed": "crash"}
-
-
 def brief(state: str) -> str:
     """`2 run, 1 fin` for `2 running, 1 finished`; a single word is kept."""
-    return (
-        state
-        if "," not in state
-        else " ".join(_BRIEF.get(word.rstrip(","), word.rstrip(",")) for word in state.split())
-    )
+    short = {"running": "run", "finished": "fin", "interrupted": "int", "failed": "fail", "crashed": "crash"}
+    return " ".join(short.get(word, word) for word in state.replace(",", "").split()) if "," in state else state

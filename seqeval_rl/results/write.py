@@ -58,7 +58,6 @@ class RunRecorder:
     """Owns one run's directory while open: no second process can write to it."""
 
     def __init__(self, directory: Path, manifest: dict[str, Any]):
-        """For that directory; nothing is touched before `open`."""
         self.directory, self.manifest = directory, manifest
         self.checkpoints = directory / "checkpoint"
         self._lock: FileLock | None = None
@@ -99,18 +98,14 @@ class RunRecorder:
                     f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
                 )
             if overwrite:
-                self._clear()
+                for name in (MANIFEST, METRICS, EVENTS):
+                    (self.directory / name).unlink(missing_ok=True)
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
             if not self.check():
                 atomic_write(self.directory / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
             for name in (METRICS, EVENTS):
                 cut_torn_line(self.directory / name)
         self.event("attempt", host=socket.gethostname(), process=os.getpid(), device=self.manifest["device"])
-
-    def _clear(self) -> None:
-        """Delete the run's results, because the user asked to."""
-        for name in (MANIFEST, METRICS, EVENTS):
-            (self.directory / name).unlink(missing_ok=True)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def resumable(self) -> list[int]:
         """Evaluations from which the run can resume: those with both a recorded score and a checkpoint, oldest first."""
@@ -122,18 +117,18 @@ class RunRecorder:
 
         What comes after the newest checkpoint that can be read is dropped, since it will be computed again.
         """
-        kept, state = 0, None
-        for index in reversed(self.resumable()):
-            state = checkpoint.load(self.checkpoints, index)
-            if state is not None:
-                kept = index + 1
-                self.event("resumed", evaluation=index)
-                break
-            self.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used")
         path = self.directory / METRICS
-        if len(read_lines(path)) > kept:
-            atomic_write(path, "".join(path.read_text().splitlines(keepends=True)[:kept]))
-        return kept, state or {}
+        recorded = len(read_lines(path))
+        newest, state = checkpoint.newest(
+            self.checkpoints,
+            recorded,
+            lambda index: self.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used"),
+        )
+        if newest >= 0:
+            self.event("resumed", evaluation=newest)
+        if recorded > newest + 1:
+            atomic_write(path, "".join(path.read_text().splitlines(keepends=True)[: newest + 1]))
+        return newest + 1, state
 
     def event(self, event: str, **details: Any) -> None:
         """Append to `events.jsonl`: attempts, failures, the end. Raises `FileError`."""
@@ -148,12 +143,9 @@ class RunRecorder:
 
 def _first_difference(path: str, old: Any, new: Any) -> tuple[str, Any, Any]:
     """The first leaf in which two JSON values differ, with its path."""
+    parts: list[tuple[str, Any, Any]] = []
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new}):
-            if old.get(key) != new.get(key):
-                return _first_difference(f"{path}.{key}", old.get(key), new.get(key))
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (a, b) in enumerate(zip(old, new, strict=True)):
-            if a != b:
-                return _first_difference(f"{path}[{index}]", a, b)
-    return path, old, new
+        parts = [(f"{path}.{key}", old.get(key), new.get(key)) for key in sorted({*old, *new})]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        parts = [(f"{path}[{index}]", a, b) for index, (a, b) in enumerate(zip(old, new, strict=True))]
+    return next((_first_difference(*part) for part in parts if part[1] != part[2]), (path, old, new))

@@ -104,8 +104,7 @@ class CudaGraphLearner(Learner):
             while step < end:
                 # A period begins where the count of gradient steps says so, also after an interruption.
                 phase = step % self._period
-                whole_period = phase == 0 and end - step >= self._period
-                piece = Piece(phase, self._period if whole_period else 1)
+                piece = Piece(phase, self._period if phase == 0 and end - step >= self._period else 1)
                 self._take(piece)
                 step += piece.steps
                 self._expected_step += piece.steps
@@ -141,7 +140,6 @@ class CudaGraphLearner(Learner):
             self._take(piece)
 
     def _take_eagerly(self, piece: Piece) -> None:
-        """Take gradient steps one operation after the other, from the one that the counter on the device says."""
         for _ in range(piece.steps):
             step = self._step_in_chunk
             indices, noise = (drawn.index_select(0, step).squeeze(0) for drawn in (self._indices, self._noise))

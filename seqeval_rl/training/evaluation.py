@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.environments.vector_env import LONGEST_EPISODE
+from seqeval_rl.environments.vector_env import LONGEST_EPISODE, Transition
 from seqeval_rl.errors import SeqevalError
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.floating]]
@@ -31,11 +31,6 @@ class Evaluation:
     failures: dict[int, str] = field(default_factory=dict)  # run -> why, in one line
     env_steps: int = 0  # of this evaluation, all runs together
     seconds: float = 0.0
-
-
-def nothing_evaluated(runs: int) -> Evaluation:
-    """The evaluation of R runs without episodes: no returns, no failures."""
-    return Evaluation(np.empty((runs, 0)), np.empty((runs, 0), np.int64), np.empty((runs, 0)))
 
 
 def episode_seed(seed: int, evaluation: int, episode: int) -> int:
@@ -59,15 +54,9 @@ class _Episodes:
         self._fail(self._active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
         self.live = np.flatnonzero(self._active)
 
-    def add(
-        self,
-        observations: NDArray[np.floating],
-        rewards: NDArray[np.float64],
-        terminated: NDArray[np.bool_],
-        truncated: NDArray[np.bool_],
-    ) -> None:
+    def add(self, step: Transition) -> None:
         """Add what the live environments returned, each with a leading axis over these."""
-        live = self.live
+        live, (observations, rewards, terminated, truncated) = self.live, step
         self.returns[live] += rewards
         self.lengths[live] += 1
         ended = terminated | truncated
@@ -96,15 +85,8 @@ class Evaluator:
     def __init__(
         self, task: Task, seeds: Sequence[int], episodes: int, backend: str = "auto", workers: int | None = None
     ):
-        """Open the environments.
-
-        Args:
-            task: names the environment and the reference returns.
-            seeds: of the runs, R of them.
-            episodes: E ≥ 1.
-            backend: see `environments.make_vector_env`, whose errors this raises.
-            workers: likewise.
-        """
+        """Open the task's environment for E = `episodes` ≥ 1 episodes of each of R runs, given by their seeds; `backend`,
+        `workers` and errors as in `environments.make_vector_env`."""
         self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
         self._envs = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers)
         self.backend = self._envs.backend
@@ -155,7 +137,7 @@ class Evaluator:
             chosen = low + (actions[live].clip(-1.0, 1.0) + 1.0) / 2.0 * span
             step = envs.step(chosen, live)
             observations[live] = step[0]
-            record.add(*step)
+            record.add(step)
             if not len(record.live):
                 break
         if len(record.live):

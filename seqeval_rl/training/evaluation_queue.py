@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.protocol import EvaluationPoint
-from seqeval_rl.training.evaluation import Evaluation, Evaluator, nothing_evaluated
+from seqeval_rl.training.evaluation import Evaluation, Evaluator
 from seqeval_rl.training.trainer import Trainer
 
 
@@ -40,7 +40,7 @@ class EvaluationQueue:
         trainer: Trainer,
         evaluator: Evaluator | None,
         record: Callable[[Outcome], bool],
-        asynchronous: bool | None = None,
+        asynchronous: bool | None,
     ):
         """Nothing is evaluated yet.
 
@@ -61,11 +61,12 @@ class EvaluationQueue:
 
     def evaluate(self, point: EvaluationPoint) -> Future[Evaluation]:
         """Evaluate the policy as it is now; unless `asynchronous`, the result is there on return."""
-        if self._evaluator is not None and self.asynchronous:
-            return self._evaluator.begin(self._trainer.copy_policy(), point.index)
         done: Future[Evaluation] = Future()
         if self._evaluator is None:
-            done.set_result(nothing_evaluated(len(self._trainer.runs)))
+            none = np.empty((len(self._trainer.runs), 0))
+            done.set_result(Evaluation(returns=none, lengths=none.astype(np.int64), scores=none))
+        elif self.asynchronous:
+            return self._evaluator.begin(self._trainer.copy_policy(), point.index)
         else:
             done.set_result(self._evaluator.evaluate(self._trainer.policy, point.index))
         return done

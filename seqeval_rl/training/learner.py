@@ -18,7 +18,6 @@ class Learner:
     """Trains an algorithm of R runs on its batches."""
 
     def __init__(self, algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing):
-        """For an algorithm of as many runs as `batches` has."""
         self.algorithm, self.batches, self.preprocessing = algorithm, batches, preprocessing
         self._names: list[str] = []
         self._sums: list[Tensor] = []
@@ -34,7 +33,6 @@ class Learner:
         self._steps += stop - start
 
     def _add(self, metrics: dict[str, Tensor]) -> None:
-        """Add one gradient step's metrics to the sums."""
         if not self._names:
             self._names = list(metrics)
             self._sums = [torch.zeros_like(value, dtype=torch.float64) for value in metrics.values()]
@@ -67,7 +65,5 @@ def act(
     """The action of an algorithm on `device` for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]; deterministic, or
     with standard normals [R, E, act_dim] exploring."""
     seen = preprocess(torch.from_numpy(observations).to(device))
-    actions: NDArray[np.float32] = (
-        algorithm.act(seen, None if noise is None else torch.from_numpy(noise).to(device)).cpu().numpy()
-    )
-    return actions
+    actions = algorithm.act(seen, None if noise is None else torch.from_numpy(noise).to(device))
+    return actions.cpu().numpy()

@@ -73,9 +73,8 @@ class Interaction:
         self._ends = np.zeros((len(self._seeds), room), np.uint8)  # [R, M]
         self._episodes = np.zeros(len(self._seeds), np.int64)  # episodes before the running one, [R]
         self._first = np.zeros(len(self._seeds), np.int64)  # first transition of the running episode, [R]
-        self._finished: list[list[tuple[float, int]]] = [
-            [] for _ in self._seeds
-        ]  # (return, length) of episodes that ended since last asked
+        # (return, length) of episodes that ended since last asked
+        self._finished: list[list[tuple[float, int]]] = [[] for _ in self._seeds]
         self._drawn: tuple[int, NDArray[np.float32]] | None = None
         self._observations = np.empty((len(self._seeds), *replay.obs_shape), np.float32)
         for r in range(len(self._seeds)):
@@ -120,10 +119,12 @@ class Interaction:
             ended = np.flatnonzero(ends[r])
             self._episodes[r], self._first[r] = len(ended), ended[-1] + 1 if len(ended) else 0
             self._begin(r)
+            width, act_dim = self._replay.obs_columns, self._replay.act_dim
             for row in rows[r, self._first[r] :]:
-                observations, *_ = self._envs.step(self._in_units(self._action(row)[None]), np.array([r]))
+                actions = self._in_units(row[None, width : width + act_dim])
+                observations, *_ = self._envs.step(actions, np.array([r]))
                 self._observations[r] = observations[0]
-            if n > self._first[r] and not np.array_equal(self._observations[r].ravel(), rows[r, -1, -self._width :]):
+            if n > self._first[r] and not np.array_equal(self._observations[r].ravel(), rows[r, -1, -width:]):
                 raise DataError(
                     f"environment of run {r} (seed {self._seeds[r]}): replaying the running episode gives observations other "
                     "than before. The environment's version has changed: begin again with --overwrite."
@@ -135,16 +136,9 @@ class Interaction:
         # The trainer and this object refer to each other: without this, only the garbage collector would free device memory.
         self._explore = _closed
 
-    @property
-    def _width(self) -> int:
-        return int(np.prod(self._replay.obs_shape))
-
     def _place(self, r: int, start: int, stop: int) -> NDArray[np.int64]:
         """Row indices of run r's transitions `start` to `stop` (exclusive)."""
         return self._replay.arrivals[r][self._dataset_length + start : self._dataset_length + stop]
-
-    def _action(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
-        return row[self._width : self._width + self._replay.act_dim]
 
     def _in_units(self, actions: NDArray[np.float32]) -> NDArray[np.float64]:
         """Actions in the environment's own units, for actions in [-1, 1]."""
@@ -161,12 +155,8 @@ class Interaction:
         chunk, place = divmod(env_step, CHUNK)
         if self._drawn is None or self._drawn[0] != chunk:
             shape, first = (CHUNK, self._replay.act_dim), chunk * CHUNK
-            drawn = np.stack(
-                [
-                    numpy_generator(seed, "exploration", chunk).standard_normal(shape, dtype=np.float32)
-                    for seed in self._seeds
-                ]
-            )
+            generators = [numpy_generator(seed, "exploration", chunk) for seed in self._seeds]
+            drawn = np.stack([generator.standard_normal(shape, dtype=np.float32) for generator in generators])
             uniform = max(0, min(self._random - first, CHUNK))
             for r, seed in enumerate(self._seeds):
                 drawn[r, :uniform] = numpy_generator(seed, "first actions", chunk).uniform(-1, 1, shape)[:uniform]
@@ -177,24 +167,15 @@ class Interaction:
         """One environment step of every run with actions [R, act_dim] in [-1, 1]."""
         runs, n = len(self._seeds), self.gathered
         next_observations, rewards, terminated, truncated = self._envs.step(self._in_units(actions), np.arange(runs))
-        rows = np.concatenate(
-            [
-                self._observations.reshape(runs, -1),
-                actions,
-                rewards[:, None],
-                1.0 - terminated[:, None],
-                next_observations.reshape(runs, -1),
-            ],
-            axis=1,
-            dtype=np.float32,
-            casting="same_kind",
-        )
+        before, after = self._observations.reshape(runs, -1), next_observations.reshape(runs, -1)
+        columns = [before, actions, rewards[:, None], 1.0 - terminated[:, None], after]
+        rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
         self._replay.write(np.array([self._place(r, n, n + 1)[0] for r in range(runs)]), rows)
         self._observations[:] = next_observations
         self._ends[:, n] = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, RUNNING))
         self.gathered += 1
         for r in np.flatnonzero(self._ends[:, n]).tolist():
-            rewards_column = self._width + self._replay.act_dim
+            rewards_column = self._replay.obs_columns + self._replay.act_dim
             episode = self._replay.host[self._place(r, int(self._first[r]), n + 1), rewards_column]
             self._finished[r].append((float(episode.sum(dtype=np.float64)), len(episode)))
             self._episodes[r] += 1

@@ -56,15 +56,13 @@ class Prequential:
         if self._values is not None and discount is not None:
             each = torch.as_tensor(discount, dtype=torch.float64).expand(len(streams))
             self._discount = each.to(device, dtype)[:, None]
-            by_stream: dict[tuple[int, float], tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
-            for stream, gamma in zip(streams, each.tolist(), strict=True):
-                key = id(stream), gamma
-                if key not in by_stream:
-                    by_stream[key] = observed_returns(stream, gamma)
-                self._observed.append(by_stream[key])
+            keys = [(id(stream), gamma) for stream, gamma in zip(streams, each.tolist(), strict=True)]
+            different = dict(zip(keys, streams, strict=True))
+            returns = {key: observed_returns(stream, key[1]) for key, stream in different.items()}
+            self._observed = [returns[key] for key in keys]
         # Index of the first row of each run's stream.
-        lengths = [len(stream) for stream in streams]
-        self._starts = [int(a[:n].min()) if n else 0 for a, n in zip(replay.arrivals, lengths, strict=True)]
+        arrived = [arrival[: len(stream)] for arrival, stream in zip(replay.arrivals, streams, strict=True)]
+        self._starts = [int(rows.min()) if len(rows) else 0 for rows in arrived]
         self._latest: dict[str, NDArray[np.float64]] = {}
 
     def scores(self) -> dict[str, NDArray[np.float64]]:
@@ -95,10 +93,9 @@ class Prequential:
                     sums[VALUE_COUNT] = sums.get(VALUE_COUNT, 0.0) + counted.sum(1)
         observed = np.asarray(sums.pop(VALUE_COUNT, np.zeros(len(counts))), np.float64)
         divisors = {"value_gap": observed, "value_error": observed}
-        self._latest = {
-            PREQUENTIAL + name: total / np.maximum(divisors.get(name, counts), 1) for name, total in sums.items()
-        }
-        self._latest |= {PREQUENTIAL + COUNT: counts.astype(np.float64), PREQUENTIAL + VALUE_COUNT: observed}
+        means = {name: total / np.maximum(divisors.get(name, counts), 1) for name, total in sums.items()}
+        scores = {**means, COUNT: counts.astype(np.float64), VALUE_COUNT: observed}
+        self._latest = {PREQUENTIAL + name: values for name, values in scores.items()}
 
     def _score_rows(self, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
         """Each score [R, P] of row indices [R, P], and which of them are counted [R, P]; none: all."""
@@ -139,11 +136,8 @@ def recorded(metrics: dict[str, float]) -> dict[str, float]:
     """A run's metrics without prequential scores over no transition."""
     count, values = (metrics.get(PREQUENTIAL + name, 0.0) for name in (COUNT, VALUE_COUNT))
     absent = {PREQUENTIAL + name for name in ("value_gap", "value_error", VALUE_COUNT) if not values}
-    return {
-        name: value
-        for name, value in metrics.items()
-        if not (name in absent or (name.startswith(PREQUENTIAL) and not count))
-    }
+    absent |= set() if count else {name for name in metrics if name.startswith(PREQUENTIAL)}
+    return {name: value for name, value in metrics.items() if name not in absent}
 
 
 def observed_returns(stream: Stream, discount: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

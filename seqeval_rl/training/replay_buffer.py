@@ -6,8 +6,7 @@ Axes: N transitions, R runs, B transitions of a batch, D numbers of a packed row
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.data.images import Pixels
-from seqeval_rl.interface.algorithm import Batch
+from seqeval_rl.interface.algorithm import Batch, Spec
+
+
+class Transitions(NamedTuple):
+    """The transitions of R runs."""
+
+    rows: NDArray[np.float32]  # [N, D], packed, see `Dataset.rows`
+    pixels: Pixels | None  # their images, where observations are images
+    arrivals: list[NDArray[np.int64]]  # [R], each run's row indices in order of arrival
 
 
 def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
@@ -30,20 +37,14 @@ class ReplayBuffer:
 
     gathers_chunks = True  # whether the batches of several gradient steps are gathered at once
 
-    def __init__(
-        self,
-        rows: NDArray[np.float32],
-        arrivals: Sequence[NDArray[np.int64]],
-        obs_shape: tuple[int, ...],
-        act_dim: int,
-        device: torch.device,
-    ):
-        """For rows [N, D] shared by the runs, and each run's arrival order [N]; `write` needs writable rows."""
-        self.obs_shape, self.act_dim, self.device = obs_shape, act_dim, device
-        self.obs_columns = (rows.shape[1] - act_dim - 2) // 2  # of a row; 0 for images, which are not in the rows
-        self.host = rows  # on a CPU `self.rows` shares this memory
-        self.arrivals = list(arrivals)
-        self.rows = _on_device(rows, device)
+    def __init__(self, transitions: Transitions, spec: Spec):
+        """On the device of `spec`; `write` needs writable rows."""
+        self.obs_shape, self.act_dim, self.device = spec.obs_shape, spec.act_dim, spec.device
+        self.host, _, self.arrivals = transitions  # on a CPU `self.rows` shares the memory of `host`
+        self.obs_columns = (
+            self.host.shape[1] - spec.act_dim - 2
+        ) // 2  # of a row; 0 for images, which are not in the rows
+        self.rows = _on_device(self.host, spec.device)
 
     def write(self, indices: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         """Replace the rows at indices [k] by packed rows [k, D]."""
@@ -87,18 +88,13 @@ class ImageReplayBuffer(ReplayBuffer):
 
     gathers_chunks = False  # several batches of stacked images would take gigabytes
 
-    def __init__(
-        self,
-        pixels: Pixels,
-        rows: NDArray[np.float32],
-        arrivals: Sequence[NDArray[np.int64]],
-        act_dim: int,
-        device: torch.device,
-    ):
-        """For images and rows shared by the runs, and each run's arrival order [N]."""
-        super().__init__(rows, arrivals, pixels.obs_shape, act_dim, device)
-        self.frames, self.index = _on_device(pixels.frames, device), _on_device(pixels.index, device)
-        self._back = torch.arange(pixels.stack - 1, -1, -1, device=device)
+    def __init__(self, transitions: Transitions, spec: Spec):
+        """See `ReplayBuffer`; the transitions must have images."""
+        super().__init__(transitions, spec)
+        assert transitions.pixels is not None
+        frames, index, stack = transitions.pixels.frames, transitions.pixels.index, transitions.pixels.stack
+        self.frames, self.index = _on_device(frames, spec.device), _on_device(index, spec.device)
+        self._back = torch.arange(stack - 1, -1, -1, device=spec.device)
 
     def _observations(self, indices: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         first, *newest = self.index.index_select(0, indices.flatten()).unbind(-1)
@@ -107,3 +103,8 @@ class ImageReplayBuffer(ReplayBuffer):
         frames = self.frames.index_select(0, places.flatten())
         observations, next_observations = frames.view(2, *indices.shape, *self.obs_shape).to(before.dtype).unbind(0)
         return observations, next_observations
+
+
+def build_replay_buffer(transitions: Transitions, spec: Spec) -> ReplayBuffer:
+    """The replay buffer that suits the transitions, on the device of `spec`."""
+    return (ReplayBuffer if transitions.pixels is None else ImageReplayBuffer)(transitions, spec)

@@ -20,13 +20,15 @@ from seqeval_rl.interface.config import grouped_config
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.protocol import EvaluationPoint, Protocol, Schedule
-from seqeval_rl.training.build import Transitions, build_learner, build_replay_buffer
+from seqeval_rl.training.batch_sampler import BatchSampler
+from seqeval_rl.training.cuda_graph_learner import CudaGraphLearner
 from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.evaluation import Act
-from seqeval_rl.training.learner import act
+from seqeval_rl.training.learner import Learner, act
+from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.online import Interaction
 from seqeval_rl.training.prequential import Prequential
-from seqeval_rl.training.replay_buffer import ReplayBuffer
+from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
 
 CPU = torch.device("cpu")
 
@@ -41,10 +43,7 @@ class Run:
 
 
 class Trainer:
-    """R runs of one algorithm, trained together; a context manager, or to be closed.
-
-    The runs differ in seed, in the values of float settings, or in stream (of one task).
-    """
+    """R runs of one algorithm and one task, trained together; a context manager, or to be closed."""
 
     def __init__(
         self,
@@ -54,14 +53,8 @@ class Trainer:
         device: torch.device,
         capture: Capture | None = None,
     ):
-        """Nothing is trained yet.
-
-        Args:
-            runs: R of them, of one task.
-            entry: the algorithm.
-            protocol: of all runs.
-            device: where to train.
-            capture: see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured.
+        """Nothing is trained yet. The runs differ in seed, in the values of float settings, or in stream; `capture` as in
+        `build_learner`.
 
         Raises:
             DataError: a stream is too short for the protocol, or the task of an online phase has no environment.
@@ -145,16 +138,14 @@ class Trainer:
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Means over the gradient steps, exploration episodes and scored transitions since last asked, each [R]."""
-        online = self.interaction is not None and self.interaction.gathered
-        episodes = self.interaction.metrics() if self.interaction is not None and online else {}
+        episodes = self.interaction.metrics() if self.interaction is not None and self.interaction.gathered else {}
         return {**self.learner.metrics(), **episodes, **self.prequential.scores()}
 
     def score_upcoming(self, point: EvaluationPoint) -> None:
         """Score the policy on the transitions of the dataset that become visible before the next evaluation point."""
-        upcoming = [points[point.index + 1 :][:1] for points in self._points]
         stops = [
-            min(points[0].transitions, schedule.dataset_length) if points else point.transitions
-            for points, schedule in zip(upcoming, self.schedules, strict=True)
+            min(points[min(point.index + 1, len(points) - 1)].transitions, schedule.dataset_length)
+            for points, schedule in zip(self._points, self.schedules, strict=True)
         ]
         self.prequential.score(point.transitions, stops)
 
@@ -187,13 +178,42 @@ class Trainer:
 
     def _parts(self) -> dict[str, Any]:
         """What has a state, by its name in checkpoints."""
-        parts = {
-            "algorithm": self.algorithm,
-            "preprocessing": self.preprocessing,
-            "prequential": self.prequential,
-            "online": self.interaction,
-        }
-        return {name: part for name, part in parts.items() if part is not None}
+        parts = {"algorithm": self.algorithm, "preprocessing": self.preprocessing, "prequential": self.prequential}
+        return parts if self.interaction is None else {**parts, "online": self.interaction}
+
+
+def build_learner(
+    entry: AlgorithmEntry,
+    config: Any,
+    spec: Spec,
+    replay: ReplayBuffer,
+    schedules: Sequence[Schedule],
+    visible: int,
+    reward_scales: float | NDArray[np.float64] = 1.0,
+    capture: Capture | None = None,
+) -> Learner:
+    """An untrained algorithm with its batches and preprocessing.
+
+    Args:
+        entry: the algorithm.
+        config: its settings.
+        spec: of the R runs.
+        replay: their transitions.
+        schedules: one per run, of one protocol.
+        visible: number of transitions that the first statistics of observations are of.
+        reward_scales: what rewards are multiplied by, for all runs or [R].
+        capture: see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured.
+    """
+    obs_dim, moments = replay.obs_columns, None
+    if obs_dim and getattr(config, "normalise_observations", False):
+        moments = VisibleMoments(replay.host, replay.arrivals, obs_dim, schedules[0].protocol.window)
+    preprocessing = Preprocessing(moments, obs_dim, spec.act_dim, spec.runs, reward_scales, spec.device)
+    preprocessing.refresh(visible)
+    algorithm = entry.build(config, spec)
+    batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec))
+    if capture is None and spec.device.type != "cuda":
+        return Learner(algorithm, batches, preprocessing)
+    return CudaGraphLearner(algorithm, batches, preprocessing, capture)
 
 
 def _check_images(algorithm: str, stream: str, config: Any, protocol: Protocol) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.episodes import Episode
-from seqeval_rl.data.minari_writer import writer
+from seqeval_rl.data.episodes import Episode, columns_of, cut_to
+from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
 from seqeval_rl.data.validation import RawTransitions
@@ -29,7 +29,6 @@ from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import FileError, UsageError, unknown
 from seqeval_rl.utils.processes import available_cores
-from seqeval_rl.utils.text import progress_bar
 
 FULL = 1_000_000  # transitions in the largest and default dataset
 LEVELS = ("random", "medium", "expert", "replay")
@@ -128,15 +127,11 @@ def build(
     if transitions != FULL:
         name = f"{name}:{transitions}"
     stem = f"bundled-{task_name}-{level}-v{VERSION}-"
-    found = _cached(stem, transitions)
-    if found is None:
-        with cache.lock(f"{stem}{transitions}"):
-            # Another process may have built it while this one waited.
-            found = _cached(stem, transitions)
-            if found is None:
-                found = _build(name, task_named(task_name), level, transitions, workers, progress)
-                found = cache.store(f"{stem}{transitions}", found)
-    return found
+    return cache.obtain(
+        f"{stem}{transitions}",
+        lambda: _build(name, task_named(task_name), level, transitions, workers, progress),
+        lambda: _cached(stem, transitions),
+    )
 
 
 def _cached(stem: str, transitions: int) -> Dataset | None:
@@ -152,39 +147,35 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
     _, action_space = environment_spaces(task.environment)
     if workers is None:
         workers = max(1, min(available_cores(), transitions // _PER_WORKER))
-    checkpoints = ", ".join(behaviors()[task.name][level])
-    trail: list[Episode] = []
-    with (
-        writer(
-            minari_id(task.name, level, transitions),
-            task,
-            f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions",
-            f"{name} of seqeval-rl: seeded roll-outs in {task.env_id}. The end of the dataset truncates the last episode.",
-            _minari_bytes(task, level, transitions),
-        ) as write,
-        WorkerPool(workers) as pool,
-        progress_bar(name, transitions, progress) as bar,
-    ):
-
-        def collected() -> Iterator[Episode]:
-            """Episodes as they come, kept for the cache while Minari writes them."""
-            for episode in dataset_of(task, level, transitions, pool):
-                trail.append(episode)
-                bar.update(len(episode.rewards))
-                yield episode
-
-        write(collected())
-    return _flat(name, task, trail, action_space.low, action_space.high)
-
-
-def _minari_bytes(task: Task, level: str, transitions: int) -> float:
-    """Size of the Minari form: measured, 1.3 times the columns and 15 kB for each episode."""
     behavior = behaviors()[task.name]
-    observations, actions = (space.shape[0] for space in environment_spaces(task.environment))
     lengths = [behavior["returns"][checkpoint][2] for checkpoint in behavior[level] or ["random"]]
-    episodes = transitions * float(np.mean(1.0 / np.array(lengths)))
-    column_bytes: int = 8 * observations + 4 * actions + 10
-    return 1.4 * transitions * column_bytes + 16e3 * episodes
+    new = NewDataset(
+        minari_id(task.name, level, transitions),
+        task,
+        transitions,
+        policy_name(task.name, level),
+        f"{name} of seqeval-rl: seeded roll-outs in {task.env_id}. The end of the dataset truncates the last episode.",
+        1.0 / float(np.mean(1.0 / np.array(lengths))),
+    )
+    trail: list[Episode] = []
+
+    def collected() -> Iterator[Episode]:
+        """Episodes as they come, kept for the cache while Minari writes them."""
+        for episode in dataset_of(task, level, transitions, pool):
+            trail.append(episode)
+            yield episode
+
+    with writer(new, False, progress) as write, WorkerPool(workers) as pool:
+        write(collected())
+    columns = columns_of(trail, time_limit(str(task.environment)))
+    raw = RawTransitions(**columns, action_low=action_space.low, action_high=action_space.high)
+    return Dataset.from_arrays(name, task, raw)
+
+
+def policy_name(task_name: str, level: str) -> str:
+    """What chose the actions of a bundled dataset, for metadata."""
+    checkpoints = ", ".join(behaviors()[task_name][level])
+    return f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions"
 
 
 def dataset_of(
@@ -202,43 +193,15 @@ def dataset_of(
     """
     behavior = behaviors()[task.name]
     checkpoints: list[str | None] = list(behavior[level]) or [None]
-    have = 0
-    for number, checkpoint in enumerate(checkpoints, 1):
-        # Shares are those of the full dataset, whatever the size, so that a smaller one is a prefix.
-        boundary = min(round((full or FULL) * number / len(checkpoints)), transitions)
-        chunks = (Chunk(task.name, str(task.environment), level, checkpoint, index, seed) for index in count())
-        expected_length = behavior["returns"][checkpoint or "random"][2]
-        for episode in episodes(chunks, pool, boundary - have, expected_length):
-            left = transitions - have
-            have += len(episode.rewards)
-            if len(episode.rewards) > left:
-                observations, actions, rewards = episode.observations, episode.actions, episode.rewards
-                yield Episode(episode.seed, observations[: left + 1], actions[:left], rewards[:left], False)
-            else:
+
+    def whole() -> Iterator[Episode]:
+        have = 0
+        for number, checkpoint in enumerate(checkpoints, 1):
+            # Shares are those of the full dataset, whatever the size, so that a smaller one is a prefix.
+            boundary = min(round((full or FULL) * number / len(checkpoints)), transitions)
+            chunks = (Chunk(task.name, str(task.environment), level, checkpoint, index, seed) for index in count())
+            for episode in episodes(chunks, pool, boundary - have, behavior["returns"][checkpoint or "random"][2]):
+                have += len(episode.rewards)
                 yield episode
-        if have >= transitions:
-            return
 
-
-def _flat(name: str, task: Task, trail: list[Episode], low: Any, high: Any) -> Dataset:
-    lengths = [len(episode.rewards) for episode in trail]
-    last = np.cumsum(lengths) - 1
-    terminations = np.zeros(sum(lengths), bool)
-    terminations[last] = [episode.terminated for episode in trail]
-    truncations = np.zeros_like(terminations)
-    truncations[last] = ~terminations[last]
-    limit = time_limit(str(task.environment))
-    if not terminations[-1] and lengths[-1] < limit:
-        truncations[-1] = False  # cut by the end of the dataset, which `from_arrays` marks and remembers
-    raw = RawTransitions(
-        np.concatenate([episode.observations[:-1] for episode in trail]),
-        np.concatenate([episode.actions for episode in trail]),
-        np.concatenate([episode.rewards for episode in trail]),
-        terminations,
-        truncations,
-        np.concatenate([episode.observations[1:] for episode in trail]),
-        np.append(0, last + 1),
-        low,
-        high,
-    )
-    return Dataset.from_arrays(name, task, raw)
+    return cut_to(whole(), transitions)

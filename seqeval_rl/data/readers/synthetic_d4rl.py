@@ -17,12 +17,12 @@ import numpy as np
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.episodes import Episode, take_transitions
+from seqeval_rl.data.episodes import Episode, columns_of, cut_to
 from seqeval_rl.data.readers import bundled, d4rl_index
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.readers.d4rl import read
 from seqeval_rl.data.readers.d4rl_index import Entry
-from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes
+from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
 from seqeval_rl.errors import UsageError, unknown, writing
 from seqeval_rl.utils.files import atomic_path
 from seqeval_rl.utils.text import progress_bar
@@ -92,12 +92,13 @@ def build(name: str, rows: int | None, progress: bool = True) -> tuple[Path, Ent
     if not path.is_file():
         with cache.lock(f"made-{path.stem}"):
             if not path.is_file():  # another process may have built it while this one waited
-                _write(path, list(_episodes(entry, rows, f"{name}:{rows}", progress)))
+                trail = list(_episodes(entry, rows, f"{name}:{rows}", progress))
+                _write(path, columns_of(trail, time_limit(str(entry.task.environment))))
     return path, entry
 
 
-def _episodes(entry: Entry, rows: int, name: str, progress: bool) -> Iterator[tuple[Episode, bool]]:
-    """Episodes of `rows` transitions together, and whether each is whole; the last one is cut to fit."""
+def _episodes(entry: Entry, rows: int, name: str, progress: bool) -> Iterator[Episode]:
+    """Episodes of `rows` transitions together; the last one of each policy is cut to fit."""
     task, _, level = entry.identity.removesuffix("-v2").partition("-")
     behavior = bundled.behaviors()[task]
     replay, medium = behavior["replay"], behavior["medium"]
@@ -106,40 +107,25 @@ def _episodes(entry: Entry, rows: int, name: str, progress: bool) -> Iterator[tu
         "medium-replay": [("replay", checkpoint) for checkpoint in replay[: replay.index(medium[0]) + 1]],
         "medium-expert": [("medium", medium[0]), ("expert", behavior["expert"][0])],
     }.get(level, [(level, checkpoint) for checkpoint in behavior.get(level, [])])
-    have = 0
+    boundaries = [round(rows * number / len(policies)) for number in range(len(policies) + 1)]
     with WorkerPool(1) as pool, progress_bar(name, rows, progress) as bar:
-        for number, (kind, checkpoint) in enumerate(policies, 1):
-            boundary = round(rows * number / len(policies))
+        for (kind, checkpoint), share in zip(policies, np.diff(boundaries).tolist(), strict=True):
             chunks = (Chunk(task, str(entry.task.environment), kind, checkpoint, index) for index in count())
-            for episode in episodes(chunks, pool, boundary - have, 1.0):
-                left = boundary - have
-                length = min(len(episode.rewards), left)
-                yield take_transitions(episode, length), length == len(episode.rewards)
-                have += length
-                bar.update(length)
+            for episode in cut_to(episodes(chunks, pool, share, 1.0), share):
+                yield episode
+                bar.update(len(episode.rewards))
 
 
-def _write(path: Path, episodes: list[tuple[Episode, bool]]) -> None:
+def _write(path: Path, columns: dict[str, Any]) -> None:
     """Write the file atomically."""
-    lengths = [len(episode.rewards) for episode, _ in episodes]
-    last = np.cumsum(lengths) - 1
-    flags = np.zeros((2, sum(lengths)), bool)
-    flags[0, last] = [episode.terminated for episode, _ in episodes]
     # Where the next policy starts, the trajectory ends too, without a terminal state.
-    flags[1, last] = [not episode.terminated for episode, _ in episodes]
-    flags[1, -1] &= episodes[-1][1]
-    columns: dict[str, Any] = {
-        "observations": np.concatenate([episode.observations[:-1] for episode, _ in episodes]).astype(np.float32),
-        "next_observations": np.concatenate([episode.observations[1:] for episode, _ in episodes]).astype(np.float32),
-        "actions": np.concatenate([episode.actions for episode, _ in episodes]),
-        "rewards": np.concatenate([episode.rewards for episode, _ in episodes]).astype(np.float32),
-        "terminals": flags[0],
-        "timeouts": flags[1],
-    }
+    names = {"terminations": "terminals", "truncations": "timeouts"}
     with (
         writing(path, "Set SEQEVAL_CACHE to a directory with room."),
         atomic_path(path) as partial,
         h5py.File(partial, "w") as file,
     ):
         for key, values in columns.items():
-            file.create_dataset(key, data=values, compression="gzip")
+            stored = values.astype(np.float32) if values.dtype == np.float64 else values
+            if key != "episode_starts":
+                file.create_dataset(names.get(key, key), data=stored, compression="gzip")

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.images import image_column, of_trails
+from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
-from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
+from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.text import progress_bar, slug
@@ -37,7 +37,10 @@ Columns = dict[str, NDArray[Any]]
 
 
 class Vd4rlReader(Reader):
-    """A directory of V-D4RL."""
+    """A directory of V-D4RL, with `*.hdf5` or `*.npz`, for example `vd4rl_data/main/walker_walk/random/84px`.
+
+    The task is by default that of dm_control which the path names, without an environment, since gymnasium has none.
+    """
 
     prefix = "vd4rl:"
     usage = ("vd4rl:<directory>",)
@@ -45,32 +48,16 @@ class Vd4rlReader(Reader):
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        return read(source.removeprefix(self.prefix), options.task, options.progress)
+        path = Path(source.removeprefix(self.prefix)).expanduser()
+        files = _files(source, path)
+        task = options.task or _task(source, path)
+        key = f"vd4rl-{slug('-'.join(path.absolute().parts[-3:]))}-{cache.files_hash(files)[:16]}"
+        dataset = cache.obtain(key, lambda: _convert(source, files, task, options.progress))
+        return replace(dataset, name=source, task=task)
 
     def label(self, source: str) -> str:
         """See `Reader`: the directory, without the one that names the size of images."""
         return super().label(re.sub(r"(?<=/)(84|64)px/?$", "", source))
-
-
-def read(directory: str, task: Task | None, progress: bool) -> Dataset:
-    """Reads the dataset in a directory, through the dataset cache.
-
-    Args:
-        directory: with `*.hdf5` or `*.npz`, for example `vd4rl_data/main/walker_walk/random/84px`.
-        task: environment and reference returns; by default that of dm_control which the path names, without an environment,
-            since gymnasium has none.
-        progress: show a bar.
-
-    Raises:
-        DataError: a damaged file, missing columns, lengths or step types that do not fit, or the task is unknown.
-        FileError: no such directory, or it cannot be read.
-    """
-    name, path = f"vd4rl:{directory}", Path(directory).expanduser()
-    files = _files(name, path)
-    task = task or _task(name, path)
-    key = f"vd4rl-{slug('-'.join(path.absolute().parts[-3:]))}-{cache.files_hash(files)[:16]}"
-    dataset = cache.obtain(key, lambda: _convert(name, files, task, progress))
-    return replace(dataset, name=name, task=task)
 
 
 def _files(name: str, path: Path) -> list[Path]:
@@ -141,7 +128,7 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
         raise DataError(f"{name}: row {row} continues an episode without a first row, expected one. Get it again.")
     pixels = of_trails(frames, np.diff(np.append(np.flatnonzero(first), len(frames))), FRAME_STACK)
     if not len(pixels):
-        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
+        raise no_transitions(name)
     origin, newest, reached = pixels.index.T
     terminated = column(name, "discount", columns["discount"][reached], (1, 1)) == 0
     inside = reached[terminated & ~begins[reached]]

@@ -22,6 +22,12 @@ class CheckFailed(Exception):
     """An algorithm violates the contract; the text says what was expected and what was found."""
 
 
+def expect(condition: Any, message: str) -> None:
+    """Raises `CheckFailed` with `message` where the condition does not hold."""
+    if not condition:
+        raise CheckFailed(message)
+
+
 class HostReads(TorchDispatchMode):
     """Records operations that wait for the device or whose result's shape depends on data, in `operations`."""
 
@@ -97,10 +103,7 @@ def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, p
         same = torch.equal(expected, found)
     else:
         same = type(expected) is type(found) and not isinstance(expected, Tensor | dict) and expected == found
-    if not same:
-        raise CheckFailed(
-            f"{what}: expected equal states, found {path} to differ ({describe(expected)}, {describe(found)})"
-        )
+    expect(same, f"{what}: expected equal states, found {path} to differ ({describe(expected)}, {describe(found)})")
 
 
 def describe(value: Any) -> str:

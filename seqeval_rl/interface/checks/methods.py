@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from seqeval_rl.interface.checks.fixtures import (
     batches_of,
     build_group,
     describe,
+    expect,
     expect_equal,
     period,
     trained_group,
@@ -36,14 +36,12 @@ _CLOSE = 1e-4  # absolute and relative: a float32 log-density at an action on th
 def check_config(algorithm: Any) -> str:
     """`Config` is a frozen dataclass; every field has a default, and every default is within its declared range."""
     config = getattr(algorithm, "Config", None)
-    if not (isinstance(config, type) and dataclasses.is_dataclass(config)):
-        raise CheckFailed(f"expected a dataclass as {algorithm.__name__}.Config, found {config!r}")
-    if not config.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise CheckFailed("expected Config to be frozen: @dataclass(frozen=True)")
+    is_dataclass = isinstance(config, type) and dataclasses.is_dataclass(config)
+    expect(is_dataclass, f"expected a dataclass as {algorithm.__name__}.Config, found {config!r}")
+    expect(config.__dataclass_params__.frozen, "expected Config to be frozen: @dataclass(frozen=True)")
     fields = dataclasses.fields(config)
     bare = [f.name for f in fields if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
-    if bare:
-        raise CheckFailed(f"expected a default for every field of Config, found none for {', '.join(bare)}")
+    expect(not bare, f"expected a default for every field of Config, found none for {', '.join(bare)}")
     try:
         TypeAdapter(config).validate_python(dataclasses.asdict(config()))
     except ValidationError as error:
@@ -54,26 +52,24 @@ def check_config(algorithm: Any) -> str:
 def check_metrics(algorithm: Any) -> str:
     """Every `update` returns the same metrics: named like `critic/loss`, finite, detached, one number per run."""
     group, batches = build_group(algorithm), batches_of(algorithm)
-    first: set[str] | None = None
-    for _ in range(2 * period(group) + 1):
-        metrics = group.update(next(batches))
-        if first is not None and set(metrics) != first:
-            raise CheckFailed(
-                f"expected the same metrics at every update, found {sorted(first ^ set(metrics))} in some only"
-            )
-        first = set(metrics)
+    all_metrics = [group.update(next(batches)) for _ in range(2 * period(group) + 1)]
+    names = all_metrics[0].keys()
+    for metrics in all_metrics:
+        other = sorted(names ^ metrics.keys())
+        expect(not other, f"expected the same metrics at every update, found {other} in some only")
         for name, value in metrics.items():
-            if "/" not in name:
-                raise CheckFailed(f"expected names like critic/loss, found {name!r}")
-            if not isinstance(value, Tensor) or value.shape != (len(SEEDS),):
-                raise CheckFailed(f"{name}: expected a tensor of shape {(len(SEEDS),)}, found {describe(value)}")
-            if value.requires_grad:
-                raise CheckFailed(f"{name}: expected a detached tensor, found one with a gradient")
-            if not value.isfinite().all():
-                raise CheckFailed(f"{name}: expected finite numbers, found {value.tolist()}")
-    if not first:
-        raise CheckFailed("expected at least one metric, such as actor/loss, found none")
-    return ", ".join(sorted(first))
+            expect("/" in name, f"expected names like critic/loss, found {name!r}")
+            _expect_tensor(name, value, (len(SEEDS),))
+            expect(value.isfinite().all(), f"{name}: expected finite numbers, found {value.tolist()}")
+    expect(names, "expected at least one metric, such as actor/loss, found none")
+    return ", ".join(sorted(names))
+
+
+def _expect_tensor(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    right = isinstance(value, Tensor) and value.shape == shape
+    expect(right, f"{name}: expected a tensor of shape {shape}, found {describe(value)}")
+    no_gradient = "Decorate the method with @torch.no_grad(), or detach what it returns"
+    expect(not value.requires_grad, f"{name}: expected a detached tensor, found one with a gradient. {no_gradient}")
 
 
 def check_act(algorithm: Any) -> str:
@@ -82,21 +78,14 @@ def check_act(algorithm: Any) -> str:
     observations = 10 * torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(0, "contract act"))
     noise = 3 * torch.randn(len(SEEDS), EPISODES, ACT_DIM, generator=torch_generator(1, "contract act"))
     with torch.no_grad():
-        for kind, actions in {
-            "greedy": group.act(observations, None),
-            "exploring": group.act(observations, noise),
-        }.items():
-            expected = (len(SEEDS), EPISODES, ACT_DIM)
-            if actions.shape != expected:
-                raise CheckFailed(f"{kind} actions: expected shape {expected}, found {tuple(actions.shape)}")
-            if not actions.isfinite().all():
-                raise CheckFailed(f"{kind} actions: expected finite numbers, found NaN or infinity")
-            if actions.abs().max() > 1:
-                raise CheckFailed(f"{kind} actions: expected them in [-1, 1], found {actions.abs().max():.4g}")
-        if not torch.equal(group.act(observations, None), group.act(observations, None)):
-            raise CheckFailed(
-                "greedy actions: expected the same actions for the same observations, found different ones"
-            )
+        for kind, given in (("greedy", None), ("exploring", noise)):
+            actions = group.act(observations, given)
+            _expect_tensor(f"{kind} actions", actions, (len(SEEDS), EPISODES, ACT_DIM))
+            expect(actions.isfinite().all(), f"{kind} actions: expected finite numbers, found NaN or infinity")
+            largest = actions.abs().max()
+            expect(largest <= 1, f"{kind} actions: expected them in [-1, 1], found {largest:.4g}")
+        repeated = torch.equal(group.act(observations, None), group.act(observations, None))
+        expect(repeated, "greedy actions: expected the same for the same observations, found different ones")
     return "shape, range, and greedy actions repeat"
 
 
@@ -109,8 +98,7 @@ def check_inputs(algorithm: Any) -> str:
         group.update(batch)
         group.act(batch.observations, torch.zeros(len(SEEDS), BATCH, ACT_DIM))
         for name, now, before in zip(Batch._fields, batch, kept, strict=True):
-            if not torch.equal(now, before):
-                raise CheckFailed(f"expected {name} to be unchanged, found it changed in place")
+            expect(torch.equal(now, before), f"expected {name} to be unchanged, found it changed in place")
     return "inputs unchanged"
 
 
@@ -124,14 +112,10 @@ def check_randomness(algorithm: Any) -> str:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
             before = torch.get_rng_state()
-            group, batches = build_group(algorithm), batches_of(algorithm)
-            for _ in range(period(group)):
-                group.update(next(batches))
+            group, _ = trained_group(algorithm)
             group.act(torch.zeros(len(SEEDS), EPISODES, OBS_DIM), torch.ones(len(SEEDS), EPISODES, ACT_DIM))
-            if not torch.equal(before, torch.get_rng_state()):
-                raise CheckFailed(
-                    "expected all noise from batch.noise and seeds, found torch's global generator drawn from"
-                )
+            same = torch.equal(before, torch.get_rng_state())
+            expect(same, "expected all noise from batch.noise and seeds, found torch's global generator drawn from")
         finals.append(group.state_dict())
     expect_equal(finals[0], finals[1], "same seeds and batches, different global generators")
     return "a function of seeds and inputs"
@@ -149,8 +133,8 @@ def check_capture(algorithm: Any) -> str:
     with HostReads() as reads:
         for _ in range(period(group)):
             group.update(next(batches))
-    if reads.operations:
-        raise CheckFailed(f"expected no host synchronisation in update, found {', '.join(sorted(reads.operations))}")
+    found = ", ".join(sorted(reads.operations))
+    expect(not found, f"expected no host synchronisation in update, found {found}")
     return "no host synchronisation"
 
 
@@ -169,7 +153,13 @@ def check_hooks(algorithm: Any) -> str:
     actions[:, 0], actions[:, 1] = 1, -1
     for name in defined:
         numbers = _result(name, group, observations, actions)
-        _check_independence(name, getattr(group, name), numbers, observations, actions)
+        for piece in (slice(0, 1), slice(1, BATCH)):
+            part = getattr(group, name)(observations[:, piece], actions[:, piece])
+            _close(f"{name}: transitions in two batches and in one", numbers[:, piece], part)
+        with_nan = observations.clone()
+        with_nan[0] = torch.nan
+        what = f"{name}: run 1 while the observations of run 0 are finite and while they are NaN"
+        _close(what, numbers[1], getattr(group, name)(with_nan, actions)[1])
         for r, part in enumerate(split_state(group.state_dict(), len(SEEDS))):
             single = build_group(algorithm, (SEEDS[r],))
             single.load_state_dict(part)
@@ -183,40 +173,20 @@ def _result(name: str, group: Any, observations: Tensor, actions: Tensor) -> Ten
     kept = observations.clone(), actions.clone()
     state, random = copy.deepcopy(group.state_dict()), torch.get_rng_state()
     numbers = getattr(group, name)(observations, actions)
-    expected = (len(SEEDS), BATCH)
-    if not isinstance(numbers, Tensor) or numbers.shape != expected:
-        raise CheckFailed(f"{name}: expected a tensor of shape {expected}, found {describe(numbers)}")
-    if numbers.requires_grad:
-        raise CheckFailed(
-            f"{name}: expected a detached tensor, found one with a gradient. Decorate it with @torch.no_grad()"
-        )
+    _expect_tensor(name, numbers, (len(SEEDS), BATCH))
     if not numbers.isfinite().all():
         place = (~numbers.isfinite()).nonzero()[0].tolist()
         raise CheckFailed(
             f"{name}: expected finite numbers, found {numbers[*place].item()} at the action {actions[*place].tolist()}"
         )
     for what, now, before in zip(("observations", "actions"), (observations, actions), kept, strict=True):
-        if not torch.equal(now, before):
-            raise CheckFailed(f"{name}: expected {what} to be unchanged, found them changed in place")
-    if not torch.equal(torch.get_rng_state(), random):
-        raise CheckFailed(f"{name}: expected no noise, found torch's global generator drawn from")
+        expect(torch.equal(now, before), f"{name}: expected {what} to be unchanged, found them changed in place")
+    same = torch.equal(torch.get_rng_state(), random)
+    expect(same, f"{name}: expected no noise, found torch's global generator drawn from")
     expect_equal(state, group.state_dict(), f"{name}, state before and after the call")
     return numbers
 
 
-def _check_independence(
-    name: str, hook: Callable[[Tensor, Tensor], Tensor], numbers: Tensor, observations: Tensor, actions: Tensor
-) -> None:
-    """Raises `CheckFailed` where a number depends on other transitions of the batch or on another run."""
-    for piece in (slice(0, 1), slice(1, BATCH)):
-        part = hook(observations[:, piece], actions[:, piece])
-        _close(f"{name}: transitions in two batches and in one", numbers[:, piece], part)
-    with_nan = observations.clone()
-    with_nan[0] = torch.nan
-    what = f"{name}: run 1 while the observations of run 0 are finite and while they are NaN"
-    _close(what, numbers[1], hook(with_nan, actions)[1])
-
-
 def _close(what: str, expected: Tensor, found: Tensor) -> None:
-    if not torch.allclose(found, expected, rtol=_CLOSE, atol=_CLOSE):
-        raise CheckFailed(f"{what}: expected the same numbers, found them {(found - expected).abs().max():.3g} apart")
+    close = torch.allclose(found, expected, rtol=_CLOSE, atol=_CLOSE)
+    expect(close, f"{what}: expected the same numbers, found them {(found - expected).abs().max():.3g} apart")

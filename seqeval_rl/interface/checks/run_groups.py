@@ -14,9 +14,9 @@ from seqeval_rl.interface.checks.fixtures import (
     EPISODES,
     OBS_DIM,
     SEEDS,
-    CheckFailed,
     batches_of,
     build_group,
+    expect,
     expect_equal,
     period,
     trained_group,
@@ -30,8 +30,8 @@ def check_seeds(algorithm: Any) -> str:
     """Runs with different seeds start from different weights."""
     with torch.no_grad():
         actions = build_group(algorithm).act(torch.ones(len(SEEDS), 1, OBS_DIM), None)
-    if torch.equal(actions[0], actions[1]):
-        raise CheckFailed(f"expected runs of seeds {SEEDS} to act differently at the start, found the same action")
+    differ = not torch.equal(actions[0], actions[1])
+    expect(differ, f"expected runs of seeds {SEEDS} to act differently at the start, found the same action")
     return "weights depend on the seed"
 
 
@@ -53,10 +53,8 @@ def check_resume(algorithm: Any) -> str:
         other.update(batch)
     expect_equal(group.state_dict(), other.state_dict(), "uninterrupted and resumed")
     observations = torch.ones(len(SEEDS), EPISODES, OBS_DIM)
-    if not torch.equal(group.act(observations, None), other.act(observations, None)):
-        raise CheckFailed(
-            "expected the same actions from the uninterrupted and the resumed run group, found different ones"
-        )
+    same = torch.equal(group.act(observations, None), other.act(observations, None))
+    expect(same, "expected the same actions from the uninterrupted and the resumed run group, found different ones")
     return "resumed equals uninterrupted"
 
 
@@ -124,6 +122,5 @@ def check_state(algorithm: Any) -> str:
             single = build_group(algorithm, (SEEDS[r] + 1000,))
             single.load_state_dict(part)
             gap = (single.act(observations[r : r + 1], None)[0] - actions[r]).abs().max()
-            if gap > 1e-5:
-                raise CheckFailed(f"expected run {r} to act alone as in the run group, found actions {gap:.3g} apart")
+            expect(gap <= 1e-5, f"expected run {r} to act alone as in the run group, found actions {gap:.3g} apart")
     return "splits by run and joins"

@@ -58,11 +58,7 @@ GROUP = "seqeval_rl.loggers"
 
 
 def find_logger(reference: str, where: str = "--logger") -> type[Logger]:
-    """A logger's class.
-
-    Args:
-        reference: name of an entry point `seqeval_rl.loggers`, `module:Class` or `path/to/file.py:Class`.
-        where: where it was found, for messages.
+    """A logger's class, by name of an entry point `seqeval_rl.loggers`, `module:Class` or `path/to/file.py:Class`.
 
     Raises:
         UsageError: there is no such logger, or it lacks `log` or `close`.
@@ -83,7 +79,7 @@ class OptionalLoggers:
     """The loggers that a sweep names: one that raises an exception is reported once and not called again."""
 
     def __init__(self, references: Sequence[str] = (), warn: Callable[[str], None] = lambda _: None):
-        """Build them; `warn` takes a line for each that fails."""
+        """`warn` takes a line for each that fails."""
         self._warn = warn
         self._loggers: dict[str, Logger] = {}
         for reference in references:

@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, strategies as st
 
 from seqeval_rl import load_dataset
-from seqeval_rl.collection.collect import check_new, play, play_bundled, write_dataset
-from seqeval_rl.collection.policies import Behavior, behavior_arrays, uniform_behavior, write_behavior
+from seqeval_rl.collection.collect import Behavior, check_new, play, play_bundled, uniform_behavior, write_dataset
+from seqeval_rl.collection.levels import behavior_arrays, write_behavior
 from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
+from seqeval_rl.data.minari_writer import NewDataset
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import BehaviorPolicy
 from seqeval_rl.environments.tasks import TASKS, Task
@@ -33,7 +34,8 @@ def minari_root(tmp_path, monkeypatch):
 
 
 def write(identity, episodes, transitions, **options):
-    write_dataset(identity, HOPPER, episodes, transitions, "made", "made for a test", progress=False, **options)
+    new = NewDataset(identity, HOPPER, transitions, "made", "made for a test")
+    write_dataset(new, episodes, progress=False, **options)
 
 
 def same(a, b):

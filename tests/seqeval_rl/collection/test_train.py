@@ -88,7 +88,7 @@ def test_a_training_is_a_run_like_any_other(trained):
 
 def test_every_level_becomes_a_log(trained):
     logs = collect_levels(trained, "mine/{level}-v0", 300, progress=False)
-    assert [log.level for log in logs] == list(LEVELS)
+    assert [log.identity for log in logs] == list(identities("mine/{level}-v0").values())
     assert sorted(minari.list_local_datasets()) == sorted(f"mine/{level}-v0" for level in LEVELS)
     seen, scores = trained.scores()
     middle, best = medium(scores.tolist()), expert(scores.tolist())
@@ -293,4 +293,4 @@ def test_checkpoints_of_a_training_hold_what_it_gathered_once(trained):
         assert trained.state(index).keys() == {"algorithm", "preprocessing"}
     newest = checkpoint.available(trained.directory / "checkpoint")[-1]
     assert newest == len(trained.scores()[0]) - 1
-    assert [log.level for log in plan(trained, "{level}-v0", 10)] == list(LEVELS)
+    assert list(plan(trained, "{level}-v0", 10)) == list(LEVELS)

@@ -234,7 +234,7 @@ BROKEN = [
     ("metrics", "finite", metrics(lambda self, m: {"actor/loss": m["actor/loss"] / 0})),
     ("metrics", "detached", metrics(lambda self, m: {"actor/loss": m["actor/loss"] + self.actor.net.weights[0].sum()})),
     ("act", "in \\[-1, 1\\]", acts(lambda actions: 3 * actions)),
-    ("act", "expected shape", acts(lambda actions: actions[:, 0])),
+    ("act", "expected a tensor of shape", acts(lambda actions: actions[:, 0])),
     ("act", "finite", acts(lambda actions: actions / 0)),
     ("act", "found different ones", acts(lambda actions: (actions + 0.1 * torch.randn_like(actions)).clamp(-1, 1))),
     ("inputs", "rewards", broken(update=spoil_rewards)),

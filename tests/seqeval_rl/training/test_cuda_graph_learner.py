@@ -29,11 +29,12 @@ from trainers import (
 
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.data.images import of_trails
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.networks.batched_mlp import prepare
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.replay_buffer import ImageReplayBuffer
+from seqeval_rl.training.replay_buffer import ImageReplayBuffer, Transitions
 
 
 @pytest.mark.parametrize("capture", [itself, recorded])
@@ -331,7 +332,9 @@ def test_images_are_gathered_by_operations_alone():
     frames = np.random.default_rng(0).integers(0, 256, (40, 3, 4, 4), np.uint8)
     pixels = of_trails(frames, np.array([15, 25]), stack=2)
     rows = np.random.default_rng(1).standard_normal((len(pixels), 4)).astype(np.float32)
-    replay = ImageReplayBuffer(pixels, rows, [np.arange(len(pixels))], 2, torch.device("cpu"))
+    replay = ImageReplayBuffer(
+        Transitions(rows, pixels, [np.arange(len(pixels))]), Spec((6, 4, 4), 2, (0,), torch.device("cpu"))
+    )
     indices, noise = torch.arange(6)[None], torch.zeros(1, 6, 0)
     seen = []
     go = recorded(lambda: seen.append(replay.batch(indices, noise, None, None)))

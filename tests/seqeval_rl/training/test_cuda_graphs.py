@@ -26,12 +26,13 @@ from trainers import (
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.cuda_graph_learner import WARM_UP, Piece
 from seqeval_rl.training.cuda_graphs import CudaGraphs, forbid_synchronization
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.replay_buffer import ImageReplayBuffer
+from seqeval_rl.training.replay_buffer import ImageReplayBuffer, Transitions
 from seqeval_rl.training.trainer import Run, Trainer
 
 pytestmark = pytest.mark.gpu
@@ -195,7 +196,9 @@ def test_images_are_gathered_as_on_the_cpu():
     rows = np.random.default_rng(1).standard_normal((len(pixels), 4)).astype(np.float32)
     indices, seen = torch.arange(6)[None], []
     for device in (torch.device("cpu"), torch.device("cuda")):
-        replay = ImageReplayBuffer(pixels, rows, [np.arange(len(pixels))], 2, device)
+        replay = ImageReplayBuffer(
+            Transitions(rows, pixels, [np.arange(len(pixels))]), Spec((6, 4, 4), 2, (0,), device)
+        )
         where = indices.to(device)
         seen.append([t.cpu() for t in replay.batch(where, torch.zeros(1, 6, 0, device=device), None, None)])
     for one, other in zip(*seen, strict=True):

@@ -27,7 +27,7 @@ from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import BatchSampler, draw_positions
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.replay_buffer import ImageReplayBuffer
+from seqeval_rl.training.replay_buffer import ImageReplayBuffer, Transitions
 from seqeval_rl.training.trainer import Run, Trainer
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def test_a_batch_holds_the_stacks_of_the_drawn_transitions_as_float32(
     total = len(pixels)
     rows = rng.standard_normal((total, 2 + 2)).astype(np.float32)
     arrivals = [rng.permutation(total) for _ in range(2)]
-    replay = ImageReplayBuffer(pixels, rows, arrivals, 2, CPU)
+    replay = ImageReplayBuffer(Transitions(rows, pixels, arrivals), Spec(pixels.obs_shape, 2, (0, 1), CPU))
     schedule = Schedule(Protocol(initial=1, batch_size=3), total)
     batches = BatchSampler(replay, [schedule] * 2, (0, 1), 2)
     shift, scale = torch.zeros(2, 1, 4), torch.ones(2, 1, 4)

@@ -7,9 +7,10 @@ from hypothesis import given, strategies as st
 from scipy.stats import chisquare
 from synthetic import packed_rows
 
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, draw_positions
-from seqeval_rl.training.replay_buffer import ReplayBuffer
+from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions
 
 
 @given(
@@ -57,7 +58,7 @@ def make_batches(seeds=(0, 1), noise_dim=3, total=200, **settings):
     rows = packed_rows(total, obs_dim=4, act_dim=2)
     protocol = Protocol(**{"initial": 20, "batch_size": 8, **settings})
     arrivals = [np.random.default_rng(seed).permutation(total) for seed in seeds]
-    replay = ReplayBuffer(rows, arrivals, (4,), 2, torch.device("cpu"))
+    replay = ReplayBuffer(Transitions(rows, None, arrivals), Spec((4,), 2, seeds, torch.device("cpu")))
     return rows, arrivals, BatchSampler(replay, [Schedule(protocol, total)] * len(seeds), seeds, noise_dim)
 
 

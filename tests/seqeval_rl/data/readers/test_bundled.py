@@ -361,4 +361,4 @@ def test_progress_is_shown_or_not(capsys: pytest.CaptureFixture[str]) -> None:
     build("random", 50)
     assert capsys.readouterr().err == ""
     bundled.build("hopper", "random", 80, workers=1, progress=True)
-    assert "bundled/hopper/random:80" in capsys.readouterr().err
+    assert "minari:seqeval/hopper/random-80-v0" in capsys.readouterr().err
