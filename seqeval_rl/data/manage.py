@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.load import reader_of
 from seqeval_rl.data.readers.base import FetchOptions, Listing, parse_source, readers
 from seqeval_rl.data.verification import Check, verify_dataset
@@ -53,7 +52,12 @@ def verify(source: str) -> Iterator[tuple[str, list[Check]]]:
     """
     keys = _cached(source)
     for key in keys:
-        yield key, verify_dataset(_open_verified(key))
+        dataset = cache.open(key)
+        if dataset is None:
+            raise DataError(
+                f"{cache.root() / key}: damaged, or of another format. Delete it; it is built again when it is needed."
+            )
+        yield key, verify_dataset(dataset)
     if not keys:
         base, size = parse_source(source)
         yield source, list(reader_of(base).verify(base, size))
@@ -65,13 +69,3 @@ def _cached(source: str) -> list[str]:
         return [source]
     base = parse_source(source)[0]
     return [key for key in keys if key.startswith(f"{base.replace('/', '-')}-v")]
-
-
-def _open_verified(key: str) -> Dataset:
-    """A cache entry. Raises `DataError` where it is damaged (sizes, SHA-256)."""
-    dataset = cache.open(key)
-    if dataset is None:
-        raise DataError(
-            f"{cache.root() / key}: damaged, or of another format. Delete it; it is built again when it is needed."
-        )
-    return dataset

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from seqeval_rl.data.minari_writer import unusable
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
 from seqeval_rl.data.validation import RawTransitions, no_transitions
-from seqeval_rl.data.verification import Check
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError, unknown
@@ -33,7 +32,11 @@ _log = logging.getLogger("seqeval_rl")
 
 
 class MinariReader(Reader):
-    """Minari datasets by their ids."""
+    """Minari datasets by their ids.
+
+    Where observations are a Dict, a source names the entries that are used: `D4RL/antmaze/umaze-v1@observation@goal` concatenates
+    `observation` and `goal`. A given task that names the environment of the dataset by its id alone gets that one's settings.
+    """
 
     prefix = "minari:"
     usage = ("minari:<id>",)
@@ -41,15 +44,27 @@ class MinariReader(Reader):
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        return read(source.removeprefix(self.prefix), options.task, options.progress)
+        identity, *keys = source.removeprefix(self.prefix).split("@")
+        directory = find(identity)
+        try:
+            import minari
+
+            found = minari.MinariDataset(directory)
+        except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
+            raise _damaged(source, directory, error) from error
+        check_spaces(source, found, keys)
+        task = task_of(source, found, tuple(keys), options.task)
+        key = f"minari-{slug(source.removeprefix(self.prefix))}-{_fingerprint(directory)}"
+        dataset = cache.obtain(key, lambda: _convert(source, directory, found, keys, task, options.progress))
+        return replace(dataset, name=source, task=task)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
-        identity = self._identity(source)
+        identity = source.removeprefix(self.prefix).partition("@")[0]
         if is_offline(options.offline) and identity not in local():
             raise FileError(
-                f"dataset minari:{identity}: not on this machine, and the network is not to be used (offline). Unset "
-                "SEQEVAL_OFFLINE."
+                f"dataset minari:{identity}: not on this machine, and the network is not to be used (offline). "
+                f"`seqeval datasets fetch minari:{identity}` without SEQEVAL_OFFLINE gets it."
             )
         return find(identity)
 
@@ -57,20 +72,9 @@ class MinariReader(Reader):
         """See `Reader`."""
         return [Listing("Minari, on this machine", [f"minari:{identity}" for identity in local()])]
 
-    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
-        """See `Reader`."""
-        if self._identity(source) not in local():
-            raise FileError(
-                f"{source}: not on this machine, so there is nothing to verify. `seqeval datasets fetch {source}`."
-            )
-        yield from super().verify(source, transitions)
-
     def label(self, source: str) -> str:
         """See `Reader`: without the entries of observations."""
         return super().label(source.partition("@")[0])
-
-    def _identity(self, source: str) -> str:
-        return source.removeprefix(self.prefix).partition("@")[0]
 
 
 def local() -> list[str]:
@@ -86,37 +90,6 @@ def local() -> list[str]:
     for warning in caught:
         _log.warning("%s", warning.message)
     return names
-
-
-def read(source: str, task: Task | None, progress: bool) -> Dataset:
-    """Reads a Minari dataset, through the dataset cache; downloads it first where it is not on this machine.
-
-    Args:
-        source: its id; where observations are a Dict, with the entries that are used: `D4RL/antmaze/umaze-v1@observation@goal`
-            concatenates `observation` and `goal`.
-        task: reference returns and environment. Where it names the environment of the dataset by its id alone, it gets that
-            one's settings.
-        progress: show a bar.
-
-    Raises:
-        UsageError: the id is not one of Minari's form, or an entry is not known.
-        DataError: damaged, not of Boxes, or its task is unknown.
-        FileError: the download failed.
-    """
-    identity, *keys = source.split("@")
-    name = f"minari:{source}"
-    directory = find(identity)
-    try:
-        import minari
-
-        found = minari.MinariDataset(directory)
-    except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
-        raise _damaged(name, directory, error) from error
-    check_spaces(name, found, keys)
-    task = task_of(name, found, tuple(keys), task)
-    key = f"minari-{slug(source)}-{_fingerprint(directory)}"
-    dataset = cache.obtain(key, lambda: _convert(name, directory, found, keys, task, progress))
-    return replace(dataset, name=name, task=task)
 
 
 def find(identity: str) -> Path:

@@ -38,7 +38,11 @@ _SCALARS = ("env_id", "reference_min", "reference_max")
 
 
 class OgbenchReader(Reader):
-    """OGBench's single-task datasets by their names, and `.npz` files in OGBench's layout."""
+    """OGBench's single-task datasets by their names, and `.npz` files in OGBench's layout.
+
+    The task is by default that in the file's `env_id`, `reference_min` and `reference_max`; a name of OGBench's is enough for the
+    environment.
+    """
 
     prefix = "ogbench:"
     endings = (".npz",)
@@ -51,8 +55,19 @@ class OgbenchReader(Reader):
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
         name = source.removeprefix(self.prefix)
-        path = source if name == source else obtain(name, options.progress)
-        return read(path, source, options.task)
+        path = Path(source) if name == source else obtain(name, options.progress)
+        keys = npz.names(path)
+        missing = [key for key in _REQUIRED if key not in keys]
+        if missing:
+            raise DataError(
+                f"{source}: expected arrays {', '.join(_REQUIRED)}, found no {', '.join(missing)}. Write it again."
+            )
+        if "rewards" not in keys:
+            raise _without_rewards(source, path.stem, "a file without. ")
+        task = options.task or _task(source, path)
+        key = f"ogbench-{slug(path.stem)}-{cache.files_hash([path])[:16]}"
+        dataset = cache.obtain(key, lambda: _convert(path, source, task))
+        return replace(dataset, name=source, task=task)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
@@ -122,33 +137,6 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
         atomic_path(path) as temporary,
     ):
         np.savez(temporary, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
-
-
-def read(path: str | Path, name: str, task: Task | None) -> Dataset:
-    """Reads a file, through the dataset cache.
-
-    Args:
-        path: of the file. Its name, if it is one of OGBench's, determines the environment.
-        name: what the dataset is called.
-        task: environment and reference returns; by default those that the file has under `env_id`, `reference_min` and
-            `reference_max`.
-
-    Raises:
-        DataError: damaged, without rewards, of unequal lengths and the like, or its task is unknown.
-        FileError: it cannot be read.
-    """
-    path, keys = Path(path), npz.names(path)
-    missing = [key for key in _REQUIRED if key not in keys]
-    if missing:
-        raise DataError(
-            f"{name}: expected arrays {', '.join(_REQUIRED)}, found no {', '.join(missing)}. Write it again."
-        )
-    if "rewards" not in keys:
-        raise _without_rewards(name, path.stem, "a file without. ")
-    task = task or _task(name, path)
-    key = f"ogbench-{slug(path.stem)}-{cache.files_hash([path])[:16]}"
-    dataset = cache.obtain(key, lambda: _convert(path, name, task))
-    return replace(dataset, name=name, task=task)
 
 
 def environment_of(name: str) -> str | None:
