@@ -109,7 +109,7 @@ def test_without_masks_nothing_terminates(tmp_path: Path) -> None:
     assert (prefix.cut, len(prefix)) == (True, 5)
 
 
-def test_a_log_that_stops_inside_a_trajectory_is_cut(tmp_path: Path) -> None:
+def test_a_dataset_that_stops_inside_a_trajectory_is_cut(tmp_path: Path) -> None:
     file = {key: values[:-1] for key, values in downloaded([4, 4]).items()}
     file["masks"][:] = 1
     dataset = load(tmp_path / "log.npz", file)

@@ -116,7 +116,7 @@ def test_what_there_is_not_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         load_dataset("synthetic:d4rl/hopper-random-v2:50", progress=False)
 
 
-def test_it_is_not_mixed_with_logs_of_other_environments() -> None:
+def test_it_is_not_mixed_with_datasets_of_other_environments() -> None:
     made = load_dataset("synthetic:d4rl/hopper-random-v2:50", progress=False)
     bundled = load_dataset("bundled/hopper/random:50", progress=False)
     with pytest.raises(
