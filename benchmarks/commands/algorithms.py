@@ -6,11 +6,12 @@ import dataclasses
 
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Check
 from seqeval_rl.errors import SeqevalError
+from seqeval_rl.interface.checks import check_algorithm
+from seqeval_rl.interface.registry import find_algorithm, registered
 
 
 def algorithms(_: Algorithms) -> None:
     """Print every setting with its default, as `--set` takes it: the protocol's with their meaning, then each algorithm's."""
-    from seqeval_rl.interface.registry import find_algorithm, registered
     from seqeval_rl.protocol import Protocol
     from seqeval_rl.utils.text import show
 
@@ -26,9 +27,6 @@ def algorithms(_: Algorithms) -> None:
 
 def check(command: Check) -> None:
     """Print which contract checks an algorithm passes. Raises `SeqevalError` where it fails one."""
-    from seqeval_rl.interface.checks import check_algorithm
-    from seqeval_rl.interface.registry import find_algorithm
-
     entry = find_algorithm(command.algorithm, "check")
     results = check_algorithm(entry.algorithm)
     for result in results:

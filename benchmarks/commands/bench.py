@@ -8,15 +8,16 @@ from typing import Any
 
 from seqeval_rl.benchmarks.arguments.parsing import numbers, words
 from seqeval_rl.benchmarks.arguments.run import Bench
+from seqeval_rl.benchmarks.speed import estimate, evaluation, updates
+from seqeval_rl.benchmarks.suite import build_sweep
+from seqeval_rl.environments.tasks import task_named
 from seqeval_rl.errors import UsageError
+from seqeval_rl.interface.registry import find_algorithm, registered
+from seqeval_rl.training.device import choose_device, matrix_products
 
 
 def bench(command: Bench) -> None:
     """Measure, print a table and save it. Raises `SeqevalError`."""
-    from seqeval_rl.benchmarks.speed import updates
-    from seqeval_rl.interface.registry import find_algorithm, registered
-    from seqeval_rl.training.device import choose_device, matrix_products
-
     names = words(command.algorithms)
     if names == []:
         raise UsageError("--algorithms: expected at least one name, found none.")
@@ -51,10 +52,6 @@ def bench(command: Bench) -> None:
 
 def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int]) -> None:
     """`bench --evaluation`: environment steps per second."""
-    from seqeval_rl.benchmarks.speed import evaluation
-    from seqeval_rl.environments.tasks import task_named
-    from seqeval_rl.interface.registry import find_algorithm
-
     if names is not None and len(names) > 1:
         raise UsageError(f"--algorithms: expected one name with --evaluation, found {len(names)}. Choose one policy.")
     tasks = [task_named(name, "--evaluation") for name in words(command.evaluation) or []]
@@ -66,8 +63,6 @@ def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int])
 
 
 def _show(table: str, report: dict[str, Any], command: Bench) -> None:
-    from seqeval_rl.benchmarks.speed import updates
-
     print(table)
     if command.json:
         updates.save(report, command.json)
@@ -86,10 +81,6 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 
 def _estimate(command: Bench) -> None:
     """`bench --estimate`: how long a suite will take on this machine."""
-    from seqeval_rl.benchmarks.speed import estimate
-    from seqeval_rl.benchmarks.suite import build_sweep
-    from seqeval_rl.training.device import choose_device, matrix_products
-
     options = ("runs", "threads", "repeats", "evaluation", "backend")
     _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None

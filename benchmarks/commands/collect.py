@@ -5,26 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seqeval_rl.benchmarks.arguments.datasets import DatasetsCollect
+from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
+from seqeval_rl.collection.collect import play, play_bundled, write_dataset
+from seqeval_rl.collection.policies import run_behavior
+from seqeval_rl.data.episodes import Episode
+from seqeval_rl.data.minari_writer import NewDataset
+from seqeval_rl.data.readers import bundled
+from seqeval_rl.environments.tasks import TASKS, Task, task_named
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.results.read import MANIFEST
 
-if TYPE_CHECKING:
-    from seqeval_rl.data.episodes import Episode
-    from seqeval_rl.environments.tasks import Task
-
-_Played = tuple["Task", Iterable["Episode"], str, str]  # with the policy in words, and where it is from
+_Played = tuple[Task, Iterable[Episode], str, str]  # with the policy in words, and where it is from
 _TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options for --train
 _CHECKPOINT = ("greedy", "algorithm")  # options for a run's directory
 
 
 def collect(command: DatasetsCollect) -> None:
     """Collect the dataset, or with --train one per level. Raises `UsageError` where options exclude each other."""
-    from seqeval_rl.collection.collect import write_dataset
-    from seqeval_rl.data.minari_writer import NewDataset
-
     if command.transitions < 1 or command.seed < 0:
         raise UsageError(
             f"datasets collect: expected --transitions from 1 and --seed from 0, found {command.transitions} and {command.seed}."
@@ -64,10 +64,6 @@ def _refuse(command: DatasetsCollect, options: tuple[str, ...], where: str) -> N
 
 
 def _from_bundled(command: DatasetsCollect) -> _Played:
-    from seqeval_rl.collection.collect import play_bundled
-    from seqeval_rl.data.readers import bundled
-    from seqeval_rl.environments.tasks import task_named
-
     if command.source not in bundled.names():
         raise unknown("bundled policy", command.source, bundled.names())
     _, name, level = command.source.split("/")
@@ -77,9 +73,6 @@ def _from_bundled(command: DatasetsCollect) -> _Played:
 
 
 def _from_run(command: DatasetsCollect) -> _Played:
-    from seqeval_rl.collection.collect import play
-    from seqeval_rl.collection.policies import run_behavior
-
     directory = Path(command.source)
     if not (directory / MANIFEST).is_file():
         raise UsageError(
@@ -123,8 +116,6 @@ def _by_training(command: DatasetsCollect) -> None:
 
 def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
     """The settings of --set, by section."""
-    from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
-
     found: dict[str, dict[str, Any]] = {algorithm: {}, "protocol": {}}
     for text in command.set:
         section, setting, value = parse_setting(text)
@@ -142,8 +133,6 @@ def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, A
 
 def _task(command: DatasetsCollect) -> Task:
     """The task to train in: a known one, or an environment with the references of --reference."""
-    from seqeval_rl.environments.tasks import TASKS, Task, task_named
-
     if command.reference is None:
         if not command.task:
             raise UsageError(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import singledispatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from seqeval_rl import plots
 from seqeval_rl.benchmarks.arguments.datasets import (
     Datasets,
     DatasetsCollect,
@@ -15,12 +18,15 @@ from seqeval_rl.benchmarks.arguments.datasets import (
     DatasetsShow,
     DatasetsVerify,
 )
+from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.load import load_dataset
+from seqeval_rl.data.manage import fetch, list_datasets, verify
+from seqeval_rl.data.readers.base import readers
+from seqeval_rl.data.stream import Stream
 from seqeval_rl.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from seqeval_rl.data.dataset import Dataset
-    from seqeval_rl.plots import DatasetBlock
-
+from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, DatasetBlock
+from seqeval_rl.utils.text import slug
 
 _HINT = "`seqeval datasets list` names them."
 
@@ -45,10 +51,6 @@ def _named(action: str, source: str) -> str:
 
 @perform.register
 def _list(_: DatasetsList) -> None:
-    from seqeval_rl.data import cache
-    from seqeval_rl.data.manage import list_datasets
-    from seqeval_rl.data.readers.base import readers
-
     sections = [(listing.heading, listing.sources) for listing in list_datasets()]
     keys = [f"{key:<48} {_size(cache.root() / key)}" for key in cache.entries()]
     for heading, lines in (*sections, (f"cache, {cache.root()}", keys)):
@@ -65,11 +67,6 @@ def _size(folder: Path) -> str:
 
 @perform.register
 def _show(command: DatasetsShow) -> None:
-    from seqeval_rl import plots
-    from seqeval_rl.data.load import load_dataset
-    from seqeval_rl.data.stream import Stream
-    from seqeval_rl.utils.text import slug
-
     sources = _named("show", command.id).split("+")
     stream = Stream(command.id, [load_dataset(source, mode=command.mode) for source in sources])
     for block in stream.blocks:
@@ -108,30 +105,22 @@ def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
 
 def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
     """A dataset in the form that the figure takes."""
-    import numpy as np
-
-    from seqeval_rl.plots.figures import dataset as dataset_figure
 
     starts = dataset.episode_starts
-    ends = np.where(dataset.terminations[starts[1:] - 1], dataset_figure.TERMINAL, dataset_figure.TIME_LIMIT)
+    ends = np.where(dataset.terminations[starts[1:] - 1], TERMINAL, TIME_LIMIT)
     if dataset.cut:
-        ends[-1] = dataset_figure.CUT
+        ends[-1] = CUT
     returns = np.add.reduceat(dataset.rewards, starts[:-1], dtype=np.float64)
-    return dataset_figure.DatasetBlock(label, returns, np.diff(starts), ends, dataset.actions)
+    return DatasetBlock(label, returns, np.diff(starts), ends, dataset.actions)
 
 
 @perform.register
 def _fetch(command: DatasetsFetch) -> None:
-    from seqeval_rl.data.manage import fetch
-
     print(fetch(_named("fetch", command.id), command.sha256, command.offline or None))
 
 
 @perform.register
 def _verify(command: DatasetsVerify) -> None:
-    from seqeval_rl.data import cache
-    from seqeval_rl.data.manage import verify
-
     sources = [command.id] if command.id else cache.entries()
     if not sources:
         print(f"{cache.root()}: no dataset to verify")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from seqeval_rl.api import read_results
 from seqeval_rl.benchmarks.arguments.parsing import Several, numbers, parse_setting, words
 from seqeval_rl.benchmarks.arguments.run import Run
+from seqeval_rl.benchmarks.commands import results
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
@@ -94,8 +95,6 @@ def perform(command: Run) -> None:
     )  # fmt: skip
     out = command.out or default_directory(command.suite, command.mini)
     ends = run_sweep(sweep, out, command.device, command.environments, command.overwrite)
-    from seqeval_rl.benchmarks.commands import results
-
     results.summarise(out)
     for end in ends:
         if end.status == "failed":

@@ -30,6 +30,8 @@ from seqeval_rl.utils.files import atomic_directory, atomic_write, lock_file
 FORMAT = 1  # of an entry; entries of other formats are rebuilt
 _META = "meta.json"
 _HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
+# A file changed less than this before it was hashed could change again without a new modification time.
+_SETTLED = 2_000_000_000  # nanoseconds
 _MAPPED = ("rows", "frames", "frame_index")  # arrays that are memory-mapped
 _log = logging.getLogger("seqeval_rl")
 _verified: set[tuple[str, str]] = set()  # entries that this process has verified: key and SHA-256
@@ -76,16 +78,22 @@ def lock(key: str) -> Iterator[None]:
         yield
 
 
-def obtain(key: str, build: Callable[[], Dataset]) -> Dataset:
+def obtain(key: str, build: Callable[[], Dataset], find: Callable[[], Dataset | None] | None = None) -> Dataset:
     """The entry; if there is none that can be used, it is built and stored, by one process while others wait.
+
+    Args:
+        key: of the entry.
+        build: makes the dataset.
+        find: what serves instead of building; None: the entry itself.
 
     Raises:
         FileError: the root cannot be used. And whatever `build` raises; nothing is stored then.
     """
-    found = open(key)
+    find = find or (lambda: open(key))
+    found = find()
     if found is None:
         with lock(key):
-            found = open(key)  # another process may have built it while this one waited
+            found = find()  # another process may have built it while this one waited
             if found is None:
                 found = store(key, build())
     return found
@@ -97,24 +105,32 @@ def files_hash(paths: Sequence[Path]) -> str:
     The hash of files whose sizes and modification times have not changed is remembered and not computed again.
     """
 
-    def digest(part: tuple[Path, int]) -> bytes:
-        path, start = part
-        with path.open("rb") as file:
-            file.seek(start)
+    def digest(part: tuple[str, int]) -> bytes:
+        with Path(part[0]).open("rb") as file:
+            file.seek(part[1])
             return hashlib.sha256(file.read(_HASH_BLOCK)).digest()
 
+    begun = time.time_ns()
     try:
-        memo = HashMemo(root() / ".hashes", paths)
-        if (known := memo.recall()) is not None:
-            return known
-        total = hashlib.sha256(repr([(path.name, size) for path, size, _ in memo.state]).encode())
-        parts = [(Path(path), start) for path, size, _ in memo.state for start in range(0, size, _HASH_BLOCK)]
+        # Absolute, since a relative path depends on the working directory.
+        states = [(os.path.abspath(path), path.stat()) for path in paths]
+        files = [[path, state.st_size, state.st_mtime_ns] for path, state in states]
+        names = "\0".join(path for path, _ in states)
+        memory = root() / ".hashes" / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.json"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is computed again
+            remembered = json.loads(memory.read_text())
+            if remembered["files"] == files:
+                return str(remembered["sha256"])
+        total = hashlib.sha256(repr([(Path(path).name, state.st_size) for path, state in states]).encode())
+        parts = [(path, start) for path, state in states for start in range(0, state.st_size, _HASH_BLOCK)]
         with ThreadPoolExecutor(4) as pool:
             for found in pool.map(digest, parts):
                 total.update(found)
     except OSError as error:
         raise FileError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from error
-    memo.remember(total.hexdigest())
+    if all(begun - state.st_mtime_ns >= _SETTLED for _, state in states):
+        with contextlib.suppress(OSError):  # a full disk is not an error
+            atomic_write(memory, json.dumps({"files": files, "sha256": total.hexdigest()}))
     return total.hexdigest()
 
 
@@ -206,25 +222,19 @@ def _expect(name: str, array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[i
         raise ValueError(f"{name} are {array.dtype} {array.shape}, expected {dtype} {shape}")
 
 
-def _dataset(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Dataset:
-    for name in ("truncations", "episode_starts", "log_returns"):
-        if name in arrays:
-            arrays[name].flags.writeable = False
+def _dataset(meta: dict[str, Any], arrays: dict[str, Any]) -> Dataset:
+    for name in {"truncations", "episode_starts", "log_returns"} & arrays.keys():
+        arrays[name].flags.writeable = False
     stack = meta.get("frame_stack")
     return Dataset(
-        meta["name"],
-        Task(**meta["task"]),
-        arrays["rows"],
-        tuple(meta["obs_shape"]),
-        meta["act_dim"],
-        arrays["truncations"],
-        arrays["episode_starts"],
-        meta["clipped_actions"],
-        meta["cut"],
-        meta["sha256"],
-        None if stack is None else Pixels(arrays["frames"], arrays["frame_index"], stack),
-        arrays.get("log_returns"),
-        meta.get("action_repeat", 1),
+        task=Task(**meta["task"]),
+        **{name: arrays[name] for name in ("rows", "truncations", "episode_starts")},
+        **{name: meta[name] for name in ("name", "act_dim", "clipped_actions", "cut")},
+        obs_shape=tuple(meta["obs_shape"]),
+        digest=meta["sha256"],
+        pixels=None if stack is None else Pixels(arrays["frames"], arrays["frame_index"], stack),
+        dataset_returns=arrays.get("log_returns"),
+        action_repeat=meta.get("action_repeat", 1),
     )
 
 
@@ -233,43 +243,3 @@ def _unusable(path: Path, error: OSError) -> FileError:
         f"{path}: expected a cache that can be read and written, found {error.strerror or error}. "
         "Set SEQEVAL_CACHE to a directory with room."
     )
-
-
-# A file changed less than this before it was hashed could change again without a new modification time.
-_SETTLED = 2_000_000_000  # nanoseconds
-
-
-class HashMemo:
-    """The remembered hash of one set of files."""
-
-    def __init__(self, folder: Path, paths: Sequence[Path]):
-        """Reads sizes and modification times; `folder` has the remembered hashes. Raises `OSError` if one is missing."""
-        self._begun = time.time_ns()
-        # (path, bytes, nanoseconds); absolute, since a relative path depends on the working directory.
-        self.state = [(path, *self._look(path)) for path in (Path(os.path.abspath(path)) for path in paths)]
-        names = "\0".join(str(path) for path, _, _ in self.state)
-        self._place = folder / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.json"
-
-    @staticmethod
-    def _look(path: Path) -> tuple[int, int]:
-        found = path.stat()
-        return found.st_size, found.st_mtime_ns
-
-    def recall(self) -> str | None:
-        """The hash of the files if they have not changed, else None."""
-        try:
-            memory = json.loads(self._place.read_text())
-            return str(memory["sha256"]) if memory["files"] == self._files() else None
-        except (OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is computed again
-            return None
-
-    def remember(self, sha256: str) -> None:
-        """Remember the files' hash, unless one was changed just now; a full disk is not an error."""
-        if any(self._begun - changed < _SETTLED for _, _, changed in self.state):
-            return
-        with contextlib.suppress(OSError):
-            self._place.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(self._place, json.dumps({"files": self._files(), "sha256": sha256}))
-
-    def _files(self) -> list[list[str | int]]:
-        return [[str(path), size, changed] for path, size, changed in self.state]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from seqeval_rl.data.images import Pixels, PixelView, are_images, image_column, paired
-from seqeval_rl.data.validation import Columns, RawTransitions, column
+from seqeval_rl.data.images import Pixels, PixelView, are_images, paired
+from seqeval_rl.data.validation import Columns, RawTransitions, column, image_column
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 
@@ -153,6 +153,9 @@ class Dataset:
         truncations[-1] |= cut
         for array in (truncations, starts):
             array.flags.writeable = False
+        returns = self.dataset_returns
+        if returns is not None:  # of the episodes that are over by then
+            returns = returns[over] if (over := returns[:, 0] <= n).any() else None
         # It is not stored which rows were clipped, so the count stays that of the full dataset.
         return replace(
             self,
@@ -163,14 +166,8 @@ class Dataset:
             cut=cut,
             digest="",
             pixels=None if self.pixels is None else self.pixels.prefix(n),
-            dataset_returns=self._returns_within(n),
+            dataset_returns=returns,
         )
-
-    def _returns_within(self, n: int) -> NDArray[np.float64] | None:
-        """`dataset_returns` of the episodes that are over after `n` rows."""
-        if self.dataset_returns is None or not (over := self.dataset_returns[:, 0] <= n).any():
-            return None
-        return self.dataset_returns[over]
 
     @property
     def nbytes(self) -> int:

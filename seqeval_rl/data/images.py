@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from seqeval_rl.errors import DataError
-
 _COMPARED = 4096  # images compared at a time
 
 
@@ -96,33 +94,6 @@ class PixelView:
 def are_images(values: ArrayLike) -> bool:
     """True for observations that are stored as bytes: uint8 with two axes or more after that of transitions."""
     return isinstance(values, np.ndarray) and values.dtype == np.uint8 and values.ndim >= 3
-
-
-def image_column(name: str, column: str, values: ArrayLike, length: int | None = None) -> NDArray[np.uint8]:
-    """Images [N, *frame], checked.
-
-    Args:
-        name: of the dataset, for messages.
-        column: of the column, for messages.
-        values: transitions first.
-        length: expected number of transitions.
-
-    Raises:
-        DataError: the values are not images of bytes, or have the wrong length.
-    """
-    found = np.asarray(values)
-    if not are_images(found):
-        raise DataError(
-            f"{name}: {column} are {found.dtype} of shape {found.shape}, expected images, uint8 [N, *frame] with values from "
-            "0 to 255. Convert them."
-        )
-    if not found.size:
-        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
-    if length is not None and len(found) != length:
-        raise DataError(
-            f"{name}: {column} have length {len(found)}, expected that of observations, {length}. Make them equal."
-        )
-    return found
 
 
 def paired(observations: NDArray[np.uint8], next_observations: NDArray[np.uint8]) -> Pixels:

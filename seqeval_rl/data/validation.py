@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from seqeval_rl.data.images import Pixels
+from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.errors import DataError
 
 # Actions this far outside their bounds, as a share of the bounds' range, are clipped; farther ones are refused.
@@ -29,7 +29,7 @@ def column(
     """
     found = _array(name, column, values)
     if found.shape[:1] == (0,) and length is None:
-        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
+        raise no_transitions(name)
     if found.dtype.kind not in "fiub":
         raise DataError(f"{name}: {column} have type {found.dtype}, expected numbers. Convert them.")
     if not axes[0] <= found.ndim <= axes[1]:
@@ -44,6 +44,25 @@ def column(
         place = f"{column}[{', '.join(map(str, index))}]"
         raise DataError(f"{name}: {place} is {found[index]}, expected a finite float32. Repair or drop that episode.")
     return result
+
+
+def image_column(name: str, column: str, values: ArrayLike, length: int | None = None) -> NDArray[np.uint8]:
+    """Images [N, *frame] of bytes, checked; arguments as for `column`. Raises `DataError`."""
+    found = np.asarray(values)
+    if not are_images(found):
+        raise DataError(
+            f"{name}: {column} are {found.dtype} of shape {found.shape}, expected images, uint8 [N, *frame] with values from "
+            "0 to 255. Convert them."
+        )
+    if not found.size:
+        raise no_transitions(name)
+    check_length(name, column, found, length)
+    return found
+
+
+def no_transitions(name: str) -> DataError:
+    """The error for an empty dataset."""
+    return DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
 
 
 def flags(name: str, column: str, values: ArrayLike, length: int) -> NDArray[np.bool_]:
@@ -107,15 +126,10 @@ def first_rows(name: str, ended: NDArray[np.bool_], given: ArrayLike | None) -> 
     if given is None:
         return np.unique(np.concatenate(([0], np.flatnonzero(ended) + 1, [length]))).astype(np.int64)
     starts = np.asarray(given)
-    if starts.ndim == 1 and starts.dtype.kind in "iu" and starts.size and starts[-1] != length:
+    rising = starts.ndim == 1 and starts.dtype.kind in "iu" and starts.size > 0
+    if rising and starts[-1] != length:
         starts = np.append(starts, length)
-    if (
-        starts.ndim != 1
-        or starts.dtype.kind not in "iu"
-        or starts.size < 2
-        or starts[0] != 0
-        or (np.diff(starts) < 1).any()
-    ):
+    if not rising or starts.size < 2 or starts[0] != 0 or (np.diff(starts) < 1).any():
         raise DataError(
             f"{name}: episode_starts expected to be row numbers that begin with 0 and grow up to {length}. Check them."
         )
@@ -189,13 +203,5 @@ class Columns:
             )
         starts = np.unique(np.concatenate(([0], np.cumsum(keep)))[self.starts])
         cut = self.cut and bool(dropped[-1] > first[-1])
-        stay = Columns(
-            self.actions[keep],
-            self.rewards[keep],
-            self.terminated[keep],
-            truncated[keep],
-            starts,
-            self.clipped[keep],
-            cut,
-        )
-        return stay, keep
+        kept = {key: getattr(self, key)[keep] for key in ("actions", "rewards", "terminated", "clipped")}
+        return replace(self, **kept, truncated=truncated[keep], starts=starts, cut=cut), keep

@@ -24,7 +24,7 @@ OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 """An integer of at least 1."""
 
-Layers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
 """Widths of a network's hidden layers, at least one."""
 
 
@@ -46,9 +46,7 @@ def grouped_config(configs: Sequence[Any]) -> Any:
     first = configs[0]
     others = [config for config in configs if common_settings(config) != common_settings(first)]
     if others:
-        raise ValueError(
-            f"settings of a run group: expected them to differ in floats only, found {first} and {others[0]}"
-        )
+        raise ValueError(f"run group: expected settings that differ in floats only, found {first} and {others[0]}")
     swept = {
         field.name: torch.tensor(values, dtype=torch.float64)
         for field in dataclasses.fields(first)

@@ -31,11 +31,7 @@ MOVED = {f"seqeval_rl.{old}": f"seqeval_rl.{new}" for new, names in _PACKAGES.it
 
 
 def load_class(reference: str, shown: str | None = None) -> type:
-    """The class that a reference names.
-
-    Args:
-        reference: `module:Class` or `path/to/file.py:Class`.
-        shown: how messages call it; None: as `reference`.
+    """The class of a reference `module:Class` or `path/to/file.py:Class`, which messages call `shown`, if that is given.
 
     Raises:
         UsageError: there is no such module, file or class, or it cannot be imported.

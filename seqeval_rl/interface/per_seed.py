@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
+from seqeval_rl.interface.config import differing
 from seqeval_rl.interface.state import RUNS
 from seqeval_rl.seeding import torch_generator
 
@@ -39,13 +40,7 @@ class PerSeed:
     capturable = False  # single-run algorithms may draw, branch and count freely
 
     def __init__(self, algorithm: type, config: Any, spec: Spec) -> None:
-        """Builds one instance per seed of `spec`.
-
-        Args:
-            algorithm: the class of a single-run algorithm.
-            config: its settings; a field that is a tensor [R] has one value per run.
-            spec: of the run group.
-        """
+        """Builds one instance of a single-run algorithm per seed; a tensor [R] in `config` has one value per run."""
         self.Config = algorithm.Config  # type: ignore[attr-defined]
         self.name: str = getattr(algorithm, "name", algorithm.__name__)
         self.device = spec.device
@@ -55,9 +50,11 @@ class PerSeed:
             seeds = [torch_generator(seed, "plain").initial_seed() for seed in spec.seeds]
             self.cuda_rng = [torch.Generator(spec.device).manual_seed(seed).get_state() for seed in seeds]
         self.runs: list[Any] = []
+        swept = differing(config)
         for r, seed in enumerate(spec.seeds):
+            own = dataclasses.replace(config, **{name: getattr(config, name)[r].item() for name in swept})
             with self._random(r):
-                self.runs.append(algorithm(_of_run(config, r), dataclasses.replace(spec, seeds=(seed,))))
+                self.runs.append(algorithm(own, dataclasses.replace(spec, seeds=(seed,))))
         self.period: int = getattr(self.runs[0], "period", 1)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
@@ -124,10 +121,3 @@ class PerSeed:
                 self.rng[r] = torch.get_rng_state()
                 if cuda:
                     self.cuda_rng[r] = torch.cuda.get_rng_state(self.device)
-
-
-def _of_run(config: Any, r: int) -> Any:
-    """The settings of run `r`, with its value of each field that is a tensor [R]."""
-    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    own = {name: value[r].item() for name, value in values.items() if isinstance(value, Tensor)}
-    return dataclasses.replace(config, **own) if own else config

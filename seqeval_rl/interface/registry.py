@@ -52,11 +52,9 @@ class AlgorithmEntry:
         return inspect.cleandoc(text) if isinstance(text, str) else None
 
     def configure(self, settings: Mapping[str, Any], where: str) -> Any:
-        """Its frozen `Config` from settings, checked by name, type and range. This is the one place that checks them.
+        """Its frozen `Config` with some fields given, checked by name, type and range. This is the one place that checks them.
 
-        Args:
-            settings: some fields of `Config`; the others keep their defaults.
-            where: where they were found, for messages.
+        Messages say `where` the settings were found.
 
         Raises:
             UsageError: an unknown name, a wrong type or a value out of range, in one line.

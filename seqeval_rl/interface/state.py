@@ -59,11 +59,7 @@ class Stateful:
 
 
 def split_state(state: dict[str, Any], runs: int) -> list[dict[str, Any]]:
-    """One state per run, each of which loads into a group of that run alone. Tensors are copies.
-
-    Args:
-        state: the `state_dict` of a group of `runs` runs.
-        runs: R.
+    """The state of a group of `runs` runs as one state per run, each of which loads into a group of one. Tensors are copies.
 
     Raises:
         ValueError: a tensor's first axis is not the run axis.

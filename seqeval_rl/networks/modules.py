@@ -44,16 +44,7 @@ class MLP(nn.Module):
     def __init__(
         self, spec: Spec, purpose: str, inputs: int, hidden: Sequence[int], outputs: int, members: int = 1
     ) -> None:
-        """Draws the weights.
-
-        Args:
-            spec: gives the seeds and the device.
-            purpose: names the network, so that networks of one run differ.
-            inputs: width of the input.
-            hidden: widths of the hidden layers.
-            outputs: width of the output.
-            members: M.
-        """
+        """Draws the weights from the seeds and `purpose`, a name that differs between the networks of a run."""
         super().__init__()
         sizes = (inputs, *hidden, outputs)
         shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((i, o), (1, o))]

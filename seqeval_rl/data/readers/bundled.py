@@ -127,15 +127,11 @@ def build(
     if transitions != FULL:
         name = f"{name}:{transitions}"
     stem = f"bundled-{task_name}-{level}-v{VERSION}-"
-    found = _cached(stem, transitions)
-    if found is None:
-        with cache.lock(f"{stem}{transitions}"):
-            # Another process may have built it while this one waited.
-            found = _cached(stem, transitions)
-            if found is None:
-                found = _build(name, task_named(task_name), level, transitions, workers, progress)
-                found = cache.store(f"{stem}{transitions}", found)
-    return found
+    return cache.obtain(
+        f"{stem}{transitions}",
+        lambda: _build(name, task_named(task_name), level, transitions, workers, progress),
+        lambda: _cached(stem, transitions),
+    )
 
 
 def _cached(stem: str, transitions: int) -> Dataset | None:

@@ -21,7 +21,7 @@ from seqeval_rl.data.images import are_images, of_trails
 from seqeval_rl.data.minari_writer import unusable
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import RawTransitions
+from seqeval_rl.data.validation import RawTransitions, no_transitions
 from seqeval_rl.data.verification import Check
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
@@ -176,7 +176,7 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task:
     if starts[-1] != source.total_steps:
         raise _damaged(name, directory, ValueError(f"{starts[-1]} of {source.total_steps} transitions"))
     if len(starts) == 1:
-        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
+        raise no_transitions(name)
     arrays: dict[str, Any] = {key: np.concatenate(parts) for key, parts in columns.items()}
     limit = None if source.env_spec is None else source.env_spec.max_episode_steps
     if limit is not None and starts[-1] - starts[-2] < limit and not arrays["terminations"][-1]:

@@ -24,7 +24,7 @@ from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import RawTransitions, check_length, flags
+from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_transitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
 from seqeval_rl.utils.files import atomic_path, lock_file
@@ -215,7 +215,7 @@ def _convert(path: Path, name: str, task: Task) -> Dataset:
         rows = np.flatnonzero(~over[:-1])  # a last row that does not end a trajectory has no next observation either
         ends = over[rows + 1]
     if not len(rows):
-        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
+        raise no_transitions(name)
     terminated = np.zeros(len(rows), bool)
     if "masks" in columns:
         terminated = ~flags(name, "masks", columns["masks"][rows], len(rows))

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.images import image_column, of_trails
+from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
-from seqeval_rl.data.validation import RawTransitions, check_length, column, flags
+from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.text import progress_bar, slug
@@ -141,7 +141,7 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
         raise DataError(f"{name}: row {row} continues an episode without a first row, expected one. Get it again.")
     pixels = of_trails(frames, np.diff(np.append(np.flatnonzero(first), len(frames))), FRAME_STACK)
     if not len(pixels):
-        raise DataError(f"{name}: expected at least one transition, found none. Check how the dataset was written.")
+        raise no_transitions(name)
     origin, newest, reached = pixels.index.T
     terminated = column(name, "discount", columns["discount"][reached], (1, 1)) == 0
     inside = reached[terminated & ~begins[reached]]

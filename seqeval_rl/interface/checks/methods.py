@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -154,7 +153,13 @@ def check_hooks(algorithm: Any) -> str:
     actions[:, 0], actions[:, 1] = 1, -1
     for name in defined:
         numbers = _result(name, group, observations, actions)
-        _check_independence(name, getattr(group, name), numbers, observations, actions)
+        for piece in (slice(0, 1), slice(1, BATCH)):
+            part = getattr(group, name)(observations[:, piece], actions[:, piece])
+            _close(f"{name}: transitions in two batches and in one", numbers[:, piece], part)
+        with_nan = observations.clone()
+        with_nan[0] = torch.nan
+        what = f"{name}: run 1 while the observations of run 0 are finite and while they are NaN"
+        _close(what, numbers[1], getattr(group, name)(with_nan, actions)[1])
         for r, part in enumerate(split_state(group.state_dict(), len(SEEDS))):
             single = build_group(algorithm, (SEEDS[r],))
             single.load_state_dict(part)
@@ -180,19 +185,6 @@ def _result(name: str, group: Any, observations: Tensor, actions: Tensor) -> Ten
     expect(same, f"{name}: expected no noise, found torch's global generator drawn from")
     expect_equal(state, group.state_dict(), f"{name}, state before and after the call")
     return numbers
-
-
-def _check_independence(
-    name: str, hook: Callable[[Tensor, Tensor], Tensor], numbers: Tensor, observations: Tensor, actions: Tensor
-) -> None:
-    """Raises `CheckFailed` where a number depends on other transitions of the batch or on another run."""
-    for piece in (slice(0, 1), slice(1, BATCH)):
-        part = hook(observations[:, piece], actions[:, piece])
-        _close(f"{name}: transitions in two batches and in one", numbers[:, piece], part)
-    with_nan = observations.clone()
-    with_nan[0] = torch.nan
-    what = f"{name}: run 1 while the observations of run 0 are finite and while they are NaN"
-    _close(what, numbers[1], hook(with_nan, actions)[1])
 
 
 def _close(what: str, expected: Tensor, found: Tensor) -> None:

@@ -69,14 +69,7 @@ def score(group: Algorithm) -> float:
 
 
 def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any) -> float:
-    """Trains one run on the dataset and returns its `score`.
-
-    Args:
-        algorithm: an algorithm class, vectorized or single-run.
-        updates: gradient steps, of 64 transitions each.
-        seed: the run's seed.
-        settings: fields of the algorithm's `Config` that differ from their defaults.
-    """
+    """Trains one run on batches of 64 transitions, with fields of `Config` that differ from the defaults; its `score`."""
     config = algorithm.Config(**settings)
     spec = Spec((OBS_DIM,), ACT_DIM, (seed,), torch.device("cpu"))
     width = noise_dim(algorithm, config, spec)

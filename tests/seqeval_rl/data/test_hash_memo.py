@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.cache import HashMemo
 from seqeval_rl.errors import FileError
 
 
@@ -60,8 +59,8 @@ def test_a_damaged_memory_is_none(tmp_path: Path, damage: bytes) -> None:
     first = cache.files_hash([path])
     for memory in (tmp_path / "cache" / ".hashes").iterdir():
         memory.write_bytes(damage)
-    assert HashMemo(tmp_path / "cache" / ".hashes", [path]).recall() is None
-    assert cache.files_hash([path]) == first
+    settled(path, b"other", 1_000_000)  # only a memory that is used does not notice
+    assert cache.files_hash([path]) != first
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
