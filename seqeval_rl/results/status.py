@@ -16,9 +16,10 @@ import numpy as np
 from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results.lines import read_lines
-from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, scan_results
-from seqeval_rl.results.run_log import at_work, owned
+from seqeval_rl.results.read import EVENTS, LOCK, METRICS, RunResult, damage, scan_results
+from seqeval_rl.results.run_log import at_work
 from seqeval_rl.results.status_table import GroupStatus
+from seqeval_rl.utils.files import is_locked
 from seqeval_rl.utils.text import clean, duration
 
 # In the order in which they are listed.
@@ -126,7 +127,7 @@ def _status(result: RunResult, now: float) -> RunStatus:
     transitions = _transitions(result)
     if result.status != "unfinished":
         return RunStatus(result, transitions, total, result.status, result.failure or "")
-    age, owner = _age(result.path, now), owned(result.path)
+    age, owner = _age(result.path, now), is_locked(result.path / LOCK)
     if owner is False:
         crash = _crash(result.path)
         return RunStatus(result, transitions, total, "interrupted" if crash is None else "crashed", crash or "", age)
