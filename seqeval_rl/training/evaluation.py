@@ -121,10 +121,8 @@ class Evaluator:
         limit = envs.max_episode_length or LONGEST_EPISODE
         for _ in range(limit):
             actions = np.asarray(act(by_run))
-            if actions.shape != (runs, episodes, envs.act_dim):
-                raise ValueError(
-                    f"act: expected actions of shape {(runs, episodes, envs.act_dim)}, found {actions.shape}"
-                )
+            if actions.shape != (expected := (runs, episodes, envs.act_dim)):
+                raise ValueError(f"act: expected actions of shape {expected}, found {actions.shape}")
             actions = actions.reshape(runs * episodes, envs.act_dim).astype(np.float64)
             # Checks look at all numbers at once; only where something is wrong do they look for what it is.
             if not (np.abs(actions) <= 1.0 + _ROUNDING).all():
