@@ -35,7 +35,7 @@ _CLOSE = 1e-4  # absolute and relative: a float32 log-density at an action on th
 
 def check_config(algorithm: Any) -> str:
     """`Config` is a frozen dataclass; every field has a default, and every default is within its declared range."""
-    config = getattr(algorithm, "Config", None)
+    config: Any = getattr(algorithm, "Config", None)
     is_dataclass = isinstance(config, type) and dataclasses.is_dataclass(config)
     expect(is_dataclass, f"expected a dataclass as {algorithm.__name__}.Config, found {config!r}")
     expect(config.__dataclass_params__.frozen, "expected Config to be frozen: @dataclass(frozen=True)")
