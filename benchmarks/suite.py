@@ -173,9 +173,10 @@ def build_sweep(
             else:
                 single[section][setting] = value
     return Sweep.build(
-        f"{name} (mini)" if mini else name, streams, entries, single.pop("protocol"), seeds, single, swept,
-        f"suite {reference} with --set" if settings else f"suite {reference}",
-        precision=precision, own_protocol=own_protocol, loggers=tuple(suite.loggers if loggers is None else loggers),
+        single.pop("protocol"), f"suite {reference} with --set" if settings else f"suite {reference}", swept,
+        name=f"{name} (mini)" if mini else name, streams=tuple(streams), algorithms=tuple(entries), seeds=tuple(seeds),
+        settings=single, precision=precision, own_protocol=own_protocol,
+        loggers=tuple(suite.loggers if loggers is None else loggers),
     )  # fmt: skip
 
 

@@ -98,23 +98,11 @@ class Registry(Mapping[str, Registration]):
     """All figures or all tables by name; the modules that register them are imported at the first look-up."""
 
     sort: str
-    package: str  # whose modules are the project's own
-    group: str  # of the entry points of others
     _registered: dict[str, Registration] = field(default_factory=dict)
     _complete: bool = False
 
-    def register(self, name: str, *, help: str) -> Callable[[Function], Function]:
-        """The decorators `figure` and `table`: register a function of `(results, **options)`.
-
-        That of a figure returns a `matplotlib.figure.Figure`, that of a table a `Table` or a sequence of tables.
-
-        Args:
-            name: of `seqeval plot --kind` and of the file that is written, or of `seqeval table --measures`.
-            help: what the figure or the table shows, in a few words.
-
-        Raises:
-            UsageError: another function is registered by that name.
-        """
+    def register(self, name: str, help: str) -> Callable[[Function], Function]:
+        """The decorator, see `figure` and `table`."""
 
         def decorate(function: Function) -> Function:
             known = self._registered.get(name)
@@ -131,7 +119,6 @@ class Registry(Mapping[str, Registration]):
         return decorate
 
     def __getitem__(self, name: str) -> Registration:
-        """The figure or table of that name; raises `KeyError`. `find` says which names there are."""
         return self._all()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -149,9 +136,10 @@ class Registry(Mapping[str, Registration]):
     def _all(self) -> dict[str, Registration]:
         if not self._complete:
             self._complete = True
-            for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
-                importlib.import_module(f"{self.package}.{module.name}")
-            for entry in entry_points(group=self.group):
+            package = importlib.import_module(f"seqeval_rl.plots.{self.sort}s")
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{package.__name__}.{module.name}")
+            for entry in entry_points(group=f"seqeval_rl.{self.sort}s"):
                 try:
                     entry.load()
                 except Exception as error:  # somebody else's module: the others are of use without it
@@ -162,9 +150,33 @@ class Registry(Mapping[str, Registration]):
         return self._registered
 
 
-FIGURES = Registry("figure", "seqeval_rl.plots.figures", "seqeval_rl.figures")
-TABLES = Registry("table", "seqeval_rl.plots.tables", "seqeval_rl.tables")
-figure, table = FIGURES.register, TABLES.register
+FIGURES, TABLES = Registry("figure"), Registry("table")
+
+
+def figure(name: str, *, help: str) -> Callable[[Function], Function]:
+    """Register the decorated function as a figure: `function(results, **options) -> matplotlib.figure.Figure`.
+
+    Args:
+        name: of `seqeval plot --kind` and of the file that is written.
+        help: what the figure shows, in a few words.
+
+    Raises:
+        UsageError: another function is registered by that name.
+    """
+    return FIGURES.register(name, help)
+
+
+def table(name: str, *, help: str) -> Callable[[Function], Function]:
+    """Register the decorated function as a table: `function(results, **options) -> Table`, or a sequence of tables.
+
+    Args:
+        name: of `seqeval table --measures`.
+        help: what the table holds, in a few words.
+
+    Raises:
+        UsageError: another function is registered by that name.
+    """
+    return TABLES.register(name, help)
 
 
 def draw(results: Sequence[RunResult], kind: str = "curves", **options: Any) -> Figure:

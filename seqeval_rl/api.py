@@ -142,10 +142,10 @@ def evaluate(
     named = datasets if isinstance(datasets, Mapping) else {source: source for source in _listed(datasets)}
     task = task_named(task, "evaluate") if isinstance(task, str) else task
     planned = Sweep.build(
-        "evaluate",
-        [StreamSpec(name, tuple(source.split("+")), task) for name, source in named.items()],
-        [find_algorithm(item, "evaluate") for item in _listed(algorithms)],
-        protocol or {}, (seeds,) if isinstance(seeds, int) else seeds, settings or {}, sweep or {}, "evaluate",
+        protocol or {}, "evaluate", sweep or {}, name="evaluate",
+        streams=tuple(StreamSpec(name, tuple(source.split("+")), task) for name, source in named.items()),
+        algorithms=tuple(find_algorithm(item, "evaluate") for item in _listed(algorithms)),
+        seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds), settings=settings or {},
         precision=precision, loggers=tuple(loggers),
     )  # fmt: skip
     with contextlib.ExitStack() as undo:

@@ -9,8 +9,7 @@ from typing import Any
 
 from seqeval_rl.benchmarks.arguments.datasets import DatasetsCollect
 from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
-from seqeval_rl.collection.collect import play, play_bundled, write_dataset
-from seqeval_rl.collection.policies import run_behavior
+from seqeval_rl.collection.collect import play, play_bundled, run_behavior, write_dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.minari_writer import NewDataset
 from seqeval_rl.data.readers import bundled

@@ -15,23 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.analysis import statistics
 from seqeval_rl.plots.analysis.captions import listed
 from seqeval_rl.plots.analysis.grouping import Group, collect
 from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.naming import by_value, legend_order
-from seqeval_rl.plots.analysis.statistics import (
-    ACROSS,
-    Cell,
-    Floats,
-    Mask,
-    bootstrap_interval,
-    check_intervals,
-    draws,
-    percentiles,
-    present,
-    task_means,
-    with_point,
-)
+from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, Floats, Mask, bootstrap_interval, task_means, with_point
 from seqeval_rl.results.read import RunResult
 
 
@@ -122,14 +111,12 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
 
 def aggregates(scores: Scores, seed: int = 0) -> dict[str, list[Cell]]:
     """Each aggregate across tasks (`statistics.ACROSS`), of each algorithm, with its 95 % interval."""
-    by_name: dict[str, list[Cell]] = {}
+    by_name: dict[str, list[Cell]] = defaultdict(list)
     for name, aggregate in ACROSS.items():
-        cells = []
         for entry in scores.entries:
             points = entry.scores[:, :, None]  # [run, task, point]
             low, high = bootstrap_interval(points, aggregate, seed=seed) if entry.has_interval else ([np.nan], [np.nan])
-            cells.append(Cell(float(aggregate(points)[0]), float(low[0]), float(high[0]), entry.runs))
-        by_name[name] = cells
+            by_name[name].append(Cell(float(aggregate(points)[0]), float(low[0]), float(high[0]), entry.runs))
     return by_name
 
 
@@ -193,13 +180,13 @@ def improvement_interval(
     """
     wins, mask_x, mask_y = _wins(x, y)
     for scores in (x, y):
-        check_intervals(with_point(scores), confidence, samples)
-    counts_x, counts_y = draws(mask_x, samples, [seed, 0]), draws(mask_y, samples, [seed, 1])
+        statistics.check_intervals(with_point(scores), confidence, samples)
+    counts_x, counts_y = statistics.draws(mask_x, samples, [seed, 0]), statistics.draws(mask_y, samples, [seed, 1])
     # For each task [sample, run of x] @ [run of x, run of y], then the sum over runs of y of what each won against.
     won = counts_x.transpose(2, 0, 1) @ wins.transpose(2, 0, 1)
     sums = (won * counts_y.transpose(2, 0, 1)).sum(axis=2)  # [task, sample]
     pairs = mask_x.sum(axis=0) * mask_y.sum(axis=0)
-    low, high = percentiles((sums / pairs[:, None]).mean(axis=0), confidence)
+    low, high = statistics.percentiles((sums / pairs[:, None]).mean(axis=0), confidence)
     return float(low), float(high)
 
 
@@ -208,7 +195,7 @@ def _wins(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Mask, Mask]:
     x, y = with_point(x), with_point(y)
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"scores: expected the same tasks, found {x.shape[1]} and {y.shape[1]}")
-    mask_x, mask_y = present(x), present(y)
+    mask_x, mask_y = statistics.present(x), statistics.present(y)
     x, y = x[:, None, :, 0], y[None, :, :, 0]
     # An absent run (NaN) neither wins nor ties.
     return (x > y) + 0.5 * (x == y), mask_x, mask_y
@@ -232,9 +219,9 @@ def rank_intervals(
     """Bootstrap intervals of `mean_ranks`, two of [algorithm]; arguments as `bootstrap_interval`'s."""
     means = []
     for place, each in enumerate(scores):
-        mask = check_intervals(with_point(each), confidence, samples)
-        means.append(task_means(with_point(each), draws(mask, samples, [seed, place])))
-    return percentiles(_ranks(means).T, confidence)
+        mask = statistics.check_intervals(with_point(each), confidence, samples)
+        means.append(task_means(with_point(each), statistics.draws(mask, samples, [seed, place])))
+    return statistics.percentiles(_ranks(means).T, confidence)
 
 
 def _ranks(means: Sequence[Floats]) -> Floats:

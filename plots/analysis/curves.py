@@ -23,10 +23,6 @@ class Axis:
     label: str
     of_data: bool  # whether a transition has the same place on it in all runs
 
-    def extent(self, panel: Panel) -> float | None:
-        """Its end on that panel; None where the runs decide."""
-        return self.place(panel, panel.extent) if self.of_data else None
-
     def place(self, panel: Panel, transitions: float) -> float:
         """The place of so many transitions, on an axis of data."""
         return transitions if self is AXES["transitions"] else 100 * transitions / (panel.transitions or panel.online)

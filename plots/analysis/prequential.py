@@ -166,11 +166,8 @@ class Choice:
             seeds = f"{each.runs} seed{'s' if each.runs > 1 else ''}"
             lines.append(f"    {each.label.ljust(width)}  {self.score} {each.score:.4g}{true} ({seeds})")
         if self.best is not None and len(self.candidates) > 1:
-            cost = (
-                f"{self.regret:.1f} points of the score, against {self.best.label}"
-                if self.regret
-                else "none, it is the best"
-            )
+            lost = f"{self.regret:.1f} points of the score, against {self.best.label}"
+            cost = lost if self.regret else "none, it is the best"
             lines.append(f"  cost: {cost}; picking at random would have cost {self.random_regret:.1f} on average")
         lines += [f"  left out: {out.label}: {out.why}" for out in self.left_out]
         return "\n".join(lines) + "\n"

@@ -40,7 +40,6 @@ class Aggregate(Protocol):
 
     def __call__(self, scores: Floats, counts: Counts | None = None) -> Floats:
         """With `counts` [sample, run, task], how often each run was drawn: one value per sample, [sample, point]."""
-        ...
 
 
 def mean(scores: Floats, counts: Counts | None = None) -> Floats:

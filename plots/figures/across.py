@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seqeval_rl.errors import UsageError
+from seqeval_rl.plots.analysis import cross_task
 from seqeval_rl.plots.analysis.captions import damage_sentence
-from seqeval_rl.plots.analysis.cross_task import (
-    Scores,
-    aggregates,
-    improvements,
-    interval_sentence,
-    ranks,
-    scores_across,
-)
+from seqeval_rl.plots.analysis.cross_task import Scores, interval_sentence, scores_across
 from seqeval_rl.plots.analysis.curves import Segment
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile, profile_interval
 from seqeval_rl.plots.figures import layout, style
@@ -56,7 +50,7 @@ def aggregate_intervals(
     """
     inches = layout.figure_width(width)
     scores = scores_across(results, share)
-    of = aggregates(scores, seed)
+    of = cross_task.aggregates(scores, seed)
     across = len(ACROSS) if inches >= 5 else 2 if inches >= 2.5 else 1
     down = len(ACROSS) // across
     names, longest, lines = layout.names_of([entry.label for entry in scores.entries], 0.3 * inches)
@@ -159,7 +153,7 @@ def rank(
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
-        _draw_rows(ax, scores, ranks(scores, seed), names, 0.12 / row)
+        _draw_rows(ax, scores, cross_task.ranks(scores, seed), names, 0.12 / row)
         ax.set_xlim(0.9, len(names) + 0.1)
         layout.round_ticks(ax.xaxis, max(2, int((inches - longest) / 0.3)), integer=True)
         ax.set_xlabel("mean rank ←")
@@ -236,15 +230,14 @@ def improvement(
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
-        _draw_matrix(ax, improvements(scores, seed), side, percent, interval)
+        _draw_matrix(ax, cross_task.improvements(scores, seed), side, percent, interval)
         ax.set_xticks(range(len(labels)), columns, rotation=0 if flat else 90)
         ax.set_yticks(range(len(labels)), rows)
 
-    half = "50" if percent else "0.5"
     text = (
         f"Probability{' in per cent' if percent else ''} that a run of the row's algorithm scores higher "
         f"than one of the column's at {100 * share:g} % of the data; grey: the 95 % bootstrap interval"
-        f"{' (below the number)' if interval else ''} contains {half}, or is missing. "
+        f"{' (below the number)' if interval else ''} contains {'50' if percent else '0.5'}, or is missing. "
         f"{scores.sentence()}{damage_sentence(results)}"
     )
     return layout.framed(inches, row * len(labels) + (0.3 if flat else high + 0.15), text if caption else "", draw)

@@ -67,7 +67,10 @@ def _cost(panel: Panel, group: Group, device: str) -> TrainingCost | None:
         first, last = entries[0], entries[-1]
         # A static control sees all transitions at once; its last evaluation has the place of the sequential run's.
         transitions = last["transitions"] - (0 if group.static else first["transitions"])
-        seconds = sum(_training_seconds(entry["metrics"], device) for entry in entries[1:])
+        # On CUDA evaluation is asynchronous and takes none of the time.
+        metrics = [{"evaluation_seconds": 0.0} | entry["metrics"] for entry in entries[1:]]
+        waited = [0.0 if device.startswith("cuda") else each["evaluation_seconds"] for each in metrics]
+        seconds = sum(each.get("seconds", np.nan) - wait for each, wait in zip(metrics, waited, strict=True))
         if last["evaluation"] - first["evaluation"] != len(entries) - 1:
             seconds = float("nan")  # a line is missing, and its seconds with it
         updates = last["gradient_steps"] - first["gradient_steps"]
@@ -82,12 +85,6 @@ def _device(run: RunResult) -> str:
     """What the run was timed on: the device and the host's processor, since a manifest does not name the GPU."""
     named = [str(run.manifest[key]) for key in ("device", "processor") if run.manifest.get(key)]
     return " with ".join(named) or "an unknown device"
-
-
-def _training_seconds(metrics: dict[str, float], device: str) -> float:
-    """Wall time since the previous evaluation, without this one's; on CUDA evaluation is asynchronous and takes none."""
-    evaluation = 0.0 if device.startswith("cuda") else metrics.get("evaluation_seconds", 0.0)
-    return metrics.get("seconds", np.nan) - evaluation
 
 
 @figure("cost", help="score over training time and gradient steps")

@@ -99,17 +99,6 @@ def dataset_figure(
     return layout.framed(inches, sum(heights) + top + 0.75, "", draw)
 
 
-def _histograms(figure: Figure, place: SubplotSpec, blocks: Sequence[DatasetBlock], shown: int, across: int) -> None:
-    """A histogram for each of the first `shown` action dimensions, `across` in a row."""
-    cells = place.subgridspec(-(-shown // across), across)
-    for dimension in range(shown):
-        ax = figure.add_subplot(cells[dimension // across, dimension % across])
-        _histogram(ax, blocks, dimension)
-        if dimension % across == 0:
-            ax.set_ylabel("share")
-        ax.set_title(f"action {dimension}", pad=2)
-
-
 def _over_transitions(ax: Axes, blocks: Sequence[DatasetBlock], what: str, window: int) -> None:
     """A dot for each episode where it ends, and the running mean."""
     total = sum(int(block.lengths.sum()) for block in blocks)
@@ -173,17 +162,23 @@ def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
     scores.set_ylabel("normalised score")
 
 
-def _histogram(ax: Axes, blocks: Sequence[DatasetBlock], dimension: int) -> None:
-    """Shares of the actions in bins over [-1, 1], a line for each block."""
+def _histograms(figure: Figure, place: SubplotSpec, blocks: Sequence[DatasetBlock], shown: int, across: int) -> None:
+    """Shares of the actions in bins over [-1, 1], a line per block: the first `shown` dimensions, `across` in a row."""
+    cells = place.subgridspec(-(-shown // across), across)
     edges = np.linspace(-1, 1, _BINS + 1)
     several = len(blocks) > 1
-    for block, colour in zip(blocks, itertools.cycle(_BLOCKS if several else ["#7F7F7F"]), strict=False):
-        counts = np.histogram(block.actions[:, dimension], edges)[0]
-        ax.stairs(counts / len(block.actions), edges, fill=not several, color=colour, linewidth=0.9)
-    ax.set_xlim(-1.02, 1.02)
-    ax.set_xticks([-1, 0, 1])
-    ax.set_ylim(bottom=0)
-    ax.set_yticks([])  # each dimension has its own scale: a spike at a bound would flatten the others
+    for dimension in range(shown):
+        ax = figure.add_subplot(cells[dimension // across, dimension % across])
+        for block, colour in zip(blocks, itertools.cycle(_BLOCKS if several else ["#7F7F7F"]), strict=False):
+            counts = np.histogram(block.actions[:, dimension], edges)[0]
+            ax.stairs(counts / len(block.actions), edges, fill=not several, color=colour, linewidth=0.9)
+        ax.set_xlim(-1.02, 1.02)
+        ax.set_xticks([-1, 0, 1])
+        ax.set_ylim(bottom=0)
+        ax.set_yticks([])  # each dimension has its own scale: a spike at a bound would flatten the others
+        if dimension % across == 0:
+            ax.set_ylabel("share")
+        ax.set_title(f"action {dimension}", pad=2)
 
 
 def _entries(blocks: Sequence[DatasetBlock], window: int) -> list[tuple[str, dict[str, Any]]]:

@@ -15,7 +15,7 @@ from seqeval_rl.plots.analysis.captions import curve_caption
 from seqeval_rl.plots.analysis.curves import Axis, CurveSet, CurveSpec, Segment, curve_set, placed
 from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.naming import LineStyle, display_name, legend_order
-from seqeval_rl.plots.analysis.published import CITATION, Experiment, PublishedCurve, published_results
+from seqeval_rl.plots.analysis.published import CITATION, Experiment, published_results
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.registry import figure
@@ -103,12 +103,8 @@ def draw_curves(results: Sequence[RunResult], spec: CurveSpec, width: str | floa
     cell = inches / len(grid[0])
     inner = cell - 0.45  # of the axes: less ticks, their labels and gaps
     tops = [layout.above(panel, inner, named=content.axis.of_data) for panel in content.panels]
-    heights = [
-        min(max(0.6 * cell, 1.2), 2.9)
-        + 0.5
-        + layout.LINE_HEIGHT * max(tops[index].lines for index in row if index is not None)
-        for row in grid
-    ]
+    lines = [max(tops[index].lines for index in row if index is not None) for row in grid]
+    heights = [min(max(0.6 * cell, 1.2), 2.9) + 0.5 + layout.LINE_HEIGHT * most for most in lines]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(len(grid), len(grid[0]), squeeze=False, height_ratios=heights)
@@ -147,9 +143,12 @@ def _draw_panel(
     """The panel at `index`, on axes about `width` inches wide."""
     spec, axis, panel, drawn = content.spec, content.axis, content.panels[index], content.segments[index]
     segments = [segment for _, parts in drawn for segment in parts]
-    _draw_published(ax, content.published[index], panel.extent)
-    ends = [segment.transitions[-1] for segment in segments]
-    ax.set_xlim(0, (axis.extent(panel) or max(ends, default=0) or 1) * _ROOM)
+    for name, curve in content.published[index].items():
+        inside = curve.transitions <= panel.extent
+        ax.plot(curve.transitions[inside], curve.mean[inside], **_published_look(name))
+    last = max((segment.transitions[-1] for segment in segments), default=0)
+    end = axis.place(panel, panel.extent) if axis.of_data else 0
+    ax.set_xlim(0, (end or last or 1) * _ROOM)
     layout.round_ticks(ax.xaxis, min(int(width / 0.5) + 1, 7))
     ax.xaxis.set_major_formatter(layout.format_count)
     most = 6 if width > 2.5 else 4
@@ -210,12 +209,6 @@ def draw_segments(ax: Axes, segments: Sequence[Segment], look: LineStyle, place:
         if part.interval is not None:
             alpha = 0.17 * strength
             ax.fill_between(part.transitions, *part.interval, color=look.colour, alpha=alpha, linewidth=0, zorder=3)
-
-
-def _draw_published(ax: Axes, curves: dict[str, PublishedCurve], extent: int) -> None:
-    for name, curve in curves.items():
-        inside = curve.transitions <= extent
-        ax.plot(curve.transitions[inside], curve.mean[inside], **_published_look(name))
 
 
 def _published_look(algorithm: str) -> dict[str, Any]:

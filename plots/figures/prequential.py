@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -87,14 +87,9 @@ def prequential(
 
 def _with_means(run: RunResult, score: str) -> RunResult:
     """The run with the score's running mean as its only metric."""
-    places, means = running_mean(run, score)
-    at = dict(zip(places.tolist(), means.tolist(), strict=True))
-    evaluations: list[dict[str, Any]] = [
-        {**entry, "metrics": {_METRIC: at[entry["transitions"]]}}
-        for entry in run.evaluations
-        if entry["transitions"] in at
-    ]
-    return replace(run, evaluations=evaluations)
+    at = dict(zip(*map(np.ndarray.tolist, running_mean(run, score)), strict=True))
+    entries = [entry for entry in run.evaluations if entry["transitions"] in at]
+    return replace(run, evaluations=[{**entry, "metrics": {_METRIC: at[entry["transitions"]]}} for entry in entries])
 
 
 @figure("correlation", help="true score over a prequential score, with their rank correlation")
@@ -137,11 +132,13 @@ def correlation(
     titles = [layout.wrap(panel.title, cell + 0.2, 3) for panel, _ in shown]
 
     def draw(figure: Figure) -> None:
-        x_label = layout.wrap(SCORES[score].label, cell + 0.2)
-        axes = layout.panels(figure, len(shown), across, x_label, "normalised score")
+        label = layout.wrap(SCORES[score].label, cell + 0.2)
+        axes = layout.panels(figure, len(shown), across, label, "normalised score")
         for ax, (_, settings), title in zip(axes, shown, titles, strict=True):
             _draw_settings(ax, settings, by_label, score, cell)
-            ax.set_title(f"{title}\n{_rho(settings, score)}, {len(settings)} settings")
+            rho = spearman([each.cost(score) for each in settings], [-each.true for each in settings])
+            shown_rho = f"ρ = {rho:.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(rho) else "ρ: all equal"
+            ax.set_title(f"{title}\n{shown_rho}, {len(settings)} settings")
         layout.legend(figure, entries, inches)
 
     height = min(max(0.7 * cell, 1.1), 2.6) + 0.55
@@ -194,7 +191,7 @@ def _draw_settings(
 
 def _logarithmic_x(ax: Axes, values: list[float], most: int) -> None:
     """A logarithmic x-axis with at most `most` round numbers within the range of the values, all of them above 0."""
-    from matplotlib.ticker import NullFormatter, NullLocator
+    from matplotlib.ticker import NullLocator
 
     room = max(1.3, (max(values) / min(values)) ** 0.12)
     low, high = min(values) / room, max(values) * room
@@ -206,9 +203,3 @@ def _logarithmic_x(ax: Axes, values: list[float], most: int) -> None:
     ax.set_xticks(inside[:: -(-len(inside) // most)] if inside else [min(values)])
     ax.xaxis.set_major_formatter("{x:.3g}")
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _rho(settings: Sequence[Candidate], score: str) -> str:
-    rho = spearman([each.cost(score) for each in settings], [-each.true for each in settings])
-    return f"ρ = {rho:.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(rho) else "ρ: all equal"

@@ -58,7 +58,10 @@ def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]
     for panel in collect(results):
         for group in panel.groups:
             if not group.static:
-                members[group.algorithm, _all_else(group)].append((panel, group))
+                manifest = group.runs[0].manifest
+                protocol = {key: value for key, value in group.runs[0].protocol.items() if key not in (_K, _GAMMA)}
+                all_else = [protocol, *(manifest.get(key) for key in ("uses_future_data", "suite", "precision"))]
+                members[group.algorithm, hashable([group.runs[0].config, *all_else])].append((panel, group))
     maps = [each for groups in members.values() if (each := _heat_map(groups, share)) is not None]
     if not maps:
         raise UsageError(
@@ -66,15 +69,6 @@ def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]
             f"found none. Sweep them: --set protocol.{_GAMMA}=1,10."
         )
     return maps
-
-
-def _all_else(group: Group) -> Hashable:
-    """All settings but K and gamma."""
-    run = group.runs[0]
-    protocol = {name: value for name, value in run.protocol.items() if name not in (_K, _GAMMA)}
-    return hashable(
-        [run.config, protocol, run.manifest["uses_future_data"], run.manifest["suite"], run.manifest.get("precision")]
-    )
 
 
 def _heat_map(members: Sequence[tuple[Panel, Group]], share: float) -> HeatMap | None:

@@ -6,14 +6,17 @@ with a batch of as many observations, so that neither the length of the dataset 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from seqeval_rl.collection.policies import Behavior
+from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.episodes import Episode, play_episodes
 from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.readers import bundled
@@ -22,11 +25,41 @@ from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import VectorEnv
 from seqeval_rl.errors import DataError, MismatchError, UsageError
+from seqeval_rl.networks.distributions import uniform
 from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.utils.processes import available_cores
 
+# Raw observations float32 [B, *obs] and standard normals float32 [B, act_dim] to actions [B, act_dim] in [-1, 1].
+Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 _NOISE = 1024  # draws of an episode at once
 _WORTH_WORKERS = 20_000  # transitions from which on processes for the environments pay
+
+
+@dataclass(frozen=True)
+class Behavior:
+    """What chooses the actions of a dataset, and where."""
+
+    task: Task
+    act: Act
+    algorithm: str  # what it is, for a dataset's metadata
+    purpose: str  # names its episodes and noise
+
+
+def uniform_behavior(task: Task) -> Behavior:
+    """Actions uniform on the whole action space."""
+    return Behavior(task, lambda _, noise: uniform(torch.from_numpy(noise)).numpy(), "uniform random actions", "random")
+
+
+def policy_behavior(policy: Policy, algorithm: str, purpose: str, explore: bool = True) -> Behavior:
+    """A trained policy, with its exploration or greedy; `algorithm` and `purpose` as in `Behavior`."""
+    return Behavior(policy.task, policy.act if explore else lambda seen, _: policy.act(seen), algorithm, purpose)
+
+
+def run_behavior(directory: Path, explore: bool, algorithm: str | None = None) -> Behavior:
+    """The policy of a run's newest checkpoint; arguments and errors as for `Policy.load`."""
+    policy = Policy.load(directory, algorithm)
+    how = "exploring" if explore else "greedy"
+    return policy_behavior(policy, f"{policy.description}, {how}", "run", explore)
 
 
 def check_new(identity: str, overwrite: bool) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from seqeval_rl.collection.collect import check_new, play
-from seqeval_rl.collection.policies import Behavior, behavior_arrays, policy_behavior, uniform_behavior, write_behavior
+from seqeval_rl.collection.collect import Behavior, check_new, play, policy_behavior, uniform_behavior
+from seqeval_rl.collection.policy import observation_map
 from seqeval_rl.collection.train import Training
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
 from seqeval_rl.data.minari_writer import NewDataset, writer
@@ -20,9 +21,12 @@ from seqeval_rl.data.rollouts import BehaviorPolicy
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.training.online import episode_seed
-from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.files import atomic_path, atomic_write
 
 PLACE = "{level}"  # in an id
+LEVELS = ("random", "medium", "medium-replay", "expert", "medium-expert")
+MEDIUM_SHARE = 1 / 3  # of the expert's score
+KEYS = ("w0", "b0", "w1", "b1", "w2", "b2")  # of the behavior format, see data/bundled_policies/README.md
 _EPISODES = 20  # that a saved policy's returns are measured on
 _REPLAY_POLICIES = 6  # as many as the bundled `replay` has
 
@@ -175,8 +179,34 @@ def _measured(behavior: Behavior, seed: int) -> list[float]:
     ]  # fmt: skip
 
 
-LEVELS = ("random", "medium", "medium-replay", "expert", "medium-expert")
-MEDIUM_SHARE = 1 / 3  # of the expert's score
+def behavior_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np.float16]]:
+    """The tanh-Gaussian policy of a run's state in the behavior format, normalization taken into the first layer.
+
+    Raises:
+        DataError: the algorithm's actor is not a tanh-Gaussian perceptron of two hidden layers, or its weights do not fit
+            into float16.
+    """
+    actor = state["algorithm"].get("actor", {})
+    weights = [value[0, 0].double() for name, value in actor.items() if name.startswith("net.weights.")]
+    if len(weights) != len(KEYS) or len(actor) != len(KEYS):
+        raise DataError(
+            f"behavior policy: expected an actor of two hidden layers as SAC has it, found the parameters "
+            f"{', '.join(actor) or 'none'}. Train sac with two hidden layers."
+        )
+    scale, shift = (value.double() for value in observation_map(state, obs_dim))
+    weights[1] = weights[1] + shift @ weights[0]
+    weights[0] = scale[:, None] * weights[0]
+    with np.errstate(over="ignore"):  # said below
+        arrays = {key: value.numpy().astype(np.float16) for key, value in zip(KEYS, weights, strict=True)}
+    if not all(np.isfinite(value).all() for value in arrays.values()):
+        raise DataError("behavior policy: expected weights that fit into float16, found larger ones. Train it anew.")
+    return arrays
+
+
+def write_behavior(path: Path, arrays: dict[str, NDArray[np.float16]]) -> None:
+    """Write a behavior policy atomically. Raises `OSError`."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
 
 def records(scores: Sequence[float]) -> list[int]:

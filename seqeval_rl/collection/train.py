@@ -150,7 +150,7 @@ def _resume(training: Training, recorder: RunRecorder, device: torch.device, pro
         if state:
             trainer.load_states([state])
         recorder.event("started", evaluations=done, environments=evaluator.backend, runs=1)
-        record = Reporter([recorder], protocol.divergence_limit)
+        record = Reporter([recorder], protocol)
 
         def report(outcome: Outcome) -> bool:
             # The policy first: a recorded evaluation always has what it may be asked for.

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from seqeval_rl.errors import DataError, FileError, UsageError, writing
 from seqeval_rl.utils.files import atomic_write, lock_file, sync
+from seqeval_rl.utils.text import one_line
 
 ATTEMPTS = 4  # in a row without a new byte
 FIRST_PAUSE = 1.0  # seconds before the second of them; doubled each time
@@ -289,5 +290,5 @@ def _validator(answer: Any) -> str:
 
 def _line(error: Exception) -> str:
     # A `URLError` only wraps the reason; its subclass `HTTPError` describes itself.
-    reason = error.reason if type(error) is urllib.error.URLError else error
-    return " ".join(f"{type(error).__name__}: {reason}".split()).rstrip(".")
+    reason: Any = error.reason if type(error) is urllib.error.URLError else error
+    return one_line(reason)

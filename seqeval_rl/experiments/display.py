@@ -41,18 +41,10 @@ class Display:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Nothing is shown before the context is entered.
-
-        Args:
-            jobs: all that will run.
-            shown: whether to show anything on standard error.
-            log: file that plain lines are appended to.
-            console: of rich, to show it on; default standard error, where that is a terminal.
-            clock: gives seconds.
-        """
+        """Nothing is shown before the context is entered; plain lines are appended to the file `log`, also where nothing is to be
+        `shown`. `console`: default standard error, where that is a terminal. `clock` gives seconds."""
         self.tracker = Tracker(jobs, clock)
-        self._jobs = jobs
-        self._shown = shown
+        self._jobs, self._shown = jobs, shown
         self._log = RunLog(log, self._say) if log is not None else None
         self._written = [clock()] * len(jobs)  # when the latest plain line was written
         self._failures_shown: set[Path] = set()
@@ -153,7 +145,9 @@ class Display:
         width = max(20, options.max_width - 1)
         lines: list[tuple[str, str]] = []
         if shown:
-            head, *body = table(shown, width, _has_blocks(console))
+            # Not every terminal's encoding has the characters of a sparkline.
+            sparks = BLOCKS.encode(console.encoding, "ignore").decode(console.encoding) == BLOCKS
+            head, *body = table(shown, width, sparks)
             styles = ["dim"] * len(tail) + [""] * len(listed)
             lines = [(head, "bold"), *zip(body, styles, strict=True)]
         if over and rows:
@@ -176,12 +170,3 @@ def totals_text(totals: Totals, width: int) -> str:
         f"{short}. Ctrl-C saves.",
     )
     return next((text for text in texts if len(text) <= width), short[:width])
-
-
-def _has_blocks(console: Console) -> bool:
-    """Whether the terminal's encoding has the characters of a sparkline."""
-    try:
-        BLOCKS.encode(console.encoding)
-    except (LookupError, UnicodeEncodeError):
-        return False
-    return True

@@ -7,7 +7,7 @@ vectorized algorithm takes such a setting as a tensor [R], one value for each ru
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,17 +68,14 @@ def divide(candidates: Iterable[GroupCandidate], room: float) -> list[list[Group
     groups: list[list[GroupCandidate]] = []
     filling: dict[Hashable, list[GroupCandidate]] = {}  # by key
     for candidate in candidates:
-        group = filling.get(candidate.key)
-        if group is None or _bytes([*group, candidate]) > room:
-            group = filling[candidate.key] = []
-            groups.append(group)
-        group.append(candidate)
+        group = [*filling.get(candidate.key, []), candidate]
+        datasets = {each.dataset: each.dataset_bytes for each in group}
+        if len(group) > 1 and sum(datasets.values()) + sum(each.run_bytes for each in group) <= room:
+            filling[candidate.key].append(candidate)
+        else:
+            filling[candidate.key] = [candidate]
+            groups.append(filling[candidate.key])
     return groups
-
-
-def _bytes(group: Sequence[GroupCandidate]) -> int:
-    datasets = {candidate.dataset: candidate.dataset_bytes for candidate in group}
-    return sum(datasets.values()) + sum(candidate.run_bytes for candidate in group)
 
 
 def cost_of_run(

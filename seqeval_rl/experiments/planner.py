@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
-from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
@@ -57,14 +57,8 @@ def plan(
     """Load (or build) the datasets, check everything that can be checked, and divide what is left to do into jobs.
 
     Args:
-        sweep: what to run.
-        out: results directory.
-        device: where to train.
-        backend: of the environments.
-        overwrite: begin again what is there.
-        progress: show it while datasets are built.
-        room: bytes that run groups may take on the device; none: most of what is free on CUDA, and on a CPU one run for
-            each job, since one run fills a core.
+        sweep, out, device, backend, overwrite, progress: see `run_sweep`.
+        room: bytes that run groups may take on the device; none: see `room_for_groups`.
 
     Raises:
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from seqeval_rl.protocol import EvaluationPoint
+from seqeval_rl.experiments.job import Failed, ProgressReporter, Scored
+from seqeval_rl.protocol import Protocol
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.loggers.jsonl import JsonlLogger
 from seqeval_rl.results.loggers.logger import LoggedPoint, LoggedRun, OptionalLoggers
@@ -26,19 +27,15 @@ class Reporter:
     def __init__(
         self,
         recorders: Sequence[RunRecorder],
-        divergence_limit: float,
+        protocol: Protocol,
         loggers: OptionalLoggers | None = None,
-        announce: Callable[[EvaluationPoint, Mapping[int, float], Mapping[int, str]], None] = lambda *_: None,
+        progress: ProgressReporter | None = None,
+        indices: Sequence[int] = (),
     ):
-        """For the R runs of a group.
-
-        Args:
-            recorders: [R], open.
-            divergence_limit: see `Protocol`.
-            loggers: more than `metrics.jsonl`.
-            announce: takes the point, new scores by run, and new failures by run.
-        """
-        self._recorders, self._limit, self._announce = recorders, divergence_limit, announce
+        """For the R runs of a group: their open recorders [R], loggers other than `metrics.jsonl`, what new scores and failures
+        are reported to, and the runs' indices in the job [R]."""
+        self._recorders, self._limit = recorders, protocol.divergence_limit
+        self._progress, self._indices = progress, indices or range(len(recorders))
         self._runs = [LoggedRun("/".join(r.directory.parts[-3:]), r.directory, r.manifest) for r in recorders]
         self._metrics_file, self._loggers = JsonlLogger(), loggers or OptionalLoggers()
         self.failures: dict[int, str] = {}  # by run, why it cannot continue
@@ -51,52 +48,48 @@ class Reporter:
             FileError: `metrics.jsonl` or a checkpoint cannot be written.
         """
         self.states = outcome.states
-        scores: dict[int, float] = {}
-        failures: dict[int, str] = {}
+        scores: list[Scored] = []
+        failures: list[Failed] = []
         for r, recorder in enumerate(self._recorders):
             if r in self.failures:
                 continue
             if failure := self._diverged(outcome, r):
-                self.failures[r] = failures[r] = failure
+                self.failures[r] = failure
+                failures.append(Failed(self._indices[r], failure))
                 recorder.event("failed", message=failure, transitions=outcome.point.transitions)
                 continue
-            point, metrics = logged_point(outcome, r), logged_metrics(outcome, r)
+            at, evaluation, metrics = outcome.point, outcome.evaluation, _logged_metrics(outcome, r)
+            point = LoggedPoint(
+                at.index, at.transitions, at.gradient_steps, at.env_steps, outcome.blocks[r],
+                tuple(evaluation.returns[r].tolist()), tuple(evaluation.lengths[r].tolist()),
+            )  # fmt: skip
             self._metrics_file.log(self._runs[r], point, metrics)
             checkpoint.save(recorder.checkpoints, point.index, outcome.states[r])
             self._loggers.log(self._runs[r], point, metrics)
             if "score" in metrics:
-                scores[r] = metrics["score"]
-        self._announce(outcome.point, scores, failures)
+                scores.append(Scored(self._indices[r], point.index, metrics["score"]))
+        if self._progress is not None:
+            self._progress.update(outcome.point.gradient_steps)
+            self._progress.send(tuple(scores), tuple(failures))
         return len(self.failures) < len(self._recorders)
 
     def _diverged(self, outcome: Outcome, r: int) -> str | None:
         """Why run `r` cannot continue, in one line, or None."""
-        where = f"at {outcome.point.transitions} transitions"
-        limit = self._limit
+        where, limit = f"at {outcome.point.transitions} transitions", self._limit
         for name, values in outcome.metrics.items():
             if name.startswith(MAY_BE_ABSENT):
                 continue
             if not np.isfinite(values[r]):
                 return f"{name} is {values[r]} {where}: lower the learning rate, or look at the rewards' scale"
             if name.endswith("/q") and abs(values[r]) > limit:
-                return (
-                    f"exploding Q value: {name} = {values[r]:.3g} {where}, beyond protocol.divergence_limit = {limit:g}"
-                )
+                beyond = f"beyond protocol.divergence_limit = {limit:g}"
+                return f"exploding Q value: {name} = {values[r]:.3g} {where}, {beyond}"
         if r in outcome.evaluation.failures:
             return f"{outcome.evaluation.failures[r]} {where}"
         return None
 
 
-def logged_point(outcome: Outcome, r: int) -> LoggedPoint:
-    """The evaluation point of run `r`, with its block and episodes."""
-    point, evaluation = outcome.point, outcome.evaluation
-    return LoggedPoint(
-        point.index, point.transitions, point.gradient_steps, point.env_steps, outcome.blocks[r],
-        tuple(evaluation.returns[r].tolist()), tuple(evaluation.lengths[r].tolist()),
-    )  # fmt: skip
-
-
-def logged_metrics(outcome: Outcome, r: int) -> dict[str, float]:
+def _logged_metrics(outcome: Outcome, r: int) -> dict[str, float]:
     """The metrics of run `r`, without those that it lacks at this point."""
     evaluation = outcome.evaluation
     metrics: dict[str, float] = {}

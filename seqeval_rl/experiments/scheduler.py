@@ -37,15 +37,24 @@ def run_sweep(
 ) -> list[RunEnd]:
     """Plan and run; returns how each run ended, and which had failed before. Finished runs are not among them.
 
+    Args:
+        sweep: what to run.
+        out: results directory.
+        device: where to train; `auto`: on CUDA where it is available.
+        backend: of the environments: `auto`, `envpool` or `gymnasium`.
+        overwrite: begin again what is there.
+        progress: show it on standard error: a table on a terminal, else plain lines.
+
     Raises:
-        Interrupted: Ctrl-C or a request to end; the same command resumes.
-        SeqevalError: see `plan`.
+        Interrupted: Ctrl-C or SIGTERM; the same command resumes.
+        SeqevalError: see `plan`; or what a job raised (a full disk, say), after the other processes have been stopped. A run
+            that diverges or a plug-in that raises ends that job alone.
     """
     try:
         planned = plan(sweep, out, choose_device(device), backend, overwrite, progress)
         if progress and any(len(job.runs) > 1 for job in planned.jobs):
             print(f"plan: {planned}", file=sys.stderr)
-        return [*planned.failed, *run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
+        return [*planned.failed, *_run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
     finally:
         forget_streams()
 
@@ -63,20 +72,7 @@ _channel: Any = None  # in a worker: the queue back to the parent
 _environment_workers = 1
 
 
-def run_jobs(jobs: Sequence[Job], progress: bool = True, log: Path | None = None) -> list[RunEnd]:
-    """Run all jobs to their ends, longest first; returns how every run ended.
-
-    A run that diverges or a plug-in that raises ends that job alone.
-
-    Args:
-        jobs: what to run.
-        progress: show it on standard error: a table on a terminal, else plain lines.
-        log: file that plain lines are appended to.
-
-    Raises:
-        Interrupted: Ctrl-C or SIGTERM.
-        SeqevalError: what a job raised (a full disk, say), after the other processes have been stopped.
-    """
+def _run_jobs(jobs: Sequence[Job], progress: bool, log: Path | None) -> list[RunEnd]:
     if not jobs:
         return []
     on_cpu = all(job.device == "cpu" for job in jobs)

@@ -36,44 +36,29 @@ class Sweep:
     swept: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     where: str = "the suite"  # for messages
     precision: Precision = "float32"  # of matrix products
-    own_protocol: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=dict
-    )  # by algorithm, in place of `protocol`'s
+    # By algorithm, in place of `protocol`'s.
+    own_protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
 
-    @classmethod
-    def build(
-        cls,
-        name: str,
-        streams: Sequence[StreamSpec],
-        algorithms: Sequence[AlgorithmEntry],
-        protocol: Mapping[str, Any],
-        seeds: Sequence[int],
-        settings: Mapping[str, Mapping[str, Any]],
-        swept: Mapping[str, Mapping[str, Sequence[Any]]],
-        where: str,
-        **others: Any,
-    ) -> Sweep:
-        """A sweep whose names, seeds and protocol are checked; `others` are the other fields.
-
-        Raises:
-            UsageError: no algorithm, stream or seed, or one twice; a negative seed; settings of an algorithm that is not run;
-                a wrong setting of the protocol.
-        """
-        names = [entry.name for entry in algorithms]
-        labels = [stream.name for stream in streams]
-        parts: dict[str, Sequence[Any]] = {"algorithms": names, "datasets": labels, "seeds": list(seeds)}
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for no algorithm, stream or seed, one twice, a negative seed, or settings of other algorithms."""
+        names, where = [entry.name for entry in self.algorithms], self.where
+        labels = [stream.name for stream in self.streams]
+        parts: dict[str, Sequence[Any]] = {"algorithms": names, "datasets": labels, "seeds": list(self.seeds)}
         for kind, part in parts.items():
             if not part or len(set(part)) < len(part):
                 raise UsageError(f"{where}: expected different {kind}, at least one, found {part}. Name each once.")
-        if min(seeds) < 0:
-            raise UsageError(f"{where}: expected seeds that are whole numbers from 0, found {min(seeds)}. Correct it.")
-        for section in (*settings, *(swept.keys() - {"protocol"})):
+        if min(self.seeds) < 0:
+            raise UsageError(f"{where}: expected seeds from 0, found {min(self.seeds)}. Correct it.")
+        for section in (*self.settings, *(self.swept.keys() - {"protocol"})):
             if section not in names:
                 raise unknown("algorithm", section, names, f"the settings of {where}")
+
+    @classmethod
+    def build(cls, protocol: Mapping[str, Any], where: str, swept: Mapping[str, Any], **fields: Any) -> Sweep:
+        """A sweep whose protocol is given by settings, see `Protocol.parse`; `fields` are the other fields."""
         firsts = {setting: values[0] for setting, values in swept.get("protocol", {}).items() if values}
-        parsed = Protocol.parse({**protocol, **firsts}, where)
-        return cls(name, tuple(streams), tuple(algorithms), parsed, tuple(seeds), settings, swept, where, **others)
+        return cls(protocol=Protocol.parse({**protocol, **firsts}, where), where=where, swept=swept, **fields)
 
     def variants(self) -> list[Variant]:
         """Every algorithm with its settings, once for each combination of swept values. Raises `UsageError`."""

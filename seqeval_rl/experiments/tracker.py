@@ -20,14 +20,13 @@ RECENT = 30.0  # seconds over which updates/s are measured
 LONG = 600.0  # seconds over which the pace for the time left is measured: several evaluations, which slow it
 
 
-class Pace:
+class _Pace:
     """How fast an amount grows."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque()
 
     def add(self, now: float, amount: float) -> None:
-        """Add a sample: the amount at a time, in seconds; both grow."""
         samples = self._samples
         # Two samples a second apart are as good as a hundred between them.
         if len(samples) > 1 and now - samples[-2][0] < 1.0:
@@ -62,7 +61,7 @@ class _Track:
         self._dataset = _several([run.stream.name for run in runs])
         self._algorithm = _several([run.directory.parent.name for run in runs])
         self._seeds = tuple(sorted({run.seed for run in runs}))
-        self._pace = Pace()
+        self._pace = _Pace()
         self._scores: dict[int, dict[int, float]] = {}  # run -> evaluation -> score
 
     def update(self, progress: Progress, now: float) -> None:
@@ -120,7 +119,7 @@ class Tracker:
         self._done = 0
         # An algorithm that raises is expected to cost nothing; it must not divide by it.
         self._costs = [max(job.cost, 1e-6) for job in jobs]
-        self._pace = Pace()
+        self._pace = _Pace()
         self._pace.add(self._began, 0.0)
 
     def update(self, progress: Progress) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.experiments.job import Failed, Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
+from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
 from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
@@ -32,8 +32,7 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
     """Train the job's runs to their ends.
 
     Args:
-        job: what to run.
-        number: the job's number, for progress.
+        job, number: what to run, and its number for progress.
         report: takes progress, at most a few times a second.
         environment_workers: processes (or threads of envpool) for the evaluation's environments.
 
@@ -131,7 +130,10 @@ class _Execution:
             points = trainer.points()
             longest = max((member.schedule for member in members), key=lambda schedule: schedule.total)
             self.progress.begin_group(longest, len(members), _steps_before(points, recorded))
-            reporter = self._reporter(members)
+            recorders = [member.recorder for member in members]
+            reporter = Reporter(
+                recorders, self.job.protocol, self.loggers, self.progress, [member.index for member in members]
+            )
             sequential_evaluation(trainer, evaluator, reporter, self.progress.update, recorded)
         self.progress.update(points[-1].gradient_steps)
         left = self._end(members, len(points), reporter.failures)
@@ -148,19 +150,6 @@ class _Execution:
         workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self.environment_workers)
         seeds = [member.run.seed for member in members]
         return stack.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
-
-    def _reporter(self, members: Sequence[_Member]) -> Reporter:
-        """Reports with the runs' indices in the job instead of those in the group."""
-
-        def announce(point: EvaluationPoint, scores: Mapping[int, float], failures: Mapping[int, str]) -> None:
-            self.progress.update(point.gradient_steps)
-            self.progress.send(
-                tuple(Scored(members[r].index, point.index, score) for r, score in scores.items()),
-                tuple(Failed(members[r].index, reason) for r, reason in failures.items()),
-            )
-
-        recorders = [member.recorder for member in members]
-        return Reporter(recorders, self.job.protocol.divergence_limit, self.loggers, announce)
 
     def _end(self, members: Sequence[_Member], points: int, failures: Mapping[int, str]) -> list[list[int]]:
         """Record which runs have ended after so many evaluation points; returns the indices of those that are left: of the

@@ -52,13 +52,8 @@ def load(directory: Path, evaluation: int) -> dict[str, Any] | None:
 def newest(
     directory: Path, evaluations: int | None = None, damaged: Callable[[int], None] | None = None
 ) -> tuple[int, dict[str, Any]]:
-    """The newest checkpoint that can be read, its evaluation and state; (-1, {}) where there is none.
-
-    Args:
-        directory: of the checkpoints.
-        evaluations: only those of the first so many evaluations; None: all.
-        damaged: told the evaluation of each checkpoint that cannot be read and is passed over.
-    """
+    """The newest checkpoint that can be read, of the first so many `evaluations` or of all: its evaluation and state; (-1, {})
+    where there is none. `damaged` is told the evaluation of each that cannot be read and is passed over."""
     for evaluation in reversed(available(directory)):
         if evaluations is None or evaluation < evaluations:
             if (state := load(directory, evaluation)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -125,9 +126,8 @@ def read_results(path: str | Path) -> Results:
     """
     root = Path(path)
     results = scan_results(root)
-    for left_out in damage(results):
-        for text in left_out:
-            _log.warning("%s; left out", text)
+    for text in itertools.chain(*damage(results)):
+        _log.warning("%s; left out", text)
     if not results:
         found = "no such directory" if not root.is_dir() else f"no {MANIFEST} that can be read"
         raise DataError(f"{root}: expected results of `seqeval run`, found {found}. Check the path.")

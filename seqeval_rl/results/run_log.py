@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from seqeval_rl.results.read import LOCK
 from seqeval_rl.utils.files import is_locked, try_lock
 
 if TYPE_CHECKING:
@@ -75,8 +74,3 @@ def at_work(results: Path) -> bool | None:
     """Whether a `seqeval run` works in a results directory; None: unknown."""
     held = [is_locked(path) for path in results.glob(_COMMAND.format("*"))]
     return True if True in held else None if None in held else False
-
-
-def owned(run: Path) -> bool | None:
-    """Whether a process owns a run's directory, see `RunRecorder`; None: unknown."""
-    return is_locked(run / LOCK)

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results.lines import read_lines
-from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, scan_results
-from seqeval_rl.results.run_log import at_work, owned
+from seqeval_rl.results.read import EVENTS, LOCK, METRICS, RunResult, damage, scan_results
+from seqeval_rl.results.run_log import at_work
 from seqeval_rl.results.status_table import GroupStatus
+from seqeval_rl.utils.files import is_locked
 from seqeval_rl.utils.text import clean, duration
 
-State = Literal["running", "quiet", "unclear", "interrupted", "crashed", "failed", "finished"]
-# Their meaning, in the order in which they are listed.
-STATES: dict[State, str] = {
-    "running": "a process owns it",
-    "quiet": "a process owns it, and the next evaluation is long overdue",
-    "unclear": "its lock cannot be tested on this file system",
-    "interrupted": "no process owns it; the same command resumes from its last evaluation",
-    "crashed": "stopped with an exception; the same command tries again",
-    "failed": "diverged; it is not run again",
-    "finished": "all evaluations are there",
-}
+# In the order in which they are listed.
+State = Literal[
+    "running",  # a process owns it
+    "quiet",  # a process owns it, and the next evaluation is long overdue
+    "unclear",  # its lock cannot be tested on this file system
+    "interrupted",  # no process owns it; the same command resumes from its last evaluation
+    "crashed",  # stopped with an exception; the same command tries again
+    "failed",  # diverged; it is not run again
+    "finished",  # all evaluations are there
+]
 QUIET = 600.0  # seconds without an evaluation, at least, before a run is called quiet
 _OVERDUE = 5.0  # and at least so many times the seconds of the previous evaluation
 _LATEST = 3  # evaluations over which updates/s are measured
@@ -92,25 +90,18 @@ class Status:
     def reasons(self, most: int | None = None) -> list[str]:
         """Lines that say why runs failed or crashed, and what is damaged; at most `most` of each kind, the rest counted."""
         bad = tuple(f"{run.result.path}: {run.state}: {run.reason}" for run in self.runs if run.reason)
-        kinds = {"failed or crashed runs": bad, "damaged runs, left out": self.damaged}
-        kinds["damaged lines, left out"] = self.damaged_lines
+        kinds = "failed or crashed runs", "damaged runs, left out", "damaged lines, left out"
         lines = []
-        for kind, texts in kinds.items():
-            if texts:
-                shown = texts if most is None else texts[:most]
-                lines.append(f"{kind}: {len(texts)}")
-                lines += [f"  {clean(text)}" for text in shown]
-                if len(shown) < len(texts):
-                    lines.append(f"  and {len(texts) - len(shown)} more, see --all")
+        for kind, texts in zip(kinds, (bad, self.damaged, self.damaged_lines), strict=True):
+            shown = texts[:most]
+            lines += [f"{kind}: {len(texts)}"] * bool(texts) + [f"  {clean(text)}" for text in shown]
+            if len(shown) < len(texts):
+                lines.append(f"  and {len(texts) - len(shown)} more, see --all")
         return lines
 
 
 def read_status(path: str | Path, now: float | None = None) -> Status:
-    """The status of every run under `path`.
-
-    Args:
-        path: results directory.
-        now: seconds since the epoch; default the clock's.
+    """The status of every run under `path`; `now` is in seconds since the epoch, by default the clock's.
 
     Raises:
         DataError: there is no run, not even a damaged one, and no command works there.
@@ -122,11 +113,10 @@ def read_status(path: str | Path, now: float | None = None) -> Status:
     if not results and not damaged and not busy:
         found = "no such directory" if not root.is_dir() else "no runs, and no command working there"
         raise DataError(f"{root}: expected results of `seqeval run`, found {found}. Check the path.")
-    moment = time.time() if now is None else now
     runs = []
     for result in results:
         try:
-            runs.append(_status(result, moment))
+            runs.append(_status(result, time.time() if now is None else now))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             damaged.append(f"{result.path}: not a readable run ({type(error).__name__}: {error})")
     return Status(tuple(runs), tuple(damaged), tuple(lines), busy)
@@ -137,8 +127,7 @@ def _status(result: RunResult, now: float) -> RunStatus:
     transitions = _transitions(result)
     if result.status != "unfinished":
         return RunStatus(result, transitions, total, result.status, result.failure or "")
-    age = _age(result.path, now)
-    owner = owned(result.path)
+    age, owner = _age(result.path, now), is_locked(result.path / LOCK)
     if owner is False:
         crash = _crash(result.path)
         return RunStatus(result, transitions, total, "interrupted" if crash is None else "crashed", crash or "", age)
@@ -187,7 +176,7 @@ def _seconds(evaluations: Iterable[dict[str, Any]]) -> float:
 def _rate(result: RunResult, age: float) -> tuple[float | None, float | None]:
     """Updates/s over the latest evaluations, and the seconds left at that rate, `age` seconds after the latest of them."""
     latest = result.evaluations[-_LATEST - 1 :]
-    if len(latest) < 2:
+    if not latest:
         return None, None
     seconds, steps = _seconds(latest[1:]), latest[-1]["gradient_steps"] - latest[0]["gradient_steps"]
     if seconds <= 0 or steps <= 0:
@@ -200,13 +189,9 @@ def _rate(result: RunResult, age: float) -> tuple[float | None, float | None]:
 
 def _schedule(result: RunResult) -> Schedule | None:
     """The run's schedule; None where its manifest has a protocol that this version does not know."""
-    return _schedule_of(json.dumps(result.protocol, sort_keys=True), int(result.manifest["dataset"]["transitions"]))
-
-
-@lru_cache(maxsize=256)
-def _schedule_of(protocol: str, transitions: int) -> Schedule | None:
     try:
-        return Schedule(Protocol.parse(json.loads(protocol), "the manifest"), transitions)
+        protocol = Protocol.parse(result.protocol, "the manifest")
+        return Schedule(protocol, int(result.manifest["dataset"]["transitions"]))
     except SeqevalError:
         return None
 
@@ -246,7 +231,9 @@ def _scores(result: RunResult) -> dict[int, float]:
 def _states(runs: Sequence[RunStatus]) -> str:
     """How many runs are in which state: `2 running, 1 finished`."""
     counts = Counter(run.state for run in runs)
-    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "none that can be read"
+    return (
+        ", ".join(f"{counts[state]} {state}" for state in get_args(State) if counts[state]) or "none that can be read"
+    )
 
 
 def means(runs: Sequence[dict[int, float]]) -> tuple[float, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,9 +53,8 @@ class GroupStatus:
 
     def title(self) -> str:
         """Dataset, algorithm and seeds."""
-        return (
-            f"{clean(self.dataset)}, {clean(self.algorithm)}, seed{'s' * (len(self.seeds) != 1)} {ranges(self.seeds)}"
-        )
+        seeds = f"seed{'s' * (len(self.seeds) != 1)} {ranges(self.seeds)}"
+        return f"{clean(self.dataset)}, {clean(self.algorithm)}, {seeds}"
 
 
 class _Shape(NamedTuple):
@@ -162,20 +161,18 @@ def sparkline(scores: Sequence[float], width: int) -> str:
 
     More scores than cells are averaged, neighbours together.
     """
-    values = np.asarray(scores, np.float64)
-    values = np.where(np.isfinite(values), values, np.nan)
-    if len(values) > width > 0:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # neighbours that are all NaN
-            values = np.array([np.nanmean(part) for part in np.array_split(values, width)])
-    if not width or not np.isfinite(values).any():
+    parts = np.array_split(np.asarray(scores, np.float64), max(1, min(width, len(scores))))
+    sound = [part[np.isfinite(part)] for part in parts]
+    # Halves: the difference of two huge scores overflows.
+    values = [float(np.mean(part / 2)) if part.size else math.nan for part in sound]
+    known = [value for value in values if not math.isnan(value)]
+    if not width or not known:
         return ""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    top = len(BLOCKS) - 1
-    # Halves first: the difference of two huge scores overflows.
-    span = high / 2 - low / 2
-    heights = [top / 2 if span == 0 else top * ((value / 2 - low / 2) / span) for value in values.tolist()]
-    return "".join(" " if math.isnan(height) else BLOCKS[round(height)] for height in heights)
+    low, span, top = min(known), max(known) - min(known), len(BLOCKS) - 1
+    heights = [top / 2 if span == 0 else top * ((value - low) / span) for value in values]
+    return "".join(
+        " " if math.isnan(value) else BLOCKS[round(height)] for value, height in zip(values, heights, strict=True)
+    )
 
 
 def middle(text: str, width: int) -> str:
@@ -193,13 +190,9 @@ def middle(text: str, width: int) -> str:
 
 def ranges(numbers: Iterable[int]) -> str:
     """`0-4,7` for 0, 1, 2, 3, 4 and 7."""
-    parts: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ",".join("-".join(map(str, part)) for part in parts)
+    runs = groupby(enumerate(sorted(set(numbers))), lambda pair: pair[1] - pair[0])
+    parts = [[number for _, number in run] for _, run in runs]
+    return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
 def short_count(number: int) -> str:
@@ -223,10 +216,7 @@ def score_text(score: float | None) -> str:
     return "-" if score is None else f"{score:.1f}"
 
 
-_BRIEF = {"running": "run", "finished": "fin", "interrupted": "int", "failed": "fail", "crashed": "crash"}
-
-
 def brief(state: str) -> str:
     """`2 run, 1 fin` for `2 running, 1 finished`; a single word is kept."""
-    words = state.replace(",", "").split()
-    return " ".join(_BRIEF.get(word, word) for word in words) if "," in state else state
+    short = {"running": "run", "finished": "fin", "interrupted": "int", "failed": "fail", "crashed": "crash"}
+    return " ".join(short.get(word, word) for word in state.replace(",", "").split()) if "," in state else state

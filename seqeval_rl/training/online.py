@@ -168,7 +168,7 @@ class Interaction:
         runs, n = len(self._seeds), self.gathered
         next_observations, rewards, terminated, truncated = self._envs.step(self._in_units(actions), np.arange(runs))
         before, after = self._observations.reshape(runs, -1), next_observations.reshape(runs, -1)
-        columns = [before, actions, rewards[:, None], 1.0 - terminated[:, None], after]
+        columns: list[NDArray[Any]] = [before, actions, rewards[:, None], 1.0 - terminated[:, None], after]
         rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
         self._replay.write(np.array([self._place(r, n, n + 1)[0] for r in range(runs)]), rows)
         self._observations[:] = next_observations

@@ -61,7 +61,7 @@ class WorkerProcess:
             pickle.dump(request, self._requests, protocol=pickle.HIGHEST_PROTOCOL)
             self._requests.flush()
         except BrokenPipeError:
-            raise self._ended() from None
+            raise WorkerEndedError(self._wait(1.0)) from None
 
     def receive(self) -> Any:
         """The answer to the request. An exception that the function raised is raised here, with its traceback as a note.
@@ -72,7 +72,7 @@ class WorkerProcess:
         try:
             answer, error, trace = pickle.load(self._answers)
         except (EOFError, pickle.UnpicklingError):
-            raise self._ended() from None
+            raise WorkerEndedError(self._wait(1.0)) from None
         if error is not None:
             error.add_note(trace)
             raise error
@@ -90,19 +90,16 @@ class WorkerProcess:
     def stop(self, seconds: float = 2.0) -> None:
         """End its input and wait; kill it where it has not ended after so many seconds."""
         self.end_input()
-        try:
-            self._process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._wait(seconds)
         self._answers.close()
 
-    def _ended(self) -> WorkerEndedError:
+    def _wait(self, seconds: float) -> int:
+        """Its exit code, when it has ended or was killed after so many seconds."""
         try:
-            return WorkerEndedError(self._process.wait(timeout=1))
+            return self._process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return WorkerEndedError(self._process.wait())
+            return self._process.wait()
 
 
 def serve(function: str, parent: int) -> None:

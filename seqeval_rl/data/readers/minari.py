@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,7 @@ from seqeval_rl.data.download import is_offline
 from seqeval_rl.data.images import are_images, of_trails
 from seqeval_rl.data.minari_writer import unusable
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
-from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import RawTransitions, no_transitions
-from seqeval_rl.data.verification import Check
+from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_dataset
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError, unknown
@@ -33,7 +31,11 @@ _log = logging.getLogger("seqeval_rl")
 
 
 class MinariReader(Reader):
-    """Minari datasets by their ids."""
+    """Minari datasets by their ids.
+
+    Where observations are a Dict, a source names the entries that are used: `D4RL/antmaze/umaze-v1@observation@goal` concatenates
+    `observation` and `goal`. A given task that names the environment of the dataset by its id alone gets that one's settings.
+    """
 
     prefix = "minari:"
     usage = ("minari:<id>",)
@@ -41,36 +43,37 @@ class MinariReader(Reader):
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        return read(source.removeprefix(self.prefix), options.task, options.progress)
+        identity, *keys = source.removeprefix(self.prefix).split("@")
+        directory = _find(identity)
+        try:
+            import minari
+
+            found = minari.MinariDataset(directory)
+        except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
+            raise _damaged(source, directory, error) from error
+        _check_spaces(source, found, keys)
+        task = _task_of(source, found, tuple(keys), options.task)
+        key = f"minari-{slug(source.removeprefix(self.prefix))}-{_fingerprint(directory)}"
+        dataset = cache.obtain(key, lambda: _convert(source, directory, found, keys, task, options.progress))
+        return replace(dataset, name=source, task=task)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
-        identity = self._identity(source)
+        identity = source.removeprefix(self.prefix).partition("@")[0]
         if is_offline(options.offline) and identity not in local():
             raise FileError(
-                f"dataset minari:{identity}: not on this machine, and the network is not to be used (offline). Unset "
-                "SEQEVAL_OFFLINE."
+                f"dataset minari:{identity}: not on this machine, and the network is not to be used (offline). "
+                f"`seqeval datasets fetch minari:{identity}` without SEQEVAL_OFFLINE gets it."
             )
-        return find(identity)
+        return _find(identity)
 
     def list_datasets(self) -> list[Listing]:
         """See `Reader`."""
         return [Listing("Minari, on this machine", [f"minari:{identity}" for identity in local()])]
 
-    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
-        """See `Reader`."""
-        if self._identity(source) not in local():
-            raise FileError(
-                f"{source}: not on this machine, so there is nothing to verify. `seqeval datasets fetch {source}`."
-            )
-        yield from super().verify(source, transitions)
-
     def label(self, source: str) -> str:
         """See `Reader`: without the entries of observations."""
         return super().label(source.partition("@")[0])
-
-    def _identity(self, source: str) -> str:
-        return source.removeprefix(self.prefix).partition("@")[0]
 
 
 def local() -> list[str]:
@@ -88,38 +91,7 @@ def local() -> list[str]:
     return names
 
 
-def read(source: str, task: Task | None, progress: bool) -> Dataset:
-    """Reads a Minari dataset, through the dataset cache; downloads it first where it is not on this machine.
-
-    Args:
-        source: its id; where observations are a Dict, with the entries that are used: `D4RL/antmaze/umaze-v1@observation@goal`
-            concatenates `observation` and `goal`.
-        task: reference returns and environment. Where it names the environment of the dataset by its id alone, it gets that
-            one's settings.
-        progress: show a bar.
-
-    Raises:
-        UsageError: the id is not one of Minari's form, or an entry is not known.
-        DataError: damaged, not of Boxes, or its task is unknown.
-        FileError: the download failed.
-    """
-    identity, *keys = source.split("@")
-    name = f"minari:{source}"
-    directory = find(identity)
-    try:
-        import minari
-
-        found = minari.MinariDataset(directory)
-    except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
-        raise _damaged(name, directory, error) from error
-    check_spaces(name, found, keys)
-    task = task_of(name, found, tuple(keys), task)
-    key = f"minari-{slug(source)}-{_fingerprint(directory)}"
-    dataset = cache.obtain(key, lambda: _convert(name, directory, found, keys, task, progress))
-    return replace(dataset, name=name, task=task)
-
-
-def find(identity: str) -> Path:
+def _find(identity: str) -> Path:
     """Directory of a local Minari dataset, downloaded if need be."""
     import minari
     from minari.dataset.minari_dataset import parse_dataset_id
@@ -199,13 +171,8 @@ def _damaged(name: str, directory: Path, error: Exception) -> DataError:
     )
 
 
-def check_spaces(name: str, source: Any, keys: Sequence[str]) -> None:
-    """Check that observations are a Box, or a Dict with Boxes under `keys`, and actions a Box.
-
-    Raises:
-        UsageError: keys that are not there, or that are not needed.
-        DataError: other spaces, or a Dict and no keys.
-    """
+def _check_spaces(name: str, source: Any, keys: Sequence[str]) -> None:
+    """Check that observations are a Box, or a Dict with Boxes under `keys`, and actions a Box."""
     from gymnasium.spaces import Box, Dict
 
     observations, actions = source.observation_space, source.action_space
@@ -250,12 +217,8 @@ def _evaluation_spec(name: str, source: Any) -> Any:
         ) from error
 
 
-def task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -> Task:
-    """The given task, or that of the metadata, with the environment of the dataset.
-
-    Raises:
-        DataError: the environment or the reference returns are unknown.
-    """
+def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -> Task:
+    """The given task, or that of the metadata, with the environment of the dataset."""
     import gymnasium
 
     how = "Give a task: env_id, reference_min and reference_max."

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
-from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import RawTransitions
+from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, SeqevalError
@@ -41,7 +40,12 @@ class NpzReader(Reader):
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        return read_npz(source, options.task)
+        few = load(source, (*_SCALARS, *_BOUNDS))
+        task, low, high = _surroundings(source, names(source), few, options.task)
+        facts = [cache.files_hash([Path(source)]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
+        key = f"npz-{slug(Path(source).stem)}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+        dataset = cache.obtain(key, lambda: _dataset(source, load(source), task, low, high))
+        return replace(dataset, name=source, task=task)
 
 
 def has_ogbench_layout(path: str) -> bool:
@@ -54,24 +58,8 @@ def has_ogbench_layout(path: str) -> bool:
 
 
 def from_mapping(columns: Mapping[str, Any], task: Task | None) -> Dataset:
-    """Arrays in memory, with the keys of such a file; raises as `read_npz` does."""
+    """Arrays in memory, with the keys of such a file; raises as `load_dataset` does."""
     return _dataset("arrays", columns, *_surroundings("arrays", columns, columns, task))
-
-
-def read_npz(path: str, task: Task | None) -> Dataset:
-    """Reads a file, through the dataset cache.
-
-    Raises:
-        FileError: it cannot be read.
-        DataError: damaged, keys missing or unknown, or what `Dataset.from_arrays` refuses.
-        EnvironmentMissingError: no action bounds, and the environment is not installed.
-    """
-    few = load(path, (*_SCALARS, *_BOUNDS))
-    task, low, high = _surroundings(path, names(path), few, task)
-    facts = [cache.files_hash([Path(path)]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
-    key = f"npz-{slug(Path(path).stem)}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
-    dataset = cache.obtain(key, lambda: _dataset(path, load(path), task, low, high))
-    return replace(dataset, name=path, task=task)
 
 
 def _surroundings(

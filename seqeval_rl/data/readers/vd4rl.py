@@ -37,7 +37,10 @@ Columns = dict[str, NDArray[Any]]
 
 
 class Vd4rlReader(Reader):
-    """A directory of V-D4RL."""
+    """A directory of V-D4RL, with `*.hdf5` or `*.npz`, for example `vd4rl_data/main/walker_walk/random/84px`.
+
+    The task is by default that of dm_control which the path names, without an environment, since gymnasium has none.
+    """
 
     prefix = "vd4rl:"
     usage = ("vd4rl:<directory>",)
@@ -45,32 +48,16 @@ class Vd4rlReader(Reader):
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        return read(source.removeprefix(self.prefix), options.task, options.progress)
+        path = Path(source.removeprefix(self.prefix)).expanduser()
+        files = _files(source, path)
+        task = options.task or _task(source, path)
+        key = f"vd4rl-{slug('-'.join(path.absolute().parts[-3:]))}-{cache.files_hash(files)[:16]}"
+        dataset = cache.obtain(key, lambda: _convert(source, files, task, options.progress))
+        return replace(dataset, name=source, task=task)
 
     def label(self, source: str) -> str:
         """See `Reader`: the directory, without the one that names the size of images."""
         return super().label(re.sub(r"(?<=/)(84|64)px/?$", "", source))
-
-
-def read(directory: str, task: Task | None, progress: bool) -> Dataset:
-    """Reads the dataset in a directory, through the dataset cache.
-
-    Args:
-        directory: with `*.hdf5` or `*.npz`, for example `vd4rl_data/main/walker_walk/random/84px`.
-        task: environment and reference returns; by default that of dm_control which the path names, without an environment,
-            since gymnasium has none.
-        progress: show a bar.
-
-    Raises:
-        DataError: a damaged file, missing columns, lengths or step types that do not fit, or the task is unknown.
-        FileError: no such directory, or it cannot be read.
-    """
-    name, path = f"vd4rl:{directory}", Path(directory).expanduser()
-    files = _files(name, path)
-    task = task or _task(name, path)
-    key = f"vd4rl-{slug('-'.join(path.absolute().parts[-3:]))}-{cache.files_hash(files)[:16]}"
-    dataset = cache.obtain(key, lambda: _convert(name, files, task, progress))
-    return replace(dataset, name=name, task=task)
 
 
 def _files(name: str, path: Path) -> list[Path]:

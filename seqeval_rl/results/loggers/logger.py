@@ -58,11 +58,7 @@ GROUP = "seqeval_rl.loggers"
 
 
 def find_logger(reference: str, where: str = "--logger") -> type[Logger]:
-    """A logger's class.
-
-    Args:
-        reference: name of an entry point `seqeval_rl.loggers`, `module:Class` or `path/to/file.py:Class`.
-        where: where it was found, for messages.
+    """A logger's class, by name of an entry point `seqeval_rl.loggers`, `module:Class` or `path/to/file.py:Class`.
 
     Raises:
         UsageError: there is no such logger, or it lacks `log` or `close`.

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, strategies as st
 
 from seqeval_rl import load_dataset
-from seqeval_rl.collection.collect import check_new, play, play_bundled, write_dataset
-from seqeval_rl.collection.policies import Behavior, behavior_arrays, uniform_behavior, write_behavior
+from seqeval_rl.collection.collect import Behavior, check_new, play, play_bundled, uniform_behavior, write_dataset
+from seqeval_rl.collection.levels import behavior_arrays, write_behavior
 from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.episodes import Episode, cut_to, episodes_of
 from seqeval_rl.data.minari_writer import NewDataset

@@ -7,7 +7,7 @@ import pytest
 from synthetic import noise_dataset
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.manage import verify
+from seqeval_rl.data.load import verify
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.verification import verify_dataset
 from seqeval_rl.errors import DataError, FileError, UsageError
