@@ -119,7 +119,7 @@ def measure(
         if extent.task.env_id is None:
             return GroupCost(taken / updates, 0.0, 0.0)
         episodes = max(protocol.episodes, 1)
-        return GroupCost(taken / updates, *_evaluation_cost(extent.task, runs, episodes, loop.learner.greedy, threads))
+        return GroupCost(taken / updates, *_evaluation_cost(extent.task, runs, episodes, loop.learner.act, threads))
 
 
 def _evaluation_cost(task: Task, runs: int, episodes: int, act: Act, threads: int) -> tuple[float, float]:
