@@ -55,10 +55,8 @@ def root() -> Path:
 
 def entries() -> list[str]:
     """Keys of the existing entries, sorted; not verified."""
-    try:
+    with _usable(root()):
         return sorted(path.parent.name for path in root().glob(f"[!.]*/{_META}"))
-    except OSError as error:
-        raise _unusable(root(), error) from error
 
 
 @contextlib.contextmanager
@@ -69,11 +67,9 @@ def lock(key: str) -> Iterator[None]:
         FileError: the root cannot be written.
     """
     path = root() / f".{key}.lock"
-    try:
+    with _usable(root()):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("a").close()
-    except OSError as error:
-        raise _unusable(root(), error) from error
     with lock_file(path):
         yield
 
@@ -162,14 +158,12 @@ def store(key: str, dataset: Dataset) -> Dataset:
     if dataset.dataset_returns is not None:
         meta["log_returns"] = len(dataset.dataset_returns)
         arrays["log_returns"] = dataset.dataset_returns
-    try:
+    with _usable(place):
         with atomic_directory(place) as partial:
             for name, array in arrays.items():
                 np.save(partial / f"{name}.npy", array, allow_pickle=False)
             (partial / _META).write_text(json.dumps(meta, indent=1))
         mapped = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in arrays if name in _MAPPED}
-    except OSError as error:
-        raise _unusable(place, error) from error
     _verified.add((key, dataset.sha256))
     return _dataset(meta, {**arrays, **mapped})
 
@@ -210,7 +204,8 @@ def open(key: str) -> Dataset | None:
                 raise ValueError(f"SHA-256 is {found[:12]}…, expected {meta['sha256'][:12]}…")
         _verified.add((key, meta["sha256"]))
     except PermissionError as error:
-        raise _unusable(place, error) from error
+        with _usable(place):
+            raise error
     except (OSError, ValueError, KeyError, TypeError, EOFError, DataError) as error:
         _log.warning("%s: damaged (%s: %s); it is not used and is built again", place, type(error).__name__, error)
         return None
@@ -238,8 +233,13 @@ def _dataset(meta: dict[str, Any], arrays: dict[str, Any]) -> Dataset:
     )
 
 
-def _unusable(path: Path, error: OSError) -> FileError:
-    return FileError(
-        f"{path}: expected a cache that can be read and written, found {error.strerror or error}. "
-        "Set SEQEVAL_CACHE to a directory with room."
-    )
+@contextlib.contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """An `OSError` inside of this context becomes a `FileError` about the cache."""
+    try:
+        yield
+    except OSError as error:
+        raise FileError(
+            f"{path}: expected a cache that can be read and written, found {error.strerror or error}. "
+            "Set SEQEVAL_CACHE to a directory with room."
+        ) from error

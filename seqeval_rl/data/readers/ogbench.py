@@ -27,7 +27,7 @@ from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_t
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
 from seqeval_rl.utils.files import atomic_path, lock_file
-from seqeval_rl.utils.text import slug
+from seqeval_rl.utils.text import first_line, slug
 
 _SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 _EXAMPLE = "antmaze-large-navigate-singletask-v0"
@@ -115,10 +115,9 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
         with open_environment(environment) as env:
             relabel_dataset(environment.removeprefix("ogbench:"), env, columns)
     except Exception as error:  # OGBench's code may raise anything for an unexpected file
-        first_line = (str(error).splitlines() or [""])[0]
         raise DataError(
             f"{goals}: expected a dataset whose rewards OGBench's package can compute for {environment}, found "
-            f"{type(error).__name__}: {first_line}. Delete it and get it again."
+            f"{first_line(error)}. Delete it and get it again."
         ) from error
     with (
         writing(path, "Make room there."),

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -149,8 +150,6 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
 
 def _shard(file: Path) -> Columns:
     """Episodes of 84 x 84 images, in the format of DrQ-v2's code."""
-    import h5py
-
     with h5py.File(file, "r") as stored:
         found = {key: stored[key][:] for key in ("observation", "action", "reward", "discount", "step_type")}
     kinds = found.pop("step_type")
@@ -183,8 +182,6 @@ def _rows_of(file: Path) -> int:
     """Rows in a file."""
     if file.suffix == ".npz":
         return len(npz.load(file, ["reward"])["reward"])
-    import h5py
-
     with h5py.File(file, "r") as stored:
         return len(stored["reward"])
 
