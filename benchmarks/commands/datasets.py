@@ -20,8 +20,7 @@ from seqeval_rl.benchmarks.arguments.datasets import (
 )
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.load import load_dataset
-from seqeval_rl.data.manage import fetch, list_datasets, verify
+from seqeval_rl.data.load import fetch, list_datasets, load_dataset, verify
 from seqeval_rl.data.readers.base import readers
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.errors import DataError, UsageError

@@ -45,16 +45,8 @@ class Forecast:
     time_limit: int | None
     cost: GroupCost  # in that group, while all of it trains
     seconds: Seconds  # its runs' shares of their jobs, together
-
-    @property
-    def hours(self) -> float:
-        """Of one worker, all jobs one after the other."""
-        return (self.seconds.training + self.seconds.evaluation) / 3600
-
-    @property
-    def env_steps_per_second(self) -> float:
-        """While a job evaluates, resets not counted."""
-        return self.runs_per_job * self.episodes / self.cost.seconds_per_index if self.episodes else 0.0
+    env_steps_per_second: float  # while a job evaluates, resets not counted
+    hours: float  # of one worker, all jobs one after the other
 
 
 @dataclass(frozen=True)
@@ -177,9 +169,11 @@ def _forecast(row: _Row, runs: int, stages: Sequence[_Stage]) -> Forecast:
     training = sum(stage.seconds.training * share for stage, share in zip(own, shares, strict=True))
     evaluation = sum(stage.seconds.evaluation * share for stage, share in zip(own, shares, strict=True))
     protocol, schedule = row.variant.protocol, row.schedule
+    num_envs, per_index = len(largest.rows) * protocol.episodes, largest.cost.seconds_per_index  # 0: no environment
     return Forecast(
         row.spec.name, row.variant.directory, runs, len(largest.rows), schedule.gradient_steps, len(schedule.points()),
         protocol.episodes, protocol.online, row.extent.time_limit, largest.cost, Seconds(training, evaluation),
+        num_envs / per_index if per_index else 0.0, (training + evaluation) / 3600,
     )  # fmt: skip
 
 
@@ -215,10 +209,7 @@ def as_report(estimate: Estimate, sweep: Sweep, device: torch.device) -> dict[st
         "protocol": sweep.protocol.model_dump(),
         **totals,
         **describe_provenance(str(device)),
-        "rows": [
-            {**asdict(row), "env_steps_per_second": row.env_steps_per_second, "hours": row.hours}
-            for row in estimate.forecasts
-        ],
+        "rows": [asdict(row) for row in estimate.forecasts],
     }
 
 

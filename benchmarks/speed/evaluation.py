@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from seqeval_rl.results.manifest import describe_provenance
 from seqeval_rl.training.device import torch_threads
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.learner import act
-from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.utils.processes import available_cores
 
 SECONDS = 3.0  # smallest duration of one measurement; only complete evaluations are counted
@@ -33,13 +33,8 @@ def bench_evaluation(
 ) -> dict[str, Any]:
     """Measure; returns the machine's description and one row per task and number of runs.
 
-    Args:
-        entry: the algorithm whose untrained policy acts.
-        tasks: whose environments are stepped.
-        runs: numbers of runs R that are evaluated together, `EPISODES` episodes each.
-        backend: see `environments.make_vector_env`.
-        workers: likewise; 0 = as many as `seqeval run` would use.
-        repeats: measurements of each; reported are medians.
+    The algorithm's untrained policy plays `EPISODES` episodes of each of R runs together, for each R in `runs`. For `backend` and
+    `workers` see `make_vector_env`; 0 workers: as many as `seqeval run` would use. Reported are medians of `repeats`.
     """
     with torch_threads(1):
         rows = [
@@ -61,32 +56,29 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
     shapes = gymnasium_shapes(task.environment)[1]
     spec = Spec(shapes.obs_shape, len(shapes.action_low), tuple(range(runs)), _CPU)
     algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
-    unchanged = Preprocessing(None, spec.obs_dim, spec.act_dim, runs, 1.0, _CPU).observations
+    untrained = partial(act, algorithm, lambda observations: observations, _CPU)
     speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
-    num_envs = runs * EPISODES
-    workers = workers or worthwhile_workers(task.environment, num_envs, backend, available_cores())
-    with Evaluator(task, spec.seeds, EPISODES, backend, workers) as evaluator:
-
-        def evaluate(number: int) -> int:
-            return evaluator.evaluate(lambda seen: act(algorithm, unchanged, _CPU, seen), number).env_steps
-
-        with open_environment(task.environment) as env:
-            policy = _policy(shapes)
-            contenders = {"evaluator": evaluate, "loop": lambda number: _episode(env, policy, shapes, number)}
-            for play in contenders.values():
-                play(0)
-            for repeat in range(repeats):
-                for name, play in contenders.items():
-                    steps, number, started = 0, 0, time.perf_counter()
-                    while (taken := time.perf_counter() - started) < SECONDS:
-                        number += 1
-                        steps += play(number + 1000 * repeat)
-                    speeds[name].append(steps / taken)
-        opened = evaluator.backend
+    workers = workers or worthwhile_workers(task.environment, runs * EPISODES, backend, available_cores())
+    evaluator = Evaluator(task, spec.seeds, EPISODES, backend, workers)
+    with evaluator, open_environment(task.environment) as env:
+        policy = _policy(shapes)
+        contenders: dict[str, Callable[[int], int]] = {
+            "evaluator": lambda number: evaluator.evaluate(untrained, number).env_steps,
+            "loop": lambda number: _episode(env, policy, shapes, number),
+        }
+        for play in contenders.values():
+            play(0)
+        for repeat in range(repeats):
+            for name, play in contenders.items():
+                steps, number, started = 0, 0, time.perf_counter()
+                while (taken := time.perf_counter() - started) < SECONDS:
+                    number += 1
+                    steps += play(number + 1000 * repeat)
+                speeds[name].append(steps / taken)
     return {
         "task": task.name,
         "environment": task.env_id,
-        "backend": opened,
+        "backend": evaluator.backend,
         "runs": runs,
         "workers": workers,
         "env_steps_per_second": speeds,

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
+from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.readers.base import parse_source
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.make import make_vector_env, worthwhile_workers
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task, task_named
@@ -119,7 +119,7 @@ def measure(
         if extent.task.env_id is None:
             return GroupCost(taken / updates, 0.0, 0.0)
         episodes = max(protocol.episodes, 1)
-        return GroupCost(taken / updates, *_evaluation_cost(extent.task, runs, episodes, loop.learner.greedy, threads))
+        return GroupCost(taken / updates, *_evaluation_cost(extent.task, runs, episodes, loop.learner.act, threads))
 
 
 def _evaluation_cost(task: Task, runs: int, episodes: int, act: Act, threads: int) -> tuple[float, float]:

@@ -74,27 +74,19 @@ class Product:
         return 2 * math.prod(self.result.size) * self.factors[0].size[-1]
 
 
-@dataclass(frozen=True)
-class Recording:
-    """The recorded work of consecutive updates."""
+class Recording(TorchDispatchMode):
+    """Records the work of consecutive updates: operations below automatic differentiation, those of a backward pass included."""
 
-    products: tuple[Product, ...]  # of all updates, in the order of the calls
-    updates: int
-    adam_bytes: int  # moved at least by torch's fused Adam kernels, in all updates; 0 where none was called
+    def __init__(self, updates: int) -> None:
+        super().__init__()
+        self.updates = updates
+        self.products: list[Product] = []  # of all updates, in the order of the calls
+        self.adam_bytes = 0  # moved at least by torch's fused Adam kernels, in all updates; 0 where none was called
 
     @property
     def flop_per_update(self) -> float:
         """FLOP of the matrix products, mean over the updates."""
         return sum(product.flop for product in self.products) / self.updates
-
-
-class _Recorder(TorchDispatchMode):
-    """Records operations below automatic differentiation, those of a backward pass included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.products: list[Product] = []
-        self.adam_bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
@@ -113,10 +105,11 @@ class _Recorder(TorchDispatchMode):
 
 def record(update: Callable[[], object], updates: int = 1) -> Recording:
     """Call `update` that many times (a whole period of updates that differ) and record its products."""
-    with _Recorder() as recorder:
+    recording = Recording(updates)
+    with recording:
         for _ in range(updates):
             update()
-    return Recording(tuple(recorder.products), updates, recorder.adam_bytes)
+    return recording
 
 
 class Products:

@@ -22,8 +22,7 @@ from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.processes import available_cores
 
 SECONDS = 2.0  # target duration of one measurement
-LEAST = 10  # smallest number of updates of one measurement
-WARM = 10  # smallest number of updates in the last warm-up: more than those before a capture
+LEAST = 10  # smallest number of updates of one measurement, and of the last warm-up: more than those before a capture
 _EARLIER_NAMES = {"engine": "learner", "engine_over_bare": "learner_over_bare"}  # in saved reports
 RUNS = {"cuda": (1, 5, 20, 40), "cpu": (1, 2, 4)}  # numbers of runs that are measured by default
 
@@ -37,16 +36,10 @@ def bench(
     problem: Problem | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Measure; returns the machine's description and one row per algorithm and number of runs.
+    """Measure; returns the machine's description and one row per algorithm and number of runs R that train together.
 
-    Args:
-        entries: the algorithms.
-        runs: numbers of runs R trained together.
-        device: where.
-        threads: of torch; 0 = all cores.
-        repeats: measurements of each contender; reported are medians.
-        problem: sizes of the data; default Hopper's.
-        settings: of the algorithms, by name; default their own.
+    Reported are medians of `repeats` measurements of each contender, with that many `threads` of torch; 0: all cores. `settings`
+    are those of algorithms, by name.
     """
     problem = problem or Problem()
     with torch_threads(threads or available_cores()):
@@ -74,7 +67,7 @@ def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:
     for name in contenders.by_name:
         # Twice as many each time: all but the last are for warming up, a capture included.
         some = contenders.whole_periods(5)
-        while (taken := contenders.seconds(name, some)) < SECONDS / 8 or some < WARM:
+        while (taken := contenders.seconds(name, some)) < SECONDS / 8 or some < LEAST:
             some *= 2
         updates[name] = contenders.whole_periods(max(LEAST, SECONDS * some / taken))
     speeds: dict[str, list[float]] = {name: [] for name in updates}

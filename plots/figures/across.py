@@ -234,11 +234,10 @@ def improvement(
         ax.set_xticks(range(len(labels)), columns, rotation=0 if flat else 90)
         ax.set_yticks(range(len(labels)), rows)
 
-    half = "50" if percent else "0.5"
     text = (
         f"Probability{' in per cent' if percent else ''} that a run of the row's algorithm scores higher "
         f"than one of the column's at {100 * share:g} % of the data; grey: the 95 % bootstrap interval"
-        f"{' (below the number)' if interval else ''} contains {half}, or is missing. "
+        f"{' (below the number)' if interval else ''} contains {'50' if percent else '0.5'}, or is missing. "
         f"{scores.sentence()}{damage_sentence(results)}"
     )
     return layout.framed(inches, row * len(labels) + (0.3 if flat else high + 0.15), text if caption else "", draw)

@@ -132,8 +132,8 @@ def correlation(
     titles = [layout.wrap(panel.title, cell + 0.2, 3) for panel, _ in shown]
 
     def draw(figure: Figure) -> None:
-        x_label = layout.wrap(SCORES[score].label, cell + 0.2)
-        axes = layout.panels(figure, len(shown), across, x_label, "normalised score")
+        label = layout.wrap(SCORES[score].label, cell + 0.2)
+        axes = layout.panels(figure, len(shown), across, label, "normalised score")
         for ax, (_, settings), title in zip(axes, shown, titles, strict=True):
             _draw_settings(ax, settings, by_label, score, cell)
             rho = spearman([each.cost(score) for each in settings], [-each.true for each in settings])

@@ -119,13 +119,11 @@ def save(
             raise unknown("figure format", ending, FORMATS, "--format")
     folder = Path(directory)
     metadata: dict[str, dict[str, Any]] = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    paths = []
+    paths = [folder / f"{name}.{ending}" for ending in formats]
     with writing(f"figure {name!r} in {folder}", "Free space there or choose another directory with --out."):
-        for ending in formats:
-            path = folder / f"{name}.{ending}"
+        for path, ending in zip(paths, formats, strict=True):
             with atomic_path(path) as temporary, mpl.rc_context(rc()):
                 figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata[ending])
-            paths.append(path)
     return paths
 
 

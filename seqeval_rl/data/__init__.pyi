@@ -1,6 +1,10 @@
 from .dataset import Dataset as Dataset
-from .load import load_dataset as load_dataset
-from .manage import fetch as fetch, list_datasets as list_datasets, verify as verify
+from .load import (
+    fetch as fetch,
+    list_datasets as list_datasets,
+    load_dataset as load_dataset,
+    verify as verify,
+)
 from .readers.base import FetchOptions as FetchOptions, Listing as Listing, Reader as Reader, ReadOptions as ReadOptions
 from .stream import Stream as Stream, StreamSpec as StreamSpec
 from .validation import RawTransitions as RawTransitions

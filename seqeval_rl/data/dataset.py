@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.data.images import Pixels, PixelView, are_images, paired
 from seqeval_rl.data.validation import Columns, RawTransitions, column, image_column
+from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 
@@ -62,23 +63,25 @@ class Dataset:
             DataError: empty, NaN or infinite values, unequal lengths, actions outside the bounds, invalid bounds, flags inside
                 an episode.
         """
-        return replace(cls._packed(name, task, *_checked(name, raw)), action_repeat=action_repeat)
-
-    @classmethod
-    def _packed(
-        cls, name: str, task: Task, table: Columns, seen: Pixels | tuple[NDArray[Any], NDArray[Any]]
-    ) -> Dataset:
-        """Of columns with images, or with observations and next observations [N, *obs_shape]."""
+        table, seen = _checked(name, raw)
         count, pixels = len(table.rewards), seen if isinstance(seen, Pixels) else None
         ends = [] if isinstance(seen, Pixels) else [observations.reshape(count, -1) for observations in seen]
         middle = [table.actions, table.rewards[:, None], 1.0 - table.terminated[:, None].astype(np.float32)]
         rows = np.concatenate([*ends[:1], *middle, *ends[1:]], axis=1)
         for array in (rows, table.truncated, table.starts):
             array.flags.writeable = False
-        obs_shape = seen.obs_shape if isinstance(seen, Pixels) else seen[0].shape[1:]
-        act_dim, clipped = table.actions.shape[1], int(np.count_nonzero(table.clipped))
         return cls(
-            name, task, rows, obs_shape, act_dim, table.truncated, table.starts, clipped, table.cut, pixels=pixels
+            name,
+            task,
+            rows,
+            seen.obs_shape if isinstance(seen, Pixels) else seen[0].shape[1:],
+            table.actions.shape[1],
+            table.truncated,
+            table.starts,
+            int(np.count_nonzero(table.clipped)),
+            table.cut,
+            pixels=pixels,
+            action_repeat=action_repeat,
         )
 
     def __len__(self) -> int:
@@ -239,3 +242,35 @@ def content_hash(dataset: Dataset) -> str:
         for digest in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):
             total.update(digest)
     return total.hexdigest()
+
+
+def check_environment(dataset: Dataset) -> None:
+    """Check that a dataset has the shapes of its task's environment, and that both or neither have images.
+
+    Raises:
+        DataError: shapes differ, the environment's actions are not a bounded box, or the task has no environment.
+        EnvironmentMissingError: the environment is not installed.
+    """
+    from gymnasium.spaces import Box
+
+    env_id = dataset.task.environment
+    observations, actions = environment_spaces(env_id)
+    for what, space, found in (
+        ("observations", observations, dataset.obs_shape),
+        ("actions", actions, (dataset.act_dim,)),
+    ):
+        if not isinstance(space, Box):
+            raise DataError(f"{dataset.name}: {what} of {env_id} are {space}, expected a Box. Use another environment.")
+        if space.shape != found:
+            raise DataError(
+                f"{dataset.name}: {what} have shape {found}, expected {space.shape} as in {env_id}. "
+                "Check that the task names the environment of the dataset."
+            )
+    if (dataset.pixels is not None) != (observations.dtype == np.uint8 and len(observations.shape) > 1):
+        kind = "float32" if dataset.pixels is None else "uint8"
+        raise DataError(
+            f"{dataset.name}: observations are {kind}, expected {observations.dtype} as in {env_id}. Dataset and environment "
+            "must both have images from 0 to 255, or neither."
+        )
+    if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
+        raise DataError(f"{dataset.name}: actions of {env_id} have no bounds, expected finite ones to scale by.")

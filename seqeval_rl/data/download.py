@@ -7,6 +7,7 @@ changed since.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -26,6 +27,7 @@ from tqdm import tqdm
 
 from seqeval_rl.errors import DataError, FileError, UsageError, writing
 from seqeval_rl.utils.files import atomic_write, lock_file, sync
+from seqeval_rl.utils.text import one_line
 
 ATTEMPTS = 4  # in a row without a new byte
 FIRST_PAUSE = 1.0  # seconds before the second of them; doubled each time
@@ -129,8 +131,8 @@ class _Remote:
     """Identifies a version of a file on a server."""
 
     url: str
-    validator: str  # a strong ETag or a modification time; empty: none given, so a partial file cannot be resumed
-    size: int | None  # total bytes
+    validator: str = ""  # a strong ETag or a modification time; empty: none given, so a partial file cannot be resumed
+    size: int | None = None  # total bytes
 
 
 class _Transfer:
@@ -139,7 +141,7 @@ class _Transfer:
     def __init__(self, url: str, target: Path, sha256: str | None, progress: bool):
         self._url, self._target, self._sha256 = url, target, sha256
         self._partial, self._facts = _sibling(target, "partial"), _sibling(target, "partial.json")
-        self._remote: _Remote | None = None
+        self._remote = _Remote(url)
         interval = 0.2 if sys.stderr.isatty() else 10.0
         self._bar = tqdm(
             desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress, mininterval=interval
@@ -166,19 +168,15 @@ class _Transfer:
                 failures = 1 if self._have() > most else failures + 1
                 most = max(most, self._have())
                 if failures >= ATTEMPTS:
-                    self._give_up(problem)
+                    kept = f" {self._have()} bytes are kept, the same command resumes." if self._have() else ""
+                    raise FileError(
+                        f"{self._url}: download failed {ATTEMPTS} times ({_line(problem)}). Check the network, or put the "
+                        f"file at {self._target} by other means.{kept}"
+                    ) from problem
                 pause = FIRST_PAUSE * 2 ** (failures - 1)
                 _log.warning("%s: %s; trying again in %.3g s", self._url, _line(problem), pause)
                 time.sleep(pause)
         self._finish()
-
-    def _give_up(self, problem: Exception) -> None:
-        have = self._have()
-        kept = f" {have} bytes are kept, the same command resumes." if have else ""
-        raise FileError(
-            f"{self._url}: download failed {ATTEMPTS} times ({_line(problem)}). Check the network, or put the file at "
-            f"{self._target} by other means.{kept}"
-        ) from problem
 
     def _have(self) -> int:
         return self._partial.stat().st_size if self._partial.exists() else 0
@@ -186,10 +184,10 @@ class _Transfer:
     def _receive(self, have: int) -> None:
         """Request the missing bytes and append them to the partial file."""
         known = self._known()
-        if have and (known is None or not known.validator):
+        if not known.validator:
             have = 0
         headers = {"User-Agent": "seqeval-rl", "Accept-Encoding": "identity"}
-        if have and known is not None:
+        if have:
             headers |= {"Range": f"bytes={have}-", "If-Range": known.validator}
         try:
             answer = urllib.request.urlopen(urllib.request.Request(self._url, headers=headers), timeout=_TIMEOUT)
@@ -197,16 +195,22 @@ class _Transfer:
             if error.code != 416:  # the partial file is as long as the file, or longer
                 raise
             error.close()
-            if known is not None and known.size == have:
+            if known.size == have:
                 self._remote = known
                 return
             self._drop()
             raise ConnectionError("the file is now shorter than the part received; starting over") from error
         with answer:
             start = self._start_of(answer, have)
-            size = _length(answer)
+            length = answer.headers.get("Content-Length") or ""
+            size = int(length) if length.isdigit() else None
             self._remote = _Remote(self._url, _validator(answer), None if size is None else start + size)
-            self._make_room(size or 0)
+            free = shutil.disk_usage(self._target.parent).free
+            if size is not None and free < size:
+                raise FileError(
+                    f"{self._target}: {size / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free. Make room, or set "
+                    "SEQEVAL_CACHE to a directory with room."
+                )
             self._bar.reset(total=self._remote.size)
             self._bar.update(start)
             with self._partial.open("r+b" if start else "wb") as file:
@@ -225,34 +229,24 @@ class _Transfer:
             return 0
         sent = answer.headers.get("Content-Range", "no Content-Range")
         match, known = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent), self._known()
-        same = known is not None and known.validator == _validator(answer)
-        fits = match is not None and int(match[1]) == have
-        if match is not None and known is not None and known.size is not None:
-            fits &= match[2] in ("*", str(known.size))
-        if not (same and fits):
+        same = known.validator != "" and known.validator == _validator(answer)
+        sizes = ("*", match[2] if match and known.size is None else str(known.size))
+        if not (same and match and int(match[1]) == have and match[2] in sizes):
             self._drop()
             raise ConnectionError(f"requested bytes from {have}, the server sends others ({sent}); starting over")
         return have
 
-    def _known(self) -> _Remote | None:
-        """The version that the partial file belongs to; None where it is unknown or of another address."""
-        try:
+    def _known(self) -> _Remote:
+        """The version that the partial file belongs to; without a validator where it is unknown or of another address."""
+        with contextlib.suppress(OSError, ValueError, TypeError):
             known = _Remote(**json.loads(self._facts.read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-        return known if known.url == self._url else None
-
-    def _make_room(self, size: int) -> None:
-        free = shutil.disk_usage(self._target.parent).free
-        if free < size:
-            raise FileError(
-                f"{self._target}: {size / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free. Make room, or set "
-                "SEQEVAL_CACHE to a directory with room."
-            )
+            if known.url == self._url:
+                return known
+        return _Remote(self._url)
 
     def _finish(self) -> None:
         """Verify the file and move it into place."""
-        have, expected = self._have(), self._remote.size if self._remote else None
+        have, expected = self._have(), self._remote.size
         if expected is not None and have != expected:
             self._drop()
             raise DataError(
@@ -276,11 +270,6 @@ class _Transfer:
         self._facts.unlink(missing_ok=True)
 
 
-def _length(answer: Any) -> int | None:
-    length = answer.headers.get("Content-Length")
-    return int(length) if length is not None and length.isdigit() else None
-
-
 def _validator(answer: Any) -> str:
     """A strong ETag, or the modification time; a weak ETag does not guarantee equal bytes."""
     etag = answer.headers.get("ETag") or ""
@@ -289,5 +278,5 @@ def _validator(answer: Any) -> str:
 
 def _line(error: Exception) -> str:
     # A `URLError` only wraps the reason; its subclass `HTTPError` describes itself.
-    reason = error.reason if type(error) is urllib.error.URLError else error
-    return " ".join(f"{type(error).__name__}: {reason}".split()).rstrip(".")
+    reason: Any = error.reason if type(error) is urllib.error.URLError else error
+    return one_line(reason)

@@ -1,4 +1,4 @@
-"""Validates the arrays of a dataset: types, lengths, finite values, action bounds and episode boundaries."""
+"""Validates what a reader found: types, lengths, finite values, action bounds, episode boundaries, and the task."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.data.images import Pixels, are_images
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError
 
 # Actions this far outside their bounds, as a share of the bounds' range, are clipped; farther ones are refused.
@@ -205,3 +206,40 @@ class Columns:
         cut = self.cut and bool(dropped[-1] > first[-1])
         kept = {key: getattr(self, key)[keep] for key in ("actions", "rewards", "terminated", "clipped")}
         return replace(self, **kept, truncated=truncated[keep], starts=starts, cut=cut), keep
+
+
+def task_of_dataset(
+    name: str,
+    env_id: str | None,
+    reference_min: float | None,
+    reference_max: float | None,
+    how: str,
+    env_spec: str = "",
+    obs_keys: tuple[str, ...] = (),
+) -> Task:
+    """The task of a dataset, from what the data say.
+
+    Args:
+        name: of the dataset.
+        env_id: the environment that it was logged in, if it says so.
+        reference_min: its reference return of a random policy, if it has one.
+        reference_max: that of an expert.
+        how: what to do where something is missing.
+        env_spec: see `Task`; no task is known for settings of their own.
+        obs_keys: see `Task`.
+
+    Raises:
+        DataError: no environment, or no reference returns and no known task with that environment.
+    """
+    if env_id is None:
+        raise DataError(f"{name}: expected an environment, found none. {how}")
+    special = bool(env_spec or obs_keys)
+    known = None if special else next((task for task in TASKS.values() if task.env_id == env_id), None)
+    if reference_min is None and reference_max is None and known is not None:
+        return known
+    if reference_min is None or reference_max is None:
+        found = f"{reference_min} and {reference_max}"
+        raise DataError(f"{name}: expected both reference returns for {env_id}, found {found}. {how}")
+    if known is not None and (known.reference_min, known.reference_max) == (reference_min, reference_max):
+        return known
+    return Task(env_id, env_id, float(reference_min), float(reference_max), env_spec, obs_keys)

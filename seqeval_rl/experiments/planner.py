@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
-from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.errors import writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups

@@ -92,19 +92,15 @@ class Algorithm(Protocol):
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step; returns detached metrics [R] named like `critic/loss`, `critic/q`, `actor/loss`."""
-        ...
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """[R, E, *obs_shape] -> [R, E, act_dim] in [-1, 1].
 
         `noise`: standard normal [R, E, act_dim] for exploration, or None for the greedy action.
         """
-        ...
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training needs to resume: networks, targets, optimizers, counters."""
-        ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        ...

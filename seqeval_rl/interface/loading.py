@@ -73,7 +73,7 @@ def _run_file(path: Path) -> ModuleType:
     if loaded is not None and loaded.__file__ == str(path):
         return loaded
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, "every .py file has one"
+    assert spec is not None, "every .py file has a spec and a loader"
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Registered before it runs: dataclasses and pydantic look their module up by name.

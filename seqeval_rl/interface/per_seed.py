@@ -44,11 +44,11 @@ class PerSeed:
         self.Config = algorithm.Config  # type: ignore[attr-defined]
         self.name: str = getattr(algorithm, "name", algorithm.__name__)
         self.device = spec.device
-        self.rng: list[Tensor] = [torch_generator(seed, "plain").get_state() for seed in spec.seeds]
+        generators = [torch_generator(seed, "plain") for seed in spec.seeds]
+        self.rng: list[Tensor] = [g.get_state() for g in generators]
         self.cuda_rng: list[Tensor | None] = [None] * spec.runs
         if spec.device.type == "cuda":
-            seeds = [torch_generator(seed, "plain").initial_seed() for seed in spec.seeds]
-            self.cuda_rng = [torch.Generator(spec.device).manual_seed(seed).get_state() for seed in seeds]
+            self.cuda_rng = [torch.Generator(spec.device).manual_seed(g.initial_seed()).get_state() for g in generators]
         self.runs: list[Any] = []
         swept = differing(config)
         for r, seed in enumerate(spec.seeds):

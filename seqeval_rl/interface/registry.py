@@ -19,8 +19,6 @@ from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
 
-GROUP = "seqeval_rl.algorithms"
-
 
 @dataclass(frozen=True)
 class AlgorithmEntry:
@@ -83,7 +81,7 @@ _given: dict[str, AlgorithmEntry] = {}  # by reference: classes given as objects
 
 def registered() -> dict[str, str]:
     """The registered names, each with its `module:Class`."""
-    return {entry.name: entry.value for entry in entry_points(group=GROUP)}
+    return {entry.name: entry.value for entry in entry_points(group="seqeval_rl.algorithms")}
 
 
 def find_algorithm(reference: str | type, where: str = "--algorithms") -> AlgorithmEntry:
@@ -134,20 +132,19 @@ def _snake(name: str) -> str:
 
 def _checked(name: str, reference: str, algorithm: Any) -> AlgorithmEntry:
     """The entry of a class that has what `seqeval_rl.Algorithm` asks for."""
+    class_name = algorithm.__name__
     for attribute in ("Config", "update", "act", "state_dict", "load_state_dict"):
         if not hasattr(algorithm, attribute):
             meaning = "a frozen dataclass of settings" if attribute == "Config" else "a method"
             raise UsageError(
-                f"{reference}: expected {algorithm.__name__}.{attribute} ({meaning}), found none. "
+                f"{reference}: expected {class_name}.{attribute} ({meaning}), found none. "
                 f"Add it (see seqeval_rl.Algorithm), then try `seqeval check {reference}`."
             )
     if hasattr(algorithm, "stacked") and not hasattr(algorithm, "vectorized"):
-        raise UsageError(
-            f"{reference}: expected {algorithm.__name__}.vectorized, found its earlier name, stacked. Rename it."
-        )
+        raise UsageError(f"{reference}: expected {class_name}.vectorized, found its earlier name, stacked. Rename it.")
     if not getattr(getattr(algorithm.Config, "__dataclass_params__", None), "frozen", False):
         raise UsageError(
-            f"{reference}: expected {algorithm.__name__}.Config to be a frozen dataclass, found {algorithm.Config!r}. "
+            f"{reference}: expected {class_name}.Config to be a frozen dataclass, found {algorithm.Config!r}. "
             "Decorate it with @dataclass(frozen=True)."
         )
     return AlgorithmEntry(name, reference, algorithm)

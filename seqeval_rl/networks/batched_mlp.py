@@ -102,8 +102,7 @@ def _forward(x: Tensor, extra: Tensor | None, views: Views, members: int | None,
     for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
         layers = _piece(views, members, i)
         parts = []
-        for own, more in blocks:
-            h = own
+        for h, more in blocks:
             for n, (weight, bias, back) in enumerate(layers):
                 if n == 0 and more is not None:
                     width = more.shape[-1]

@@ -116,9 +116,8 @@ class Adam:
         """The inverse of `state_dict`; copies the values. Raises ValueError where shapes differ."""
         own = [*self.means, *self.squares, self.count]
         found = [*state["means"], *state["squares"], state["count"]]
-        if [t.shape for t in own] != [t.shape for t in found]:
-            raise ValueError(
-                f"optimizer state: expected {[tuple(t.shape) for t in own]}, found {[tuple(t.shape) for t in found]}"
-            )
+        expected, given = ([tuple(t.shape) for t in tensors] for tensors in (own, found))
+        if expected != given:
+            raise ValueError(f"optimizer state: expected {expected}, found {given}")
         for tensor, value in zip(own, found, strict=True):
             tensor.copy_(value)

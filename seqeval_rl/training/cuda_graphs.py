@@ -86,17 +86,10 @@ def _set_sync_debug_mode(mode: int | str) -> None:
         torch.cuda.set_sync_debug_mode(mode)
 
 
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def _no_garbage_collection() -> AbstractContextManager[None]:
     """Collect garbage before and not during: it may hold earlier graphs, and destroying one would disturb a capture."""
-    enabled = gc.isenabled()
     gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    return temporarily(lambda enabled: gc.enable() if enabled else gc.disable(), False, gc.isenabled())
 
 
 def _end(graph: torch.cuda.CUDAGraph, pool: Any) -> None:

@@ -90,12 +90,10 @@ class Evaluator:
         self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
         self._envs = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers)
         self.backend = self._envs.backend
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = ThreadPoolExecutor(1, "evaluation")  # starts with the first `begin`
 
     def begin(self, act: Act, evaluation: int) -> Future[Evaluation]:
         """Start `evaluate` in a thread of its own; one at a time. `close` waits for it."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "evaluation")
         return self._thread.submit(self.evaluate, act, evaluation)
 
     def evaluate(self, act: Act, evaluation: int) -> Evaluation:
@@ -123,10 +121,8 @@ class Evaluator:
         limit = envs.max_episode_length or LONGEST_EPISODE
         for _ in range(limit):
             actions = np.asarray(act(by_run))
-            if actions.shape != (runs, episodes, envs.act_dim):
-                raise ValueError(
-                    f"act: expected actions of shape {(runs, episodes, envs.act_dim)}, found {actions.shape}"
-                )
+            if actions.shape != (expected := (runs, episodes, envs.act_dim)):
+                raise ValueError(f"act: expected actions of shape {expected}, found {actions.shape}")
             actions = actions.reshape(runs * episodes, envs.act_dim).astype(np.float64)
             # Checks look at all numbers at once; only where something is wrong do they look for what it is.
             if not (np.abs(actions) <= 1.0 + _ROUNDING).all():
@@ -153,8 +149,7 @@ class Evaluator:
 
     def close(self) -> None:
         """Close environments and worker processes, after waiting for a running evaluation."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread.shutdown(wait=True, cancel_futures=True)
         self._envs.close()
 
     def __enter__(self) -> Evaluator:

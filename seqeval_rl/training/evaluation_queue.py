@@ -42,15 +42,11 @@ class EvaluationQueue:
         record: Callable[[Outcome], bool],
         asynchronous: bool | None,
     ):
-        """Nothing is evaluated yet.
+        """Without an `evaluator` evaluations are empty. `record` returns False when no run is left to train.
 
-        Args:
-            trainer: the runs.
-            evaluator: of the same runs; none: evaluations are empty.
-            record: takes each outcome when its evaluation is over; returns False when no run is left to train.
-            asynchronous: evaluate a copy of the policy on the CPU, in a thread, while training continues; none: on CUDA, except
-                for algorithms that are not `capturable`. Those may use torch's global random generator when they act, which must
-                not happen while they train.
+        Where `asynchronous`, a copy of the policy is evaluated on the CPU, in a thread, while training continues. None: on CUDA,
+        except for algorithms that are not `capturable`. Those may use torch's global random generator when they act, which must
+        not happen while they train.
         """
         if asynchronous is None:
             asynchronous = trainer.device.type == "cuda" and getattr(trainer.algorithm, "capturable", True)
@@ -68,7 +64,7 @@ class EvaluationQueue:
         elif self.asynchronous:
             return self._evaluator.begin(self._trainer.copy_policy(), point.index)
         else:
-            done.set_result(self._evaluator.evaluate(self._trainer.policy, point.index))
+            done.set_result(self._evaluator.evaluate(self._trainer.learner.act, point.index))
         return done
 
     def submit(self, outcome: Outcome) -> bool:

@@ -49,9 +49,10 @@ class Learner:
             total.zero_()  # in place: captured CUDA graphs add to these tensors
         return means
 
-    def greedy(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The algorithm's deterministic action for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]."""
-        return act(self.algorithm, self.preprocessing.observations, self.batches.replay.device, observations)
+    def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Actions [R, E, act_dim] in [-1, 1] for raw observations [R, E, *obs], see the function `act`."""
+        device = self.batches.replay.device
+        return act(self.algorithm, self.preprocessing.now(device), device, observations, noise)
 
 
 @torch.no_grad()

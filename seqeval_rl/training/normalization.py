@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqeval_rl.interface.algorithm import Spec
+
 EPSILON = 1e-3  # added to the standard deviation, as TD3+BC's authors do
 
 
@@ -62,26 +64,18 @@ class Preprocessing:
     """One affine map of packed rows per run: observations to mean 0 and standard deviation 1, rewards to a given scale."""
 
     def __init__(
-        self,
-        moments: VisibleMoments | None,
-        obs_dim: int,
-        act_dim: int,
-        runs: int,
-        reward_scale: float | NDArray[np.float64],
-        device: torch.device,
+        self, moments: VisibleMoments | None, obs_dim: int, spec: Spec, reward_scale: float | NDArray[np.float64]
     ):
-        """Without `moments` observations are not changed; `reward_scale`, one for all runs or [R], multiplies rewards."""
+        """For rows with observations of `obs_dim` numbers. Without `moments` observations are not changed; `reward_scale`, one
+        for all runs or [R], multiplies rewards."""
         self._moments, self._obs_dim = moments, obs_dim
-        shape = (runs, 1, 2 * obs_dim + act_dim + 2)
+        shape = (spec.runs, 1, 2 * obs_dim + spec.act_dim + 2)
         self._scale, self._shift = np.ones(shape), np.zeros(shape)
-        self._scale[:, 0, obs_dim + act_dim] = reward_scale
+        self._scale[:, 0, obs_dim + spec.act_dim] = reward_scale
         self.scale: Tensor | None = None  # [R, 1, D]; None: rows are not changed
         self.shift: Tensor | None = None
         if moments is not None or np.any(np.asarray(reward_scale) != 1.0):
-            # Float32 unless a test asks for more digits.
-            self.scale, self.shift = (
-                torch.empty(shape, dtype=torch.get_default_dtype(), device=device) for _ in range(2)
-            )
+            self.scale, self.shift = (torch.empty(shape, device=spec.device) for _ in range(2))
             self._upload()
 
     def _upload(self) -> None:
@@ -101,12 +95,9 @@ class Preprocessing:
             self._shift[:, 0, columns] = -mean / (std + EPSILON)
         self._upload()
 
-    def observations(self, observations: Tensor) -> Tensor:
-        """Observations [R, E, *obs] as the algorithm sees them."""
-        return self.now(observations.device)(observations)
-
     def now(self, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """`observations` as a function that keeps the statistics in use now, for observations on `device`."""
+        """A function from observations [R, E, *obs] on `device` to these as the algorithm sees them, with the statistics in use
+        now."""
         if self._moments is None or self.scale is None or self.shift is None:
             return lambda observations: observations
         scale, shift = (t[..., : self._obs_dim].to(device, copy=True) for t in (self.scale, self.shift))

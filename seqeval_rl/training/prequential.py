@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.data.stream import Stream
-from seqeval_rl.interface.algorithm import Algorithm, Batch
+from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.results.read import COUNT, PREQUENTIAL, VALUE_COUNT
-from seqeval_rl.training.normalization import Preprocessing
-from seqeval_rl.training.replay_buffer import ReplayBuffer
+from seqeval_rl.training.learner import Learner
 
 PIECE = 512  # transitions of a run that are scored at once
 UNSEEN = 0.05  # largest weight of the rewards after the end of a cut episode at which its return counts as observed
@@ -35,20 +34,13 @@ UNSEEN = 0.05  # largest weight of the rewards after the end of a cut episode at
 class Prequential:
     """Scores R runs on the transitions that arrive next."""
 
-    def __init__(
-        self,
-        streams: Sequence[Stream],
-        algorithm: Algorithm,
-        config: Any,
-        replay: ReplayBuffer,
-        preprocessing: Preprocessing,
-        reward_scales: NDArray[np.float64],
-    ):
-        """For the parts of one trainer and the stream of each run; `reward_scales` [R] multiply rewards for the algorithm."""
-        self._algorithm, self._replay, self._preprocessing = algorithm, replay, preprocessing
+    def __init__(self, streams: Sequence[Stream], learner: Learner, config: Any, reward_scales: NDArray[np.float64]):
+        """For the stream of each run and what trains on them; `reward_scales` [R] multiply rewards for the algorithm."""
+        self._algorithm, self._preprocessing = learner.algorithm, learner.preprocessing
+        self._replay = replay = learner.batches.replay
         device, dtype = replay.device, torch.get_default_dtype()
         self._scale = torch.tensor(reward_scales, dtype=dtype, device=device)[:, None]
-        self._values, self._log_prob = (getattr(algorithm, name, None) for name in ("values", "log_prob"))
+        self._values, self._log_prob = (getattr(learner.algorithm, name, None) for name in ("values", "log_prob"))
         discount = getattr(config, "discount", None)
         # Without a discount there is no temporal difference.
         self._discount: Tensor | None = None

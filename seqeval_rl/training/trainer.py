@@ -78,9 +78,7 @@ class Trainer:
         visible = len(stream) if self._fixed_statistics else self.points()[0].transitions
         self.learner = build_learner(entry, self._config, self._spec, replay, self.schedules, visible, scales, capture)
         self.algorithm, self.preprocessing = self.learner.algorithm, self.learner.preprocessing
-        self.policy: Act = self.learner.greedy  # the deterministic policy
-        streams = [run.stream for run in runs]
-        self.prequential = Prequential(streams, self.algorithm, self._config, replay, self.preprocessing, scales)
+        self.prequential = Prequential([run.stream for run in runs], self.learner, self._config, scales)
         self._copy: Algorithm | None = None  # see `copy_policy`
 
     def _open_environments(self, replay: ReplayBuffer) -> Interaction:
@@ -88,13 +86,11 @@ class Trainer:
         and the first gradient step need them."""
         stream = self.runs[0].stream
         random = 0 if len(stream) else self.schedules[0].initial
-        interaction = Interaction(stream.task, self._spec.seeds, replay, len(stream), random, self._explore)
+        interaction = Interaction(
+            stream.task, self._spec.seeds, replay, len(stream), random, lambda *seen: self.learner.act(*seen)
+        )
         interaction.gather(len(stream) + random)
         return interaction
-
-    def _explore(self, observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Exploring actions [R, 1, act_dim] for raw observations [R, 1, *obs] and standard normals [R, 1, act_dim]."""
-        return act(self.algorithm, self.preprocessing.observations, self.device, observations, noise)
 
     def close(self) -> None:
         """Close the environments of the online phase."""
@@ -192,22 +188,15 @@ def build_learner(
     reward_scales: float | NDArray[np.float64] = 1.0,
     capture: Capture | None = None,
 ) -> Learner:
-    """An untrained algorithm with its batches and preprocessing.
+    """An untrained algorithm with its batches and preprocessing, for R runs with a schedule each, of one protocol.
 
-    Args:
-        entry: the algorithm.
-        config: its settings.
-        spec: of the R runs.
-        replay: their transitions.
-        schedules: one per run, of one protocol.
-        visible: number of transitions that the first statistics of observations are of.
-        reward_scales: what rewards are multiplied by, for all runs or [R].
-        capture: see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured.
+    The first statistics of observations are of `visible` transitions; `reward_scales`, one for all runs or [R], multiply
+    rewards. For `capture` see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured.
     """
     obs_dim, moments = replay.obs_columns, None
     if obs_dim and getattr(config, "normalise_observations", False):
         moments = VisibleMoments(replay.host, replay.arrivals, obs_dim, schedules[0].protocol.window)
-    preprocessing = Preprocessing(moments, obs_dim, spec.act_dim, spec.runs, reward_scales, spec.device)
+    preprocessing = Preprocessing(moments, obs_dim, spec, reward_scales)
     preprocessing.refresh(visible)
     algorithm = entry.build(config, spec)
     batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec))

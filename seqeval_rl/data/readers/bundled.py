@@ -84,11 +84,6 @@ def names() -> list[str]:
     return [f"bundled/{task}/{level}" for task in sorted(behaviors()) for level in LEVELS]
 
 
-def minari_id(task_name: str, level: str, transitions: int) -> str:
-    """The id of a bundled dataset among Minari's local datasets."""
-    return f"seqeval/{task_name}/{level}-{transitions}-v{VERSION}"
-
-
 def check(task_name: str, level: str, transitions: int = FULL) -> None:
     """Raise `UsageError` unless there is such a dataset of such a size; builds nothing."""
     name = f"bundled/{task_name}/{level}"
@@ -150,7 +145,7 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
     behavior = behaviors()[task.name]
     lengths = [behavior["returns"][checkpoint][2] for checkpoint in behavior[level] or ["random"]]
     new = NewDataset(
-        minari_id(task.name, level, transitions),
+        f"seqeval/{task.name}/{level}-{transitions}-v{VERSION}",
         task,
         transitions,
         policy_name(task.name, level),

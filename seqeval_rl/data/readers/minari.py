@@ -20,8 +20,7 @@ from seqeval_rl.data.download import is_offline
 from seqeval_rl.data.images import are_images, of_trails
 from seqeval_rl.data.minari_writer import unusable
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
-from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import RawTransitions, no_transitions
+from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_dataset
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError, unknown
@@ -45,15 +44,15 @@ class MinariReader(Reader):
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
         identity, *keys = source.removeprefix(self.prefix).split("@")
-        directory = find(identity)
+        directory = _find(identity)
         try:
             import minari
 
             found = minari.MinariDataset(directory)
         except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
             raise _damaged(source, directory, error) from error
-        check_spaces(source, found, keys)
-        task = task_of(source, found, tuple(keys), options.task)
+        _check_spaces(source, found, keys)
+        task = _task_of(source, found, tuple(keys), options.task)
         key = f"minari-{slug(source.removeprefix(self.prefix))}-{_fingerprint(directory)}"
         dataset = cache.obtain(key, lambda: _convert(source, directory, found, keys, task, options.progress))
         return replace(dataset, name=source, task=task)
@@ -66,7 +65,7 @@ class MinariReader(Reader):
                 f"dataset minari:{identity}: not on this machine, and the network is not to be used (offline). "
                 f"`seqeval datasets fetch minari:{identity}` without SEQEVAL_OFFLINE gets it."
             )
-        return find(identity)
+        return _find(identity)
 
     def list_datasets(self) -> list[Listing]:
         """See `Reader`."""
@@ -92,7 +91,7 @@ def local() -> list[str]:
     return names
 
 
-def find(identity: str) -> Path:
+def _find(identity: str) -> Path:
     """Directory of a local Minari dataset, downloaded if need be."""
     import minari
     from minari.dataset.minari_dataset import parse_dataset_id
@@ -172,13 +171,8 @@ def _damaged(name: str, directory: Path, error: Exception) -> DataError:
     )
 
 
-def check_spaces(name: str, source: Any, keys: Sequence[str]) -> None:
-    """Check that observations are a Box, or a Dict with Boxes under `keys`, and actions a Box.
-
-    Raises:
-        UsageError: keys that are not there, or that are not needed.
-        DataError: other spaces, or a Dict and no keys.
-    """
+def _check_spaces(name: str, source: Any, keys: Sequence[str]) -> None:
+    """Check that observations are a Box, or a Dict with Boxes under `keys`, and actions a Box."""
     from gymnasium.spaces import Box, Dict
 
     observations, actions = source.observation_space, source.action_space
@@ -223,12 +217,8 @@ def _evaluation_spec(name: str, source: Any) -> Any:
         ) from error
 
 
-def task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -> Task:
-    """The given task, or that of the metadata, with the environment of the dataset.
-
-    Raises:
-        DataError: the environment or the reference returns are unknown.
-    """
+def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -> Task:
+    """The given task, or that of the metadata, with the environment of the dataset."""
     import gymnasium
 
     how = "Give a task: env_id, reference_min and reference_max."

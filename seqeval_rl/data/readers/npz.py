@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
-from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import RawTransitions
+from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, SeqevalError

@@ -23,8 +23,7 @@ from seqeval_rl.data.download import address, download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
-from seqeval_rl.data.task_matching import task_of_dataset
-from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_transitions
+from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_transitions, task_of_dataset
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
 from seqeval_rl.utils.files import atomic_path, lock_file
@@ -55,7 +54,7 @@ class OgbenchReader(Reader):
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
         name = source.removeprefix(self.prefix)
-        path = Path(source) if name == source else obtain(name, options.progress)
+        path = Path(source) if name == source else _obtain(name, options.progress)
         keys = npz.names(path)
         missing = [key for key in _REQUIRED if key not in keys]
         if missing:
@@ -72,30 +71,19 @@ class OgbenchReader(Reader):
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
         name = source.removeprefix(self.prefix)
-        path = name if name == source else str(obtain(name, options.progress, options.offline))
+        path = name if name == source else str(_obtain(name, options.progress, options.offline))
         return super().fetch(path, options)
 
 
-def place(name: str) -> Path:
-    """The path of the dataset's file, which need not exist; raises `UsageError` where `name` cannot be a name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise UsageError(f"dataset ogbench:{name}: expected a name such as {_EXAMPLE}. Correct it.")
-    return Path.home() / ".ogbench" / "data" / f"{name}.npz"
-
-
-def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Path:
+def _obtain(name: str, progress: bool = True, offline: bool | None = None) -> Path:
     """The file of a single-task dataset, in the directory of OGBench's package; computed where it is not on this machine.
 
     Rewards are not published. OGBench's package computes them from the goal-conditioned file, which is downloaded from OGBench's
     server, or the mirror in `SEQEVAL_OGBENCH_MIRROR`.
-
-    Raises:
-        UsageError: this cannot be a name, or the mirror is no http(s) address.
-        DataError: the name is of goal-conditioned data, or what came cannot be used.
-        EnvironmentMissingError: OGBench's package is not installed.
-        FileError: the download failed, or the directory cannot be written.
     """
-    path = place(name)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise UsageError(f"dataset ogbench:{name}: expected a name such as {_EXAMPLE}. Correct it.")
+    path = Path.home() / ".ogbench" / "data" / f"{name}.npz"
     if path.is_file():
         return path
     environment = environment_of(name)
@@ -108,7 +96,8 @@ def obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pat
             f"dataset ogbench:{name}: expected {path}, or OGBench's package, which computes its rewards, found neither. "
             "pip install ogbench."
         )
-    goals = _goal_conditioned(name)
+    *parts, version = name.split("-")
+    goals = "-".join([*parts[: parts.index("singletask")], version])
     url = address("SEQEVAL_OGBENCH_MIRROR", _SERVER, f"{goals}.npz")
     found = download(url, path.with_stem(goals), offline=offline, progress=progress)
     _write_with_rewards(found, path, environment)
@@ -158,12 +147,6 @@ def _task(name: str, path: Path) -> Task:
     env_id, low, high = (npz.scalar(name, key, scalars) for key in _SCALARS)
     how = "Give a task, or add env_id, reference_min and reference_max to the file."
     return task_of_dataset(name, env_id or environment_of(path.stem), low, high, how)
-
-
-def _goal_conditioned(name: str) -> str:
-    """The name of the goal-conditioned dataset that a single-task dataset is computed from."""
-    parts = name.split("-")
-    return "-".join([*parts[: parts.index("singletask")], parts[-1]])
 
 
 def _without_rewards(where: str, name: str, found: str) -> DataError:

@@ -42,8 +42,7 @@ def check_algorithm(algorithm: type) -> list[CheckResult]:
     for name, check in CHECKS.items():
         try:
             results.append(CheckResult(name, True, check(algorithm)))
-        except CheckFailed as failure:
-            results.append(CheckResult(name, False, str(failure)))
         except Exception as error:
-            results.append(CheckResult(name, False, f"{type(error).__name__}: {error}"))
+            kind = "" if isinstance(error, CheckFailed) else f"{type(error).__name__}: "
+            results.append(CheckResult(name, False, f"{kind}{error}"))
     return results

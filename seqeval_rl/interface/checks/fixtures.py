@@ -96,9 +96,8 @@ def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, p
     if isinstance(expected, Tensor) and isinstance(found, Tensor) and expected.shape == found.shape:
         if expected.is_floating_point():
             if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
-                raise CheckFailed(
-                    f"{what}: expected equal states, found {path} {(found - expected).abs().max():.3g} apart"
-                )
+                gap = (found - expected).abs().max()
+                raise CheckFailed(f"{what}: expected equal states, found {path} {gap:.3g} apart")
             return
         same = torch.equal(expected, found)
     else:

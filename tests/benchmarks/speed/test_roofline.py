@@ -110,7 +110,7 @@ def test_expanded_axes_share_memory_again():
 
 def test_no_products_are_run_without_complaint():
     recording = record(lambda: torch.ones(2) * 2)
-    assert recording.products == ()
+    assert recording.products == []
     assert recording.flop_per_update == 0
     Products(recording.products, CPU).run(3)
 

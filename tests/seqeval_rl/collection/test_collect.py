@@ -94,18 +94,18 @@ def test_cutting_keeps_the_first_transitions(lengths, size):
     assert cut[-1].terminated == (size >= start or size in np.cumsum(lengths))
 
 
-def test_a_log_is_an_ordinary_minari_dataset_of_that_size():
+def test_a_dataset_is_an_ordinary_minari_dataset_of_that_size():
     write("mine/hopper/random-v0", play(uniform_behavior(HOPPER), 0, 300), 300)
     found = minari.load_dataset("mine/hopper/random-v0")
     assert found.total_steps == 300
     assert minari.list_local_datasets()["mine/hopper/random-v0"]["algorithm_name"] == "made"
-    log = load_dataset("minari:mine/hopper/random-v0", progress=False)
-    assert len(log) == 300
-    assert log.task == HOPPER
-    assert log.cut
+    dataset = load_dataset("minari:mine/hopper/random-v0", progress=False)
+    assert len(dataset) == 300
+    assert dataset.task == HOPPER
+    assert dataset.cut
 
 
-def test_seed_0_of_the_bundled_policies_gives_the_bundled_log():
+def test_seed_0_of_the_bundled_policies_gives_the_bundled_dataset():
     write("mine/copy-v0", play_bundled(HOPPER, "random", 0, 200), 200)
     write("mine/other-v0", play_bundled(HOPPER, "random", 1, 200), 200)
     own = bundled.build("hopper", "random", 200, progress=False)
@@ -113,7 +113,7 @@ def test_seed_0_of_the_bundled_policies_gives_the_bundled_log():
     assert load_dataset("minari:mine/other-v0", progress=False).sha256 != own.sha256
 
 
-def test_a_small_replay_log_goes_through_all_checkpoints():
+def test_a_small_replay_dataset_goes_through_all_checkpoints():
     drifting = list(play_bundled(HOPPER, "replay", 0, 3000))
     assert sum(len(episode.rewards) for episode in drifting) == 3000
     starts = np.cumsum([len(episode.rewards) for episode in drifting])
@@ -133,7 +133,7 @@ def test_an_id_that_is_there_is_refused_unless_it_is_to_be_overwritten():
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_an_interrupted_log_leaves_what_was_there(there, minari_root):
+def test_an_interrupted_dataset_leaves_what_was_there(there, minari_root):
     def interrupted():
         yield from itertools.islice(play(uniform_behavior(HOPPER), 0, 50), 2)
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Behavior policies that are trained: a run like any other, whose policies and replay become the logs of D4RL's levels."""
+"""Behavior policies that are trained: a run like any other, whose policies and replay become the datasets of D4RL's levels."""
 
 import json
 import shutil
@@ -86,9 +86,9 @@ def test_a_training_is_a_run_like_any_other(trained):
         assert np.abs(actions).max() <= 1
 
 
-def test_every_level_becomes_a_log(trained):
-    logs = collect_levels(trained, "mine/{level}-v0", 300, progress=False)
-    assert [log.identity for log in logs] == list(identities("mine/{level}-v0").values())
+def test_every_level_becomes_a_dataset(trained):
+    datasets = collect_levels(trained, "mine/{level}-v0", 300, progress=False)
+    assert [dataset.identity for dataset in datasets] == list(identities("mine/{level}-v0").values())
     assert sorted(minari.list_local_datasets()) == sorted(f"mine/{level}-v0" for level in LEVELS)
     seen, scores = trained.scores()
     middle, best = medium(scores.tolist()), expert(scores.tolist())
@@ -107,11 +107,11 @@ def test_every_level_becomes_a_log(trained):
 
 def test_the_replay_is_what_was_gathered_in_order(trained):
     collect_levels(trained, "mine/{level}-v0", 50, progress=False)
-    log = load("medium-replay")
-    rows, ends, terminals = trained.replay(len(log))
-    np.testing.assert_allclose(log.rows, rows, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(log.terminations, terminals)
-    np.testing.assert_array_equal(np.flatnonzero(ends) + 1, log.episode_starts[1:][: ends.sum()])
+    dataset = load("medium-replay")
+    rows, ends, terminals = trained.replay(len(dataset))
+    np.testing.assert_allclose(dataset.rows, rows, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(dataset.terminations, terminals)
+    np.testing.assert_array_equal(np.flatnonzero(ends) + 1, dataset.episode_starts[1:][: ends.sum()])
 
 
 def test_an_interrupted_training_ends_as_if_it_had_not_been(trained, tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(trained, tmp_path, m
         )
 
 
-def test_logs_appear_together_or_not_at_all(trained, monkeypatch):
+def test_datasets_appear_together_or_not_at_all(trained, monkeypatch):
     calls = iter(range(3))
 
     def interrupted(*args):

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.task_matching import check_environment, task_of_dataset
-from seqeval_rl.data.validation import RawTransitions
+from seqeval_rl.data.dataset import Dataset, check_environment
+from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError
 
 TASK = Task("toy", "Toy-v0", 0.0, 10.0)
-# An episode as (transitions, how it ends); only the last one of a log may just stop.
+# An episode as (transitions, how it ends); only the last one of a dataset may just stop.
 EPISODES = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["terminal", "limit"])), min_size=1, max_size=6)
 
 
@@ -128,7 +127,7 @@ def test_a_prefix_is_the_beginning_and_prefixes_nest(episodes: list[tuple[int, s
 def test_actions_are_scaled_to_the_unit_range(low: float, width: float, share: list[float]) -> None:
     arrays = columns([(len(share), "limit")])
     dataset = make(arrays, actions=low + width * np.array(share)[:, None], action_low=[low], action_high=[low + width])
-    # Logs are float32, so nearness is relative to the size of the bounds.
+    # Datasets are float32, so nearness is relative to the size of the bounds.
     tolerance = 1e-6 + 4 * np.finfo(np.float32).eps * (abs(low) + width) / width
     assert_allclose(dataset.actions[:, 0], 2 * np.array(share) - 1, atol=tolerance)
     assert np.abs(dataset.actions).max() <= 1
@@ -149,7 +148,7 @@ def test_bounds_that_were_rounded_to_float32_are_no_excess() -> None:
     assert_array_equal(dataset.actions, [[1], [-1]])
 
 
-def test_returns_leave_out_an_episode_that_the_log_cut_short() -> None:
+def test_returns_leave_out_an_episode_that_the_dataset_cut_short() -> None:
     arrays = columns([(2, "terminal"), (3, "limit"), (2, "stop")])
     dataset = make(arrays)
     assert dataset.cut
@@ -217,7 +216,7 @@ def test_unusable_columns_are_refused_in_one_line(change: dict[str, Any], messag
 
 
 @pytest.mark.parametrize("n", [0, 6, -1])
-def test_a_prefix_longer_than_the_log_is_refused(n: int) -> None:
+def test_a_prefix_longer_than_the_dataset_is_refused(n: int) -> None:
     with pytest.raises(DataError, match=f"between 1 and 5 transitions, found {n}"):
         make(columns([(5, "limit")])).prefix(n)
 
@@ -242,7 +241,7 @@ def test_a_missing_environment_is_named_with_its_neighbours() -> None:
         environment_spaces("some_package/Xyzzy-v0")
 
 
-def test_the_task_of_a_log() -> None:
+def test_the_task_of_a_dataset() -> None:
     hopper = TASKS["hopper"]
     assert task_of_dataset("log", "Hopper-v5", None, None, "") is hopper
     assert task_of_dataset("log", "Hopper-v5", hopper.reference_min, hopper.reference_max, "") is hopper

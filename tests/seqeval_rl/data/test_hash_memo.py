@@ -1,4 +1,4 @@
-"""A large log is not read anew to be recognised, unless it may have changed."""
+"""A large dataset is not read anew to be recognised, unless it may have changed."""
 
 from __future__ import annotations
 

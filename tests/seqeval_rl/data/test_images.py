@@ -15,11 +15,10 @@ from hypothesis import given, strategies as st
 from numpy.testing import assert_array_equal
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.dataset import Dataset, check_environment
 from seqeval_rl.data.images import Pixels, join, of_trails, paired
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import Stream
-from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
@@ -33,7 +32,7 @@ def pictures(count: int, shape: tuple[int, ...] = (2, 3, 3), seed: int = 0) -> A
 
 
 def log(lengths: list[int], stack: int = 2, name: str = "toy") -> Dataset:
-    """A log of episodes of so many frames, each ended by a time limit."""
+    """A dataset of episodes of so many frames, each ended by a time limit."""
     pixels = of_trails(pictures(sum(lengths)), np.array(lengths), stack)
     length = len(pixels)
     ends = np.cumsum(np.array(lengths) - 1)
@@ -151,7 +150,7 @@ def test_own_images_come_back_whatever_their_next_observations(
 
 
 @given(LENGTHS, st.integers(1, 3), st.data())
-def test_a_prefix_is_the_beginning_and_hashes_like_a_log_that_ends_there(
+def test_a_prefix_is_the_beginning_and_hashes_like_a_dataset_that_ends_there(
     lengths: list[int], stack: int, data: st.DataObject
 ) -> None:
     dataset = log([*lengths, 3], stack)

@@ -1,4 +1,4 @@
-"""Sources become datasets: arrays, .npz files, Minari datasets, bundled logs; unknown and unusable ones are refused."""
+"""Sources become datasets: arrays, .npz files, Minari datasets, bundled datasets; unknown and unusable ones are refused."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ def test_a_dataset_that_minari_cannot_read_is_named(tmp_path: Path, caplog: pyte
     assert "odd-v0" in caplog.text
 
 
-def test_a_bundled_log_and_its_minari_form_are_the_same() -> None:
+def test_a_bundled_dataset_and_its_minari_form_are_the_same() -> None:
     log = load_dataset("bundled/hopper/random:150", progress=False)
     assert (log.name, len(log), log.task) == ("bundled/hopper/random:150", 150, TASKS["hopper"])
     back = load_dataset("minari:seqeval/hopper/random-150-v0", progress=False)

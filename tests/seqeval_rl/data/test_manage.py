@@ -14,8 +14,7 @@ from web_server import Site, serving
 
 from seqeval_rl import load_dataset
 from seqeval_rl.data import download as download_module
-from seqeval_rl.data.load import known_datasets
-from seqeval_rl.data.manage import fetch, verify
+from seqeval_rl.data.load import fetch, known_datasets, verify
 from seqeval_rl.data.readers import d4rl_index
 from seqeval_rl.data.readers.d4rl_index import ENTRIES, Published
 from seqeval_rl.errors import DataError, FileError, UsageError

@@ -18,7 +18,7 @@ def starts(lengths):
 
 
 @given(lengths, st.sampled_from(ORDERS), st.integers(0, 1000))
-def test_every_order_brings_the_whole_log_once(episode_lengths, order, seed):
+def test_every_order_brings_the_whole_dataset_once(episode_lengths, order, seed):
     total = sum(episode_lengths)
     arrival = arrange(total, starts(episode_lengths), order, seed)
     assert sorted(arrival.tolist()) == list(range(total))
@@ -52,7 +52,7 @@ def test_seeds_and_blocks_are_shuffled_apart_and_logged_is_not():
     assert arrange(500, bounds, "logged", 7).tolist() == list(range(500))
 
 
-def test_positions_of_a_shuffled_log_are_uniform():
+def test_positions_of_a_shuffled_dataset_are_uniform():
     where = np.array([np.flatnonzero(arrange(50, starts([50]), "shuffled", seed) == 0)[0] for seed in range(2000)])
     counts = np.bincount(where // 10, minlength=5)
     assert (abs(counts - 400) < 5 * np.sqrt(400)).all()

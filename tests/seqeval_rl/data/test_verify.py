@@ -1,4 +1,4 @@
-"""Verification finds what is wrong with a log, and nothing where nothing is."""
+"""Verification finds what is wrong with a dataset, and nothing where nothing is."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 from synthetic import noise_dataset
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.manage import verify
+from seqeval_rl.data.load import verify
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.verification import verify_dataset
 from seqeval_rl.errors import DataError, FileError, UsageError
@@ -18,7 +18,7 @@ def log():
 
 
 def changed(**arrays):
-    """A log in which something was changed after it was checked."""
+    """A dataset in which something was changed after it was checked."""
     dataset = log()
     return dataclasses.replace(dataset, digest=dataset.sha256, **arrays)
 
@@ -33,7 +33,7 @@ def failed(dataset):
     return {check.name: check.detail for check in verify_dataset(dataset) if not check.passed}
 
 
-def test_a_sound_log_passes():
+def test_a_sound_dataset_passes():
     checks = verify_dataset(log())
     assert all(check.passed for check in checks)
     assert [check.name for check in checks] == [

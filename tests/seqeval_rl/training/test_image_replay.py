@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 from numpy.testing import assert_array_equal
-from vd4rl_logs import episodes, write_shard
+from vd4rl_files import episodes, write_shard
 
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
 from seqeval_rl.data.dataset import Dataset

@@ -6,9 +6,11 @@ import torch
 from hypothesis import given, strategies as st
 from synthetic import packed_rows
 
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.training.normalization import EPSILON, Preprocessing, VisibleMoments
 
 CPU = torch.device("cpu")
+SPEC = Spec((3,), 2, (0,), CPU)
 
 
 @given(
@@ -50,7 +52,7 @@ def test_statistics_do_not_change_with_what_is_not_visible():
     other[60:] = 1e6
     found = []
     for data in (rows, other):
-        preprocessing = Preprocessing(VisibleMoments(data, [np.arange(100)], 3, None), 3, 1, 1, 1.0, CPU)
+        preprocessing = Preprocessing(VisibleMoments(data, [np.arange(100)], 3, None), 3, Spec((3,), 1, (0,), CPU), 1.0)
         preprocessing.refresh(60)
         found.append(preprocessing)
     assert torch.equal(found[0].shift, found[1].shift)
@@ -59,7 +61,7 @@ def test_statistics_do_not_change_with_what_is_not_visible():
 
 def test_packed_rows_are_normalised_rewards_scaled_and_the_rest_left_alone():
     rows = packed_rows(100, obs_dim=3, act_dim=2)
-    preprocessing = Preprocessing(VisibleMoments(rows, [np.arange(100)], 3, None), 3, 2, 1, 0.5, CPU)
+    preprocessing = Preprocessing(VisibleMoments(rows, [np.arange(100)], 3, None), 3, SPEC, 0.5)
     preprocessing.refresh(80)
     mapped = (torch.from_numpy(rows)[None] * preprocessing.scale + preprocessing.shift)[0].numpy()
     mean, std = rows[:80, :3].astype(np.float64).mean(0), rows[:80, :3].astype(np.float64).std(0)
@@ -68,14 +70,14 @@ def test_packed_rows_are_normalised_rewards_scaled_and_the_rest_left_alone():
     np.testing.assert_array_equal(mapped[:, 3:5], rows[:, 3:5])
     np.testing.assert_allclose(mapped[:, 5], rows[:, 5] * 0.5)
     np.testing.assert_array_equal(mapped[:, 6], rows[:, 6])
-    seen = preprocessing.observations(torch.from_numpy(rows[None, :7, :3]))
+    seen = preprocessing.now(CPU)(torch.from_numpy(rows[None, :7, :3]))
     np.testing.assert_allclose(seen[0], mapped[:7, :3], atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_without_normalisation_observations_stay_as_they_are(scale):
-    preprocessing = Preprocessing(None, 3, 2, 1, scale, CPU)
+    preprocessing = Preprocessing(None, 3, SPEC, scale)
     preprocessing.refresh(10)
     observations = torch.randn(1, 5, 3)
-    assert preprocessing.observations(observations) is observations
+    assert preprocessing.now(CPU)(observations) is observations
     assert (preprocessing.scale is None) == (scale == 1.0)

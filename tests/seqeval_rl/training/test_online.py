@@ -173,7 +173,7 @@ def test_exploration_is_the_algorithms_own():
     trainer = make("td3_bc", log(), (0,), updates_per_increment=1, online=3)
     trainer.load_states(before.states)
     rows = after.states[0]["online"]["rows"][0].numpy()
-    np.testing.assert_allclose(trainer.learner.greedy(rows[None, :1, :4])[0], rows[:1, 4:5], atol=1e-6)
+    np.testing.assert_allclose(trainer.learner.act(rows[None, :1, :4])[0], rows[:1, 4:5], atol=1e-6)
     trainer.close()
 
 

@@ -1,4 +1,4 @@
-"""Bundled logs: the same whatever the workers, prefixes of one another, as good as was measured, never half-made."""
+"""Bundled datasets: the same whatever the workers, prefixes of one another, as good as was measured, never half-made."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl.data import cache, rollouts
-from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.dataset import Dataset, check_environment
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, BehaviorPolicy, Chunk, WorkerPool, roll_out
-from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import FileError, SeqevalError, UsageError
 from seqeval_rl.utils.processes import answer_requests
@@ -67,7 +66,7 @@ def test_there_are_twelve() -> None:
 
 
 @pytest.mark.parametrize("level", ["random", "medium"])
-def test_a_log_does_not_depend_on_the_workers(level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_does_not_depend_on_the_workers(level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = build(level, 1200)
     assert len(alone) == 1200
     check_environment(alone)
@@ -76,8 +75,10 @@ def test_a_log_does_not_depend_on_the_workers(level: str, tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("level", ["random", "replay"])
-def test_a_smaller_log_is_the_prefix_of_a_larger(level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundled, "FULL", 1200)  # shares of 200, so that the logs end in different ones
+def test_a_smaller_dataset_is_the_prefix_of_a_larger(
+    level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundled, "FULL", 1200)  # shares of 200, so that the datasets end in different ones
     small = [build(level, n) for n in (1, 97, 400)]  # each rolled out for itself
     assert len(cache.entries()) == 3
     forget(tmp_path, monkeypatch)
@@ -199,7 +200,7 @@ def test_what_is_cached_is_not_rolled_out_again(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(build("random", 60).rows, np.memmap)
 
 
-def test_a_damaged_log_is_built_again(tmp_path: Path) -> None:
+def test_a_damaged_dataset_is_built_again(tmp_path: Path) -> None:
     log = build("random", 60)
     log = replace(log, rows=log.rows.copy())
     path = tmp_path / "cache" / cache.entries()[0] / "rows.npy"
@@ -216,7 +217,7 @@ def test_a_damaged_log_is_built_again(tmp_path: Path) -> None:
         ("hopper", "medium", 1_000_001, "found 1000001"),
     ],
 )
-def test_unknown_logs_are_refused(task: str, level: str, transitions: int, message: str) -> None:
+def test_unknown_datasets_are_refused(task: str, level: str, transitions: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         bundled.build(task, level, transitions, progress=False)
 
@@ -283,7 +284,7 @@ def _alive(group: int) -> bool:
     return True
 
 
-def test_two_processes_build_a_log_once(tmp_path: Path) -> None:
+def test_two_processes_build_a_dataset_once(tmp_path: Path) -> None:
     settings = "workers=1, progress=False"
     code = f"from seqeval_rl.data.readers import bundled; print(bundled.build('hopper', 'random', 3000, {settings}).sha256)"
     both = [
@@ -296,7 +297,7 @@ def test_two_processes_build_a_log_once(tmp_path: Path) -> None:
     assert len(cache.entries()) == 1
 
 
-def test_a_script_can_load_a_log_at_its_top(tmp_path: Path) -> None:
+def test_a_script_can_load_a_dataset_at_its_top(tmp_path: Path) -> None:
     # With multiprocessing's children, which run the script again, this would never end.
     script = tmp_path / "script.py"
     script.write_text(

@@ -1,4 +1,4 @@
-"""D4RL's files: every transition, or exactly those of `qlearning_dataset`; the log's returns either way; what is refused."""
+"""D4RL's files: every transition, or exactly those of `qlearning_dataset`; the dataset's returns either way; what is refused."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from numpy.testing import assert_array_equal
 
 from seqeval_rl import load_dataset
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.dataset import Dataset, check_environment
 from seqeval_rl.data.load import known_datasets, label
 from seqeval_rl.data.readers import d4rl, d4rl_file
 from seqeval_rl.data.readers.d4rl_index import ENTRIES, identities
-from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 
@@ -57,7 +56,7 @@ def check_sound(dataset: Dataset) -> None:
 
 
 def check_returns(dataset: Dataset, arrays: dict[str, Any], limit: int) -> None:
-    """The log's returns are those of the file's whole trajectories, rows that were dropped included."""
+    """The dataset's returns are those of the file's whole trajectories, rows that were dropped included."""
     found = trajectories(arrays, limit)
     whole = [rows for rows, is_whole in found if is_whole] or [rows for rows, _ in found]
     assert_array_equal(dataset.episode_returns(), [arrays["rewards"][rows].sum() for rows in whole])
@@ -241,7 +240,7 @@ def test_without_timeouts_the_time_limit_of_d4rl_counts(tmp_path: Path) -> None:
     assert_array_equal(load_dataset("d4rl:pen-human-v1", progress=False).episode_starts, [0, 99, 198, 247])
 
 
-def test_a_log_without_an_environment_is_read_and_says_so_where_one_is_needed(tmp_path: Path) -> None:
+def test_a_dataset_without_an_environment_is_read_and_says_so_where_one_is_needed(tmp_path: Path) -> None:
     (tmp_path / "d4rl").mkdir()
     arrays = columns("...T....L.", obs_dim=29, act_dim=8)
     write(tmp_path / "d4rl" / ENTRIES["antmaze-umaze-v2"].file_name, arrays)

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from numpy.testing import assert_array_equal
 
 from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset, parse_source
 from seqeval_rl.data.readers import ogbench
-from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, SeqevalError, UsageError
@@ -109,7 +109,7 @@ def test_without_masks_nothing_terminates(tmp_path: Path) -> None:
     assert (prefix.cut, len(prefix)) == (True, 5)
 
 
-def test_a_log_that_stops_inside_a_trajectory_is_cut(tmp_path: Path) -> None:
+def test_a_dataset_that_stops_inside_a_trajectory_is_cut(tmp_path: Path) -> None:
     file = {key: values[:-1] for key, values in downloaded([4, 4]).items()}
     file["masks"][:] = 1
     dataset = load(tmp_path / "log.npz", file)

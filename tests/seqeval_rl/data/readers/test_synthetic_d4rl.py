@@ -14,9 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl import load_dataset
 from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.readers import synthetic_d4rl
 from seqeval_rl.data.stream import Stream
-from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, FileError, UsageError
 
@@ -116,7 +116,7 @@ def test_what_there_is_not_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         load_dataset("synthetic:d4rl/hopper-random-v2:50", progress=False)
 
 
-def test_it_is_not_mixed_with_logs_of_other_environments() -> None:
+def test_it_is_not_mixed_with_datasets_of_other_environments() -> None:
     made = load_dataset("synthetic:d4rl/hopper-random-v2:50", progress=False)
     bundled = load_dataset("bundled/hopper/random:50", progress=False)
     with pytest.raises(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from numpy.testing import assert_array_equal
-from vd4rl_logs import episodes, write_episode, write_shard
+from vd4rl_files import episodes, write_episode, write_shard
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.load import load_dataset, parse_source
@@ -93,7 +93,7 @@ def test_episodes_of_64_pixels(tmp_path: Path) -> None:
     cuts=st.lists(st.integers(0, 25), max_size=3),
     terminal=st.sets(st.integers(0, 4)),
 )
-def test_it_does_not_matter_how_a_log_is_cut_into_shards(
+def test_it_does_not_matter_how_a_dataset_is_cut_into_shards(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], cuts: list[int], terminal: set[int]
 ) -> None:
     made = episodes([*lengths, 2], side=4, terminal=terminal)
@@ -188,7 +188,7 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         load(directory)
 
 
-def test_paths_without_a_log_are_refused(tmp_path: Path) -> None:
+def test_paths_without_a_dataset_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"vd4rl:.*gone: expected a directory.*No such file"):
         load(tmp_path / "gone")
     (tmp_path / "file").write_text("")
