@@ -109,14 +109,9 @@ def variants(
     where: str,
     under: Sequence[tuple[dict[str, Any], Protocol]],
 ) -> list[Variant]:
-    """The variants of an algorithm: the cross product of the swept settings, the last one varying fastest.
+    """The variants of an algorithm: the cross product of the swept settings, the last one varying fastest, and of `protocols`.
 
-    Args:
-        entry: the algorithm.
-        settings: one value each, for all variants; other settings keep their defaults.
-        swept: at least one value each. A single value is not part of the directory's name.
-        where: where settings were found, for messages.
-        under: the protocols, see `protocols`; each makes variants of its own.
+    A setting that is swept over a single value is not part of the directory's name.
 
     Raises:
         UsageError: an unknown setting, a value of the wrong type or out of range, no value, or one value twice.

@@ -57,11 +57,10 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
         raise
     except Exception as error:
         # A fault in a plug-in (or in here) must not cost the other runs; what was saved stays.
-        text = traceback.format_exc()
         message = f"{type(error).__name__}: {error}"
         for recorder in opened:
             if recorder.directory not in ends:
-                recorder.event("crashed", message=message, traceback=text)
+                recorder.event("crashed", message=message, traceback=traceback.format_exc())
         crashed = f"{message} (traceback in events.jsonl)"
         return [ends.get(run.directory, RunEnd(run.directory, "crashed", crashed)) for run in job.runs]
     finally:

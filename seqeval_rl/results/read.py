@@ -107,9 +107,8 @@ class Results(list[RunResult]):
     """Runs that were read, and the directories that could not be."""
 
     def __init__(self, runs: Iterable[RunResult] = (), damaged: Iterable[str] = ()):
-        """`damaged`: for each run that is left out, its directory and why."""
         super().__init__(runs)
-        self.damaged = tuple(damaged)
+        self.damaged = tuple(damaged)  # for each run that is left out, its directory and why
 
 
 def damage(results: Sequence[RunResult]) -> tuple[list[str], list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -85,12 +86,7 @@ def table(rows: Sequence[GroupStatus], width: int, sparks: bool = True) -> list[
     """A head and one line for each row, none wider than `width` cells.
 
     Where room is short the sparkline goes first, then names lose their middle, then counts their last digits, then seeds,
-    ages and updates/s go.
-
-    Args:
-        rows: what to show; columns that all of them lack are left out.
-        width: cells, of which wide characters take two.
-        sparks: whether the terminal has the characters of a sparkline.
+    ages and updates/s go. Columns that all rows lack are left out; `sparks`: whether the terminal can show sparklines.
     """
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
     for shape in _SHAPES:
@@ -161,18 +157,20 @@ def sparkline(scores: Sequence[float], width: int) -> str:
 
     More scores than cells are averaged, neighbours together.
     """
-    parts = np.array_split(np.asarray(scores, np.float64), max(1, min(width, len(scores))))
-    sound = [part[np.isfinite(part)] for part in parts]
-    # Halves: the difference of two huge scores overflows.
-    values = [float(np.mean(part / 2)) if part.size else math.nan for part in sound]
-    known = [value for value in values if not math.isnan(value)]
-    if not width or not known:
+    values = np.asarray(scores, np.float64)
+    values = np.where(np.isfinite(values), values, np.nan)
+    if len(values) > width > 0:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # neighbours that are all NaN
+            values = np.array([np.nanmean(part) for part in np.array_split(values, width)])
+    if not width or not np.isfinite(values).any():
         return ""
-    low, span, top = min(known), max(known) - min(known), len(BLOCKS) - 1
-    heights = [top / 2 if span == 0 else top * ((value - low) / span) for value in values]
-    return "".join(
-        " " if math.isnan(value) else BLOCKS[round(height)] for value, height in zip(values, heights, strict=True)
-    )
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    top = len(BLOCKS) - 1
+    # Halves first: the difference of two huge scores overflows.
+    span = high / 2 - low / 2
+    heights = [top / 2 if span == 0 else top * ((value / 2 - low / 2) / span) for value in values.tolist()]
+    return "".join(" " if math.isnan(height) else BLOCKS[round(height)] for height in heights)
 
 
 def middle(text: str, width: int) -> str:
