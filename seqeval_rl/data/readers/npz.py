@@ -22,9 +22,9 @@ from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.utils.text import slug
 
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
-_SCALARS = ("env_id", "reference_min", "reference_max")
+SCALARS = ("env_id", "reference_min", "reference_max")
 _BOUNDS = ("action_low", "action_high")
-_OPTIONAL = ("next_observations", "episode_starts", *_SCALARS, *_BOUNDS)
+_OPTIONAL = ("next_observations", "episode_starts", *SCALARS, *_BOUNDS)
 _VERSION = 0  # of the reader; raise it with every change of its result
 
 
@@ -40,7 +40,7 @@ class NpzReader(Reader):
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        few = load(source, (*_SCALARS, *_BOUNDS))
+        few = load(source, (*SCALARS, *_BOUNDS))
         task, low, high = _surroundings(source, names(source), few, options.task)
         facts = [cache.files_hash([Path(source)]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
         key = f"npz-{slug(Path(source).stem)}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
@@ -78,9 +78,7 @@ def _surroundings(
             "Rename or leave out."
         )
     if task is None:
-        env_id, low, high = (scalar(name, key, columns) for key in _SCALARS)
-        how = "Give a task, or add env_id, reference_min and reference_max."
-        task = task_of_dataset(name, env_id, low, high, how)
+        task = task_of(name, columns)
     bounds = [columns.get(key) for key in _BOUNDS]
     if any(bound is None for bound in bounds) and task.env_id is not None:
         space = environment_spaces(task.environment)[1]
@@ -119,18 +117,22 @@ def _opened(path: str | Path) -> Iterator[Any]:
         yield file
 
 
-def scalar(name: str, key: str, columns: Mapping[str, Any]) -> Any:
-    """The scalar `key` (a string or a number) among the arrays of the dataset `name`; None if it is missing.
+def task_of(name: str, columns: Mapping[str, Any], environment: str | None = None) -> Task:
+    """The task of the dataset `name`, from the scalars among its arrays; `environment` is its id where they do not say it.
 
     Raises:
-        DataError: it is something else.
+        DataError: a scalar is not one name or number, or the environment or the reference returns are unknown.
     """
-    if columns.get(key) is None:
-        return None
-    value = np.asarray(columns[key])
-    if value.size != 1 or value.dtype.kind not in ("U" if key == "env_id" else "fiu"):
-        expected = "one name" if key == "env_id" else "one number"
-        raise DataError(
-            f"{name}: expected {key} to be {expected}, found {value.dtype} of shape {value.shape}. Correct it."
-        )
-    return value.item()
+    found: dict[str, Any] = {}
+    for key in SCALARS:
+        if columns.get(key) is not None:
+            value = np.asarray(columns[key])
+            if value.size != 1 or value.dtype.kind not in ("U" if key == "env_id" else "fiu"):
+                expected = "one name" if key == "env_id" else "one number"
+                raise DataError(
+                    f"{name}: expected {key} to be {expected}, found {value.dtype} of shape {value.shape}. Correct it."
+                )
+            found[key] = value.item()
+    env_id, low, high = (found.get(key) for key in SCALARS)
+    how = "Give a task, or add env_id, reference_min and reference_max."
+    return task_of_dataset(name, env_id or environment, low, high, how)

@@ -23,7 +23,7 @@ from seqeval_rl.data.download import address, download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
-from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_transitions, task_of_dataset
+from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_transitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
 from seqeval_rl.utils.files import atomic_path, lock_file
@@ -33,7 +33,6 @@ _SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 _EXAMPLE = "antmaze-large-navigate-singletask-v0"
 _REQUIRED = ("observations", "actions", "terminals")
 _OPTIONAL = ("next_observations", "valids", "masks", "rewards")
-_SCALARS = ("env_id", "reference_min", "reference_max")
 
 
 class OgbenchReader(Reader):
@@ -63,7 +62,7 @@ class OgbenchReader(Reader):
             )
         if "rewards" not in keys:
             raise _without_rewards(source, path.stem, "a file without. ")
-        task = options.task or _task(source, path)
+        task = options.task or npz.task_of(source, npz.load(path, npz.SCALARS), environment_of(path.stem))
         key = f"ogbench-{slug(path.stem)}-{cache.files_hash([path])[:16]}"
         dataset = cache.obtain(key, lambda: _convert(path, source, task))
         return replace(dataset, name=source, task=task)
@@ -139,13 +138,6 @@ def environment_of(name: str) -> str | None:
         return None
     # With the module that registers it.
     return "ogbench:" + "-".join(parts[:kind] + parts[kind + 1 :])
-
-
-def _task(name: str, path: Path) -> Task:
-    scalars = npz.load(path, _SCALARS)
-    env_id, low, high = (npz.scalar(name, key, scalars) for key in _SCALARS)
-    how = "Give a task, or add env_id, reference_min and reference_max to the file."
-    return task_of_dataset(name, env_id or environment_of(path.stem), low, high, how)
 
 
 def _without_rewards(where: str, name: str, found: str) -> DataError:
