@@ -5,6 +5,7 @@ from .load import (
     load_dataset as load_dataset,
     verify as verify,
 )
+from .minari_writer import NewDataset as NewDataset
 from .readers.base import FetchOptions as FetchOptions, Listing as Listing, Reader as Reader, ReadOptions as ReadOptions
 from .stream import Stream as Stream, StreamSpec as StreamSpec
 from .validation import RawTransitions as RawTransitions
