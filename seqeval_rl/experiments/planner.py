@@ -56,8 +56,9 @@ def plan(
 ) -> Plan:
     """Load (or build) the datasets, check everything that can be checked, and divide what is left to do into jobs.
 
+    All arguments but `room` are those of `run_sweep`.
+
     Args:
-        sweep, out, device, backend, overwrite, progress: see `run_sweep`.
         room: bytes that run groups may take on the device; none: see `room_for_groups`.
 
     Raises:
