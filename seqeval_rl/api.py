@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from seqeval_rl.environments.tasks import Task
+    from seqeval_rl.experiments.sweep import Sweep
     from seqeval_rl.plots.tables.table import Table
     from seqeval_rl.training.device import Precision
 
@@ -106,8 +107,8 @@ def evaluate(
 ) -> EvaluationResults:
     """Sequential evaluation of every algorithm on every dataset with every seed.
 
-    Trains in this process, or in one process per core where there is enough to do. An algorithm that is defined in a notebook
-    or script is trained in this process. Call it below `if __name__ == "__main__":` in a script.
+    Trains in one process per core where there is enough to do, else (and where an algorithm is defined in a notebook) in this
+    process. In a script, call it below `if __name__ == "__main__":`.
 
     Args:
         algorithms: registered names (`"td3_bc"`), `"module:Class"`, `"file.py:Class"`, or classes.
@@ -130,12 +131,10 @@ def evaluate(
         All runs under `out`. A run that diverged has the status `failed` and its reason.
 
     Raises:
-        SeqevalError: whatever is wrong with the arguments, the data or the environments, before any training; and a run that
-            stopped with an exception, after the others have ended.
+        SeqevalError: wrong arguments, data or environments (before any training); at the end, a run that stopped with an error.
     """
     from seqeval_rl.data.stream import StreamSpec
     from seqeval_rl.environments.tasks import task_named
-    from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
     from seqeval_rl.experiments.sweep import Sweep
     from seqeval_rl.interface.registry import find_algorithm
 
@@ -148,6 +147,13 @@ def evaluate(
         seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds), settings=settings or {},
         precision=precision, loggers=tuple(loggers),
     )  # fmt: skip
+    return _run(planned, out, device, overwrite, progress)
+
+
+def _run(planned: Sweep, out: str | Path | None, device: str, overwrite: bool, progress: bool) -> EvaluationResults:
+    """Run a sweep and read its results; without `out` in a temporary directory, which is deleted with the results."""
+    from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
+
     with contextlib.ExitStack() as undo:
         directory = Path(tempfile.mkdtemp(prefix="seqeval-") if out is None else out)
         if out is None:

@@ -3,8 +3,12 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test may depend on how busy the machine is.
+settings.register_profile("seqeval", deadline=None)
+settings.load_profile("seqeval")
 
 
 @pytest.fixture(scope="session")
