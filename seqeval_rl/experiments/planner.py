@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.errors import writing
+from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
@@ -25,7 +26,7 @@ from seqeval_rl.results.loggers.logger import find_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
-from seqeval_rl.utils.text import directory_name
+from seqeval_rl.utils.text import file_name
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class _Planner:
         self._recorded = recorded_runs(out)
         self._provenance = describe_provenance(str(device))
         self._costs: dict[Any, UpdateCost] = {}
+        self._claimed: dict[str, str] = {}  # by directory, the run that it belongs to
         self.candidates: list[GroupCandidate] = []
         self.finished = 0
         self.failed: list[RunEnd] = []
@@ -107,7 +109,7 @@ class _Planner:
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
-        folder = self._out / directory_name(spec.name) / variant.directory
+        folder = self._out / file_name(spec.name) / variant.directory
         for seed in sweep.seeds:
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
@@ -115,6 +117,7 @@ class _Planner:
             ).as_dict()  # fmt: skip
             # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
             directory = self._recorded.get(identity(manifest), folder / f"seed-{seed}")
+            self._claim(directory, f"{spec.name}, {variant.directory}, seed {seed}")
             run = PlannedRun(spec, settings, seed, directory, manifest)
             resume_from = self._resume_from(run)
             if resume_from is None:
@@ -129,10 +132,21 @@ class _Planner:
                 )
             )  # fmt: skip
 
+    def _claim(self, directory: Path, run: str) -> None:
+        """Raise `UsageError` where another run of the plan has that directory, on any file system."""
+        # Some file systems do not tell upper from lower case, or composed from decomposed letters.
+        place = unicodedata.normalize("NFC", str(directory)).casefold()
+        if place in self._claimed:
+            raise UsageError(
+                f"{self._sweep.where}: expected a directory for each run, found {directory} for two: {self._claimed[place]!r} "
+                f"and {run!r}. Rename one, or give it an --out of its own."
+            )
+        self._claimed[place] = run
+
     def _resume_from(self, run: PlannedRun) -> int | None:
         """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
         recorder = RunRecorder(run.directory, run.manifest)
-        if self._overwrite or not recorder.check():
+        if not recorder.check(self._overwrite):
             return -1
         result = read_results(run.directory)[0]
         if result.status == "unfinished":
