@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from seqeval_rl.data.change import change_sizes
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
@@ -97,6 +98,8 @@ class _Planner:
         self._sweep, self._out, self._device, self._overwrite = sweep, out, device, overwrite
         self._recorded = recorded_runs(out)
         self._provenance = describe_provenance(str(device))
+        if device.type == "cuda":
+            self._provenance["device_name"] = torch.cuda.get_device_name(device)
         self._costs: dict[Any, UpdateCost] = {}
         self.candidates: list[GroupCandidate] = []
         self.finished = 0
@@ -120,6 +123,8 @@ class _Planner:
             if resume_from is None:
                 continue
             cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
+            if cost.flop is not None:
+                run.manifest["flop"] = cost.flop._asdict()
             left = schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps
             self.candidates.append(
                 GroupCandidate(
@@ -153,14 +158,13 @@ class _Planner:
 
 
 def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
-    """A stream, read in that mode, as manifests describe it."""
+    """A stream, read in that mode, as manifests describe it. The blocks of an interleaved stream have no boundaries."""
     total = len(stream)
     blocks: list[dict[str, Any]] = [
         {
             "name": block.dataset.name,
             "label": block.label,
-            "start": block.start,
-            "stop": block.stop,
+            **({} if stream.interleave else {"start": block.start, "stop": block.stop}),
             "sha256": block.dataset.sha256,
             "mean_score": block.dataset.mean_score(),
             "clipped_actions": block.dataset.clipped_actions,
@@ -168,8 +172,13 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
         }
         for block in stream.blocks
     ]
+    if not stream.interleave:
+        sizes = change_sizes(block.dataset for block in stream.blocks)
+        for block, size in zip(blocks[1:], sizes, strict=True):
+            block["change_size"] = size
     hashes = [block["sha256"] for block in blocks]
-    score = sum(block["mean_score"] * (block["stop"] - block["start"]) for block in blocks) / total if blocks else None
+    lengths = [block.stop - block.start for block in stream.blocks]
+    score = sum(block["mean_score"] * n for block, n in zip(blocks, lengths, strict=True)) / total if blocks else None
     repeat = max((block.dataset.action_repeat for block in stream.blocks), default=1)
     return {
         "name": stream.name,
@@ -180,5 +189,6 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
         "mean_score": score,
         "blocks": blocks,
         **({} if mode == "native" else {"mode": mode}),
+        **({"interleave": True} if stream.interleave else {}),
         **({"action_repeat": repeat} if repeat > 1 else {}),
     }
