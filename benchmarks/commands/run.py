@@ -12,11 +12,13 @@ from seqeval_rl.benchmarks.arguments.run import Run
 from seqeval_rl.benchmarks.commands import results
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.errors import UsageError
-from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
+from seqeval_rl.experiments.scheduler import raise_crashed, raise_diverged, run_sweep
 from seqeval_rl.training.device import Precision
 
 if TYPE_CHECKING:
     from seqeval_rl.api import EvaluationResults
+
+_NAMED = 3  # failed runs of which the command's output gives the reason
 
 
 def run(
@@ -78,7 +80,7 @@ def default_directory(suite: str, mini: bool) -> Path:
 
 
 def perform(command: Run) -> None:
-    """Run a suite and print its table and figure. Raises `SeqevalError`."""
+    """Run a suite and print why runs failed, its table and its figure. Raises `SeqevalError`, also if a run failed."""
     if command.list:
         for name in suite_names():
             print(f"{name:<12} {read_suite(name)[1].description}")
@@ -95,8 +97,11 @@ def perform(command: Run) -> None:
     )  # fmt: skip
     out = command.out or default_directory(command.suite, command.mini)
     ends = run_sweep(sweep, out, command.device, command.environments, command.overwrite)
+    failed = [end for end in ends if end.status != "finished"]
+    for end in failed[:_NAMED]:
+        print(f"{end.directory}: failed, {end.message.rstrip('.')}. It is left out of the figure's means.")
+    if len(failed) > _NAMED:
+        print(f"and {len(failed) - _NAMED} more failed, see `seqeval status {out} --all`")
     results.summarise(out)
-    for end in ends:
-        if end.status == "failed":
-            print(f"{end.directory}: failed, {end.message}. It is left out of the figure's means.")
     raise_crashed(ends)
+    raise_diverged(ends)

@@ -135,7 +135,7 @@ class _Planner:
         if self._overwrite or not recorder.check():
             return -1
         result = read_results(run.directory)[0]
-        if result.status == "unfinished":
+        if result.status == "unfinished" or result.crashed:
             return max(recorder.resumable(), default=-1)
         if result.status == "finished":
             self.finished += 1
