@@ -36,7 +36,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         for block, next_block in pairwise(panel.blocks):
             boundary = f"{panel.title}: {block.label} → {next_block.label}"
             for group in panel.groups:
-                if group.static:
+                if group.control:
                     continue
                 changes = [change(*measured(run), next_block.start, next_block.stop) for run in group.runs]
                 values = [(c.before, c.after, c.dip, c.recovery, c.lost, c.forgotten) for c in changes]
