@@ -48,6 +48,7 @@ class StreamEntry(_Strict):
     blocks: tuple[str, ...]
     task: str | CustomTask | None = None  # where the data do not say
     mode: Mode = "native"  # of reading: `d4rl` is exactly what D4RL's own function gives
+    interleave: bool = False  # the control of a stream of several blocks: their transitions are mixed uniformly
 
     def spec(self, where: str) -> StreamSpec:
         """The stream as a `Sweep` takes it."""
@@ -62,8 +63,9 @@ class StreamEntry(_Strict):
             raise UsageError(
                 f"stream {self.name or 'without a name'!r} in {where}: expected blocks, or a task to learn online, found neither."
             )
-        name = self.name or "+".join(self.blocks) or f"{task.name if task else ''} online"
-        return StreamSpec(name, self.blocks, task, self.mode)
+        joined = "+".join(self.blocks) + (" interleaved" if self.interleave else "")
+        name = self.name or joined or f"{task.name if task else ''} online"
+        return StreamSpec(name, self.blocks, task, self.mode, self.interleave)
 
 
 class Overrides(_Strict):

@@ -28,6 +28,8 @@ def curve_caption(results: Sequence[RunResult], curves: CurveSet) -> str:
     if any(group.static for group in groups):
         where = "; drawn where the sequential run had taken as many gradient steps" if of_data else ""
         sentences.append(f"Static: saw the full dataset from the start{where}.")
+    if any(group.interleaved for group in groups):
+        sentences.append("Interleaved: the transitions of all blocks arrived mixed.")
     if spec.paper_curves:
         sentences.append(_published_sentence(curves))
     drawn = zip(panels, curves.segments, strict=True)

@@ -107,6 +107,8 @@ def _left_out(panel: Panel, group: Group, score: str, values: Floats, share: flo
     """Why the group cannot be judged; None if it can."""
     if group.static:
         return LeftOut(group.label, "a static control, to which nothing is new", by_nature=True)
+    if group.interleaved:
+        return LeftOut(group.label, "an interleaved control, to which other transitions are new", by_nature=True)
     if not panel.transitions:
         return LeftOut(group.label, "no dataset, whose transitions could be scored", by_nature=True)
     missing = int((~np.isfinite(values)).sum())

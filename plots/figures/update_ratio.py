@@ -57,7 +57,7 @@ def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]
     members: dict[tuple[str, Hashable], list[tuple[Panel, Group]]] = defaultdict(list)
     for panel in collect(results):
         for group in panel.groups:
-            if not group.static:
+            if not group.control:
                 manifest = group.runs[0].manifest
                 protocol = {key: value for key, value in group.runs[0].protocol.items() if key not in (_K, _GAMMA)}
                 all_else = [protocol, *(manifest.get(key) for key in ("uses_future_data", "suite", "precision"))]

@@ -37,7 +37,7 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "mean", 
         for block, next_block in pairwise(panel.blocks):
             boundary = f"{panel.title}: {block.label} → {next_block.label}"
             for group in panel.groups:
-                if group.static:
+                if group.control:
                     continue
                 change = (next_block.start, next_block.stop)
                 cells = change_of(group_curve(group, *change, statistic=statistic, seed=seed), *change)

@@ -75,7 +75,7 @@ def _paired(results: Sequence[RunResult]) -> tuple[list[tuple[Panel, Group, Publ
         for group in panel.groups:
             key = counterpart(panel, group.online > 0)
             curve = published()[key].get(group.algorithm) if key else None
-            if curve is None or group.static:
+            if curve is None or group.control:
                 without.append(f"{group.label} on {panel.title}")
             else:
                 pairs.append((panel, group, curve))

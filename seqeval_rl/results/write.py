@@ -39,6 +39,7 @@ def _identifying(manifest: Any) -> dict[str, Any]:
     if isinstance(found["dataset"], dict):
         for block in found["dataset"].get("blocks", ()):
             block.pop("citation", None)  # may be corrected between attempts
+            block.pop("change_size", None)  # follows from the data, and older versions did not record it
     return found
 
 

@@ -9,7 +9,7 @@ from seqeval_rl.benchmarks.arguments.parsing import Several
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.results.read import read_results
 
-WHOLE = {"d4rl": (12, 60), "mixed": (3, 15), "finetune": (12, 60), "mujoco": (12, 60)}
+WHOLE = {"d4rl": (12, 60), "mixed": (6, 30), "finetune": (12, 60), "mujoco": (12, 60)}
 
 
 def test_every_suite_says_in_one_line_what_it_is():
@@ -50,7 +50,16 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
     if name == "orders":
         assert {p["order"] for p in protocols} == {"shuffled", "logged"}
     if name == "mixed":
-        assert {entry["block"] for result in results for entry in result.evaluations} >= {"random", "medium", "expert"}
+        blocks = {interleave: set() for interleave in (False, True)}
+        for result in results:
+            blocks[result.interleaved] |= {entry["block"] for entry in result.evaluations}
+        assert blocks == {False: {"random", "medium", "expert"}, True: {"interleaved"}}
+        for result in results:
+            recorded = result.manifest["dataset"]["blocks"]
+            assert all(("start" in block) != result.interleaved for block in recorded)
+            assert [block.get("change_size", 0) > 0 for block in recorded] == [
+                place > 0 and not result.interleaved for place in range(3)
+            ]
     for result in results:
         if not result.manifest["protocol"]["static"]:
             assert any("prequential/action_error" in entry["metrics"] for entry in result.evaluations)
