@@ -23,9 +23,10 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.load import fetch, list_datasets, load_dataset, verify
 from seqeval_rl.data.readers.base import readers
 from seqeval_rl.data.stream import Stream
+from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, DatasetBlock
-from seqeval_rl.utils.text import slug
+from seqeval_rl.utils.text import file_name
 
 _HINT = "`seqeval datasets list` names them."
 
@@ -82,7 +83,7 @@ def _show(command: DatasetsShow) -> None:
         [_drawn(block.label, block.dataset) for block in stream.blocks],
         (task.reference_min, task.reference_max),
     )
-    print(f"figure: {plots.save(figure, command.out, slug(command.id), ('png',))[0]}")
+    print(f"figure: {plots.save(figure, command.out, file_name(command.id), ('png',))[0]}")
 
 
 def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
@@ -109,7 +110,7 @@ def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
     ends = np.where(dataset.terminations[starts[1:] - 1], TERMINAL, TIME_LIMIT)
     if dataset.cut:
         ends[-1] = CUT
-    returns = np.add.reduceat(dataset.rewards, starts[:-1], dtype=np.float64)
+    returns = trajectory_returns(dataset.rewards, dataset.terminations, starts)
     return DatasetBlock(label, returns, np.diff(starts), ends, dataset.actions)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial, singledispatch
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ from seqeval_rl import plots
 from seqeval_rl.benchmarks.arguments.options import given_options
 from seqeval_rl.benchmarks.arguments.parsing import words
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
-from seqeval_rl.errors import UsageError
+from seqeval_rl.errors import SeqevalError, UsageError, writing
 from seqeval_rl.results.export import export
 from seqeval_rl.results.read import RunResult, evaluation_share, read_results
+from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.text import file_name
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +67,8 @@ def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
     parts = [kind]
     for name in ("metric", "x"):  # another metric or axis has a file of its own
         if name in options and options[name] != registration.options[name].default:
-            parts.append(str(options[name]).replace("/", "-"))
-    return plots.save(registration(results, **options), out, "-".join(parts), formats)
+            parts.append(str(options[name]))
+    return plots.save(registration(results, **options), out, file_name("-".join(parts)), formats)
 
 
 @perform.register
@@ -133,8 +137,8 @@ def _cite(command: Cite) -> None:
     if command.out is None:
         print(text, end="")
     else:
-        command.out.parent.mkdir(parents=True, exist_ok=True)
-        command.out.write_text(text, encoding="utf-8")
+        with writing(command.out, "Choose another --out."):
+            atomic_write(command.out, text)
         print(command.out)
 
 
@@ -149,21 +153,34 @@ def _registered_citations(names: set[str]) -> dict[str, str]:
 
 
 def summarise(out: Path) -> None:
-    """Write the derived files and the figure of a finished sweep, print its table."""
+    """Write the derived files and the figure of a finished sweep, print its table. What cannot be made is a note: the runs are
+    all there."""
     results = read_results(out)
-    export(results, out / "results.parquet")
     instead = plots.without_scores(results)
-    if instead is None:
-        figures = plots.save(plots.curves(results), out, "curves", ("png", "pdf"))
-        print(plots.score_table(results).text())
-    else:
-        print(instead)
-        figures = _prequential_instead(results, out, ("png", "pdf"))
+    with _noting(out / "results.parquet"):
+        export(results, out / "results.parquet")
+    with _noting("table"):
+        print(plots.score_table(results).text() if instead is None else instead)
     share = evaluation_share(results)
     if share is not None:
         print(f"evaluation: {share:.0%} of the runs' wall time")
-    for figure in figures[:1]:
-        print(f"figure: {figure}")
+    with _noting("figure"):
+        formats = "png", "pdf"
+        if instead is None:
+            figures = plots.save(plots.curves(results), out, "curves", formats)
+        else:
+            figures = _prequential_instead(results, out, formats)
+        for figure in figures[:1]:
+            print(f"figure: {figure}")
+
+
+@contextmanager
+def _noting(what: object) -> Iterator[None]:
+    """An error inside of this context is printed as a note."""
+    try:
+        yield
+    except SeqevalError as error:
+        print(f"note: no {what}: {error}")
 
 
 def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...], **options: Any) -> list[Path]:

@@ -7,10 +7,11 @@ values, `td3_bc,alpha=2.5`; without a sweep there is one variant, in `td3_bc`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +21,29 @@ from seqeval_rl.interface.config import OFFLINE_STEPS
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
-from seqeval_rl.utils.text import directory_name, show
+from seqeval_rl.utils.text import bounded_name, file_name, fitting, hashed_name, show, some
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of a sweep, numbered from 1. Parts of one sweep do not overlap, whatever machine runs them."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Of `3/16`. Raises `UsageError`."""
+        index, slash, count = text.partition("/")
+        if not (slash and index.strip().isdecimal() and count.strip().isdecimal() and 1 <= int(index) <= int(count)):
+            raise UsageError(
+                f"--shard {text}: expected K/N with 1 <= K <= N, for example 3/16 for the third of 16 parts. Correct it."
+            )
+        return cls(int(index), int(count))
+
+    def takes(self, number: int) -> bool:
+        """Whether this part takes the run group (or run) of that number, from 0."""
+        return number % self.count == self.index - 1
 
 
 @dataclass(frozen=True)
@@ -41,6 +64,7 @@ class Sweep:
     own_protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
     published: bool = False  # take each algorithm's `published` settings where `settings` and `swept` name none
+    shard: Shard = Shard(1, 1)  # the part of it that is run
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for no algorithm, stream or seed, one twice, a negative seed, or settings of other algorithms."""
@@ -48,10 +72,15 @@ class Sweep:
         labels = [stream.name for stream in self.streams]
         parts: dict[str, Sequence[Any]] = {"algorithms": names, "datasets": labels, "seeds": list(self.seeds)}
         for kind, part in parts.items():
-            if not part or len(set(part)) < len(part):
-                raise UsageError(f"{where}: expected different {kind}, at least one, found {part}. Name each once.")
-        if min(self.seeds) < 0:
-            raise UsageError(f"{where}: expected seeds from 0, found {min(self.seeds)}. Correct it.")
+            if not part:
+                raise UsageError(f"{where}: expected {kind}, at least one, found none. Name one.")
+            twice = [name for name, count in Counter(part).items() if count > 1]
+            if twice:
+                raise UsageError(f"{where}: expected different {kind}, found {some(twice)} twice. Name each once.")
+        check_seeds(self.seeds, where)
+        for text in (*labels, *(source for stream in self.streams for source in stream.sources)):
+            if any(unicodedata.category(letter) == "Cs" for letter in text):  # bytes of a path that are not UTF-8
+                raise UsageError(f"{where}: expected names and paths in UTF-8, found {text!r}. Rename the file.")
         for section in (*self.settings, *(self.swept.keys() - {"protocol"})):
             if section not in names:
                 raise unknown("algorithm", section, names, f"the settings of {where}")
@@ -61,6 +90,18 @@ class Sweep:
         """A sweep whose protocol is given by settings, see `Protocol.parse`; `fields` are the other fields."""
         firsts = {setting: values[0] for setting, values in swept.get("protocol", {}).items() if values}
         return cls(protocol=Protocol.parse({**protocol, **firsts}, where), where=where, swept=swept, **fields)
+
+    def seeds_in_shard(self, stream: int, variant: int, variants: int) -> tuple[int, ...]:
+        """The seeds of a stream and a variant, by number, that belong to the shard.
+
+        A shard takes every `count`-th pair of variant and stream with all its seeds, so that they can train as one group; where
+        there are fewer pairs than shards, every `count`-th run. The variant varies slowest: a shard has some of each algorithm.
+        """
+        pair = variant * len(self.streams) + stream
+        if variants * len(self.streams) >= self.shard.count:
+            return self.seeds if self.shard.takes(pair) else ()
+        first = pair * len(self.seeds)
+        return tuple(seed for number, seed in enumerate(self.seeds, first) if self.shard.takes(number))
 
     def variants(self) -> list[Variant]:
         """Every algorithm with its settings, once for each combination of swept values. Raises `UsageError`."""
@@ -78,9 +119,11 @@ class Sweep:
         return found
 
 
+_NO_WORD = re.compile(
+    r"none|true|false|nan|inf|[-+.\d].*|", re.IGNORECASE
+)  # what flags, numbers and lists are written as
+SEEDS = 2**63  # seeds are below: they are 64-bit integers in exported tables
 DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
-_UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
-_LONGEST = 150  # characters of a directory's name, well within what file systems take
 
 
 @dataclass(frozen=True)
@@ -101,6 +144,13 @@ class Variant:
             # As published: the rate's decay knows where the run will end.
             config[DECAY] = schedule.gradient_steps
         return config | dict.fromkeys(self.offline_steps, schedule.offline_gradient_steps)
+
+
+def check_seeds(seeds: Iterable[int], where: str) -> None:
+    """Raise `UsageError` for a seed below 0, or from 2**63."""
+    for seed in seeds:
+        if not 0 <= seed < SEEDS:
+            raise UsageError(f"{where}: expected seeds from 0 to 2**63 - 1, found {seed}. Correct it.")
 
 
 def protocols(base: Protocol, swept: Mapping[str, Sequence[Any]], where: str) -> list[tuple[dict[str, Any], Protocol]]:
@@ -179,15 +229,19 @@ def _configure(entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mappin
 
 
 def _directory(algorithm: str, swept: Mapping[str, Any]) -> str:
-    """For example `td3_bc,alpha=2.5,hidden=256x256`; a very long name is cut and ends in a hash of itself."""
-    name = ",".join([directory_name(algorithm), *(f"{setting}={_part(value)}" for setting, value in swept.items())])
-    if len(name) <= _LONGEST:
-        return name
-    return f"{name[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    """For example `td3_bc,alpha=2.5,hidden=256x256`; a name that other values could have too ends in a hash of the values."""
+    parts = {setting: _part(value) for setting, value in swept.items()}
+    name = ",".join([file_name(algorithm), *(f"{setting}={text}" for setting, (text, _) in parts.items())])
+    exact = all(exact for _, exact in parts.values())
+    return bounded_name(name) if exact else hashed_name(name, repr((algorithm, dict(swept))))
 
 
-def _part(value: Any) -> str:
-    """A value in a directory's name. A leading minus stays: it is a sign."""
+def _part(value: Any) -> tuple[str, bool]:
+    """A value in a directory's name, and whether no other value is written so. A leading minus stays: it is a sign."""
     if isinstance(value, (tuple, list)):
-        return "x".join(_part(item) for item in value)
-    return _UNFIT.sub("-", show(value))
+        flat = not any(isinstance(item, (str, tuple, list)) for item in value)
+        return "x".join(_part(item)[0] for item in value), flat and len(value) > 0
+    shown = show(value)
+    # A word may look like another kind of value.
+    exact = fitting(shown) == shown and not (isinstance(value, str) and _NO_WORD.fullmatch(value))
+    return fitting(shown), exact
