@@ -33,6 +33,8 @@ class Cell:
     low: float  # ends of the 95 % interval; NaN for fewer than two runs
     high: float
     runs: int  # how many runs it is made of
+    limit: float = float("inf")  # what is not below it is only known to be above it: shown as "> limit"
+    falls: bool = False  # whether it is of a decline: shown with "↓", and not compared with others
 
 
 class Aggregate(Protocol):
@@ -102,6 +104,13 @@ def task_means(scores: Floats, counts: Counts | None = None) -> Floats:
     known = np.where(mask[:, :, None], scores, 0.0)
     sums = drawn.transpose(2, 0, 1) @ known.transpose(1, 0, 2)  # [task, sample, point]
     return sums.transpose(1, 0, 2) / mask.sum(axis=0)[:, None]
+
+
+def first_less_second(scores: Floats, counts: Counts | None = None) -> Floats:
+    """The first task's mean less the second's: [run, 2, point] -> [point]; see `Aggregate`."""
+    means = task_means(scores, counts)
+    difference = means[:, 0] - means[:, 1]
+    return difference[0] if counts is None else difference
 
 
 def normalise(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:

@@ -11,7 +11,7 @@ from seqeval_rl.plots.analysis.captions import listed, table_notes
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
 from seqeval_rl.plots.analysis.published import CITATION, PublishedCurve, counterpart, published
-from seqeval_rl.plots.analysis.statistics import Cell, Counts, Floats, bootstrap_interval, task_means
+from seqeval_rl.plots.analysis.statistics import Cell, bootstrap_interval, first_less_second
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, Kind, row_of
 from seqeval_rl.plots.tables.table import Table
@@ -86,12 +86,5 @@ def _difference(panel: Panel, group: Group, curve: PublishedCurve, share: float,
     scores = np.full((max(len(ours), len(theirs)), 2, 1), np.nan)  # [run, side, point]
     scores[: len(ours), 0, 0], scores[: len(theirs), 1, 0] = ours, theirs
     several = min(len(ours), len(theirs)) > 1
-    low, high = bootstrap_interval(scores, _first_less_second, seed=seed) if several else ([np.nan], [np.nan])
-    return Cell(float(_first_less_second(scores)[0]), float(low[0]), float(high[0]), len(ours))
-
-
-def _first_less_second(scores: Floats, counts: Counts | None = None) -> Floats:
-    """Difference of the two tasks' means; see `statistics.Aggregate`."""
-    means = task_means(scores, counts)
-    difference = means[:, 0] - means[:, 1]
-    return difference[0] if counts is None else difference
+    low, high = bootstrap_interval(scores, first_less_second, seed=seed) if several else ([np.nan], [np.nan])
+    return Cell(float(first_less_second(scores)[0]), float(low[0]), float(high[0]), len(ours))
