@@ -215,7 +215,7 @@ _NEEDED = {
     "dataset": ("name", "transitions", "sha256", "mean_score", "blocks"),
     "task": ("name", "env_id", "reference_min", "reference_max"),
     "algorithm": ("name", "config"),
-    "protocol": (),
+    "protocol": ("increment", "evaluate_every"),
     "suite": (),
     "uses_future_data": (),
 }
