@@ -11,12 +11,11 @@ from numpy.typing import ArrayLike
 from seqeval_rl.plots.analysis.changes import GroupCurve, change
 from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.metrics import measured, part
-from seqeval_rl.plots.analysis.statistics import Cell, Floats, bootstrap_interval, first_less_second, percentiles
+from seqeval_rl.plots.analysis.statistics import NOTHING, Cell, Floats, difference_of_means, mean_cell, percentiles
 from seqeval_rl.results.read import RunResult, hashable
 
 LEAST_CHANGE = 5.0  # points between before and level; below, there is nothing to adapt to
 _KNOWN = 0.95  # share of the resamples that must have a lag for there to be an interval
-_NOTHING = Cell(np.nan, np.nan, np.nan, 0)
 
 
 def lag(
@@ -76,7 +75,7 @@ def lag_of(curve: GroupCurve, place: float, stop: float) -> Cell:
     """
     value = float(lag(curve.transitions, curve.centre, place, stop, curve.evaluated_to))
     if np.isnan(value):
-        return _NOTHING
+        return NOTHING
     falls = _falls(curve, curve.centre, place, stop)
     low = high = np.nan
     if curve.samples is not None:
@@ -95,7 +94,7 @@ def _falls(curve: GroupCurve, values: Floats, place: float, stop: float) -> np.b
 def time_to_of(curve: GroupCurve, place: float, stop: float, level: float | None) -> Cell:
     """`time_to` of a group's curve; at `stop - place` its cell has a limit. Nothing without a level or a complete block."""
     if level is None or curve.evaluated_to < stop:
-        return _NOTHING
+        return NOTHING
     (cell,) = curve.cells(lambda values: [time_to(curve.transitions, values, place, stop, level)])
     return replace(cell, limit=stop - place)
 
@@ -103,15 +102,15 @@ def time_to_of(curve: GroupCurve, place: float, stop: float, level: float | None
 def per_size(cell: Cell, size: float | None) -> Cell:
     """A cell's points divided by the size of the change; nothing where that is not known."""
     if not size:
-        return _NOTHING
+        return NOTHING
     return Cell(cell.value / size, cell.low / size, cell.high / size, cell.runs)
 
 
 def drift(panel: Panel, group: Group, control: Group, seed: int = 0) -> tuple[Cell, Cell, Cell]:
-    """Sensitivity to drift: areas under the curves of a group and of its interleaved control, each divided by N, and the control's
-    less the group's, means over the runs that have got to the end of the dataset.
+    """Sensitivity to drift: areas under the curves of a group and of its control, divided by N, and the difference.
 
-    Before the first evaluation the agents of both are untrained, so that the area there does not differ.
+    It is the control's area less the group's; means over the runs that have got to the end of the dataset. Before the first
+    evaluation the agents of both are untrained, so that the area there does not differ.
 
     Args:
         panel: that has both.
@@ -119,17 +118,8 @@ def drift(panel: Panel, group: Group, control: Group, seed: int = 0) -> tuple[Ce
         control: see `interleaved_control`.
         seed: of the bootstrap.
     """
-    areas = [np.array([_area(run, panel.transitions) for run in each.runs]) for each in (control, group)]
-    areas = [values[np.isfinite(values)] for values in areas]
-    sides = np.full((max(map(len, areas)), 2, 1), np.nan)  # [run, side, point]
-    for side, values in enumerate(areas):
-        sides[: len(values), side, 0] = values
-    theirs, ours = (_mean(values, seed) for values in areas)
-    if not min(map(len, areas)):
-        return ours, theirs, _NOTHING
-    several = min(map(len, areas)) > 1
-    low, high = bootstrap_interval(sides, first_less_second, seed=seed) if several else ([np.nan], [np.nan])
-    return ours, theirs, Cell(float(first_less_second(sides)[0]), float(low[0]), float(high[0]), ours.runs)
+    ours, theirs = ([_area(run, panel.transitions) for run in each.runs] for each in (group, control))
+    return mean_cell(ours, seed), mean_cell(theirs, seed), difference_of_means(theirs, ours, seed)
 
 
 def _area(run: RunResult, stop: int) -> float:
@@ -138,16 +128,6 @@ def _area(run: RunResult, stop: int) -> float:
     if len(transitions) < 2 or transitions[-1] < stop:
         return np.nan
     return float(np.trapezoid(values, transitions) / stop)
-
-
-def _mean(values: Floats, seed: int) -> Cell:
-    if not len(values):
-        return _NOTHING
-    several = len(values) > 1
-    from seqeval_rl.plots.analysis.statistics import mean
-
-    low, high = bootstrap_interval(values[:, None, None], mean, seed=seed) if several else ([np.nan], [np.nan])
-    return Cell(float(values.mean()), float(low[0]), float(high[0]), len(values))
 
 
 def interleaved_control(group: Group, groups: Sequence[Group]) -> Group | None:

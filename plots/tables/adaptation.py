@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from seqeval_rl.plots.analysis.compute import compute_per_transition, hardware
 from seqeval_rl.plots.analysis.grouping import Block, Panel, collect
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import Kind, make_row, row_of, statistic_text
+from seqeval_rl.plots.tables.rows import Kind, Row, make_row, row_of, statistic_text
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
 
@@ -27,8 +27,8 @@ _SPEED = {
 }  # fmt: skip
 _DRIFT = {"area": _SCORE, "area interleaved": _SCORE, "sensitivity": _SCORE}
 _COMPUTE = {
-    "gradient steps": _NEUTRAL, "training ms": _COST, "evaluation ms": _COST, "interaction ms": _COST,
-    "training FLOP": _COST, "evaluation FLOP": _COST, "interaction FLOP": _COST,
+    "gradient steps": _NEUTRAL, "training ms": _COST, "evaluation ms": _NEUTRAL, "interaction ms": _COST,
+    "training FLOP": _COST, "evaluation FLOP": _NEUTRAL, "interaction FLOP": _COST,
 }  # fmt: skip
 
 
@@ -93,7 +93,9 @@ def _speed(results: Sequence[RunResult], panels: Sequence[Panel], statistic: Sta
         "there are none. D: size of the change, root mean square of Cohen's d over observation and action dimensions. "
         f"Bold: best at the boundary, and values within its interval.{table_notes(results, groups)}"
     )
-    return Table(tuple(_SPEED), tuple(rows), caption, tuple(_SPEED.values()), "adaptation")
+    sized = any(new.change_size for _, _, new in _changes(panels))
+    made = _table("adaptation", _SPEED, rows, caption, () if sized else ("dip / D", "forgotten / D"))
+    return replace(made, leading=("dataset", "algorithm", "seeds", "block mean"))
 
 
 def _drift(results: Sequence[RunResult], panels: Sequence[Panel], seed: int) -> Table | None:
@@ -112,7 +114,7 @@ def _drift(results: Sequence[RunResult], panels: Sequence[Panel], seed: int) -> 
         f"the stream's, positive where the order costs. Numbers: {statistic_text(rows, 'mean')}."
         f"{table_notes(results, groups)}"
     )
-    return Table(tuple(_DRIFT), tuple(rows), caption, tuple(_DRIFT.values()), "drift")
+    return _table("drift", _DRIFT, rows, caption)
 
 
 def _compute(results: Sequence[RunResult], panels: Sequence[Panel], seed: int) -> Table | None:
@@ -134,11 +136,23 @@ def _compute(results: Sequence[RunResult], panels: Sequence[Panel], seed: int) -
     caption = (
         "Compute per transition that arrives after the first evaluation, by hardware; only equal hardware is compared. Wall time "
         "of training is what evaluation and the interaction of an online phase leave; on CUDA evaluation runs in parallel with "
-        "it, and the runs of a run group share it. FLOP: of matrix products, convolutions and attention of the networks; "
-        f"simulators are not counted. Numbers: {statistic_text(rows, 'mean')}. "
+        "it, and the runs of a run group share it. What else the machine did shows, and longer episodes take longer to evaluate. "
+        "FLOP: of matrix products, convolutions and attention of the networks; simulators are not counted. "
+        f"Numbers: {statistic_text(rows, 'mean')}. "
         f"Bold: least on that hardware, and values within its interval.{table_notes(results, groups)}"
     )
-    return Table(tuple(_COMPUTE), tuple(rows), caption, tuple(_COMPUTE.values()), "compute")
+    online = any(group.online for _, group in groups)
+    return _table("compute", _COMPUTE, rows, caption, () if online else ("interaction ms", "interaction FLOP"))
+
+
+def _table(
+    name: str, kinds: Mapping[str, Kind], rows: Sequence[Row], caption: str, without: Sequence[str] = ()
+) -> Table:
+    """The table without some of its quantities."""
+    kept = [place for place, quantity in enumerate(kinds) if quantity not in without]
+    shown = tuple(replace(row, cells=tuple(row.cells[place] for place in kept)) for row in rows)
+    left = {quantity: kind for quantity, kind in kinds.items() if quantity not in without}
+    return Table(tuple(left), shown, caption, tuple(left.values()), name)
 
 
 def _in_milliseconds(steps: float, *others: float) -> list[float]:

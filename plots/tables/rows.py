@@ -143,7 +143,7 @@ def formatted_row(row: Row, kinds: Sequence[Kind], bold: set[int], intervals: bo
     for cell, kind in zip(row.cells, kinds, strict=True):
         value, low, high = (_cell_text(n, cell.limit, kind.unit) for n in (cell.value, cell.low, cell.high))
         value = f"↓ {value}" if cell.falls else value
-        interval = f"[{low}, {high}]" if intervals and not np.isnan(cell.low) else ""
+        interval = f"[{low}, {high}]" if intervals and cell.low < cell.limit else ""
         cells.append(FormattedCell(value, interval, f"{cell.runs} of {row.runs}" if 0 < cell.runs < row.runs else ""))
     counts = ((row.failed, "failed"), (row.unfinished, "unfinished"))
     runs = [str(row.runs), *(f"{number} {status}" for number, status in counts if number)]
