@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.errors import writing
+from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
@@ -26,7 +27,7 @@ from seqeval_rl.results.loggers.logger import find_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
-from seqeval_rl.utils.text import directory_name
+from seqeval_rl.utils.text import file_name
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def plan(
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
     """
     variants = sweep.variants()
+    _check_directories(sweep, variants)
     for logger in sweep.loggers:
         find_logger(logger, sweep.where)
     with writing(f"--out {out}", "Choose another directory."):
@@ -94,6 +96,20 @@ def plan(
     return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
 
 
+def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
+    """Raise `UsageError` where runs of two streams or variants would have one directory, on any file system."""
+    owners: dict[str, str] = {}
+    for stream, variant in itertools.product(sweep.streams, variants):
+        directory, name = f"{file_name(stream.name)}/{variant.directory}", f"{stream.name}, {variant.directory}"
+        place = directory.casefold()  # some file systems do not tell upper from lower case
+        if place in owners:
+            raise UsageError(
+                f"{sweep.where}: expected a directory for each run, found {directory} for two: {owners[place]!r} and {name!r}. "
+                "Rename one, or give it an --out of its own."
+            )
+        owners[place] = name
+
+
 class _Planner:
     """What is left to do of a sweep, collected variant by variant."""
 
@@ -115,7 +131,7 @@ class _Planner:
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
-        folder = self._out / directory_name(spec.name) / variant.directory
+        folder = self._out / file_name(spec.name) / variant.directory
         for seed in seeds:
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
@@ -142,7 +158,7 @@ class _Planner:
     def _resume_from(self, run: PlannedRun) -> int | None:
         """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
         recorder = RunRecorder(run.directory, run.manifest)
-        if self._overwrite or not recorder.check():
+        if not recorder.check(self._overwrite):
             return -1
         result = read_results(run.directory)[0]
         if result.status == "unfinished" or result.crashed:
