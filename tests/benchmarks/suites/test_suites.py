@@ -36,7 +36,9 @@ def test_the_papers_suites_are_whole(name):
 @pytest.mark.parametrize("name", suite_names())
 def test_offline_evaluations_fall_on_multiples_of_their_spacing(name, mini):
     for variant in build_sweep(name, mini=mini).variants():
-        protocol = variant.protocol.model_copy(update={"static": False})  # a control has the places of the sequential run
+        protocol = variant.protocol.model_copy(
+            update={"static": False}
+        )  # a control has the places of the sequential run
         schedule = Schedule(protocol, protocol.initial + 10 * protocol.evaluate_every + 7)
         offline = [point.transitions for point in schedule.points() if point.phase == "offline"]
         # The untrained evaluation and that at the end of the dataset are where these are.
