@@ -8,6 +8,7 @@ from seqeval_rl.benchmarks import cli
 from seqeval_rl.benchmarks.arguments.parsing import Several
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.errors import UsageError
+from seqeval_rl.protocol import Schedule
 from seqeval_rl.results.read import read_results
 
 WHOLE = {"d4rl": (12, 60), "mixed": (6, 30), "finetune": (12, 60), "mujoco": (12, 60)}
@@ -29,6 +30,20 @@ def test_the_papers_suites_are_whole(name):
     assert sweep.protocol.increment == sweep.protocol.updates_per_increment == 1
     assert sweep.protocol.online == (500_000 if name == "finetune" else 0)
     assert sweep.protocol.window == (200_000 if name == "mixed" else None)
+
+
+@pytest.mark.parametrize("mini", [False, True])
+@pytest.mark.parametrize("name", suite_names())
+def test_offline_evaluations_fall_on_multiples_of_their_spacing(name, mini):
+    for variant in build_sweep(name, mini=mini).variants():
+        protocol = variant.protocol.model_copy(
+            update={"static": False}
+        )  # a control has the places of the sequential run
+        schedule = Schedule(protocol, protocol.initial + 10 * protocol.evaluate_every + 7)
+        offline = [point.transitions for point in schedule.points() if point.phase == "offline"]
+        # The untrained evaluation and that at the end of the dataset are where these are.
+        assert [place for place in offline[1:-1] if place % protocol.evaluate_every] == []
+        assert len(offline) > 10
 
 
 @pytest.mark.parametrize("name", ["d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"])
