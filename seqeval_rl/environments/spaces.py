@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import importlib
@@ -18,18 +19,32 @@ from gymnasium.spaces import Box, Dict
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from seqeval_rl.environments.recording import registered_without_window, without_recording
 from seqeval_rl.environments.tasks import EnvironmentSource
 from seqeval_rl.errors import DataError, EnvironmentMissingError
 from seqeval_rl.utils.text import one_line
 
 _log = logging.getLogger("seqeval_rl")
+TIME_LIMIT = 1000  # environment steps of an episode, where an environment has no time limit of its own
 
 
-def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
-    """Gymnasium's `EnvSpec` of an environment, and its shapes; opens it once. Raises as `make_vector_env` does."""
+def gymnasium_shapes(env_id: str | EnvironmentSource, max_episode_steps: int | None = None) -> tuple[Any, Shapes]:
+    """Gymnasium's `EnvSpec` of an environment with its time limit, and its shapes; opens it once.
+
+    The time limit is `max_episode_steps`; none: the environment's own, and `TIME_LIMIT` where it has none. Raises as
+    `make_vector_env` does.
+    """
     with _opened(env_id) as env:
-        spec = env.spec
-        return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
+        spec = copy.copy(env.spec)
+        spec.max_episode_steps = limit = max_episode_steps or spec.max_episode_steps or TIME_LIMIT
+        return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, limit)
+
+
+@functools.lru_cache(maxsize=16)
+def has_time_limit(env_id: str | EnvironmentSource) -> bool:
+    """Whether an environment declares a time limit of its own. Raises as `environment_spaces` does."""
+    with _opened(env_id) as env:
+        return env.spec.max_episode_steps is not None
 
 
 @functools.lru_cache(maxsize=16)
@@ -63,7 +78,7 @@ def _opened(env_id: str | EnvironmentSource) -> Any:
         ) from error
 
 
-def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int | None) -> Shapes:
+def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int) -> Shapes:
     """Shapes and bounds of two spaces; raises `DataError` for anything but boxes with finite action bounds."""
     if not (isinstance(observations, Box) and isinstance(actions, Box) and len(actions.shape) == 1):
         raise DataError(
@@ -75,7 +90,7 @@ def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions
         raise DataError(
             f"environment {env_id!r}: expected finite action bounds, found {low} to {high}. Wrap it to give it some."
         )
-    return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit)
+    return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit, np.dtype(actions.dtype))
 
 
 def nearest_ids(name: str, known: Iterable[str]) -> str:
@@ -92,7 +107,18 @@ class Shapes:
     obs_dtype: np.dtype[Any]
     action_low: NDArray[np.float64]  # [act_dim]
     action_high: NDArray[np.float64]  # [act_dim]
-    max_episode_length: int | None  # None: the environment has no time limit
+    max_episode_length: int  # environment steps
+    action_dtype: np.dtype[Any]
+
+    def in_space(self, actions: NDArray[np.floating]) -> NDArray[Any]:
+        """Actions [..., act_dim] in the dtype of the action space, and within its bounds; for integers the nearest ones."""
+        taken = np.rint(actions) if self.action_dtype.kind in "iu" else actions
+        # The dtype first: rounding to it may leave the bounds.
+        return taken.astype(self.action_dtype).clip(*self._bounds)
+
+    @functools.cached_property
+    def _bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.action_low.astype(self.action_dtype), self.action_high.astype(self.action_dtype)
 
     def fits(self, other: Shapes) -> bool:
         """True if the two could be the same environment."""
@@ -102,12 +128,14 @@ class Shapes:
 
 
 def open_environment(env: Any) -> Any:
-    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in the log."""
+    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in the log; never opens a window."""
     mujoco_warnings_logged()
     spec: Any = env
     keys: tuple[str, ...] = ()
     if isinstance(env, EnvironmentSource):
-        spec, keys = EnvSpec.from_json(env.spec) if env.spec else env.env_id, env.obs_keys
+        spec, keys = without_recording(EnvSpec.from_json(env.spec)) if env.spec else env.env_id, env.obs_keys
+    if isinstance(spec, str):
+        spec = registered_without_window(spec)
     with warnings.catch_warnings():
         # An older version of an environment is chosen on purpose: datasets belong to one version.
         warnings.filterwarnings("ignore", ".*out of date")

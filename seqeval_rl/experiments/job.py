@@ -49,7 +49,7 @@ class RunEnd:
     """How a run ended."""
 
     directory: Path
-    status: str  # finished, failed (diverged; it stays so) or crashed (an exception; the same command tries again)
+    status: str  # finished, failed (diverged; it stays so) or crashed (it raised, or its environment; the same command tries again)
     message: str = ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import torch
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
-from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.spaces import TIME_LIMIT, gymnasium_shapes, has_time_limit
 from seqeval_rl.errors import writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
@@ -26,6 +27,8 @@ from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
 from seqeval_rl.utils.text import directory_name
+
+_log = logging.getLogger("seqeval_rl")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def plan(
                 check_environment(stream.blocks[0].dataset)
             else:
                 gymnasium_shapes(stream.task.environment)
+            _check_time_limit(stream, variants)
         dataset = describe_stream(stream, spec.mode)
         for variant in variants:
             planner.add(spec, stream, dataset, variant)
@@ -88,6 +92,16 @@ def plan(
     # Longest first, so that the last job to end is a short one.
     jobs.sort(key=lambda job: -job.cost)
     return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
+
+
+def _check_time_limit(stream: Stream, variants: Sequence[Variant]) -> None:
+    """Warn of an environment without a time limit, where the protocol sets none."""
+    asked = all(variant.protocol.max_episode_steps for variant in variants)
+    if not asked and not has_time_limit(stream.task.environment):
+        _log.warning(
+            "environment %r: has no time limit; its episodes are cut after %d environment steps. Set "
+            "protocol.max_episode_steps to choose another.", stream.task.env_id, TIME_LIMIT,
+        )  # fmt: skip
 
 
 class _Planner:
