@@ -21,13 +21,26 @@ class UsageError(SeqevalError):
     exit_code = 2
 
 
+class DivergedError(SeqevalError):
+    """Runs of a sweep diverged; all others are finished."""
+
+    exit_code = 3
+
+
+class RunError(SeqevalError):
+    """What a run was given does not work: an algorithm or an environment that raises, or that returns something wrong.
+
+    It ends the runs that train together there, and the others of the sweep continue.
+    """
+
+
 class DataError(SeqevalError):
     """A dataset that cannot be used: empty, NaN, wrong shapes, actions outside the bounds, a damaged file."""
 
     exit_code = 65
 
 
-class EnvironmentMissingError(SeqevalError):
+class EnvironmentMissingError(RunError):
     """The environment of a task is not installed or does not start."""
 
     exit_code = 69

@@ -31,6 +31,8 @@ class Run:
     # more loggers than metrics.jsonl: registered names, module:Class or file.py:Class, separated by commas; default
     # the suite's
     logger: Annotated[str | None, arg(metavar="A,B")] = None
+    # only the K-th of N parts of the runs, for one process of several that share the work; parts do not overlap
+    shard: Annotated[str, arg(metavar="K/N")] = "1/1"
     mini: bool = False  # the suite's miniature: the same code path in well under a minute
     # as the published runs: D4RL's reading, statistics of the full dataset, decay over its length; uses future data
     paper: bool = False

@@ -23,6 +23,7 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.load import fetch, list_datasets, load_dataset, verify
 from seqeval_rl.data.readers.base import readers
 from seqeval_rl.data.stream import Stream
+from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, DatasetBlock
 from seqeval_rl.utils.text import slug
@@ -109,7 +110,7 @@ def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
     ends = np.where(dataset.terminations[starts[1:] - 1], TERMINAL, TIME_LIMIT)
     if dataset.cut:
         ends[-1] = CUT
-    returns = np.add.reduceat(dataset.rewards, starts[:-1], dtype=np.float64)
+    returns = trajectory_returns(dataset.rewards, dataset.terminations, starts)
     return DatasetBlock(label, returns, np.diff(starts), ends, dataset.actions)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial, singledispatch
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from seqeval_rl import plots
 from seqeval_rl.benchmarks.arguments.options import given_options
 from seqeval_rl.benchmarks.arguments.parsing import words
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
-from seqeval_rl.errors import UsageError
+from seqeval_rl.errors import SeqevalError, UsageError
 from seqeval_rl.results.export import export
 from seqeval_rl.results.read import RunResult, evaluation_share, read_results
 
@@ -149,21 +151,34 @@ def _registered_citations(names: set[str]) -> dict[str, str]:
 
 
 def summarise(out: Path) -> None:
-    """Write the derived files and the figure of a finished sweep, print its table."""
+    """Write the derived files and the figure of a finished sweep, print its table. What cannot be made is a note: the runs are
+    all there."""
     results = read_results(out)
-    export(results, out / "results.parquet")
     instead = plots.without_scores(results)
-    if instead is None:
-        figures = plots.save(plots.curves(results), out, "curves", ("png", "pdf"))
-        print(plots.score_table(results).text())
-    else:
-        print(instead)
-        figures = _prequential_instead(results, out, ("png", "pdf"))
+    with _noting(out / "results.parquet"):
+        export(results, out / "results.parquet")
+    with _noting("table"):
+        print(plots.score_table(results).text() if instead is None else instead)
     share = evaluation_share(results)
     if share is not None:
         print(f"evaluation: {share:.0%} of the runs' wall time")
-    for figure in figures[:1]:
-        print(f"figure: {figure}")
+    with _noting("figure"):
+        formats = "png", "pdf"
+        if instead is None:
+            figures = plots.save(plots.curves(results), out, "curves", formats)
+        else:
+            figures = _prequential_instead(results, out, formats)
+        for figure in figures[:1]:
+            print(f"figure: {figure}")
+
+
+@contextmanager
+def _noting(what: object) -> Iterator[None]:
+    """An error inside of this context is printed as a note."""
+    try:
+        yield
+    except SeqevalError as error:
+        print(f"note: no {what}: {error}")
 
 
 def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...], **options: Any) -> list[Path]:

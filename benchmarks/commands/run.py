@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,14 @@ from seqeval_rl.benchmarks.arguments.run import Run
 from seqeval_rl.benchmarks.commands import results
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.errors import UsageError
-from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
+from seqeval_rl.experiments.scheduler import raise_crashed, raise_diverged, run_sweep
+from seqeval_rl.experiments.sweep import Shard
 from seqeval_rl.training.device import Precision
 
 if TYPE_CHECKING:
     from seqeval_rl.api import EvaluationResults
+
+_NAMED = 3  # failed runs of which the command's output gives the reason
 
 
 def run(
@@ -32,6 +36,7 @@ def run(
     environments: str = "auto",
     precision: Precision = "float32",
     loggers: Sequence[str] | None = None,
+    shard: str = "1/1",
     mini: bool = False,
     paper: bool = False,
     overwrite: bool = False,
@@ -48,6 +53,7 @@ def run(
         device: `"auto"`, `"cpu"` or `"cuda"`.
         environments: what steps them: `"auto"`, `"envpool"` or `"gymnasium"`.
         precision: of matrix products: `"float32"`, `"tf32"` or `"bfloat16"`.
+        shard: `"K/N"`: only the K-th of N parts of the runs, which do not overlap.
         mini: the suite's miniature.
         paper: as the published runs.
         overwrite: delete existing results of these runs and start again.
@@ -68,6 +74,7 @@ def run(
     ]
     directory = default_directory(suite, mini) if out is None else Path(out)
     planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers)
+    planned = replace(planned, shard=Shard.parse(shard))
     raise_crashed(run_sweep(planned, directory, device, environments, overwrite, progress))
     return read_results(directory)
 
@@ -78,7 +85,7 @@ def default_directory(suite: str, mini: bool) -> Path:
 
 
 def perform(command: Run) -> None:
-    """Run a suite and print its table and figure. Raises `SeqevalError`."""
+    """Run a suite and print why runs failed, its table and its figure. Raises `SeqevalError`, also if a run failed."""
     if command.list:
         for name in suite_names():
             print(f"{name:<12} {read_suite(name)[1].description}")
@@ -93,10 +100,14 @@ def perform(command: Run) -> None:
         numbers(command.seeds, "--seeds"), [parse_setting(text) for text in command.set], command.paper,
         command.precision, words(command.logger),
     )  # fmt: skip
+    sweep = replace(sweep, shard=Shard.parse(command.shard))
     out = command.out or default_directory(command.suite, command.mini)
     ends = run_sweep(sweep, out, command.device, command.environments, command.overwrite)
+    failed = [end for end in ends if end.status != "finished"]
+    for end in failed[:_NAMED]:
+        print(f"{end.directory}: failed, {end.message.rstrip('.')}. It is left out of the figure's means.")
+    if len(failed) > _NAMED:
+        print(f"and {len(failed) - _NAMED} more failed, see `seqeval status {out} --all`")
     results.summarise(out)
-    for end in ends:
-        if end.status == "failed":
-            print(f"{end.directory}: failed, {end.message}. It is left out of the figure's means.")
     raise_crashed(ends)
+    raise_diverged(ends)

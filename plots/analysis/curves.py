@@ -197,4 +197,6 @@ def _nothing_to_draw(results: Sequence[RunResult], metric: str, x: str) -> Usage
         return UsageError(without_scores(results) or "")
     if metrics:
         return unknown("metric", metric, metrics)
-    return UsageError(f"results: expected evaluations, found none in {len(results)} runs. Wait for the first one.")
+    failed = sum(run.status == "failed" for run in results)
+    remedy = "They failed: see `seqeval status`" if failed == len(results) else "Wait for the first one"
+    return UsageError(f"results: expected evaluations, found none in {len(results)} runs. {remedy}.")

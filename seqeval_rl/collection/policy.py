@@ -100,7 +100,8 @@ class Policy:
     def __call__(self, observation: ArrayLike) -> NDArray[Any]:
         """The greedy action [act_dim] for an observation [*obs_shape], or actions [B, act_dim] for [B, *obs_shape].
 
-        Observations are raw, actions in the environment's units and of the dtype of its action space. Raises `DataError` for another shape.
+        Observations are raw, actions in the environment's units and in the dtype of its action space. Raises `DataError` for
+        another shape.
         """
         observations, shape = np.asarray(observation, np.float32), self._shapes.obs_shape
         single = observations.shape == shape

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.data.images import Pixels, are_images
+from seqeval_rl.data.trajectories import trajectory_ends
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError
 
@@ -121,11 +122,14 @@ def scale_actions(
     return np.clip(scaled, -1.0, 1.0), clipped
 
 
-def first_rows(name: str, ended: NDArray[np.bool_], given: ArrayLike | None) -> NDArray[np.int64]:
-    """First row of each episode and N at the end, checked against the flags."""
-    length = len(ended)
-    if given is None:
-        return np.unique(np.concatenate(([0], np.flatnonzero(ended) + 1, [length]))).astype(np.int64)
+def starts_of(ends: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """First row of each episode and N at the end, from the rows [N] that end one."""
+    return np.unique(np.concatenate(([0], np.flatnonzero(ends) + 1, [len(ends)]))).astype(np.int64)
+
+
+def given_starts(name: str, truncated: NDArray[np.bool_], given: ArrayLike) -> NDArray[np.int64]:
+    """Given first rows of episodes with N at the end, checked against the flags. Terminal states may be inside an episode."""
+    length = len(truncated)
     starts = np.asarray(given)
     rising = starts.ndim == 1 and starts.dtype.kind in "iu" and starts.size > 0
     if rising and starts[-1] != length:
@@ -135,10 +139,10 @@ def first_rows(name: str, ended: NDArray[np.bool_], given: ArrayLike | None) -> 
             f"{name}: episode_starts expected to be row numbers that begin with 0 and grow up to {length}. Check them."
         )
     starts = starts.astype(np.int64)
-    inside = np.setdiff1d(np.flatnonzero(ended), starts[1:] - 1)
+    inside = np.setdiff1d(np.flatnonzero(truncated), starts[1:] - 1)
     if inside.size:
         raise DataError(
-            f"{name}: row {inside[0]} terminates or truncates, but episode_starts has it inside an episode. "
+            f"{name}: row {inside[0]} truncates, but episode_starts has it inside an episode. "
             "Leave episode_starts out, or correct it."
         )
     return starts
@@ -155,10 +159,10 @@ class RawTransitions:
     truncations: ArrayLike  # [N], true where an episode ended for another reason, such as a time limit
     # [N, *obs_shape], also correct where an episode was truncated; None: the observations of the next rows
     next_observations: ArrayLike | None = None
-    episode_starts: ArrayLike | None = None  # first row of each episode; None: after each termination or truncation
+    # First row of each episode, which may continue after a terminal state; None: as `trajectory_ends` finds them.
+    episode_starts: ArrayLike | None = None
     action_low: ArrayLike | None = None  # the environment's lower bound of actions, a number or [act_dim]; None: -1
     action_high: ArrayLike | None = None  # its upper bound; None: 1
-    terminal_inside: bool = False  # episodes may continue after a terminal state
 
 
 @dataclass(frozen=True)
@@ -174,14 +178,20 @@ class Columns:
     cut: bool
 
     @classmethod
-    def check(cls, name: str, length: int, raw: RawTransitions) -> Columns:
-        """The checked columns of a dataset with `length` observations; raises as `Dataset.from_arrays` does."""
+    def check(
+        cls, name: str, raw: RawTransitions, observations: Any, next_observations: NDArray[Any] | None = None
+    ) -> Columns:
+        """The checked columns of a dataset with these checked observations; raises as `Dataset.from_arrays` does."""
+        length = len(observations)
         act = column(name, "actions", raw.actions, (2, 2), length)
         reward = column(name, "rewards", raw.rewards, (1, 1), length)
         terminated = flags(name, "terminations", raw.terminations, length)
         truncated = flags(name, "truncations", raw.truncations, length)
         scaled, clipped = scale_actions(name, act, raw.action_low, raw.action_high)
-        starts = first_rows(name, truncated if raw.terminal_inside else terminated | truncated, raw.episode_starts)
+        if raw.episode_starts is None:
+            starts = starts_of(trajectory_ends(terminated, truncated, observations, next_observations))
+        else:
+            starts = given_starts(name, truncated, raw.episode_starts)
         cut = not (terminated[-1] or truncated[-1])
         last = starts[1:] - 1
         truncated[last] |= ~terminated[last]
@@ -196,7 +206,8 @@ class Columns:
         open_end = ~self.terminated[last]
         dropped, first = last[open_end], self.starts[:-1][open_end]
         truncated = self.truncated.copy()
-        truncated[dropped[dropped > first] - 1] = True
+        previous = dropped[dropped > first] - 1
+        truncated[previous] = ~self.terminated[previous]
         if not keep.any():
             raise DataError(
                 f"{name}: expected transitions with a next observation, found {length} that each end an episode "

@@ -63,7 +63,8 @@ class EnvpoolVectorEnv(VectorEnv):
     backend = "envpool"
 
     def __init__(self, env_id: str, num_envs: int, threads: int, max_episode_steps: int | None = None):
-        """With a time limit in place of the environment's own; raises `EnvironmentMissingError` where envpool is not installed or has no such environment."""
+        """With a time limit in place of the environment's own; raises `EnvironmentMissingError` where envpool is not installed or
+        has no such environment."""
         known = envpool_ids()
         if not known:
             raise EnvironmentMissingError(

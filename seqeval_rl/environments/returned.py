@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.errors import SeqevalError
+from seqeval_rl.errors import RunError
 from seqeval_rl.utils.text import one_line
+from seqeval_rl.utils.tracebacks import raised_at
 
 T = TypeVar("T")
 _LONGEST = 120  # characters of a value in a message
@@ -25,7 +25,7 @@ class EnvironmentFailure(NamedTuple):
     traceback: str  # empty where nothing was raised
 
 
-class EnvironmentFailedError(SeqevalError):
+class EnvironmentFailedError(RunError):
     """Copies of an environment raised, or returned what cannot be used; the other copies are not affected."""
 
     def __init__(self, failures: Mapping[int, EnvironmentFailure], result: Any):
@@ -46,17 +46,13 @@ class UnusableValueError(ValueError):
     """An environment returned what is not of the form that gymnasium defines."""
 
 
-def failure(env_id: object, error: BaseException) -> EnvironmentFailure:
-    """The failure of a copy whose own code raised this error, or whose result was refused with it."""
-    cause = str(error) if isinstance(error, UnusableValueError) else f"{one_line(error)}{_origin(error)}"
-    return EnvironmentFailure(f"environment {env_id!r}: {cause}", "".join(traceback.format_exception(error)))
-
-
-def _origin(error: BaseException) -> str:
-    """File and line of the environment's own code that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not {"seqeval_rl", "gymnasium"} & set(Path(frame.filename).parts)]
-    return f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+def failure(spec: Any, error: BaseException) -> EnvironmentFailure:
+    """The failure of a copy of gymnasium's `EnvSpec` whose own code raised this error, or whose result was refused with it."""
+    cause = str(error)
+    if not isinstance(error, UnusableValueError):
+        place = raised_at(error, spec.entry_point.partition(":")[0] if isinstance(spec.entry_point, str) else "")
+        cause = f"{one_line(error)}{place and f' ({place})'}"
+    return EnvironmentFailure(f"environment {spec.id!r}: {cause}", "".join(traceback.format_exception(error)))
 
 
 def parts(call: str, value: Any, names: tuple[str, ...]) -> tuple[Any, ...]:

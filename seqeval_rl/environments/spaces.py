@@ -128,7 +128,7 @@ class Shapes:
 
 
 def open_environment(env: Any) -> Any:
-    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in the log; never opens a window."""
+    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, MuJoCo's warnings in the log, without a window."""
     mujoco_warnings_logged()
     spec: Any = env
     keys: tuple[str, ...] = ()

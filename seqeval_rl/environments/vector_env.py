@@ -103,7 +103,7 @@ class SyncVectorEnv(VectorEnv):
             try:
                 observations[index] = self._begin(index, seed)
             except (Exception, SystemExit) as error:
-                failures[index] = returned.failure(self._spec.id, error)
+                failures[index] = returned.failure(self._spec, error)
         return self._result(observations, failures)
 
     def restart(self, index: int, seed: int) -> NDArray[Any]:
@@ -111,7 +111,7 @@ class SyncVectorEnv(VectorEnv):
         try:
             return self._begin(index, seed)
         except (Exception, SystemExit) as error:
-            return self._result(self._blank(1)[0][0], {index: returned.failure(self._spec.id, error)})
+            return self._result(self._blank(1)[0][0], {index: returned.failure(self._spec, error)})
 
     def step(self, actions: NDArray[np.floating], indices: NDArray[np.integer]) -> Transition:
         """See `VectorEnv`."""
@@ -121,7 +121,7 @@ class SyncVectorEnv(VectorEnv):
             try:
                 observations[i], rewards[i], terminated[i], truncated[i] = self._advance(index, action)
             except (Exception, SystemExit) as error:
-                failures[index] = returned.failure(self._spec.id, error)
+                failures[index] = returned.failure(self._spec, error)
         return self._result(found, failures)
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class SyncVectorEnv(VectorEnv):
                 if env is not None:
                     env.close()
             except Exception as error:  # its results are there, so that this costs nothing
-                _log.warning("%s", returned.failure(self._spec.id, error).message)
+                _log.warning("%s", returned.failure(self._spec, error).message)
 
     def _begin(self, index: int, seed: int) -> NDArray[Any]:
         """The first observation of an episode, from the environment's own code, which may raise anything."""

@@ -75,7 +75,10 @@ def plan(
         tempfile.TemporaryFile(dir=out).close()
     forget_streams()
     planner = _Planner(sweep, out, device, overwrite)
-    for spec in sweep.streams:
+    for number, spec in enumerate(sweep.streams):
+        seeds = [sweep.seeds_in_shard(number, place, len(variants)) for place in range(len(variants))]
+        if not any(seeds):
+            continue
         stream = load_stream(spec, progress)
         spec = replace(spec, task=stream.task)
         if any(variant.protocol.episodes or variant.protocol.online for variant in variants):
@@ -85,8 +88,8 @@ def plan(
                 gymnasium_shapes(stream.task.environment)
             _check_time_limit(stream, variants)
         dataset = describe_stream(stream, spec.mode)
-        for variant in variants:
-            planner.add(spec, stream, dataset, variant)
+        for variant, own in zip(variants, seeds, strict=True):
+            planner.add(spec, stream, dataset, variant, own)
     room = room_for_groups(device) if room is None else room
     jobs = [planner.job(group, backend) for group in divide(planner.candidates, room)]
     # Longest first, so that the last job to end is a short one.
@@ -116,13 +119,15 @@ class _Planner:
         self.finished = 0
         self.failed: list[RunEnd] = []
 
-    def add(self, spec: StreamSpec, stream: Stream, dataset: dict[str, Any], variant: Variant) -> None:
-        """Plan the runs of a variant on a stream, one for each seed; `dataset` is the stream as manifests describe it."""
+    def add(
+        self, spec: StreamSpec, stream: Stream, dataset: dict[str, Any], variant: Variant, seeds: Sequence[int]
+    ) -> None:
+        """Plan the runs of a variant on a stream, one for each of `seeds`; `dataset` is the stream as manifests describe it."""
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
         folder = self._out / directory_name(spec.name) / variant.directory
-        for seed in sweep.seeds:
+        for seed in seeds:
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
                 len(points), variant.entry.citation, self._provenance,
@@ -149,7 +154,7 @@ class _Planner:
         if self._overwrite or not recorder.check():
             return -1
         result = read_results(run.directory)[0]
-        if result.status == "unfinished":
+        if result.status == "unfinished" or result.crashed:
             return max(recorder.resumable(), default=-1)
         if result.status == "finished":
             self.finished += 1

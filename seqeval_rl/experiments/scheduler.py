@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from seqeval_rl.data import cache
-from seqeval_rl.errors import Interrupted, SeqevalError
+from seqeval_rl.errors import DivergedError, Interrupted, SeqevalError
 from seqeval_rl.experiments.display import Display
 from seqeval_rl.experiments.grouping import WORTH_A_PROCESS
 from seqeval_rl.experiments.job import Job, Progress, RunEnd, forget_streams
@@ -63,9 +63,20 @@ def raise_crashed(ends: Iterable[RunEnd]) -> None:
     """Raise `SeqevalError` if a run stopped with an exception."""
     crashed = [end for end in ends if end.status == "crashed"]
     if crashed:
-        raise SeqevalError(
-            f"{len(crashed)} runs stopped with an exception, first {crashed[0].directory}: {crashed[0].message}"
-        )
+        remedy = "Correct it; the same command tries again. The traceback is in that directory's events.jsonl."
+        raise SeqevalError(f"{_first(crashed, 'stopped with an exception')}. {remedy}")
+
+
+def raise_diverged(ends: Iterable[RunEnd]) -> None:
+    """Raise `DivergedError` if a run diverged."""
+    diverged = [end for end in ends if end.status == "failed"]
+    if diverged:
+        raise DivergedError(f"{_first(diverged, 'diverged')}. They stay so unless they are run with --overwrite.")
+
+
+def _first(ends: Sequence[RunEnd], how: str) -> str:
+    """How many runs ended like this, and why the first did."""
+    return f"{len(ends)} run{'s' * (len(ends) != 1)} {how}, first {ends[0].directory}: {ends[0].message.rstrip('.')}"
 
 
 _channel: Any = None  # in a worker: the queue back to the parent

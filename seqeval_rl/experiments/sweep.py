@@ -23,6 +23,28 @@ from seqeval_rl.utils.text import directory_name, show
 
 
 @dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of a sweep, numbered from 1. Parts of one sweep do not overlap, whatever machine runs them."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Of `3/16`. Raises `UsageError`."""
+        index, slash, count = text.partition("/")
+        if not (slash and index.strip().isdecimal() and count.strip().isdecimal() and 1 <= int(index) <= int(count)):
+            raise UsageError(
+                f"--shard {text}: expected K/N with 1 <= K <= N, for example 3/16 for the third of 16 parts. Correct it."
+            )
+        return cls(int(index), int(count))
+
+    def takes(self, number: int) -> bool:
+        """Whether this part takes the run group (or run) of that number, from 0."""
+        return number % self.count == self.index - 1
+
+
+@dataclass(frozen=True)
 class Sweep:
     """What to run: the cross product of streams, algorithms with their variants, protocols and seeds."""
 
@@ -39,6 +61,7 @@ class Sweep:
     # By algorithm, in place of `protocol`'s.
     own_protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
+    shard: Shard = Shard(1, 1)  # the part of it that is run
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for no algorithm, stream or seed, one twice, a negative seed, or settings of other algorithms."""
@@ -59,6 +82,18 @@ class Sweep:
         """A sweep whose protocol is given by settings, see `Protocol.parse`; `fields` are the other fields."""
         firsts = {setting: values[0] for setting, values in swept.get("protocol", {}).items() if values}
         return cls(protocol=Protocol.parse({**protocol, **firsts}, where), where=where, swept=swept, **fields)
+
+    def seeds_in_shard(self, stream: int, variant: int, variants: int) -> tuple[int, ...]:
+        """The seeds of a stream and a variant, by number, that belong to the shard.
+
+        A shard takes every `count`-th pair of variant and stream with all its seeds, so that they can train as one group; where
+        there are fewer pairs than shards, every `count`-th run. The variant varies slowest: a shard has some of each algorithm.
+        """
+        pair = variant * len(self.streams) + stream
+        if variants * len(self.streams) >= self.shard.count:
+            return self.seeds if self.shard.takes(pair) else ()
+        first = pair * len(self.seeds)
+        return tuple(seed for number, seed in enumerate(self.seeds, first) if self.shard.takes(number))
 
     def variants(self) -> list[Variant]:
         """Every algorithm with its settings, once for each combination of swept values. Raises `UsageError`."""

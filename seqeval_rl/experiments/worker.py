@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from seqeval_rl.environments.make import worthwhile_workers
-from seqeval_rl.errors import EnvironmentMissingError, SeqevalError
+from seqeval_rl.errors import RunError, SeqevalError
 from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
 from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
@@ -26,6 +26,8 @@ from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
+from seqeval_rl.utils.text import one_line
+from seqeval_rl.utils.tracebacks import raised_at
 
 
 def execute(job: Job, number: int, report: Callable[[Progress], None], environment_workers: int) -> list[RunEnd]:
@@ -43,6 +45,7 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
     recorders = [RunRecorder(run.directory, run.manifest) for run in job.runs]
     opened: list[RunRecorder] = []
     ends: dict[Path, RunEnd] = {}
+    module = ""  # of the algorithm
     try:
         for recorder in recorders:
             recorder.open(job.overwrite)
@@ -51,21 +54,28 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
         progress = ProgressReporter(number, report)
         with matrix_products(job.precision), closing(loggers):
             algorithm = find_algorithm(job.algorithm)
+            module = algorithm.algorithm.__module__
             _Execution(job, algorithm, progress, loggers, environment_workers, ends).run(recorders)
         return [ends[run.directory] for run in job.runs]
-    except Exception as error:
-        if isinstance(error, SeqevalError) and not isinstance(error, EnvironmentMissingError):
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SeqevalError) and not isinstance(error, RunError):
             raise
         # A fault in a plug-in (or in here), or in an environment, must not cost the other runs; what was saved stays.
-        message = f"{type(error).__name__}: {error}"
+        reason = _reason(error, module)
         for recorder in opened:
             if recorder.directory not in ends:
-                recorder.event("crashed", message=message, traceback=traceback.format_exc())
-        crashed = f"{message} (traceback in events.jsonl)"
-        return [ends.get(run.directory, RunEnd(run.directory, "crashed", crashed)) for run in job.runs]
+                recorder.event("crashed", message=reason, traceback=traceback.format_exc())
+        return [ends.get(run.directory, RunEnd(run.directory, "crashed", reason)) for run in job.runs]
     finally:
         for recorder in recorders:
             recorder.close()
+
+
+def _reason(error: BaseException, module: str) -> str:
+    """Why a run cannot continue, in one line, with the file and line in the algorithm's `module`, or else in an environment."""
+    text = " ".join(str(error).split()) if isinstance(error, RunError) else one_line(error)
+    place = raised_at(error, module)
+    return f"{text.rstrip('.')} ({place})" if place else text
 
 
 @dataclass(frozen=True)

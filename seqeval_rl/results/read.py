@@ -39,6 +39,7 @@ class RunResult:
     failure: str | None  # why it failed
     evaluations: list[dict[str, Any]]  # lines of `metrics.jsonl`, in order
     damaged: tuple[str, ...] = ()  # unreadable lines of its files, which are left out: where, and why
+    crashed: bool = False  # it failed with an exception, so the same command tries again; else it diverged
 
     @property
     def dataset(self) -> str:
@@ -149,11 +150,13 @@ def _read_run(root: Path, directory: Path) -> RunResult:
     evaluations, damaged = read_sound_lines(directory / METRICS, transitions=int, metrics=dict)
     events, damaged_events = read_sound_lines(directory / EVENTS, event=str)
     finished = len(evaluations) + len(damaged) >= manifest["evaluations_expected"]
-    failures = [str(event.get("message", "no reason recorded")) for event in events if event["event"] == "failed"]
+    diverged = [event for event in events if event["event"] == "failed"][-1:]
+    crashed = [event for event in events[-1:] if event["event"] == "crashed" and not finished]  # else tried again since
+    failures = [str(event.get("message", "no reason recorded")) for event in diverged or crashed]
     name = directory.name if directory == root else directory.relative_to(root).as_posix()
     result = RunResult(
         name, directory, manifest, "failed" if failures else "finished" if finished else "unfinished",
-        failures[-1] if failures else None, evaluations, (*damaged, *damaged_events),
+        failures[0] if failures else None, evaluations, (*damaged, *damaged_events), bool(crashed and not diverged),
     )  # fmt: skip
     _ = result.dataset, result.algorithm, result.config, result.seed  # a manifest without them is damaged
     return result

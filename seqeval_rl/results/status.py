@@ -15,7 +15,6 @@ import numpy as np
 
 from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.results.lines import read_lines
 from seqeval_rl.results.read import EVENTS, LOCK, METRICS, RunResult, damage, scan_results
 from seqeval_rl.results.run_log import at_work
 from seqeval_rl.results.status_table import GroupStatus
@@ -126,13 +125,13 @@ def _status(result: RunResult, now: float) -> RunStatus:
     total = int(result.manifest["dataset"]["transitions"]) + result.online
     transitions = _transitions(result)
     if result.status != "unfinished":
-        return RunStatus(result, transitions, total, result.status, result.failure or "")
+        state: State = "crashed" if result.crashed else result.status
+        return RunStatus(result, transitions, total, state, result.failure or "")
     age, owner = _age(result.path, now), is_locked(result.path / LOCK)
     if owner is False:
-        crash = _crash(result.path)
-        return RunStatus(result, transitions, total, "interrupted" if crash is None else "crashed", crash or "", age)
+        return RunStatus(result, transitions, total, "interrupted", "", age)
     patience = max(QUIET, _OVERDUE * _seconds(result.evaluations[-1:]))
-    state: State = "unclear" if owner is None else "quiet" if (age or 0.0) > patience else "running"
+    state = "unclear" if owner is None else "quiet" if (age or 0.0) > patience else "running"
     rate, left = _rate(result, age or 0.0)
     return RunStatus(result, transitions, total, state, "", age, rate, left)
 
@@ -156,15 +155,6 @@ def _age(directory: Path, now: float) -> float | None:
         except OSError:
             continue
     return None
-
-
-def _crash(directory: Path) -> str | None:
-    """The message of the exception that ended the latest attempt, or None."""
-    try:
-        latest = read_lines(directory / EVENTS)[-1]
-        return str(latest.get("message", "")) if latest["event"] == "crashed" else None
-    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError):
-        return None  # damaged lines are reported elsewhere
 
 
 def _seconds(evaluations: Iterable[dict[str, Any]]) -> float:

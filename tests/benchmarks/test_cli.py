@@ -176,9 +176,14 @@ def test_an_unreadable_checkpoint_costs_one_generation_not_the_run(suite, tmp_pa
 
 def test_an_exploding_run_fails_by_name_and_the_others_go_on(suite, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["run", str(suite), "--out", str(out), "--set", "td3_bc.learning_rate=1e30"]) == 0
-    shown = capsys.readouterr().out
-    assert "failed" in shown
+    command = ["run", str(suite), "--out", str(out), "--set", "td3_bc.learning_rate=1e30"]
+    assert main(command) == 3
+    shown, message = capsys.readouterr()
+    assert "2 (2 failed)" in shown
+    assert f"seqeval: 2 runs diverged, first {out}/noise/td3_bc/seed-" in message
+    before = [path.read_bytes() for path in sorted(out.rglob("*.jsonl"))]
+    assert main(command) == 3  # they are not tried again, and not forgotten
+    assert [path.read_bytes() for path in sorted(out.rglob("*.jsonl"))] == before
     by_name = {}
     for result in read_results(out):
         by_name.setdefault(result.algorithm, []).append(result)
@@ -220,17 +225,41 @@ def test_a_plug_in_that_raises_costs_only_its_own_runs(suite, tmp_path, capsys):
     text = (ROOT / "examples" / "filtered_bc.py").read_text()
     broken = tmp_path / "broken.py"
     broken.write_text(text.replace("value_loss, policy_loss = ", "1 / 0; value_loss, policy_loss = "))
+    line = 1 + broken.read_text().splitlines().index(next(t for t in broken.read_text().splitlines() if "1 / 0" in t))
     out = tmp_path / "out"
     command = ["run", str(suite), "--out", str(out), "--algorithms", f"{broken}:FilteredBC,bc", "--seeds", "0"]
     assert main(command) == 1
-    assert "ZeroDivisionError" in capsys.readouterr().err
-    status = {result.algorithm: result.status for result in read_results(out)}
-    assert status == {"bc": "finished", "filtered_bc": "unfinished"}
-    events = (out / "noise" / "filtered_bc" / "seed-0" / "events.jsonl").read_text()
-    assert "broken.py" in events
+    reason = f"ZeroDivisionError: division by zero ({broken}, line {line})"
+    failed = out / "noise" / "filtered_bc" / "seed-0"
+    shown, message = capsys.readouterr()
+    assert shown.startswith(f"{failed}: failed, {reason}.")
+    assert message.splitlines()[-1].startswith(f"seqeval: 1 run stopped with an exception, first {failed}: {reason}.")
+    results = {result.algorithm: result for result in read_results(out)}
+    assert {name: result.status for name, result in results.items()} == {"bc": "finished", "filtered_bc": "failed"}
+    assert (results["filtered_bc"].failure, results["filtered_bc"].crashed) == (reason, True)
+    assert main(["table", str(out), "--format", "text"]) == 0
+    assert "filtered_bc  1 (1 failed)" in capsys.readouterr().out
+    assert main(["status", str(out)]) == 0
+    assert f"crashed: {reason}" in capsys.readouterr().out
     broken.write_text(text)
     sys.modules.pop("seqeval_plugin_broken")
     assert main(command) == 0
+    assert {result.status for result in read_results(out)} == {"finished"}
+
+
+def test_the_verdict_on_runs_without_any_evaluation_is_not_hidden_by_the_summary(suite, tmp_path, capsys):
+    text = (ROOT / "examples" / "filtered_bc.py").read_text()
+    broken = tmp_path / "raises.py"
+    broken.write_text(
+        text.replace("        return actions if", '        raise RuntimeError("boom")\n        return actions if')
+    )
+    out = tmp_path / "out"
+    assert main(["run", str(suite), "--out", str(out), "--algorithms", f"{broken}:FilteredBC"]) == 1
+    shown, message = capsys.readouterr()
+    assert "2 (2 failed)" in shown
+    assert "note: no figure: results: expected evaluations, found none in 2 runs. They failed: see" in shown
+    assert "seqeval: 2 runs stopped with an exception, first" in message.splitlines()[-1]
+    assert f"RuntimeError: boom ({broken}, line" in message.splitlines()[-1]
 
 
 BAD = [

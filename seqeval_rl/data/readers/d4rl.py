@@ -22,15 +22,16 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import check_sha256, recorded_sha256
 from seqeval_rl.data.readers import d4rl_index
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, open_file
-from seqeval_rl.data.readers.d4rl_file import kept_columns, limit_rows, read_columns, trajectory_returns
-from seqeval_rl.data.validation import RawTransitions, column, flags
+from seqeval_rl.data.readers.d4rl_file import complete_returns, kept_columns, limit_rows, read_columns
+from seqeval_rl.data.trajectories import trajectory_ends
+from seqeval_rl.data.validation import RawTransitions, column, flags, starts_of
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import slug
 
-_VERSION = 0  # of the reader: to be raised by whatever changes what it makes of a file
+_VERSION = 1  # of the reader: to be raised by whatever changes what it makes of a file
 
 
 class D4rlReader(Reader):
@@ -132,27 +133,35 @@ def read(path: Path, name: str, options: ReadOptions) -> Dataset:
 def convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
     """Read the file itself, past the cache; arguments and errors as for `read`."""
     native = options.mode == "native"
-    columns = read_columns(path, name, native, options.progress)
+    columns = read_columns(path, name, options.progress)
     length = len(columns["observations"])
     terminals = flags(name, "terminals", columns["terminals"], length)
     # Checked before any row is summed or dropped.
-    columns["rewards"] = rewards = column(name, "rewards", columns["rewards"], (1, 1), length)
+    columns["rewards"] = column(name, "rewards", columns["rewards"], (1, 1), length)
+    next_observations = columns.get("next_observations")
+    goal = d4rl_index.continues_at_goal(path.name, task)
     limit = None
     if "timeouts" in columns:
         final = flags(name, "timeouts", columns["timeouts"], length)
     else:
         limit = _limit(path, task)
-        final = limit_rows(terminals, limit)
-    over = terminals | final
+        final = limit_rows(np.zeros_like(terminals) if goal else terminals, limit)
+    if goal:
+        over = final
+    elif "timeouts" in columns:
+        alike = next_observations is not None and next_observations.shape == columns["observations"].shape
+        over = trajectory_ends(terminals, final, columns["observations"], next_observations if alike else None)
+    else:  # the limit was counted from the terminal rows
+        over = terminals | final
     low, high = _bounds(task)
     if native:
-        next_observations = columns.get("next_observations")
         # Without next observations the last row of a trajectory has one only if it needs none.
         rows = (
             np.flatnonzero(terminals | ~np.append(over[:-1], True)) if next_observations is None else np.arange(length)
         )
         arrays: dict[str, Any] = {key: columns[key] for key in ("observations", "actions", "rewards")}
         arrays |= {"terminations": terminals, "truncations": final & ~terminals, "next_observations": next_observations}
+        arrays["episode_starts"] = starts_of(over)
     else:
         if "timeouts" not in columns:
             if limit is None:
@@ -166,9 +175,9 @@ def convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
         rows = np.flatnonzero(~final[:-1] | options.terminate_on_end)
         if not len(rows):
             raise DataError(f"{name}: expected transitions that qlearning_dataset keeps, found none in {length} rows.")
-        arrays = kept_columns(columns, terminals, terminals | final, rows)
+        arrays = kept_columns(columns, terminals, terminals & over | final, rows)
     dataset = Dataset.from_arrays(name, task, RawTransitions(**arrays, action_low=low, action_high=high))
-    returns = trajectory_returns(rewards, over, rows)
+    returns = complete_returns(columns, terminals, over, rows)
     returns.flags.writeable = False
     return replace(dataset, dataset_returns=returns)
 

@@ -25,7 +25,7 @@ _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations"
 SCALARS = ("env_id", "reference_min", "reference_max")
 _BOUNDS = ("action_low", "action_high")
 _OPTIONAL = ("next_observations", "episode_starts", *SCALARS, *_BOUNDS)
-_VERSION = 0  # of the reader; raise it with every change of its result
+_VERSION = 1  # of the reader; raise it with every change of its result
 
 
 class NpzReader(Reader):

@@ -187,7 +187,6 @@ def _convert(path: Path, name: str, task: Task) -> Dataset:
         "terminations": terminated,
         "truncations": ends & ~terminated,
         "episode_starts": np.unique(np.concatenate(([0], np.flatnonzero(ends[:-1]) + 1))),
-        "terminal_inside": True,
     }
     if "next_observations" in columns:
         raw = RawTransitions(observations, next_observations=columns["next_observations"], **table)

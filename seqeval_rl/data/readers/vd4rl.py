@@ -132,11 +132,6 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
         raise no_transitions(name)
     origin, newest, reached = pixels.index.T
     terminated = column(name, "discount", columns["discount"][reached], (1, 1)) == 0
-    inside = reached[terminated & ~begins[reached]]
-    if len(inside):
-        raise DataError(
-            f"{name}: row {inside[0]} has discount 0 inside an episode, expected it at the end. Get it again."
-        )
     raw = RawTransitions(
         pixels,
         columns["action"][reached],

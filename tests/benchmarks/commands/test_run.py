@@ -1,5 +1,7 @@
 """`seqeval_rl.benchmarks.run`, the function of the command's name."""
 
+import json
+
 import pytest
 
 from seqeval_rl.benchmarks import run
@@ -37,3 +39,22 @@ def test_the_function_runs_what_the_command_runs(suite, tmp_path):
 def test_unknown_settings_are_refused(suite, tmp_path):
     with pytest.raises(UsageError, match="unknown protocol setting 'incrment'"):
         run(str(suite), out=tmp_path / "out", settings={"protocol": {"incrment": 10}})
+
+
+def scores(text):
+    """What each line says about the run, without seconds."""
+    return [json.loads(line)["metrics"]["score"] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_shards_divide_the_runs(count, suite, tmp_path):
+    """Two run groups, or six runs where there are more shards: nothing twice, nothing left out, the same numbers."""
+    arguments = {"seeds": [0, 1, 2], "settings": SETTINGS}
+    run(str(suite), out=tmp_path / "whole", progress=False, **arguments)
+    parts = [tmp_path / str(index) for index in range(1, count + 1)]
+    for index, part in enumerate(parts, 1):
+        run(str(suite), out=part, shard=f"{index}/{count}", progress=False, **arguments)
+    found = [(path.relative_to(part), path.read_bytes()) for part in parts for path in part.rglob("metrics.jsonl")]
+    whole = {path.relative_to(tmp_path / "whole"): path for path in (tmp_path / "whole").rglob("metrics.jsonl")}
+    assert sorted(path for path, _ in found) == sorted(whole)
+    assert all(scores(text) == scores(whole[path].read_bytes()) for path, text in found)

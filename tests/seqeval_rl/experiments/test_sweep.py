@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
+from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.errors import UsageError
-from seqeval_rl.experiments.sweep import protocols, variants
+from seqeval_rl.experiments.sweep import Shard, Sweep, protocols, variants
 from seqeval_rl.interface.config import Layers, Positive
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol
@@ -163,3 +164,29 @@ def test_recorded_runs_are_found_by_what_they_are(tmp_path):
         (directory / "manifest.json").write_text(text)
     assert recorded_runs(tmp_path) == {identity(same): tmp_path / "stream" / "made" / "seed-1"}
     assert recorded_runs(tmp_path / "nowhere") == {}
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 40))
+def test_shards_take_every_run_once(streams, variant_count, seeds, count):
+    specs = tuple(StreamSpec(f"s{number}", ("x",)) for number in range(streams))
+    taken = {
+        index: [
+            (stream, variant, seed)
+            for stream in range(streams)
+            for variant in range(variant_count)
+            for seed in Sweep(
+                "x", specs, (ENTRY,), Protocol(), tuple(range(seeds)), shard=Shard(index, count)
+            ).seeds_in_shard(stream, variant, variant_count)
+        ]
+        for index in range(1, count + 1)
+    }
+    runs = [run for part in taken.values() for run in part]
+    assert len(runs) == len(set(runs)) == streams * variant_count * seeds
+    units = streams * variant_count if streams * variant_count >= count else len(runs)
+    assert sum(bool(part) for part in taken.values()) == min(count, units)
+
+
+@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "-1/4", "1/0", "a/b", "1/4/2", "1.0/2"])
+def test_a_shard_that_does_not_exist_is_refused(text):
+    with pytest.raises(UsageError, match="expected K/N with 1 <= K <= N"):
+        Shard.parse(text)

@@ -94,6 +94,30 @@ def test_named_entries_of_a_dict_lie_end_to_end_in_the_order_named(storage: str)
     assert len(cache.entries()) == 3
 
 
+@FORMATS
+def test_a_terminal_state_inside_an_episode_masks_and_ends_nothing(storage: str) -> None:
+    """As in Minari's mazes and kitchens, where an episode may continue at the goal."""
+    space = {"observation_space": Box(-9, 9, (2,)), "action_space": Box(-1, 1, (1,))}
+    at_goal = np.arange(10) >= 5
+    buffers = [
+        EpisodeBuffer(
+            id=number,
+            observations=np.full((11, 2), number, np.float32),
+            actions=np.zeros((10, 1), np.float32),
+            rewards=list((at_goal & (number == 1)).astype(float)),
+            terminations=list(at_goal & (number == 1)),
+            truncations=list(np.arange(10) == 9),
+        )
+        for number in range(2)
+    ]
+    minari.create_dataset_from_buffers("toy/goal-v0", buffers, data_format=storage, **space)
+    dataset = load_dataset("minari:toy/goal-v0", Task("goal", None, 0, 1), progress=False)
+    assert_array_equal(dataset.episode_starts, [0, 10, 20])
+    assert_array_equal(np.flatnonzero(dataset.terminations), np.arange(15, 20))
+    assert_array_equal(dataset.episode_returns(), [0, 1])
+    assert dataset.mean_score() == 50.0
+
+
 def test_a_dict_without_names_is_refused_with_the_names_and_how_to_give_them() -> None:
     write("toy/reach-v0", gymnasium.make("test/Reach-v0"))
     with pytest.raises(
