@@ -23,7 +23,7 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from numpy.typing import NDArray
 
-from seqeval_rl.environments.spaces import Shapes, open_environment
+from seqeval_rl.environments.spaces import Shapes, open_environment, opened
 from seqeval_rl.environments.tasks import EnvironmentSource
 from seqeval_rl.environments.vector_env import SyncVectorEnv, Transition, VectorEnv
 
@@ -161,11 +161,10 @@ class MujocoVectorEnv(VectorEnv):
 def has_rules(env_id: str | EnvironmentSource) -> bool:
     """Whether it is one of these environments; False if it cannot be opened, for which its use raises the error."""
     try:
-        env = open_environment(env_id)
-    except Exception:  # its own code may raise anything; envpool has environments that gymnasium lacks
+        with opened(env_id) as env:
+            return Rules.of(env) is not None
+    except Exception:  # envpool has environments that gymnasium lacks
         return False
-    with env:
-        return Rules.of(env) is not None
 
 
 def open_here(spec: Any, shapes: Shapes, num_envs: int) -> SyncVectorEnv | MujocoVectorEnv:

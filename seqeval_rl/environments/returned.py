@@ -15,6 +15,7 @@ from seqeval_rl.utils.text import one_line
 from seqeval_rl.utils.tracebacks import raised_at
 
 T = TypeVar("T")
+RESET, STEP = ("observation", "info"), ("observation", "reward", "terminated", "truncated", "info")
 _LONGEST = 120  # characters of a value in a message
 
 
@@ -51,6 +52,8 @@ def failure(spec: Any, error: BaseException) -> EnvironmentFailure:
     cause = str(error)
     if not isinstance(error, UnusableValueError):
         place = raised_at(error, spec.entry_point.partition(":")[0] if isinstance(spec.entry_point, str) else "")
+        if not place and "unpack" in str(error):  # by a wrapper of gymnasium, which takes the results apart
+            place = f"reset returns {_tuple(RESET)}, step {_tuple(STEP)}"
         cause = f"{one_line(error)}{place and f' ({place})'}"
     return EnvironmentFailure(f"environment {spec.id!r}: {cause}", "".join(traceback.format_exception(error)))
 
@@ -58,8 +61,12 @@ def failure(spec: Any, error: BaseException) -> EnvironmentFailure:
 def parts(call: str, value: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
     """What `reset` or `step` returned, a tuple of so many parts; raises `UnusableValueError` for anything else."""
     if not isinstance(value, tuple) or len(value) != len(names):
-        raise _refused(call, f"({', '.join(names)})", value)
+        raise _refused(call, _tuple(names), value)
     return value
+
+
+def _tuple(names: tuple[str, ...]) -> str:
+    return f"({', '.join(names)})"
 
 
 def number(call: str, name: str, value: Any) -> float:

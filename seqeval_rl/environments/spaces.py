@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import functools
 import importlib
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -34,7 +35,7 @@ def gymnasium_shapes(env_id: str | EnvironmentSource, max_episode_steps: int | N
     The time limit is `max_episode_steps`; none: the environment's own, and `TIME_LIMIT` where it has none. Raises as
     `make_vector_env` does.
     """
-    with _opened(env_id) as env:
+    with opened(env_id) as env:
         spec = copy.copy(env.spec)
         spec.max_episode_steps = limit = max_episode_steps or spec.max_episode_steps or TIME_LIMIT
         return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, limit)
@@ -43,7 +44,7 @@ def gymnasium_shapes(env_id: str | EnvironmentSource, max_episode_steps: int | N
 @functools.lru_cache(maxsize=16)
 def has_time_limit(env_id: str | EnvironmentSource) -> bool:
     """Whether an environment declares a time limit of its own. Raises as `environment_spaces` does."""
-    with _opened(env_id) as env:
+    with opened(env_id) as env:
         return env.spec.max_episode_steps is not None
 
 
@@ -57,14 +58,15 @@ def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
     Raises:
         EnvironmentMissingError: it is not registered, or does not start.
     """
-    with _opened(env_id) as env:
+    with opened(env_id) as env:
         return env.observation_space, env.action_space
 
 
-def _opened(env_id: str | EnvironmentSource) -> Any:
-    """`open_environment`, whose errors say what is missing."""
+@contextlib.contextmanager
+def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
+    """`open_environment` and `close_environment`; errors say what is missing."""
     try:
-        return open_environment(env_id)
+        env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
         hint = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
         raise EnvironmentMissingError(
@@ -76,6 +78,18 @@ def _opened(env_id: str | EnvironmentSource) -> Any:
         raise EnvironmentMissingError(
             f"environment {env_id!r}: does not start ({one_line(error)}). Install what it needs, or name another one."
         ) from error
+    try:
+        yield env
+    finally:
+        close_environment(env)
+
+
+def close_environment(env: Any) -> None:
+    """Close it; where it raises, that is logged as a warning, since its results are there."""
+    try:
+        env.close()
+    except Exception as error:
+        _log.warning("environment %r: does not close (%s)", getattr(env.spec, "id", env), one_line(error))
 
 
 def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int) -> Shapes:
@@ -128,7 +142,7 @@ class Shapes:
 
 
 def open_environment(env: Any) -> Any:
-    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, MuJoCo's warnings in the log, without a window."""
+    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`: without a window, MuJoCo's warnings in the log."""
     mujoco_warnings_logged()
     spec: Any = env
     keys: tuple[str, ...] = ()

@@ -6,7 +6,6 @@ episodes, whatever the library would do after an episode's end (gymnasium 1.x re
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments import returned
 from seqeval_rl.environments.returned import EnvironmentFailedError, EnvironmentFailure
-from seqeval_rl.environments.spaces import Shapes, open_environment
+from seqeval_rl.environments.spaces import Shapes, close_environment, open_environment
 
 Transition = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]
 T = TypeVar("T")
-_log = logging.getLogger("seqeval_rl")
 
 
 class VectorEnv(ABC):
@@ -128,24 +126,24 @@ class SyncVectorEnv(VectorEnv):
         """See `VectorEnv`."""
         while self._envs:
             env = self._envs.pop()
-            try:
-                if env is not None:
-                    env.close()
-            except Exception as error:  # its results are there, so that this costs nothing
-                _log.warning("%s", returned.failure(self._spec, error).message)
+            if env is not None:
+                close_environment(env)
 
     def _begin(self, index: int, seed: int) -> NDArray[Any]:
         """The first observation of an episode, from the environment's own code, which may raise anything."""
         if self._envs[index] is None:
             self._envs[index] = open_environment(self._spec)
         answer = self._envs[index].reset(seed=int(seed))
-        seen, _ = returned.parts("reset", answer, ("observation", "info"))
+        seen, _ = returned.parts("reset", answer, returned.RESET)
         return returned.observation("reset", seen, self.obs_shape, self.obs_dtype)
 
     def _advance(self, index: int, action: NDArray[Any]) -> tuple[NDArray[Any], float, bool, bool]:
         """One environment step by the environment's own code, which may raise anything."""
-        names = ("observation", "reward", "terminated", "truncated", "info")
-        seen, reward, *ends, _ = returned.parts("step", self._envs[index].step(action), names)
-        terminated, truncated = (returned.flag("step", *end) for end in zip(names[2:4], ends, strict=True))
-        observation = returned.observation("step", seen, self.obs_shape, self.obs_dtype)
-        return observation, returned.number("step", "reward", reward), terminated, truncated
+        answer = self._envs[index].step(action)
+        seen, reward, terminated, truncated, _ = returned.parts("step", answer, returned.STEP)
+        return (
+            returned.observation("step", seen, self.obs_shape, self.obs_dtype),
+            returned.number("step", "reward", reward),
+            returned.flag("step", "terminated", terminated),
+            returned.flag("step", "truncated", truncated),
+        )

@@ -184,7 +184,9 @@ class Interaction:
         if not all(np.isfinite(part).all() for part in found[:2]):
             for place, r in enumerate(runs.tolist()):
                 if not all(np.isfinite(part[place]).all() for part in found[:2]):
-                    self.failures.setdefault(r, "non-finite reward or observation from the environment")
+                    self.failures.setdefault(
+                        r, "non-finite reward or observation from the environment in the online phase"
+                    )
                     for part in found:
                         part[place] = 0
         return found
