@@ -28,7 +28,7 @@ class Evaluation:
 
     returns: NDArray[np.float64]  # [R, E], undiscounted
     lengths: NDArray[np.int64]  # [R, E], environment steps; of a failed run until it failed
-    scores: NDArray[np.float64]  # [R, E], normalized (see `Task.score`)
+    scores: NDArray[np.float64]  # [R, E], normalized (see `Task.score`); NaN where the task has no reference returns
     failures: dict[int, str] = field(default_factory=dict)  # run -> why, in one line
     # run -> traceback, of the failures above that are the environment's own
     tracebacks: dict[int, str] = field(default_factory=dict)
