@@ -27,6 +27,7 @@ from seqeval_rl.data.readers.base import (
 from seqeval_rl.data.verification import Check, verify_dataset
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError, unknown
+from seqeval_rl.utils.failures import cannot_read
 
 
 def load_dataset(
@@ -71,7 +72,10 @@ def load_dataset(
     base, size = parse_source(os.fspath(source))
     reader = reader_of(base)
     _check_mode(base, reader.modes, mode)
-    dataset = reader.read(base, ReadOptions(task, mode, terminate_on_end, progress, size))
+    try:
+        dataset = reader.read(base, ReadOptions(task, mode, terminate_on_end, progress, size))
+    except MemoryError as error:  # where arrays are packed, whatever the format
+        raise cannot_read(f"dataset {base}", error) from error
     return dataset if size is None or reader.builds_to_size else dataset.prefix(size)
 
 
