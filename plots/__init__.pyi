@@ -1,3 +1,9 @@
+from .analysis.changes import (
+    Change as Change,
+    GroupCurve as GroupCurve,
+    change as change,
+    group_curve as group_curve,
+)
 from .analysis.cross_task import (
     improvement_interval as improvement_interval,
     mean_ranks as mean_ranks,
@@ -9,7 +15,6 @@ from .analysis.curves import without_scores as without_scores
 from .analysis.grouping import Block as Block, Group as Group, Panel as Panel, collect as collect
 from .analysis.metrics import (
     area_under_curve as area_under_curve,
-    change as change,
     forgetting as forgetting,
     measured as measured,
     reach as reach,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from seqeval_rl.errors import DataError, UsageError, invalid, unknown
+from seqeval_rl.errors import DataError, UsageError, at, invalid, unknown
 
 Order = Literal["shuffled", "episodes", "logged"]
 Phase = Literal["offline", "online"]
@@ -67,20 +67,22 @@ class Protocol(BaseModel):
         """Settings checked by type, by range and against each other. Raises `UsageError`, one line that says what to change."""
         for name in settings:
             if name not in cls.model_fields:
-                raise unknown("protocol setting", name, cls.model_fields, where)
+                raise unknown("protocol setting", name, cls.model_fields, at(where, f"protocol.{name}"))
         try:
             protocol = cls(**settings)
         except ValidationError as error:
             raise invalid(error, "protocol", where) from None
         if protocol.window is not None and protocol.window < protocol.batch_size:
+            place = at(where, "protocol.window")
             raise UsageError(
-                f"protocol.window in {where}: expected at least batch_size = {protocol.batch_size}, found {protocol.window}. "
+                f"protocol.window in {place}: expected at least batch_size = {protocol.batch_size}, found {protocol.window}. "
                 "Widen the window or shrink the batch."
             )
         for name in ("window", "online"):
             if protocol.static and getattr(protocol, name):
+                place = at(where, f"protocol.{name}")
                 raise UsageError(
-                    f"protocol.{name} in {where}: expected none with static = true, found {getattr(protocol, name)}. "
+                    f"protocol.{name} in {place}: expected none with static = true, found {getattr(protocol, name)}. "
                     "The static control shows the full dataset at once and nothing else: leave one of them out."
                 )
         return protocol

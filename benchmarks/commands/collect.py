@@ -15,6 +15,7 @@ from seqeval_rl.data.minari_writer import NewDataset
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.environments.tasks import TASKS, Task, task_named
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.experiments.sweep import check_seeds
 from seqeval_rl.results.read import MANIFEST
 
 _Played = tuple[Task, Iterable[Episode], str, str]  # with the policy in words, and where it is from
@@ -24,10 +25,9 @@ _CHECKPOINT = ("greedy", "algorithm")  # options for a run's directory
 
 def collect(command: DatasetsCollect) -> None:
     """Collect the dataset, or with --train one per level. Raises `UsageError` where options exclude each other."""
-    if command.transitions < 1 or command.seed < 0:
-        raise UsageError(
-            f"datasets collect: expected --transitions from 1 and --seed from 0, found {command.transitions} and {command.seed}."
-        )
+    if command.transitions < 1:
+        raise UsageError(f"datasets collect: expected --transitions from 1, found {command.transitions}. Correct it.")
+    check_seeds([command.seed], "datasets collect")
     if not command.id:
         raise UsageError(
             "datasets collect: expected an id for the new dataset, found none. Add --id mine/hopper/medium-v0."
@@ -90,7 +90,8 @@ def _by_training(command: DatasetsCollect) -> None:
     from seqeval_rl.collection.train import Training, train
     from seqeval_rl.interface.registry import find_algorithm
     from seqeval_rl.protocol import Protocol
-    from seqeval_rl.utils.text import slug
+    from seqeval_rl.results.write import identity, recorded_runs
+    from seqeval_rl.utils.text import file_name
 
     assert command.train is not None
     check_all_new(command.id, command.overwrite)
@@ -98,14 +99,18 @@ def _by_training(command: DatasetsCollect) -> None:
     settings = _settings(command, entry.name)
     task = _task(command)
     training = Training(
-        command.out / slug(task.name) / entry.name / f"seed-{command.seed}",
+        command.out / file_name(task.name) / file_name(entry.name) / f"seed-{command.seed}",
         task,
         entry,
         entry.configure(settings[entry.name], "--set"),
         Protocol.parse({**settings["protocol"], "online": command.online}, "--set"),
         command.seed,
     )
-    train(training, torch.device("cpu"), command.overwrite)
+    device = torch.device("cpu")
+    # A run of an earlier version, whose directory may have another name, keeps its place.
+    place = recorded_runs(command.out).get(identity(training.manifest(device)), training.directory)
+    training = dataclasses.replace(training, directory=place)
+    train(training, device, command.overwrite)
     for new in collect_levels(training, command.id, command.transitions, command.overwrite):
         print(f"minari:{new.identity}: {new.transitions:,} transitions. {new.description}")
     if command.policies is not None:

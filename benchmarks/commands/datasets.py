@@ -26,7 +26,7 @@ from seqeval_rl.data.stream import Stream
 from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, DatasetBlock
-from seqeval_rl.utils.text import slug
+from seqeval_rl.utils.text import file_name
 
 _HINT = "`seqeval datasets list` names them."
 
@@ -83,7 +83,7 @@ def _show(command: DatasetsShow) -> None:
         [_drawn(block.label, block.dataset) for block in stream.blocks],
         (task.reference_min, task.reference_max),
     )
-    print(f"figure: {plots.save(figure, command.out, slug(command.id), ('png',))[0]}")
+    print(f"figure: {plots.save(figure, command.out, file_name(command.id), ('png',))[0]}")
 
 
 def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:

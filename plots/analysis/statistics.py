@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Statistic = Literal["iqm", "mean"]
+SAMPLES = 2_000  # of the bootstrap
 _BLOCK = 4_000_000  # samples times scores at once, at most
 
 
@@ -190,7 +191,7 @@ def bootstrap_interval(
     aggregate: Aggregate = interquartile_mean,
     *,
     confidence: float = 0.95,
-    samples: int = 2_000,
+    samples: int = SAMPLES,
     seed: int = 0,
 ) -> tuple[Floats, Floats]:
     """Stratified percentile bootstrap interval of `aggregate`.
@@ -222,7 +223,7 @@ def bootstrap_interval(
 
 
 def profile_interval(
-    scores: ArrayLike, thresholds: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+    scores: ArrayLike, thresholds: ArrayLike, *, confidence: float = 0.95, samples: int = SAMPLES, seed: int = 0
 ) -> tuple[Floats, Floats]:
     """Bootstrap interval of `performance_profile` at each threshold, two of [tau]; arguments as `bootstrap_interval`'s."""
     return bootstrap_interval(above(scores, thresholds), mean, confidence=confidence, samples=samples, seed=seed)

@@ -65,13 +65,14 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
 
     The reference algorithms have fixed styles. Any other name starts at a place given by its hash and takes the next
     that is free, so that it keeps its style when others come or go, unless their places meet. Beyond 51 other names
-    styles repeat. A static control (`control`) has the colour and marker of its own, hollow on a line of sparse dots.
+    styles repeat. A control (`control`) has the colour and marker of its own, hollow on a line of sparse dots (static) or
+    short dashes (interleaved).
     A style file (`styled`) overrides all this, and changes no other name's style.
     """
     order = legend_order(names)
     styles: dict[str, LineStyle] = {}
     taken: set[LineStyle] = set()
-    for name in legend_order(name.removesuffix(naming.CONTROL_SUFFIX) for name in order):
+    for name in legend_order(map(naming.without_control, order)):
         if name in naming.KNOWN_ALGORITHMS:
             styles[name] = naming.KNOWN_ALGORITHMS[name][1]
             taken.add(styles[name])
@@ -82,12 +83,11 @@ def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
         taken.add(styles[name])
     wanted = naming.overrides.get()
     styles = {name: wanted[name].applied(look) if name in wanted else look for name, look in styles.items()}
-    return {
-        name: styles[name]
-        if name in styles
-        else replace(styles[name.removesuffix(naming.CONTROL_SUFFIX)], line=LINES["sparse"], hollow=True)
-        for name in order
-    }
+    for name in order:
+        own = naming.without_control(name)
+        if name not in styles:
+            styles[name] = replace(styles[own], line=naming.CONTROL_LINES[name.removeprefix(own)], hollow=True)
+    return {name: styles[name] for name in order}
 
 
 def save(

@@ -38,7 +38,7 @@ _STYLES = ("uPlot.min.css", "page.css")
 _SCRIPTS = ("uPlot.iife.min.js", "charts.js", "tables.js", "sections.js", "page.js")
 # Numbers in the file. One takes about 5 bytes, compressed and as base64: with the scripts that stays below 5 MB.
 BUDGET = 600_000
-_NOT_SHOWN = ("score_std", "length", "seconds", "evaluation_seconds")  # of an evaluation; no results
+_NOT_SHOWN = ("score_std", "length", "seconds", "evaluation_seconds", "online/seconds")  # of an evaluation; no results
 # Fields of the manifest that say how a run was made, besides its data, algorithm and seed.
 _MADE_WITH = ("suite", "protocol", "precision", "versions", "device", "platform", "processor", "git_revision")
 DARK_PAGE = (0x15, 0x18, 0x1D)  # background of the dark page in `page.css`

@@ -19,6 +19,7 @@ from seqeval_rl.protocol import Order
 from seqeval_rl.seeding import numpy_generator
 
 ONLINE = "online"  # label of the transitions after those of the datasets
+INTERLEAVED = "interleaved"  # label of all transitions of an interleaved stream
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,25 @@ class StreamSpec:
     sources: tuple[str, ...]  # of its blocks, see `readers.load_dataset`; none: `task` is learned online only
     task: Task | None = None  # of sources that do not name one
     mode: Mode = "native"  # how D4RL's files are read
+    interleave: bool = False  # the control of a stream of several blocks, see `Stream`
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` where there is nothing to interleave."""
+        if self.interleave and len(self.sources) < 2:
+            raise UsageError(
+                f"stream {self.name!r}: expected two blocks or more with interleave = true, found {len(self.sources)}. "
+                "Leave interleave out."
+            )
 
     def load(self, progress: bool = False) -> Stream:
         """Read, build or download the blocks. Raises what `load_dataset` and `Stream` raise."""
         datasets = [load_dataset(source, self.task, self.mode, progress) for source in self.sources]
-        return Stream(self.name, datasets, self.task)
+        return Stream(self.name, datasets, self.task, self.interleave)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A dataset's place in the stream: arrival positions `start` to `stop` (exclusive)."""
+    """A dataset's rows in the stream, `start` to `stop` (exclusive); unless it is interleaved, also its arrival positions."""
 
     dataset: Dataset
     start: int
@@ -51,22 +61,27 @@ class Block:
 
 
 class Stream:
-    """Concatenated datasets. Blocks arrive one after the other; the order within a block depends on the seed."""
+    """Concatenated datasets. Blocks arrive one after the other; the order within a block depends on the seed.
 
-    def __init__(self, name: str, datasets: Sequence[Dataset], task: Task | None = None):
+    An interleaved stream is the control of the same stream without: each block's transitions arrive in the same order, but those
+    of all blocks are mixed uniformly, so that the data do not change from block to block.
+    """
+
+    def __init__(self, name: str, datasets: Sequence[Dataset], task: Task | None = None, interleave: bool = False):
         """A stream called `name`.
 
         Args:
             name: of the stream.
             datasets: its blocks; none to learn online only.
             task: of a stream without blocks, whose shapes are those of the task's environment.
+            interleave: mix the transitions of all blocks.
 
         Raises:
             DataError: blocks that are not of one task and shape, or an environment without a box of observations.
             UsageError: neither a dataset nor a task.
             EnvironmentMissingError: a stream without blocks, whose environment is not installed.
         """
-        self.name = name
+        self.name, self.interleave = name, interleave
         self.blocks: list[Block] = []
         if datasets:
             first = datasets[0]
@@ -135,10 +150,20 @@ class Stream:
             block.start + arrange(len(block.dataset), block.dataset.episode_starts, order, seed, index)
             for index, block in enumerate(self.blocks)
         ]
-        return np.concatenate([np.empty(0, np.int64), *parts])
+        arrival = np.concatenate([np.empty(0, np.int64), *parts])
+        if not self.interleave:
+            return arrival
+        # Which block each transition comes from is a uniform permutation; with shuffled blocks so is the whole.
+        origins = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        places = np.argsort(numpy_generator(seed, "interleave").permutation(origins), kind="stable")
+        mixed = np.empty_like(arrival)
+        mixed[places] = arrival
+        return mixed
 
     def label_at(self, transitions: int) -> str:
-        """Label of the block of the newest of `transitions` visible ones; `online` after the last block."""
+        """Label of the block of the newest of `transitions` visible ones, or `interleaved`; `online` after the last block."""
+        if self.interleave and transitions <= len(self):
+            return INTERLEAVED
         return next((block.label for block in self.blocks if transitions <= block.stop), ONLINE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from typing import Any
 
 import torch
 
+from seqeval_rl.data.change import change_sizes
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.errors import writing
+from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
@@ -25,7 +27,7 @@ from seqeval_rl.results.loggers.logger import find_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
-from seqeval_rl.utils.text import directory_name
+from seqeval_rl.utils.text import file_name
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def plan(
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
     """
     variants = sweep.variants()
+    _check_directories(sweep, variants)
     for logger in sweep.loggers:
         find_logger(logger, sweep.where)
     with writing(f"--out {out}", "Choose another directory."):
@@ -93,6 +96,20 @@ def plan(
     return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
 
 
+def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
+    """Raise `UsageError` where runs of two streams or variants would have one directory, on any file system."""
+    owners: dict[str, str] = {}
+    for stream, variant in itertools.product(sweep.streams, variants):
+        directory, name = f"{file_name(stream.name)}/{variant.directory}", f"{stream.name}, {variant.directory}"
+        place = directory.casefold()  # some file systems do not tell upper from lower case
+        if place in owners:
+            raise UsageError(
+                f"{sweep.where}: expected a directory for each run, found {directory} for two: {owners[place]!r} and {name!r}. "
+                "Rename one, or give it an --out of its own."
+            )
+        owners[place] = name
+
+
 class _Planner:
     """What is left to do of a sweep, collected variant by variant."""
 
@@ -100,6 +117,8 @@ class _Planner:
         self._sweep, self._out, self._device, self._overwrite = sweep, out, device, overwrite
         self._recorded = recorded_runs(out)
         self._provenance = describe_provenance(str(device))
+        if device.type == "cuda":
+            self._provenance["device_name"] = torch.cuda.get_device_name(device)
         self._costs: dict[Any, UpdateCost] = {}
         self.candidates: list[GroupCandidate] = []
         self.finished = 0
@@ -112,7 +131,7 @@ class _Planner:
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
-        folder = self._out / directory_name(spec.name) / variant.directory
+        folder = self._out / file_name(spec.name) / variant.directory
         for seed in seeds:
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
@@ -125,6 +144,8 @@ class _Planner:
             if resume_from is None:
                 continue
             cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
+            if cost.flop is not None:
+                run.manifest["flop"] = cost.flop._asdict()
             left = schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps
             self.candidates.append(
                 GroupCandidate(
@@ -137,7 +158,7 @@ class _Planner:
     def _resume_from(self, run: PlannedRun) -> int | None:
         """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
         recorder = RunRecorder(run.directory, run.manifest)
-        if self._overwrite or not recorder.check():
+        if not recorder.check(self._overwrite):
             return -1
         result = read_results(run.directory)[0]
         if result.status == "unfinished" or result.crashed:
@@ -158,14 +179,13 @@ class _Planner:
 
 
 def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
-    """A stream, read in that mode, as manifests describe it."""
+    """A stream, read in that mode, as manifests describe it. The blocks of an interleaved stream have no boundaries."""
     total = len(stream)
     blocks: list[dict[str, Any]] = [
         {
             "name": block.dataset.name,
             "label": block.label,
-            "start": block.start,
-            "stop": block.stop,
+            **({} if stream.interleave else {"start": block.start, "stop": block.stop}),
             "sha256": block.dataset.sha256,
             "mean_score": block.dataset.mean_score(),
             "clipped_actions": block.dataset.clipped_actions,
@@ -173,8 +193,13 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
         }
         for block in stream.blocks
     ]
+    if not stream.interleave:
+        sizes = change_sizes(block.dataset for block in stream.blocks)
+        for block, size in zip(blocks[1:], sizes, strict=True):
+            block["change_size"] = size
     hashes = [block["sha256"] for block in blocks]
-    score = sum(block["mean_score"] * (block["stop"] - block["start"]) for block in blocks) / total if blocks else None
+    lengths = [block.stop - block.start for block in stream.blocks]
+    score = sum(block["mean_score"] * n for block, n in zip(blocks, lengths, strict=True)) / total if blocks else None
     repeat = max((block.dataset.action_repeat for block in stream.blocks), default=1)
     return {
         "name": stream.name,
@@ -185,5 +210,6 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
         "mean_score": score,
         "blocks": blocks,
         **({} if mode == "native" else {"mode": mode}),
+        **({"interleave": True} if stream.interleave else {}),
         **({"action_repeat": repeat} if repeat > 1 else {}),
     }

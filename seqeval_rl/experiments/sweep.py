@@ -7,10 +7,11 @@ values, `td3_bc,alpha=2.5`; without a sweep there is one variant, in `td3_bc`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
-from seqeval_rl.utils.text import directory_name, show
+from seqeval_rl.utils.text import bounded_name, file_name, fitting, hashed_name, show, some
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,15 @@ class Sweep:
         labels = [stream.name for stream in self.streams]
         parts: dict[str, Sequence[Any]] = {"algorithms": names, "datasets": labels, "seeds": list(self.seeds)}
         for kind, part in parts.items():
-            if not part or len(set(part)) < len(part):
-                raise UsageError(f"{where}: expected different {kind}, at least one, found {part}. Name each once.")
-        if min(self.seeds) < 0:
-            raise UsageError(f"{where}: expected seeds from 0, found {min(self.seeds)}. Correct it.")
+            if not part:
+                raise UsageError(f"{where}: expected {kind}, at least one, found none. Name one.")
+            twice = [name for name, count in Counter(part).items() if count > 1]
+            if twice:
+                raise UsageError(f"{where}: expected different {kind}, found {some(twice)} twice. Name each once.")
+        check_seeds(self.seeds, where)
+        for text in (*labels, *(source for stream in self.streams for source in stream.sources)):
+            if any(unicodedata.category(letter) == "Cs" for letter in text):  # bytes of a path that are not UTF-8
+                raise UsageError(f"{where}: expected names and paths in UTF-8, found {text!r}. Rename the file.")
         for section in (*self.settings, *(self.swept.keys() - {"protocol"})):
             if section not in names:
                 raise unknown("algorithm", section, names, f"the settings of {where}")
@@ -106,9 +112,11 @@ class Sweep:
         return found
 
 
+_NO_WORD = re.compile(
+    r"none|true|false|nan|inf|[-+.\d].*|", re.IGNORECASE
+)  # what flags, numbers and lists are written as
+SEEDS = 2**63  # seeds are below: they are 64-bit integers in exported tables
 DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
-_UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
-_LONGEST = 150  # characters of a directory's name, well within what file systems take
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,13 @@ class Variant:
             # As published: the rate's decay knows where the run will end.
             config[DECAY] = schedule.gradient_steps
         return config
+
+
+def check_seeds(seeds: Iterable[int], where: str) -> None:
+    """Raise `UsageError` for a seed below 0, or from 2**63."""
+    for seed in seeds:
+        if not 0 <= seed < SEEDS:
+            raise UsageError(f"{where}: expected seeds from 0 to 2**63 - 1, found {seed}. Correct it.")
 
 
 def protocols(base: Protocol, swept: Mapping[str, Sequence[Any]], where: str) -> list[tuple[dict[str, Any], Protocol]]:
@@ -205,15 +220,19 @@ def _configure(entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mappin
 
 
 def _directory(algorithm: str, swept: Mapping[str, Any]) -> str:
-    """For example `td3_bc,alpha=2.5,hidden=256x256`; a very long name is cut and ends in a hash of itself."""
-    name = ",".join([directory_name(algorithm), *(f"{setting}={_part(value)}" for setting, value in swept.items())])
-    if len(name) <= _LONGEST:
-        return name
-    return f"{name[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    """For example `td3_bc,alpha=2.5,hidden=256x256`; a name that other values could have too ends in a hash of the values."""
+    parts = {setting: _part(value) for setting, value in swept.items()}
+    name = ",".join([file_name(algorithm), *(f"{setting}={text}" for setting, (text, _) in parts.items())])
+    exact = all(exact for _, exact in parts.values())
+    return bounded_name(name) if exact else hashed_name(name, repr((algorithm, dict(swept))))
 
 
-def _part(value: Any) -> str:
-    """A value in a directory's name. A leading minus stays: it is a sign."""
+def _part(value: Any) -> tuple[str, bool]:
+    """A value in a directory's name, and whether no other value is written so. A leading minus stays: it is a sign."""
     if isinstance(value, (tuple, list)):
-        return "x".join(_part(item) for item in value)
-    return _UNFIT.sub("-", show(value))
+        flat = not any(isinstance(item, (str, tuple, list)) for item in value)
+        return "x".join(_part(item)[0] for item in value), flat and len(value) > 0
+    shown = show(value)
+    # A word may look like another kind of value.
+    exact = fitting(shown) == shown and not (isinstance(value, str) and _NO_WORD.fullmatch(value))
+    return fitting(shown), exact

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from seqeval_rl.errors import UsageError, invalid, unknown
+from seqeval_rl.errors import UsageError, at, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
@@ -61,7 +61,7 @@ class AlgorithmEntry:
         names = [field.name for field in dataclasses.fields(config_class)]
         for name in settings:
             if name not in names:
-                raise unknown(f"setting of {self.name}", name, names, where)
+                raise unknown(f"setting of {self.name}", name, names, at(where, f"{self.name}.{name}"))
         try:
             return TypeAdapter(config_class).validate_python(dict(settings))
         except ValidationError as error:

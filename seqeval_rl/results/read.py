@@ -72,6 +72,11 @@ class RunResult:
         return bool(self.protocol["static"])
 
     @property
+    def interleaved(self) -> bool:
+        """Whether it is the interleaved control, to which the transitions of all blocks arrive mixed."""
+        return bool(self.manifest["dataset"].get("interleave", False))
+
+    @property
     def online(self) -> int:
         """Transitions that the policy gathers after the dataset; 0 where there is no online phase."""
         return int(self.protocol["online"])

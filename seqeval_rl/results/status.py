@@ -19,7 +19,7 @@ from seqeval_rl.results.read import EVENTS, LOCK, METRICS, RunResult, damage, sc
 from seqeval_rl.results.run_log import at_work
 from seqeval_rl.results.status_table import GroupStatus
 from seqeval_rl.utils.files import is_locked
-from seqeval_rl.utils.text import clean, duration
+from seqeval_rl.utils.text import clean, duration, file_name
 
 # In the order in which they are listed.
 State = Literal[
@@ -189,7 +189,8 @@ def _schedule(result: RunResult) -> Schedule | None:
 def _variant(result: RunResult) -> str:
     """The algorithm with its swept settings: the name of its directory, see `sweep.variants`."""
     directory, name = result.path.parent.name, result.algorithm
-    return directory if directory.startswith(f"{name},") else name
+    own = f"{file_name(name)},"
+    return f"{name},{directory.removeprefix(own)}" if directory.startswith(own) else name
 
 
 def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:

@@ -7,6 +7,7 @@ from its transitions, without the state of a generator or a simulator.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,6 +76,7 @@ class Interaction:
         self._first = np.zeros(len(self._seeds), np.int64)  # first transition of the running episode, [R]
         # (return, length) of episodes that ended since last asked
         self._finished: list[list[tuple[float, int]]] = [[] for _ in self._seeds]
+        self._seconds = 0.0  # of wall time, since last asked
         self._drawn: tuple[int, NDArray[np.float32]] | None = None
         self._observations = np.empty((len(self._seeds), *replay.obs_shape), np.float32)
         for r in range(len(self._seeds)):
@@ -82,6 +84,9 @@ class Interaction:
 
     def gather(self, transitions: int) -> None:
         """Act until there are that many transitions, those of the dataset included."""
+        if self._replay.device.type == "cuda":
+            torch.cuda.synchronize(self._replay.device)  # the first action would wait for the gradient steps before it
+        started = time.perf_counter()
         while self._dataset_length + self.gathered < transitions:
             noise = self._noise(self.gathered)
             if self.gathered < self._random:
@@ -91,12 +96,16 @@ class Interaction:
                 # A diverged policy is detected by its evaluation; until then the other runs continue.
                 actions = np.clip(np.nan_to_num(actions, posinf=0.0, neginf=0.0), -1.0, 1.0)
             self._advance(actions.astype(np.float32))
+        self._seconds += time.perf_counter() - started
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
-        """Mean return and length [R] of the exploration episodes that ended since last asked; NaN where a run had none."""
+        """Since last asked, each [R]: mean return and length of the exploration episodes that ended, NaN where a run had none;
+        wall seconds of the interaction, which all runs share."""
+        seconds, self._seconds = self._seconds, 0.0
         finished, self._finished = self._finished, [[] for _ in self._seeds]
         means = np.array([np.mean(episodes, axis=0) if episodes else (np.nan, np.nan) for episodes in finished])
-        return {"online/return": means[:, 0], "online/length": means[:, 1]}
+        times = np.full(len(self._seeds), seconds)
+        return {"online/return": means[:, 0], "online/length": means[:, 1], "online/seconds": times}
 
     def state_dict(self) -> dict[str, Any]:
         """The gathered transitions, run axis first: rows [R, n, D], and the episode's state after each, uint8 [R, n]."""

@@ -29,7 +29,7 @@ from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError
-from seqeval_rl.utils.text import slug
+from seqeval_rl.utils.text import file_name
 
 _VERSION = 1  # of the reader: to be raised by whatever changes what it makes of a file
 
@@ -126,7 +126,7 @@ def read(path: Path, name: str, options: ReadOptions) -> Dataset:
     low, high = _bounds(task)
     reading = f"{options.mode}-terminate" if options.terminate_on_end else options.mode
     facts = [cache.files_hash([path]), _VERSION, reading, _limit(path, task), low.tolist(), high.tolist()]
-    key = f"d4rl-{slug(path.stem)}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+    key = f"d4rl-{file_name(path.stem, 'data')}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
     dataset = cache.obtain(key, lambda: convert(path, name, task, options))
     return replace(dataset, name=name, task=task)
 

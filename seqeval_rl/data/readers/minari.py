@@ -27,7 +27,7 @@ from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError, unknown
 from seqeval_rl.utils.failures import Cause, cause_of
-from seqeval_rl.utils.text import first_line, progress_bar, slug
+from seqeval_rl.utils.text import file_name, first_line, progress_bar
 
 _COLUMNS = ("actions", "rewards", "terminations", "truncations")
 _log = logging.getLogger("seqeval_rl")
@@ -56,7 +56,7 @@ class MinariReader(Reader):
             raise _unreadable(source, directory, error) from error
         _check_spaces(source, found, keys)
         task = _task_of(source, found, tuple(keys), options.task)
-        key = f"minari-{slug(source.removeprefix(self.prefix))}-{_fingerprint(directory)}"
+        key = f"minari-{file_name(source.removeprefix(self.prefix).replace('/', '-'))}-{_fingerprint(directory)}"
         dataset = cache.obtain(key, lambda: _convert(source, directory, found, keys, task, options.progress))
         return replace(dataset, name=source, task=task)
 

@@ -19,7 +19,7 @@ from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, SeqevalError
-from seqeval_rl.utils.text import slug
+from seqeval_rl.utils.text import file_name
 
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
 SCALARS = ("env_id", "reference_min", "reference_max")
@@ -43,7 +43,7 @@ class NpzReader(Reader):
         few = load(source, (*SCALARS, *_BOUNDS))
         task, low, high = _surroundings(source, names(source), few, options.task)
         facts = [cache.files_hash([Path(source)]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
-        key = f"npz-{slug(Path(source).stem)}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+        key = f"npz-{file_name(Path(source).stem, 'data')}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
         dataset = cache.obtain(key, lambda: _dataset(source, load(source), task, low, high))
         return replace(dataset, name=source, task=task)
 

@@ -28,7 +28,7 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
 from seqeval_rl.utils.failures import cause_of
 from seqeval_rl.utils.files import atomic_path, lock_file
-from seqeval_rl.utils.text import first_line, slug
+from seqeval_rl.utils.text import file_name, first_line
 
 _SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 _EXAMPLE = "antmaze-large-navigate-singletask-v0"
@@ -64,7 +64,7 @@ class OgbenchReader(Reader):
         if "rewards" not in keys:
             raise _without_rewards(source, path.stem, "a file without. ")
         task = options.task or npz.task_of(source, npz.load(path, npz.SCALARS), environment_of(path.stem))
-        key = f"ogbench-{slug(path.stem)}-{cache.files_hash([path])[:16]}"
+        key = f"ogbench-{file_name(path.stem, 'data')}-{cache.files_hash([path])[:16]}"
         dataset = cache.obtain(key, lambda: _convert(path, source, task))
         return replace(dataset, name=source, task=task)
 

@@ -25,7 +25,7 @@ from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file, unreada
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
-from seqeval_rl.utils.text import progress_bar, slug
+from seqeval_rl.utils.text import file_name, progress_bar
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
@@ -52,7 +52,7 @@ class Vd4rlReader(Reader):
         path = Path(source.removeprefix(self.prefix)).expanduser()
         files = _files(source, path)
         task = options.task or _task(source, path)
-        key = f"vd4rl-{slug('-'.join(path.absolute().parts[-3:]))}-{cache.files_hash(files)[:16]}"
+        key = f"vd4rl-{file_name('-'.join(path.absolute().parts[-3:]), 'data')}-{cache.files_hash(files)[:16]}"
         dataset = cache.obtain(key, lambda: _convert(source, files, task, options.progress))
         return replace(dataset, name=source, task=task)
 

@@ -7,9 +7,10 @@ import pytest
 from seqeval_rl.benchmarks import cli
 from seqeval_rl.benchmarks.arguments.parsing import Several
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
+from seqeval_rl.errors import UsageError
 from seqeval_rl.results.read import read_results
 
-WHOLE = {"d4rl": (12, 60), "mixed": (3, 15), "finetune": (12, 60), "mujoco": (12, 60)}
+WHOLE = {"d4rl": (12, 60), "mixed": (6, 30), "finetune": (12, 60), "mujoco": (12, 60)}
 
 
 def test_every_suite_says_in_one_line_what_it_is():
@@ -50,7 +51,16 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
     if name == "orders":
         assert {p["order"] for p in protocols} == {"shuffled", "logged"}
     if name == "mixed":
-        assert {entry["block"] for result in results for entry in result.evaluations} >= {"random", "medium", "expert"}
+        blocks = {interleave: set() for interleave in (False, True)}
+        for result in results:
+            blocks[result.interleaved] |= {entry["block"] for entry in result.evaluations}
+        assert blocks == {False: {"random", "medium", "expert"}, True: {"interleaved"}}
+        for result in results:
+            recorded = result.manifest["dataset"]["blocks"]
+            assert all(("start" in block) != result.interleaved for block in recorded)
+            assert [block.get("change_size", 0) > 0 for block in recorded] == [
+                place > 0 and not result.interleaved for place in range(3)
+            ]
     for result in results:
         if not result.manifest["protocol"]["static"]:
             assert any("prequential/action_error" in entry["metrics"] for entry in result.evaluations)
@@ -137,3 +147,61 @@ def test_bad_streams_and_protocols_are_one_line_and_cost_nothing(text, words, tm
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def write_suite(path, text="", **changes):
+    fields = {"algorithms": '["bc"]', "seeds": "[0]", "streams": '[{ blocks = ["x.npz"] }]'} | changes
+    path.write_text("".join(f"{key} = {value}\n" for key, value in fields.items() if value) + text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_suite_needs_no_miniature_and_says_so(tmp_path, capsys):
+    suite = write_suite(tmp_path / "mine.toml")
+    assert build_sweep(suite).seeds == (0,)
+    assert cli.main(["run", suite, "--mini", "--out", str(tmp_path / "out")]) == 2
+    assert "expected a table [mini] with --mini, found none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": '[0, "one"]'}, ["line 2", "seeds.1", "valid integer", "'one'"]),
+        ({"seeds": ""}, ["seeds", "expected a value, found none"]),
+        ({"seeds": "[0, 9223372036854775808]"}, ["2**63"]),
+        ({"seeds": "{ a = 1, b = 2 }"}, ["line 2", "seeds", "a table of 2 entries"]),
+        ({"streams": '[{ nam = "a" }]'}, ["unknown key 'nam'", "line 3", "streams.0", "did you mean name"]),
+        ({"streams": "[{ blocks = [], task = { name = 'a' } }]"}, ["line 3", "streams.0.task.reference_min"]),
+        ({"text": "name = hopper"}, ["line 4, column 8", "quotation marks", "'name = hopper'"]),
+        ({"text": "[protocol]\n\nbatch_size = 'many'"}, ["protocol.batch_size", "line 6", "valid integer", "'many'"]),
+        ({"text": "[protocol]\ninitial = 0.5\nbatch = 1"}, ["'batch'", "line 6", "batch_size"]),
+        ({"text": "[settings.bc]\n# slow\nlearning_rat = 1"}, ["line 6", "did you mean learning_rate"]),
+        ({"text": "[sweep.bc]\nlearning_rate = [1, 'x']"}, ["line 5", "bc.learning_rate", "'x'"]),
+    ],
+)
+def test_what_is_wrong_in_a_suite_is_named_with_key_and_line(changes, words, tmp_path, capsys):
+    suite = write_suite(tmp_path / "mine.toml", **changes)
+    assert cli.main(["run", suite, "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err.strip()
+    assert len(message) < 300 + len(suite)
+    assert "\n" not in message
+    for word in (suite, *words):
+        assert word in message
+
+
+def test_a_wrong_setting_is_looked_for_where_it_was_given(tmp_path, capsys):
+    suite = write_suite(tmp_path / "mine.toml", "[protocol]\ninitial = -1\n[mini.protocol]\ninitial = -2\n")
+    command = ["run", suite, "--out", str(tmp_path / "out")]
+    for options, place in (([], "line 5"), (["--mini"], "line 7"), (["--set", "protocol.initial=-3"], "in --set")):
+        assert cli.main([*command, *options]) == 2
+        assert place in capsys.readouterr().err
+
+
+def test_suites_are_utf_8_also_with_a_byte_order_mark(tmp_path):
+    suite = write_suite(tmp_path / "mine.toml", streams='[{ name = "跳跃", blocks = ["x.npz"] }]')
+    assert build_sweep(suite).streams[0].name == "跳跃"
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert build_sweep(suite).streams[0].name == "跳跃"
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("gbk"))
+    with pytest.raises(UsageError, match="line 3: expected text in UTF-8, found the byte 0x"):
+        build_sweep(suite)

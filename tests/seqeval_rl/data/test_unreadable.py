@@ -58,7 +58,7 @@ def test_a_file_whose_writer_was_killed_is_marked_and_not_damaged(tmp_path: Path
         "import h5py, os, sys; f = h5py.File(sys.argv[1], 'w', libver='latest'); f['a'] = [1]; f.flush(); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=True)
-    with pytest.raises(FileError, match="marked as open for writing.*h5clear -s"):
+    with pytest.raises(FileError, match=r"marked as open for writing.*h5clear -s"):
         load_dataset(path, TASK, progress=False)
 
 
@@ -70,7 +70,7 @@ def test_a_file_whose_writer_was_killed_is_marked_and_not_damaged(tmp_path: Path
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files", "ulimit -n"),
         (OSError(errno.ESTALE, "Stale file handle"), "Stale file handle", "network"),
         (OSError(errno.ENOLCK, "unable to lock file, errno = 37, error message = 'No locks available'"), "no locks", "LOCKING"),
-        (OSError(errno.EIO, "file read failed: time = now\n, error message = 'Input/output error', x = 0"), "Input/output", "disk"),
+        (OSError(errno.EIO, "file read failed: \n, error message = 'Input/output error', x = 0"), "Input/output", "disk"),
         (MemoryError("Unable to allocate 8.00 GiB for an array"), "not enough memory (Unable to allocate 8", "machine"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory"), "memory", "machine"),
         (OSError("Can't read data (required filter 'blosc' is not registered)"), "filter", "hdf5plugin"),
@@ -137,7 +137,7 @@ def test_a_cache_that_cannot_be_read_is_not_built_again(tmp_path: Path, monkeypa
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(np, "load", busy)
-    with pytest.raises(FileError, match="Too many open files.*ulimit"):
+    with pytest.raises(FileError, match=r"Too many open files.*ulimit"):
         cache.open(key)
 
 
@@ -187,5 +187,5 @@ def test_parts_that_were_never_written_are_waited_for(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "log.hdf5", "w") as file:
         for key, values in columns("...T....L.").items():
             file.create_dataset(key, values.shape, values.dtype)
-    with pytest.raises(DataError, match="its writer was stopped, or still writes. Wait for it"):
+    with pytest.raises(DataError, match=r"its writer was stopped, or still writes\. Wait for it"):
         load_dataset(tmp_path / "log.hdf5", TASK, progress=False)

@@ -145,7 +145,10 @@ def test_resuming_from_a_checkpoint_is_bit_identical(stream, cut, tmp_path):
         assert one.point == other.point
         np.testing.assert_array_equal(one.evaluation, other.evaluation)
         for key, values in one.metrics.items():
-            np.testing.assert_array_equal(values, other.metrics[key])
+            if key == "online/seconds":
+                assert (values > 0).all()
+            else:
+                np.testing.assert_array_equal(values, other.metrics[key])
         same(one.states, other.states)
 
 
