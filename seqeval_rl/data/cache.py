@@ -124,7 +124,7 @@ def files_hash(paths: Sequence[Path]) -> str:
             for found in pool.map(digest, parts):
                 total.update(found)
     except OSError as error:
-        raise cannot_read(error.filename, error) from error
+        raise FileError(cannot_read(error.filename, error)) from error
     if all(begun - state.st_mtime_ns >= _SETTLED for _, state in states):
         with contextlib.suppress(OSError):  # a full disk is not an error
             atomic_write(memory, json.dumps({"files": files, "sha256": total.hexdigest()}))
@@ -212,7 +212,7 @@ def open(key: str) -> Dataset | None:
         return None
     except (OSError, MemoryError, ValueError, KeyError, TypeError, EOFError, DataError) as error:
         if cause_of(error) is not None:
-            raise cannot_read(place, error) from error
+            raise FileError(cannot_read(place, error)) from error
         _log.warning("%s: damaged (%s: %s); it is not used and is built again", place, type(error).__name__, error)
         return None
     return dataset

@@ -66,7 +66,7 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise cannot_read(path, error) from error
+        raise FileError(cannot_read(path, error)) from error
 
 
 def recorded_sha256(path: Path) -> str | None:
@@ -77,7 +77,7 @@ def recorded_sha256(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise cannot_read(record, error) from error
+        raise FileError(cannot_read(record, error)) from error
     except UnicodeDecodeError as error:
         raise FileError(
             f"{record}: expected a SHA-256, found other bytes. Delete it; the file itself may be kept."

@@ -18,11 +18,12 @@ from gymnasium.spaces import Box, Dict
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
-from seqeval_rl.environments.tasks import EnvironmentSource
+from seqeval_rl.environments.tasks import Bound, EnvironmentSource
 from seqeval_rl.errors import DataError, EnvironmentMissingError
 from seqeval_rl.utils.text import one_line
 
 _log = logging.getLogger("seqeval_rl")
+GIVE_BOUNDS = "Name the right task, or give action_low and action_high (of a stream, command or load_dataset)."
 
 
 def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
@@ -55,7 +56,7 @@ def _opened(env_id: str | EnvironmentSource) -> Any:
         raise EnvironmentMissingError(
             f"environment {env_id!r}: unknown to gymnasium ({one_line(error)}).{hint}"
         ) from error
-    except DataError:  # of `ConcatenatedKeys`
+    except DataError:  # of the wrappers below
         raise
     except Exception as error:  # the environment's own code may raise anything
         raise EnvironmentMissingError(
@@ -72,9 +73,7 @@ def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions
         )
     low, high = actions.low.astype(np.float64), actions.high.astype(np.float64)
     if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
-        raise DataError(
-            f"environment {env_id!r}: expected finite action bounds, found {low} to {high}. Wrap it to give it some."
-        )
+        raise DataError(f"environment {env_id!r}: expected finite action bounds, found {low} to {high}. {GIVE_BOUNDS}")
     return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit)
 
 
@@ -105,14 +104,18 @@ def open_environment(env: Any) -> Any:
     """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in the log."""
     mujoco_warnings_logged()
     spec: Any = env
-    keys: tuple[str, ...] = ()
-    if isinstance(env, EnvironmentSource):
-        spec, keys = EnvSpec.from_json(env.spec) if env.spec else env.env_id, env.obs_keys
+    source = env if isinstance(env, EnvironmentSource) else EnvironmentSource("")
+    if source is env:
+        spec = EnvSpec.from_json(source.spec) if source.spec else source.env_id
     with warnings.catch_warnings():
         # An older version of an environment is chosen on purpose: datasets belong to one version.
         warnings.filterwarnings("ignore", ".*out of date")
         opened = gymnasium.make(spec, disable_env_checker=True)
-    return ConcatenatedKeys(opened, keys) if keys else opened
+    if source.obs_keys:
+        opened = ConcatenatedKeys(opened, source.obs_keys)
+    if source.action_low is not None or source.action_high is not None:
+        opened = BoundedActions(opened, source.action_low, source.action_high)
+    return opened
 
 
 @functools.cache
@@ -162,3 +165,32 @@ class ConcatenatedKeys(gymnasium.ObservationWrapper[Any, Any, Any], RecordConstr
     def observation(self, observation: Any) -> NDArray[Any]:
         """See gymnasium's `ObservationWrapper`."""
         return concatenate(observation, self._keys, 0).astype(self.observation_space.dtype, copy=False)
+
+
+class BoundedActions(gymnasium.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
+    """An environment with these bounds of actions in place of its own, to which it clips what it is given.
+
+    As with `ConcatenatedKeys`, its `spec` includes this wrapper.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], low: Bound, high: Bound):
+        """None: its own bound. Raises `DataError` where the actions are not a Box with as many dimensions."""
+        RecordConstructorArgs.__init__(self, low=low, high=high)
+        super().__init__(env)
+        name, space = getattr(env.spec, "id", type(env).__name__), cast(Any, env.action_space)
+        if not isinstance(space, Box):
+            raise DataError(f"environment {name!r}: expected a Box of actions to give bounds to, found {space}.")
+        given = [space.low if low is None else low, space.high if high is None else high]
+        try:
+            bounds = [np.broadcast_to(np.asarray(bound, space.dtype), space.shape) for bound in given]
+        except ValueError:
+            raise DataError(
+                f"environment {name!r}: expected one number or {space.shape} of them as a bound of actions, found {low} and "
+                f"{high}. Correct action_low and action_high."
+            ) from None
+        self._own: Any = space
+        self.action_space = Box(*bounds, dtype=cast(Any, space.dtype))
+
+    def action(self, action: Any) -> NDArray[Any]:
+        """See gymnasium's `ActionWrapper`."""
+        return np.clip(action, self._own.low, self._own.high).astype(self._own.dtype, copy=False)

@@ -77,7 +77,7 @@ class Scored(NamedTuple):
 
     run: int  # its index in the job
     evaluation: int
-    score: float
+    score: float  # its return where the task has no reference returns
 
 
 class Failed(NamedTuple):

@@ -12,7 +12,7 @@ from seqeval_rl.protocol import Protocol
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.loggers.jsonl import JsonlLogger
 from seqeval_rl.results.loggers.logger import LoggedPoint, LoggedRun, OptionalLoggers
-from seqeval_rl.results.read import PREQUENTIAL
+from seqeval_rl.results.read import PREQUENTIAL, main_metric
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.prequential import recorded
@@ -58,7 +58,8 @@ class Reporter:
                 failures.append(Failed(self._indices[r], failure))
                 recorder.event("failed", message=failure, transitions=outcome.point.transitions)
                 continue
-            at, evaluation, metrics = outcome.point, outcome.evaluation, _logged_metrics(outcome, r)
+            at, evaluation = outcome.point, outcome.evaluation
+            metrics = _logged_metrics(outcome, r, main_metric(recorder.manifest))
             point = LoggedPoint(
                 at.index, at.transitions, at.gradient_steps, at.env_steps, outcome.blocks[r],
                 tuple(evaluation.returns[r].tolist()), tuple(evaluation.lengths[r].tolist()),
@@ -66,8 +67,8 @@ class Reporter:
             self._metrics_file.log(self._runs[r], point, metrics)
             checkpoint.save(recorder.checkpoints, point.index, outcome.states[r])
             self._loggers.log(self._runs[r], point, metrics)
-            if "score" in metrics:
-                scores.append(Scored(self._indices[r], point.index, metrics["score"]))
+            if (metric := main_metric(recorder.manifest)) in metrics:
+                scores.append(Scored(self._indices[r], point.index, metrics[metric]))
         if self._progress is not None:
             self._progress.update(outcome.point.gradient_steps)
             self._progress.send(tuple(scores), tuple(failures))
@@ -89,17 +90,14 @@ class Reporter:
         return None
 
 
-def _logged_metrics(outcome: Outcome, r: int) -> dict[str, float]:
-    """The metrics of run `r`, without those that it lacks at this point."""
+def _logged_metrics(outcome: Outcome, r: int, main: str) -> dict[str, float]:
+    """The metrics of run `r`, the main one with its deviation over episodes, without those that it lacks at this point."""
     evaluation = outcome.evaluation
     metrics: dict[str, float] = {}
-    if evaluation.scores.size:
-        metrics = {
-            "score": float(evaluation.scores[r].mean()),
-            "score_std": float(evaluation.scores[r].std()),
-            "return": float(evaluation.returns[r].mean()),
-            "length": float(evaluation.lengths[r].mean()),
-        }
+    if evaluation.returns.size:
+        values = evaluation.scores[r] if main == "score" else evaluation.returns[r]
+        metrics = {main: float(values.mean()), f"{main}_std": float(values.std())}
+        metrics |= {"return": float(evaluation.returns[r].mean()), "length": float(evaluation.lengths[r].mean())}
     metrics |= {"seconds": outcome.seconds, "evaluation_seconds": evaluation.seconds}
     trained = recorded({name: float(values[r]) for name, values in outcome.metrics.items()})
     return metrics | {

@@ -56,7 +56,7 @@ def load(directory: Path, evaluation: int) -> dict[str, Any] | None:
         return None
     except (OSError, MemoryError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
         if cause_of(error) is not None:
-            raise cannot_read(f"checkpoint {path}", error) from error
+            raise FileError(cannot_read(f"checkpoint {path}", error)) from error
         return None
     return state
 

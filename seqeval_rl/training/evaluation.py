@@ -27,7 +27,7 @@ class Evaluation:
 
     returns: NDArray[np.float64]  # [R, E], undiscounted
     lengths: NDArray[np.int64]  # [R, E], environment steps; of a failed run until it failed
-    scores: NDArray[np.float64]  # [R, E], normalized (see `Task.score`)
+    scores: NDArray[np.float64]  # [R, E], normalized (see `Task.score`); NaN where the task has no reference returns
     failures: dict[int, str] = field(default_factory=dict)  # run -> why, in one line
     env_steps: int = 0  # of this evaluation, all runs together
     seconds: float = 0.0

@@ -244,11 +244,12 @@ def _reward_scale(run: Run, protocol: Protocol) -> float:
     """What rewards are multiplied by, so that the task's reference returns are `return_range` apart; 1 where that is not set.
 
     Where the protocol uses future data, as published, the returns of the full dataset take the place of the reference returns.
+    Without either rewards are not scaled, which the planner says.
     """
-    span, task = getattr(run.config, "return_range", None), run.stream.task
+    span, references = getattr(run.config, "return_range", None), run.stream.task.references
     if span is None:
         return 1.0
-    width = task.reference_max - task.reference_min
+    width = span if references is None else references[1] - references[0]
     if protocol.uses_future_data and len(run.stream):
         width = float(np.ptp(run.stream.returns()))
         if width <= 0:

@@ -10,8 +10,6 @@ import zipfile
 import zlib
 from typing import NamedTuple
 
-from seqeval_rl.errors import FileError
-
 
 class Cause(NamedTuple):
     """What prevents reading, and the way out, each as a part of a message."""
@@ -76,10 +74,10 @@ def cause_of(error: BaseException) -> Cause | None:
     return None
 
 
-def cannot_read(path: object, error: BaseException) -> FileError:
-    """The error for a file that the system does not let us read."""
+def cannot_read(path: object, error: BaseException) -> str:
+    """The message about a file that the system does not let us read."""
     cause = cause_of(error) or Cause(_first(str(error)), "Try again.")
-    return FileError(f"{path}: cannot be read ({cause.what}). {cause.remedy}")
+    return f"{path}: cannot be read ({cause.what}). {cause.remedy}"
 
 
 def is_damage(error: BaseException) -> bool:

@@ -42,6 +42,7 @@ class MinariReader(Reader):
 
     prefix = "minari:"
     usage = ("minari:<id>",)
+    takes_bounds = True
     single_file = False
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
@@ -57,7 +58,9 @@ class MinariReader(Reader):
         _check_spaces(source, found, keys)
         task = _task_of(source, found, tuple(keys), options.task)
         key = f"minari-{file_name(source.removeprefix(self.prefix).replace('/', '-'))}-{_fingerprint(directory)}"
-        dataset = cache.obtain(key, lambda: _convert(source, directory, found, keys, task, options.progress))
+        dataset = cache.obtain(
+            options.cache_key(key), lambda: _convert(source, directory, found, keys, replace(options, task=task))
+        )
         return replace(dataset, name=source, task=task)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
@@ -150,12 +153,14 @@ def _fingerprint(directory: Path) -> str:
     return total.hexdigest()[:16]
 
 
-def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task: Task, progress: bool) -> Dataset:
-    """Read every episode."""
+def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], options: ReadOptions) -> Dataset:
+    """Read every episode; the options have the task."""
+    task = options.task
+    assert task is not None
     columns: dict[str, list[Any]] = {key: [] for key in _COLUMNS}
     trails: list[Any] = []  # an episode's observations, the last one included
     starts = [0]
-    with progress_bar(name, int(source.total_steps), progress) as bar:
+    with progress_bar(name, int(source.total_steps), options.progress) as bar:
         try:
             for episode in source.iterate_episodes():
                 length = len(episode.rewards)
@@ -182,12 +187,12 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], task:
     arrays |= {"action_low": source.action_space.low, "action_high": source.action_space.high}
     if are_images(trails[0]):
         pixels = of_trails(np.concatenate(trails), np.array([len(trail) for trail in trails]))
-        return Dataset.from_arrays(name, task, RawTransitions(pixels, **arrays, episode_starts=starts))
+        return Dataset.from_arrays(name, task, options.bounded(RawTransitions(pixels, **arrays, episode_starts=starts)))
     observations, following = (
         np.concatenate([trail[part] for trail in trails]) for part in (slice(-1), slice(1, None))
     )
     raw = RawTransitions(observations, **arrays, next_observations=following, episode_starts=starts)
-    return Dataset.from_arrays(name, task, raw)
+    return Dataset.from_arrays(name, task, options.bounded(raw))
 
 
 def _unreadable(name: str, directory: Path, error: Exception) -> SeqevalError:
@@ -247,7 +252,7 @@ def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -
     """The given task, or that of the metadata, with the environment of the dataset."""
     import gymnasium
 
-    how = "Give a task: env_id, reference_min and reference_max."
+    how = "Give a task, or both."
     spec, metadata = _evaluation_spec(name, source), source.storage.metadata
     env_spec = ""
     if spec is not None:

@@ -46,6 +46,7 @@ class OgbenchReader(Reader):
     prefix = "ogbench:"
     endings = (".npz",)
     usage = ("ogbench:<name>",)
+    takes_bounds = True
 
     def matches(self, source: str) -> bool:
         """See `Reader`."""
@@ -65,7 +66,7 @@ class OgbenchReader(Reader):
             raise _without_rewards(source, path.stem, "a file without. ")
         task = options.task or npz.task_of(source, npz.load(path, npz.SCALARS), environment_of(path.stem))
         key = f"ogbench-{file_name(path.stem, 'data')}-{cache.files_hash([path])[:16]}"
-        dataset = cache.obtain(key, lambda: _convert(path, source, task))
+        dataset = cache.obtain(options.cache_key(key), lambda: _convert(path, source, task, options))
         return replace(dataset, name=source, task=task)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
@@ -155,7 +156,7 @@ def _without_rewards(where: str, name: str, found: str) -> DataError:
     )
 
 
-def _convert(path: Path, name: str, task: Task) -> Dataset:
+def _convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
     columns = npz.load(path, (*_REQUIRED, *_OPTIONAL))
     observations = columns["observations"]
     if observations.ndim < 2 or not len(observations):
@@ -199,4 +200,4 @@ def _convert(path: Path, name: str, task: Task) -> Dataset:
         raw = RawTransitions(Pixels(observations, np.stack([rows, rows, rows + 1], 1)), **table)
     else:
         raw = RawTransitions(observations[rows], next_observations=observations[rows + 1], **table)
-    return Dataset.from_arrays(name, task, raw)
+    return Dataset.from_arrays(name, task, options.bounded(raw))

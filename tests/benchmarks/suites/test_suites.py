@@ -170,7 +170,7 @@ def test_a_suite_needs_no_miniature_and_says_so(tmp_path, capsys):
         ({"seeds": "[0, 9223372036854775808]"}, ["2**63"]),
         ({"seeds": "{ a = 1, b = 2 }"}, ["line 2", "seeds", "a table of 2 entries"]),
         ({"streams": '[{ nam = "a" }]'}, ["unknown key 'nam'", "line 3", "streams.0", "did you mean name"]),
-        ({"streams": "[{ blocks = [], task = { name = 'a' } }]"}, ["line 3", "streams.0.task.reference_min"]),
+        ({"streams": "[{ blocks = [], task = { env_id = 'a' } }]"}, ["line 3", "streams.0.task.name"]),
         ({"text": "name = hopper"}, ["line 4, column 8", "quotation marks", "'name = hopper'"]),
         ({"text": "[protocol]\n\nbatch_size = 'many'"}, ["protocol.batch_size", "line 6", "valid integer", "'many'"]),
         ({"text": "[protocol]\ninitial = 0.5\nbatch = 1"}, ["'batch'", "line 6", "batch_size"]),

@@ -174,11 +174,14 @@ def test_the_environment_is_that_of_eval_env_with_its_settings(storage: str) -> 
         make_vector_env(task.environment, 1, "envpool")
 
 
-def test_a_dataset_without_reference_returns_needs_a_task() -> None:
+def test_a_dataset_without_reference_returns() -> None:
     write("toy/noscore-v0", gymnasium.make("test/Reach-v0"), ref_min_score=None, ref_max_score=None)
     source = "minari:toy/noscore-v0@observation"
-    with pytest.raises(DataError, match=r"both reference returns for test/Reach-v0, found None.*reference_max\."):
-        load_dataset(source, progress=False)
+    found = load_dataset(source, progress=False)
+    assert (found.task.env_id, found.task.references, found.task.obs_keys) == ("test/Reach-v0", None, ("observation",))
+    assert np.isnan(found.mean_score())
+    given = load_dataset(source, progress=False, reference_returns=(-5, 0)).task
+    assert (given.name, given.references, given.obs_keys) == ("test/Reach-v0", (-5.0, 0.0), ("observation",))
     task = load_dataset(source, Task("reach", "test/Reach-v0", -5.0, 0.0), progress=False).task
     assert (task.name, task.obs_keys) == ("reach", ("observation",))
 
@@ -186,8 +189,8 @@ def test_a_dataset_without_reference_returns_needs_a_task() -> None:
 def test_minari_mujoco_data_are_not_taken_for_d4rl() -> None:
     env = gymnasium.make("Hopper-v5", max_episode_steps=5)
     write("mujoco/hopper/toy-v0", env, ref_min_score=None, ref_max_score=None)
-    with pytest.raises(DataError, match="both reference returns for Hopper-v5"):
-        load_dataset("minari:mujoco/hopper/toy-v0", progress=False)  # other settings: no known task
+    other = load_dataset("minari:mujoco/hopper/toy-v0", progress=False).task  # other settings: no known task
+    assert (other.env_id, other.references) == ("Hopper-v5", None)
     write("mujoco/hopper/plain-v0", gymnasium.make("Hopper-v5"), ref_min_score=None, ref_max_score=None)
     assert load_dataset("minari:mujoco/hopper/plain-v0", progress=False).task.env_id == "Hopper-v5"
 
