@@ -157,7 +157,9 @@ def _verify(command: DatasetsVerify) -> None:
                 print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
                 broken += [] if check.passed else [f"{name}: {check.name}"]
     if broken:
-        raise DataError(f"{len(broken)} checks failed, first {broken[0]}. Delete it and get it again.")
+        raise DataError(
+            f"{len(broken)} checks failed, first {broken[0]}. Get it again or write it again; the cache may be deleted."
+        )
 
 
 @perform.register

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
     except (Exception, SystemExit) as error:
         if isinstance(error, SeqevalError) and not isinstance(error, RunError):
             raise
-        # A fault in a plug-in (or in here) must not cost the other runs; what was saved stays.
+        # A fault in a plug-in (or in here), or in an environment, must not cost the other runs; what was saved stays.
         reason = _reason(error, module)
         for recorder in opened:
             if recorder.directory not in ends:
@@ -146,7 +146,7 @@ class _Execution:
             )
             sequential_evaluation(trainer, evaluator, reporter, self.progress.update, recorded)
         self.progress.update(points[-1].gradient_steps)
-        left = self._end(members, len(points), reporter.failures)
+        left = self._end(members, len(points), reporter)
         states = reporter.states or states
         del trainer, reporter, stack, runs  # and with them what they have on the device
         for part in left:
@@ -159,17 +159,20 @@ class _Execution:
         num_envs = len(members) * episodes
         workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self.environment_workers)
         seeds = [member.run.seed for member in members]
-        return stack.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
+        return stack.enter_context(
+            Evaluator(job.task, seeds, episodes, job.backend, workers, job.protocol.max_episode_steps)
+        )
 
-    def _end(self, members: Sequence[_Member], points: int, failures: Mapping[int, str]) -> list[list[int]]:
+    def _end(self, members: Sequence[_Member], points: int, reporter: Reporter) -> list[list[int]]:
         """Record which runs have ended after so many evaluation points; returns the indices of those that are left: of the
         shortest streams, which are nearly done, then the others."""
         left: dict[bool, list[int]] = {}
         shortest = min(member.schedule.total for member in members)
         for r, member in enumerate(members):
             directory = member.run.directory
-            if r in failures:
-                self.ends[directory] = RunEnd(directory, "failed", failures[r])
+            if r in reporter.failures:
+                status = "crashed" if r in reporter.crashed else "failed"
+                self.ends[directory] = RunEnd(directory, status, reporter.failures[r])
             elif len(member.schedule.points()) == points:
                 member.recorder.event("finished")
                 self.ends[directory] = RunEnd(directory, "finished")

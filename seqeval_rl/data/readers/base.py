@@ -21,6 +21,7 @@ from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 from seqeval_rl.results.legacy import rename_source
+from seqeval_rl.utils.failures import cause_of, is_damage
 from seqeval_rl.utils.text import first_line, one_line
 
 GROUP = "seqeval_rl.readers"
@@ -69,23 +70,32 @@ def open_file(path: Path, kind: str) -> Iterator[IO[bytes]]:
     """A file open for reading, whose errors become those for users; `kind` says what is expected, "an HDF5 file".
 
     Raises:
-        FileError: it cannot be opened.
-        DataError: the block raises whatever numpy, zipfile or HDF5 do for a damaged file.
+        FileError: it cannot be opened or read: no file, no permission, a lock, too little memory, a missing filter.
+        DataError: it is damaged, or is something else.
     """
     try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise FileError(f"{path.absolute()}: expected {kind}, found: {error.strerror}. Check the path.") from error
-    with stream:
-        try:
+        with path.open("rb") as stream:
             yield stream
-        except SeqevalError:
-            raise
-        except Exception as error:
-            found = f"one missing: {error}" if isinstance(error, KeyError) else first_line(error)
-            raise DataError(
-                f"{path}: expected {kind}, found {found}. Delete it and get it again, or write it again."
-            ) from error
+    except SeqevalError:
+        raise
+    except Exception as error:
+        raise unreadable(path.absolute(), kind, error) from error
+
+
+def unreadable(
+    where: object, kind: str, error: Exception, again: str = "get it again, or write it again"
+) -> SeqevalError:
+    """The error for what an exception shows while `kind` is read: a cause outside of the file, damage, or another kind of file.
+
+    Only where the format is broken does it advise to delete; `again` says how to replace what was deleted.
+    """
+    cause = cause_of(error)
+    if cause is not None:
+        return FileError(f"{where}: expected {kind}, found: {cause.what}. {cause.remedy}")
+    if is_damage(error):
+        return DataError(f"{where}: expected {kind}, found it damaged, {first_line(error)}. Delete it and {again}.")
+    found = f"one missing: {error}" if isinstance(error, KeyError) else first_line(error)
+    return DataError(f"{where}: expected {kind}, found {found}. Check how it was written.")
 
 
 class Listing(NamedTuple):

@@ -95,13 +95,14 @@ def _check_published(path: Path, name: str, entry: d4rl_index.Entry) -> Iterator
     dataset = convert(path, name, entry.task, ReadOptions(mode="d4rl", progress=False))
     if len(dataset) != published.transitions:
         raise DataError(
-            f"{path}: {len(dataset)} transitions by qlearning_dataset, expected {published.transitions} as published. Delete it "
-            "and get it again."
+            f"{path}: {len(dataset)} transitions by qlearning_dataset, expected {published.transitions} as published: this is "
+            f"another file than {entry.identity}. Get that, or rename this one and give a task."
         )
     score, expected = dataset.mean_score(), float(entry.task.score(published.mean_return))
     if abs(score - expected) > d4rl_index.MEAN_SCORE_SLACK:
         raise DataError(
-            f"{path}: mean score of the dataset is {score:.2f}, expected {expected:.2f} as published. Delete it and get it again."
+            f"{path}: mean score of the dataset is {score:.2f}, expected {expected:.2f} as published: this is another "
+            f"file than {entry.identity}. Get that, or rename this one and give a task."
         )
     yield Check("published size", True, f"{len(dataset):,} transitions by qlearning_dataset, as published")
     yield Check("published returns", True, f"mean score of the dataset {score:.2f}, published {expected:.2f}")

@@ -26,6 +26,7 @@ from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_transitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
+from seqeval_rl.utils.failures import cause_of
 from seqeval_rl.utils.files import atomic_path, lock_file
 from seqeval_rl.utils.text import file_name, first_line
 
@@ -115,9 +116,13 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
         with open_environment(environment) as env:
             relabel_dataset(environment.removeprefix("ogbench:"), env, columns)
     except Exception as error:  # OGBench's code may raise anything for an unexpected file
+        if isinstance(error, (ImportError, MemoryError, OSError)) and (cause := cause_of(error)) is not None:
+            raise EnvironmentMissingError(
+                f"dataset {path.stem}: OGBench's package cannot compute its rewards: {cause.what}. {cause.remedy}"
+            ) from error
         raise DataError(
             f"{goals}: expected a dataset whose rewards OGBench's package can compute for {environment}, found "
-            f"{first_line(error)}. Delete it and get it again."
+            f"{first_line(error)}. Check that this is OGBench's file of that name, and the version of the package."
         ) from error
     with (
         writing(path, "Make room there."),

@@ -21,10 +21,10 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
+from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file, unreadable
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
 from seqeval_rl.environments.tasks import UNKNOWN, Task
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import file_name, progress_bar
 
 FRAME_STACK = 3
@@ -67,9 +67,7 @@ def _files(name: str, path: Path) -> list[Path]:
     try:
         inside = list(path.iterdir())
     except OSError as error:
-        raise FileError(
-            f"dataset {name}: expected a directory of *.hdf5 or *.npz, found: {error.strerror}. Check the path."
-        ) from error
+        raise unreadable(f"dataset {name}", "a directory of *.hdf5 or *.npz", error) from error
     found = {kind: [file for file in inside if file.suffix == kind] for kind in (".hdf5", ".npz")}
     if all(found.values()):
         raise DataError(f"{name}: expected either *.hdf5 or *.npz, found both. Move one kind elsewhere.")
