@@ -18,9 +18,7 @@ from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReport
 from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
-from seqeval_rl.results.lines import read_lines
 from seqeval_rl.results.loggers.logger import OptionalLoggers
-from seqeval_rl.results.read import METRICS
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
@@ -112,8 +110,10 @@ class _Execution:
             schedule = Schedule(self.job.protocol, len(load_stream(run.stream)))
             groups[recorded].append(_Member(index, run, schedule, recorder, state))
             self.progress.total += schedule.gradient_steps - _steps_before(schedule.points(), recorded)
-            lines = enumerate(read_lines(recorder.directory / METRICS))
-            scores += [Scored(index, i, line["metrics"]["score"]) for i, line in lines if "score" in line["metrics"]]
+            lines = enumerate(recorder.lines().entries)
+            scores += [
+                Scored(index, i, line["metrics"]["score"]) for i, line in lines if line and "score" in line["metrics"]
+            ]
         if scores:
             self.progress.report(Progress(self.progress.job, 0.0, scores=tuple(scores)))
         for recorded, members in groups.items():
