@@ -77,6 +77,11 @@ def damage_sentence(results: Sequence[RunResult]) -> str:
     return f"Left out: {' and '.join(counts)}." if counts else ""
 
 
+# How scores at shares of the data are chosen, see `metrics.score_at_share`.
+NEAREST = (
+    "Shares of the data: the nearest evaluation, no farther than half the spacing of evaluations and an increment; 100 %: the "
+    "last."
+)
 _NAMED = 6  # names in a list in a caption; the others are counted
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PATIENCE = 3.0  # seconds; workers of a command that was killed end within a second or two
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
+_NAMED = ("stream", "algorithm", "seed")  # what `_names` gives
 IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "uses_future_data", "precision")
 
 
@@ -64,12 +65,17 @@ class RunRecorder:
         self.checkpoints = directory / CHECKPOINTS
         self._lock: FileLock | None = None
 
-    def check(self) -> bool:
-        """True if this run was begun before. Raises `MismatchError` where the directory holds another run's results."""
+    def check(self, overwrite: bool = False) -> bool:
+        """True if this run was begun before and is not to be overwritten.
+
+        Raises:
+            MismatchError: the directory holds another run's results; with `overwrite` only where that run is of another dataset,
+                algorithm or seed, which nobody asked to delete.
+        """
         path = self.directory / MANIFEST
         if not path.exists():
             left = [name for name in (METRICS, self.checkpoints.name) if (self.directory / name).exists()]
-            if left:
+            if left and not overwrite:
                 raise MismatchError(
                     f"{self.directory}: holds {left[0]} without {MANIFEST}, so that nothing says which run it is of. "
                     "Restore that file, move the directory away, or run with --overwrite."
@@ -78,10 +84,21 @@ class RunRecorder:
         try:
             recorded = _identifying(read_manifest(path))
         except ValueError as error:
+            if overwrite:
+                return False
             raise MismatchError(
                 f"{self.directory}: {error}. Move the directory away, or run with --overwrite."
             ) from None
-        for key, asked in _identifying(self.manifest).items():
+        asked_for = _identifying(self.manifest)
+        if overwrite:
+            for what, old, new in zip(_NAMED, _names(recorded), _names(asked_for), strict=True):
+                if old != new:
+                    raise MismatchError(
+                        f"{self.directory}: holds results of another {what}, {old!r}, asked for {new!r}. --overwrite deletes "
+                        "results of the same run only: choose another --out."
+                    )
+            return False
+        for key, asked in asked_for.items():
             if recorded[key] != asked:
                 where, old, new = _first_difference(key, recorded[key], asked)
                 raise MismatchError(
@@ -105,12 +122,13 @@ class RunRecorder:
                 raise BusyError(
                     f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
                 )
+            begun = self.check(overwrite)
             if overwrite:
                 # The manifest last: killed at any moment, what is left is a part of the old run, and its manifest says so.
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
                 for name in (METRICS, EVENTS):
                     (self.directory / name).unlink(missing_ok=True)
-            if overwrite or not self.check():
+            if not begun:
                 atomic_write(self.directory / MANIFEST, manifest_text(self.manifest))
             self.checkpoints.mkdir(exist_ok=True)
             dropped = {
@@ -160,6 +178,15 @@ class RunRecorder:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def _names(identifying: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """The names of the stream and of the algorithm, and the seed."""
+    dataset, algorithm = (identifying[key] for key in ("dataset", "algorithm"))
+    return (
+        *(part.get("name") if isinstance(part, dict) else None for part in (dataset, algorithm)),
+        identifying["seed"],
+    )
 
 
 def _first_difference(path: str, old: Any, new: Any) -> tuple[str, Any, Any]:

@@ -44,6 +44,7 @@ class Results:
         seconds: float | None = None,  # of wall time between two evaluations, a quarter of it evaluation
         interleave: bool = False,
         change_size: float | None = None,
+        extra: dict[str, float] | None = None,  # metrics of every evaluation
         **manifest_fields: Any,
     ) -> Path:
         """Transitions past the dataset's end are of the online phase; `blocks=()` is online RL without a dataset.
@@ -68,6 +69,8 @@ class Results:
         if seconds is not None:
             for metrics in metrics_of:
                 metrics |= {"seconds": seconds, "evaluation_seconds": seconds / 4}
+        for metrics in metrics_of:
+            metrics |= extra or {}
         for place in range(1, len(transitions)):
             arrived = min(transitions[place], total) - min(transitions[place - 1], total)
             metrics_of[place]["critic/loss"] = 1.0
@@ -103,7 +106,8 @@ class Results:
             },
             "task": {"name": task, "env_id": env_id, "reference_min": -20.27, "reference_max": 3234.3},
             "algorithm": {"name": algorithm, "config": {"alpha": 2.5} | (config or {})},
-            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1} | (protocol or {}),
+            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1, "evaluate_every": 5_000}
+            | (protocol or {}),
             "seed": seed,
             "uses_future_data": uses_future_data,
             "evaluations_expected": len(transitions),
