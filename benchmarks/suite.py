@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -17,11 +16,12 @@ from seqeval_rl.data.load import supports_mode
 from seqeval_rl.data.readers.base import Mode
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import Task, task_named
-from seqeval_rl.errors import UsageError, invalid, unknown
+from seqeval_rl.errors import Place, UsageError, problem, unknown
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.results.legacy import RENAMED, rename_fields
 from seqeval_rl.training.device import Precision
+from seqeval_rl.utils import toml
 
 _log = logging.getLogger("seqeval_rl")
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
@@ -35,19 +35,45 @@ class _Strict(BaseModel):
 class CustomTask(_Strict):
     """A task that is not among the known ones."""
 
-    name: str
-    env_id: str | None = None  # none: no environment, prequential scores alone
-    reference_min: float
-    reference_max: float
+    name: str = Field(description="of the task, for figures and tables")
+    env_id: str | None = Field(
+        default=None, description="gymnasium's id; none: no environment, prequential scores alone"
+    )
+    reference_min: float | None = Field(default=None, description="return of score 0; none: raw returns, no scores")
+    reference_max: float | None = Field(default=None, description="return of score 100")
 
 
 class StreamEntry(_Strict):
     """One stream of a suite: datasets that are concatenated, or none: online learning of a task without a dataset."""
 
-    name: str | None = None  # default: the blocks' sources
-    blocks: tuple[str, ...]
-    task: str | CustomTask | None = None  # where the data do not say
-    mode: Mode = "native"  # of reading: `d4rl` is exactly what D4RL's own function gives
+    name: str | None = Field(
+        default=None, description="of the stream, for figures and tables; none: its blocks' sources"
+    )
+    blocks: tuple[str, ...] = Field(
+        description="sources of the datasets, concatenated in this order; []: the task is learned online only"
+    )
+    task: str | CustomTask | None = Field(
+        default=None,
+        description="a known task, an environment's id, or a table with name, env_id, reference_min and reference_max; "
+        "none: as the data say",
+    )
+    reference_returns: tuple[float, float] | None = Field(
+        default=None, description="returns of score 0 and 100, in place of the task's"
+    )
+    mode: Mode = Field(
+        default="native", description="how files in D4RL's format are read; d4rl: exactly as qlearning_dataset does"
+    )
+    action_low: float | tuple[float, ...] | None = Field(
+        default=None,
+        description="lower bound of actions, a number or one for each dimension; none: that of the data or the environment",
+    )
+    action_high: float | tuple[float, ...] | None = Field(default=None, description="upper bound of actions")
+    clip_actions: bool = Field(
+        default=False, description="clip actions outside the bounds, and count them; false: they are refused"
+    )
+    interleave: bool = Field(
+        default=False, description="the control of a stream of several blocks: their transitions are mixed uniformly"
+    )
 
     def spec(self, where: str) -> StreamSpec:
         """The stream as a `Sweep` takes it."""
@@ -62,8 +88,10 @@ class StreamEntry(_Strict):
             raise UsageError(
                 f"stream {self.name or 'without a name'!r} in {where}: expected blocks, or a task to learn online, found neither."
             )
-        name = self.name or "+".join(self.blocks) or f"{task.name if task else ''} online"
-        return StreamSpec(name, self.blocks, task, self.mode)
+        joined = "+".join(self.blocks) + (" interleaved" if self.interleave else "")
+        name = self.name or joined or f"{task.name if task else ''} online"
+        given = {key: getattr(self, key) for key in ("reference_returns", "action_low", "action_high", "clip_actions")}
+        return StreamSpec(name, self.blocks, task, self.mode, self.interleave, **given)
 
 
 class Overrides(_Strict):
@@ -80,7 +108,7 @@ class Overrides(_Strict):
 class SuiteFile(_Strict):
     """The contents of a suite's file."""
 
-    description: str
+    description: str = ""
     algorithms: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     streams: tuple[StreamEntry, ...] = Field(min_length=1)
@@ -88,7 +116,7 @@ class SuiteFile(_Strict):
     settings: dict[str, dict[str, Any]] = {}  # by algorithm
     sweep: dict[str, dict[str, tuple[Any, ...]]] = {}  # by algorithm, or protocol: several values for a setting
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`: registered names, module:Class or file.py:Class
-    mini: Overrides
+    mini: Overrides | None = None
 
 
 def suite_names() -> list[str]:
@@ -99,23 +127,69 @@ def suite_names() -> list[str]:
 
 def read_suite(reference: str) -> tuple[str, SuiteFile]:
     """A suite by name, or by path where it ends in `.toml`: (name, contents). Raises `UsageError` in one line."""
+    return _read(reference)[:2]
+
+
+def _read(reference: str) -> tuple[str, SuiteFile, str]:
+    """As `read_suite`, with the text of the file."""
     if reference.endswith(".toml"):
         path = Path(reference)
         if not path.is_file():
             raise UsageError(
                 f"suite {reference}: no such file. Check the path, or name one of: {', '.join(suite_names())}."
             )
-        text, name = path.read_text(), path.stem
+        contents, name = path.read_bytes(), path.stem
     elif reference in suite_names():
-        text, name = (files("seqeval_rl.benchmarks.suites") / f"{reference}.toml").read_text(), reference
+        contents, name = (files("seqeval_rl.benchmarks.suites") / f"{reference}.toml").read_bytes(), reference
     else:
         raise unknown("suite", reference, suite_names())
     try:
-        return name, SuiteFile(**tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"suite {reference}: not TOML: {error}. Correct the file.") from None
+        tables, text = toml.parse(contents)
+    except ValueError as error:
+        raise UsageError(f"suite {reference}, {error}") from None
+    try:
+        return name, SuiteFile(**tables), text
     except ValidationError as error:
-        raise invalid(error, "suite", reference) from None
+        raise _wrong(error, text, reference) from None
+
+
+_MODELS: dict[str, type[BaseModel]] = {"streams": StreamEntry, "mini": Overrides, "CustomTask": CustomTask}
+
+
+def _wrong(error: ValidationError, text: str, reference: str) -> UsageError:
+    """The first key that is wrong, with its line."""
+    # A misspelled key comes before the one that is missing for it. Where a key may have one of several types, pydantic lists what
+    # each of them expected, and names it in the path.
+    first = min(
+        error.errors(include_url=False),
+        key=lambda one: (
+            one["type"] != "extra_forbidden",
+            one["type"] == "string_type" and isinstance(one["input"], dict),
+        ),
+    )
+    parts = [part for part in first["loc"] if part not in ("str", "CustomTask")]
+    path = ".".join(map(str, parts))
+    line = toml.line_of(text, path)
+    where = f"suite {reference}" + (f", line {line}" if line else "")
+    if first["type"] == "extra_forbidden":
+        inside = [_MODELS[name] for name in first["loc"][:-1] if name in _MODELS]
+        place = f"{where}, in {'.'.join(map(str, parts[:-1]))}" if parts[:-1] else where
+        return unknown("key", str(parts[-1]), (inside[-1] if inside else SuiteFile).model_fields, place)
+    return UsageError(f"{where}: {path}: {problem(first)}. Correct the file.")
+
+
+def _places(reference: str, text: str, mini: bool, given: Collection[str]) -> Place:
+    """The suite, for messages about its settings; `given` are those of the command line."""
+
+    def exactly(setting: str) -> str | None:
+        if any(setting == one or setting.startswith(f"{one}.") for one in given):
+            return "--set"
+        own = ".".join(setting.split(".")[:2])
+        tables = own if own.startswith("protocol.") else f"settings.{own}", f"sweep.{own}"
+        paths, lines = (*(f"mini.{table}" for table in tables if mini), *tables), toml.lines(text)
+        return next((f"suite {reference}, line {lines[path]}" for path in paths if path in lines), None)
+
+    return Place(f"suite {reference} with --set" if given else f"suite {reference}", exactly)
 
 
 def build_sweep(
@@ -128,6 +202,7 @@ def build_sweep(
     paper: bool = False,
     precision: Precision = "float32",
     loggers: Sequence[str] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> Sweep:
     """A suite with the command line's changes, names and settings checked.
 
@@ -137,22 +212,31 @@ def build_sweep(
         algorithms, datasets, seeds, loggers: replace the suite's; a dataset may be several sources joined by `+`, which are
             concatenated.
         settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
-        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, and each
-            algorithm's evaluation episodes, where `protocol.episodes` is not given.
+        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, each algorithm's
+            `published` settings where they are not given, and its evaluation episodes where `protocol.episodes` is not.
         precision: of matrix products.
+        reading: fields of `StreamSpec` in place of the streams' own: `task`, `reference_returns`, `action_low`, `action_high`,
+            `clip_actions`.
 
     Raises:
         UsageError: an unknown name or setting, or a value out of range; in one line that says what to change.
     """
-    name, suite = read_suite(reference)
-    small = suite.mini if mini else Overrides()
+    name, suite, text = _read(reference)
+    if mini and suite.mini is None:
+        raise UsageError(
+            f"suite {reference}: expected a table [mini] with --mini, found none. Leave --mini out, or add the table."
+        )
+    small = suite.mini if mini and suite.mini is not None else Overrides()
     seeds = small.seeds or suite.seeds if seeds is None else seeds
     entries = [find_algorithm(item) for item in algorithms or small.algorithms or suite.algorithms]
     if datasets is None:
         streams = [entry.spec(reference) for entry in small.streams or suite.streams]
     else:
         streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
+    streams = [replace(stream, **reading or {}) for stream in streams]
     chosen = _chosen_settings(suite, small, [entry.name for entry in entries], reference)
+    settings = list(settings)
+    where = _places(reference, text, mini, {f"{section}.{setting}" for section, setting, _ in settings})
     for section, setting, value in settings:
         if section not in chosen:
             raise unknown("section", section, chosen, "--set")
@@ -173,9 +257,9 @@ def build_sweep(
             else:
                 single[section][setting] = value
     return Sweep.build(
-        single.pop("protocol"), f"suite {reference} with --set" if settings else f"suite {reference}", swept,
+        single.pop("protocol"), where, swept,
         name=f"{name} (mini)" if mini else name, streams=tuple(streams), algorithms=tuple(entries), seeds=tuple(seeds),
-        settings=single, precision=precision, own_protocol=own_protocol,
+        settings=single, precision=precision, own_protocol=own_protocol, published=paper,
         loggers=tuple(suite.loggers if loggers is None else loggers),
     )  # fmt: skip
 

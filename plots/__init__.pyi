@@ -1,3 +1,11 @@
+from .analysis.adaptation import lag as lag, time_to as time_to
+from .analysis.changes import (
+    Change as Change,
+    GroupCurve as GroupCurve,
+    change as change,
+    group_curve as group_curve,
+)
+from .analysis.compute import Compute as Compute, compute_per_transition as compute_per_transition
 from .analysis.cross_task import (
     improvement_interval as improvement_interval,
     mean_ranks as mean_ranks,
@@ -9,7 +17,6 @@ from .analysis.curves import without_scores as without_scores
 from .analysis.grouping import Block as Block, Group as Group, Panel as Panel, collect as collect
 from .analysis.metrics import (
     area_under_curve as area_under_curve,
-    change as change,
     forgetting as forgetting,
     measured as measured,
     reach as reach,
@@ -73,6 +80,7 @@ from .tables.across import (
     across_tables as across_tables,
     improvement_table as improvement_table,
 )
+from .tables.adaptation import adaptation_tables as adaptation_tables
 from .tables.blocks import block_table as block_table
 from .tables.online import online_table as online_table
 from .tables.published import published_table as published_table

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from pydantic import ValidationError
+
+_SHOWN = 80  # characters of a wrong value that a message shows
 
 
 class SeqevalError(Exception):
@@ -40,7 +43,7 @@ class DataError(SeqevalError):
     exit_code = 65
 
 
-class EnvironmentMissingError(SeqevalError):
+class EnvironmentMissingError(RunError):
     """The environment of a task is not installed or does not start."""
 
     exit_code = 69
@@ -79,6 +82,23 @@ def writing(what: object, remedy: str) -> Iterator[None]:
         raise FileError(f"{what}: cannot be written ({error.strerror or error}). {remedy}") from error
 
 
+class Place(str):
+    """Where settings were found, for messages; knows more exactly where one of them is."""
+
+    exactly: Callable[[str], str | None]
+
+    def __new__(cls, text: str, exactly: Callable[[str], str | None]) -> Place:
+        """`exactly` takes a setting, for example `td3_bc.alpha`, and says on which line of which file it is, if it knows."""
+        place = super().__new__(cls, text)
+        place.exactly = exactly
+        return place
+
+
+def at(where: str, setting: str) -> str:
+    """Where a setting was found, as exactly as is known."""
+    return (where.exactly(setting) if isinstance(where, Place) else None) or where
+
+
 def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> UsageError:
     """A `UsageError` for a name that is not known, with the nearest valid names.
 
@@ -100,5 +120,15 @@ def invalid(error: ValidationError, section: str, where: str) -> UsageError:
     first = error.errors(include_url=False)[0]
     # pydantic adds the type to the path where a setting may have one of several.
     path = ".".join(str(part) for part in (section, *first["loc"]) if part not in ("int", "float"))
-    problem = first["msg"].removeprefix("Value error, ")  # pydantic's prefix for errors raised by validators
-    return UsageError(f"setting {path} in {where}: {problem}, found {first['input']!r}. Change it and run again.")
+    return UsageError(f"setting {path} in {at(where, path)}: {problem(first)}. Change it and run again.")
+
+
+def problem(error: Mapping[str, Any]) -> str:
+    """What an error of pydantic's list expected, and what it found, without the contents of large values."""
+    if error["type"] == "missing":
+        return "expected a value, found none"
+    expected, found = error["msg"].removeprefix("Value error, "), error["input"]  # the prefix of validators' errors
+    shown = f"a table of {len(found)} entries" if isinstance(found, dict) else repr(found)
+    if len(shown) > _SHOWN:
+        shown = f"a list of {len(found)} values" if isinstance(found, (list, tuple)) else f"{shown[:_SHOWN]}…"
+    return f"{expected.replace('Input should be', 'expected', 1)}, found {shown}"

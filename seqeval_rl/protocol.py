@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from seqeval_rl.errors import DataError, UsageError, invalid, unknown
+from seqeval_rl.errors import DataError, UsageError, at, invalid, unknown
 
 Order = Literal["shuffled", "episodes", "logged"]
 Phase = Literal["offline", "online"]
@@ -58,6 +58,11 @@ class Protocol(BaseModel):
     uses_future_data: bool = Field(
         default=False, description="as published: statistics of the full dataset, and schedules that know its length"
     )
+    max_episode_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="time limit of episodes, in environment steps; none: the environment's own, and 1000 where it has none",
+    )
     divergence_limit: float = Field(
         default=1e6, gt=0, description="a run whose mean Q value is farther from 0 than this has failed"
     )
@@ -67,20 +72,22 @@ class Protocol(BaseModel):
         """Settings checked by type, by range and against each other. Raises `UsageError`, one line that says what to change."""
         for name in settings:
             if name not in cls.model_fields:
-                raise unknown("protocol setting", name, cls.model_fields, where)
+                raise unknown("protocol setting", name, cls.model_fields, at(where, f"protocol.{name}"))
         try:
             protocol = cls(**settings)
         except ValidationError as error:
             raise invalid(error, "protocol", where) from None
         if protocol.window is not None and protocol.window < protocol.batch_size:
+            place = at(where, "protocol.window")
             raise UsageError(
-                f"protocol.window in {where}: expected at least batch_size = {protocol.batch_size}, found {protocol.window}. "
+                f"protocol.window in {place}: expected at least batch_size = {protocol.batch_size}, found {protocol.window}. "
                 "Widen the window or shrink the batch."
             )
         for name in ("window", "online"):
             if protocol.static and getattr(protocol, name):
+                place = at(where, f"protocol.{name}")
                 raise UsageError(
-                    f"protocol.{name} in {where}: expected none with static = true, found {getattr(protocol, name)}. "
+                    f"protocol.{name} in {place}: expected none with static = true, found {getattr(protocol, name)}. "
                     "The static control shows the full dataset at once and nothing else: leave one of them out."
                 )
         return protocol
@@ -134,6 +141,7 @@ class Schedule:
         self._base = dataset_length or self.initial  # t after J increments
         self.increments = self._offline + -(-(self.total - self._base) // gamma)
         self.gradient_steps = self.increments * protocol.updates_per_increment
+        self.offline_gradient_steps = self._offline * protocol.updates_per_increment
 
     def _whole(self, name: str, where: str) -> int:
         """A setting in transitions."""

@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from seqeval_rl.benchmarks.arguments.reading import Reading
+
 
 @dataclass(frozen=True)
-class Run:
+class Run(Reading):
     """Run a suite: train and evaluate on growing slices of datasets, draw the curves. The same command resumes."""
 
     suite: Annotated[Positional[str], arg(metavar="SUITE")] = ""  # name of a suite, or a .toml file; omit with --list

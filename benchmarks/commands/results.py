@@ -13,9 +13,11 @@ from seqeval_rl import plots
 from seqeval_rl.benchmarks.arguments.options import given_options
 from seqeval_rl.benchmarks.arguments.parsing import words
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
-from seqeval_rl.errors import SeqevalError, UsageError
+from seqeval_rl.errors import SeqevalError, UsageError, writing
 from seqeval_rl.results.export import export
 from seqeval_rl.results.read import RunResult, evaluation_share, read_results
+from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.text import file_name
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +67,8 @@ def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
     parts = [kind]
     for name in ("metric", "x"):  # another metric or axis has a file of its own
         if name in options and options[name] != registration.options[name].default:
-            parts.append(str(options[name]).replace("/", "-"))
-    return plots.save(registration(results, **options), out, "-".join(parts), formats)
+            parts.append(str(options[name]))
+    return plots.save(registration(results, **options), out, file_name("-".join(parts)), formats)
 
 
 @perform.register
@@ -135,8 +137,8 @@ def _cite(command: Cite) -> None:
     if command.out is None:
         print(text, end="")
     else:
-        command.out.parent.mkdir(parents=True, exist_ok=True)
-        command.out.write_text(text, encoding="utf-8")
+        with writing(command.out, "Choose another --out."):
+            atomic_write(command.out, text)
         print(command.out)
 
 

@@ -102,7 +102,9 @@ def _episode(env: Any, policy: nn.Module, shapes: Shapes, seed: int) -> int:
     steps, over = 0, False
     while not over:
         seen = torch.tensor(observation.reshape(1, -1), dtype=torch.float32)
-        observation, _, terminated, truncated, _ = env.step(middle + half * policy(seen).numpy().flatten())
+        observation, _, terminated, truncated, _ = env.step(
+            shapes.in_space(middle + half * policy(seen).numpy().flatten())
+        )
         steps, over = steps + 1, terminated or truncated
     return steps
 

@@ -28,6 +28,8 @@ def curve_caption(results: Sequence[RunResult], curves: CurveSet) -> str:
     if any(group.static for group in groups):
         where = "; drawn where the sequential run had taken as many gradient steps" if of_data else ""
         sentences.append(f"Static: saw the full dataset from the start{where}.")
+    if any(group.interleaved for group in groups):
+        sentences.append("Interleaved: the transitions of all blocks arrived mixed.")
     if spec.paper_curves:
         sentences.append(_published_sentence(curves))
     drawn = zip(panels, curves.segments, strict=True)
@@ -75,6 +77,11 @@ def damage_sentence(results: Sequence[RunResult]) -> str:
     return f"Left out: {' and '.join(counts)}." if counts else ""
 
 
+# How scores at shares of the data are chosen, see `metrics.score_at_share`.
+NEAREST = (
+    "Shares of the data: the nearest evaluation, no farther than half the spacing of evaluations and an increment; 100 %: the "
+    "last."
+)
 _NAMED = 6  # names in a list in a caption; the others are counted
 
 

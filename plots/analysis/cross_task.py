@@ -18,7 +18,7 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis import statistics
 from seqeval_rl.plots.analysis.captions import listed
 from seqeval_rl.plots.analysis.grouping import Group, collect
-from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import check_share, run_at_share
 from seqeval_rl.plots.analysis.naming import by_value, legend_order
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, Floats, Mask, bootstrap_interval, task_means, with_point
 from seqeval_rl.results.read import RunResult
@@ -82,7 +82,7 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     groups: dict[str, dict[str, Group]] = defaultdict(dict)
     for panel in panels:
         for group in panel.groups:
-            at_share = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
+            at_share = [run_at_share(run, share) for run in group.runs]
             groups[group.label][panel.title] = group
             values[group.label][panel.title] = [score for score in at_share if np.isfinite(score)]
     datasets = [panel for panel in panels if all(of.get(panel.title) for of in values.values())]
@@ -171,7 +171,7 @@ def probability_of_improvement(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def improvement_interval(
-    x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+    x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95, samples: int = statistics.SAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """Bootstrap interval of `probability_of_improvement`; arguments as `bootstrap_interval`'s.
 
@@ -214,7 +214,7 @@ def mean_ranks(scores: Sequence[ArrayLike]) -> Floats:
 
 
 def rank_intervals(
-    scores: Sequence[ArrayLike], *, confidence: float = 0.95, samples: int = 2_000, seed: int = 0
+    scores: Sequence[ArrayLike], *, confidence: float = 0.95, samples: int = statistics.SAMPLES, seed: int = 0
 ) -> tuple[Floats, Floats]:
     """Bootstrap intervals of `mean_ranks`, two of [algorithm]; arguments as `bootstrap_interval`'s."""
     means = []

@@ -25,14 +25,24 @@ class Group:
     """The runs of one algorithm with the same settings on the same data: one curve, one row of a table."""
 
     algorithm: str
-    style: str  # key for `style.line_styles`: the algorithm, or its label where it has several settings; see `control`
-    label: str  # for people: display name, what differs from its siblings, whether it uses future data or is the static control
+    style: str  # key for `style.line_styles`: the algorithm, with its settings in brackets where it has several; see `control`
+    label: str  # for people: display name, what differs from its siblings, whether it uses future data or is a control
     runs: tuple[RunResult, ...]  # by seed
 
     @property
     def static(self) -> bool:
         """Whether it is the static control, which sees the full dataset from the start."""
         return self.runs[0].static
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether it is the interleaved control, to which the transitions of all blocks arrive mixed."""
+        return self.runs[0].interleaved
+
+    @property
+    def control(self) -> bool:
+        """Whether it is a control, static or interleaved."""
+        return self.static or self.interleaved
 
     @property
     def online(self) -> int:
@@ -53,6 +63,9 @@ class Block:
     start: int  # transitions
     stop: int
     mean_score: float | None  # of the dataset
+    change_size: float | None = (
+        None  # D of the change from the block before, see `data.change`; None where not recorded
+    )
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,7 @@ class Panel:
     task: str
     transitions: int  # of the dataset; 0 for online learning without one
     mean_score: float | None  # of the dataset; None where it has no complete episode
-    blocks: tuple[Block, ...]
+    blocks: tuple[Block, ...]  # none of an interleaved control alone
     groups: tuple[Group, ...]
 
     @property
@@ -98,8 +111,16 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
     if not results:
         raise UsageError("results: expected at least one run, found none. Give the directory that `seqeval run` wrote.")
     by_panel: dict[Hashable, list[RunResult]] = defaultdict(list)
-    for run in results:
-        by_panel[hashable(_panel_settings(run))].append(run)
+    streams: dict[Hashable, Hashable] = {}  # panel by the data, for interleaved controls, whatever their names are
+    for run in sorted(results, key=lambda run: run.interleaved):
+        settings = _panel_settings(run)
+        data = hashable(settings | {"name": None})
+        panel = hashable(settings)
+        if run.interleaved:
+            panel = streams.get(data, panel)
+        else:
+            streams.setdefault(data, panel)
+        by_panel[panel].append(run)
     titles = _names({key: (runs[0].dataset, _panel_settings(runs[0])) for key, runs in by_panel.items()})
 
     by_group: dict[tuple[Hashable, str, Hashable], list[RunResult]] = defaultdict(list)
@@ -125,14 +146,16 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
                 task=runs[0].manifest["task"]["name"],
                 transitions=dataset["transitions"],
                 mean_score=_finite(dataset["mean_score"]),
-                blocks=tuple(
-                    Block(block["label"], block["name"], block["start"], block["stop"], _finite(block["mean_score"]))
-                    for block in dataset["blocks"]
-                ),
+                blocks=() if runs[0].interleaved else tuple(map(_block, dataset["blocks"])),
                 groups=tuple(groups),
             )
         )
     return sorted(panels, key=lambda panel: panel.title)
+
+
+def _block(block: Mapping[str, Any]) -> Block:
+    mean_score, size = _finite(block["mean_score"]), _finite(block.get("change_size"))
+    return Block(block["label"], block["name"], block["start"], block["stop"], mean_score, size)
 
 
 def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Group:
@@ -147,10 +170,11 @@ def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Gro
     shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "uses_future_data"]
     shown += ["uses future data"] * settings["uses_future_data"]
     name = display_name(algorithm)
-    style = _bracketed(name, shown) if varying and shown else algorithm
-    if settings["static"]:
-        style = control(style)
-        shown.append("static")
+    style = _bracketed(algorithm, shown) if varying and shown else algorithm
+    kinds = [kind for kind in ("static", "interleaved") if settings[kind]]
+    if kinds:
+        style = control(style, kinds[0])
+    shown += kinds
     return Group(algorithm, style, _bracketed(name, shown), tuple(runs))
 
 
@@ -158,9 +182,9 @@ def _bracketed(name: str, shown: Sequence[str]) -> str:
     return name + (f" ({', '.join(shown)})" if shown else "")
 
 
-# A static control differs in these from the sequential run that it belongs to: it has no window and no online phase, and may
-# be of another suite.
-_OF_CONTROLS = {"suite", "static", "protocol.window", "protocol.online"}
+# A control differs in these from the sequential run that it belongs to: the static one has no window and no online phase, and
+# both may be of another suite.
+_OF_CONTROLS = {"suite", "static", "interleaved", "protocol.window", "protocol.online"}
 
 
 def _varying(groups: Mapping[tuple[Hashable, str, Hashable], list[RunResult]]) -> dict[str, list[str]]:
@@ -171,8 +195,9 @@ def _varying(groups: Mapping[tuple[Hashable, str, Hashable], list[RunResult]]) -
     varying: dict[str, set[str]] = defaultdict(set)
     for (_, algorithm), settings in siblings.items():
         varying[algorithm] |= set(differences(settings)) - _OF_CONTROLS
-        for static in (False, True):
-            varying[algorithm] |= set(differences([each for each in settings if each["static"] == static]))
+        for kind in itertools.product((False, True), repeat=2):
+            alike = [each for each in settings if (each["static"], each["interleaved"]) == kind]
+            varying[algorithm] |= set(differences(alike))
     return {algorithm: sorted(names) for algorithm, names in varying.items()}
 
 
@@ -190,7 +215,7 @@ _NEEDED = {
     "dataset": ("name", "transitions", "sha256", "mean_score", "blocks"),
     "task": ("name", "env_id", "reference_min", "reference_max"),
     "algorithm": ("name", "config"),
-    "protocol": (),
+    "protocol": ("increment", "evaluate_every"),
     "suite": (),
     "uses_future_data": (),
 }
@@ -219,6 +244,7 @@ def _settings(run: RunResult) -> dict[str, Any]:
     settings = {
         "uses_future_data": bool(manifest["uses_future_data"]),
         "static": run.static,
+        "interleaved": run.interleaved,
         "suite": manifest["suite"],
     }
     settings["precision"] = manifest.get("precision", "float32")  # of matrix products

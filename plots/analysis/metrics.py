@@ -1,4 +1,4 @@
-"""Measures of one run's curve: how soon it reaches a level, what a change of data costs, what the online phase brings.
+"""Measures of one run's curve: its scores at shares of the data, how soon it reaches a level, what the online phase brings.
 
 A curve is transitions `[point]`, increasing, and values `[point]`; between two evaluations it is a straight line, as figures
 draw it. What was not measured is NaN: nothing is padded, and no run is assumed to continue as it ended.
@@ -26,18 +26,6 @@ class Reach:
     kept: float  # transitions at the first from which on every evaluation is; NaN if the last is not, or the run is unfinished
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a curve did after a place where its data changed, a block boundary or the switch to online."""
-
-    before: float  # value of the last evaluation at or before the place
-    after: float  # value of the last evaluation before the next such place
-    dip: float  # how far the curve falls below `before`; 0 if it does not
-    recovery: float  # transitions from the place until it is back at `before`; 0 if it never falls below
-    lost: float  # area between `before` and the curve below it until then, divided by the width up to the next place
-    forgotten: float  # the highest value up to the place, less `after`; below 0 if the curve has risen
-
-
 def last_values(places: NDArray[Any], values: Floats) -> tuple[NDArray[Any], Floats]:
     """The distinct places, increasing, and of several values [P] at one place [P] the last."""
     distinct, first_from_end = np.unique(places[::-1], return_index=True)
@@ -63,130 +51,154 @@ def measured(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], 
     return last_values(np.array(places, np.int64), np.array(values, np.float64))
 
 
+def reached(run: RunResult, metric: str = "score") -> float:
+    """How far the run was evaluated, in transitions: up to its last evaluation, 0 without one.
+
+    A published evaluation is a mean over the bin of transitions that begins there, so it reaches to the bin's end.
+    """
+    transitions, _ = measured(run, metric)
+    return float(transitions[-1] + run.manifest.get("bin", 0)) if len(transitions) else 0.0
+
+
 def part(transitions: ArrayLike, values: ArrayLike, stop: float) -> tuple[Floats, Floats]:
-    """The curve up to `stop` transitions, included."""
+    """Curves up to `stop` transitions, included: transitions [point] and values [..., point]."""
     transitions, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
-    return transitions[transitions <= stop], values[transitions <= stop]
+    return transitions[transitions <= stop], values[..., transitions <= stop]
 
 
-def reach(transitions: ArrayLike, values: ArrayLike, level: float, stop: float) -> Reach:
-    """The first evaluation at or above `level`, and the first from which on every evaluation is.
+def complete(transitions: ArrayLike, stop: float, evaluated_to: float | None = None) -> bool:
+    """Whether a curve was evaluated up to `stop`, judged by the whole of it: `stop` may lie between two evaluations.
+
+    Args:
+        transitions: [point], increasing; of the whole curve.
+        stop: in transitions.
+        evaluated_to: how far the curve was evaluated, see `reached`; its last point by default.
+    """
+    points = np.asarray(transitions)
+    if evaluated_to is None:
+        evaluated_to = points[-1] if len(points) else -np.inf
+    return bool(evaluated_to >= stop)
+
+
+def reach(
+    transitions: ArrayLike, values: ArrayLike, level: float, stop: float, evaluated_to: float | None = None
+) -> Reach:
+    """The first evaluation at or above `level`, and the first from which on every evaluation is, up to `stop`.
 
     An evaluation that is not a finite number is not above any level. Nothing is interpolated: a run that was evaluated
     seldom reached the level no later than this.
 
     Args:
-        transitions: [point], increasing.
+        transitions: [point], increasing; of the whole curve.
         values: [point].
         level: in the unit of the values.
-        stop: transitions at the run's end; a run that has not got there may still fall again.
+        stop: transitions at the end; a run that has not got there may still fall again.
+        evaluated_to: see `complete`.
     """
-    transitions, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
+    finished = complete(transitions, stop, evaluated_to)
+    transitions, values = part(transitions, values, stop)
     reached = values >= level
     first = float(transitions[np.argmax(reached)]) if reached.any() else np.nan
-    if not len(reached) or not reached[-1] or transitions[-1] < stop:
+    if not len(reached) or not reached[-1] or not finished:
         return Reach(first, np.nan)
     below = np.flatnonzero(~reached)
     return Reach(first, float(transitions[below[-1] + 1 if len(below) else 0]))
 
 
-def change(transitions: ArrayLike, values: ArrayLike, place: float, stop: float) -> Change:
-    """What the curve does after `place`, up to `stop`, compared with the last evaluation at or before `place`.
+def forgetting(transitions: ArrayLike, values: ArrayLike, stop: float, evaluated_to: float | None = None) -> float:
+    """How far the last value up to `stop` lies below the highest, at least 0; NaN for a run that has not got to `stop`.
 
-    Recovery is counted from `place` to the first evaluation at or above `before` that comes after one below it. A curve
-    that is not back at `stop` has no recovery, and has lost the area up to there. Of a run that ended earlier only a recovery
-    up to then is known, and no dip. With a value in (place, stop] that is not finite nothing is known.
-
-    Args:
-        transitions: [point], increasing.
-        values: [point].
-        place: where the data change, in transitions.
-        stop: where they change next, or end.
+    Arguments as `reach`'s.
     """
+    finished = complete(transitions, stop, evaluated_to)
     transitions, values = part(transitions, values, stop)
-    last = int(np.searchsorted(transitions, place, side="right")) - 1
-    if last < 0 or transitions[-1] < place:
-        return Change(*[np.nan] * 6)
-    before = float(values[last])
-    inside = values[last + 1 :]
-    if not np.isfinite(before) or not len(inside) or not np.isfinite(inside).all():
-        return Change(before, *[np.nan] * 5)
-    complete = transitions[-1] >= stop
-    fallen = np.flatnonzero(inside < before)
-    back = np.flatnonzero((inside >= before) & (np.arange(len(inside)) > fallen[0])) if len(fallen) else fallen
-    recovery = float(transitions[last + 1 + back[0]] - place) if len(back) else np.nan
-    end = last + 1 + back[0] if len(back) else len(values) - 1
-    known = complete or bool(len(back))
-    lost = _shortfall(transitions[last : end + 1], values[last : end + 1], before) / (stop - place) if known else np.nan
-    return Change(
-        before=before,
-        after=float(inside[-1]) if complete else np.nan,
-        dip=max(0.0, before - float(inside.min())) if complete else np.nan,
-        recovery=0.0 if complete and not len(fallen) else recovery,
-        lost=lost,
-        forgotten=float(np.nanmax(values[: last + 1]) - inside[-1]) if complete else np.nan,
-    )
-
-
-def forgetting(transitions: ArrayLike, values: ArrayLike, stop: float) -> float:
-    """How far the last value lies below the highest, at least 0; NaN for a run that has not got to `stop`."""
-    transitions, values = np.asarray(transitions), np.asarray(values, np.float64)
-    if not len(values) or transitions[-1] < stop:
+    if not len(values) or not finished:
         return np.nan
     return float(np.fmax.reduce(values) - values[-1])
 
 
-def regret(transitions: ArrayLike, values: ArrayLike, start: float, stop: float, target: float = 100.0) -> float:
-    """Mean shortfall per transition from `start` to `stop`: 1 / (stop - start) * integral of (target - value).
+def regret(
+    transitions: ArrayLike,
+    values: ArrayLike,
+    start: float,
+    stop: float,
+    target: float = 100.0,
+    evaluated_to: float | None = None,
+) -> Floats | float:
+    """Mean shortfall per transition from `start` to `stop`: 1 / (stop - start) * integral of (target - value), [...].
 
     The cumulative regret of online fine-tuning divided by the number of transitions, with the task's reference maximum
     for the optimum; a score above it compensates for others. Source: Nakamoto et al., Cal-QL, arXiv
     2303.05479 (there 1 - success rate). The curve begins with the last evaluation at or before `start`, or its first.
 
     Args:
-        transitions: [point], increasing.
-        values: [point].
+        transitions: [point], increasing; of the whole curve.
+        values: [..., point].
         start: where the online phase begins, in transitions.
         stop: where it ends; a run that has not got there has no regret.
         target: the optimum, in the unit of the values.
+        evaluated_to: see `complete`.
     """
+    finished = complete(transitions, stop, evaluated_to)
     transitions, values = part(transitions, values, stop)
     first = max(int(np.searchsorted(transitions, start, side="right")) - 1, 0)
-    if not len(transitions) or transitions[-1] < stop:
-        return np.nan
-    return target - area_under_curve(transitions[first:], values[first:])
+    if not finished:
+        return np.full(values.shape[:-1], np.nan)[()]
+    return target - area_under_curve(transitions[first:], values[..., first:])
 
 
-def _shortfall(transitions: Floats, values: Floats, level: float) -> float:
-    """Area between `level` and the curve's straight lines where these are below it, in values times transitions."""
-    gaps = level - values
-    left, right, widths = gaps[:-1], gaps[1:], np.diff(transitions)
-    top, bottom = np.maximum(left, right), np.minimum(left, right)
-    # A line that crosses the level leaves a triangle below it.
-    crossing = (top > 0) & (bottom < 0)
-    triangles = np.where(crossing, top**2 / np.where(crossing, 2 * (top - bottom), 1.0), 0.0)
-    areas = np.where(bottom >= 0, (left + right) / 2, triangles)
-    return float((areas * widths).sum())
-
-
-def score_at_share(transitions: ArrayLike, values: ArrayLike, share: float, total: int) -> float:
-    """The value of the last evaluation at or before `share` of the data; never an interpolated number.
+def score_at_share(
+    transitions: ArrayLike,
+    values: ArrayLike,
+    share: float,
+    total: float,
+    within: float = np.inf,
+    evaluated_to: float | None = None,
+) -> float:
+    """The value of the evaluation nearest to `share` of the data, of two the earlier; at 1 of the last. Never interpolated.
 
     Args:
-        transitions: [point], increasing: transitions seen at each evaluation.
+        transitions: [point], increasing: transitions seen at each evaluation, of the whole curve.
         values: [point].
         share: of the data, 0 to 1.
-        total: transitions of the whole stream.
+        total: transitions of the data; evaluations after them, of an online phase, do not count.
+        within: how far the evaluation may be from the share, in transitions; see `tolerance`.
+        evaluated_to: see `complete`.
 
     Returns:
-        NaN if the first evaluation comes later, or if the run has not got that far.
+        NaN without such an evaluation, or if the run has not got that far.
     """
-    transitions, values = np.asarray(transitions), np.asarray(values, np.float64)
-    # In whole transitions, so that 0.75 of 30 000 is 22 500 whatever the rounding.
-    target = int(np.floor(share * total + 1e-6))
-    if not len(transitions) or transitions[-1] < target or transitions[0] > target:
+    place = share * total
+    # A whole number of transitions, whatever the rounding: 0.7 * 10 is less than 7.
+    if not complete(transitions, int(np.floor(place + 1e-6)), evaluated_to):
         return np.nan
-    return float(values[np.searchsorted(transitions, target, side="right") - 1])
+    transitions, values = part(transitions, values, total)
+    if share >= 1 and len(transitions):
+        return float(values[-1])
+    distances = np.abs(transitions - place)
+    if not len(distances) or distances.min() > within + 1e-6:
+        return np.nan
+    return float(values[np.argmin(distances)])
+
+
+def tolerance(run: RunResult) -> float:
+    """How far from a share of the data its evaluation may be, in transitions: half the spacing and an increment."""
+    every = run.protocol["evaluate_every"]
+    if every < 1:  # a share of the dataset
+        every = max(1, round(every * run.manifest["dataset"]["transitions"]))
+    return float(every / 2 + run.protocol["increment"])
+
+
+def run_at_share(run: RunResult, share: float, metric: str = "score") -> float:
+    """The metric of a run at a share of its dataset (of its online transitions where it has none), see `score_at_share`."""
+    total = run.manifest["dataset"]["transitions"] or run.online
+    return score_at_share(*measured(run, metric), share, total, tolerance(run), reached(run, metric))
+
+
+def run_at_end(run: RunResult, metric: str = "score") -> float:
+    """The metric at the end of a run, after its online phase if it has one; NaN for a run that has not got there."""
+    end = run.manifest["dataset"]["transitions"] + run.online
+    return score_at_share(*measured(run, metric), 1.0, end, evaluated_to=reached(run, metric))
 
 
 def check_share(*shares: float) -> None:
@@ -196,20 +208,20 @@ def check_share(*shares: float) -> None:
             raise UsageError(f"share of the data: expected above 0 and at most 1, found {share}. Give 0.5 for half.")
 
 
-def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> float:
-    """Area by trapezoids divided by its width, so in the unit of `values`: the mean height of the curve.
+def area_under_curve(transitions: ArrayLike, values: ArrayLike) -> Floats | float:
+    """Area by trapezoids divided by its width, so in the unit of `values`: the mean height of each curve, [...].
 
     Args:
         transitions: [point], increasing.
-        values: [point].
+        values: [..., point].
 
     Returns:
         NaN for fewer than two points.
     """
     transitions, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
     if len(transitions) < 2:
-        return np.nan
-    return float(np.trapezoid(values, transitions) / (transitions[-1] - transitions[0]))
+        return np.full(values.shape[:-1], np.nan)[()]
+    return np.trapezoid(values, transitions) / (transitions[-1] - transitions[0])
 
 
 def align(curves: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[Floats, Floats]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.errors import unknown
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import check_share, run_at_share, score_at_share, tolerance
 from seqeval_rl.plots.analysis.statistics import Floats
 from seqeval_rl.results.read import RunResult
 
@@ -91,13 +91,14 @@ def candidates(
     for group in panel.groups:
         if algorithm is not None and group.algorithm != algorithm:
             continue
-        curves = [running_mean(run, score) for run in group.runs]
-        values = np.array([score_at_share(*curve, share, panel.transitions) for curve in curves])
+        values = np.array(
+            [score_at_share(*running_mean(run, score), share, panel.transitions, tolerance(run)) for run in group.runs]
+        )
         out = _left_out(panel, group, score, values, share)
         if out is not None:
             left_out.append(out)
             continue
-        true = [score_at_share(*measured(run), share, panel.transitions) for run in group.runs]
+        true = [run_at_share(run, share) for run in group.runs]
         judged.append(Candidate(group.label, float(np.mean(values)), float(np.mean(true)), len(group.runs)))
     return judged, left_out
 
@@ -106,6 +107,8 @@ def _left_out(panel: Panel, group: Group, score: str, values: Floats, share: flo
     """Why the group cannot be judged; None if it can."""
     if group.static:
         return LeftOut(group.label, "a static control, to which nothing is new", by_nature=True)
+    if group.interleaved:
+        return LeftOut(group.label, "an interleaved control, to which other transitions are new", by_nature=True)
     if not panel.transitions:
         return LeftOut(group.label, "no dataset, whose transitions could be scored", by_nature=True)
     missing = int((~np.isfinite(values)).sum())

@@ -147,7 +147,14 @@ def _result(experiment: Experiment, dataset: str, curve: PublishedCurve, place: 
         "dataset": data,
         "task": {"name": task, "env_id": None, **reference},
         "algorithm": {"name": curve.algorithm, "config": {}},
-        "protocol": {"initial": 5_000, "increment": 1, "updates_per_increment": 1, "online": online},
+        "protocol": {
+            "initial": 5_000,
+            "increment": 1,
+            "updates_per_increment": 1,
+            "online": online,
+            "evaluate_every": BIN,
+        },
+        "bin": BIN,  # transitions that each of the evaluations is the mean over, from its place on
         "seed": seed,
         "uses_future_data": True,
     }

@@ -11,7 +11,7 @@ from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sentence
 from seqeval_rl.plots.analysis.curves import Segment, stretches
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import run_at_share
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.learning_curves import draw_segments
@@ -59,9 +59,9 @@ def share_curves(
 ) -> Figure:
     """Score over the share of the dataset, all datasets together: a curve per algorithm with a 95 % stratified bootstrap band.
 
-    At each share a run counts with its last evaluation at or before it. Only datasets that all algorithms were run on count,
-    each as much as any other. A curve begins where all of its datasets have an evaluation, is faded where fewer runs than all
-    have got, and ends where a dataset has none. Dashed: the mean of the datasets' mean scores.
+    At each share a run counts with the evaluation that is nearest to it, at 100 % with the last. Only datasets that all
+    algorithms were run on count, each as much as any other. A curve begins where all of its datasets have an evaluation, is
+    faded where fewer runs than all have got, and ends where a dataset has none. Dashed: the mean of the datasets' mean scores.
 
     Args:
         results: from `seqeval_rl.read_results`.
@@ -124,19 +124,18 @@ def _curves(common: Sequence[Panel], statistic: Statistic, seed: int) -> list[tu
     for first in common[0].groups:
         groups = [next(group for group in panel.groups if group.label == first.label) for panel in common]
         runs = [len(group.runs) for group in groups]
-        curves.append((first, over_share(_scores(common, groups), runs, statistic, seed)))
+        curves.append((first, over_share(_scores(groups), runs, statistic, seed)))
     if not any(segments for _, segments in curves):
         raise UsageError("results: expected scores on every dataset, found none. Wait for the first evaluations.")
     return curves
 
 
-def _scores(panels: Sequence[Panel], groups: Sequence[Group]) -> Floats:
+def _scores(groups: Sequence[Group]) -> Floats:
     """Scores of one algorithm at `SHARES`, [run, task, point]; NaN where a run has none."""
-    scores = np.full((max(len(group.runs) for group in groups), len(panels), len(SHARES)), np.nan)
-    for task, (panel, group) in enumerate(zip(panels, groups, strict=True)):
+    scores = np.full((max(len(group.runs) for group in groups), len(groups), len(SHARES)), np.nan)
+    for task, group in enumerate(groups):
         for row, run in enumerate(group.runs):
-            curve, total = measured(run), panel.transitions or run.online
-            scores[row, task] = [score_at_share(*curve, share, total) for share in SHARES]
+            scores[row, task] = [run_at_share(run, share) for share in SHARES]
     return scores
 
 
@@ -145,7 +144,8 @@ def _statistic_sentences(
 ) -> str:
     parts = [part for segments in curves for part in segments]
     name = "Interquartile mean (below four runs in all the mean)" if statistic == "iqm" else "Mean"
-    text = f"{name} over runs and {len(common)} dataset{'s' if len(common) > 1 else ''}, each at its last evaluation up to there"
+    datasets = f"{len(common)} dataset{'s' if len(common) > 1 else ''}"
+    text = f"{name} over runs and {datasets}, each with its evaluation nearest to the share"
     if all(part.interval is None for part in parts):
         text += ". A dataset has one run, so no interval"
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import run_at_share
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import RunResult
@@ -59,7 +59,7 @@ def _cost(panel: Panel, group: Group, device: str) -> TrainingCost | None:
     for run in group.runs:
         # The score at the end of the dataset does not cost what the online phase takes.
         stop = panel.transitions or run.online
-        score = score_at_share(*measured(run), 1.0, stop)
+        score = run_at_share(run, 1.0)
         # Published curves have no gradient steps.
         entries = [e for e in run.evaluations if e["transitions"] <= stop and "gradient_steps" in e]
         if _device(run) != device or not np.isfinite(score) or len(entries) < 2:
@@ -108,7 +108,7 @@ def cost(results: Sequence[RunResult], *, width: str | float = "page", caption: 
         raise UsageError(
             "results: expected a run evaluated at least twice that has got to the end of its dataset, found none. Wait for one."
         )
-    looks = style.line_styles(each.style for each in known)
+    looks = style.line_styles(group.style for panel in collect(results) for group in panel.groups)
     styles = {each.label: each.style for each in known}
     entries = [(label, looks[key].marker_properties) for label, key in styles.items()]
     timed = any(np.isfinite(each.seconds) for each in known)

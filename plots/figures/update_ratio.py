@@ -13,7 +13,7 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import check_share, measured, score_at_share
+from seqeval_rl.plots.analysis.metrics import check_share, run_at_share
 from seqeval_rl.plots.analysis.naming import display_name, legend_order
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.registry import figure
@@ -57,7 +57,7 @@ def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]
     members: dict[tuple[str, Hashable], list[tuple[Panel, Group]]] = defaultdict(list)
     for panel in collect(results):
         for group in panel.groups:
-            if not group.static:
+            if not group.control:
                 manifest = group.runs[0].manifest
                 protocol = {key: value for key, value in group.runs[0].protocol.items() if key not in (_K, _GAMMA)}
                 all_else = [protocol, *(manifest.get(key) for key in ("uses_future_data", "suite", "precision"))]
@@ -76,7 +76,7 @@ def _heat_map(members: Sequence[tuple[Panel, Group]], share: float) -> HeatMap |
     values: dict[str, dict[tuple[int, int], list[float]]] = defaultdict(dict)
     for panel, group in members:
         pair = (int(group.runs[0].protocol[_K]), int(group.runs[0].protocol[_GAMMA]))
-        scores = [score_at_share(*measured(run), share, panel.transitions or run.online) for run in group.runs]
+        scores = [run_at_share(run, share) for run in group.runs]
         finite = [score for score in scores if np.isfinite(score)]
         if finite:
             values[panel.title][pair] = finite

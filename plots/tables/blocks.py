@@ -1,4 +1,4 @@
-"""Table `blocks`: recovery, score lost and forgetting at each change of block in a mixed stream."""
+"""Table `blocks`: score before and after each change of block in a mixed stream, level, dip and forgetting."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from itertools import pairwise
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import table_notes
+from seqeval_rl.plots.analysis.changes import change_of, group_curve
 from seqeval_rl.plots.analysis.grouping import collect
-from seqeval_rl.plots.analysis.metrics import change, measured
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
-from seqeval_rl.plots.tables.rows import Kind, make_row, statistic_text
+from seqeval_rl.plots.tables.rows import Kind, row_of, statistic_text
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
 
 
-@table("blocks", help="recovery and loss after block changes")
-def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
-    """Score before and after each block boundary, dip, recovery, score lost, forgetting, as in `plots.change`.
+@table("blocks", help="score before and after block changes, dip and forgetting")
+def block_table(results: Sequence[RunResult], *, statistic: Statistic = "mean", seed: int = 0) -> Table:
+    """Score before and after each block boundary, level, dip and forgetting, as in `plots.change`.
 
-    A row is an algorithm at a boundary; its dataset mean is that of the block that begins there. Static controls, which see
-    all blocks from the start, are left out.
+    A row is an algorithm at a boundary; its dataset mean is that of the block that begins there. Numbers are of the curve of
+    the mean over the runs that have got to the block's end. Static controls, which see all blocks from the start, are left
+    out.
 
     Args:
         results: from `seqeval_rl.read_results`.
-        statistic: over seeds, "iqm" (below four runs the mean) or "mean".
+        statistic: over seeds, "mean" or "iqm" (below four runs the mean).
         seed: of the bootstrap.
 
     Raises:
@@ -36,11 +37,11 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         for block, next_block in pairwise(panel.blocks):
             boundary = f"{panel.title}: {block.label} → {next_block.label}"
             for group in panel.groups:
-                if group.static:
+                if group.control:
                     continue
-                changes = [change(*measured(run), next_block.start, next_block.stop) for run in group.runs]
-                values = [(c.before, c.after, c.dip, c.recovery, c.lost, c.forgotten) for c in changes]
-                rows.append(make_row(boundary, next_block.mean_score, group, values, statistic, seed))
+                change = (next_block.start, next_block.stop)
+                cells = change_of(group_curve(group, *change, statistic=statistic, seed=seed), *change)
+                rows.append(row_of(boundary, next_block.mean_score, [group], cells))
                 groups.append((panel.title, group))
     if not rows:
         raise UsageError(
@@ -48,14 +49,13 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
             "Other measures: --measures data or reach."
         )
     caption = (
-        "Score before a block boundary and at the end of the block after it; dip: how far it falls below the score before; "
-        "back after: transitions until an evaluation is there again (0 if it never falls); lost: area between the score "
-        "before and the curve below it until then, divided by the block's width; forgotten: highest score up to the "
-        f"boundary less the score at the block's end. Numbers: {statistic_text(rows, statistic)}. "
+        f"Of the curve of the {statistic_text(rows, statistic)}, over the runs that have got to the block's end. Before: the "
+        "last evaluation at or before the block boundary; after: the last at or before the end of the block that begins there; "
+        "level: mean over the last fifth of its evaluations, at least two; dip: before less the lowest score in the block, at "
+        "least 0; forgotten: highest score up to the boundary less after, at least 0. "
         "Bold: best at the boundary, and values within its interval."
         f"{table_notes(results, groups)}"
     )
-    quantities = ("before", "after", "dip", "back after", "lost", "forgotten")
     score, loss = Kind(), Kind(better="lower")
-    kinds = (score, score, loss, Kind("transitions", "lower"), loss, loss)
-    return Table(quantities, tuple(rows), caption, kinds, "blocks")
+    quantities = ("before", "after", "level", "dip", "forgotten")
+    return Table(quantities, tuple(rows), caption, (score, score, score, loss, loss), "blocks")

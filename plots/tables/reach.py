@@ -8,7 +8,7 @@ import numpy as np
 
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
-from seqeval_rl.plots.analysis.metrics import forgetting, measured, part, reach, score_at_share
+from seqeval_rl.plots.analysis.metrics import forgetting, measured, reach, reached, run_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import Kind, measured_rows, statistic_text
@@ -51,8 +51,7 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
 
 def _reached(panel: Panel, run: RunResult) -> tuple[float, ...]:
     total = panel.transitions or run.online
-    curve = part(*measured(run), total)
-    final = score_at_share(*curve, 1.0, total)
-    mean = reach(*curve, np.nan if panel.mean_score is None else panel.mean_score, total)
-    own = reach(*curve, FINAL_SHARE * final if final > 0 else np.nan, total)
-    return mean.first, mean.kept, own.first, own.kept, forgetting(*curve, total)
+    curve, final, end = measured(run), run_at_share(run, 1.0), reached(run)
+    mean = reach(*curve, np.nan if panel.mean_score is None else panel.mean_score, total, end)
+    own = reach(*curve, FINAL_SHARE * final if final > 0 else np.nan, total, end)
+    return mean.first, mean.kept, own.first, own.kept, forgetting(*curve, total, end)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqeval_rl.plots.analysis.captions import table_notes
+from seqeval_rl.plots.analysis.captions import NEAREST, table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
-from seqeval_rl.plots.analysis.metrics import area_under_curve, check_share, measured, part, score_at_share
+from seqeval_rl.plots.analysis.metrics import area_under_curve, check_share, measured, part, reached, run_at_share
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, measured_rows, statistic_text
@@ -27,7 +27,7 @@ def score_table(
     """Score at shares of the data, best, and area under the curve, per dataset and algorithm, over seeds.
 
     A share counts the runs that have reached it, whether or not they finished; best (the highest evaluation of a run)
-    and area (divided by its width) count finished runs only.
+    and area (divided by its width) those that have got to the end of the data.
 
     Args:
         results: from `seqeval_rl.read_results`.
@@ -43,7 +43,7 @@ def score_table(
     rows = measured_rows(pairs, lambda panel, run: _scores(panel, run, shares), statistic, seed)
     caption = (
         f"Normalised score, {statistic_text(rows, statistic)}. "
-        "Shares of the data: the last evaluation at or before; best: a run's highest evaluation; "
+        f"{NEAREST} Best: a run's highest evaluation; "
         "area: under the curve, divided by its width. "
         "Bold: highest of the dataset, and values within its interval."
     )
@@ -55,9 +55,9 @@ def score_table(
 
 def _scores(panel: Panel, run: RunResult, shares: Sequence[float]) -> list[float]:
     """The run's score at each share, its best and its area; NaN where the run has not reached it."""
+    at_shares = [run_at_share(run, share) for share in shares]
     total = panel.transitions or run.online
     transitions, scores = part(*measured(run), total)
-    at_shares = [score_at_share(transitions, scores, share, total) for share in shares]
-    if run.status != "finished" or not len(scores):
+    if reached(run) < total:
         return [*at_shares, np.nan, np.nan]
-    return [*at_shares, float(np.nanmax(scores, initial=-np.inf)), area_under_curve(transitions, scores)]
+    return [*at_shares, float(np.nanmax(scores, initial=-np.inf)), float(area_under_curve(transitions, scores))]

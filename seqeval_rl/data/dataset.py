@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.data.images import Pixels, PixelView, are_images, paired
+from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.data.validation import Columns, RawTransitions, column, image_column
-from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.spaces import GIVE_BOUNDS, environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 
@@ -127,16 +128,20 @@ class Dataset:
         """Returns of the complete episodes; an episode cut by the dataset's end counts only if it is the only one.
 
         They are the recorded returns where the reader kept them, else sums of the rewards in the dataset (see `from_arrays` for
-        rows that are dropped).
+        rows that are dropped), up to an episode's first terminal state.
         """
         if self.dataset_returns is not None:
             return self.dataset_returns[:, 1]
-        returns = np.add.reduceat(self.rewards, self.episode_starts[:-1], dtype=np.float64)
+        returns = trajectory_returns(self.rewards, self.terminations, self.episode_starts)
         return returns[:-1] if self.cut and len(returns) > 1 else returns
 
     def mean_score(self) -> float:
-        """Mean normalized score of the complete episodes: the level of the behavior policy."""
+        """Mean normalized score of the complete episodes: the level of the behavior policy. NaN without reference returns."""
         return float(self.task.score(self.episode_returns()).mean())
+
+    def mean_return(self) -> float:
+        """Mean return of the complete episodes."""
+        return float(self.episode_returns().mean())
 
     def prefix(self, n: int) -> Dataset:
         """The first `n` transitions, sharing memory; called "ID:n". An episode that is cut ends with a truncation.
@@ -152,8 +157,8 @@ class Dataset:
             return replace(self, name=name)
         truncations = self.truncations[:n].copy()
         starts = np.append(self.episode_starts[self.episode_starts < n], n)
-        cut = not (truncations[-1] or self.terminations[n - 1])
-        truncations[-1] |= cut
+        cut = n not in self.episode_starts  # a terminal state may be inside an episode
+        truncations[-1] |= cut and not self.terminations[n - 1]
         for array in (truncations, starts):
             array.flags.writeable = False
         returns = self.dataset_returns
@@ -187,7 +192,7 @@ class Dataset:
 def _checked(name: str, raw: RawTransitions) -> tuple[Columns, Pixels | tuple[NDArray[Any], NDArray[Any]]]:
     """Checked columns with their images, or with observations and next observations [N, *obs_shape]."""
     if isinstance(raw.observations, Pixels):
-        return Columns.check(name, len(raw.observations), raw), raw.observations
+        return Columns.check(name, raw, raw.observations), raw.observations
     images = are_images(raw.observations)
     observations = _observations(name, "observations", raw.observations, images)
     next_observations = None
@@ -199,7 +204,7 @@ def _checked(name: str, raw: RawTransitions) -> tuple[Columns, Pixels | tuple[ND
                 f"{name}: next_observations have shape {next_observations.shape[1:]}, expected that of observations, "
                 f"{observations.shape[1:]}. Check how the dataset was written."
             )
-    columns = Columns.check(name, len(observations), raw)
+    columns = Columns.check(name, raw, observations, next_observations)
     if next_observations is not None:
         pair = (observations, next_observations)
         return columns, paired(*pair) if images else pair
@@ -273,4 +278,4 @@ def check_environment(dataset: Dataset) -> None:
             "must both have images from 0 to 255, or neither."
         )
     if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
-        raise DataError(f"{dataset.name}: actions of {env_id} have no bounds, expected finite ones to scale by.")
+        raise DataError(f"{dataset.name}: actions of {env_id} have no bounds, expected finite ones. {GIVE_BOUNDS}")

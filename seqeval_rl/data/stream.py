@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,13 @@ from seqeval_rl.data.images import Pixels, join
 from seqeval_rl.data.load import label, load_dataset
 from seqeval_rl.data.readers.base import Mode
 from seqeval_rl.environments.spaces import environment_spaces
-from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.tasks import Bound, Task, as_bound, task_named
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.protocol import Order
 from seqeval_rl.seeding import numpy_generator
 
 ONLINE = "online"  # label of the transitions after those of the datasets
+INTERLEAVED = "interleaved"  # label of all transitions of an interleaved stream
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,57 @@ class StreamSpec:
     sources: tuple[str, ...]  # of its blocks, see `readers.load_dataset`; none: `task` is learned online only
     task: Task | None = None  # of sources that do not name one
     mode: Mode = "native"  # how D4RL's files are read
+    interleave: bool = False  # the control of a stream of several blocks, see `Stream`
+    # In place of those of the task or the data, see `load_dataset`.
+    reference_returns: tuple[float, float] | None = None
+    action_low: Bound = None
+    action_high: Bound = None
+    clip_actions: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` where there is nothing to interleave."""
+        if self.interleave and len(self.sources) < 2:
+            raise UsageError(
+                f"stream {self.name!r}: expected two blocks or more with interleave = true, found {len(self.sources)}. "
+                "Leave interleave out."
+            )
+
+    def read(self, source: str, progress: bool = False) -> Dataset:
+        """Read, build or download one of the blocks. Raises what `load_dataset` raises."""
+        return load_dataset(source, self.task, self.mode, progress, **self._given, clip_actions=self.clip_actions)
 
     def load(self, progress: bool = False) -> Stream:
         """Read, build or download the blocks. Raises what `load_dataset` and `Stream` raise."""
-        datasets = [load_dataset(source, self.task, self.mode, progress) for source in self.sources]
-        return Stream(self.name, datasets, self.task)
+        task = None if self.task is None else self.task.override(**self._given)
+        return Stream(self.name, [self.read(source, progress) for source in self.sources], task, self.interleave)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("reference_returns", "action_low", "action_high")}
+
+
+def given_reading(
+    task: Task | str | None,
+    reference_returns: tuple[float, float] | None,
+    action_low: Bound,
+    action_high: Bound,
+    clip_actions: bool,
+    where: str,
+) -> dict[str, Any]:
+    """The fields of a `StreamSpec` that were given, by name. Raises `UsageError` for a task that is not known."""
+    given = {
+        "task": task_named(task, where) if isinstance(task, str) else task,
+        "reference_returns": None if reference_returns is None else tuple(reference_returns),
+        "action_low": as_bound(action_low),
+        "action_high": as_bound(action_high),
+        "clip_actions": clip_actions or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Block:
-    """A dataset's place in the stream: arrival positions `start` to `stop` (exclusive)."""
+    """A dataset's rows in the stream, `start` to `stop` (exclusive); unless it is interleaved, also its arrival positions."""
 
     dataset: Dataset
     start: int
@@ -51,22 +94,27 @@ class Block:
 
 
 class Stream:
-    """Concatenated datasets. Blocks arrive one after the other; the order within a block depends on the seed."""
+    """Concatenated datasets. Blocks arrive one after the other; the order within a block depends on the seed.
 
-    def __init__(self, name: str, datasets: Sequence[Dataset], task: Task | None = None):
+    An interleaved stream is the control of the same stream without: each block's transitions arrive in the same order, but those
+    of all blocks are mixed uniformly, so that the data do not change from block to block.
+    """
+
+    def __init__(self, name: str, datasets: Sequence[Dataset], task: Task | None = None, interleave: bool = False):
         """A stream called `name`.
 
         Args:
             name: of the stream.
             datasets: its blocks; none to learn online only.
             task: of a stream without blocks, whose shapes are those of the task's environment.
+            interleave: mix the transitions of all blocks.
 
         Raises:
             DataError: blocks that are not of one task and shape, or an environment without a box of observations.
             UsageError: neither a dataset nor a task.
             EnvironmentMissingError: a stream without blocks, whose environment is not installed.
         """
-        self.name = name
+        self.name, self.interleave = name, interleave
         self.blocks: list[Block] = []
         if datasets:
             first = datasets[0]
@@ -135,10 +183,20 @@ class Stream:
             block.start + arrange(len(block.dataset), block.dataset.episode_starts, order, seed, index)
             for index, block in enumerate(self.blocks)
         ]
-        return np.concatenate([np.empty(0, np.int64), *parts])
+        arrival = np.concatenate([np.empty(0, np.int64), *parts])
+        if not self.interleave:
+            return arrival
+        # Which block each transition comes from is a uniform permutation; with shuffled blocks so is the whole.
+        origins = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        places = np.argsort(numpy_generator(seed, "interleave").permutation(origins), kind="stable")
+        mixed = np.empty_like(arrival)
+        mixed[places] = arrival
+        return mixed
 
     def label_at(self, transitions: int) -> str:
-        """Label of the block of the newest of `transitions` visible ones; `online` after the last block."""
+        """Label of the block of the newest of `transitions` visible ones, or `interleaved`; `online` after the last block."""
+        if self.interleave and transitions <= len(self):
+            return INTERLEAVED
         return next((block.label for block in self.blocks if transitions <= block.stop), ONLINE)
 
 

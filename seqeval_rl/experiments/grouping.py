@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.experiments.flop import Flop, count_flop
 from seqeval_rl.experiments.sweep import DECAY, Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
@@ -124,6 +125,7 @@ class UpdateCost(NamedTuple):
 
     seconds: float  # wall time of one gradient step
     bytes: int  # of the device's memory that a run of a group may take; 0 on a CPU
+    flop: Flop | None = None  # None where they cannot be counted
 
 
 def cost_of_update(
@@ -140,8 +142,9 @@ def cost_of_update(
     with torch_threads(1):
         algorithm.update(batch)
         seconds = timed(lambda: [algorithm.update(batch) for _ in range(4)], device) / 4
+        flop = count_flop(algorithm, batch)
     if not cuda:
-        return UpdateCost(seconds, 0)
+        return UpdateCost(seconds, 0, flop)
     draws = CHUNK * batch_size * (8 + 4 * batch.noise.shape[-1])
     # Twice the peak: a captured graph keeps its own memory in addition to what was allocated before the capture.
-    return UpdateCost(seconds, 2 * (torch.cuda.max_memory_allocated(device) - before) + draws)
+    return UpdateCost(seconds, 2 * (torch.cuda.max_memory_allocated(device) - before) + draws, flop)

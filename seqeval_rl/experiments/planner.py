@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +14,12 @@ from typing import Any
 
 import torch
 
+from seqeval_rl.data.change import change_sizes
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
-from seqeval_rl.environments.spaces import gymnasium_shapes
-from seqeval_rl.errors import writing
+from seqeval_rl.environments.spaces import TIME_LIMIT, gymnasium_shapes, has_time_limit
+from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
@@ -25,7 +28,9 @@ from seqeval_rl.results.loggers.logger import find_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
-from seqeval_rl.utils.text import directory_name
+from seqeval_rl.utils.text import file_name
+
+_log = logging.getLogger("seqeval_rl")
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ def plan(
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
     """
     variants = sweep.variants()
+    _check_directories(sweep, variants)
     for logger in sweep.loggers:
         find_logger(logger, sweep.where)
     with writing(f"--out {out}", "Choose another directory."):
@@ -83,7 +89,8 @@ def plan(
                 check_environment(stream.blocks[0].dataset)
             else:
                 gymnasium_shapes(stream.task.environment)
-        dataset = describe_stream(stream, spec.mode)
+            _check_time_limit(stream, variants)
+        dataset = describe_stream(stream, spec.mode, spec.clip_actions)
         for variant, own in zip(variants, seeds, strict=True):
             planner.add(spec, stream, dataset, variant, own)
     room = room_for_groups(device) if room is None else room
@@ -93,6 +100,30 @@ def plan(
     return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
 
 
+def _check_time_limit(stream: Stream, variants: Sequence[Variant]) -> None:
+    """Warn of an environment without a time limit, where the protocol sets none."""
+    asked = all(variant.protocol.max_episode_steps for variant in variants)
+    if not asked and not has_time_limit(stream.task.environment):
+        _log.warning(
+            "environment %r: has no time limit; its episodes are cut after %d environment steps. Set "
+            "protocol.max_episode_steps to choose another.", stream.task.env_id, TIME_LIMIT,
+        )  # fmt: skip
+
+
+def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
+    """Raise `UsageError` where runs of two streams or variants would have one directory, on any file system."""
+    owners: dict[str, str] = {}
+    for stream, variant in itertools.product(sweep.streams, variants):
+        directory, name = f"{file_name(stream.name)}/{variant.directory}", f"{stream.name}, {variant.directory}"
+        place = directory.casefold()  # some file systems do not tell upper from lower case
+        if place in owners:
+            raise UsageError(
+                f"{sweep.where}: expected a directory for each run, found {directory} for two: {owners[place]!r} and {name!r}. "
+                "Rename one, or give it an --out of its own."
+            )
+        owners[place] = name
+
+
 class _Planner:
     """What is left to do of a sweep, collected variant by variant."""
 
@@ -100,7 +131,10 @@ class _Planner:
         self._sweep, self._out, self._device, self._overwrite = sweep, out, device, overwrite
         self._recorded = recorded_runs(out)
         self._provenance = describe_provenance(str(device))
+        if device.type == "cuda":
+            self._provenance["device_name"] = torch.cuda.get_device_name(device)
         self._costs: dict[Any, UpdateCost] = {}
+        self._warned: set[tuple[StreamSpec, str]] = set()
         self.candidates: list[GroupCandidate] = []
         self.finished = 0
         self.failed: list[RunEnd] = []
@@ -112,7 +146,8 @@ class _Planner:
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
-        folder = self._out / directory_name(spec.name) / variant.directory
+        self._warn_unscaled(spec, stream, variant)
+        folder = self._out / file_name(spec.name) / variant.directory
         for seed in seeds:
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
@@ -125,6 +160,8 @@ class _Planner:
             if resume_from is None:
                 continue
             cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
+            if cost.flop is not None:
+                run.manifest["flop"] = cost.flop._asdict()
             left = schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps
             self.candidates.append(
                 GroupCandidate(
@@ -134,10 +171,22 @@ class _Planner:
                 )
             )  # fmt: skip
 
+    def _warn_unscaled(self, spec: StreamSpec, stream: Stream, variant: Variant) -> None:
+        """Once for an algorithm and a stream: its rewards are to be scaled by reference returns that the task has not."""
+        known = stream.task.references is not None or (variant.protocol.uses_future_data and len(stream) > 0)
+        if known or getattr(variant.config, "return_range", None) is None or (spec, variant.entry.name) in self._warned:
+            return
+        self._warned.add((spec, variant.entry.name))
+        _log.warning(
+            "stream %s: %s scales rewards by reference returns, which task %s has none of, so they are not scaled. Give "
+            "reference_returns, or %s.return_range=none.",
+            spec.name, variant.entry.name, stream.task.name, variant.entry.name,
+        )  # fmt: skip
+
     def _resume_from(self, run: PlannedRun) -> int | None:
         """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
         recorder = RunRecorder(run.directory, run.manifest)
-        if self._overwrite or not recorder.check():
+        if not recorder.check(self._overwrite):
             return -1
         result = read_results(run.directory)[0]
         if result.status == "unfinished" or result.crashed:
@@ -157,24 +206,36 @@ class _Planner:
         )  # fmt: skip
 
 
-def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
-    """A stream, read in that mode, as manifests describe it."""
+def describe_stream(stream: Stream, mode: str = "native", clip_actions: bool = False) -> dict[str, Any]:
+    """A stream, read in that mode, as manifests describe it. The blocks of an interleaved stream have no boundaries.
+
+    Mean returns are there where the task has no scores.
+    """
     total = len(stream)
+    scored = stream.task.references is not None
     blocks: list[dict[str, Any]] = [
         {
             "name": block.dataset.name,
             "label": block.label,
-            "start": block.start,
-            "stop": block.stop,
+            **({} if stream.interleave else {"start": block.start, "stop": block.stop}),
             "sha256": block.dataset.sha256,
-            "mean_score": block.dataset.mean_score(),
+            "mean_score": block.dataset.mean_score() if scored else None,
+            **({} if scored else {"mean_return": block.dataset.mean_return()}),
             "clipped_actions": block.dataset.clipped_actions,
             **({"citation": text} if (text := citation(block.dataset.name)) else {}),
         }
         for block in stream.blocks
     ]
+    if not stream.interleave:
+        sizes = change_sizes(block.dataset for block in stream.blocks)
+        for block, size in zip(blocks[1:], sizes, strict=True):
+            block["change_size"] = size
     hashes = [block["sha256"] for block in blocks]
-    score = sum(block["mean_score"] * (block["stop"] - block["start"]) for block in blocks) / total if blocks else None
+    lengths = [block.stop - block.start for block in stream.blocks]
+
+    def mean(key: str) -> float | None:
+        return sum(block[key] * n for block, n in zip(blocks, lengths, strict=True)) / total if blocks else None
+
     repeat = max((block.dataset.action_repeat for block in stream.blocks), default=1)
     return {
         "name": stream.name,
@@ -182,8 +243,11 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
         "sha256": hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
         "observation_shape": list(stream.obs_shape),
         "action_dimensions": stream.act_dim,
-        "mean_score": score,
+        "mean_score": mean("mean_score") if scored else None,
+        **({} if scored else {"mean_return": mean("mean_return")}),
         "blocks": blocks,
         **({} if mode == "native" else {"mode": mode}),
+        **({"clip_actions": True} if clip_actions else {}),
+        **({"interleave": True} if stream.interleave else {}),
         **({"action_repeat": repeat} if repeat > 1 else {}),
     }

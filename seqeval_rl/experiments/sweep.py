@@ -7,19 +7,21 @@ values, `td3_bc,alpha=2.5`; without a sweep there is one variant, in `td3_bc`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.interface.config import OFFLINE_STEPS
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
-from seqeval_rl.utils.text import directory_name, show
+from seqeval_rl.utils.text import bounded_name, file_name, fitting, hashed_name, show, some
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Sweep:
     # By algorithm, in place of `protocol`'s.
     own_protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
+    published: bool = False  # take each algorithm's `published` settings where `settings` and `swept` name none
     shard: Shard = Shard(1, 1)  # the part of it that is run
 
     def __post_init__(self) -> None:
@@ -69,10 +72,15 @@ class Sweep:
         labels = [stream.name for stream in self.streams]
         parts: dict[str, Sequence[Any]] = {"algorithms": names, "datasets": labels, "seeds": list(self.seeds)}
         for kind, part in parts.items():
-            if not part or len(set(part)) < len(part):
-                raise UsageError(f"{where}: expected different {kind}, at least one, found {part}. Name each once.")
-        if min(self.seeds) < 0:
-            raise UsageError(f"{where}: expected seeds from 0, found {min(self.seeds)}. Correct it.")
+            if not part:
+                raise UsageError(f"{where}: expected {kind}, at least one, found none. Name one.")
+            twice = [name for name, count in Counter(part).items() if count > 1]
+            if twice:
+                raise UsageError(f"{where}: expected different {kind}, found {some(twice)} twice. Name each once.")
+        check_seeds(self.seeds, where)
+        for text in (*labels, *(source for stream in self.streams for source in stream.sources)):
+            if any(unicodedata.category(letter) == "Cs" for letter in text):  # bytes of a path that are not UTF-8
+                raise UsageError(f"{where}: expected names and paths in UTF-8, found {text!r}. Rename the file.")
         for section in (*self.settings, *(self.swept.keys() - {"protocol"})):
             if section not in names:
                 raise unknown("algorithm", section, names, f"the settings of {where}")
@@ -102,13 +110,20 @@ class Sweep:
             name, where = entry.name, self.where
             base = Protocol.parse({**self.protocol.model_dump(), **self.own_protocol.get(name, {})}, where)
             under = protocols(base, self.swept.get("protocol", {}), where)
-            found += variants(entry, self.settings.get(name, {}), self.swept.get(name, {}), where, under)
+            given, swept = self.settings.get(name, {}), self.swept.get(name, {})
+            published = entry.published if self.published else {}
+            steps = {setting for setting, value in published.items() if value == OFFLINE_STEPS}
+            constants = {setting: value for setting, value in published.items() if setting not in steps}
+            of_algorithm = variants(entry, {**constants, **given}, swept, where, under)
+            found += [replace(variant, offline_steps=frozenset(steps - {*given, *swept})) for variant in of_algorithm]
         return found
 
 
+_NO_WORD = re.compile(
+    r"none|true|false|nan|inf|[-+.\d].*|", re.IGNORECASE
+)  # what flags, numbers and lists are written as
+SEEDS = 2**63  # seeds are below: they are 64-bit integers in exported tables
 DECAY = "decay_steps"  # an algorithm's setting: gradient steps over which its rate decays; as published, the whole run
-_UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
-_LONGEST = 150  # characters of a directory's name, well within what file systems take
 
 
 @dataclass(frozen=True)
@@ -119,14 +134,23 @@ class Variant:
     config: Any
     protocol: Protocol
     directory: str  # name of the directory of its runs
+    offline_steps: frozenset[str] = frozenset()  # settings whose value is `OFFLINE_STEPS`
 
     def settings(self, schedule: Schedule) -> dict[str, Any]:
         """The algorithm's settings as a run with that schedule has them."""
         config = dataclasses.asdict(self.config)
-        if self.protocol.uses_future_data and DECAY in config and not self.protocol.online:
+        decays = DECAY in config and DECAY not in self.entry.published
+        if decays and self.protocol.uses_future_data and not self.protocol.online:
             # As published: the rate's decay knows where the run will end.
             config[DECAY] = schedule.gradient_steps
-        return config
+        return config | dict.fromkeys(self.offline_steps, schedule.offline_gradient_steps)
+
+
+def check_seeds(seeds: Iterable[int], where: str) -> None:
+    """Raise `UsageError` for a seed below 0, or from 2**63."""
+    for seed in seeds:
+        if not 0 <= seed < SEEDS:
+            raise UsageError(f"{where}: expected seeds from 0 to 2**63 - 1, found {seed}. Correct it.")
 
 
 def protocols(base: Protocol, swept: Mapping[str, Sequence[Any]], where: str) -> list[tuple[dict[str, Any], Protocol]]:
@@ -205,15 +229,19 @@ def _configure(entry: AlgorithmEntry, settings: Mapping[str, Any], swept: Mappin
 
 
 def _directory(algorithm: str, swept: Mapping[str, Any]) -> str:
-    """For example `td3_bc,alpha=2.5,hidden=256x256`; a very long name is cut and ends in a hash of itself."""
-    name = ",".join([directory_name(algorithm), *(f"{setting}={_part(value)}" for setting, value in swept.items())])
-    if len(name) <= _LONGEST:
-        return name
-    return f"{name[: _LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    """For example `td3_bc,alpha=2.5,hidden=256x256`; a name that other values could have too ends in a hash of the values."""
+    parts = {setting: _part(value) for setting, value in swept.items()}
+    name = ",".join([file_name(algorithm), *(f"{setting}={text}" for setting, (text, _) in parts.items())])
+    exact = all(exact for _, exact in parts.values())
+    return bounded_name(name) if exact else hashed_name(name, repr((algorithm, dict(swept))))
 
 
-def _part(value: Any) -> str:
-    """A value in a directory's name. A leading minus stays: it is a sign."""
+def _part(value: Any) -> tuple[str, bool]:
+    """A value in a directory's name, and whether no other value is written so. A leading minus stays: it is a sign."""
     if isinstance(value, (tuple, list)):
-        return "x".join(_part(item) for item in value)
-    return _UNFIT.sub("-", show(value))
+        flat = not any(isinstance(item, (str, tuple, list)) for item in value)
+        return "x".join(_part(item)[0] for item in value), flat and len(value) > 0
+    shown = show(value)
+    # A word may look like another kind of value.
+    exact = fitting(shown) == shown and not (isinstance(value, str) and _NO_WORD.fullmatch(value))
+    return fitting(shown), exact

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from seqeval_rl.errors import UsageError, invalid, unknown
+from seqeval_rl.errors import UsageError, at, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
@@ -50,6 +50,12 @@ class AlgorithmEntry:
         text = getattr(self.algorithm, "citation", None)
         return inspect.cleandoc(text) if isinstance(text, str) else None
 
+    @property
+    def published(self) -> Mapping[str, Any]:
+        """The settings of the published runs that its class brings as `published`; empty where it brings none."""
+        settings: Mapping[str, Any] = getattr(self.algorithm, "published", {})
+        return settings
+
     def configure(self, settings: Mapping[str, Any], where: str) -> Any:
         """Its frozen `Config` with some fields given, checked by name, type and range. This is the one place that checks them.
 
@@ -62,7 +68,7 @@ class AlgorithmEntry:
         names = [field.name for field in dataclasses.fields(config_class)]
         for name in settings:
             if name not in names:
-                raise unknown(f"setting of {self.name}", name, names, where)
+                raise unknown(f"setting of {self.name}", name, names, at(where, f"{self.name}.{name}"))
         try:
             return TypeAdapter(config_class).validate_python(dict(settings))
         except ValidationError as error:

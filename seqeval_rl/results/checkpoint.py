@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from seqeval_rl.errors import FileError
+from seqeval_rl.utils.failures import Cause, cannot_read, cause_of
 from seqeval_rl.utils.files import atomic_path, remove_partial_files
 
 GENERATIONS = 2  # a run whose newest checkpoint is unreadable resumes from the one before
@@ -24,9 +25,12 @@ def save(directory: Path, evaluation: int, state: dict[str, Any]) -> None:
         with atomic_path(target) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:
-        # torch reports a full disk as RuntimeError.
+        # torch reports a full disk as RuntimeError, among other things that are not about files.
+        if isinstance(error, RuntimeError) and "writing file" not in str(error) and "unexpected pos" not in str(error):
+            raise
+        cause = cause_of(error) or Cause(str(error), "Free some space.")
         raise FileError(
-            f"checkpoint {target}: could not be written ({error}). Free some space or choose another --out."
+            f"checkpoint {target}: could not be written ({cause.what}). {cause.remedy} Or choose another --out."
         ) from error
     for old in available(directory)[:-GENERATIONS]:
         (directory / f"evaluation-{old:06d}.pt").unlink(missing_ok=True)
@@ -40,11 +44,19 @@ def available(directory: Path) -> list[int]:
 
 
 def load(directory: Path, evaluation: int) -> dict[str, Any] | None:
-    """The state after that evaluation on the CPU, or None where the file cannot be read as a checkpoint."""
+    """The state after that evaluation on the CPU, or None where the file is damaged or missing.
+
+    Raises:
+        FileError: it cannot be read, for another reason: permissions, memory, the file system.
+    """
     path = directory / f"evaluation-{evaluation:06d}.pt"
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
+    except FileNotFoundError:
+        return None
+    except (OSError, MemoryError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        if cause_of(error) is not None:
+            raise FileError(cannot_read(f"checkpoint {path}", error)) from error
         return None
     return state
 

@@ -72,12 +72,23 @@ class RunResult:
         return bool(self.protocol["static"])
 
     @property
+    def interleaved(self) -> bool:
+        """Whether it is the interleaved control, to which the transitions of all blocks arrive mixed."""
+        return bool(self.manifest["dataset"].get("interleave", False))
+
+    @property
     def online(self) -> int:
         """Transitions that the policy gathers after the dataset; 0 where there is no online phase."""
         return int(self.protocol["online"])
 
-    def curve(self, metric: str = "score") -> Curve:
-        """Transitions [P] and the metric [P] at the evaluations that have it."""
+    @property
+    def main_metric(self) -> str:
+        """What runs on its task are compared by: `score`, or `return` where the task has no reference returns."""
+        return main_metric(self.manifest)
+
+    def curve(self, metric: str | None = None) -> Curve:
+        """Transitions [P] and the metric [P] at the evaluations that have it; None: its `main_metric`."""
+        metric = metric or self.main_metric
         return _curve((e["transitions"], e["metrics"][metric]) for e in self.evaluations if metric in e["metrics"])
 
     def prequential(self, name: str) -> Curve:
@@ -97,6 +108,12 @@ class RunResult:
         """Names of the prequential scores that the run has, by alphabet, without the counts."""
         names = {name for entry in self.evaluations for name in entry["metrics"] if name.startswith(PREQUENTIAL)}
         return sorted({name.removeprefix(PREQUENTIAL) for name in names} - set(COUNTS))
+
+
+def main_metric(manifest: Mapping[str, Any]) -> str:
+    """See `RunResult.main_metric`."""
+    references = manifest.get("task", {}).get("reference_min", 0.0)
+    return "score" if references is not None else "return"
 
 
 def _curve(points: Iterable[tuple[int, float]]) -> Curve:

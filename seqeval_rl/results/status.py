@@ -19,7 +19,7 @@ from seqeval_rl.results.read import EVENTS, LOCK, METRICS, RunResult, damage, sc
 from seqeval_rl.results.run_log import at_work
 from seqeval_rl.results.status_table import GroupStatus
 from seqeval_rl.utils.files import is_locked
-from seqeval_rl.utils.text import clean, duration
+from seqeval_rl.utils.text import clean, duration, file_name
 
 # In the order in which they are listed.
 State = Literal[
@@ -189,7 +189,8 @@ def _schedule(result: RunResult) -> Schedule | None:
 def _variant(result: RunResult) -> str:
     """The algorithm with its swept settings: the name of its directory, see `sweep.variants`."""
     directory, name = result.path.parent.name, result.algorithm
-    return directory if directory.startswith(f"{name},") else name
+    own = f"{file_name(name)},"
+    return f"{name},{directory.removeprefix(own)}" if directory.startswith(own) else name
 
 
 def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:
@@ -209,12 +210,13 @@ def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:
         fmean(found[max(found)] for found in scores) if scores else None,
         sum(rates) if rates else None, max(left, default=None),
         _states(runs) if len({run.state for run in runs}) > 1 else runs[0].state, min(ages, default=None),
+        metric=runs[0].result.main_metric,
     )  # fmt: skip
 
 
 def _scores(result: RunResult) -> dict[int, float]:
-    """Evaluation -> score."""
-    scores = ((place, entry["metrics"].get("score")) for place, entry in enumerate(result.evaluations))
+    """Evaluation -> score, or return where the task has no reference returns."""
+    scores = ((place, entry["metrics"].get(result.main_metric)) for place, entry in enumerate(result.evaluations))
     return {place: float(score) for place, score in scores if isinstance(score, (int, float))}
 
 

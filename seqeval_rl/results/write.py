@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _PATIENCE = 3.0  # seconds; workers of a command that was killed end within a second or two
 
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
+_NAMED = ("stream", "algorithm", "seed")  # what `_names` gives
 IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "uses_future_data", "precision")
 
 
@@ -39,6 +40,7 @@ def _identifying(manifest: Any) -> dict[str, Any]:
     if isinstance(found["dataset"], dict):
         for block in found["dataset"].get("blocks", ()):
             block.pop("citation", None)  # may be corrected between attempts
+            block.pop("change_size", None)  # follows from the data, and older versions did not record it
     return found
 
 
@@ -62,18 +64,34 @@ class RunRecorder:
         self.checkpoints = directory / "checkpoint"
         self._lock: FileLock | None = None
 
-    def check(self) -> bool:
-        """True if this run was begun before. Raises `MismatchError` where the directory holds another run's results."""
+    def check(self, overwrite: bool = False) -> bool:
+        """True if this run was begun before and is not to be overwritten.
+
+        Raises:
+            MismatchError: the directory holds another run's results; with `overwrite` only where that run is of another dataset,
+                algorithm or seed, which nobody asked to delete.
+        """
         path = self.directory / MANIFEST
         if not path.exists():
             return False
         try:
-            recorded = _identifying(json.loads(path.read_text()))
+            recorded = _identifying(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError):
+            if overwrite:
+                return False
             raise MismatchError(
                 f"{path}: damaged, not JSON. Move {self.directory} away, or run with --overwrite."
             ) from None
-        for key, asked in _identifying(self.manifest).items():
+        asked_for = _identifying(self.manifest)
+        if overwrite:
+            for what, old, new in zip(_NAMED, _names(recorded), _names(asked_for), strict=True):
+                if old != new:
+                    raise MismatchError(
+                        f"{self.directory}: holds results of another {what}, {old!r}, asked for {new!r}. --overwrite deletes "
+                        "results of the same run only: choose another --out."
+                    )
+            return False
+        for key, asked in asked_for.items():
             if recorded[key] != asked:
                 where, old, new = _first_difference(key, recorded[key], asked)
                 raise MismatchError(
@@ -97,11 +115,12 @@ class RunRecorder:
                 raise BusyError(
                     f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
                 )
+            begun = self.check(overwrite)
             if overwrite:
                 for name in (MANIFEST, METRICS, EVENTS):
                     (self.directory / name).unlink(missing_ok=True)
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
-            if not self.check():
+            if not begun:
                 atomic_write(self.directory / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
             for name in (METRICS, EVENTS):
                 cut_torn_line(self.directory / name)
@@ -139,6 +158,15 @@ class RunRecorder:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def _names(identifying: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """The names of the stream and of the algorithm, and the seed."""
+    dataset, algorithm = (identifying[key] for key in ("dataset", "algorithm"))
+    return (
+        *(part.get("name") if isinstance(part, dict) else None for part in (dataset, algorithm)),
+        identifying["seed"],
+    )
 
 
 def _first_difference(path: str, old: Any, new: Any) -> tuple[str, Any, Any]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import sys
+import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
-_UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a directory
+_UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a file
+_LONGEST = 150  # characters of a name, well within what file systems take; temporary files add some
+# Windows reserves these, with any ending.
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def one_line(error: BaseException) -> str:
@@ -17,9 +23,40 @@ def one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
 
 
-def slug(text: str) -> str:
-    """`text` with everything that does not suit a file name replaced."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
+def file_name(text: str, otherwise: str = "stream") -> str:
+    """Any text as the name of one file or directory, on every file system: at most 150 ASCII characters.
+
+    A text that is such a name already stays as it is. Of any other text the parts that fit are kept, followed by a hash of the
+    text, so that different texts have different names (Unicode's composed and decomposed forms of a text are one). `otherwise`
+    takes the place of a text of which nothing fits.
+    """
+    text = unicodedata.normalize("NFC", text)
+    shown = fitting(text).strip("-.")
+    if shown == text != "" and not _RESERVED.fullmatch(text):
+        return bounded_name(text)
+    return hashed_name(shown or otherwise, text)
+
+
+def fitting(text: str) -> str:
+    """`text` with everything that does not suit a file name replaced; other texts may give the same."""
+    return _UNFIT.sub("-", text)
+
+
+def bounded_name(name: str) -> str:
+    """A file name as it is, or, where it is too long, its beginning and a hash of it."""
+    return name if len(name) <= _LONGEST else hashed_name(name, name)
+
+
+def hashed_name(shown: str, text: str) -> str:
+    """The beginning of a file name, followed by a hash of the text that it is for."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{shown[: _LONGEST - 9]}-{digest[:8]}"
+
+
+def some(names: Sequence[Any], most: int = 3) -> str:
+    """The first names of a list and how many others there are: `a, b, c and 4 more`; `none` for an empty list."""
+    shown, more = ", ".join(map(str, names[:most])) or "none", len(names) - most
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def first_line(error: Exception) -> str:
@@ -37,11 +74,6 @@ def show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(show(item) for item in value)}]"
     return str(value)
-
-
-def directory_name(name: str) -> str:
-    """A name as one directory."""
-    return _UNFIT.sub("-", name).strip("-.") or "stream"
 
 
 def progress_bar(description: str, total: int, shown: bool) -> Any:

@@ -42,6 +42,10 @@ class Results:
         evaluated: bool = True,
         prequential: dict[str, float | list[float]] | None = None,
         seconds: float | None = None,  # of wall time between two evaluations, a quarter of it evaluation
+        interleave: bool = False,
+        change_size: float | None = None,
+        extra: dict[str, float] | None = None,  # metrics of every evaluation
+        **manifest_fields: Any,
     ) -> Path:
         """Transitions past the dataset's end are of the online phase; `blocks=()` is online RL without a dataset.
 
@@ -65,6 +69,8 @@ class Results:
         if seconds is not None:
             for metrics in metrics_of:
                 metrics |= {"seconds": seconds, "evaluation_seconds": seconds / 4}
+        for metrics in metrics_of:
+            metrics |= extra or {}
         for place in range(1, len(transitions)):
             arrived = min(transitions[place], total) - min(transitions[place - 1], total)
             metrics_of[place]["critic/loss"] = 1.0
@@ -77,6 +83,15 @@ class Results:
             transitions = [total] * len(transitions)
         directory = self.root / f"{len(list(self.root.iterdir())) if self.root.exists() else 0:04d}{slug}"
         directory.mkdir(parents=True)
+        described = [
+            dict(zip(("label", "start", "stop", "mean_score", "name"), (*block, block[0])[:5], strict=True))
+            for block in blocks
+        ]
+        for block in described:
+            if interleave:
+                del block["start"], block["stop"]
+            elif change_size is not None and block["start"]:
+                block["change_size"] = change_size
         manifest = {
             "suite": suite,
             "dataset": {
@@ -86,17 +101,17 @@ class Results:
                 "mean_score": None
                 if not blocks or blocks[-1][3] is None
                 else float(np.mean([block[3] for block in blocks])),
-                "blocks": [
-                    dict(zip(("label", "start", "stop", "mean_score", "name"), (*block, block[0])[:5], strict=True))
-                    for block in blocks
-                ],
+                "blocks": described,
+                **({"interleave": True} if interleave else {}),
             },
             "task": {"name": task, "env_id": env_id, "reference_min": -20.27, "reference_max": 3234.3},
             "algorithm": {"name": algorithm, "config": {"alpha": 2.5} | (config or {})},
-            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1} | (protocol or {}),
+            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1, "evaluate_every": 5_000}
+            | (protocol or {}),
             "seed": seed,
             "uses_future_data": uses_future_data,
             "evaluations_expected": len(transitions),
+            **manifest_fields,
         }
         (directory / "manifest.json").write_text(json.dumps(manifest))
         lines = [

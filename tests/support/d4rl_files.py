@@ -58,12 +58,26 @@ def qlearning_loop(dataset, limit, terminate_on_end):
 
 
 def trajectories(dataset, limit):
-    """(rows, complete) of each trajectory, which ends in a terminal state, at a time limit, or incomplete with the file."""
+    """(rows, complete) of each trajectory, which ends in a terminal state, at a time limit, or incomplete with the file.
+
+    In files with timeouts but no next observations, none ends in a terminal state if at least half of them are followed by one.
+    """
     ranges, begun = [], 0
-    total = len(dataset["rewards"])
+    total, terminals = len(dataset["rewards"]), dataset["terminals"]
+    resets = True
+    if "timeouts" in dataset and dataset["timeouts"].any() and "next_observations" not in dataset:
+        pairs = [terminals[row + 1] for row in range(total - 1) if terminals[row] and not dataset["timeouts"][row]]
+        resets = not pairs or sum(pairs) < len(pairs) / 2
     for row in range(total):
         timeout = bool(dataset["timeouts"][row]) if "timeouts" in dataset else row - begun + 1 == limit
-        if dataset["terminals"][row] or timeout or row == total - 1:
-            ranges.append((range(begun, row + 1), bool(dataset["terminals"][row] or timeout)))
+        over = timeout or (terminals[row] and (resets or row == total - 1))
+        if over or row == total - 1:
+            ranges.append((range(begun, row + 1), bool(over)))
             begun = row + 1
     return ranges
+
+
+def returned(dataset, rows):
+    """The return of a trajectory: its rewards up to its first terminal state."""
+    first = next((row for row in rows if dataset["terminals"][row]), rows[-1])
+    return dataset["rewards"][rows[0] : first + 1].sum()

@@ -1,7 +1,7 @@
 """An HDF5 file in D4RL's format: its columns, checked to be complete, and the trajectories that its rows are of.
 
-The rows are those of concatenated trajectories. `terminals` are true where a terminal state was reached; `timeouts`, which old
-files lack, where a trajectory ended for another reason.
+The rows are those of concatenated trajectories. `terminals` are true where a terminal state was reached, after which a trajectory
+may continue (see `data.trajectories`); `timeouts`, which old files lack, where a trajectory ended for another reason.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.data.readers.base import open_file
+from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.data.validation import check_length
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import progress_bar
@@ -24,12 +25,10 @@ _OPTIONAL = ("timeouts", "next_observations")
 _PIECE = 1 << 16  # rows read at once
 
 
-def read_columns(path: Path, name: str, next_observations: bool, progress: bool) -> dict[str, NDArray[Any]]:
-    """The file's columns, numbers as float32; next observations only if requested."""
+def read_columns(path: Path, name: str, progress: bool) -> dict[str, NDArray[Any]]:
+    """The file's columns, numbers as float32."""
     with open_file(path, "an HDF5 file"), h5py.File(path, "r") as file:
         found = {key: file[key] for key in (*_REQUIRED, *_OPTIONAL) if key in file}
-        if not next_observations:
-            found.pop("next_observations", None)
         _check_form(name, found, file)
         length = len(found["observations"])
         # Flags keep their own type, by which they are checked.
@@ -69,7 +68,8 @@ def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
     for key, item in found.items():
         if not _is_whole(item):
             raise DataError(
-                f"{name}: parts of {key} are missing in the file, expected all of it. Delete it and get it again."
+                f"{name}: parts of {key} are missing in the file, expected all of it: its writer was stopped, or still writes. "
+                "Wait for it, or get the file again."
             )
         # Without an axis there is no length; `check_length` says so.
         check_length(name, key, np.empty(item.shape[:1]), len(observations))
@@ -131,21 +131,21 @@ def kept_columns(
     }
 
 
-def trajectory_returns(
-    rewards: NDArray[np.floating], over: NDArray[np.bool_], rows: NDArray[np.int64]
+def complete_returns(
+    columns: dict[str, NDArray[Any]], terminals: NDArray[np.bool_], over: NDArray[np.bool_], rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Returns of the complete trajectories of a file, with the rewards of rows that are not kept.
 
     Args:
-        rewards: [N], of every row.
+        columns: of N rows.
+        terminals: [N].
         over: [N], true where a trajectory ends.
         rows: those that are kept, rising.
 
     Returns:
-        [trajectories, 2]: how many rows are kept up to its end, and its return. One that the end of the file cut short is
-        there only if there is no other.
+        [trajectories, 2]: how many rows are kept up to its end, and its return (see `trajectories.trajectory_returns`). One that
+        the end of the file cut short is there only if there is no other.
     """
     last = np.flatnonzero(over) if over.any() else np.array([len(over) - 1])
-    starts = np.concatenate(([0], last[:-1] + 1))
-    returns = np.add.reduceat(rewards[: last[-1] + 1], starts, dtype=np.float64)
+    returns = trajectory_returns(columns["rewards"], terminals, np.append(0, last + 1))
     return np.stack([np.searchsorted(rows, last, "right").astype(np.float64), returns], axis=1)

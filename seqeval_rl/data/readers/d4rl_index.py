@@ -70,6 +70,12 @@ def of_file(name: str) -> Entry | None:
     return next((found for found in ENTRIES.values() if found.file_name == name), None)
 
 
+def continues_at_goal(name: str, task: Task) -> bool:
+    """Whether terminal rows end no trajectory, in a file of that name and of that task: so it is in D4RL's antmaze."""
+    known = of_file(name)
+    return any(one.name.startswith("d4rl/antmaze") for one in (task, *([known.task] if known else ())))
+
+
 def folders() -> list[Path]:
     """The paths at which its file is searched: in the d4rl package's directory, then among this package's downloads."""
     package = os.environ.get("D4RL_DATASET_DIR") or Path.home() / ".d4rl" / "datasets"

@@ -7,9 +7,11 @@ import pytest
 from seqeval_rl.benchmarks import cli
 from seqeval_rl.benchmarks.arguments.parsing import Several
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
+from seqeval_rl.errors import UsageError
+from seqeval_rl.protocol import Schedule
 from seqeval_rl.results.read import read_results
 
-WHOLE = {"d4rl": (12, 60), "mixed": (3, 15), "finetune": (12, 60), "mujoco": (12, 60)}
+WHOLE = {"d4rl": (12, 60), "mixed": (6, 30), "finetune": (12, 60), "mujoco": (12, 60)}
 
 
 def test_every_suite_says_in_one_line_what_it_is():
@@ -28,6 +30,20 @@ def test_the_papers_suites_are_whole(name):
     assert sweep.protocol.increment == sweep.protocol.updates_per_increment == 1
     assert sweep.protocol.online == (500_000 if name == "finetune" else 0)
     assert sweep.protocol.window == (200_000 if name == "mixed" else None)
+
+
+@pytest.mark.parametrize("mini", [False, True])
+@pytest.mark.parametrize("name", suite_names())
+def test_offline_evaluations_fall_on_multiples_of_their_spacing(name, mini):
+    for variant in build_sweep(name, mini=mini).variants():
+        protocol = variant.protocol.model_copy(
+            update={"static": False}
+        )  # a control has the places of the sequential run
+        schedule = Schedule(protocol, protocol.initial + 10 * protocol.evaluate_every + 7)
+        offline = [point.transitions for point in schedule.points() if point.phase == "offline"]
+        # The untrained evaluation and that at the end of the dataset are where these are.
+        assert [place for place in offline[1:-1] if place % protocol.evaluate_every] == []
+        assert len(offline) > 10
 
 
 @pytest.mark.parametrize("name", ["d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"])
@@ -50,7 +66,16 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
     if name == "orders":
         assert {p["order"] for p in protocols} == {"shuffled", "logged"}
     if name == "mixed":
-        assert {entry["block"] for result in results for entry in result.evaluations} >= {"random", "medium", "expert"}
+        blocks = {interleave: set() for interleave in (False, True)}
+        for result in results:
+            blocks[result.interleaved] |= {entry["block"] for entry in result.evaluations}
+        assert blocks == {False: {"random", "medium", "expert"}, True: {"interleaved"}}
+        for result in results:
+            recorded = result.manifest["dataset"]["blocks"]
+            assert all(("start" in block) != result.interleaved for block in recorded)
+            assert [block.get("change_size", 0) > 0 for block in recorded] == [
+                place > 0 and not result.interleaved for place in range(3)
+            ]
     for result in results:
         if not result.manifest["protocol"]["static"]:
             assert any("prequential/action_error" in entry["metrics"] for entry in result.evaluations)
@@ -64,6 +89,48 @@ def test_paper_uses_future_data_and_says_so(tmp_path):
         assert result.manifest["dataset"]["mode"] == "d4rl"
         if result.algorithm == "iql":
             assert result.config["decay_steps"] == result.evaluations[-1]["gradient_steps"]
+
+
+def test_paper_takes_the_published_settings_that_are_not_given():
+    def configs(**changes):
+        return {variant.entry.name: variant.config for variant in build_sweep("d4rl", **changes).variants()}
+
+    plain, published = configs(), configs(paper=True)
+    assert {config.initialization for config in plain.values()} == {"torch"}
+    assert {name: config.initialization for name, config in published.items()} == {
+        "td3_bc": "haiku", "iql": "orthogonal", "cql": "jaxcql", "awac": "orthogonal", "bc": "orthogonal",
+    }  # fmt: skip
+    assert (published["td3_bc"].policy_noise, published["td3_bc"].noise_clip) == (1.0, 0.5)
+    assert (published["cql"].action_limit, published["awac"].clip_samples, published["bc"].dropout) == (
+        0.999,
+        False,
+        0.1,
+    )
+    given = [
+        ("td3_bc", "policy_noise", 0.2),
+        ("bc", "dropout", None),
+        ("iql", "initialization", Several(("torch", "haiku"))),
+    ]
+    told = build_sweep("d4rl", paper=True, settings=given).variants()
+    assert [v.config.initialization for v in told if v.entry.name == "iql"] == ["torch", "haiku"]
+    assert {v.config.policy_noise for v in told if v.entry.name == "td3_bc"} == {0.2}
+    assert {v.config.dropout for v in told if v.entry.name == "bc"} == {None}
+
+
+def test_the_published_bc_decays_over_its_dataset_and_iql_without_an_online_phase(tmp_path):
+    def decays(*arguments):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        command = ["run", "finetune", "--mini", "--algorithms", "iql,bc", "--out", str(out)]
+        command += ["--datasets", "synthetic:d4rl/hopper-random-v2:420", *arguments]
+        assert cli.main(command) == 0
+        return {result.algorithm: result.config["decay_steps"] for result in read_results(out)}
+
+    assert decays("--paper") == {"iql": None, "bc": 22}  # 420 transitions, of which 200 are visible from the start
+    assert decays("--paper", "--set", "protocol.online=0") == {"iql": 22, "bc": 22}
+    assert decays("--paper", "--set", "bc.decay_steps=none") == {"iql": None, "bc": None}
+    # Future data alone are not the published settings.
+    future = decays("--set", "protocol.uses_future_data=true", "--set", "protocol.online=0")
+    assert future == {"iql": 22, "bc": None}
 
 
 def test_paper_evaluates_each_algorithm_over_its_published_episodes_unless_told_otherwise():
@@ -137,3 +204,61 @@ def test_bad_streams_and_protocols_are_one_line_and_cost_nothing(text, words, tm
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def write_suite(path, text="", **changes):
+    fields = {"algorithms": '["bc"]', "seeds": "[0]", "streams": '[{ blocks = ["x.npz"] }]'} | changes
+    path.write_text("".join(f"{key} = {value}\n" for key, value in fields.items() if value) + text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_suite_needs_no_miniature_and_says_so(tmp_path, capsys):
+    suite = write_suite(tmp_path / "mine.toml")
+    assert build_sweep(suite).seeds == (0,)
+    assert cli.main(["run", suite, "--mini", "--out", str(tmp_path / "out")]) == 2
+    assert "expected a table [mini] with --mini, found none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": '[0, "one"]'}, ["line 2", "seeds.1", "valid integer", "'one'"]),
+        ({"seeds": ""}, ["seeds", "expected a value, found none"]),
+        ({"seeds": "[0, 9223372036854775808]"}, ["2**63"]),
+        ({"seeds": "{ a = 1, b = 2 }"}, ["line 2", "seeds", "a table of 2 entries"]),
+        ({"streams": '[{ nam = "a" }]'}, ["unknown key 'nam'", "line 3", "streams.0", "did you mean name"]),
+        ({"streams": "[{ blocks = [], task = { env_id = 'a' } }]"}, ["line 3", "streams.0.task.name"]),
+        ({"text": "name = hopper"}, ["line 4, column 8", "quotation marks", "'name = hopper'"]),
+        ({"text": "[protocol]\n\nbatch_size = 'many'"}, ["protocol.batch_size", "line 6", "valid integer", "'many'"]),
+        ({"text": "[protocol]\ninitial = 0.5\nbatch = 1"}, ["'batch'", "line 6", "batch_size"]),
+        ({"text": "[settings.bc]\n# slow\nlearning_rat = 1"}, ["line 6", "did you mean learning_rate"]),
+        ({"text": "[sweep.bc]\nlearning_rate = [1, 'x']"}, ["line 5", "bc.learning_rate", "'x'"]),
+    ],
+)
+def test_what_is_wrong_in_a_suite_is_named_with_key_and_line(changes, words, tmp_path, capsys):
+    suite = write_suite(tmp_path / "mine.toml", **changes)
+    assert cli.main(["run", suite, "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err.strip()
+    assert len(message) < 300 + len(suite)
+    assert "\n" not in message
+    for word in (suite, *words):
+        assert word in message
+
+
+def test_a_wrong_setting_is_looked_for_where_it_was_given(tmp_path, capsys):
+    suite = write_suite(tmp_path / "mine.toml", "[protocol]\ninitial = -1\n[mini.protocol]\ninitial = -2\n")
+    command = ["run", suite, "--out", str(tmp_path / "out")]
+    for options, place in (([], "line 5"), (["--mini"], "line 7"), (["--set", "protocol.initial=-3"], "in --set")):
+        assert cli.main([*command, *options]) == 2
+        assert place in capsys.readouterr().err
+
+
+def test_suites_are_utf_8_also_with_a_byte_order_mark(tmp_path):
+    suite = write_suite(tmp_path / "mine.toml", streams='[{ name = "跳跃", blocks = ["x.npz"] }]')
+    assert build_sweep(suite).streams[0].name == "跳跃"
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert build_sweep(suite).streams[0].name == "跳跃"
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("gbk"))
+    with pytest.raises(UsageError, match="line 3: expected text in UTF-8, found the byte 0x"):
+        build_sweep(suite)

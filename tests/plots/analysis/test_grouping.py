@@ -9,6 +9,7 @@ from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.metrics import measured
 from seqeval_rl.plots.analysis.naming import legend_order
+from seqeval_rl.plots.figures.style import line_styles
 
 if TYPE_CHECKING:
     from tests.plots.conftest import Results
@@ -39,7 +40,7 @@ def test_other_settings_are_other_groups_named_by_what_differs(results: Results)
     another, hopper = collect(results.read())
     assert [group.label for group in hopper.groups] == ["TD3+BC (alpha=1)", "TD3+BC (alpha=2.5)", "IQL"]
     # The same settings have the same name and style on a panel where nothing has to be told apart.
-    assert [(group.label, group.style) for group in another.groups] == [("TD3+BC (alpha=2.5)", "TD3+BC (alpha=2.5)")]
+    assert [(group.label, group.style) for group in another.groups] == [("TD3+BC (alpha=2.5)", "td3_bc (alpha=2.5)")]
     assert hopper.groups[2].style == "iql"
 
 
@@ -117,3 +118,25 @@ def test_of_two_evaluations_at_one_place_the_last_counts(results: Results) -> No
     results.add(transitions=[10, 20, 20, 30], scores=[1.0, 2.0, 3.0, 4.0])
     transitions, values = measured(results.read()[0])
     assert (transitions.tolist(), values.tolist()) == ([10, 20, 30], [1, 3, 4])
+
+
+def test_an_interleaved_control_is_in_the_panel_of_its_stream(results: Results) -> None:
+    for seed in range(2):
+        results.add("iql", seed)
+        results.add("iql", seed, dataset="hopper mixed", interleave=True, suite="another")
+    (panel,) = collect(results.read())
+    assert (panel.title, len(panel.blocks)) == ("hopper random, medium, expert", 3)
+    assert [(group.label, group.control, len(group.runs)) for group in panel.groups] == [
+        ("IQL", False, 2),
+        ("IQL (interleaved)", True, 2),
+    ]
+    looks = line_styles(group.style for group in panel.groups)
+    assert len({look.colour for look in looks.values()}) == 1
+    assert len({str(look.line) for look in looks.values()}) == 2
+
+
+def test_an_interleaved_control_alone_has_no_blocks(results: Results) -> None:
+    results.add("iql", interleave=True)
+    (panel,) = collect(results.read())
+    assert (panel.blocks, panel.spans) == ((), [("offline", 0, 30_000)])
+    assert panel.groups[0].label == "IQL (interleaved)"

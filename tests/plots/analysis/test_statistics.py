@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -247,16 +248,50 @@ def test_normalise_puts_each_task_on_its_own_scale() -> None:
 
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [(0.25, 2.0), (0.5, 3.0), (0.74, 3.0), (0.75, 4.0), (1.0, 5.0), (0.04, np.nan), (0.05, 1.0)],
+    [(0.25, 2.0), (0.5, 3.0), (0.62, 3.0), (0.63, 4.0), (0.75, 4.0), (0.76, 4.0), (1.0, 5.0), (0.0, 1.0), (0.15, 1.0)],
 )
-def test_score_at_share_is_the_last_evaluation_at_or_before(share: float, expected: float) -> None:
-    found = score_at_share([5, 25, 50, 75, 100], [1, 2, 3, 4, 5], share, 100)
-    np.testing.assert_equal(found, expected)
+def test_score_at_share_is_the_nearest_evaluation_of_two_the_earlier(share: float, expected: float) -> None:
+    assert score_at_share([5, 25, 50, 75, 100], [1, 2, 3, 4, 5], share, 100) == expected
+
+
+def test_an_evaluation_that_is_too_far_does_not_count_and_100_per_cent_is_the_last() -> None:
+    assert np.isnan(score_at_share([20, 50, 100], [1, 2, 3], 0.05, 100, within=14))
+    assert score_at_share([20, 50, 100], [1, 2, 3], 0.05, 100, within=15) == 1
+    assert score_at_share([20, 50, 97, 130], [1, 2, 3, 4], 1.0, 100, within=1) == 3
+    # What comes after the data does not count, even where it is nearer.
+    assert score_at_share([20, 50, 90, 101], [1, 2, 3, 4], 0.99, 100, within=10) == 3
 
 
 def test_a_run_that_has_not_got_there_has_no_score() -> None:
-    assert np.isnan(score_at_share([5, 25, 50], [1, 2, 3], 0.75, 100))
+    assert np.isnan(score_at_share([5, 25, 50, 74], [1, 2, 3, 4], 0.75, 100))
+    assert np.isnan(score_at_share([5, 25, 50, 74], [1, 2, 3, 4], 1.0, 100))
     assert np.isnan(score_at_share([], [], 0.5, 100))
+    # A bin that begins at 74 and reaches past the end.
+    assert score_at_share([5, 25, 50, 74], [1, 2, 3, 4], 1.0, 100, evaluated_to=104) == 4
+
+
+@given(
+    st.integers(1, 50),
+    st.integers(1, 400),
+    st.integers(1, 300),
+    st.integers(1, 4_000),
+    st.sampled_from([0.25, 0.5, 0.75]),
+)
+def test_a_multiple_of_the_spacing_is_found_at_the_first_evaluation_from_it_on(
+    increment: int, initial: int, every: int, longer: int, share: float
+) -> None:
+    """PROTOCOL.md, section 7: with any increment a share that is a multiple of the spacing is the evaluation made for it."""
+    total = initial + longer
+    seen = np.unique(np.minimum(initial + increment * np.arange(longer // increment + 2), total))
+    crossed = np.flatnonzero(np.diff(seen // every)) + 1
+    places = seen[np.unique([0, *crossed, len(seen) - 1])]
+    target = share * total
+    found = score_at_share(places, places, share, total, within=every / 2 + increment)
+    distances = np.abs(places - target)
+    assert math.isnan(found) == (distances.min() > every / 2 + increment)
+    assert math.isnan(found) or abs(found - target) == distances.min()
+    if target % every == 0 and target > initial and increment < every / 2:
+        assert found == places[places >= target][0] or target - found <= places[places >= target][0] - target
 
 
 def test_share_is_counted_in_whole_transitions() -> None:

@@ -61,19 +61,19 @@ def add(results: Results, algorithm: str, seed: int, dataset: str, scores: list[
     )
 
 
-def test_over_the_share_all_runs_of_all_datasets_count_with_their_last_evaluation(results: Results) -> None:
+def test_over_the_share_all_runs_of_all_datasets_count_with_their_nearest_evaluation(results: Results) -> None:
     values = {}
     for task, dataset in enumerate(("low", "high")):
         for seed in range(3):
             values[seed, task] = [10.0 * point + seed + 30 * task for point in range(4)]
-            add(results, "iql", seed, dataset, values[seed, task])
+            add(results, "iql", seed, dataset, values[seed, task], protocol={"evaluate_every": 2_500})
     figure = share_curves(results.read())
     (line,) = curve(figure, "iql")
-    # From the first evaluation, at a quarter, on; at each share the evaluation at or before it.
-    np.testing.assert_allclose(line.get_xdata(), 100 * SHARES[24:])
+    # At each share the nearest evaluation: those are at quarters, and an eighth is as far as one may be away.
+    np.testing.assert_allclose(line.get_xdata(), 100 * SHARES[12:])
     scores = np.array([[values[seed, task] for task in range(2)] for seed in range(3)])
     at = interquartile_mean(scores)
-    np.testing.assert_allclose(line.get_ydata(), at[[0] * 25 + [1] * 25 + [2] * 25 + [3]])
+    np.testing.assert_allclose(line.get_ydata(), at[[0] * 25 + [1] * 25 + [2] * 25 + [3] * 13])
     assert line.get_alpha() == 1
     (dashed,) = [line for line in figure.axes[0].lines if line.get_color() == GREY]
     assert list(dashed.get_ydata()) == [30.0, 30.0]

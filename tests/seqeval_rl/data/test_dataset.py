@@ -16,8 +16,10 @@ from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError
 
 TASK = Task("toy", "Toy-v0", 0.0, 10.0)
-# An episode as (transitions, how it ends); only the last one of a dataset may just stop.
-EPISODES = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["terminal", "limit"])), min_size=1, max_size=6)
+# An episode as (transitions, how it ends); only the last one of a dataset may just stop. Terminal rows in a row would belong to
+# one episode (see test_trajectories.py).
+EPISODE = st.one_of(st.tuples(st.integers(2, 5), st.just("terminal")), st.tuples(st.integers(1, 5), st.just("limit")))
+EPISODES = st.lists(EPISODE, min_size=1, max_size=6)
 
 
 def columns(episodes: list[tuple[int, str]], obs_dim: int = 2, act_dim: int = 1) -> dict[str, Any]:
@@ -205,7 +207,10 @@ def test_the_hash_tells_contents_apart() -> None:
         ({"action_high": np.inf}, "expected finite ones with low < high"),
         ({"episode_starts": [1, 3]}, "episode_starts expected"),
         ({"episode_starts": [0, 3, 3]}, "episode_starts expected"),
-        ({"episode_starts": [0, 4]}, "row 2 terminates or truncates, but episode_starts has it inside"),
+        (
+            {"episode_starts": [0, 4], "truncations": [0, 0, 1, 0, 1]},
+            "row 2 truncates, but episode_starts has it inside",
+        ),
     ],
 )
 def test_unusable_columns_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
@@ -246,9 +251,8 @@ def test_the_task_of_a_dataset() -> None:
     assert task_of_dataset("log", "Hopper-v5", None, None, "") is hopper
     assert task_of_dataset("log", "Hopper-v5", hopper.reference_min, hopper.reference_max, "") is hopper
     assert task_of_dataset("log", "Hopper-v5", 0, 1, "") == Task("Hopper-v5", "Hopper-v5", 0.0, 1.0)
-    with pytest.raises(DataError, match=r"expected an environment, found none.*Do this"):
-        task_of_dataset("log", None, 0, 1, "Do this.")
-    with pytest.raises(DataError, match="both reference returns for Other-v0, found None and None"):
-        task_of_dataset("log", "Other-v0", None, None, "")
-    with pytest.raises(DataError, match="both reference returns for Hopper-v5, found 1 and None"):
-        task_of_dataset("log", "Hopper-v5", 1, None, "")
+    assert task_of_dataset("log", None, 0, 1, "") == Task("unknown", None, 0.0, 1.0)
+    assert task_of_dataset("log", "Other-v0", None, None, "") == Task("Other-v0", "Other-v0")
+    assert task_of_dataset("log", "Hopper-v5", None, None, "", "{}") == Task("Hopper-v5", "Hopper-v5", env_spec="{}")
+    with pytest.raises(DataError, match=r"both reference returns for Hopper-v5, found 1 and None.*Do this"):
+        task_of_dataset("log", "Hopper-v5", 1, None, "Do this.")

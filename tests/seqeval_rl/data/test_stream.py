@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 from synthetic import noise_dataset
 
-from seqeval_rl.data.stream import Stream, arrange
+from seqeval_rl.data.stream import Stream, StreamSpec, arrange
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, UsageError
 
@@ -98,3 +98,30 @@ def test_blocks_of_different_shapes_or_tasks_are_refused():
         Stream("mixed", [noise_dataset([30]), noise_dataset([30], task=TASKS["walker2d"])])
     with pytest.raises(UsageError, match="at least one dataset"):
         Stream("none", [])
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=4), st.sampled_from(ORDERS), st.integers(0, 1000))
+def test_an_interleaved_stream_mixes_blocks_and_keeps_the_order_within_each(sizes, order, seed):
+    parts = [noise_dataset([size], name=f"hopper/{place}") for place, size in enumerate(sizes)]
+    plain, mixed = Stream("one", parts), Stream("one", parts, interleave=True)
+    arrival = mixed.arrival(order, seed)
+    assert arrival.tolist() == mixed.arrival(order, seed).tolist()
+    assert sorted(arrival) == list(range(sum(sizes)))
+    for block in plain.blocks:
+        inside = (arrival >= block.start) & (arrival < block.stop)
+        assert arrival[inside].tolist() == plain.arrival(order, seed)[block.start : block.stop].tolist()
+    assert {mixed.label_at(t) for t in (1, len(mixed))} == {"interleaved"}
+    assert mixed.label_at(len(mixed) + 1) == "online"
+
+
+def test_every_part_of_an_interleaved_stream_has_its_share_of_each_block():
+    stream = Stream("one", [noise_dataset([300], name="a"), noise_dataset([100], name="b")], interleave=True)
+    firsts = np.array([(stream.arrival("logged", seed)[:100] >= 300).sum() for seed in range(400)])
+    # Hypergeometric: 100 of 400, of which a quarter are of the second block.
+    assert abs(firsts.mean() - 25) < 5 * np.sqrt(25 * 0.75 * 300 / 399 / 400)
+    assert len({tuple(stream.arrival("logged", seed)) for seed in range(20)}) == 20
+
+
+def test_a_single_block_cannot_be_interleaved():
+    with pytest.raises(UsageError, match="two blocks or more"):
+        StreamSpec("one", ("bundled/hopper/medium:400",), interleave=True)

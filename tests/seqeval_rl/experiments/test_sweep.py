@@ -1,6 +1,7 @@
 """Variants of an algorithm: how their values are written, checked and named."""
 
 import json
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -120,7 +121,13 @@ def test_every_kind_of_value_has_a_name_of_its_own():
     ]
     assert directories(layers=([256, 256], [512])) == ["made,layers=256x256", "made,layers=512"]
     assert directories(limit=(None, 3)) == ["made,limit=none", "made,limit=3"]
-    assert directories(kind=("../up", "two words")) == ["made,kind=..-up", "made,kind=two-words"]
+    assert directories(kind=("up", "down.1")) == ["made,kind=up", "made,kind=down.1"]
+    for name, start in zip(directories(kind=("../up", "two words")), ("..-up", "two-words"), strict=True):
+        assert re.fullmatch(rf"made,kind={start}-[0-9a-f]{{8}}", name)
+    # What could be several things is told apart.
+    several = directories(kind=("a b", "a-b", "none", "2", "2x3", "true"))
+    assert len({name.casefold() for name in several}) == 6
+    assert several[1] == "made,kind=a-b"
     long, longer = directories(kind=("x" * 400, "x" * 401))
     assert long != longer
     assert len(long) == len(longer) == 150
@@ -142,7 +149,6 @@ def test_different_numbers_have_different_directories(numbers):
         ({"layers": ([8], (8,))}, ["sweep of made.layers", "twice"]),
         ({"layers": (256, 128)}, ["made.layers", "256", "are a sweep", "a list is written layers=[8, 8]"]),
         ({"rate": ()}, ["sweep of made.rate", "found none"]),
-        ({"kind": ("a b", "a-b")}, ["sweep of made", "names differ", "'made,kind=a-b'"]),
     ],
 )
 def test_what_is_wrong_with_a_sweep_is_said_in_one_line(swept, words):
@@ -164,6 +170,34 @@ def test_recorded_runs_are_found_by_what_they_are(tmp_path):
         (directory / "manifest.json").write_text(text)
     assert recorded_runs(tmp_path) == {identity(same): tmp_path / "stream" / "made" / "seed-1"}
     assert recorded_runs(tmp_path / "nowhere") == {}
+
+
+@given(st.lists(st.text("ab -/2x.é", min_size=1, max_size=6), min_size=2, max_size=5, unique=True))
+def test_different_words_have_different_directories(words):
+    found = directories(kind=tuple(words))
+    assert len({*found}) == len(words)
+    assert all(len(name.encode()) <= 150 and re.fullmatch(r"[A-Za-z0-9.,=+_-]+", name) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": (0, 2**63)}, ["in a test", "2**63", str(2**63)]),
+        ({"seeds": (-1,)}, ["seeds from 0", "found -1"]),
+        ({"seeds": (0, 1, 1)}, ["different seeds", "found 1 twice"]),
+        ({"seeds": ()}, ["at least one"]),
+        ({"streams": (StreamSpec("caf\udce9", ("a.npz",)),)}, ["UTF-8", r"'caf\udce9'"]),
+        ({"streams": (StreamSpec("a", ("caf\udce9.npz",)),)}, ["UTF-8", "caf"]),
+    ],
+)
+def test_a_sweep_is_checked_before_its_data_are_read(changes, words):
+    fields = {"name": "s", "streams": (StreamSpec("a", ("a.npz",)),), "algorithms": (ENTRY,), "seeds": (0,)}
+    Sweep(protocol=Protocol(), where="in a test", **fields)
+    with pytest.raises(UsageError) as error:
+        Sweep(protocol=Protocol(), where="in a test", **fields | changes)
+    for word in words:
+        assert word in str(error.value)
+    assert len(str(error.value)) < 200
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 40))

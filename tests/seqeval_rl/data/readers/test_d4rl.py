@@ -12,7 +12,7 @@ import gymnasium
 import h5py
 import numpy as np
 import pytest
-from d4rl_files import LIMIT, TASK, columns, qlearning_loop, trajectories, write
+from d4rl_files import LIMIT, TASK, columns, qlearning_loop, returned, trajectories, write
 from hypothesis import HealthCheck, given, settings, strategies as st
 from numpy.testing import assert_array_equal
 
@@ -48,10 +48,11 @@ def read(path: Path, task: Task = TASK, **more: Any) -> Dataset:
 
 
 def check_sound(dataset: Dataset) -> None:
-    """Each episode ends, in one way, at its last row, and nowhere else."""
+    """Each episode ends, in one way, at its last row; only terminal states may be elsewhere."""
     last = dataset.episode_starts[1:] - 1
     assert (np.diff(dataset.episode_starts) > 0).all()
-    assert_array_equal(np.flatnonzero(dataset.terminations | dataset.truncations), last)
+    assert (dataset.terminations | dataset.truncations)[last].all()
+    assert np.isin(np.flatnonzero(dataset.truncations), last).all()
     assert not (dataset.terminations & dataset.truncations).any()
 
 
@@ -59,7 +60,7 @@ def check_returns(dataset: Dataset, arrays: dict[str, Any], limit: int) -> None:
     """The dataset's returns are those of the file's whole trajectories, rows that were dropped included."""
     found = trajectories(arrays, limit)
     whole = [rows for rows, is_whole in found if is_whole] or [rows for rows, _ in found]
-    assert_array_equal(dataset.episode_returns(), [arrays["rewards"][rows].sum() for rows in whole])
+    assert_array_equal(dataset.episode_returns(), [returned(arrays, rows) for rows in whole])
 
 
 @SLOW
@@ -129,7 +130,7 @@ def test_a_prefix_has_the_returns_of_the_trajectories_that_are_over(
     rows = (prefix.observations[:, 0] / 3).astype(int)
     following = int(dataset.observations[n, 0] / 3) if n < len(dataset) else len(ends)
     over = [
-        arrays["rewards"][span].sum()
+        returned(arrays, span)
         for span, whole in trajectories(arrays, LIMIT)
         if whole and span[-1] < following and (span[-1] in rows or mode == "d4rl")
     ]
@@ -342,8 +343,6 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"expected an HDF5 file, found .*Delete it and get it again") as caught:
             read(path)
         assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match=r"found none for a file called log\.hdf5"):
-        load_dataset(path, progress=False)
     assert cache.entries() == []
 
 

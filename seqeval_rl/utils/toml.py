@@ -1,0 +1,63 @@
+"""TOML files: reading them, and the lines that their keys are on."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+_AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+
+
+def parse(contents: bytes) -> tuple[dict[str, Any], str]:
+    """The tables of a file, and its text. Raises `ValueError` with the line, what was expected and what is there."""
+    try:
+        text = contents.decode("utf-8-sig").replace("\r\n", "\n")  # some editors write a byte order mark
+    except UnicodeDecodeError as error:
+        line = contents.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"line {line}: expected text in UTF-8, found the byte 0x{contents[error.start]:02x}. Save the file as UTF-8."
+        ) from None
+    try:
+        return tomllib.loads(text), text
+    except tomllib.TOMLDecodeError as error:
+        problem, line, column = found.groups() if (found := _AT.fullmatch(str(error))) else (str(error), None, None)
+        rows = text.rstrip().split("\n")
+        number = int(line) if line else len(rows)
+        shown = " ".join("".join(rows[number - 1 : number]).split())
+        place = f"line {number}, column {column}" if column else f"line {number}, the end"
+        raise ValueError(
+            f"{place}: expected TOML (text is in quotation marks), found {shown[:60]!r}: {problem}. Correct the line."
+        ) from None
+
+
+def lines(text: str) -> dict[str, int]:
+    """The line on which each key of a TOML text begins, by its path, for example `streams.0.blocks`."""
+    rows = text.split("\n")
+    found: dict[str, int] = {}
+    begin = 1
+    for end in range(1, len(rows) + 1):
+        try:
+            tables = tomllib.loads("\n".join(rows[:end]))
+        except tomllib.TOMLDecodeError:
+            continue  # in the middle of a list or text of several lines
+        for path in _paths(tables, ""):
+            found.setdefault(path, begin)
+        begin = end + 1
+    return found
+
+
+def line_of(text: str, path: str) -> int | None:
+    """The line on which a key begins, or the nearest table or list around it; None where there is none."""
+    found, parts = lines(text), path.split(".")
+    return next((found[key] for n in range(len(parts), 0, -1) if (key := ".".join(parts[:n])) in found), None)
+
+
+def _paths(value: Any, path: str) -> Iterator[str]:
+    """The paths of all keys and items below a value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        own = f"{path}.{name}" if path else str(name)
+        yield own
+        yield from _paths(item, own)

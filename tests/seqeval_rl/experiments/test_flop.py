@@ -1,0 +1,57 @@
+"""FLOP as manifests record them."""
+
+import pytest
+import torch
+
+from seqeval_rl.benchmarks.speed.roofline import record
+from seqeval_rl.experiments.flop import count_flop
+from seqeval_rl.experiments.grouping import random_batch
+from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.registry import find_algorithm, registered
+
+
+def built(name, **settings):
+    entry = find_algorithm(name)
+    config = entry.configure({"hidden": (16, 8), **settings}, "a test")
+    spec = Spec((5,), 2, (0,), torch.device("cpu"))
+    return entry.build(config, spec), random_batch(spec, 4, entry.noise_dim(config, spec))
+
+
+def test_a_perceptron_is_counted_as_by_hand():
+    layers = [5 * 16, 16 * 8, 8 * 2]
+    # Forward; the gradient by each weight; the gradient by the input of each layer but the first.
+    update = 2 * 4 * (sum(layers) + sum(layers) + sum(layers[1:]))
+    assert count_flop(*built("bc")) == (update, 2 * sum(layers))
+
+
+@pytest.mark.parametrize("name", sorted(registered()))
+def test_it_is_the_count_of_the_roofline(name):
+    algorithm, batch = built(name)
+    period = int(getattr(algorithm, "period", 1))
+    expected = record(lambda: algorithm.update(batch), period).flop_per_update
+    assert count_flop(algorithm, batch).update == expected
+
+
+def test_random_numbers_are_drawn_as_if_nothing_had_been_counted():
+    class Drawing:
+        def update(self, batch):
+            torch.rand(3)
+            return {}
+
+        def act(self, observations, noise):
+            return torch.rand(3)
+
+    _, batch = built("bc")
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    assert count_flop(Drawing(), batch) == (0.0, 0.0)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_what_cannot_be_counted_has_no_number():
+    class Raising:
+        def update(self, batch):
+            raise NotImplementedError
+
+    assert count_flop(Raising(), built("bc")[1]) is None
