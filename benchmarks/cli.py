@@ -13,7 +13,7 @@ from tyro.conf import subcommand
 
 from seqeval_rl.benchmarks.arguments.datasets import Datasets
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Status, Table
-from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run
+from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run, Settings
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 
 # By name: the type of the command's arguments, and the function that takes them, in `commands`.
@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[type, str]] = {
     "cite": (Cite, "results.perform"),
     "datasets": (Datasets, "datasets.perform"),
     "algorithms": (Algorithms, "algorithms.algorithms"),
+    "settings": (Settings, "settings.settings"),
     "check": (Check, "algorithms.check"),
     "bench": (Bench, "bench.bench"),
 }
