@@ -23,6 +23,7 @@ from seqeval_rl.data.images import are_images, of_trails
 from seqeval_rl.data.minari_writer import unusable
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, unreadable
 from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_dataset
+from seqeval_rl.environments.recording import without_recording
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError, unknown
@@ -256,8 +257,9 @@ def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -
     spec, metadata = _evaluation_spec(name, source), source.storage.metadata
     env_spec = ""
     if spec is not None:
+        spec = without_recording(spec)
         registered = gymnasium.registry.get(spec.id)
-        same = registered is not None and _settings(registered) == _settings(spec)
+        same = registered is not None and _settings(without_recording(registered)) == _settings(spec)
         env_spec = "" if same else spec.to_json()
     if task is None:
         env_id = None if spec is None else spec.id
