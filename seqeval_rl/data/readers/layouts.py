@@ -38,7 +38,8 @@ class Layout:
 
     def misfits(self, keys: Iterable[str]) -> int:
         """How many arrays a file with these lacks, or has from other formats; 0: it is in this format."""
-        return len(set(self.required) - set(keys)) + len(set(self.foreign) & set(keys))
+        keys = _groups(keys)
+        return len(set(self.required) - keys) + len(set(self.foreign) & keys)
 
     def check(self, source: str, keys: Iterable[str]) -> None:
         """Check the arrays of a source, and name in a warning those that are not used.
@@ -46,7 +47,7 @@ class Layout:
         Raises:
             DataError: some are missing; or, where the source does not choose the format, some belong to another one.
         """
-        keys = sorted(keys)
+        keys = sorted(_groups(keys))
         missing = [key for key in self.required if key not in keys]
         if missing:
             raise DataError(
@@ -60,9 +61,14 @@ class Layout:
             raise DataError(
                 f"{source}: expected arrays of one format, found {found}. Leave out what does not belong to it{hint}."
             )
-        unused = [key for key in keys if key.partition("/")[0] not in (*self.read, *self.unread)]
+        unused = [key for key in keys if key not in (*self.read, *self.unread)]
         if unused:
             _warn_unused(source, ", ".join(unused), ", ".join(self.read))
+
+
+def _groups(keys: Iterable[str]) -> set[str]:
+    """Arrays by their names, and those in a group, `infos/qpos`, by its name."""
+    return {key.partition("/")[0] for key in keys}
 
 
 @functools.cache
