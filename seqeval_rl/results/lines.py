@@ -12,7 +12,7 @@ from seqeval_rl.errors import DataError, writing
 
 def append_line(path: Path, entry: dict[str, Any]) -> None:
     """Append one line, on disk when this returns. Raises `FileError`."""
-    with writing(path, "Free some space; the same command resumes."), path.open("a") as file:
+    with writing(path, "Free some space; the same command resumes."), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry, allow_nan=False) + "\n")
         file.flush()
         os.fsync(file.fileno())

@@ -151,7 +151,7 @@ def scan_results(root: Path) -> Results:
 
 
 def _read_run(root: Path, directory: Path) -> RunResult:
-    manifest = modern_manifest(json.loads((directory / MANIFEST).read_text()))
+    manifest = modern_manifest(json.loads((directory / MANIFEST).read_text(encoding="utf-8")))
     evaluations, damaged = read_sound_lines(directory / METRICS, transitions=int, metrics=dict)
     events, damaged_events = read_sound_lines(directory / EVENTS, event=str)
     finished = len(evaluations) + len(damaged) >= manifest["evaluations_expected"]

@@ -49,7 +49,7 @@ def recorded_runs(out: Path) -> dict[Hashable, Path]:
     found: dict[Hashable, Path] = {}
     for path in sorted(out.glob(f"*/*/seed-*/{MANIFEST}")):
         try:
-            found.setdefault(identity(json.loads(path.read_text())), path.parent)
+            found.setdefault(identity(json.loads(path.read_text(encoding="utf-8"))), path.parent)
         except (OSError, ValueError, TypeError):
             # Damaged: `RunRecorder.check` says so to a command that wants to write there.
             continue
@@ -146,7 +146,7 @@ class RunRecorder:
         if newest >= 0:
             self.event("resumed", evaluation=newest)
         if recorded > newest + 1:
-            atomic_write(path, "".join(path.read_text().splitlines(keepends=True)[: newest + 1]))
+            atomic_write(path, "".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[: newest + 1]))
         return newest + 1, state
 
     def event(self, event: str, **details: Any) -> None:

@@ -18,7 +18,7 @@ from seqeval_rl.data.readers.base import open_file
 from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.data.validation import check_length
 from seqeval_rl.errors import DataError
-from seqeval_rl.utils.text import progress_bar
+from seqeval_rl.utils.console import progress_bar
 
 _REQUIRED = ("observations", "actions", "rewards", "terminals")
 _OPTIONAL = ("timeouts", "next_observations")

@@ -24,7 +24,8 @@ from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_d
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, UsageError, unknown
-from seqeval_rl.utils.text import file_name, first_line, progress_bar
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.text import file_name, first_line
 
 _COLUMNS = ("actions", "rewards", "terminations", "truncations")
 _log = logging.getLogger("seqeval_rl")
