@@ -1,4 +1,4 @@
-"""The terminal: progress bars; output that an encoding cannot show is replaced, and standard streams that are closed are written to nowhere."""
+"""The terminal: progress bars, output in any encoding, and standard streams that are closed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 # What an encoding lacks is written so; of anything else the code is shown, so that different names stay different.
 _REPLACEMENTS = {
-    "–": "-", "—": "-", "−": "-", "…": "~", "·": "*", "×": "x", "±": "+-", "²": "^2", "≥": ">=", "≤": "<=", "→": "->", "←": "<-",
-    "α": "alpha", "β": "beta", "γ": "gamma", "λ": "lambda", "ρ": "rho", "σ": "sigma", "τ": "tau", "é": "e", "\N{NO-BREAK SPACE}": " ",
+    "–": "-", "—": "-", "−": "-", "…": "~", "·": "*", "•": "*", "×": "x", "±": "+-", "²": "^2", "≥": ">=", "≤": "<=",
+    "→": "->", "←": "<-", "\N{NO-BREAK SPACE}": " ", "é": "e",
+    "α": "alpha", "β": "beta", "γ": "gamma", "λ": "lambda", "ρ": "rho", "σ": "sigma", "τ": "tau",
     "─": "-", "━": "-", "│": "|", **dict.fromkeys("╭╮╰╯┌┐└┘├┤┬┴┼", "+"),
 }  # fmt: skip
 _HANDLER = "seqeval.replace"
@@ -36,8 +37,10 @@ def prepare_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
         if not _is_open(stream):
-            # Takes the place of the closed descriptor, so that no file is opened as one.
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))
+            # It takes the place of the closed descriptor: otherwise a file would, and get what libraries print.
+            nowhere = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115
+            os.set_inheritable(nowhere.fileno(), True)
+            setattr(sys, name, nowhere)
         elif name != "stdin":
             getattr(stream, "reconfigure", lambda **_: None)(errors=_HANDLER)
 
