@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +25,7 @@ from seqeval_rl.utils import toml
 
 _log = logging.getLogger("seqeval_rl")
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
-PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5}
+PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5, "awac": 5, "bc": 5}
 
 
 class _Strict(BaseModel):
@@ -35,20 +35,45 @@ class _Strict(BaseModel):
 class CustomTask(_Strict):
     """A task that is not among the known ones."""
 
-    name: str
-    env_id: str | None = None  # none: no environment, prequential scores alone
-    reference_min: float
-    reference_max: float
+    name: str = Field(description="of the task, for figures and tables")
+    env_id: str | None = Field(
+        default=None, description="gymnasium's id; none: no environment, prequential scores alone"
+    )
+    reference_min: float | None = Field(default=None, description="return of score 0; none: raw returns, no scores")
+    reference_max: float | None = Field(default=None, description="return of score 100")
 
 
 class StreamEntry(_Strict):
     """One stream of a suite: datasets that are concatenated, or none: online learning of a task without a dataset."""
 
-    name: str | None = None  # default: the blocks' sources
-    blocks: tuple[str, ...]
-    task: str | CustomTask | None = None  # where the data do not say
-    mode: Mode = "native"  # of reading: `d4rl` is exactly what D4RL's own function gives
-    interleave: bool = False  # the control of a stream of several blocks: their transitions are mixed uniformly
+    name: str | None = Field(
+        default=None, description="of the stream, for figures and tables; none: its blocks' sources"
+    )
+    blocks: tuple[str, ...] = Field(
+        description="sources of the datasets, concatenated in this order; []: the task is learned online only"
+    )
+    task: str | CustomTask | None = Field(
+        default=None,
+        description="a known task, an environment's id, or a table with name, env_id, reference_min and reference_max; "
+        "none: as the data say",
+    )
+    reference_returns: tuple[float, float] | None = Field(
+        default=None, description="returns of score 0 and 100, in place of the task's"
+    )
+    mode: Mode = Field(
+        default="native", description="how files in D4RL's format are read; d4rl: exactly as qlearning_dataset does"
+    )
+    action_low: float | tuple[float, ...] | None = Field(
+        default=None,
+        description="lower bound of actions, a number or one for each dimension; none: that of the data or the environment",
+    )
+    action_high: float | tuple[float, ...] | None = Field(default=None, description="upper bound of actions")
+    clip_actions: bool = Field(
+        default=False, description="clip actions outside the bounds, and count them; false: they are refused"
+    )
+    interleave: bool = Field(
+        default=False, description="the control of a stream of several blocks: their transitions are mixed uniformly"
+    )
 
     def spec(self, where: str) -> StreamSpec:
         """The stream as a `Sweep` takes it."""
@@ -65,7 +90,8 @@ class StreamEntry(_Strict):
             )
         joined = "+".join(self.blocks) + (" interleaved" if self.interleave else "")
         name = self.name or joined or f"{task.name if task else ''} online"
-        return StreamSpec(name, self.blocks, task, self.mode, self.interleave)
+        given = {key: getattr(self, key) for key in ("reference_returns", "action_low", "action_high", "clip_actions")}
+        return StreamSpec(name, self.blocks, task, self.mode, self.interleave, **given)
 
 
 class Overrides(_Strict):
@@ -176,6 +202,7 @@ def build_sweep(
     paper: bool = False,
     precision: Precision = "float32",
     loggers: Sequence[str] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> Sweep:
     """A suite with the command line's changes, names and settings checked.
 
@@ -185,9 +212,11 @@ def build_sweep(
         algorithms, datasets, seeds, loggers: replace the suite's; a dataset may be several sources joined by `+`, which are
             concatenated.
         settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
-        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, and each
-            algorithm's evaluation episodes, where `protocol.episodes` is not given.
+        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, each algorithm's
+            `published` settings where they are not given, and its evaluation episodes where `protocol.episodes` is not.
         precision: of matrix products.
+        reading: fields of `StreamSpec` in place of the streams' own: `task`, `reference_returns`, `action_low`, `action_high`,
+            `clip_actions`.
 
     Raises:
         UsageError: an unknown name or setting, or a value out of range; in one line that says what to change.
@@ -204,6 +233,7 @@ def build_sweep(
         streams = [entry.spec(reference) for entry in small.streams or suite.streams]
     else:
         streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
+    streams = [replace(stream, **reading or {}) for stream in streams]
     chosen = _chosen_settings(suite, small, [entry.name for entry in entries], reference)
     settings = list(settings)
     where = _places(reference, text, mini, {f"{section}.{setting}" for section, setting, _ in settings})
@@ -229,7 +259,7 @@ def build_sweep(
     return Sweep.build(
         single.pop("protocol"), where, swept,
         name=f"{name} (mini)" if mini else name, streams=tuple(streams), algorithms=tuple(entries), seeds=tuple(seeds),
-        settings=single, precision=precision, own_protocol=own_protocol,
+        settings=single, precision=precision, own_protocol=own_protocol, published=paper,
         loggers=tuple(suite.loggers if loggers is None else loggers),
     )  # fmt: skip
 

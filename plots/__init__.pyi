@@ -1,9 +1,11 @@
+from .analysis.adaptation import lag as lag, time_to as time_to
 from .analysis.changes import (
     Change as Change,
     GroupCurve as GroupCurve,
     change as change,
     group_curve as group_curve,
 )
+from .analysis.compute import Compute as Compute, compute_per_transition as compute_per_transition
 from .analysis.cross_task import (
     improvement_interval as improvement_interval,
     mean_ranks as mean_ranks,
@@ -78,6 +80,7 @@ from .tables.across import (
     across_tables as across_tables,
     improvement_table as improvement_table,
 )
+from .tables.adaptation import adaptation_tables as adaptation_tables
 from .tables.blocks import block_table as block_table
 from .tables.online import online_table as online_table
 from .tables.published import published_table as published_table

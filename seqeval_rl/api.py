@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow
     from matplotlib.figure import Figure
 
-    from seqeval_rl.environments.tasks import Task
+    from seqeval_rl.environments.tasks import Bound, Task
     from seqeval_rl.experiments.sweep import Sweep
     from seqeval_rl.plots.tables.table import Table
     from seqeval_rl.training.device import Precision
@@ -104,6 +104,10 @@ def evaluate(
     loggers: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = False,
+    reference_returns: tuple[float, float] | None = None,
+    action_low: Bound = None,
+    action_high: Bound = None,
+    clip_actions: bool = False,
 ) -> EvaluationResults:
     """Sequential evaluation of every algorithm on every dataset with every seed.
 
@@ -118,7 +122,7 @@ def evaluate(
         protocol: settings of `Protocol` that differ from their defaults, for example `{"increment": 10}`.
         settings: by algorithm, settings that differ from their defaults, for example `{"td3_bc": {"alpha": 1.0}}`.
         sweep: by algorithm (or `"protocol"`), several values for a setting; every combination is run.
-        task: of datasets that do not name one; a name of a known task, or a `Task`.
+        task: of the datasets, in place of their own: a `Task`, the name of a known one, or an environment's id.
         out: results directory. Finished runs in it are not run again, interrupted ones are resumed. None: a temporary
             directory that is deleted with the results.
         device: `"auto"`, `"cpu"` or `"cuda"`.
@@ -126,6 +130,7 @@ def evaluate(
         loggers: more than `metrics.jsonl`: registered names, `"module:Class"` or `"file.py:Class"`.
         overwrite: delete these runs in `out` and begin again.
         progress: show progress on standard error.
+        reference_returns, action_low, action_high, clip_actions: of the datasets, see `load_dataset`.
 
     Returns:
         All runs under `out`. A run that diverged has the status `failed` and its reason.
@@ -133,16 +138,15 @@ def evaluate(
     Raises:
         SeqevalError: wrong arguments, data or environments (before any training); at the end, a run that stopped with an error.
     """
-    from seqeval_rl.data.stream import StreamSpec
-    from seqeval_rl.environments.tasks import task_named
+    from seqeval_rl.data.stream import StreamSpec, given_reading
     from seqeval_rl.experiments.sweep import Sweep
     from seqeval_rl.interface.registry import find_algorithm
 
     named = datasets if isinstance(datasets, Mapping) else {source: source for source in _listed(datasets)}
-    task = task_named(task, "evaluate") if isinstance(task, str) else task
+    reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "evaluate")
     planned = Sweep.build(
         protocol or {}, "evaluate", sweep or {}, name="evaluate",
-        streams=tuple(StreamSpec(name, tuple(source.split("+")), task) for name, source in named.items()),
+        streams=tuple(StreamSpec(name, tuple(source.split("+")), **reading) for name, source in named.items()),
         algorithms=tuple(find_algorithm(item, "evaluate") for item in _listed(algorithms)),
         seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds), settings=settings or {},
         precision=precision, loggers=tuple(loggers),

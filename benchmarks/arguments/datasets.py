@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, UseAppendAction, arg, subcommand
 
+from seqeval_rl.benchmarks.arguments.reading import Reading
+
 
 @dataclass(frozen=True)
 class DatasetsList:
@@ -15,7 +17,7 @@ class DatasetsList:
 
 
 @dataclass(frozen=True)
-class DatasetsShow:
+class DatasetsShow(Reading):
     """Print a dataset's numbers and draw it: returns and scores over time, episode lengths, actions."""
 
     # a source, for example bundled/hopper/medium:10000; several joined by + are concatenated
@@ -26,8 +28,9 @@ class DatasetsShow:
 
 
 @dataclass(frozen=True)
-class DatasetsFetch:
-    """Get a dataset now, so that a later run needs no network: download it, or build a bundled one."""
+class DatasetsFetch(Reading):
+    """Get a dataset now, so that a later run needs no network: download it, or build a bundled one. With an option of how to read
+    it, read it too, so that what is wrong is said now."""
 
     id: Annotated[Positional[str], arg(metavar="ID")] = ""  # a source, for example d4rl:hopper-medium-v2
     sha256: Annotated[str | None, arg(metavar="HEX")] = None  # the SHA-256 that its file must have
@@ -52,7 +55,7 @@ class DatasetsCollect:
     train: Annotated[str | None, arg(metavar="ALGORITHM")] = None
     task: Annotated[str, arg(metavar="TASK")] = ""  # with --train: a task's name or an environment id
     # with --train: returns of score 0 and 100 where the task has none
-    reference: Annotated[str | None, arg(metavar="MIN,MAX")] = None
+    reference_returns: Annotated[str | None, arg(metavar="MIN,MAX", aliases=["--reference"])] = None
     online: int = 300_000  # with --train: transitions to train for
     # with --train: a setting, for example sac.learning_rate=1e-3 or protocol.evaluate_every=10000
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="SECTION.SETTING=VALUE")] = ()
@@ -64,7 +67,7 @@ class DatasetsCollect:
 
 
 @dataclass(frozen=True)
-class DatasetsVerify:
+class DatasetsVerify(Reading):
     """Check a dataset on this machine, or all in the cache: hashes, episode boundaries, values."""
 
     id: Annotated[Positional[str], arg(metavar="ID")] = ""  # a source, or a key of the cache; omit for the whole cache

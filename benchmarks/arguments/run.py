@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from seqeval_rl.benchmarks.arguments.reading import Reading
+
 
 @dataclass(frozen=True)
-class Run:
+class Run(Reading):
     """Run a suite: train and evaluate on growing slices of datasets, draw the curves. The same command resumes."""
 
     suite: Annotated[Positional[str], arg(metavar="SUITE")] = ""  # name of a suite, or a .toml file; omit with --list
@@ -34,7 +36,8 @@ class Run:
     # only the K-th of N parts of the runs, for one process of several that share the work; parts do not overlap
     shard: Annotated[str, arg(metavar="K/N")] = "1/1"
     mini: bool = False  # the suite's miniature: the same code path in well under a minute
-    # as the published runs: D4RL's reading, statistics of the full dataset, decay over its length; uses future data
+    # as the published runs: D4RL's reading, statistics of the full dataset, each algorithm's published settings; uses
+    # future data
     paper: bool = False
     overwrite: bool = False  # delete existing results of these runs and start again
     list: bool = False  # list the suites and exit

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seqeval_rl.benchmarks.arguments.datasets import DatasetsCollect
 from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
+from seqeval_rl.benchmarks.arguments.reading import reference_returns
 from seqeval_rl.collection.collect import play, play_bundled, run_behavior, write_dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.minari_writer import NewDataset
 from seqeval_rl.data.readers import bundled
-from seqeval_rl.environments.tasks import TASKS, Task, task_named
+from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.experiments.sweep import check_seeds
 from seqeval_rl.results.read import MANIFEST
 
 _Played = tuple[Task, Iterable[Episode], str, str]  # with the policy in words, and where it is from
-_TRAINING = ("task", "reference", "online", "set", "out", "policies")  # options for --train
+_TRAINING = ("task", "reference_returns", "online", "set", "out", "policies")  # options for --train
 _CHECKPOINT = ("greedy", "algorithm")  # options for a run's directory
 
 
@@ -56,7 +58,7 @@ def _refuse(command: DatasetsCollect, options: tuple[str, ...], where: str) -> N
     """Raise `UsageError` where one of these options is given, which would have no effect."""
     for item in dataclasses.fields(command):
         if item.name in options and getattr(command, item.name) != item.default:
-            name = "SOURCE" if item.name == "source" else f"--{item.name}"
+            name = "SOURCE" if item.name == "source" else f"--{item.name.replace('_', '-')}"
             raise UsageError(
                 f"datasets collect: expected no {name} {where}, found {getattr(command, item.name)!r}. Leave it out."
             )
@@ -136,21 +138,18 @@ def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, A
 
 
 def _task(command: DatasetsCollect) -> Task:
-    """The task to train in: a known one, or an environment with the references of --reference."""
-    if command.reference is None:
-        if not command.task:
-            raise UsageError(
-                "datasets collect --train: expected a task, found none. Add --task hopper, or an environment id."
-            )
-        return next((task for task in TASKS.values() if task.env_id == command.task), None) or task_named(
-            command.task, "--task; for an environment id give --reference MIN,MAX"
-        )
-    try:
-        low, high = (float(word) for word in command.reference.split(","))
-    except ValueError:
+    """The task to train in: a known one, or an environment with the references of --reference-returns."""
+    if not command.task:
         raise UsageError(
-            f"--reference {command.reference!r}: expected the returns of score 0 and of score 100, for example 0,1000."
-        ) from None
-    known = TASKS.get(command.task)
-    env_id = known.env_id if known is not None else command.task
-    return Task(command.task, env_id, low, high)
+            "datasets collect --train: expected a task, found none. Add --task hopper, or an environment id."
+        )
+    task, option = task_named(command.task, "--task"), "--reference-returns"
+    given = reference_returns(command.reference_returns, option)
+    if given is not None:
+        return replace(task.override(given), name=command.task)
+    if task.references is None:
+        raise UsageError(
+            f"datasets collect --train: expected reference returns for {task.name}, which levels are chosen by, found none. "
+            f"Give {option} MIN,MAX."
+        )
+    return task

@@ -24,9 +24,10 @@ from seqeval_rl.data.load import fetch, list_datasets, load_dataset, verify
 from seqeval_rl.data.readers.base import readers
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.data.trajectories import trajectory_returns
+from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, DatasetBlock
-from seqeval_rl.utils.text import file_name
+from seqeval_rl.utils.text import file_name, show
 
 _HINT = "`seqeval datasets list` names them."
 
@@ -68,20 +69,21 @@ def _size(folder: Path) -> str:
 @perform.register
 def _show(command: DatasetsShow) -> None:
     sources = _named("show", command.id).split("+")
-    stream = Stream(command.id, [load_dataset(source, mode=command.mode) for source in sources])
+    options = command.options()
+    stream = Stream(command.id, [load_dataset(source, mode=command.mode, **options) for source in sources])
     for block in stream.blocks:
         for name, value in _numbers(block.dataset):
             print(f"{name:<14} {value}")
     if len(stream.blocks) > 1:
-        scores = sum(block.dataset.mean_score() * len(block.dataset) for block in stream.blocks)
+        what = "return" if stream.task.references is None else "score"
+        sums = sum(getattr(block.dataset, f"mean_{what}")() * len(block.dataset) for block in stream.blocks)
         print(
-            f"{'together':<14} {len(stream):,} transitions, mean score {scores / len(stream):.2f}, weighted by transitions"
+            f"{'together':<14} {len(stream):,} transitions, mean {what} {sums / len(stream):.2f}, weighted by transitions"
         )
-    task = stream.blocks[0].dataset.task
     figure = plots.dataset_figure(
         command.id,
         [_drawn(block.label, block.dataset) for block in stream.blocks],
-        (task.reference_min, task.reference_max),
+        stream.task.references,
     )
     print(f"figure: {plots.save(figure, command.out, file_name(command.id), ('png',))[0]}")
 
@@ -94,13 +96,30 @@ def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
     yield "transitions", f"{len(dataset):,}"
     yield "episodes", f"{len(dataset.episode_starts) - 1:,}"
     yield "observations", dataset.obs_shape
-    yield "actions", f"{dataset.act_dim}, of which {dataset.clipped_actions} transitions were clipped to the bounds"
+    yield "actions", dataset.act_dim
+    yield "clipped", f"{dataset.clipped_actions:,} transitions with an action outside its bounds"
     yield "terminations", f"{int(dataset.terminations.sum()):,}"
     yield "time limits", f"{int(dataset.truncations.sum()):,}"
     yield "returns", f"{low:.1f} to {high:.1f}"
-    yield "mean score", f"{dataset.mean_score():.2f}"
-    yield "task", f"{task.name}, {task.env_id}, reference returns {task.reference_min} to {task.reference_max}"
+    if task.references is None:
+        yield "mean return", f"{dataset.mean_return():.2f}"
+    else:
+        yield "mean score", f"{dataset.mean_score():.2f}"
+    yield "task", _described(task)
     yield "sha256", dataset.sha256
+
+
+def _described(task: Task) -> str:
+    """A task in one line."""
+    references = task.references and f"reference returns {task.references[0]} to {task.references[1]}"
+    text = f"{task.name}, {task.env_id or 'no environment'}, {references or 'no reference returns'}"
+    if task.action_low is not None or task.action_high is not None:
+        text += f", actions from {_bound(task.action_low)} to {_bound(task.action_high)}"
+    return text
+
+
+def _bound(bound: Bound) -> str:
+    return "the environment's bound" if bound is None else show(bound)
 
 
 def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
@@ -116,23 +135,31 @@ def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
 
 @perform.register
 def _fetch(command: DatasetsFetch) -> None:
-    print(fetch(_named("fetch", command.id), command.sha256, command.offline or None))
+    source, options = _named("fetch", command.id), command.options()
+    print(fetch(source, command.sha256, command.offline or None))
+    if options:
+        print(f"{len(load_dataset(source, **options)):,} transitions can be read")
 
 
 @perform.register
 def _verify(command: DatasetsVerify) -> None:
+    options = command.options()
+    if options and not command.id:
+        raise UsageError(f"datasets verify: expected a dataset to read with {', '.join(options)}, found none. {_HINT}")
     sources = [command.id] if command.id else cache.entries()
     if not sources:
         print(f"{cache.root()}: no dataset to verify")
     broken = []
     for source in sources:
-        for name, checks in verify(source):
+        for name, checks in verify(source, **options):
             print(name)
             for check in checks:
                 print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
                 broken += [] if check.passed else [f"{name}: {check.name}"]
     if broken:
-        raise DataError(f"{len(broken)} checks failed, first {broken[0]}. Delete it and get it again.")
+        raise DataError(
+            f"{len(broken)} checks failed, first {broken[0]}. Get it again or write it again; the cache may be deleted."
+        )
 
 
 @perform.register

@@ -12,6 +12,7 @@ from seqeval_rl.benchmarks.arguments.parsing import Several, numbers, parse_sett
 from seqeval_rl.benchmarks.arguments.run import Run
 from seqeval_rl.benchmarks.commands import results
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
+from seqeval_rl.data.stream import given_reading
 from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.scheduler import raise_crashed, raise_diverged, run_sweep
 from seqeval_rl.experiments.sweep import Shard
@@ -19,6 +20,7 @@ from seqeval_rl.training.device import Precision
 
 if TYPE_CHECKING:
     from seqeval_rl.api import EvaluationResults
+    from seqeval_rl.environments.tasks import Bound, Task
 
 _NAMED = 3  # failed runs of which the command's output gives the reason
 
@@ -41,6 +43,11 @@ def run(
     paper: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    task: Task | str | None = None,
+    reference_returns: tuple[float, float] | None = None,
+    action_low: Bound = None,
+    action_high: Bound = None,
+    clip_actions: bool = False,
 ) -> EvaluationResults:
     """Run a suite as `seqeval run` does. Call it below `if __name__ == "__main__":` in a script.
 
@@ -58,6 +65,7 @@ def run(
         paper: as the published runs.
         overwrite: delete existing results of these runs and start again.
         progress: show progress on standard error.
+        task, reference_returns, action_low, action_high, clip_actions: in place of the streams' own, see `load_dataset`.
 
     Returns:
         All runs under `out`. A run that diverged has the status `failed` and its reason.
@@ -73,7 +81,8 @@ def run(
         for name, values in table.items()
     ]
     directory = default_directory(suite, mini) if out is None else Path(out)
-    planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers)
+    reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "run")
+    planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers, reading)
     planned = replace(planned, shard=Shard.parse(shard))
     raise_crashed(run_sweep(planned, directory, device, environments, overwrite, progress))
     return read_results(directory)
@@ -98,7 +107,7 @@ def perform(command: Run) -> None:
     sweep = build_sweep(
         command.suite, command.mini, words(command.algorithms), words(command.datasets),
         numbers(command.seeds, "--seeds"), [parse_setting(text) for text in command.set], command.paper,
-        command.precision, words(command.logger),
+        command.precision, words(command.logger), command.options(),
     )  # fmt: skip
     sweep = replace(sweep, shard=Shard.parse(command.shard))
     out = command.out or default_directory(command.suite, command.mini)

@@ -13,7 +13,6 @@ import torch
 
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
 from seqeval_rl.data.dataset import check_environment
-from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.readers.base import parse_source
 from seqeval_rl.data.stream import StreamSpec
@@ -77,7 +76,7 @@ def _block(source: str, spec: StreamSpec) -> Extent:
         task = spec.task or task_named(task_name)
         shapes = gymnasium_shapes(task.environment)[1]
         return Extent(transitions, task, shapes.obs_shape, len(shapes.action_low), shapes.max_episode_length)
-    dataset = load_dataset(source, spec.task, spec.mode, progress=False)
+    dataset = spec.read(source)
     if dataset.task.env_id is not None:
         check_environment(dataset)
     return Extent(len(dataset), dataset.task, dataset.obs_shape, dataset.act_dim, _time_limit(dataset.task))

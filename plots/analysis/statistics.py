@@ -34,6 +34,11 @@ class Cell:
     low: float  # ends of the 95 % interval; NaN for fewer than two runs
     high: float
     runs: int  # how many runs it is made of
+    limit: float = float("inf")  # what is not below it is only known to be above it: shown as "> limit"
+    falls: bool = False  # whether it is of a decline: shown with "↓", and not compared with others
+
+
+NOTHING = Cell(float("nan"), float("nan"), float("nan"), 0)
 
 
 class Aggregate(Protocol):
@@ -263,3 +268,33 @@ def percentiles(values: Floats, confidence: float) -> tuple[Floats, Floats]:
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail], axis=0)
     return low, high
+
+
+def difference_of_means(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Cell:
+    """The mean of the first less that of the second, of finite numbers [run], with its 95 % interval; runs of both are drawn
+    independently, and `runs` counts the first."""
+    sides = [values[np.isfinite(values)] for values in (np.asarray(first, np.float64), np.asarray(second, np.float64))]
+    if not all(len(values) for values in sides):
+        return NOTHING
+    scores = np.full((max(map(len, sides)), 2, 1), np.nan)  # [run, side, point]
+    for side, values in enumerate(sides):
+        scores[: len(values), side, 0] = values
+    several = min(map(len, sides)) > 1
+    low, high = bootstrap_interval(scores, _first_less_second, seed=seed) if several else ([np.nan], [np.nan])
+    return Cell(float(_first_less_second(scores)[0]), float(low[0]), float(high[0]), len(sides[0]))
+
+
+def _first_less_second(scores: Floats, counts: Counts | None = None) -> Floats:
+    means = task_means(scores, counts)
+    difference = means[:, 0] - means[:, 1]
+    return difference[0] if counts is None else difference
+
+
+def mean_cell(values: ArrayLike, seed: int = 0) -> Cell:
+    """The mean of the finite numbers [run] with its 95 % interval."""
+    scores = np.asarray(values, np.float64)
+    scores = scores[np.isfinite(scores), None, None]  # [run, task, point]
+    if not len(scores):
+        return NOTHING
+    low, high = bootstrap_interval(scores, mean, seed=seed) if len(scores) > 1 else ([np.nan], [np.nan])
+    return Cell(float(scores.mean()), float(low[0]), float(high[0]), len(scores))

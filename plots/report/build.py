@@ -14,6 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.naming import LineStyle, display_name
 from seqeval_rl.plots.analysis.prequential import SCORES
-from seqeval_rl.plots.figures.style import line_styles
+from seqeval_rl.plots.figures.style import line_styles, luminance
 from seqeval_rl.plots.report.curves import DIGITS, PREQUENTIAL_MEAN, panel_curves, run_points, with_counters
 from seqeval_rl.plots.tables.across import across_table
+from seqeval_rl.plots.tables.adaptation import adaptation_tables
 from seqeval_rl.plots.tables.scores import score_table
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names
@@ -41,6 +43,8 @@ BUDGET = 600_000
 _NOT_SHOWN = ("score_std", "length", "seconds", "evaluation_seconds", "online/seconds")  # of an evaluation; no results
 # Fields of the manifest that say how a run was made, besides its data, algorithm and seed.
 _MADE_WITH = ("suite", "protocol", "precision", "versions", "device", "platform", "processor", "git_revision")
+# Names of the tables of adaptation.
+_ADAPTATION = {"adaptation": "adaptation speed", "drift": "sensitivity to drift", "compute": "compute per transition"}
 DARK_PAGE = (0x15, 0x18, 0x1D)  # background of the dark page in `page.css`
 _CONTRAST = 4.5  # least contrast ratio of a line on it; WCAG 2.2 asks 3 of graphics
 
@@ -155,7 +159,7 @@ def _label(metric: str) -> str:
 
 
 def _leaderboards(results: Sequence[RunResult], datasets: int, seed: int) -> list[dict[str, Any]]:
-    """One per dataset, and with several datasets one over all of them, or the reason why it cannot be computed."""
+    """One per dataset; with several datasets one over all of them, or the reason why it cannot be computed; adaptation."""
     boards = [_board("per dataset", score_table(results, seed=seed))]
     if datasets > 1:
         name = "all datasets together"
@@ -163,6 +167,8 @@ def _leaderboards(results: Sequence[RunResult], datasets: int, seed: int) -> lis
             boards.append(_board(name, across_table(results, seed=seed)))
         except UsageError as error:
             boards.append({"name": name, "reason": str(error)})
+    with suppress(UsageError):  # no block boundaries, and no gradient steps
+        boards += [_board(_ADAPTATION[table.name], table) for table in adaptation_tables(results, seed=seed)]
     return boards
 
 
@@ -171,6 +177,7 @@ def _board(name: str, table: Table) -> dict[str, Any]:
     return {
         "name": name,
         "quantities": list(table.quantities),
+        "meanOf": table.leading[3],
         "lower": [table.kind(column).better == "lower" for column in range(len(table.quantities))],
         "rows": [
             {
@@ -260,9 +267,3 @@ def on_dark(color: str) -> str:
         if (luminance(mixed) + 0.05) / (luminance(DARK_PAGE) + 0.05) >= _CONTRAST:
             break
     return "#" + "".join(f"{part:02x}" for part in mixed)
-
-
-def luminance(color: Sequence[int]) -> float:
-    """Relative luminance of red, green and blue of 0 to 255, as WCAG 2.2 defines it."""
-    linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for v in (part / 255 for part in color)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

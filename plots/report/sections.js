@@ -39,7 +39,7 @@ const Sections = (() => {
         return body;
       }
       const columns = [
-        { name: 'dataset' }, { name: 'algorithm' }, { name: 'seeds', number: true, descending: true }, { name: 'dataset mean', number: true, descending: true },
+        { name: 'dataset' }, { name: 'algorithm' }, { name: 'seeds', number: true, descending: true }, { name: board.meanOf, number: true, descending: true },
         ...board.quantities.map((name, at) => ({ name, number: true, descending: !board.lower[at] })),
       ];
       const rows = board.rows.map((row) => [

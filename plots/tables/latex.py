@@ -118,6 +118,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "→": r"$\rightarrow$",
+    "↓": r"$\downarrow$",
     "…": r"\dots{}",
     "–": r"\textendash{}",
     "ρ": r"$\rho$",

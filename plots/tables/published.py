@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import listed, table_notes
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share, run_at_end, run_at_share
 from seqeval_rl.plots.analysis.published import CITATION, PublishedCurve, counterpart, published
-from seqeval_rl.plots.analysis.statistics import Cell, Counts, Floats, bootstrap_interval, task_means
+from seqeval_rl.plots.analysis.statistics import NOTHING, difference_of_means
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, Kind, row_of
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
-
-_NOTHING = Cell(float("nan"), float("nan"), float("nan"), 0)
 
 
 @table("published", help="our scores minus the published ones of the same datasets")
 def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHARES, seed: int = 0) -> Table:
     """Mean of our scores minus mean of the published ones, per dataset and algorithm, at shares of the data.
 
-    Ours is the evaluation nearest to the share, theirs the bin of 50 000 transitions that contains it; where runs
-    have an online phase, a last quantity compares its end. Static controls have no published counterpart.
+    Ours is the evaluation nearest to the share, theirs the bin of 50 000 gradient steps with the evaluation that had seen as
+    many transitions; where runs have an online phase, a last quantity compares its end. Static controls have no published
+    counterpart.
 
     Args:
         results: from `seqeval_rl.read_results`.
@@ -48,19 +45,21 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
     rows = []
     for panel, group, curve in pairs:
         cells = [
-            _difference(
-                [run_at_share(run, share) for run in group.runs], curve.at(share * panel.transitions + 1e-6), seed
+            difference_of_means(
+                [run_at_share(run, share) for run in group.runs],
+                curve.at(share * panel.transitions + 1e-6, panel.transitions),
+                seed,
             )
             for share in shares
         ]
         if online:
             ends = [run_at_end(run) for run in group.runs]
-            end = _difference(ends, curve.at(panel.transitions + group.online), seed)
-            cells.append(end if group.online else _NOTHING)
+            theirs = curve.at(panel.transitions + group.online, panel.transitions)
+            cells.append(difference_of_means(ends, theirs, seed) if group.online else NOTHING)
         rows.append(row_of(panel.title, panel.mean_score, [group], cells))
     caption = (
         "Ours minus published, normalised scores, means over seeds with 95 % bootstrap intervals over both sides' seeds. "
-        f"Published: {CITATION}; their scores are binned at 50 000 transitions, ours are single evaluations. "
+        f"Published: {CITATION}; their scores are binned at 50 000 gradient steps, ours are single evaluations. "
     )
     if without:
         caption += f"Without a published counterpart: {listed(without)}. "
@@ -80,23 +79,3 @@ def _paired(results: Sequence[RunResult]) -> tuple[list[tuple[Panel, Group, Publ
             else:
                 pairs.append((panel, group, curve))
     return pairs, without
-
-
-def _difference(own: Sequence[float], theirs: Floats, seed: int) -> Cell:
-    """Difference of the means of the finite scores; `runs` counts ours."""
-    ours = np.array(own)
-    ours, theirs = ours[np.isfinite(ours)], theirs[np.isfinite(theirs)]
-    if not len(ours) or not len(theirs):
-        return _NOTHING
-    scores = np.full((max(len(ours), len(theirs)), 2, 1), np.nan)  # [run, side, point]
-    scores[: len(ours), 0, 0], scores[: len(theirs), 1, 0] = ours, theirs
-    several = min(len(ours), len(theirs)) > 1
-    low, high = bootstrap_interval(scores, _first_less_second, seed=seed) if several else ([np.nan], [np.nan])
-    return Cell(float(_first_less_second(scores)[0]), float(low[0]), float(high[0]), len(ours))
-
-
-def _first_less_second(scores: Floats, counts: Counts | None = None) -> Floats:
-    """Difference of the two tasks' means; see `statistics.Aggregate`."""
-    means = task_means(scores, counts)
-    difference = means[:, 0] - means[:, 1]
-    return difference[0] if counts is None else difference

@@ -20,7 +20,7 @@ SHARES = (0.25, 0.5, 0.75, 1.0)  # of the data, at which tables show scores by d
 class Kind:
     """The unit of a quantity, and whether higher or lower numbers are better."""
 
-    unit: Literal["score", "transitions", "probability", "rank"] = "score"
+    unit: Literal["score", "transitions", "probability", "rank", "count"] = "score"
     better: Literal["higher", "lower"] | None = "higher"  # None: no number is better than another
 
 
@@ -141,10 +141,9 @@ def formatted_row(row: Row, kinds: Sequence[Kind], bold: set[int], intervals: bo
     """The row's numbers as text, with a unit per quantity; `bold` are the columns whose value is among the best."""
     cells = []
     for cell, kind in zip(row.cells, kinds, strict=True):
-        value, low, high = (
-            "–" if np.isnan(n) else number_text(n, kind.unit) for n in (cell.value, cell.low, cell.high)
-        )
-        interval = f"[{low}, {high}]" if intervals and not np.isnan(cell.low) else ""
+        value, low, high = (_cell_text(n, cell.limit, kind.unit) for n in (cell.value, cell.low, cell.high))
+        value = f"↓ {value}" if cell.falls else value
+        interval = f"[{low}, {high}]" if intervals and cell.low < cell.limit else ""
         cells.append(FormattedCell(value, interval, f"{cell.runs} of {row.runs}" if 0 < cell.runs < row.runs else ""))
     counts = ((row.failed, "failed"), (row.unfinished, "unfinished"))
     runs = [str(row.runs), *(f"{number} {status}" for number, status in counts if number)]
@@ -152,10 +151,17 @@ def formatted_row(row: Row, kinds: Sequence[Kind], bold: set[int], intervals: bo
     return FormattedRow(row.dataset, row.algorithm, runs, dataset_mean, cells, bold)
 
 
+def _cell_text(value: float, limit: float, unit: str) -> str:
+    if np.isnan(value):
+        return "–"
+    return number_text(value, unit) if value < limit else f"> {number_text(limit, unit)}"
+
+
 def number_text(value: float, unit: str) -> str:
-    """A number for people: a score as `12.3`, transitions as `12.3k`, a probability or rank as `0.12`; never `-0.0`."""
-    if unit == "transitions":
-        for size, suffix in ((1e6, "M"), (1e3, "k")):
+    """A number for people: a score as `12.3`, a count as `12.3k`, a probability or rank as `0.12`; never `-0.0`."""
+    if unit in ("transitions", "count"):
+        sizes = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if unit == "count" else ((1e6, "M"), (1e3, "k"))
+        for size, suffix in sizes:
             if abs(value) >= 0.9995 * size:
                 return f"{value / size:.3g}{suffix}"
         return f"{value:.3g}"

@@ -70,17 +70,21 @@ class Table:
         """One line per dataset, algorithm and quantity at full precision; missing numbers are empty.
 
         Columns: dataset, algorithm (or as in `leading`), quantity, value, low and high (of the 95 % interval), runs (with
-        a value), finished, failed, unfinished, dataset_mean.
+        a value), finished, failed, unfinished, dataset_mean, mark ("> limit" where the value is only known to be above it, "↓" of
+        a decline).
         """
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         counts = ("finished", "failed", "unfinished")
-        writer.writerow((*self.leading[:2], "quantity", "value", "low", "high", "runs", *counts, "dataset_mean"))
+        writer.writerow(
+            (*self.leading[:2], "quantity", "value", "low", "high", "runs", *counts, "dataset_mean", "mark")
+        )
         for row in self.rows:
             for name, cell in zip(self.quantities, row.cells, strict=True):
-                numbers = ["" if np.isnan(number) else number for number in (cell.value, cell.low, cell.high)]
+                numbers = [number if number < cell.limit else "" for number in (cell.value, cell.low, cell.high)]
+                mark = "↓" if cell.falls else f"> {cell.limit:g}" if cell.value >= cell.limit else ""
                 run_counts = (cell.runs, row.finished, row.failed, row.unfinished)
-                writer.writerow((row.dataset, row.algorithm, name, *numbers, *run_counts, row.dataset_mean))
+                writer.writerow((row.dataset, row.algorithm, name, *numbers, *run_counts, row.dataset_mean, mark))
         return file.getvalue()
 
     def __str__(self) -> str:
@@ -116,8 +120,8 @@ class Table:
         others = [
             other for other in self.rows if other.dataset == row.dataset and other.cells[column].runs == other.runs
         ]
-        rivals = [other.cells[column] for other in others if not np.isnan(other.cells[column].value)]
-        if len(rivals) < 2 or cell not in rivals or better is None:
+        rivals = [one for other in others if not np.isnan((one := other.cells[column]).value) and not one.falls]
+        if len(rivals) < 2 or cell not in rivals or better is None or cell.value >= cell.limit:
             return False
         sign = 1 if better == "higher" else -1
         best = max(rivals, key=lambda rival: sign * rival.value)

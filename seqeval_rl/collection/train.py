@@ -113,7 +113,7 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
         MismatchError: the directory holds a run of other settings.
         BusyError: another process writes to it.
         FileError: it cannot be written.
-        SeqevalError: the training diverged.
+        SeqevalError: the training diverged, or its environment raised.
     """
     recorder = RunRecorder(training.directory, training.manifest(device))
     try:
@@ -140,7 +140,9 @@ def _resume(training: Training, recorder: RunRecorder, device: torch.device, pro
     stream, protocol = training.stream, training.protocol
     name = f"{training.task.name} {training.entry.name}"
     with (
-        Evaluator(training.task, [training.seed], protocol.episodes, workers=1) as evaluator,
+        Evaluator(
+            training.task, [training.seed], protocol.episodes, "auto", 1, protocol.max_episode_steps
+        ) as evaluator,
         Trainer([Run(stream, training.config, training.seed)], training.entry, protocol, device) as trainer,
         progress_bar(name, Schedule(protocol, 0, stream.name).gradient_steps, progress, " updates") as bar,
     ):

@@ -25,6 +25,7 @@ from seqeval_rl.data.dataset import Dataset, content_hash
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.utils.failures import Cause, cannot_read, cause_of
 from seqeval_rl.utils.files import atomic_directory, atomic_write, lock_file
 
 FORMAT = 1  # of an entry; entries of other formats are rebuilt
@@ -123,7 +124,7 @@ def files_hash(paths: Sequence[Path]) -> str:
             for found in pool.map(digest, parts):
                 total.update(found)
     except OSError as error:
-        raise FileError(f"{error.filename}: cannot be read ({error.strerror}). Check its permissions.") from error
+        raise FileError(cannot_read(error.filename, error)) from error
     if all(begun - state.st_mtime_ns >= _SETTLED for _, state in states):
         with contextlib.suppress(OSError):  # a full disk is not an error
             atomic_write(memory, json.dumps({"files": files, "sha256": total.hexdigest()}))
@@ -172,6 +173,9 @@ def open(key: str) -> Dataset | None:
     """The entry, memory-mapped and verified (sizes, SHA-256), or None where there is none that can be used.
 
     A damaged one is named in a warning; the caller builds it again.
+
+    Raises:
+        FileError: it cannot be read, for another reason than damage.
     """
     place = root() / key
     try:
@@ -203,10 +207,12 @@ def open(key: str) -> Dataset | None:
             if found != meta["sha256"]:
                 raise ValueError(f"SHA-256 is {found[:12]}…, expected {meta['sha256'][:12]}…")
         _verified.add((key, meta["sha256"]))
-    except PermissionError as error:
-        with _usable(place):
-            raise error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, DataError) as error:
+    except FileNotFoundError as error:
+        _log.warning("%s: incomplete (%s); it is not used and is built again", place, error)
+        return None
+    except (OSError, MemoryError, ValueError, KeyError, TypeError, EOFError, DataError) as error:
+        if cause_of(error) is not None:
+            raise FileError(cannot_read(place, error)) from error
         _log.warning("%s: damaged (%s: %s); it is not used and is built again", place, type(error).__name__, error)
         return None
     return dataset
@@ -239,7 +245,8 @@ def _usable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        cause = cause_of(error) or Cause(str(error), "Try again.")
         raise FileError(
-            f"{path}: expected a cache that can be read and written, found {error.strerror or error}. "
-            "Set SEQEVAL_CACHE to a directory with room."
+            f"{path}: expected a cache that can be read and written, found: {cause.what}. {cause.remedy} Or set "
+            "SEQEVAL_CACHE to another directory with room."
         ) from error

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from seqeval_rl.data.images import Pixels, PixelView, are_images, paired
 from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.data.validation import Columns, RawTransitions, column, image_column
-from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.spaces import GIVE_BOUNDS, environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 
@@ -136,8 +136,12 @@ class Dataset:
         return returns[:-1] if self.cut and len(returns) > 1 else returns
 
     def mean_score(self) -> float:
-        """Mean normalized score of the complete episodes: the level of the behavior policy."""
+        """Mean normalized score of the complete episodes: the level of the behavior policy. NaN without reference returns."""
         return float(self.task.score(self.episode_returns()).mean())
+
+    def mean_return(self) -> float:
+        """Mean return of the complete episodes."""
+        return float(self.episode_returns().mean())
 
     def prefix(self, n: int) -> Dataset:
         """The first `n` transitions, sharing memory; called "ID:n". An episode that is cut ends with a truncation.
@@ -274,4 +278,4 @@ def check_environment(dataset: Dataset) -> None:
             "must both have images from 0 to 255, or neither."
         )
     if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
-        raise DataError(f"{dataset.name}: actions of {env_id} have no bounds, expected finite ones to scale by.")
+        raise DataError(f"{dataset.name}: actions of {env_id} have no bounds, expected finite ones. {GIVE_BOUNDS}")

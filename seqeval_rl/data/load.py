@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,22 @@ from seqeval_rl.data.readers.base import (
     readers,
 )
 from seqeval_rl.data.verification import Check, verify_dataset
-from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, UsageError, unknown
+from seqeval_rl.environments.tasks import Bound, Task, as_bound, task_named
+from seqeval_rl.errors import DataError, FileError, UsageError, unknown
+from seqeval_rl.utils.failures import cannot_read
 
 
 def load_dataset(
     source: str | os.PathLike[str] | Mapping[str, Any],
-    task: Task | None = None,
+    task: Task | str | None = None,
     mode: Mode = "native",
     progress: bool = True,
     terminate_on_end: bool = False,
+    *,
+    reference_returns: tuple[float, float] | None = None,
+    action_low: Bound = None,
+    action_high: Bound = None,
+    clip_actions: bool = False,
 ) -> Dataset:
     """Read, build or download a dataset.
 
@@ -47,15 +54,22 @@ def load_dataset(
             `terminations`, `truncations`, and optionally `next_observations`, `episode_starts`, `env_id`, `reference_min`,
             `reference_max`, `action_low`, `action_high` (see `RawTransitions`).
         task: environment and reference returns; by default those that come with the data, else those of the known task
-            with that environment.
+            with that environment. A `Task`, the name of a known one, or an environment's id. Without reference returns there
+            are no scores, but returns.
         mode: `native` has true next observations and keeps every transition that has one; `d4rl`, for files in D4RL's format,
             is exactly d4rl's `qlearning_dataset`.
         progress: show a bar for what takes long.
         terminate_on_end: of `qlearning_dataset`, in mode `d4rl`: keep the rows of time limits.
+        reference_returns: returns of score 0 and 100, in place of the task's.
+        action_low: lower bound of actions, one number or [act_dim], in place of that of the data and the environment. It is
+            part of the task: the environment gets actions within these bounds, clipped to its own.
+        action_high: their upper bound.
+        clip_actions: clip actions outside the bounds, however far, and count them in `Dataset.clipped_actions`; otherwise
+            those more than 0.1 % outside are refused.
 
     Raises:
-        UsageError: the source is not understood or not known, or cannot be read in that mode.
-        DataError: the data cannot be used, or their task is unknown.
+        UsageError: the source or the task is not understood or not known, or cannot be read in that mode or by such bounds.
+        DataError: the data cannot be used.
         FileError: a file cannot be read or written, or a download failed.
         EnvironmentMissingError: arrays without action bounds, of an environment that is not installed.
     """
@@ -65,14 +79,40 @@ def load_dataset(
         raise UsageError(
             "terminate_on_end: expected mode d4rl with it, found mode native. Leave it out, or change the mode."
         )
+    options = _options(task, reference_returns, action_low, action_high, clip_actions)
+    options = replace(options, mode=mode, terminate_on_end=terminate_on_end, progress=progress)
     if isinstance(source, Mapping):
         _check_mode("arrays", ("native",), mode)
-        return npz.from_mapping(source, task)
-    base, size = parse_source(os.fspath(source))
-    reader = reader_of(base)
-    _check_mode(base, reader.modes, mode)
-    dataset = reader.read(base, ReadOptions(task, mode, terminate_on_end, progress, size))
-    return dataset if size is None or reader.builds_to_size else dataset.prefix(size)
+        dataset = npz.from_mapping(source, options)
+    else:
+        base, size = parse_source(os.fspath(source))
+        reader = reader_of(base)
+        _check_mode(base, reader.modes, mode)
+        _check_bounds(base, reader, options)
+        try:
+            dataset = reader.read(base, replace(options, transitions=size))
+        except MemoryError as error:  # where arrays are packed, whatever the format
+            raise FileError(cannot_read(f"dataset {base}", error)) from error
+        if size is not None and not reader.builds_to_size:
+            dataset = dataset.prefix(size)
+    completed = dataset.task.override(reference_returns, options.action_low, options.action_high)
+    return dataset if completed == dataset.task else replace(dataset, task=completed)
+
+
+def _options(
+    task: Task | str | None,
+    reference_returns: tuple[float, float] | None,
+    action_low: Bound,
+    action_high: Bound,
+    clip_actions: bool,
+) -> ReadOptions:
+    """The arguments of `load_dataset` as a reader takes them: a given task has the references and bounds."""
+    task = task_named(task, "load_dataset") if isinstance(task, str) else task
+    low, high = as_bound(action_low), as_bound(action_high)
+    if task is not None:
+        task = task.override(reference_returns, low, high)
+        low, high = task.action_low, task.action_high
+    return ReadOptions(task, action_low=low, action_high=high, clip_actions=clip_actions)
 
 
 def reader_of(base: str) -> Reader:
@@ -90,6 +130,15 @@ def _check_mode(name: str, modes: tuple[Mode, ...], mode: Mode) -> None:
         raise UsageError(
             f"dataset {name!r}: mode {mode} reads files in D4RL's format, found another source. Use mode native, or a "
             "source d4rl:<id>, synthetic:d4rl/<id>:<N> or <path>.hdf5."
+        )
+
+
+def _check_bounds(name: str, reader: Reader, options: ReadOptions) -> None:
+    given = [key for key in ("action_low", "action_high", "clip_actions") if getattr(options, key) not in (None, False)]
+    if given and not reader.takes_bounds:
+        raise UsageError(
+            f"dataset {name!r}: expected no {given[0]}, since its reader scales actions by bounds of its own, found one. Leave "
+            "it out."
         )
 
 
@@ -146,11 +195,21 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
     return reader.fetch(base, FetchOptions(sha256, offline, progress, size))
 
 
-def verify(source: str) -> Iterator[tuple[str, list[Check]]]:
+def verify(
+    source: str,
+    *,
+    task: Task | str | None = None,
+    reference_returns: tuple[float, float] | None = None,
+    action_low: Bound = None,
+    action_high: Bound = None,
+    clip_actions: bool = False,
+) -> Iterator[tuple[str, list[Check]]]:
     """Check a dataset that is on this machine: by name, what was checked and found.
 
     Args:
         source: as for `load_dataset`, or a key of the cache. Of a bundled dataset every cached size is checked.
+        task, reference_returns, action_low, action_high, clip_actions: as for `load_dataset`, where the file is read. What is in
+            the cache was read before.
 
     Raises:
         UsageError: unknown.
@@ -168,4 +227,6 @@ def verify(source: str) -> Iterator[tuple[str, list[Check]]]:
             )
         yield key, verify_dataset(dataset)
     if not keys:
-        yield source, list(reader_of(base).verify(base, size))
+        reader, options = reader_of(base), _options(task, reference_returns, action_low, action_high, clip_actions)
+        _check_bounds(base, reader, options)
+        yield source, list(reader.verify(base, size, options))

@@ -89,7 +89,7 @@ def _write(directory: Path, new: NewDataset, episodes: Iterable[Episode]) -> Non
     import gymnasium
     from minari.dataset.minari_storage import MinariStorage
 
-    spec = gymnasium.spec(str(new.task.environment))
+    spec, references = gymnasium.spec(str(new.task.environment)), new.task.references
     storage = MinariStorage.new(directory, *environment_spaces(new.task.environment), spec)
     metadata = {
         "dataset_id": new.identity,
@@ -98,8 +98,7 @@ def _write(directory: Path, new: NewDataset, episodes: Iterable[Episode]) -> Non
         "algorithm_name": new.algorithm,
         "description": new.description,
         "eval_env_spec": spec.to_json(),
-        "ref_min_score": new.task.reference_min,
-        "ref_max_score": new.task.reference_max,
+        **({"ref_min_score": references[0], "ref_max_score": references[1]} if references else {}),
         "requirements": [f"gymnasium=={version('gymnasium')}", f"mujoco=={version('mujoco')}"],
     }
     storage.update_metadata(metadata)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from seqeval_rl.data.images import Pixels, join
 from seqeval_rl.data.load import label, load_dataset
 from seqeval_rl.data.readers.base import Mode
 from seqeval_rl.environments.spaces import environment_spaces
-from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.tasks import Bound, Task, as_bound, task_named
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.protocol import Order
 from seqeval_rl.seeding import numpy_generator
@@ -31,6 +32,11 @@ class StreamSpec:
     task: Task | None = None  # of sources that do not name one
     mode: Mode = "native"  # how D4RL's files are read
     interleave: bool = False  # the control of a stream of several blocks, see `Stream`
+    # In place of those of the task or the data, see `load_dataset`.
+    reference_returns: tuple[float, float] | None = None
+    action_low: Bound = None
+    action_high: Bound = None
+    clip_actions: bool = False
 
     def __post_init__(self) -> None:
         """Raise `UsageError` where there is nothing to interleave."""
@@ -40,10 +46,37 @@ class StreamSpec:
                 "Leave interleave out."
             )
 
+    def read(self, source: str, progress: bool = False) -> Dataset:
+        """Read, build or download one of the blocks. Raises what `load_dataset` raises."""
+        return load_dataset(source, self.task, self.mode, progress, **self._given, clip_actions=self.clip_actions)
+
     def load(self, progress: bool = False) -> Stream:
         """Read, build or download the blocks. Raises what `load_dataset` and `Stream` raise."""
-        datasets = [load_dataset(source, self.task, self.mode, progress) for source in self.sources]
-        return Stream(self.name, datasets, self.task, self.interleave)
+        task = None if self.task is None else self.task.override(**self._given)
+        return Stream(self.name, [self.read(source, progress) for source in self.sources], task, self.interleave)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("reference_returns", "action_low", "action_high")}
+
+
+def given_reading(
+    task: Task | str | None,
+    reference_returns: tuple[float, float] | None,
+    action_low: Bound,
+    action_high: Bound,
+    clip_actions: bool,
+    where: str,
+) -> dict[str, Any]:
+    """The fields of a `StreamSpec` that were given, by name. Raises `UsageError` for a task that is not known."""
+    given = {
+        "task": task_named(task, where) if isinstance(task, str) else task,
+        "reference_returns": None if reference_returns is None else tuple(reference_returns),
+        "action_low": as_bound(action_low),
+        "action_high": as_bound(action_high),
+        "clip_actions": clip_actions or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

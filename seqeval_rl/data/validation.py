@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.trajectories import trajectory_ends
-from seqeval_rl.environments.tasks import TASKS, Task
+from seqeval_rl.environments.spaces import GIVE_BOUNDS
+from seqeval_rl.environments.tasks import UNKNOWN, Task, task_of_environment
 from seqeval_rl.errors import DataError
 
 # Actions this far outside their bounds, as a share of the bounds' range, are clipped; farther ones are refused.
@@ -94,9 +95,9 @@ def check_length(name: str, column: str, values: NDArray[Any], length: int | Non
 
 
 def scale_actions(
-    name: str, actions: NDArray[np.float32], low: ArrayLike | None, high: ArrayLike | None
+    name: str, actions: NDArray[np.float32], low: ArrayLike | None, high: ArrayLike | None, clip: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Actions scaled from their bounds to [-1, 1], and which rows were clipped."""
+    """Actions scaled from their bounds to [-1, 1], and which rows were clipped; with `clip` however far outside they are."""
     shape = actions.shape[1:]
     try:
         lower = np.broadcast_to(np.asarray(-1.0 if low is None else low, np.float64), shape)
@@ -106,17 +107,18 @@ def scale_actions(
         raise DataError(f"{name}: action bounds have shapes {shapes}, expected a number or {shape}.") from None
     if not (np.isfinite(lower).all() and np.isfinite(upper).all() and (lower < upper).all()):
         raise DataError(
-            f"{name}: action bounds are {lower.tolist()} to {upper.tolist()}, expected finite ones with low < high. "
-            "Give action_low and action_high."
+            f"{name}: action bounds are {lower.tolist()} to {upper.tolist()}, expected finite ones with low < high. The actions "
+            f"are from {actions.min(0).tolist()} to {actions.max(0).tolist()}. {GIVE_BOUNDS}"
         )
     # Cast before comparing, so that an action at a bound rounded to float32 is not outside.
     scaled = ((actions - (lower + upper) / 2.0) / ((upper - lower) / 2.0)).astype(np.float32)
     far = np.abs(scaled) > 1.0 + 2.0 * CLIP_TOLERANCE
-    if far.any():
+    if far.any() and not clip:
         row, dimension = (int(i) for i in np.argwhere(far)[0])
         raise DataError(
             f"{name}: actions[{row}, {dimension}] is {actions[row, dimension]:.6g}, expected within "
-            f"[{lower[dimension]:.6g}, {upper[dimension]:.6g}] (0.1 % of slack). Check the bounds or the dataset."
+            f"[{lower[dimension]:.6g}, {upper[dimension]:.6g}] (0.1 % of slack), and so in {int(far.any(1).sum()):,} of "
+            f"{len(actions):,} rows. {GIVE_BOUNDS} Or clip them: clip_actions."
         )
     clipped: NDArray[np.bool_] = np.any(np.abs(scaled) > 1.0, axis=1)
     return np.clip(scaled, -1.0, 1.0), clipped
@@ -163,6 +165,7 @@ class RawTransitions:
     episode_starts: ArrayLike | None = None
     action_low: ArrayLike | None = None  # the environment's lower bound of actions, a number or [act_dim]; None: -1
     action_high: ArrayLike | None = None  # its upper bound; None: 1
+    clip_actions: bool = False  # clip actions however far outside; otherwise those beyond the 0.1 % are refused
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ class Columns:
         reward = column(name, "rewards", raw.rewards, (1, 1), length)
         terminated = flags(name, "terminations", raw.terminations, length)
         truncated = flags(name, "truncations", raw.truncations, length)
-        scaled, clipped = scale_actions(name, act, raw.action_low, raw.action_high)
+        scaled, clipped = scale_actions(name, act, raw.action_low, raw.action_high, raw.clip_actions)
         if raw.episode_starts is None:
             starts = starts_of(trajectory_ends(terminated, truncated, observations, next_observations))
         else:
@@ -228,29 +231,27 @@ def task_of_dataset(
     env_spec: str = "",
     obs_keys: tuple[str, ...] = (),
 ) -> Task:
-    """The task of a dataset, from what the data say.
+    """The task of a dataset, from what the data say; without reference returns where none are known.
 
     Args:
         name: of the dataset.
-        env_id: the environment that it was logged in, if it says so.
+        env_id: the environment that it was logged in, if it says so; None: a task without an environment.
         reference_min: its reference return of a random policy, if it has one.
         reference_max: that of an expert.
-        how: what to do where something is missing.
+        how: what to do where one of the two is missing.
         env_spec: see `Task`; no task is known for settings of their own.
         obs_keys: see `Task`.
 
     Raises:
-        DataError: no environment, or no reference returns and no known task with that environment.
+        DataError: one reference return without the other.
     """
-    if env_id is None:
-        raise DataError(f"{name}: expected an environment, found none. {how}")
-    special = bool(env_spec or obs_keys)
-    known = None if special else next((task for task in TASKS.values() if task.env_id == env_id), None)
-    if reference_min is None and reference_max is None and known is not None:
-        return known
-    if reference_min is None or reference_max is None:
+    if (reference_min is None) != (reference_max is None):
         found = f"{reference_min} and {reference_max}"
         raise DataError(f"{name}: expected both reference returns for {env_id}, found {found}. {how}")
-    if known is not None and (known.reference_min, known.reference_max) == (reference_min, reference_max):
+    if env_id is None:
+        return Task(UNKNOWN, None, reference_min, reference_max)
+    known = task_of_environment(env_id)
+    given = (reference_min, reference_max)
+    if not (env_spec or obs_keys) and given in ((None, None), known.references):
         return known
-    return Task(env_id, env_id, float(reference_min), float(reference_max), env_spec, obs_keys)
+    return Task(env_id, env_id, *given, env_spec, obs_keys)

@@ -5,7 +5,9 @@ A task names its environment id and its reference returns, so that results of di
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import difflib
+import re
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,11 @@ from seqeval_rl.errors import DataError, unknown
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+Bound = float | tuple[float, ...] | None
+"""A bound of actions: one number for all dimensions, one for each, or None: that of the environment."""
+
+UNKNOWN = "unknown"  # name of the task of data that do not say theirs
+
 
 @dataclass(frozen=True)
 class EnvironmentSource:
@@ -23,6 +30,8 @@ class EnvironmentSource:
     env_id: str
     spec: str = ""  # gymnasium's `EnvSpec` as JSON; empty: the registered one
     obs_keys: tuple[str, ...] = ()  # entries of its Dict observations, concatenated in this order
+    action_low: Bound = None  # in place of its own bounds of actions
+    action_high: Bound = None
 
     def __str__(self) -> str:
         return self.env_id
@@ -33,29 +42,44 @@ class EnvironmentSource:
 
 @dataclass(frozen=True)
 class Task:
-    """An environment and its reference returns: `score = 100 (return - reference_min) / (reference_max - reference_min)`."""
+    """An environment and its reference returns: `score = 100 (return - reference_min) / (reference_max - reference_min)`.
+
+    A task without reference returns has no scores: its runs are compared by their returns.
+    """
 
     name: str  # for example "hopper"
     env_id: str | None  # gymnasium's id, for example "Hopper-v5"; None for a dataset without an environment
-    reference_min: float  # return of a random policy
-    reference_max: float  # return of an expert
+    reference_min: float | None = None  # return of a random policy
+    reference_max: float | None = None  # return of an expert
     env_spec: str = ""  # gymnasium's `EnvSpec` as JSON, for settings that differ from the registered ones
     obs_keys: tuple[str, ...] = ()  # for Dict observations: the entries, concatenated in this order
+    # Bounds of actions in place of the environment's. Actions are scaled by them; the environment gets those outside its own
+    # bounds clipped to these.
+    action_low: Bound = None
+    action_high: Bound = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "obs_keys", tuple(self.obs_keys))  # a list when read from JSON
-        if not (
-            np.isfinite([self.reference_min, self.reference_max]).all() and self.reference_max > self.reference_min
-        ):
+        for key in ("reference_min", "reference_max", "action_low", "action_high"):
+            object.__setattr__(self, key, as_bound(getattr(self, key)))
+        low, high = self.reference_min, self.reference_max
+        if (low, high) != (None, None) and (low is None or high is None or not -np.inf < low < high < np.inf):
             raise DataError(
                 f"task {self.name!r}: expected finite reference returns with reference_min < reference_max, found "
-                f"{self.reference_min} and {self.reference_max}. Give the returns of a random and of an expert policy."
+                f"{low} and {high}. Give the returns of a random and of an expert policy, or neither."
             )
 
+    @property
+    def references(self) -> tuple[float, float] | None:
+        """Returns of score 0 and 100; None where the task has none."""
+        if self.reference_min is None or self.reference_max is None:
+            return None
+        return self.reference_min, self.reference_max
+
     def score(self, returns: ArrayLike) -> NDArray[np.float64]:
-        """Normalized scores of `returns`, any shape; 0 is the reference minimum, 100 the maximum."""
-        span = self.reference_max - self.reference_min
-        return 100.0 * (np.asarray(returns, np.float64) - self.reference_min) / span
+        """Normalized scores of `returns`, any shape; 0 is the reference minimum, 100 the maximum. NaN without references."""
+        low, high = self.references or (np.nan, np.nan)
+        return 100.0 * (np.asarray(returns, np.float64) - low) / (high - low)
 
     @property
     def environment(self) -> str | EnvironmentSource:
@@ -66,16 +90,41 @@ class Task:
         """
         if self.env_id is None:
             raise DataError(
-                f"task {self.name!r}: expected an environment, found a dataset without one. Give a task with an env_id."
+                f"task {self.name!r}: expected an environment, found a dataset without one. Name it: --task NAME or ENV_ID, "
+                "`task` of a stream or of load_dataset. Without one there are prequential scores only: protocol.episodes=0."
             )
-        if self.env_spec or self.obs_keys:
-            return EnvironmentSource(self.env_id, self.env_spec, self.obs_keys)
+        if self.env_spec or self.obs_keys or self.action_low is not None or self.action_high is not None:
+            return EnvironmentSource(self.env_id, self.env_spec, self.obs_keys, self.action_low, self.action_high)
         return self.env_id
 
+    def override(
+        self,
+        reference_returns: tuple[float, float] | None = None,
+        action_low: Bound = None,
+        action_high: Bound = None,
+    ) -> Task:
+        """The task with other reference returns or bounds of actions; None keeps its own. Raises `DataError` as `Task` does."""
+        low, high = reference_returns or (self.reference_min, self.reference_max)
+        return replace(
+            self,
+            reference_min=low,
+            reference_max=high,
+            action_low=self.action_low if action_low is None else action_low,
+            action_high=self.action_high if action_high is None else action_high,
+        )
+
     def as_dict(self) -> dict[str, Any]:
-        """The fields, for manifests; `env_spec` and `obs_keys` only where they are set."""
-        fields = asdict(self)
-        return {key: value for key, value in fields.items() if value or key not in ("env_spec", "obs_keys")}
+        """The fields, for manifests; those after the reference returns only where they are set."""
+        always = ("name", "env_id", "reference_min", "reference_max")
+        return {key: value for key, value in asdict(self).items() if key in always or value not in ("", (), None)}
+
+
+def as_bound(value: Any) -> Bound:
+    """Numbers as JSON, numpy or a user give them, as floats that can be compared and hashed."""
+    if value is None:
+        return None
+    values = np.asarray(value, np.float64)
+    return tuple(values.tolist()) if values.ndim else float(values)
 
 
 # Reference returns of D4RL (Fu et al., 2020, arXiv 2004.07219) for a random and an expert policy.
@@ -122,7 +171,25 @@ TASKS = {
 
 
 def task_named(name: str, where: str = "") -> Task:
-    """The task of that name; raises `UsageError` with the nearest names."""
-    if name not in TASKS:
-        raise unknown("task", name, TASKS, where)
-    return TASKS[name]
+    """A known task by its name, or the task of an environment by its id, without reference returns where no known task has it.
+
+    Args:
+        name: `hopper`, `d4rl/hopper`, or gymnasium's id: `Pendulum-v1`, `my_package:MyEnv-v0`.
+        where: it was found, for the message.
+
+    Raises:
+        UsageError: neither, with the nearest names. An id with a version that is not registered is refused when it is opened.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    import gymnasium
+
+    if name in gymnasium.registry or ":" in name or re.search(r"-v\d+$", name):
+        return task_of_environment(name)
+    near = difflib.get_close_matches(name, gymnasium.registry, n=3, cutoff=0.6)
+    raise unknown("task", name, [*TASKS, *near], where)
+
+
+def task_of_environment(env_id: str) -> Task:
+    """The known task with that environment; else one that is called as its environment and has no reference returns."""
+    return next((task for task in TASKS.values() if task.env_id == env_id), Task(env_id, env_id))

@@ -49,7 +49,8 @@ class RunEnd:
     """How a run ended."""
 
     directory: Path
-    status: str  # finished, failed (diverged; it stays so) or crashed (an exception; the same command tries again)
+    # finished, failed (diverged; it stays so) or crashed (it raised, or its environment did; the same command tries again)
+    status: str
     message: str = ""
 
 
@@ -77,7 +78,7 @@ class Scored(NamedTuple):
 
     run: int  # its index in the job
     evaluation: int
-    score: float
+    score: float  # its return where the task has no reference returns
 
 
 class Failed(NamedTuple):

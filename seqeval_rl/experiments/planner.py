@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from seqeval_rl.data.change import change_sizes
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
-from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.spaces import TIME_LIMIT, gymnasium_shapes, has_time_limit
 from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
@@ -28,6 +29,8 @@ from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
 from seqeval_rl.utils.text import file_name
+
+_log = logging.getLogger("seqeval_rl")
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ def plan(
                 check_environment(stream.blocks[0].dataset)
             else:
                 gymnasium_shapes(stream.task.environment)
-        dataset = describe_stream(stream, spec.mode)
+            _check_time_limit(stream, variants)
+        dataset = describe_stream(stream, spec.mode, spec.clip_actions)
         for variant, own in zip(variants, seeds, strict=True):
             planner.add(spec, stream, dataset, variant, own)
     room = room_for_groups(device) if room is None else room
@@ -94,6 +98,16 @@ def plan(
     # Longest first, so that the last job to end is a short one.
     jobs.sort(key=lambda job: -job.cost)
     return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
+
+
+def _check_time_limit(stream: Stream, variants: Sequence[Variant]) -> None:
+    """Warn of an environment without a time limit, where the protocol sets none."""
+    asked = all(variant.protocol.max_episode_steps for variant in variants)
+    if not asked and not has_time_limit(stream.task.environment):
+        _log.warning(
+            "environment %r: has no time limit; its episodes are cut after %d environment steps. Set "
+            "protocol.max_episode_steps to choose another.", stream.task.env_id, TIME_LIMIT,
+        )  # fmt: skip
 
 
 def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
@@ -120,6 +134,7 @@ class _Planner:
         if device.type == "cuda":
             self._provenance["device_name"] = torch.cuda.get_device_name(device)
         self._costs: dict[Any, UpdateCost] = {}
+        self._warned: set[tuple[StreamSpec, str]] = set()
         self.candidates: list[GroupCandidate] = []
         self.finished = 0
         self.failed: list[RunEnd] = []
@@ -131,6 +146,7 @@ class _Planner:
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
+        self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
         for seed in seeds:
             manifest = Manifest(
@@ -155,6 +171,18 @@ class _Planner:
                 )
             )  # fmt: skip
 
+    def _warn_unscaled(self, spec: StreamSpec, stream: Stream, variant: Variant) -> None:
+        """Once for an algorithm and a stream: its rewards are to be scaled by reference returns that the task has not."""
+        known = stream.task.references is not None or (variant.protocol.uses_future_data and len(stream) > 0)
+        if known or getattr(variant.config, "return_range", None) is None or (spec, variant.entry.name) in self._warned:
+            return
+        self._warned.add((spec, variant.entry.name))
+        _log.warning(
+            "stream %s: %s scales rewards by reference returns, which task %s has none of, so they are not scaled. Give "
+            "reference_returns, or %s.return_range=none.",
+            spec.name, variant.entry.name, stream.task.name, variant.entry.name,
+        )  # fmt: skip
+
     def _resume_from(self, run: PlannedRun) -> int | None:
         """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
         recorder = RunRecorder(run.directory, run.manifest)
@@ -178,16 +206,21 @@ class _Planner:
         )  # fmt: skip
 
 
-def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
-    """A stream, read in that mode, as manifests describe it. The blocks of an interleaved stream have no boundaries."""
+def describe_stream(stream: Stream, mode: str = "native", clip_actions: bool = False) -> dict[str, Any]:
+    """A stream, read in that mode, as manifests describe it. The blocks of an interleaved stream have no boundaries.
+
+    Mean returns are there where the task has no scores.
+    """
     total = len(stream)
+    scored = stream.task.references is not None
     blocks: list[dict[str, Any]] = [
         {
             "name": block.dataset.name,
             "label": block.label,
             **({} if stream.interleave else {"start": block.start, "stop": block.stop}),
             "sha256": block.dataset.sha256,
-            "mean_score": block.dataset.mean_score(),
+            "mean_score": block.dataset.mean_score() if scored else None,
+            **({} if scored else {"mean_return": block.dataset.mean_return()}),
             "clipped_actions": block.dataset.clipped_actions,
             **({"citation": text} if (text := citation(block.dataset.name)) else {}),
         }
@@ -199,7 +232,10 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
             block["change_size"] = size
     hashes = [block["sha256"] for block in blocks]
     lengths = [block.stop - block.start for block in stream.blocks]
-    score = sum(block["mean_score"] * n for block, n in zip(blocks, lengths, strict=True)) / total if blocks else None
+
+    def mean(key: str) -> float | None:
+        return sum(block[key] * n for block, n in zip(blocks, lengths, strict=True)) / total if blocks else None
+
     repeat = max((block.dataset.action_repeat for block in stream.blocks), default=1)
     return {
         "name": stream.name,
@@ -207,9 +243,11 @@ def describe_stream(stream: Stream, mode: str = "native") -> dict[str, Any]:
         "sha256": hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
         "observation_shape": list(stream.obs_shape),
         "action_dimensions": stream.act_dim,
-        "mean_score": score,
+        "mean_score": mean("mean_score") if scored else None,
+        **({} if scored else {"mean_return": mean("mean_return")}),
         "blocks": blocks,
         **({} if mode == "native" else {"mode": mode}),
+        **({"clip_actions": True} if clip_actions else {}),
         **({"interleave": True} if stream.interleave else {}),
         **({"action_repeat": repeat} if repeat > 1 else {}),
     }

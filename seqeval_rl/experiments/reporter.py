@@ -12,7 +12,7 @@ from seqeval_rl.protocol import Protocol
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.loggers.jsonl import JsonlLogger
 from seqeval_rl.results.loggers.logger import LoggedPoint, LoggedRun, OptionalLoggers
-from seqeval_rl.results.read import PREQUENTIAL
+from seqeval_rl.results.read import PREQUENTIAL, main_metric
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.prequential import recorded
@@ -39,10 +39,11 @@ class Reporter:
         self._runs = [LoggedRun("/".join(r.directory.parts[-3:]), r.directory, r.manifest) for r in recorders]
         self._metrics_file, self._loggers = JsonlLogger(), loggers or OptionalLoggers()
         self.failures: dict[int, str] = {}  # by run, why it cannot continue
+        self.crashed: set[int] = set()  # those of them whose environment raised
         self.states: list[dict[str, Any]] = []  # [R], after the latest evaluation
 
     def __call__(self, outcome: Outcome) -> bool:
-        """Log the evaluation and save a checkpoint of every run that has not diverged; False when all have.
+        """Log the evaluation and save a checkpoint of every run that can continue; False when none can.
 
         Raises:
             FileError: `metrics.jsonl` or a checkpoint cannot be written.
@@ -53,12 +54,13 @@ class Reporter:
         for r, recorder in enumerate(self._recorders):
             if r in self.failures:
                 continue
-            if failure := self._diverged(outcome, r):
+            if failure := self._cause(outcome, r):
                 self.failures[r] = failure
                 failures.append(Failed(self._indices[r], failure))
-                recorder.event("failed", message=failure, transitions=outcome.point.transitions)
+                self._record_failure(recorder, outcome, r)
                 continue
-            at, evaluation, metrics = outcome.point, outcome.evaluation, _logged_metrics(outcome, r)
+            at, evaluation = outcome.point, outcome.evaluation
+            metrics = _logged_metrics(outcome, r, main_metric(recorder.manifest))
             point = LoggedPoint(
                 at.index, at.transitions, at.gradient_steps, at.env_steps, outcome.blocks[r],
                 tuple(evaluation.returns[r].tolist()), tuple(evaluation.lengths[r].tolist()),
@@ -66,16 +68,28 @@ class Reporter:
             self._metrics_file.log(self._runs[r], point, metrics)
             checkpoint.save(recorder.checkpoints, point.index, outcome.states[r])
             self._loggers.log(self._runs[r], point, metrics)
-            if "score" in metrics:
-                scores.append(Scored(self._indices[r], point.index, metrics["score"]))
+            if (metric := main_metric(recorder.manifest)) in metrics:
+                scores.append(Scored(self._indices[r], point.index, metrics[metric]))
         if self._progress is not None:
             self._progress.update(outcome.point.gradient_steps)
             self._progress.send(tuple(scores), tuple(failures))
         return len(self.failures) < len(self._recorders)
 
-    def _diverged(self, outcome: Outcome, r: int) -> str | None:
+    def _record_failure(self, recorder: RunRecorder, outcome: Outcome, r: int) -> None:
+        """A run that has diverged stays so; one whose environment raised is tried again by the same command."""
+        traceback = {**outcome.evaluation.tracebacks, **outcome.tracebacks}.get(r)
+        details = {"message": self.failures[r], "transitions": outcome.point.transitions}
+        if traceback is None:
+            recorder.event("failed", **details)
+        else:
+            self.crashed.add(r)
+            recorder.event("crashed", **details, traceback=traceback)
+
+    def _cause(self, outcome: Outcome, r: int) -> str | None:
         """Why run `r` cannot continue, in one line, or None."""
         where, limit = f"at {outcome.point.transitions} transitions", self._limit
+        if r in outcome.failures:
+            return f"{outcome.failures[r]} {where}"
         for name, values in outcome.metrics.items():
             if name.startswith(MAY_BE_ABSENT):
                 continue
@@ -89,17 +103,14 @@ class Reporter:
         return None
 
 
-def _logged_metrics(outcome: Outcome, r: int) -> dict[str, float]:
-    """The metrics of run `r`, without those that it lacks at this point."""
+def _logged_metrics(outcome: Outcome, r: int, main: str) -> dict[str, float]:
+    """The metrics of run `r`, the main one with its deviation over episodes, without those that it lacks at this point."""
     evaluation = outcome.evaluation
     metrics: dict[str, float] = {}
-    if evaluation.scores.size:
-        metrics = {
-            "score": float(evaluation.scores[r].mean()),
-            "score_std": float(evaluation.scores[r].std()),
-            "return": float(evaluation.returns[r].mean()),
-            "length": float(evaluation.lengths[r].mean()),
-        }
+    if evaluation.returns.size:
+        values = evaluation.scores[r] if main == "score" else evaluation.returns[r]
+        metrics = {main: float(values.mean()), f"{main}_std": float(values.std())}
+        metrics |= {"return": float(evaluation.returns[r].mean()), "length": float(evaluation.lengths[r].mean())}
     metrics |= {"seconds": outcome.seconds, "evaluation_seconds": evaluation.seconds}
     trained = recorded({name: float(values[r]) for name, values in outcome.metrics.items()})
     return metrics | {

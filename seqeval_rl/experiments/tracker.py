@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from seqeval_rl.experiments.job import Progress
+from seqeval_rl.results.read import main_metric
 from seqeval_rl.results.status import means
 from seqeval_rl.results.status_table import GroupStatus
 
@@ -60,6 +61,7 @@ class _Track:
         self._total = max(run.manifest["dataset"]["transitions"] + job.protocol.online for run in runs)
         self._dataset = _several([run.stream.name for run in runs])
         self._algorithm = _several([run.directory.parent.name for run in runs])
+        self._metric = main_metric(runs[0].manifest)  # a job has one task
         self._seeds = tuple(sorted({run.seed for run in runs}))
         self._pace = _Pace()
         self._scores: dict[int, dict[int, float]] = {}  # run -> evaluation -> score
@@ -80,7 +82,7 @@ class _Track:
         return GroupStatus(
             self._dataset, self._algorithm, self._seeds, self._transitions, self._total, means(sound),
             fmean(scores[max(scores)] for scores in sound) if sound else None,
-            self._pace.rate(now, RECENT) if self.ended is None else None, self.left(now),
+            self._pace.rate(now, RECENT) if self.ended is None else None, self.left(now), metric=self._metric,
         )  # fmt: skip
 
     def left(self, now: float) -> float | None:

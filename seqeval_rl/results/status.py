@@ -210,12 +210,13 @@ def _group_status(runs: Sequence[RunStatus]) -> GroupStatus:
         fmean(found[max(found)] for found in scores) if scores else None,
         sum(rates) if rates else None, max(left, default=None),
         _states(runs) if len({run.state for run in runs}) > 1 else runs[0].state, min(ages, default=None),
+        metric=runs[0].result.main_metric,
     )  # fmt: skip
 
 
 def _scores(result: RunResult) -> dict[int, float]:
-    """Evaluation -> score."""
-    scores = ((place, entry["metrics"].get("score")) for place, entry in enumerate(result.evaluations))
+    """Evaluation -> score, or return where the task has no reference returns."""
+    scores = ((place, entry["metrics"].get(result.main_metric)) for place, entry in enumerate(result.evaluations))
     return {place: float(score) for place, score in scores if isinstance(score, (int, float))}
 
 

@@ -41,11 +41,12 @@ class GroupStatus:
     state: str = ""  # states of the runs, as "2 running, 1 finished"
     age: float | None = None  # seconds since the latest evaluation
     end: str = ""  # how it has ended, shown in place of the time left
+    metric: str = "score"  # what `scores` and `latest` are: `return` where the task has no reference returns
 
     def plain(self) -> str:
         """All of it in one line of `run.log`, without control characters."""
         at = "starting" if self.transitions is None else f"{self.transitions:,} of {self.total:,} transitions"
-        parts = [f"{self.title()}: {at}", f"score {score_text(self.latest)}"]
+        parts = [f"{self.title()}: {at}", f"{self.metric} {score_text(self.latest)}"]
         if self.rate is not None:
             parts.append(f"{rate_text(self.rate)} updates/s")
         if self.left is not None:
@@ -130,7 +131,7 @@ def _columns(rows: Sequence[GroupStatus], shape: _Shape) -> list[_Column]:
     columns: list[Any] = [
         shape.seeds and _Column("seeds", [middle(ranges(row.seeds), 9) for row in rows], False),
         _Column("transitions" if shape.exact else "t", counts),
-        _Column("score", [score_text(row.latest) for row in rows]),
+        _score_column(rows),
         spark > 0 and _Column("", [sparkline(row.scores, spark) for row in rows], False),
         shape.rate and _Column("updates/s", [rate_text(row.rate) for row in rows]),
         _Column("left", [row.end or ("-" if row.left is None else duration(row.left)) for row in rows]),
@@ -141,6 +142,13 @@ def _columns(rows: Sequence[GroupStatus], shape: _Shape) -> list[_Column]:
         and _Column("state", [row.state if shape.exact else brief(row.state) for row in rows], False),
     ]
     return [column for column in columns if column]
+
+
+def _score_column(rows: Sequence[GroupStatus]) -> _Column:
+    """The latest scores; returns are called so in the head, or where only some rows have them, in their rows."""
+    head = rows[0].metric if rows and len({row.metric for row in rows}) == 1 else "score"
+    named = [f"{row.metric} " if row.metric != head else "" for row in rows]
+    return _Column(head, [name + score_text(row.latest) for name, row in zip(named, rows, strict=True)])
 
 
 def _table(columns: Sequence[_Column]) -> Table:

@@ -44,6 +44,7 @@ class Results:
         seconds: float | None = None,  # of wall time between two evaluations, a quarter of it evaluation
         interleave: bool = False,
         change_size: float | None = None,
+        extra: dict[str, float] | None = None,  # metrics of every evaluation
         **manifest_fields: Any,
     ) -> Path:
         """Transitions past the dataset's end are of the online phase; `blocks=()` is online RL without a dataset.
@@ -68,6 +69,8 @@ class Results:
         if seconds is not None:
             for metrics in metrics_of:
                 metrics |= {"seconds": seconds, "evaluation_seconds": seconds / 4}
+        for metrics in metrics_of:
+            metrics |= extra or {}
         for place in range(1, len(transitions)):
             arrived = min(transitions[place], total) - min(transitions[place - 1], total)
             metrics_of[place]["critic/loss"] = 1.0
@@ -76,9 +79,6 @@ class Results:
                     f"prequential/{name}": value[place - 1] if isinstance(value, list) else value
                     for name, value in prequential.items()
                 }
-        spacing = (
-            max(np.diff(gradient_steps if static and gradient_steps else transitions).tolist(), default=0) or 5_000
-        )
         if static:
             transitions = [total] * len(transitions)
         directory = self.root / f"{len(list(self.root.iterdir())) if self.root.exists() else 0:04d}{slug}"
@@ -106,7 +106,7 @@ class Results:
             },
             "task": {"name": task, "env_id": env_id, "reference_min": -20.27, "reference_max": 3234.3},
             "algorithm": {"name": algorithm, "config": {"alpha": 2.5} | (config or {})},
-            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1, "evaluate_every": spacing}
+            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1, "evaluate_every": 5_000}
             | (protocol or {}),
             "seed": seed,
             "uses_future_data": uses_future_data,

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, NamedTuple
 
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import check_sha256
+from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
-from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 from seqeval_rl.results.legacy import rename_source
+from seqeval_rl.utils.failures import cause_of, is_damage
 from seqeval_rl.utils.text import first_line, one_line
 
 GROUP = "seqeval_rl.readers"
@@ -37,6 +40,19 @@ class ReadOptions:
     transitions: int | None = (
         None  # the number after the source's last ':'; matters to readers with `builds_to_size` only
     )
+    action_low: Bound = None  # bounds of actions in place of those of the data and the environment
+    action_high: Bound = None
+    clip_actions: bool = False  # clip actions outside the bounds, however far
+
+    def bounded(self, raw: RawTransitions) -> RawTransitions:
+        """The arrays as a reader with `takes_bounds` gives them to `Dataset.from_arrays`: with the bounds given here."""
+        given = {key: value for key in ("action_low", "action_high") if (value := getattr(self, key)) is not None}
+        return replace(raw, **given, clip_actions=self.clip_actions)
+
+    def cache_key(self, key: str) -> str:
+        """The key of a cache entry that depends on the bounds given here: another one for each of them."""
+        facts = (self.action_low, self.action_high, self.clip_actions)
+        return key if facts == (None, None, False) else f"{key}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -54,23 +70,32 @@ def open_file(path: Path, kind: str) -> Iterator[IO[bytes]]:
     """A file open for reading, whose errors become those for users; `kind` says what is expected, "an HDF5 file".
 
     Raises:
-        FileError: it cannot be opened.
-        DataError: the block raises whatever numpy, zipfile or HDF5 do for a damaged file.
+        FileError: it cannot be opened or read: no file, no permission, a lock, too little memory, a missing filter.
+        DataError: it is damaged, or is something else.
     """
     try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise FileError(f"{path.absolute()}: expected {kind}, found: {error.strerror}. Check the path.") from error
-    with stream:
-        try:
+        with path.open("rb") as stream:
             yield stream
-        except SeqevalError:
-            raise
-        except Exception as error:
-            found = f"one missing: {error}" if isinstance(error, KeyError) else first_line(error)
-            raise DataError(
-                f"{path}: expected {kind}, found {found}. Delete it and get it again, or write it again."
-            ) from error
+    except SeqevalError:
+        raise
+    except Exception as error:
+        raise unreadable(path.absolute(), kind, error) from error
+
+
+def unreadable(
+    where: object, kind: str, error: Exception, again: str = "get it again, or write it again"
+) -> SeqevalError:
+    """The error for what an exception shows while `kind` is read: a cause outside of the file, damage, or another kind of file.
+
+    Only where the format is broken does it advise to delete; `again` says how to replace what was deleted.
+    """
+    cause = cause_of(error)
+    if cause is not None:
+        return FileError(f"{where}: expected {kind}, found: {cause.what}. {cause.remedy}")
+    if is_damage(error):
+        return DataError(f"{where}: expected {kind}, found it damaged, {first_line(error)}. Delete it and {again}.")
+    found = f"one missing: {error}" if isinstance(error, KeyError) else first_line(error)
+    return DataError(f"{where}: expected {kind}, found {found}. Check how it was written.")
 
 
 class Listing(NamedTuple):
@@ -93,6 +118,7 @@ class Reader(ABC):
     modes: ClassVar[tuple[Mode, ...]] = ("native",)  # in which it can be read
     single_file: ClassVar[bool] = True  # a dataset is one file, so that it has a SHA-256
     builds_to_size: ClassVar[bool] = False  # `read` itself returns `options.transitions` transitions
+    takes_bounds: ClassVar[bool] = False  # `read` uses `options.bounded`
 
     def matches(self, source: str) -> bool:
         """Whether a source is in this format."""
@@ -127,8 +153,8 @@ class Reader(ABC):
         """The datasets that have names, on this machine or to be downloaded; by default none."""
         return []
 
-    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
-        """Check a dataset that is on this machine; by default its file's SHA-256, and every column.
+    def verify(self, source: str, transitions: int | None, options: ReadOptions | None = None) -> Iterator[Check]:
+        """Check a dataset that is on this machine; by default its file's SHA-256, and every column, read with these options.
 
         Raises:
             FileError: it is not on this machine.
@@ -137,7 +163,8 @@ class Reader(ABC):
         path = self.fetch(source, FetchOptions(offline=True, progress=False, transitions=transitions))
         if path.is_file():
             yield check_file(path)
-        yield from verify_dataset(self.read(source, ReadOptions(progress=False, transitions=transitions)))
+        options = replace(options or ReadOptions(), progress=False, transitions=transitions)
+        yield from verify_dataset(self.read(source, options))
 
     def citation(self, source: str) -> str | None:
         """BibTeX of what to cite for a dataset, which manifests record for `seqeval cite`; None where that knows the source, as
@@ -159,7 +186,7 @@ def readers() -> Mapping[str, Reader]:
             reader: Any = entry.load()()
             if not isinstance(reader, Reader):
                 raise TypeError(f"expected a subclass of seqeval_rl.data.Reader, found {reader!r}")
-        except Exception as error:  # whatever the code of a third party raises
+        except (Exception, SystemExit) as error:  # whatever the code of a third party raises
             _log.warning("dataset reader %s (%s) cannot be used: %s", entry.name, entry.value, one_line(error))
         else:
             loaded[entry.name] = reader

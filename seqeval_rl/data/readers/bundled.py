@@ -64,7 +64,7 @@ class BundledReader(Reader):
         """See `Reader`."""
         return [Listing("bundled, rolled out on first use", names())]
 
-    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
+    def verify(self, source: str, transitions: int | None, options: ReadOptions | None = None) -> Iterator[Check]:
         """See `Reader`. One that is on this machine is in the cache, whose entries are verified without a reader."""
         raise FileError(
             f"{source}: not on this machine, so there is nothing to verify. `seqeval datasets fetch {source}`."

@@ -27,7 +27,7 @@ from seqeval_rl.data.trajectories import trajectory_ends
 from seqeval_rl.data.validation import RawTransitions, column, flags, starts_of
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
-from seqeval_rl.environments.tasks import TASKS, Task
+from seqeval_rl.environments.tasks import TASKS, UNKNOWN, Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import file_name
 
@@ -41,6 +41,7 @@ class D4rlReader(Reader):
     endings = (".hdf5",)
     usage = ("d4rl:<id>", "<path>.hdf5")
     modes = ("native", "d4rl")
+    takes_bounds = True
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
@@ -69,13 +70,14 @@ class D4rlReader(Reader):
             Listing("D4RL, downloaded on first use or by `seqeval datasets fetch`", others, available=False),
         ]
 
-    def verify(self, source: str, transitions: int | None) -> Iterator[Check]:
-        """See `Reader`. The checks do not depend on the task, which the file's name may not name."""
+    def verify(self, source: str, transitions: int | None, options: ReadOptions | None = None) -> Iterator[Check]:
+        """See `Reader`."""
         entry = d4rl_index.entry(source.removeprefix(self.prefix)) if source.startswith(self.prefix) else None
         path = Path(source) if entry is None else d4rl_index.require(entry)
-        task = Task(path.name, None, 0.0, 1.0) if entry is None else entry.task
+        options = replace(options or ReadOptions(), progress=False)
+        task = options.task or (_task(path) if entry is None else entry.task)
         yield check_file(path)
-        yield from verify_dataset(convert(path, source, task, ReadOptions(progress=False)))
+        yield from verify_dataset(convert(path, source, task, options))
         if entry is not None:
             yield from _check_published(path, source, entry)
 
@@ -93,13 +95,14 @@ def _check_published(path: Path, name: str, entry: d4rl_index.Entry) -> Iterator
     dataset = convert(path, name, entry.task, ReadOptions(mode="d4rl", progress=False))
     if len(dataset) != published.transitions:
         raise DataError(
-            f"{path}: {len(dataset)} transitions by qlearning_dataset, expected {published.transitions} as published. Delete it "
-            "and get it again."
+            f"{path}: {len(dataset)} transitions by qlearning_dataset, expected {published.transitions} as published: this is "
+            f"another file than {entry.identity}. Get that, or rename this one and give a task."
         )
     score, expected = dataset.mean_score(), float(entry.task.score(published.mean_return))
     if abs(score - expected) > d4rl_index.MEAN_SCORE_SLACK:
         raise DataError(
-            f"{path}: mean score of the dataset is {score:.2f}, expected {expected:.2f} as published. Delete it and get it again."
+            f"{path}: mean score of the dataset is {score:.2f}, expected {expected:.2f} as published: this is another "
+            f"file than {entry.identity}. Get that, or rename this one and give a task."
         )
     yield Check("published size", True, f"{len(dataset):,} transitions by qlearning_dataset, as published")
     yield Check("published returns", True, f"mean score of the dataset {score:.2f}, published {expected:.2f}")
@@ -121,12 +124,12 @@ def read(path: Path, name: str, options: ReadOptions) -> Dataset:
     """
     with open_file(path, "an HDF5 file"):
         pass  # before a task is asked for
-    task = options.task or _task(path, name)
-    low, high = _bounds(task)
+    task = options.task or _task(path)
+    low, high = _bounds(task, options)
     reading = f"{options.mode}-terminate" if options.terminate_on_end else options.mode
     facts = [cache.files_hash([path]), _VERSION, reading, _limit(path, task), low.tolist(), high.tolist()]
     key = f"d4rl-{file_name(path.stem, 'data')}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
-    dataset = cache.obtain(key, lambda: convert(path, name, task, options))
+    dataset = cache.obtain(options.cache_key(key), lambda: convert(path, name, task, options))
     return replace(dataset, name=name, task=task)
 
 
@@ -153,7 +156,7 @@ def convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
         over = trajectory_ends(terminals, final, columns["observations"], next_observations if alike else None)
     else:  # the limit was counted from the terminal rows
         over = terminals | final
-    low, high = _bounds(task)
+    low, high = _bounds(task, options)
     if native:
         # Without next observations the last row of a trajectory has one only if it needs none.
         rows = (
@@ -176,36 +179,42 @@ def convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
         if not len(rows):
             raise DataError(f"{name}: expected transitions that qlearning_dataset keeps, found none in {length} rows.")
         arrays = kept_columns(columns, terminals, terminals & over | final, rows)
-    dataset = Dataset.from_arrays(name, task, RawTransitions(**arrays, action_low=low, action_high=high))
+    raw = options.bounded(RawTransitions(**arrays, action_low=low, action_high=high))
+    dataset = Dataset.from_arrays(name, task, raw)
     returns = complete_returns(columns, terminals, over, rows)
     returns.flags.writeable = False
     return replace(dataset, dataset_returns=returns)
 
 
-def _task(path: Path, name: str) -> Task:
+def _task(path: Path) -> Task:
+    """The task of D4RL's file of that name; one without an environment for any other file."""
     known = d4rl_index.of_file(path.name)
-    if known is None:
-        raise DataError(
-            f"{name}: expected a known task, found none for a file called {path.name}. Give a task: one of "
-            f"{', '.join(task for task in TASKS if task.startswith('d4rl/'))}, or env_id, reference_min and reference_max."
-        )
-    return known.task
+    return Task(UNKNOWN, None) if known is None else known.task
 
 
 def _limit(path: Path, task: Task) -> int | None:
     """The time limit of the task, if it has one."""
     known = d4rl_index.of_file(path.name)
-    entries = [known] if known is not None and known.task == task else d4rl_index.ENTRIES.values()
-    limit = next((entry.time_limit for entry in entries if entry.task == task), None)
+    entries = [*([] if known is None else [known]), *d4rl_index.ENTRIES.values()]
+    limit = next((entry.time_limit for entry in entries if _same_environment(entry.task, task)), None)
     if limit is None and task.env_id is not None:
         limit = gymnasium_shapes(task.environment)[1].max_episode_length
     return None if limit is None or limit < 2 else limit
 
 
-def _bounds(task: Task) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of actions: those of the task's environment; -1 and 1 for D4RL's own tasks and where there is no environment."""
-    low, high = np.float64(-1.0), np.float64(1.0)
-    if task.env_id is not None and task not in TASKS.values():
+def _same_environment(known: Task, task: Task) -> bool:
+    """Whether a task is a known one, perhaps with other reference returns or bounds."""
+    return (known.name, known.env_id, known.env_spec) == (task.name, task.env_id, task.env_spec)
+
+
+def _bounds(task: Task, options: ReadOptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of actions: the given ones, else those of the task's environment; -1 and 1 for D4RL's own tasks and where there is no
+    environment."""
+    low, high = -1.0, 1.0
+    own = task.env_id is not None and not any(_same_environment(known, task) for known in TASKS.values())
+    if own and None in (options.action_low, options.action_high):
         space = environment_spaces(task.environment)[1]
         low, high = getattr(space, "low", low), getattr(space, "high", high)
+    low = low if options.action_low is None else options.action_low
+    high = high if options.action_high is None else options.action_high
     return np.asarray(low, np.float64), np.asarray(high, np.float64)

@@ -68,7 +68,8 @@ def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
     for key, item in found.items():
         if not _is_whole(item):
             raise DataError(
-                f"{name}: parts of {key} are missing in the file, expected all of it. Delete it and get it again."
+                f"{name}: parts of {key} are missing in the file, expected all of it: its writer was stopped, or still writes. "
+                "Wait for it, or get the file again."
             )
         # Without an axis there is no length; `check_length` says so.
         check_length(name, key, np.empty(item.shape[:1]), len(observations))

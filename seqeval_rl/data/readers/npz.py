@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
 from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
-from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, SeqevalError
+from seqeval_rl.environments.tasks import Task, as_bound
+from seqeval_rl.errors import DataError, EnvironmentMissingError, SeqevalError
 from seqeval_rl.utils.text import file_name
 
 _REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
@@ -33,6 +33,7 @@ class NpzReader(Reader):
 
     endings = (".npz",)
     usage = ("<path>.npz",)
+    takes_bounds = True
 
     def matches(self, source: str) -> bool:
         """See `Reader`."""
@@ -41,10 +42,12 @@ class NpzReader(Reader):
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
         few = load(source, (*SCALARS, *_BOUNDS))
-        task, low, high = _surroundings(source, names(source), few, options.task)
+        task, low, high = _surroundings(source, names(source), few, options)
         facts = [cache.files_hash([Path(source)]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
         key = f"npz-{file_name(Path(source).stem, 'data')}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
-        dataset = cache.obtain(key, lambda: _dataset(source, load(source), task, low, high))
+        dataset = cache.obtain(
+            options.cache_key(key), lambda: _dataset(source, load(source), task, (low, high), options)
+        )
         return replace(dataset, name=source, task=task)
 
 
@@ -57,13 +60,14 @@ def has_ogbench_layout(path: str) -> bool:
     return "terminals" in keys and "terminations" not in keys
 
 
-def from_mapping(columns: Mapping[str, Any], task: Task | None) -> Dataset:
+def from_mapping(columns: Mapping[str, Any], options: ReadOptions) -> Dataset:
     """Arrays in memory, with the keys of such a file; raises as `load_dataset` does."""
-    return _dataset("arrays", columns, *_surroundings("arrays", columns, columns, task))
+    task, *bounds = _surroundings("arrays", columns, columns, options)
+    return _dataset("arrays", columns, task, bounds, options)
 
 
 def _surroundings(
-    name: str, keys: Iterable[str], columns: Mapping[str, Any], task: Task | None
+    name: str, keys: Iterable[str], columns: Mapping[str, Any], options: ReadOptions
 ) -> tuple[Task, Any, Any]:
     """The task and the action bounds, from the file's scalars and from the environment; checks the keys."""
     keys = list(keys)
@@ -77,9 +81,11 @@ def _surroundings(
             f"{name}: expected arrays {', '.join(_REQUIRED)} and perhaps {', '.join(_OPTIONAL)}, found {found}. "
             "Rename or leave out."
         )
-    if task is None:
-        task = task_of(name, columns)
-    bounds = [columns.get(key) for key in _BOUNDS]
+    task = options.task or task_of(name, columns)
+    own = {key: columns[key] for key in _BOUNDS if columns.get(key) is not None and getattr(options, key) is None}
+    if own and task.env_id is not None:
+        task = _on_the_same_scale(task, own)
+    bounds = [columns.get(key) if (given := getattr(options, key)) is None else given for key in _BOUNDS]
     if any(bound is None for bound in bounds) and task.env_id is not None:
         space = environment_spaces(task.environment)[1]
         own = [getattr(space, side, None) for side in ("low", "high")]
@@ -87,10 +93,21 @@ def _surroundings(
     return task, bounds[0], bounds[1]
 
 
-def _dataset(name: str, columns: Mapping[str, Any], task: Task, low: Any, high: Any) -> Dataset:
+def _on_the_same_scale(task: Task, bounds: Mapping[str, Any]) -> Task:
+    """The task whose environment gets actions scaled by the data's own bounds, where these differ from the environment's."""
+    try:
+        space = environment_spaces(task.environment)[1]
+        same = all(np.allclose(bound, getattr(space, key.removeprefix("action_"))) for key, bound in bounds.items())
+        return task if same else task.override(**{key: as_bound(bound) for key, bound in bounds.items()})
+    except (EnvironmentMissingError, AttributeError, ValueError, TypeError):
+        return task  # what is wrong is said by whatever needs the environment, or scales the actions
+
+
+def _dataset(name: str, columns: Mapping[str, Any], task: Task, bounds: Sequence[Any], options: ReadOptions) -> Dataset:
     optional: dict[str, Any] = {key: columns.get(key) for key in ("next_observations", "episode_starts")}
-    raw = RawTransitions(**{key: columns[key] for key in _REQUIRED}, **optional, action_low=low, action_high=high)
-    return Dataset.from_arrays(name, task, raw)
+    optional |= dict(zip(_BOUNDS, bounds, strict=True))
+    raw = RawTransitions(**{key: columns[key] for key in _REQUIRED}, **optional)
+    return Dataset.from_arrays(name, task, options.bounded(raw))
 
 
 def names(path: str | Path) -> list[str]:
@@ -121,7 +138,7 @@ def task_of(name: str, columns: Mapping[str, Any], environment: str | None = Non
     """The task of the dataset `name`, from the scalars among its arrays; `environment` is its id where they do not say it.
 
     Raises:
-        DataError: a scalar is not one name or number, or the environment or the reference returns are unknown.
+        DataError: a scalar is not one name or number, or one reference return is without the other.
     """
     found: dict[str, Any] = {}
     for key in SCALARS:
@@ -134,5 +151,5 @@ def task_of(name: str, columns: Mapping[str, Any], environment: str | None = Non
                 )
             found[key] = value.item()
     env_id, low, high = (found.get(key) for key in SCALARS)
-    how = "Give a task, or add env_id, reference_min and reference_max."
+    how = "Add the other one, or leave it out."
     return task_of_dataset(name, env_id or environment, low, high, how)

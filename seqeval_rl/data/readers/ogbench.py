@@ -26,6 +26,7 @@ from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_transitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
+from seqeval_rl.utils.failures import cause_of
 from seqeval_rl.utils.files import atomic_path, lock_file
 from seqeval_rl.utils.text import file_name, first_line
 
@@ -45,6 +46,7 @@ class OgbenchReader(Reader):
     prefix = "ogbench:"
     endings = (".npz",)
     usage = ("ogbench:<name>",)
+    takes_bounds = True
 
     def matches(self, source: str) -> bool:
         """See `Reader`."""
@@ -64,7 +66,7 @@ class OgbenchReader(Reader):
             raise _without_rewards(source, path.stem, "a file without. ")
         task = options.task or npz.task_of(source, npz.load(path, npz.SCALARS), environment_of(path.stem))
         key = f"ogbench-{file_name(path.stem, 'data')}-{cache.files_hash([path])[:16]}"
-        dataset = cache.obtain(key, lambda: _convert(path, source, task))
+        dataset = cache.obtain(options.cache_key(key), lambda: _convert(path, source, task, options))
         return replace(dataset, name=source, task=task)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
@@ -114,9 +116,13 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
         with open_environment(environment) as env:
             relabel_dataset(environment.removeprefix("ogbench:"), env, columns)
     except Exception as error:  # OGBench's code may raise anything for an unexpected file
+        if isinstance(error, (ImportError, MemoryError, OSError)) and (cause := cause_of(error)) is not None:
+            raise EnvironmentMissingError(
+                f"dataset {path.stem}: OGBench's package cannot compute its rewards: {cause.what}. {cause.remedy}"
+            ) from error
         raise DataError(
             f"{goals}: expected a dataset whose rewards OGBench's package can compute for {environment}, found "
-            f"{first_line(error)}. Delete it and get it again."
+            f"{first_line(error)}. Check that this is OGBench's file of that name, and the version of the package."
         ) from error
     with (
         writing(path, "Make room there."),
@@ -150,7 +156,7 @@ def _without_rewards(where: str, name: str, found: str) -> DataError:
     )
 
 
-def _convert(path: Path, name: str, task: Task) -> Dataset:
+def _convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
     columns = npz.load(path, (*_REQUIRED, *_OPTIONAL))
     observations = columns["observations"]
     if observations.ndim < 2 or not len(observations):
@@ -194,4 +200,4 @@ def _convert(path: Path, name: str, task: Task) -> Dataset:
         raw = RawTransitions(Pixels(observations, np.stack([rows, rows, rows + 1], 1)), **table)
     else:
         raw = RawTransitions(observations[rows], next_observations=observations[rows + 1], **table)
-    return Dataset.from_arrays(name, task, raw)
+    return Dataset.from_arrays(name, task, options.bounded(raw))

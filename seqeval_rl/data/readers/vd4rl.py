@@ -21,10 +21,10 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
+from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file, unreadable
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
-from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.environments.tasks import UNKNOWN, Task
+from seqeval_rl.errors import DataError
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.text import file_name
 
@@ -46,15 +46,16 @@ class Vd4rlReader(Reader):
 
     prefix = "vd4rl:"
     usage = ("vd4rl:<directory>",)
+    takes_bounds = True
     single_file = False
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
         path = Path(source.removeprefix(self.prefix)).expanduser()
         files = _files(source, path)
-        task = options.task or _task(source, path)
+        task = options.task or _task(path)
         key = f"vd4rl-{file_name('-'.join(path.absolute().parts[-3:]), 'data')}-{cache.files_hash(files)[:16]}"
-        dataset = cache.obtain(key, lambda: _convert(source, files, task, options.progress))
+        dataset = cache.obtain(options.cache_key(key), lambda: _convert(source, files, replace(options, task=task)))
         return replace(dataset, name=source, task=task)
 
     def label(self, source: str) -> str:
@@ -67,9 +68,7 @@ def _files(name: str, path: Path) -> list[Path]:
     try:
         inside = list(path.iterdir())
     except OSError as error:
-        raise FileError(
-            f"dataset {name}: expected a directory of *.hdf5 or *.npz, found: {error.strerror}. Check the path."
-        ) from error
+        raise unreadable(f"dataset {name}", "a directory of *.hdf5 or *.npz", error) from error
     found = {kind: [file for file in inside if file.suffix == kind] for kind in (".hdf5", ".npz")}
     if all(found.values()):
         raise DataError(f"{name}: expected either *.hdf5 or *.npz, found both. Move one kind elsewhere.")
@@ -85,19 +84,17 @@ def _numbers(file: Path) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
 
 
-def _task(name: str, path: Path) -> Task:
-    for part in reversed(path.absolute().parts):
-        if part in TASKS:
-            return Task(part, None, *RETURN_RANGE)
-    raise DataError(f"{name}: expected one of {', '.join(TASKS)} in the path, found none. Give a task.")
+def _task(path: Path) -> Task:
+    named = next((part for part in reversed(path.absolute().parts) if part in TASKS), None)
+    return Task(UNKNOWN, None) if named is None else Task(named, None, *RETURN_RANGE)
 
 
-def _convert(name: str, files: list[Path], task: Task, progress: bool) -> Dataset:
+def _convert(name: str, files: list[Path], options: ReadOptions) -> Dataset:
     load = _shard if files[0].suffix == ".hdf5" else _episode
     frames: NDArray[np.uint8] | None = None
     parts: list[Columns] = []
     lengths = [_guarded(file, _rows_of) for file in files]
-    with progress_bar(name, sum(lengths), progress) as bar:
+    with progress_bar(name, sum(lengths), options.progress) as bar:
         for number, (file, length) in enumerate(zip(files, lengths, strict=True)):
             part = _guarded(file, load)
             images = image_column(str(file), "images", part.pop("image"))
@@ -119,10 +116,10 @@ def _convert(name: str, files: list[Path], task: Task, progress: bool) -> Datase
         columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     except ValueError as error:
         raise DataError(f"{name}: expected actions of one shape in all files, found others. Write it again.") from error
-    return _dataset(name, task, frames, columns)
+    return _dataset(name, options, frames, columns)
 
 
-def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns) -> Dataset:
+def _dataset(name: str, options: ReadOptions, frames: NDArray[np.uint8], columns: Columns) -> Dataset:
     first, last = columns["first"], columns["last"]
     begins = np.append(first[1:], True)  # the next row belongs to another episode
     if not first[0] or (last & ~begins).any():
@@ -141,7 +138,8 @@ def _dataset(name: str, task: Task, frames: NDArray[np.uint8], columns: Columns)
         last[reached] & ~terminated,
         episode_starts=np.flatnonzero(newest == origin),
     )
-    return Dataset.from_arrays(name, task, raw, ACTION_REPEAT)
+    assert options.task is not None
+    return Dataset.from_arrays(name, options.task, options.bounded(raw), ACTION_REPEAT)
 
 
 def _shard(file: Path) -> Columns:

@@ -111,9 +111,9 @@ def test_what_a_killed_process_left_is_not_taken_for_an_entry(root: Path) -> Non
 def test_an_unusable_root_is_a_file_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(FileError, match="Set SEQEVAL_CACHE"), cache.lock("toy"):
+    with pytest.raises(FileError, match="set SEQEVAL_CACHE"), cache.lock("toy"):
         pass
-    with pytest.raises(FileError, match="Set SEQEVAL_CACHE"):
+    with pytest.raises(FileError, match="set SEQEVAL_CACHE"):
         cache.store("toy", make())
 
 

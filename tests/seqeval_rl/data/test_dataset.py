@@ -251,9 +251,8 @@ def test_the_task_of_a_dataset() -> None:
     assert task_of_dataset("log", "Hopper-v5", None, None, "") is hopper
     assert task_of_dataset("log", "Hopper-v5", hopper.reference_min, hopper.reference_max, "") is hopper
     assert task_of_dataset("log", "Hopper-v5", 0, 1, "") == Task("Hopper-v5", "Hopper-v5", 0.0, 1.0)
-    with pytest.raises(DataError, match=r"expected an environment, found none.*Do this"):
-        task_of_dataset("log", None, 0, 1, "Do this.")
-    with pytest.raises(DataError, match="both reference returns for Other-v0, found None and None"):
-        task_of_dataset("log", "Other-v0", None, None, "")
-    with pytest.raises(DataError, match="both reference returns for Hopper-v5, found 1 and None"):
-        task_of_dataset("log", "Hopper-v5", 1, None, "")
+    assert task_of_dataset("log", None, 0, 1, "") == Task("unknown", None, 0.0, 1.0)
+    assert task_of_dataset("log", "Other-v0", None, None, "") == Task("Other-v0", "Other-v0")
+    assert task_of_dataset("log", "Hopper-v5", None, None, "", "{}") == Task("Hopper-v5", "Hopper-v5", env_spec="{}")
+    with pytest.raises(DataError, match=r"both reference returns for Hopper-v5, found 1 and None.*Do this"):
+        task_of_dataset("log", "Hopper-v5", 1, None, "Do this.")

@@ -18,6 +18,7 @@ from numpy.testing import assert_array_equal
 from seqeval_rl.data import cache
 from seqeval_rl.data.load import known_datasets, load_dataset, parse_source
 from seqeval_rl.data.readers import bundled
+from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
 
@@ -95,6 +96,12 @@ def test_an_npz_file(tmp_path: Path) -> None:
     assert (prefix.name, len(prefix)) == (f"{path}:7", 7)
 
 
+def bounds_of(task: Task) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Bounds of actions of the task's environment."""
+    space: Any = environment_spaces(task.environment)[1]
+    return space.low, space.high
+
+
 def test_action_bounds_come_from_the_data_or_the_environment() -> None:
     gymnasium.register("test/Pendulum-v0", "gymnasium.envs.classic_control:PendulumEnv")  # actions within ±2
     try:
@@ -102,7 +109,12 @@ def test_action_bounds_come_from_the_data_or_the_environment() -> None:
         arrays.update(observations=np.zeros((5, 3)), next_observations=np.zeros((5, 3)), actions=np.ones((5, 1)))
         task = Task("pendulum", "test/Pendulum-v0", -1000, 0)
         assert_array_equal(load_dataset(arrays, task).actions, np.full((5, 1), 0.5))
-        assert_array_equal(load_dataset({**arrays, "action_high": 4.0}, task).actions, np.zeros((5, 1)))
+        higher = load_dataset({**arrays, "action_high": 4.0}, task)
+        assert_array_equal(higher.actions, np.zeros((5, 1)))
+        # The environment gets actions on the same scale.
+        assert [bound.item() for bound in bounds_of(higher.task)] == [-2.0, 4.0]
+        low, high = bounds_of(load_dataset({**arrays, "action_low": -2.0, "action_high": 2.0}, task).task)
+        assert (low, high) == (-2.0, 2.0)
     finally:
         del gymnasium.registry["test/Pendulum-v0"]
     bounds = {"action_low": -1.0, "action_high": [1.0]}
@@ -117,7 +129,6 @@ def test_action_bounds_come_from_the_data_or_the_environment() -> None:
     [
         ({"rewards": None}, "found no rewards"),
         ({"timeouts": np.zeros(20)}, "found the unknown timeouts"),
-        ({"env_id": None}, r"expected an environment, found none.*Give a task, or add env_id"),
         ({"env_id": 3}, "expected env_id to be one name, found int64"),
         ({"reference_min": np.zeros(2)}, r"expected reference_min to be one number, found float64 of shape \(2,\)"),
         ({"reference_min": 1.0}, "expected both reference returns for Hopper-v5"),
@@ -206,12 +217,13 @@ def test_recording_that_just_stopped_is_an_episode_cut_short() -> None:
 
 def test_a_minari_dataset_that_does_not_tell_its_task() -> None:
     write_minari("toy/noscore-v0", ref_min_score=None, ref_max_score=None)
-    with pytest.raises(DataError, match=r"both reference returns for Pendulum-v1, found None and None\. Give a task"):
-        load_dataset("minari:toy/noscore-v0", progress=False)
+    assert load_dataset("minari:toy/noscore-v0", progress=False).task == Task("Pendulum-v1", "Pendulum-v1")
     spaces = {"observation_space": Box(-9, 9, (3,)), "action_space": Box(-2, 2, (1,))}
     write_minari("toy/noenv-v0", env=None, **spaces)
-    with pytest.raises(DataError, match="expected an environment, found none"):
-        load_dataset("minari:toy/noenv-v0", progress=False)
+    unknown = load_dataset("minari:toy/noenv-v0", progress=False)
+    assert unknown.task == Task("unknown", None)
+    with pytest.raises(DataError, match=r"expected an environment, found a dataset without one.*--task"):
+        _ = unknown.task.environment
 
 
 def test_unusable_minari_datasets_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import gymnasium
 import minari
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
+from gymnasium.wrappers import RecordEpisodeStatistics, RescaleAction
 from minari.data_collector import EpisodeBuffer
 from numpy.testing import assert_array_equal
 
@@ -18,7 +20,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.environments.make import make_vector_env
-from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
 from seqeval_rl.training.evaluation import Evaluator
 
@@ -174,11 +176,14 @@ def test_the_environment_is_that_of_eval_env_with_its_settings(storage: str) -> 
         make_vector_env(task.environment, 1, "envpool")
 
 
-def test_a_dataset_without_reference_returns_needs_a_task() -> None:
+def test_a_dataset_without_reference_returns() -> None:
     write("toy/noscore-v0", gymnasium.make("test/Reach-v0"), ref_min_score=None, ref_max_score=None)
     source = "minari:toy/noscore-v0@observation"
-    with pytest.raises(DataError, match=r"both reference returns for test/Reach-v0, found None.*reference_max\."):
-        load_dataset(source, progress=False)
+    found = load_dataset(source, progress=False)
+    assert (found.task.env_id, found.task.references, found.task.obs_keys) == ("test/Reach-v0", None, ("observation",))
+    assert np.isnan(found.mean_score())
+    given = load_dataset(source, progress=False, reference_returns=(-5, 0)).task
+    assert (given.name, given.references, given.obs_keys) == ("test/Reach-v0", (-5.0, 0.0), ("observation",))
     task = load_dataset(source, Task("reach", "test/Reach-v0", -5.0, 0.0), progress=False).task
     assert (task.name, task.obs_keys) == ("reach", ("observation",))
 
@@ -186,10 +191,38 @@ def test_a_dataset_without_reference_returns_needs_a_task() -> None:
 def test_minari_mujoco_data_are_not_taken_for_d4rl() -> None:
     env = gymnasium.make("Hopper-v5", max_episode_steps=5)
     write("mujoco/hopper/toy-v0", env, ref_min_score=None, ref_max_score=None)
-    with pytest.raises(DataError, match="both reference returns for Hopper-v5"):
-        load_dataset("minari:mujoco/hopper/toy-v0", progress=False)  # other settings: no known task
+    other = load_dataset("minari:mujoco/hopper/toy-v0", progress=False).task  # other settings: no known task
+    assert (other.env_id, other.references) == ("Hopper-v5", None)
     write("mujoco/hopper/plain-v0", gymnasium.make("Hopper-v5"), ref_min_score=None, ref_max_score=None)
     assert load_dataset("minari:mujoco/hopper/plain-v0", progress=False).task.env_id == "Hopper-v5"
+
+
+RECORDED = {
+    "rgb": lambda: gymnasium.make("Hopper-v5", render_mode="rgb_array"),
+    "no mode": lambda: gymnasium.make("Hopper-v5", render_mode=None),
+    "picture": lambda: gymnasium.make("Hopper-v5", render_mode="rgb_array", width=320, height=240, camera_name="track"),
+    "statistics": lambda: RecordEpisodeStatistics(gymnasium.make("Hopper-v5")),
+}
+
+
+@pytest.mark.parametrize("how", RECORDED)
+def test_rendering_and_recording_do_not_belong_to_the_task(how: str) -> None:
+    write("toy/recorded-v0", RECORDED[how](), ref_min_score=None, ref_max_score=None)
+    task = load_dataset("minari:toy/recorded-v0", progress=False).task
+    assert task is TASKS["hopper"]
+
+
+def test_other_settings_are_kept_without_those_of_rendering() -> None:
+    env = RescaleAction(
+        RecordEpisodeStatistics(gymnasium.make("Hopper-v5", render_mode="rgb_array", healthy_reward=2.0)), -2, 2
+    )
+    write("toy/rescaled-v0", env)
+    task = load_dataset("minari:toy/rescaled-v0", progress=False).task
+    spec = EnvSpec.from_json(task.env_spec)
+    assert spec.kwargs == {"healthy_reward": 2.0}
+    assert [wrapper.name for wrapper in spec.additional_wrappers] == ["RescaleAction"]
+    with make_vector_env(task.environment, 1) as envs:
+        assert envs.action_high.tolist() == [2.0] * 3
 
 
 @FORMATS
