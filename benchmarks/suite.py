@@ -22,6 +22,7 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.results.legacy import RENAMED, rename_fields
 from seqeval_rl.training.device import Precision
 from seqeval_rl.utils import toml
+from seqeval_rl.utils.files import split_at
 
 _log = logging.getLogger("seqeval_rl")
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
@@ -232,7 +233,7 @@ def build_sweep(
     if datasets is None:
         streams = [entry.spec(reference) for entry in small.streams or suite.streams]
     else:
-        streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
+        streams = [StreamSpec(item, tuple(split_at(item, "+"))) for item in datasets]
     streams = [replace(stream, **reading or {}) for stream in streams]
     chosen = _chosen_settings(suite, small, [entry.name for entry in entries], reference)
     settings = list(settings)
