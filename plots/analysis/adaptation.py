@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.plots.analysis.changes import GroupCurve, change
 from seqeval_rl.plots.analysis.grouping import Group, Panel
@@ -86,9 +86,9 @@ def lag_of(curve: GroupCurve, place: float, stop: float) -> Cell:
     return Cell(value, low, high, curve.runs, falls=bool(falls))
 
 
-def _falls(curve: GroupCurve, values: Floats, place: float, stop: float) -> np.bool_:
+def _falls(curve: GroupCurve, values: Floats, place: float, stop: float) -> NDArray[np.bool_]:
     found = change(curve.transitions, values, place, stop, curve.evaluated_to)
-    return np.asarray(found.level < found.before)[()]
+    return np.asarray(found.level < found.before)
 
 
 def time_to_of(curve: GroupCurve, place: float, stop: float, level: float | None) -> Cell:
