@@ -212,8 +212,8 @@ def build_sweep(
         algorithms, datasets, seeds, loggers: replace the suite's; a dataset may be several sources joined by `+`, which are
             concatenated.
         settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
-        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, and each
-            algorithm's evaluation episodes, where `protocol.episodes` is not given.
+        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, each algorithm's
+            `published` settings where they are not given, and its evaluation episodes where `protocol.episodes` is not.
         precision: of matrix products.
         reading: fields of `StreamSpec` in place of the streams' own: `task`, `reference_returns`, `action_low`, `action_high`,
             `clip_actions`.
@@ -259,7 +259,7 @@ def build_sweep(
     return Sweep.build(
         single.pop("protocol"), where, swept,
         name=f"{name} (mini)" if mini else name, streams=tuple(streams), algorithms=tuple(entries), seeds=tuple(seeds),
-        settings=single, precision=precision, own_protocol=own_protocol,
+        settings=single, precision=precision, own_protocol=own_protocol, published=paper,
         loggers=tuple(suite.loggers if loggers is None else loggers),
     )  # fmt: skip
 

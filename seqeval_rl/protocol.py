@@ -136,6 +136,7 @@ class Schedule:
         self._base = dataset_length or self.initial  # t after J increments
         self.increments = self._offline + -(-(self.total - self._base) // gamma)
         self.gradient_steps = self.increments * protocol.updates_per_increment
+        self.offline_gradient_steps = self._offline * protocol.updates_per_increment
 
     def _whole(self, name: str, where: str) -> int:
         """A setting in transitions."""

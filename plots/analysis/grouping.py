@@ -25,7 +25,7 @@ class Group:
     """The runs of one algorithm with the same settings on the same data: one curve, one row of a table."""
 
     algorithm: str
-    style: str  # key for `style.line_styles`: the algorithm, or its label where it has several settings; see `control`
+    style: str  # key for `style.line_styles`: the algorithm, with its settings in brackets where it has several; see `control`
     label: str  # for people: display name, what differs from its siblings, whether it uses future data or is a control
     runs: tuple[RunResult, ...]  # by seed
 
@@ -170,7 +170,7 @@ def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Gro
     shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "uses_future_data"]
     shown += ["uses future data"] * settings["uses_future_data"]
     name = display_name(algorithm)
-    style = _bracketed(name, shown) if varying and shown else algorithm
+    style = _bracketed(algorithm, shown) if varying and shown else algorithm
     kinds = [kind for kind in ("static", "interleaved") if settings[kind]]
     if kinds:
         style = control(style, kinds[0])

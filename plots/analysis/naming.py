@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How one algorithm is drawn."""
+    """How one algorithm, or one variant of it, is drawn."""
 
     colour: str
     line: Any  # matplotlib's line style
@@ -86,6 +86,17 @@ def control(name: str, kind: str = "static") -> str:
     return f"{name} ({kind} control)"
 
 
+def algorithm_of(name: str) -> str:
+    """The algorithm of a style's key, that of a variant `td3_bc (alpha=1)` or a control too."""
+    return name.partition(" (")[0]
+
+
+def legend_name(name: str) -> str:
+    """The key of a style as the legend shows it: `TD3+BC (alpha=1)` for `td3_bc (alpha=1)`."""
+    algorithm = algorithm_of(name)
+    return display_name(algorithm) + name.removeprefix(algorithm)
+
+
 def without_control(name: str) -> str:
     """The key of the sequential runs' style, for that of a control or of themselves."""
     for suffix in CONTROL_LINES:
@@ -94,18 +105,15 @@ def without_control(name: str) -> str:
 
 
 def legend_order(names: Iterable[str]) -> list[str]:
-    """Each name once: the reference algorithms in a fixed order, then the others by alphabet; variants by value.
+    """Each key once: the reference algorithms in a fixed order, then the others by alphabet; variants by value.
 
-    A reference algorithm's variants, `TD3+BC (alpha=1)`, come in its place, a control after its sequential runs.
+    An algorithm's variants, `td3_bc (alpha=1)`, come in its place, a control after its sequential runs.
     """
-
-    def place(name: str) -> int:
-        shown = enumerate((key, f"{display_name(key)} (") for key in KNOWN_ALGORITHMS)
-        return next((i for i, (key, start) in shown if name == key or name.startswith(start)), len(KNOWN_ALGORITHMS))
+    places = {algorithm: place for place, algorithm in enumerate(KNOWN_ALGORITHMS)}
 
     def rank(name: str) -> tuple[int, list[str | float], str]:
         own = without_control(name)
-        return place(own), by_value(display_name(own)), name.removeprefix(own)
+        return places.get(algorithm_of(own), len(places)), by_value(legend_name(own)), name.removeprefix(own)
 
     return sorted(set(names), key=rank)
 

@@ -108,7 +108,7 @@ def cost(results: Sequence[RunResult], *, width: str | float = "page", caption: 
         raise UsageError(
             "results: expected a run evaluated at least twice that has got to the end of its dataset, found none. Wait for one."
         )
-    looks = style.line_styles(each.style for each in known)
+    looks = style.line_styles(group.style for panel in collect(results) for group in panel.groups)
     styles = {each.label: each.style for each in known}
     entries = [(label, looks[key].marker_properties) for label, key in styles.items()]
     timed = any(np.isfinite(each.seconds) for each in known)

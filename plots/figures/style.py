@@ -1,4 +1,4 @@
-"""How figures look: sizes, fonts, one colour, line and marker per algorithm; and writing them to files.
+"""How figures look: sizes, fonts, one colour per algorithm, a line, marker and shade per variant; and writing them to files.
 
 Colours are those of Okabe and Ito (Color Universal Design, 2008), with a brown for the yellow, which white paper
 swallows. Line style and marker differ too, so that a grey print can be read. A style file in TOML changes them:
@@ -10,13 +10,15 @@ swallows. Line style and marker differ too, so that a grey print can be read. A 
     marker = "*"
     hollow = true
 
-The table's name is that of an algorithm, or of a variant as the legend shows it. Every entry may be left out.
+The table's name is that of an algorithm, which holds for its variants too, or of a variant as the legend shows it. Every
+entry may be left out.
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,6 +49,11 @@ _FREE = [
 ]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7A5C2E")
 _MARKERS = {"short": "<", "dotted": ">", "solid": "p", "dashdot": "h", "long": "8", "dashdotdot": "d"}
+# An algorithm's variants: lines (the sparse one is of controls), markers, and how much white or black the last one is mixed with.
+_VARIANT_LINES = [line for name, line in LINES.items() if name != "sparse"]
+_VARIANT_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "8", "d")
+_SHADE = 0.45
+_DARK = 0.2  # luminance up to which a colour becomes lighter, so that it stands out from white paper
 _AGAIN = [LineStyle(colour, LINES[line], marker) for line, marker in _MARKERS.items() for colour in _COLOURS]
 
 _ENTRIES: dict[str, type] = {"name": str, "colour": str, "line": str, "marker": str, "hollow": bool}
@@ -63,31 +70,72 @@ def rc() -> Any:
 def line_styles(names: Iterable[str]) -> dict[str, LineStyle]:
     """A style for each name, the same wherever the same names are drawn.
 
-    The reference algorithms have fixed styles. Any other name starts at a place given by its hash and takes the next
-    that is free, so that it keeps its style when others come or go, unless their places meet. Beyond 51 other names
-    styles repeat. A control (`control`) has the colour and marker of its own, hollow on a line of sparse dots (static) or
-    short dashes (interleaved).
-    A style file (`styled`) overrides all this, and changes no other name's style.
+    The colour is that of the algorithm. The reference algorithms have fixed styles. Any other starts at a place given by the
+    hash of its name and takes the next that is free, so that it keeps its style when others come or go, unless their places
+    meet. Beyond 51 others styles repeat. The variants of an algorithm, `td3_bc (alpha=1)`, have shades of its colour in the
+    legend's order, each with a line and a marker that no other has; the first looks as the algorithm does alone. A control
+    (`control`) has the colour and marker of its own, hollow on a line of sparse dots (static) or short dashes (interleaved).
+    A style file (`styled`) overrides all this, and changes no other algorithm's style.
     """
     order = legend_order(names)
-    styles: dict[str, LineStyle] = {}
-    taken: set[LineStyle] = set()
+    variants: dict[str, list[str]] = defaultdict(list)
     for name in legend_order(map(naming.without_control, order)):
-        if name in naming.KNOWN_ALGORITHMS:
-            styles[name] = naming.KNOWN_ALGORITHMS[name][1]
-            taken.add(styles[name])
-            continue
-        place = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
-        candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]
-        styles[name] = next((style for style in candidates if style not in taken), candidates[0])
-        taken.add(styles[name])
+        variants[naming.algorithm_of(name)].append(name)
     wanted = naming.overrides.get()
-    styles = {name: wanted[name].applied(look) if name in wanted else look for name, look in styles.items()}
+    looks = _algorithm_styles(variants)
+    looks = {name: wanted[name].applied(look) if name in wanted else look for name, look in looks.items()}
+    taken = {(str(look.line), look.marker) for look in looks.values()}
+    styles: dict[str, LineStyle] = {}
+    for algorithm, keys in variants.items():
+        for name, look in zip(keys, _variants(looks[algorithm], len(keys), taken), strict=True):
+            override = wanted.get(naming.legend_name(name)) if name != algorithm else None
+            styles[name] = override.applied(look) if override else look
     for name in order:
         own = naming.without_control(name)
         if name not in styles:
             styles[name] = replace(styles[own], line=naming.CONTROL_LINES[name.removeprefix(own)], hollow=True)
     return {name: styles[name] for name in order}
+
+
+def _algorithm_styles(algorithms: Iterable[str]) -> dict[str, LineStyle]:
+    """A style for each algorithm, in the legend's order."""
+    styles: dict[str, LineStyle] = {}
+    for name in algorithms:
+        if name in naming.KNOWN_ALGORITHMS:
+            styles[name] = naming.KNOWN_ALGORITHMS[name][1]
+            continue
+        place = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
+        candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]
+        styles[name] = next((style for style in candidates if style not in styles.values()), candidates[0])
+    return styles
+
+
+def _variants(look: LineStyle, number: int, taken: set[tuple[str, str]]) -> Iterator[LineStyle]:
+    """The algorithm's look, and as many others of its colour as it takes; their lines and markers are added to `taken`."""
+    yield look
+    pairs = [
+        (_VARIANT_LINES[place % len(_VARIANT_LINES)], _VARIANT_MARKERS[(place + turn) % len(_VARIANT_MARKERS)])
+        for turn in range(len(_VARIANT_MARKERS))
+        for place in range(len(_VARIANT_LINES))
+    ]
+    for place in range(1, number):
+        # The next line, so that neighbors differ in it, and a marker that no other curve has on that line.
+        line, marker = next((pair for pair in pairs if (str(pair[0]), pair[1]) not in taken), pairs[place % len(pairs)])
+        taken.add((str(line), marker))
+        yield replace(look, colour=shade(look.colour, _SHADE * place / (number - 1)), line=line, marker=marker)
+
+
+def shade(colour: str, strength: float) -> str:
+    """`#rrggbb` mixed with white if it is dark, else with black, of which there is `strength` (0 to 1); its hue stays."""
+    parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    end = 255 if luminance(parts) <= _DARK else 0
+    return "#" + "".join(f"{round(part + strength * (end - part)):02x}" for part in parts)
+
+
+def luminance(colour: Sequence[int]) -> float:
+    """Relative luminance of red, green and blue of 0 to 255, as WCAG 2.2 defines it."""
+    linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for v in (part / 255 for part in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def save(

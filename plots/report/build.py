@@ -24,7 +24,7 @@ from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.naming import LineStyle, display_name
 from seqeval_rl.plots.analysis.prequential import SCORES
-from seqeval_rl.plots.figures.style import line_styles
+from seqeval_rl.plots.figures.style import line_styles, luminance
 from seqeval_rl.plots.report.curves import DIGITS, PREQUENTIAL_MEAN, panel_curves, run_points, with_counters
 from seqeval_rl.plots.tables.across import across_table
 from seqeval_rl.plots.tables.adaptation import adaptation_tables
@@ -267,9 +267,3 @@ def on_dark(color: str) -> str:
         if (luminance(mixed) + 0.05) / (luminance(DARK_PAGE) + 0.05) >= _CONTRAST:
             break
     return "#" + "".join(f"{part:02x}" for part in mixed)
-
-
-def luminance(color: Sequence[int]) -> float:
-    """Relative luminance of red, green and blue of 0 to 255, as WCAG 2.2 defines it."""
-    linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4) for v in (part / 255 for part in color)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,5 +1,6 @@
 from .algorithm import Algorithm as Algorithm, Batch as Batch, Spec as Spec
 from .config import (
+    OFFLINE_STEPS as OFFLINE_STEPS,
     Count as Count,
     Fraction as Fraction,
     Layers as Layers,

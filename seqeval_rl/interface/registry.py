@@ -49,6 +49,12 @@ class AlgorithmEntry:
         text = getattr(self.algorithm, "citation", None)
         return inspect.cleandoc(text) if isinstance(text, str) else None
 
+    @property
+    def published(self) -> Mapping[str, Any]:
+        """The settings of the published runs that its class brings as `published`; empty where it brings none."""
+        settings: Mapping[str, Any] = getattr(self.algorithm, "published", {})
+        return settings
+
     def configure(self, settings: Mapping[str, Any], where: str) -> Any:
         """Its frozen `Config` with some fields given, checked by name, type and range. This is the one place that checks them.
 

@@ -79,9 +79,6 @@ class Results:
                     f"prequential/{name}": value[place - 1] if isinstance(value, list) else value
                     for name, value in prequential.items()
                 }
-        spacing = (
-            max(np.diff(gradient_steps if static and gradient_steps else transitions).tolist(), default=0) or 5_000
-        )
         if static:
             transitions = [total] * len(transitions)
         directory = self.root / f"{len(list(self.root.iterdir())) if self.root.exists() else 0:04d}{slug}"
@@ -109,7 +106,7 @@ class Results:
             },
             "task": {"name": task, "env_id": env_id, "reference_min": -20.27, "reference_max": 3234.3},
             "algorithm": {"name": algorithm, "config": {"alpha": 2.5} | (config or {})},
-            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1, "evaluate_every": spacing}
+            "protocol": {"initial": 1000, "increment": 1, "updates_per_increment": 1, "evaluate_every": 5_000}
             | (protocol or {}),
             "seed": seed,
             "uses_future_data": uses_future_data,

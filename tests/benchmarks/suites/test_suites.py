@@ -8,6 +8,7 @@ from seqeval_rl.benchmarks import cli
 from seqeval_rl.benchmarks.arguments.parsing import Several
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.errors import UsageError
+from seqeval_rl.protocol import Schedule
 from seqeval_rl.results.read import read_results
 
 WHOLE = {"d4rl": (12, 60), "mixed": (6, 30), "finetune": (12, 60), "mujoco": (12, 60)}
@@ -29,6 +30,20 @@ def test_the_papers_suites_are_whole(name):
     assert sweep.protocol.increment == sweep.protocol.updates_per_increment == 1
     assert sweep.protocol.online == (500_000 if name == "finetune" else 0)
     assert sweep.protocol.window == (200_000 if name == "mixed" else None)
+
+
+@pytest.mark.parametrize("mini", [False, True])
+@pytest.mark.parametrize("name", suite_names())
+def test_offline_evaluations_fall_on_multiples_of_their_spacing(name, mini):
+    for variant in build_sweep(name, mini=mini).variants():
+        protocol = variant.protocol.model_copy(
+            update={"static": False}
+        )  # a control has the places of the sequential run
+        schedule = Schedule(protocol, protocol.initial + 10 * protocol.evaluate_every + 7)
+        offline = [point.transitions for point in schedule.points() if point.phase == "offline"]
+        # The untrained evaluation and that at the end of the dataset are where these are.
+        assert [place for place in offline[1:-1] if place % protocol.evaluate_every] == []
+        assert len(offline) > 10
 
 
 @pytest.mark.parametrize("name", ["d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"])
@@ -74,6 +89,48 @@ def test_paper_uses_future_data_and_says_so(tmp_path):
         assert result.manifest["dataset"]["mode"] == "d4rl"
         if result.algorithm == "iql":
             assert result.config["decay_steps"] == result.evaluations[-1]["gradient_steps"]
+
+
+def test_paper_takes_the_published_settings_that_are_not_given():
+    def configs(**changes):
+        return {variant.entry.name: variant.config for variant in build_sweep("d4rl", **changes).variants()}
+
+    plain, published = configs(), configs(paper=True)
+    assert {config.initialization for config in plain.values()} == {"torch"}
+    assert {name: config.initialization for name, config in published.items()} == {
+        "td3_bc": "haiku", "iql": "orthogonal", "cql": "jaxcql", "awac": "orthogonal", "bc": "orthogonal",
+    }  # fmt: skip
+    assert (published["td3_bc"].policy_noise, published["td3_bc"].noise_clip) == (1.0, 0.5)
+    assert (published["cql"].action_limit, published["awac"].clip_samples, published["bc"].dropout) == (
+        0.999,
+        False,
+        0.1,
+    )
+    given = [
+        ("td3_bc", "policy_noise", 0.2),
+        ("bc", "dropout", None),
+        ("iql", "initialization", Several(("torch", "haiku"))),
+    ]
+    told = build_sweep("d4rl", paper=True, settings=given).variants()
+    assert [v.config.initialization for v in told if v.entry.name == "iql"] == ["torch", "haiku"]
+    assert {v.config.policy_noise for v in told if v.entry.name == "td3_bc"} == {0.2}
+    assert {v.config.dropout for v in told if v.entry.name == "bc"} == {None}
+
+
+def test_the_published_bc_decays_over_its_dataset_and_iql_without_an_online_phase(tmp_path):
+    def decays(*arguments):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        command = ["run", "finetune", "--mini", "--algorithms", "iql,bc", "--out", str(out)]
+        command += ["--datasets", "synthetic:d4rl/hopper-random-v2:420", *arguments]
+        assert cli.main(command) == 0
+        return {result.algorithm: result.config["decay_steps"] for result in read_results(out)}
+
+    assert decays("--paper") == {"iql": None, "bc": 22}  # 420 transitions, of which 200 are visible from the start
+    assert decays("--paper", "--set", "protocol.online=0") == {"iql": 22, "bc": 22}
+    assert decays("--paper", "--set", "bc.decay_steps=none") == {"iql": None, "bc": None}
+    # Future data alone are not the published settings.
+    future = decays("--set", "protocol.uses_future_data=true", "--set", "protocol.online=0")
+    assert future == {"iql": 22, "bc": None}
 
 
 def test_paper_evaluates_each_algorithm_over_its_published_episodes_unless_told_otherwise():

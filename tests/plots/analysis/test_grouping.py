@@ -40,7 +40,7 @@ def test_other_settings_are_other_groups_named_by_what_differs(results: Results)
     another, hopper = collect(results.read())
     assert [group.label for group in hopper.groups] == ["TD3+BC (alpha=1)", "TD3+BC (alpha=2.5)", "IQL"]
     # The same settings have the same name and style on a panel where nothing has to be told apart.
-    assert [(group.label, group.style) for group in another.groups] == [("TD3+BC (alpha=2.5)", "TD3+BC (alpha=2.5)")]
+    assert [(group.label, group.style) for group in another.groups] == [("TD3+BC (alpha=2.5)", "td3_bc (alpha=2.5)")]
     assert hopper.groups[2].style == "iql"
 
 

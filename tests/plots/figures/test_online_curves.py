@@ -144,7 +144,7 @@ def test_papers_own_settings_are_a_curve_of_their_own(results: Results) -> None:
     figure = curves(results.read())
     assert labels(figure)[:2] == ["IQL", "IQL (uses future data)"]
     looks = line_styles(group.style for group in collect(results.read())[0].groups)
-    assert looks["iql"] == line_styles(["iql"])["iql"] != looks["IQL (uses future data)"]
+    assert looks["iql"] == line_styles(["iql"])["iql"] != looks["iql (uses future data)"]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from colorsys import rgb_to_hsv
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings, strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -42,8 +44,49 @@ def test_an_unknown_algorithm_keeps_its_style_among_known_ones_and_in_any_order(
     assert (alone.colour, alone.marker) == ("#E69F00", "P")
 
 
+def swept(algorithm: str, number: int) -> list[str]:
+    return [f"{algorithm} (alpha={place})" for place in range(number)]
+
+
+def hue(colour: str) -> float:
+    return rgb_to_hsv(*to_rgb(colour))[0]
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from([*KNOWN, "sac", "mine", "yours"]), st.integers(1, 12), min_size=1), st.booleans()
+)
+def test_hue_belongs_to_the_algorithm_and_line_and_marker_to_the_variant(numbers: dict[str, int], alone: bool) -> None:
+    names = [name for algorithm, number in numbers.items() for name in swept(algorithm, number)]
+    names += list(numbers) if alone else []
+    looks = style.line_styles(reversed(names))
+    own = style.line_styles(numbers)
+    for name, look in looks.items():
+        algorithm = name.partition(" (")[0]
+        base = own[algorithm].colour
+        # Black has no hue: its shades are greys.
+        assert hue(look.colour) == pytest.approx(hue(base), abs=0.01) if base != "#000000" else hue(look.colour) == 0
+        assert look.colour == base or name != algorithm
+    for algorithm, number in numbers.items():
+        first = style.legend_order(name for name in names if name.partition(" (")[0] == algorithm)[0]
+        assert looks[first] == own[algorithm]
+        of_one = [looks[name] for name in swept(algorithm, number)]
+        assert len({(str(look.line), look.marker) for look in of_one}) == number
+        assert len({look.colour for look in of_one}) == number
+    # Line and marker together tell everything apart in grey.
+    assert len({(str(look.line), look.marker) for look in looks.values()}) == len(looks) or len(looks) > 70
+
+
+def test_a_sweep_of_two_algorithms_gives_neither_the_others_colour() -> None:
+    names = ["td3_bc (alpha=1)", "td3_bc (alpha=2.5)", "iql (expectile=0.7)", "iql (expectile=0.9)"]
+    blue, other_blue, red, other_red = style.line_styles(names).values()
+    assert (blue.colour, red.colour) == ("#0072B2", "#D55E00")
+    assert abs(hue(other_blue.colour) - hue(blue.colour)) < 0.01 < abs(hue(other_blue.colour) - hue(red.colour))
+    assert abs(hue(other_red.colour) - hue(red.colour)) < 0.01
+
+
 def test_colours_stand_out_from_white() -> None:
-    for look in style.line_styles([*KNOWN, "a", "b", "c"]).values():
+    for look in style.line_styles([*KNOWN, "a", "b", "c", "sac", *(n for a in KNOWN for n in swept(a, 3))]).values():
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(look.colour)]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
         assert 1.05 / (luminance + 0.05) > 2.2, look

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from colorsys import rgb_to_hsv
 from typing import TYPE_CHECKING
 
 import pytest
+from matplotlib.colors import to_rgb
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.errors import FileError, UsageError
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.plots.conftest import Results
+
+
+def hue(colour: str) -> float:
+    return rgb_to_hsv(*to_rgb(colour))[0]
 
 
 MINE = """
@@ -42,7 +48,7 @@ def test_a_style_file_holds_inside_and_nowhere_else(mine: Path) -> None:
     with styled(mine):
         inside = line_styles(names)
         assert display_name("td3_bc") == "Ours <$_%>"
-        assert legend_order(["bc", "Ours <$_%> (alpha=1)", "iql"]) == ["Ours <$_%> (alpha=1)", "iql", "bc"]
+        assert legend_order(["bc", "td3_bc (alpha=1)", "iql"]) == ["td3_bc (alpha=1)", "iql", "bc"]
     assert (inside["td3_bc"].colour, inside["td3_bc"].marker) == ("#000080", "*")
     assert inside["td3_bc"].line != before["td3_bc"].line
     assert inside["iql"] == before["iql"]
@@ -58,6 +64,20 @@ def test_every_figure_and_table_has_the_name(quickstart: Results, mine: Path) ->
             assert figure.legends[0].get_texts()[0].get_text() == "Ours <$_%>"
             assert figure.legends[0].get_lines()[0].get_color() == "#000080"
         assert r"Ours \textless{}\$\_\%\textgreater{}" in score_table(quickstart.read()).latex()
+
+
+def test_an_algorithms_colour_is_that_of_its_variants_and_a_variant_has_its_own_table(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(
+        "[td3_bc]\nname = 'Ours'\ncolour = '#AA3377'\n['Ours (alpha=2)']\nmarker = '*'\n[iql]\nline = 'dotted'"
+    )
+    names = ["td3_bc (alpha=1)", "td3_bc (alpha=2)", "td3_bc (alpha=4)", "iql"]
+    with styled(file):
+        looks = line_styles(names)
+    first, second, third, _ = looks.values()
+    assert first.colour == "#aa3377"
+    assert second.marker == "*"
+    assert [hue(look.colour) for look in (second, third)] == pytest.approx([hue("#aa3377")] * 2, abs=0.01)
 
 
 def test_a_static_control_follows_its_own(results: Results, mine: Path) -> None:

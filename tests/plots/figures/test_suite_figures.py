@@ -66,7 +66,7 @@ def test_over_the_share_all_runs_of_all_datasets_count_with_their_nearest_evalua
     for task, dataset in enumerate(("low", "high")):
         for seed in range(3):
             values[seed, task] = [10.0 * point + seed + 30 * task for point in range(4)]
-            add(results, "iql", seed, dataset, values[seed, task])
+            add(results, "iql", seed, dataset, values[seed, task], protocol={"evaluate_every": 2_500})
     figure = share_curves(results.read())
     (line,) = curve(figure, "iql")
     # At each share the nearest evaluation: those are at quarters, and an eighth is as far as one may be away.
