@@ -39,7 +39,9 @@ class Protocol(BaseModel):
     increment: int = Field(default=1, ge=1, description="gamma: transitions revealed at once")
     updates_per_increment: int = Field(default=1, ge=1, description="K: gradient steps after each reveal")
     batch_size: int = Field(default=256, ge=1, description="B: transitions per gradient step")
-    order: Order = Field(default="shuffled", description="order in which the dataset arrives")
+    order: Order = Field(
+        default="shuffled", description="in which the dataset arrives: shuffled, episodes (each kept whole) or logged"
+    )
     window: int | None = Field(
         default=None, ge=1, description="only the newest w visible transitions are sampled; none = all"
     )
@@ -57,6 +59,11 @@ class Protocol(BaseModel):
     )
     uses_future_data: bool = Field(
         default=False, description="as published: statistics of the full dataset, and schedules that know its length"
+    )
+    max_episode_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="time limit of episodes, in environment steps; none: the environment's own, and 1000 where it has none",
     )
     divergence_limit: float = Field(
         default=1e6, gt=0, description="a run whose mean Q value is farther from 0 than this has failed"

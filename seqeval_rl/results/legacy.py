@@ -12,7 +12,7 @@ RENAMED_SOURCES = {"made:": "synthetic:"}
 # Fields that came later, with the value that their absence means.
 _ADDED: dict[str, dict[str, Any]] = {
     "": {"precision": "float32"},
-    "protocol": {"online": 0, "static": False, "uses_future_data": False},
+    "protocol": {"online": 0, "static": False, "uses_future_data": False, "max_episode_steps": None},
     "task": {"env_spec": "", "obs_keys": []},
 }
 # The same for settings of algorithms; AWAC is not among them, since its earlier runs had another weight decay.
