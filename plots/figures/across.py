@@ -10,7 +10,7 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis import cross_task
 from seqeval_rl.plots.analysis.captions import damage_sentence
-from seqeval_rl.plots.analysis.cross_task import Scores, interval_sentence, scores_across
+from seqeval_rl.plots.analysis.cross_task import Phase, Scores, interval_sentence, scores_across
 from seqeval_rl.plots.analysis.curves import Segment
 from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile, profile_interval
 from seqeval_rl.plots.figures import layout, style
@@ -32,6 +32,7 @@ def aggregate_intervals(
     results: Sequence[RunResult],
     *,
     share: float = 1.0,
+    phase: Phase = "offline",
     width: str | float = "page",
     caption: bool = True,
     seed: int = 0,
@@ -41,6 +42,7 @@ def aggregate_intervals(
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: offline, or online: the scores at the end of the online phase.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
         seed: of the bootstrap.
@@ -49,7 +51,7 @@ def aggregate_intervals(
         UsageError: as `cross_task.scores_across`, or an unknown width.
     """
     inches = layout.figure_width(width)
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     of = cross_task.aggregates(scores, seed)
     across = len(ACROSS) if inches >= 5 else 2 if inches >= 2.5 else 1
     down = len(ACROSS) // across
@@ -64,10 +66,10 @@ def aggregate_intervals(
             ax.set_title(f"{name} {'←' if name == 'optimality gap' else '→'}")
             layout.round_ticks(ax.xaxis, max(2, int(cell / 0.4)))
         for ax in axes[-1]:
-            ax.set_xlabel("normalised score")
+            ax.set_xlabel(_label("normalised score", scores, cell))
 
     text = (
-        f"Scores at {100 * share:g} % of the data. Arrows point to what is better. {scores.sentence()}"
+        f"Scores {scores.place}. Arrows point to what is better. {scores.sentence()}"
         f"{interval_sentence(scores, 'Bars')} {damage_sentence(results)}"
     )
     return layout.framed(inches, down * (row * len(names) + 0.45) + 0.3, text if caption else "", draw)
@@ -78,6 +80,7 @@ def profile(
     results: Sequence[RunResult],
     *,
     share: float = 1.0,
+    phase: Phase = "offline",
     width: str | float = "column",
     caption: bool = True,
     seed: int = 0,
@@ -87,6 +90,7 @@ def profile(
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: offline, or online: the scores at the end of the online phase.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
         seed: of the bootstrap.
@@ -95,7 +99,7 @@ def profile(
         UsageError: as `cross_task.scores_across`, or an unknown width.
     """
     inches = layout.figure_width(width)
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     every = np.concatenate([entry.scores[np.isfinite(entry.scores)] for entry in scores.entries])
     thresholds = np.linspace(min(0.0, float(every.min())), max(100.0, float(every.max())), _THRESHOLDS)
     looks = style.line_styles(entry.style for entry in scores.entries)
@@ -112,14 +116,11 @@ def profile(
         ax.set_xlim(thresholds[0], thresholds[-1])
         ax.set_ylim(0, 1.02)
         layout.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
-        ax.set_xlabel("normalised score τ")
+        ax.set_xlabel(_label("normalised score τ", scores, inches - 0.6))
         ax.set_ylabel("share of runs with score > τ")
         layout.legend(figure, entries, inches)
 
-    text = (
-        f"Scores at {100 * share:g} % of the data. {scores.sentence()}"
-        f"{interval_sentence(scores, 'Shaded')} {damage_sentence(results)}"
-    )
+    text = f"Scores {scores.place}. {scores.sentence()}{interval_sentence(scores, 'Shaded')} {damage_sentence(results)}"
     return layout.framed(inches, layout.panel_height(inches, entries), text if caption else "", draw)
 
 
@@ -128,6 +129,7 @@ def rank(
     results: Sequence[RunResult],
     *,
     share: float = 1.0,
+    phase: Phase = "offline",
     width: str | float = "column",
     caption: bool = True,
     seed: int = 0,
@@ -137,6 +139,7 @@ def rank(
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: offline, or online: the scores at the end of the online phase.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
         seed: of the bootstrap.
@@ -145,7 +148,7 @@ def rank(
         UsageError: as `cross_task.scores_across`, a single algorithm, or an unknown width.
     """
     inches = layout.figure_width(width)
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     if len(scores.entries) < 2:
         raise UsageError("results: expected at least two algorithms to rank, found one. Give results of several.")
     names, longest, lines = layout.names_of([entry.label for entry in scores.entries], 0.35 * inches)
@@ -156,16 +159,21 @@ def rank(
         _draw_rows(ax, scores, cross_task.ranks(scores, seed), names, 0.12 / row)
         ax.set_xlim(0.9, len(names) + 0.1)
         layout.round_ticks(ax.xaxis, max(2, int((inches - longest) / 0.3)), integer=True)
-        ax.set_xlabel("mean rank ←")
+        ax.set_xlabel(_label("mean rank ←", scores, inches - longest))
 
     intervals = "Not every algorithm has two runs of each dataset, so no interval."
     if all(entry.has_interval for entry in scores.entries):
         intervals = interval_sentence(scores, "Bars")
     text = (
-        f"Rank by the mean over runs at {100 * share:g} % of the data, mean over datasets; 1 is the best. {scores.sentence()}"
+        f"Rank by the mean over runs {scores.place}, mean over datasets; 1 is the best. {scores.sentence()}"
         f"{intervals} {damage_sentence(results)}"
     )
     return layout.framed(inches, row * len(names) + 0.75, text if caption else "", draw)
+
+
+def _label(text: str, scores: Scores, width: float) -> str:
+    """The text of an axis about `width` inches wide, with where the scores are taken if runs have two ends."""
+    return layout.wrap(f"{text}, {scores.place}", width) if scores.online else text
 
 
 def _draw_rows(ax: Axes, scores: Scores, cells: list[Cell], names: list[str], thick: float) -> None:
@@ -191,6 +199,7 @@ def improvement(
     results: Sequence[RunResult],
     *,
     share: float = 1.0,
+    phase: Phase = "offline",
     width: str | float = "page",
     caption: bool = True,
     seed: int = 0,
@@ -202,6 +211,7 @@ def improvement(
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: offline, or online: the scores at the end of the online phase.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
         seed: of the bootstrap.
@@ -210,7 +220,7 @@ def improvement(
         UsageError: as `cross_task.scores_across`, a single algorithm, too many for the width, or an unknown width.
     """
     inches = layout.figure_width(width)
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     labels = [entry.label for entry in scores.entries]
     if len(labels) < 2:
         raise UsageError("results: expected at least two algorithms to compare, found one. Give results of several.")
@@ -233,10 +243,12 @@ def improvement(
         _draw_matrix(ax, cross_task.improvements(scores, seed), side, percent, interval)
         ax.set_xticks(range(len(labels)), columns, rotation=0 if flat else 90)
         ax.set_yticks(range(len(labels)), rows)
+        if scores.online:
+            ax.set_xlabel(layout.wrap(f"scores {scores.place}", inches - longest - 0.3))
 
     text = (
         f"Probability{' in per cent' if percent else ''} that a run of the row's algorithm scores higher "
-        f"than one of the column's at {100 * share:g} % of the data; grey: the 95 % bootstrap interval"
+        f"than one of the column's {scores.place}; grey: the 95 % bootstrap interval"
         f"{' (below the number)' if interval else ''} contains {'50' if percent else '0.5'}, or is missing. "
         f"{scores.sentence()}{damage_sentence(results)}"
     )

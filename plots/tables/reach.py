@@ -46,7 +46,9 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
     )
     quantities = ("to dataset mean", "kept", f"to {final}", f"{final} kept", "fall from best")
     soon, neutral = Kind("transitions", "lower"), Kind("transitions", None)
-    return Table(quantities, rows, caption, (soon, soon, neutral, neutral, Kind(better="lower")), "reach")
+    return Table(
+        quantities, rows, caption, (soon, soon, neutral, neutral, Kind(better="lower")), "reach", statistic=statistic
+    )
 
 
 def _reached(panel: Panel, run: RunResult) -> tuple[float, ...]:
