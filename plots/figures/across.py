@@ -58,6 +58,7 @@ def aggregate_intervals(
     names, longest, lines = layout.names_of([entry.label for entry in scores.entries], 0.3 * inches)
     cell = (inches - longest - 0.3) / across
     row = max(0.2, layout.LINE_HEIGHT * lines + 0.06)
+    label = _label("normalised score", scores, cell)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(down, across, squeeze=False, sharey=True)
@@ -66,13 +67,13 @@ def aggregate_intervals(
             ax.set_title(f"{name} {'←' if name == 'optimality gap' else '→'}")
             layout.round_ticks(ax.xaxis, max(2, int(cell / 0.4)))
         for ax in axes[-1]:
-            ax.set_xlabel(_label("normalised score", scores, cell))
+            ax.set_xlabel(label)
 
     text = (
         f"Scores {scores.place}. Arrows point to what is better. {scores.sentence()}"
         f"{interval_sentence(scores, 'Bars')} {damage_sentence(results)}"
     )
-    return layout.framed(inches, down * (row * len(names) + 0.45) + 0.3, text if caption else "", draw)
+    return layout.framed(inches, down * (row * len(names) + 0.45) + 0.3 + _more(label), text if caption else "", draw)
 
 
 @figure("profile", help="share of the runs above each score, all datasets together")
@@ -103,6 +104,7 @@ def profile(
     every = np.concatenate([entry.scores[np.isfinite(entry.scores)] for entry in scores.entries])
     thresholds = np.linspace(min(0.0, float(every.min())), max(100.0, float(every.max())), _THRESHOLDS)
     looks = style.line_styles(entry.style for entry in scores.entries)
+    label = _label("normalised score τ", scores, inches - 0.6)
     entries = [(entry.label, looks[entry.style].properties) for entry in scores.entries]
 
     def draw(figure: Figure) -> None:
@@ -116,12 +118,12 @@ def profile(
         ax.set_xlim(thresholds[0], thresholds[-1])
         ax.set_ylim(0, 1.02)
         layout.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
-        ax.set_xlabel(_label("normalised score τ", scores, inches - 0.6))
+        ax.set_xlabel(label)
         ax.set_ylabel("share of runs with score > τ")
         layout.legend(figure, entries, inches)
 
     text = f"Scores {scores.place}. {scores.sentence()}{interval_sentence(scores, 'Shaded')} {damage_sentence(results)}"
-    return layout.framed(inches, layout.panel_height(inches, entries), text if caption else "", draw)
+    return layout.framed(inches, layout.panel_height(inches, entries) + _more(label), text if caption else "", draw)
 
 
 @figure("rank", help="mean rank of each algorithm over the datasets")
@@ -153,13 +155,14 @@ def rank(
         raise UsageError("results: expected at least two algorithms to rank, found one. Give results of several.")
     names, longest, lines = layout.names_of([entry.label for entry in scores.entries], 0.35 * inches)
     row = max(0.22, layout.LINE_HEIGHT * lines + 0.06)
+    label = _label("mean rank ←", scores, inches - longest)
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         _draw_rows(ax, scores, cross_task.ranks(scores, seed), names, 0.12 / row)
         ax.set_xlim(0.9, len(names) + 0.1)
         layout.round_ticks(ax.xaxis, max(2, int((inches - longest) / 0.3)), integer=True)
-        ax.set_xlabel(_label("mean rank ←", scores, inches - longest))
+        ax.set_xlabel(label)
 
     intervals = "Not every algorithm has two runs of each dataset, so no interval."
     if all(entry.has_interval for entry in scores.entries):
@@ -168,12 +171,19 @@ def rank(
         f"Rank by the mean over runs {scores.place}, mean over datasets; 1 is the best. {scores.sentence()}"
         f"{intervals} {damage_sentence(results)}"
     )
-    return layout.framed(inches, row * len(names) + 0.75, text if caption else "", draw)
+    return layout.framed(inches, row * len(names) + 0.75 + _more(label), text if caption else "", draw)
 
 
 def _label(text: str, scores: Scores, width: float) -> str:
     """The text of an axis about `width` inches wide, with where the scores are taken if runs have two ends."""
-    return layout.wrap(f"{text}, {scores.place}", width) if scores.online else text
+    return (
+        layout.wrap(f"{text}, {scores.place}" if text else f"scores {scores.place}", width) if scores.online else text
+    )
+
+
+def _more(label: str) -> float:
+    """Inches that the label's lines take besides the first."""
+    return layout.LINE_HEIGHT * label.count("\n")
 
 
 def _draw_rows(ax: Axes, scores: Scores, cells: list[Cell], names: list[str], thick: float) -> None:
@@ -236,6 +246,7 @@ def improvement(
     flat = all(layout.text_width(label) + 0.08 <= side for label in labels)
     high_at_most = side if flat else min(0.25 * inches, 1.2)
     columns, high, _ = layout.names_of(labels, high_at_most, int(side / layout.LINE_HEIGHT))
+    label = _label("", scores, inches - longest - 0.3)
     row = max(0.28, 0.42 if interval else 0.0, min(side, 0.5), layout.LINE_HEIGHT * lines + 0.06)
 
     def draw(figure: Figure) -> None:
@@ -243,8 +254,7 @@ def improvement(
         _draw_matrix(ax, cross_task.improvements(scores, seed), side, percent, interval)
         ax.set_xticks(range(len(labels)), columns, rotation=0 if flat else 90)
         ax.set_yticks(range(len(labels)), rows)
-        if scores.online:
-            ax.set_xlabel(layout.wrap(f"scores {scores.place}", inches - longest - 0.3))
+        ax.set_xlabel(label)
 
     text = (
         f"Probability{' in per cent' if percent else ''} that a run of the row's algorithm scores higher "
@@ -252,7 +262,8 @@ def improvement(
         f"{' (below the number)' if interval else ''} contains {'50' if percent else '0.5'}, or is missing. "
         f"{scores.sentence()}{damage_sentence(results)}"
     )
-    return layout.framed(inches, row * len(labels) + (0.3 if flat else high + 0.15), text if caption else "", draw)
+    height = row * len(labels) + (0.3 if flat else high + 0.15) + (_more(label) + 0.2 if label else 0)
+    return layout.framed(inches, height, text if caption else "", draw)
 
 
 def _draw_matrix(ax: Axes, cells: list[list[Cell]], side: float, percent: bool, interval: bool) -> None:

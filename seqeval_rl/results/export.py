@@ -63,7 +63,7 @@ def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
     """
     runs = list(results)
     for result, algorithm, settings in zip(runs, algorithm_names(runs), varied_settings(runs), strict=True):
-        made = settings_text(settings), result.static, bool(result.manifest["uses_future_data"])
+        made = settings_text(settings), result.static, bool(result.manifest.get("uses_future_data", False))
         totals: dict[int, dict[str, float]] = defaultdict(dict)
         for name in (*COUNTS, *result.prequential_scores()):
             for entry, total, _ in cumulated(result.evaluations, name):
