@@ -1,9 +1,9 @@
 """Advantage weighted actor-critic (Nair, Gupta, Dalal and Levine, "AWAC: Accelerating Online Reinforcement Learning with
 Offline Datasets", 2020, arXiv 2006.09359).
 
-    y = r + gamma m min_i Q'_i(s', a')                                 a' ~ pi(s'), m = 0 where terminated        (1)
+    y = r + gamma m min_i Q'_i(s', a')                   a' ~ clip(pi(s'), -1, 1), m = 0 where terminated          (1)
     L(Q) = sum_i E [ (Q_i(s, a) - y)^2 ]                                                                          (2)
-    A = min_i Q_i(s, a) - min_i Q_i(s, b)                              b ~ pi(s), one sample                      (3)
+    A = min_i Q_i(s, a) - min_i Q_i(s, b)                b ~ clip(pi(s), -1, 1), one sample                       (3)
     L(pi) = - sum_B w log pi(a | s),  w = exp(A / lambda) / sum_B exp(A / lambda)                                 (4)
 
 w and A without gradient. Every update ends with a soft update of Q' by `target_rate`. The policy is a normal with mean
@@ -12,13 +12,20 @@ tanh(f(s)) and one log standard deviation for each action dimension, within [-10
 `temperature` is the paper's lambda, which its authors' code names beta: the larger, the closer to cloning. Like that code
 (rlkit) and unlike the paper, (4) normalizes the weights over the batch, since exp(A / lambda) alone is unbounded; and both
 losses are computed at the same weights. Different from rlkit: the mean passes tanh, the bounds of the log standard deviation
-and the decoupled weight decay (AdamW; rlkit adds it to the gradient) are those of the JAX version (jaxrl); initial weights
-are those of `torch.nn.Linear`; no pretraining of the critics alone.
+and the decoupled weight decay (AdamW; rlkit adds it to the gradient) are those of the JAX version (jaxrl); sampled actions are
+clipped to the action space, which neither the paper nor jaxrl does; initial weights are those of `torch.nn.Linear`; no
+pretraining of the critics alone.
+
+The published runs are jaxrl's: `published` are its settings. Not reproduced of it: (4) is computed after the steps on (2) and
+on Q'; dataset actions are clipped to 1 - 1e-5.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +33,7 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Fraction, Layers, NonNegative, Positive
 from seqeval_rl.networks.distributions import normal_log_prob
+from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import ActorCritic, Critic, GaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
@@ -41,6 +49,8 @@ class AWACConfig:
     discount: Fraction = 0.99  # gamma, per transition
     target_rate: Fraction = 0.005  # share of the online weights in each soft update
     temperature: Positive = 2.0  # lambda, in units of return
+    clip_samples: bool = True  # whether the samples in (1) and (3) are clipped; those that explore always are
+    initialization: Initialization = "torch"  # of the networks; orthogonal in jaxrl
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
@@ -51,6 +61,7 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
     Config = AWACConfig
     vectorized = True
     name = "AWAC"
+    published: ClassVar[Mapping[str, Any]] = {"initialization": "orthogonal", "clip_samples": False}
     citation = r"""@article{nair2020awac,
       title   = {{AWAC}: Accelerating Online Reinforcement Learning with Offline Datasets},
       author  = {Nair, Ashvin and Gupta, Abhishek and Dalal, Murtaza and Levine, Sergey},
@@ -62,8 +73,10 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
         self.discount = setting(config.discount, spec, 1)
         self.target_rate = setting(config.target_rate, spec)
         self.temperature = setting(config.temperature, spec, 1)
-        self.actor = GaussianActor(spec, "actor", config.actor_hidden, log_std_min=-10.0, log_std_max=2.0)
-        self.critic = Critic(spec, "critic", config.hidden)
+        self.limit = 1.0 if config.clip_samples else math.inf  # of sampled actions
+        initialization = config.initialization
+        self.actor = GaussianActor(spec, "actor", config.actor_hidden, -10.0, 2.0, initialization)
+        self.critic = Critic(spec, "critic", config.hidden, initialization=initialization)
         self.critic_target = frozen_copy(self.critic)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, config.weight_decay)
         self.critic_optimiser = Adam(self.critic.parameters(), config.learning_rate)
@@ -73,11 +86,16 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
         """Two normals per action dimension: one action sampled at s and one at s'."""
         return 2 * spec.act_dim
 
+    def sample(self, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
+        """An action of the normal policy, [R, B, A], clipped if `clip_samples` says so."""
+        return (mean + log_std.exp() * noise).clamp(-self.limit, self.limit)
+
     @torch.no_grad()
     def target(self, batch: Batch, noise: Tensor) -> Tensor:
         """Equation (1), [R, B]."""
         # y = r + gamma m min_i Q'_i(s', a')
-        next_actions = self.actor.act(batch.next_observations, noise)
+        mean, log_std = self.actor(batch.next_observations)
+        next_actions = self.sample(mean, log_std, noise)
         next_q = self.critic_target.minimum(batch.next_observations, next_actions)
         return batch.rewards + self.discount * batch.masks * next_q
 
@@ -85,8 +103,7 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
     def weights(self, batch: Batch, q: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
         """Equation (3) and the weights of (4), [R, B]; `q` [R, M, B] is Q(s, a)."""
         # A = min_i Q_i(s, a) - min_i Q_i(s, b);  w = softmax over the batch of A / lambda
-        sample = (mean + log_std.exp() * noise).clamp(-1, 1)
-        advantage = q.amin(1) - self.critic.minimum(batch.observations, sample)
+        advantage = q.amin(1) - self.critic.minimum(batch.observations, self.sample(mean, log_std, noise))
         return (advantage / self.temperature).softmax(1)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:

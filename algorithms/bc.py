@@ -1,22 +1,30 @@
-"""Behavioral cloning: a deterministic policy regressed on the dataset's actions, as in Sujit et al. (TMLR 2023).
+"""Behavioral cloning: a deterministic policy regressed on the dataset's actions.
 
     L(pi) = E_(s,a) [ (pi(s) - a)^2 ]                                                                            (1)
 
 The square is a mean over action dimensions. Initial weights are those of `torch.nn.Linear`. The policy is deterministic, so
 it does not explore.
+
+These defaults are not the baseline of Sujit et al. (TMLR 2023), which is jaxrl's: that has dropout of 0.1, orthogonal initial
+weights, and a learning rate that falls to 0 along half a cosine over the offline part, after which it does not learn. `published`
+are these settings; the last one depends on the length of the run, which is future data. Not reproduced of it: dataset actions
+clipped to 1 - 1e-5.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Batch, Spec
-from seqeval_rl.interface.config import Layers, Positive
+from seqeval_rl.interface.config import OFFLINE_STEPS, Count, Layers, OpenFraction, Positive
 from seqeval_rl.interface.state import Stateful
-from seqeval_rl.networks.modules import TanhActor
+from seqeval_rl.networks.initialization import Initialization
+from seqeval_rl.networks.modules import TanhActor, setting
 from seqeval_rl.networks.optimizers import Adam
 
 
@@ -26,6 +34,9 @@ class BCConfig:
 
     hidden: Layers = (256, 256)  # widths of the hidden layers; Sujit et al. 2023
     learning_rate: Positive = 1e-3  # Adam's; Sujit et al. 2023
+    decay_steps: Count | None = None  # gradient steps until the rate is 0, along half a cosine; none: it is constant
+    dropout: OpenFraction | None = None  # share of the units of each hidden layer that are left out of a gradient step
+    initialization: Initialization = "torch"  # of the networks; orthogonal in jaxrl
     normalise_observations: bool = False  # by mean and std over the visible window
 
 
@@ -35,6 +46,11 @@ class BC(Stateful):
     Config = BCConfig
     vectorized = True
     name = "BC"
+    published: ClassVar[Mapping[str, Any]] = {
+        "initialization": "orthogonal",
+        "dropout": 0.1,
+        "decay_steps": OFFLINE_STEPS,
+    }
     citation = r"""@inproceedings{pomerleau1988alvinn,
       title     = {{ALVINN}: An Autonomous Land Vehicle in a Neural Network},
       author    = {Pomerleau, Dean A.},
@@ -44,13 +60,30 @@ class BC(Stateful):
     }"""
 
     def __init__(self, config: BCConfig, spec: Spec) -> None:
-        self.actor = TanhActor(spec, "actor", config.hidden)
-        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)
+        self.hidden = config.hidden
+        self.dropout: Any = None if config.dropout is None else setting(config.dropout, spec, 2)
+        if self.dropout is not None:
+            # A standard normal is below this with probability p.
+            self.threshold = torch.special.ndtri(torch.as_tensor(self.dropout, device=spec.device))
+        self.actor = TanhActor(spec, "actor", config.hidden, config.initialization)
+        self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, decay_steps=config.decay_steps)
+
+    @staticmethod
+    def noise_dim(config: BCConfig, spec: Spec) -> int:
+        """One normal per hidden unit with dropout, else none."""
+        return 0 if config.dropout is None else sum(config.hidden)
+
+    def kept(self, noise: Tensor) -> list[Tensor]:
+        """What dropout multiplies each hidden layer by, [R, 1, B, units]: 0 with probability p, else 1 / (1 - p)."""
+        if self.dropout is None:
+            return []
+        factors = (noise >= self.threshold) / (1 - self.dropout)
+        return list(factors.unsqueeze(1).split(self.hidden, -1))
 
     def actor_loss(self, batch: Batch) -> Tensor:
         """Equation (1), [R]."""
         # L = mean (pi(s) - a)^2
-        return (self.actor(batch.observations) - batch.actions).square().mean((1, 2))
+        return (self.actor(batch.observations, self.kept(batch.noise)) - batch.actions).square().mean((1, 2))
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step."""

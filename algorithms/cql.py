@@ -12,23 +12,28 @@ neither a_k nor p has a gradient. The constant 1/(3n) in (2) is left out of the 
 Every update ends with a soft update of Q' by `target_rate`. The policy is tanh of a normal with log standard deviation
 c f(s) + d within [-20, 2], where c and d are learned and start at 1 and -1; the greedy action is tanh of the mean.
 
-These settings are those of a public PyTorch version (young-geng/CQL), which the published runs follow: two hidden layers, one
-learning rate, importance sampling, no Lagrange multiplier, no entropy in (1). The paper's authors use three hidden
-layers and 1e-4 for the policy. The losses are the same as in both; all are computed at the same weights, as there.
+These settings are those of young-geng's JaxCQL, which the published runs were made with: two hidden layers, one learning rate,
+importance sampling, no Lagrange multiplier, no entropy in (1). As there, all losses are computed at the same weights.
+`published` are the rest of its settings.
+
+Different from the authors' code: that has three hidden layers, 1e-4 for the policy, and takes the step on (5) first, then
+those on (4) and (3). Different from the paper: that has 1/2 before the first term of (3), so that its weight is w/2.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Batch, Spec
-from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
+from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
 from seqeval_rl.networks.distributions import tanh_normal, uniform
+from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import ActorCritic, Critic, TanhGaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
@@ -43,6 +48,8 @@ class CQLConfig:
     target_rate: Fraction = 0.005  # share of the online weights in each soft update
     min_q_weight: NonNegative = 5.0  # w, of the conservative term
     sampled_actions: Count = 10  # n, of each of the three kinds
+    action_limit: OpenFraction | None = None  # the dataset's actions are clipped to +- this; 0.999 in JaxCQL
+    initialization: Initialization = "torch"  # of the networks; jaxcql in JaxCQL
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
@@ -50,8 +57,8 @@ class CQLConfig:
 class ScaledTanhGaussianActor(TanhGaussianActor):
     """tanh of a normal with log standard deviation c f(s) + d within [-20, 2]."""
 
-    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int]) -> None:
-        super().__init__(spec, purpose, hidden, log_std_min=-20.0, log_std_max=2.0)
+    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], initialization: Initialization) -> None:
+        super().__init__(spec, purpose, hidden, -20.0, 2.0, initialization)
         self.multiplier = nn.Parameter(torch.ones(spec.runs, 1, 1, device=spec.device))
         self.offset = nn.Parameter(torch.full((spec.runs, 1, 1), -1.0, device=spec.device))
 
@@ -66,6 +73,7 @@ class CQL(ActorCritic):  # which has act, values and log_prob
     Config = CQLConfig
     vectorized = True
     name = "CQL"
+    published: ClassVar[Mapping[str, Any]] = {"initialization": "jaxcql", "action_limit": 0.999}
     citation = r"""@inproceedings{kumar2020conservative,
       title     = {Conservative {Q}-Learning for Offline Reinforcement Learning},
       author    = {Kumar, Aviral and Zhou, Aurick and Tucker, George and Levine, Sergey},
@@ -80,8 +88,9 @@ class CQL(ActorCritic):  # which has act, values and log_prob
         self.discount = setting(config.discount, spec, 1)
         self.target_rate = setting(config.target_rate, spec)
         self.min_q_weight = setting(config.min_q_weight, spec)
-        self.actor = ScaledTanhGaussianActor(spec, "actor", config.hidden)
-        self.critic = Critic(spec, "critic", config.hidden)
+        self.action_limit: Any = None if config.action_limit is None else setting(config.action_limit, spec, 2)
+        self.actor = ScaledTanhGaussianActor(spec, "actor", config.hidden, config.initialization)
+        self.critic = Critic(spec, "critic", config.hidden, initialization=config.initialization)
         self.critic_target = frozen_copy(self.critic)
         self.log_alpha = nn.Parameter(torch.zeros(spec.runs, device=spec.device))
         parameters = [*self.actor.parameters(), *self.critic.parameters(), self.log_alpha]
@@ -151,6 +160,8 @@ class CQL(ActorCritic):  # which has act, values and log_prob
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (3), (4) and (5), then the soft update."""
         act_dim = batch.actions.shape[-1]
+        if self.action_limit is not None:
+            batch = batch._replace(actions=batch.actions.clamp(-self.action_limit, self.action_limit))
         noise, next_noise, many_noise = batch.noise.split([act_dim, act_dim, batch.noise.shape[-1] - 2 * act_dim], -1)
         mean, log_std = self.actor(batch.observations)
         with torch.no_grad():

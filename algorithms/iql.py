@@ -13,17 +13,23 @@ Different from the authors' JAX code: all three losses are computed at the same 
 JAX code takes V's step first; no cosine decay of the actor's learning rate unless `decay_steps` is set, since it depends on the
 length of the run; initial weights are those of `torch.nn.Linear`, not orthogonal; the reward scale is a declared constant of
 the task (`return_range`), not computed from the returns of the full dataset.
+
+The published runs are that code's: `published` are its settings. Not reproduced of it: the order of the steps, and dataset
+actions clipped to 1 - 1e-5.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
+from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import ActorCritic, Critic, GaussianActor, Value, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
@@ -40,6 +46,7 @@ class IQLConfig:
     temperature: NonNegative = 3.0  # beta, inverse temperature of the policy's weights
     max_weight: Positive = 100.0  # upper bound of the policy's weights; authors' code
     decay_steps: Count | None = None  # gradient steps until the actor's rate is 0; --paper sets it: it uses future data
+    initialization: Initialization = "torch"  # of the networks; orthogonal in the authors' code
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = 1000.0  # distance of the task's reference returns after scaling
 
@@ -50,6 +57,7 @@ class IQL(ActorCritic):  # which has act, values and log_prob
     Config = IQLConfig
     vectorized = True
     name = "IQL"
+    published: ClassVar[Mapping[str, Any]] = {"initialization": "orthogonal"}
     citation = r"""@inproceedings{kostrikov2022offline,
       title     = {Offline Reinforcement Learning with Implicit {Q}-Learning},
       author    = {Kostrikov, Ilya and Nair, Ashvin and Levine, Sergey},
@@ -63,9 +71,10 @@ class IQL(ActorCritic):  # which has act, values and log_prob
         self.expectile = setting(config.expectile, spec, 1)
         self.temperature = setting(config.temperature, spec, 1)
         self.max_weight = setting(config.max_weight, spec, 1)
-        self.actor = GaussianActor(spec, "actor", config.hidden, log_std_min=-5.0, log_std_max=2.0)
-        self.critic = Critic(spec, "critic", config.hidden)
-        self.value = Value(spec, "value", config.hidden)
+        initialization = config.initialization
+        self.actor = GaussianActor(spec, "actor", config.hidden, -5.0, 2.0, initialization)
+        self.critic = Critic(spec, "critic", config.hidden, initialization=initialization)
+        self.value = Value(spec, "value", config.hidden, initialization)
         self.critic_target = frozen_copy(self.critic)
         networks: list[nn.Module] = [self.critic, self.value]
         self.actor_optimiser: Adam | None = None

@@ -13,12 +13,16 @@ Every `policy_delay`-th update also takes a step on (4), after the critics' step
 As in the authors' code: the first Q alone in (4), lambda without gradient, the mean over action dimensions in the
 cloning term, soft updates only together with (4). Different from it: the harness normalizes observations over the visible
 window, not over the full dataset.
+
+The published runs are those of a JAX version (ethanluoyc/td3_bc_jax): `published` are its settings. It never multiplies e by
+sigma, so that sigma is 1. Not reproduced of it: initial weights and e that are the same for all seeds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +30,7 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
 from seqeval_rl.interface.state import Stateful
+from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import Critic, TanhActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
@@ -43,6 +48,7 @@ class TD3BCConfig:
     noise_clip: NonNegative = 0.5  # c, same unit
     policy_delay: Count = 2  # critic updates for each actor update
     exploration_noise: NonNegative = 0.0  # std added online, same unit; none in Sujit et al. 2023, 0.1 in TD3
+    initialization: Initialization = "torch"  # of the networks; those of torch in the authors' code
     normalise_observations: bool = True  # by mean and std over the visible window
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
@@ -53,6 +59,7 @@ class TD3BC(Stateful):
     Config = TD3BCConfig
     vectorized = True
     name = "TD3+BC"
+    published: ClassVar[Mapping[str, Any]] = {"initialization": "haiku", "policy_noise": 1.0}
     period = 2
     citation = r"""@inproceedings{fujimoto2021minimalist,
       title     = {A Minimalist Approach to Offline Reinforcement Learning},
@@ -72,8 +79,8 @@ class TD3BC(Stateful):
         self.policy_noise = setting(config.policy_noise, spec, 2)
         self.noise_clip: Any = setting(config.noise_clip, spec, 2)
         self.exploration_noise = setting(config.exploration_noise, spec, 2)
-        self.actor = TanhActor(spec, "actor", config.hidden)
-        self.critic = Critic(spec, "critic", config.hidden)
+        self.actor = TanhActor(spec, "actor", config.hidden, config.initialization)
+        self.critic = Critic(spec, "critic", config.hidden, initialization=config.initialization)
         self.actor_target = frozen_copy(self.actor)
         self.critic_target = frozen_copy(self.critic)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate)

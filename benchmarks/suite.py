@@ -22,10 +22,11 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.results.legacy import RENAMED, rename_fields
 from seqeval_rl.training.device import Precision
 from seqeval_rl.utils import toml
+from seqeval_rl.utils.files import split_at
 
 _log = logging.getLogger("seqeval_rl")
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
-PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5}
+PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5, "awac": 5, "bc": 5}
 
 
 class _Strict(BaseModel):
@@ -212,8 +213,8 @@ def build_sweep(
         algorithms, datasets, seeds, loggers: replace the suite's; a dataset may be several sources joined by `+`, which are
             concatenated.
         settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
-        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, and each
-            algorithm's evaluation episodes, where `protocol.episodes` is not given.
+        paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, each algorithm's
+            `published` settings where they are not given, and its evaluation episodes where `protocol.episodes` is not.
         precision: of matrix products.
         reading: fields of `StreamSpec` in place of the streams' own: `task`, `reference_returns`, `action_low`, `action_high`,
             `clip_actions`.
@@ -232,7 +233,7 @@ def build_sweep(
     if datasets is None:
         streams = [entry.spec(reference) for entry in small.streams or suite.streams]
     else:
-        streams = [StreamSpec(item, tuple(item.split("+"))) for item in datasets]
+        streams = [StreamSpec(item, tuple(split_at(item, "+"))) for item in datasets]
     streams = [replace(stream, **reading or {}) for stream in streams]
     chosen = _chosen_settings(suite, small, [entry.name for entry in entries], reference)
     settings = list(settings)
@@ -259,7 +260,7 @@ def build_sweep(
     return Sweep.build(
         single.pop("protocol"), where, swept,
         name=f"{name} (mini)" if mini else name, streams=tuple(streams), algorithms=tuple(entries), seeds=tuple(seeds),
-        settings=single, precision=precision, own_protocol=own_protocol,
+        settings=single, precision=precision, own_protocol=own_protocol, published=paper,
         loggers=tuple(suite.loggers if loggers is None else loggers),
     )  # fmt: skip
 

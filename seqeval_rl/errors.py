@@ -43,7 +43,7 @@ class DataError(SeqevalError):
     exit_code = 65
 
 
-class EnvironmentMissingError(SeqevalError):
+class EnvironmentMissingError(RunError):
     """The environment of a task is not installed or does not start."""
 
     exit_code = 69

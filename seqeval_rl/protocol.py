@@ -58,6 +58,11 @@ class Protocol(BaseModel):
     uses_future_data: bool = Field(
         default=False, description="as published: statistics of the full dataset, and schedules that know its length"
     )
+    max_episode_steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="time limit of episodes, in environment steps; none: the environment's own, and 1000 where it has none",
+    )
     divergence_limit: float = Field(
         default=1e6, gt=0, description="a run whose mean Q value is farther from 0 than this has failed"
     )
@@ -136,6 +141,7 @@ class Schedule:
         self._base = dataset_length or self.initial  # t after J increments
         self.increments = self._offline + -(-(self.total - self._base) // gamma)
         self.gradient_steps = self.increments * protocol.updates_per_increment
+        self.offline_gradient_steps = self._offline * protocol.updates_per_increment
 
     def _whole(self, name: str, where: str) -> int:
         """A setting in transitions."""

@@ -56,7 +56,7 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
     shapes = gymnasium_shapes(task.environment)[1]
     spec = Spec(shapes.obs_shape, len(shapes.action_low), tuple(range(runs)), _CPU)
     algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
-    untrained = partial(act, algorithm, lambda observations: observations, _CPU)
+    untrained = partial(act, algorithm, lambda observations: observations, _CPU, spec.act_dim, True)
     speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
     workers = workers or worthwhile_workers(task.environment, runs * EPISODES, backend, available_cores())
     evaluator = Evaluator(task, spec.seeds, EPISODES, backend, workers)
@@ -102,7 +102,9 @@ def _episode(env: Any, policy: nn.Module, shapes: Shapes, seed: int) -> int:
     steps, over = 0, False
     while not over:
         seen = torch.tensor(observation.reshape(1, -1), dtype=torch.float32)
-        observation, _, terminated, truncated, _ = env.step(middle + half * policy(seen).numpy().flatten())
+        observation, _, terminated, truncated, _ = env.step(
+            shapes.in_space(middle + half * policy(seen).numpy().flatten())
+        )
         steps, over = steps + 1, terminated or truncated
     return steps
 

@@ -10,9 +10,10 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis import cross_task
 from seqeval_rl.plots.analysis.captions import damage_sentence
-from seqeval_rl.plots.analysis.cross_task import Phase, Scores, interval_sentence, scores_across
+from seqeval_rl.plots.analysis.cross_task import Phase, Scores, check_common_unit, interval_sentence, scores_across
 from seqeval_rl.plots.analysis.curves import Segment
-from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile, profile_interval
+from seqeval_rl.plots.analysis.naming import metric_label
+from seqeval_rl.plots.analysis.statistics import ACROSS, GAP, Cell, performance_profile, profile_interval
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.learning_curves import draw_segments
 from seqeval_rl.plots.registry import figure
@@ -58,13 +59,13 @@ def aggregate_intervals(
     names, longest, lines = layout.names_of([entry.label for entry in scores.entries], 0.3 * inches)
     cell = (inches - longest - 0.3) / across
     row = max(0.2, layout.LINE_HEIGHT * lines + 0.06)
-    label = _label("normalised score", scores, cell)
+    label = _label(metric_label([scores.metric]), scores, cell)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(down, across, squeeze=False, sharey=True)
         for ax, name in zip(axes.flat, ACROSS, strict=True):
             _draw_rows(ax, scores, of[name], names, 0.12 / row)
-            ax.set_title(f"{name} {'←' if name == 'optimality gap' else '→'}")
+            ax.set_title(f"{name} {'←' if name == GAP else '→'}")
             layout.round_ticks(ax.xaxis, max(2, int(cell / 0.4)))
         for ax in axes[-1]:
             ax.set_xlabel(label)
@@ -102,9 +103,11 @@ def profile(
     inches = layout.figure_width(width)
     scores = scores_across(results, share, phase)
     every = np.concatenate([entry.scores[np.isfinite(entry.scores)] for entry in scores.entries])
-    thresholds = np.linspace(min(0.0, float(every.min())), max(100.0, float(every.max())), _THRESHOLDS)
+    check_common_unit(scores.panels)
+    low, high = (0.0, 100.0) if scores.metric == "score" else (np.inf, -np.inf)
+    thresholds = np.linspace(min(low, float(every.min())), max(high, float(every.max())), _THRESHOLDS)
     looks = style.line_styles(entry.style for entry in scores.entries)
-    label = _label("normalised score τ", scores, inches - 0.6)
+    label = _label(f"{metric_label([scores.metric])} τ", scores, inches - 0.6)
     entries = [(entry.label, looks[entry.style].properties) for entry in scores.entries]
 
     def draw(figure: Figure) -> None:

@@ -88,7 +88,7 @@ def play(behavior: Behavior, seed: int, transitions: int) -> Generator[Episode, 
 
     Raises:
         DataError: the policy's actions are not finite.
-        SeqevalError: an episode does not end.
+        EnvironmentFailedError: an environment raised, or returned what cannot be used.
         EnvironmentMissingError: see `environments.make_vector_env`.
     """
     workers = min(available_cores(), EPISODES_PER_CHUNK) if transitions >= _WORTH_WORKERS else 1

@@ -97,10 +97,11 @@ class Policy:
         policy.description = f"{run.algorithm}, seed {run.seed}, after {done} transitions of {run.dataset}"
         return policy
 
-    def __call__(self, observation: ArrayLike) -> NDArray[np.float64]:
+    def __call__(self, observation: ArrayLike) -> NDArray[Any]:
         """The greedy action [act_dim] for an observation [*obs_shape], or actions [B, act_dim] for [B, *obs_shape].
 
-        Observations are raw, actions in the environment's units. Raises `DataError` for another shape.
+        Observations are raw, actions in the environment's units and in the dtype of its action space. Raises `DataError` for
+        another shape.
         """
         observations, shape = np.asarray(observation, np.float32), self._shapes.obs_shape
         single = observations.shape == shape
@@ -115,7 +116,7 @@ class Policy:
         scaled = self._act(torch.addcmul(self._shift, batch.flatten(1), self._scale).view(batch.shape)).astype(
             np.float64
         )
-        actions: NDArray[np.float64] = low + (scaled.clip(-1.0, 1.0) + 1.0) / 2.0 * (high - low)
+        actions = self._shapes.in_space(low + (scaled.clip(-1.0, 1.0) + 1.0) / 2.0 * (high - low))
         return actions[0] if single else actions
 
     def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

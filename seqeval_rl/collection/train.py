@@ -67,6 +67,7 @@ class Training:
             precision="float32",
             evaluations_expected=len(Schedule(self.protocol, 0, stream.name).points()),
             citation=self.entry.citation,
+            source_sha256=self.entry.source_sha256,
             provenance=describe_provenance(str(device)),
         ).as_dict()
 
@@ -113,7 +114,7 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
         MismatchError: the directory holds a run of other settings.
         BusyError: another process writes to it.
         FileError: it cannot be written.
-        SeqevalError: the training diverged.
+        SeqevalError: the training diverged, or its environment raised.
     """
     recorder = RunRecorder(training.directory, training.manifest(device))
     try:
@@ -140,7 +141,7 @@ def _resume(training: Training, recorder: RunRecorder, device: torch.device, pro
     stream, protocol = training.stream, training.protocol
     name = f"{training.task.name} {training.entry.name}"
     with (
-        Evaluator(training.task, [training.seed], protocol.episodes, workers=1) as evaluator,
+        Evaluator(training.task, [training.seed], protocol.episodes, "auto", 1, protocol.max_episode_steps) as evaluator,
         Trainer([Run(stream, training.config, training.seed)], training.entry, protocol, device) as trainer,
         tqdm(
             desc=name, total=Schedule(protocol, 0, stream.name).gradient_steps, unit=" updates", unit_scale=True,

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from seqeval_rl.errors import DataError, FileError, UsageError, writing
+from seqeval_rl.utils.failures import cannot_read
 from seqeval_rl.utils.files import atomic_write, lock_file, sync
 from seqeval_rl.utils.text import one_line
 
@@ -65,7 +66,7 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
+        raise FileError(cannot_read(path, error)) from error
 
 
 def recorded_sha256(path: Path) -> str | None:
@@ -75,8 +76,12 @@ def recorded_sha256(path: Path) -> str | None:
         words = record.read_text().split()
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{record}: cannot be read ({type(error).__name__}). Delete it.") from error
+    except OSError as error:
+        raise FileError(cannot_read(record, error)) from error
+    except UnicodeDecodeError as error:
+        raise FileError(
+            f"{record}: expected a SHA-256, found other bytes. Delete it; the file itself may be kept."
+        ) from error
     return words[0] if words else None
 
 

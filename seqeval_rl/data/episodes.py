@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.environments.vector_env import LONGEST_EPISODE, VectorEnv
-from seqeval_rl.errors import SeqevalError
+from seqeval_rl.environments.vector_env import VectorEnv
 
 # Observations [E, *obs], the time index and the episodes that have not ended, to float32 actions [E, act_dim] in the
 # environment's units; the actions of episodes that have ended are not used.
@@ -30,7 +28,7 @@ class Episode(NamedTuple):
 
 
 def play_episodes(envs: VectorEnv, seeds: Sequence[int], choose: Choose) -> list[Episode]:
-    """One episode in each of E environments, which step together until the last has ended.
+    """One episode in each of E environments, which step together until the last has ended, at the latest at the time limit.
 
     Args:
         envs: E copies.
@@ -38,15 +36,14 @@ def play_episodes(envs: VectorEnv, seeds: Sequence[int], choose: Choose) -> list
         choose: the actions.
 
     Raises:
-        SeqevalError: an episode does not end.
+        EnvironmentFailedError: an environment raised, or returned what cannot be used.
     """
     current = envs.reset(seeds)
     trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
     actions: list[list[NDArray[np.float32]]] = [[] for _ in seeds]
     rewards: list[list[float]] = [[] for _ in seeds]
     terminals, active = np.zeros(len(seeds), bool), np.ones(len(seeds), bool)
-    limit = envs.max_episode_length or LONGEST_EPISODE
-    for time in count():
+    for time in range(envs.max_episode_length):
         live = np.flatnonzero(active)
         chosen = choose(current, time, live)
         observations, received, terminated, truncated = envs.step(chosen[live], live)
@@ -59,11 +56,6 @@ def play_episodes(envs: VectorEnv, seeds: Sequence[int], choose: Choose) -> list
         active[live] = ~(terminated | truncated)
         if not active.any():
             break
-        if time + 1 >= limit:
-            raise SeqevalError(
-                f"environment: expected an episode to end within {time + 1} environment steps, found one that continues. "
-                "Register it with max_episode_steps."
-            )
     return [
         Episode(seed, np.stack(trails[i]), np.stack(actions[i]), np.array(rewards[i]), bool(terminals[i]))
         for i, seed in enumerate(seeds)

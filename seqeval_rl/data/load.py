@@ -27,7 +27,8 @@ from seqeval_rl.data.readers.base import (
 )
 from seqeval_rl.data.verification import Check, verify_dataset
 from seqeval_rl.environments.tasks import Bound, Task, as_bound, task_named
-from seqeval_rl.errors import DataError, UsageError, unknown
+from seqeval_rl.errors import DataError, FileError, UsageError, unknown
+from seqeval_rl.utils.failures import cannot_read
 
 
 def load_dataset(
@@ -88,7 +89,10 @@ def load_dataset(
         reader = reader_of(base)
         _check_mode(base, reader.modes, mode)
         _check_bounds(base, reader, options)
-        dataset = reader.read(base, replace(options, transitions=size))
+        try:
+            dataset = reader.read(base, replace(options, transitions=size))
+        except MemoryError as error:  # where arrays are packed, whatever the format
+            raise FileError(cannot_read(f"dataset {base}", error)) from error
         if size is not None and not reader.builds_to_size:
             dataset = dataset.prefix(size)
     completed = dataset.task.override(reference_returns, options.action_low, options.action_high)

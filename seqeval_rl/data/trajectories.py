@@ -68,8 +68,8 @@ def trajectory_returns(
     """
     rewards, terminated = rewards[: starts[-1]], terminated[: starts[-1]]
     # Terminal rows before each row, without those of earlier trajectories.
-    before = np.cumsum(terminated) - terminated
-    before -= np.repeat(before[starts[:-1]], np.diff(starts))
+    before: NDArray[np.int64] = np.cumsum(terminated) - terminated
+    before = before - np.repeat(before[starts[:-1]], np.diff(starts))
     if before.any():
         rewards = np.where(before == 0, rewards, 0)
     return np.add.reduceat(rewards, starts[:-1], dtype=np.float64)

@@ -42,15 +42,19 @@ def envpool_has(env_id: str) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def envpool_shapes(env_id: str) -> Shapes:
-    """Shapes, bounds and time limit of an environment as envpool declares them."""
+def envpool_shapes(env_id: str, max_episode_steps: int | None = None) -> Shapes:
+    """Shapes, bounds and time limit of an environment as envpool declares them; with a time limit in place of its own."""
     import envpool
 
-    spec = envpool.make_spec(env_id)
+    spec = envpool.make_spec(env_id, **_limit(max_episode_steps))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the precision of envpool's own bounds
         observations, actions = spec.gymnasium_observation_space, spec.gymnasium_action_space
     return shapes_of_spaces(env_id, observations, actions, spec.config.max_episode_steps)
+
+
+def _limit(max_episode_steps: int | None) -> dict[str, int]:
+    return {} if max_episode_steps is None else {"max_episode_steps": max_episode_steps}
 
 
 class EnvpoolVectorEnv(VectorEnv):
@@ -58,8 +62,9 @@ class EnvpoolVectorEnv(VectorEnv):
 
     backend = "envpool"
 
-    def __init__(self, env_id: str, num_envs: int, threads: int):
-        """Raises `EnvironmentMissingError` where envpool is not installed or has no such environment."""
+    def __init__(self, env_id: str, num_envs: int, threads: int, max_episode_steps: int | None = None):
+        """With a time limit in place of the environment's own; raises `EnvironmentMissingError` where envpool is not installed or
+        has no such environment."""
         known = envpool_ids()
         if not known:
             raise EnvironmentMissingError(
@@ -70,8 +75,8 @@ class EnvpoolVectorEnv(VectorEnv):
             raise EnvironmentMissingError(
                 f"environment {env_id!r}: unknown to envpool.{nearest_ids(env_id, known)} Or use backend gymnasium."
             )
-        super().__init__(envpool_shapes(env_id), num_envs)
-        self._env_id, self._threads = env_id, threads
+        super().__init__(envpool_shapes(env_id, max_episode_steps), num_envs)
+        self._env_id, self._threads, self._limit = env_id, threads, _limit(max_episode_steps)
         self._pool: Any = None
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
@@ -83,15 +88,16 @@ class EnvpoolVectorEnv(VectorEnv):
         self.close()
         numbers = [int(seed) for seed in seeds]
         self._pool = envpool.make(
-            self._env_id, env_type="gymnasium", num_envs=self.num_envs, num_threads=self._threads, seed=numbers
-        )
+            self._env_id, env_type="gymnasium", num_envs=self.num_envs, num_threads=self._threads, seed=numbers,
+            **self._limit,
+        )  # fmt: skip
         observations, info = self._pool.reset()
         return np.asarray(observations)[np.argsort(info["env_id"])]
 
     def step(self, actions: NDArray[np.floating], indices: NDArray[np.integer]) -> Transition:
         """See `VectorEnv`."""
         indices = np.asarray(indices, np.int32)
-        observations, rewards, terminated, truncated, info = self._pool.step(actions, indices)
+        observations, rewards, terminated, truncated, info = self._pool.step(self._shapes.in_space(actions), indices)
         rewards = rewards.astype(np.float64)
         if np.array_equal(info["env_id"], indices):
             return observations, rewards, terminated, truncated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,26 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments.envpool_vector_env import EnvpoolVectorEnv, envpool_has
 from seqeval_rl.environments.mujoco_vector_env import has_rules, open_here
+from seqeval_rl.environments.returned import EnvironmentFailure, attempt
 from seqeval_rl.environments.spaces import Shapes, gymnasium_shapes
 from seqeval_rl.environments.tasks import EnvironmentSource
 from seqeval_rl.environments.vector_env import Transition, VectorEnv
-from seqeval_rl.errors import EnvironmentMissingError, SeqevalError, UsageError
+from seqeval_rl.errors import EnvironmentMissingError, UsageError
 from seqeval_rl.utils.processes import WorkerEndedError, WorkerProcess, available_cores
 
 # The least number of environments per process: starting a process, and waiting for it at every step, costs time. A step takes
 # 40 to 80 microseconds in environments with a MuJoCo fast path, more in others.
 _ENVS_PER_PROCESS = 4
 _FAST_ENVS_PER_PROCESS = 20
+Answer = tuple[tuple[NDArray[Any], ...], Mapping[int, EnvironmentFailure]]  # of a process: what a method returns
 
 
 def make_vector_env(
-    env_id: str | EnvironmentSource, num_envs: int, backend: str = "auto", workers: int | None = None
+    env_id: str | EnvironmentSource,
+    num_envs: int,
+    backend: str = "auto",
+    workers: int | None = None,
+    max_episode_steps: int | None = None,
 ) -> VectorEnv:
     """Open `num_envs` copies of an environment.
 
@@ -36,6 +42,7 @@ def make_vector_env(
         backend: `auto` is envpool where it is installed, has the same environment, and there is no faster path in
             `mujoco_vector_env`; else gymnasium.
         workers: gymnasium's processes, the calling one among them, or envpool's threads; None: as many as cores.
+        max_episode_steps: time limit; None: the environment's own, and 1000 where it has none.
 
     Raises:
         EnvironmentMissingError: the environment or the backend is not installed, or does not start.
@@ -57,8 +64,8 @@ def make_vector_env(
                 "found others. Use backend gymnasium."
             )
     elif backend == "envpool" or (backend == "auto" and envpool_has(env_id) and not has_rules(env_id)):
-        return EnvpoolVectorEnv(env_id, num_envs, workers)
-    spec, shapes = gymnasium_shapes(env_id)
+        return EnvpoolVectorEnv(env_id, num_envs, workers, max_episode_steps)
+    spec, shapes = gymnasium_shapes(env_id, max_episode_steps)
     return open_here(spec, shapes, num_envs) if workers == 1 else SubprocessVectorEnv(spec, shapes, num_envs, workers)
 
 
@@ -86,30 +93,48 @@ class SubprocessVectorEnv(VectorEnv):
             ) from error
         self._workers = [WorkerProcess(f"{__name__}:answer") for _ in range(1, workers)]
         self._here: VectorEnv | None = None
-        self._call({w: ("open", (spec, shapes, len(share))) for w, share in enumerate(self._shares)})
+        try:
+            self._call({w: ("open", (spec, shapes, len(share))) for w, share in enumerate(self._shares)})
+        except WorkerEndedError as error:
+            raise EnvironmentMissingError(self._ended(error)) from None
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
         """See `VectorEnv`."""
         numbers = np.array([int(seed) for seed in seeds])
         if len(numbers) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds, found {len(numbers)}")
-        calls = [("reset", (numbers[share].tolist(),)) for share in self._shares]
-        observations = np.empty((self.num_envs, *self.obs_shape), self.obs_dtype)
-        for share, part in zip(self._shares, self._call(dict(enumerate(calls))), strict=True):
-            observations[share] = part
-        return observations
+        calls: dict[int, tuple[str, Any]] = {
+            w: ("reset", (numbers[share].tolist(),)) for w, share in enumerate(self._shares)
+        }
+        found = self._blank(self.num_envs)[0]
+        return self._result(found, self._gather(calls, dict(enumerate(self._shares)), (found,)))
 
     def step(self, actions: NDArray[np.floating], indices: NDArray[np.integer]) -> Transition:
         """See `VectorEnv`."""
         count = len(self._shares)
         places = {w: np.flatnonzero(indices % count == w) for w in range(count)}
         places = {w: mine for w, mine in places.items() if len(mine)}
-        answers = self._call({w: ("step", (actions[mine], indices[mine] // count)) for w, mine in places.items()})
+        calls = {w: ("step", (actions[mine], indices[mine] // count)) for w, mine in places.items()}
         found = self._blank(len(indices))
-        for mine, parts in zip(places.values(), answers, strict=True):
+        return self._result(found, self._gather(calls, places, found))
+
+    def _gather(
+        self, calls: dict[int, tuple[str, Any]], places: dict[int, NDArray[Any]], found: tuple[NDArray[Any], ...]
+    ) -> dict[int, EnvironmentFailure]:
+        """Write the answers of the processes to their places in `found`; returns the failures of copies.
+
+        When a process has ended, no copy can be used any more.
+        """
+        failures: dict[int, EnvironmentFailure] = {}
+        try:
+            answers = self._call(calls)
+        except WorkerEndedError as error:
+            return dict.fromkeys(range(self.num_envs), EnvironmentFailure(self._ended(error), ""))
+        for w, (parts, failed) in zip(places, answers, strict=True):
+            failures |= {index * len(self._shares) + w: failure for index, failure in failed.items()}
             for whole, part in zip(found, parts, strict=True):
-                whole[mine] = part
-        return found
+                whole[places[w]] = part
+        return failures
 
     def close(self) -> None:
         """See `VectorEnv`."""
@@ -126,7 +151,10 @@ class SubprocessVectorEnv(VectorEnv):
         if getattr(self, "_workers", None):
             self.close()
 
-    def _call(self, requests: dict[int, tuple[str, Any]]) -> list[Any]:
+    def _ended(self, error: WorkerEndedError) -> str:
+        return f"environment {self._env_id!r}: a worker process ended by itself ({error}; out of memory?)"
+
+    def _call(self, requests: dict[int, tuple[str, Any]]) -> list[Answer]:
         """Send each named process its request; process 0 computes meanwhile. Returns the answers in the same order."""
         if not self._workers:
             raise RuntimeError(f"environment {self._env_id!r}: this vector environment is closed")
@@ -135,21 +163,16 @@ class SubprocessVectorEnv(VectorEnv):
                 if w:
                     self._workers[w - 1].send(request)
             return [self._answer(w, *request) for w, request in requests.items()]  # process 0 first where it is named
-        except WorkerEndedError as error:
-            self.close()
-            raise SeqevalError(
-                f"environment {self._env_id!r}: a worker process ended by itself ({error}; out of memory?). Give the same "
-                "command again, with fewer workers if it recurs."
-            ) from None
         except BaseException:
             self.close()  # so that answers not yet read are not mistaken for those of a later call
             raise
 
-    def _answer(self, w: int, name: str, arguments: Any) -> Any:
+    def _answer(self, w: int, name: str, arguments: Any) -> Answer:
         """The answer of a process: a worker's, or here that of the environments of the calling process."""
         if w:
             try:
-                return self._workers[w - 1].receive()
+                answer: Answer = self._workers[w - 1].receive()
+                return answer
             except WorkerEndedError:
                 raise
             except Exception as error:
@@ -157,18 +180,24 @@ class SubprocessVectorEnv(VectorEnv):
                 raise RuntimeError(f"environment {self._env_id!r} raised in a worker process:\n{trace}") from error
         if self._here is None:
             self._here = open_here(*arguments)
-            return None
-        return getattr(self._here, name)(*arguments)
+            return (), {}
+        return _ask(self._here, name, arguments)
 
 
 _hosted: list[VectorEnv] = []  # of a worker process
 
 
-def answer(request: tuple[str, Any]) -> Any:
+def answer(request: tuple[str, Any]) -> Answer:
     """In a worker process: open its environments at the first request, then call their method."""
     name, arguments = request
     if _hosted:
-        return getattr(_hosted[0], name)(*arguments)
+        return _ask(_hosted[0], name, arguments)
     _hosted.append(open_here(*arguments))
     atexit.register(_hosted[0].close)  # they may own processes too
-    return None
+    return (), {}
+
+
+def _ask(envs: VectorEnv, name: str, arguments: Any) -> Answer:
+    """What a method returns, as a tuple of arrays, and the copies that have failed."""
+    found, failures = attempt(lambda: getattr(envs, name)(*arguments))
+    return found if isinstance(found, tuple) else (found,), failures

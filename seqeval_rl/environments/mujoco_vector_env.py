@@ -23,7 +23,7 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from numpy.typing import NDArray
 
-from seqeval_rl.environments.spaces import Shapes, open_environment
+from seqeval_rl.environments.spaces import Shapes, open_environment, opened
 from seqeval_rl.environments.tasks import EnvironmentSource
 from seqeval_rl.environments.vector_env import SyncVectorEnv, Transition, VectorEnv
 
@@ -126,7 +126,6 @@ class MujocoVectorEnv(VectorEnv):
             for data, state in zip(self._data, self._states, strict=True)
         ]
         self._time = np.zeros(num_envs, np.int64)
-        self._limit = np.inf if shapes.max_episode_length is None else shapes.max_episode_length
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
         """See `VectorEnv`."""
@@ -142,15 +141,17 @@ class MujocoVectorEnv(VectorEnv):
     def step(self, actions: NDArray[np.floating], indices: NDArray[np.integer]) -> Transition:
         """See `VectorEnv`."""
         before = self._states[indices, 0]
-        for index, action in zip(indices.tolist(), actions, strict=True):
+        # The numbers that gymnasium's class is given; the control cost is summed in the precision of `actions`.
+        taken = self._shapes.in_space(actions)
+        for index, action in zip(indices.tolist(), taken, strict=True):
             control, positions, velocities, seen_positions, seen_velocities = self._views[index]
             control[:] = action
             self._advance(self._model, self._data[index], self._frames)
             seen_positions[:] = positions
             seen_velocities[:] = velocities
         self._time[indices] += 1
-        observations, rewards, terminated = self._rules(before, self._states[indices], actions)
-        return observations, rewards, terminated, self._time[indices] >= self._limit
+        observations, rewards, terminated = self._rules(before, self._states[indices], taken.astype(actions.dtype))
+        return observations, rewards, terminated, self._time[indices] >= self.max_episode_length
 
     def close(self) -> None:
         """See `VectorEnv`."""
@@ -160,11 +161,10 @@ class MujocoVectorEnv(VectorEnv):
 def has_rules(env_id: str | EnvironmentSource) -> bool:
     """Whether it is one of these environments; False if it cannot be opened, for which its use raises the error."""
     try:
-        env = open_environment(env_id)
-    except Exception:  # its own code may raise anything; envpool has environments that gymnasium lacks
+        with opened(env_id) as env:
+            return Rules.of(env) is not None
+    except Exception:  # envpool has environments that gymnasium lacks
         return False
-    with env:
-        return Rules.of(env) is not None
 
 
 def open_here(spec: Any, shapes: Shapes, num_envs: int) -> SyncVectorEnv | MujocoVectorEnv:
@@ -188,7 +188,7 @@ def _same_numbers(rules: Rules, spec: Any, shapes: Shapes) -> bool:
     with MujocoVectorEnv(open_environment(spec), rules, shapes, 1) as envs, open_environment(spec) as env:
         same = np.array_equal(envs.reset([0])[0], env.reset(seed=0)[0])
         for _ in range(_TRIAL):
-            action = rng.uniform(shapes.action_low, shapes.action_high)
+            action = shapes.in_space(rng.uniform(shapes.action_low, shapes.action_high)).astype(np.float64)
             (observation,), *ours = envs.step(action[None], np.zeros(1, np.int64))
             expected, *theirs, _ = env.step(action)
             same = same and np.array_equal(observation, expected) and [one.item() for one in ours] == theirs

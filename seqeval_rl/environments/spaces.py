@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import difflib
 import functools
 import importlib
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,19 +20,33 @@ from gymnasium.spaces import Box, Dict
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from seqeval_rl.environments.recording import registered_without_window, without_recording
 from seqeval_rl.environments.tasks import Bound, EnvironmentSource
 from seqeval_rl.errors import DataError, EnvironmentMissingError
 from seqeval_rl.utils.text import one_line
 
 _log = logging.getLogger("seqeval_rl")
+TIME_LIMIT = 1000  # environment steps of an episode, where an environment has no time limit of its own
 GIVE_BOUNDS = "Name the right task, or give action_low and action_high (of a stream, command or load_dataset)."
 
 
-def gymnasium_shapes(env_id: str | EnvironmentSource) -> tuple[Any, Shapes]:
-    """Gymnasium's `EnvSpec` of an environment, and its shapes; opens it once. Raises as `make_vector_env` does."""
-    with _opened(env_id) as env:
-        spec = env.spec
-        return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, spec.max_episode_steps)
+def gymnasium_shapes(env_id: str | EnvironmentSource, max_episode_steps: int | None = None) -> tuple[Any, Shapes]:
+    """Gymnasium's `EnvSpec` of an environment with its time limit, and its shapes; opens it once.
+
+    The time limit is `max_episode_steps`; none: the environment's own, and `TIME_LIMIT` where it has none. Raises as
+    `make_vector_env` does.
+    """
+    with opened(env_id) as env:
+        spec = copy.copy(env.spec)
+        spec.max_episode_steps = limit = max_episode_steps or spec.max_episode_steps or TIME_LIMIT
+        return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, limit)
+
+
+@functools.lru_cache(maxsize=16)
+def has_time_limit(env_id: str | EnvironmentSource) -> bool:
+    """Whether an environment declares a time limit of its own. Raises as `environment_spaces` does."""
+    with opened(env_id) as env:
+        return env.spec.max_episode_steps is not None
 
 
 @functools.lru_cache(maxsize=16)
@@ -43,14 +59,15 @@ def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
     Raises:
         EnvironmentMissingError: it is not registered, or does not start.
     """
-    with _opened(env_id) as env:
+    with opened(env_id) as env:
         return env.observation_space, env.action_space
 
 
-def _opened(env_id: str | EnvironmentSource) -> Any:
-    """`open_environment`, whose errors say what is missing."""
+@contextlib.contextmanager
+def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
+    """`open_environment` and `close_environment`; errors say what is missing."""
     try:
-        return open_environment(env_id)
+        env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
         hint = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
         raise EnvironmentMissingError(
@@ -62,9 +79,21 @@ def _opened(env_id: str | EnvironmentSource) -> Any:
         raise EnvironmentMissingError(
             f"environment {env_id!r}: does not start ({one_line(error)}). Install what it needs, or name another one."
         ) from error
+    try:
+        yield env
+    finally:
+        close_environment(env)
 
 
-def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int | None) -> Shapes:
+def close_environment(env: Any) -> None:
+    """Close it; where it raises, that is logged as a warning, since its results are there."""
+    try:
+        env.close()
+    except Exception as error:
+        _log.warning("environment %r: does not close (%s)", getattr(env.spec, "id", env), one_line(error))
+
+
+def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int) -> Shapes:
     """Shapes and bounds of two spaces; raises `DataError` for anything but boxes with finite action bounds."""
     if not (isinstance(observations, Box) and isinstance(actions, Box) and len(actions.shape) == 1):
         raise DataError(
@@ -74,7 +103,7 @@ def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions
     low, high = actions.low.astype(np.float64), actions.high.astype(np.float64)
     if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
         raise DataError(f"environment {env_id!r}: expected finite action bounds, found {low} to {high}. {GIVE_BOUNDS}")
-    return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit)
+    return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit, np.dtype(actions.dtype))
 
 
 def nearest_ids(name: str, known: Iterable[str]) -> str:
@@ -91,7 +120,18 @@ class Shapes:
     obs_dtype: np.dtype[Any]
     action_low: NDArray[np.float64]  # [act_dim]
     action_high: NDArray[np.float64]  # [act_dim]
-    max_episode_length: int | None  # None: the environment has no time limit
+    max_episode_length: int  # environment steps
+    action_dtype: np.dtype[Any]
+
+    def in_space(self, actions: NDArray[np.floating]) -> NDArray[Any]:
+        """Actions [..., act_dim] in the dtype of the action space, and within its bounds; for integers the nearest ones."""
+        taken = np.rint(actions) if self.action_dtype.kind in "iu" else actions
+        # The dtype first: rounding to it may leave the bounds.
+        return taken.astype(self.action_dtype).clip(*self._bounds)
+
+    @functools.cached_property
+    def _bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.action_low.astype(self.action_dtype), self.action_high.astype(self.action_dtype)
 
     def fits(self, other: Shapes) -> bool:
         """True if the two could be the same environment."""
@@ -101,12 +141,14 @@ class Shapes:
 
 
 def open_environment(env: Any) -> Any:
-    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`, with MuJoCo's warnings in the log."""
+    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`: without a window, MuJoCo's warnings in the log."""
     mujoco_warnings_logged()
     spec: Any = env
     source = env if isinstance(env, EnvironmentSource) else EnvironmentSource("")
     if source is env:
-        spec = EnvSpec.from_json(source.spec) if source.spec else source.env_id
+        spec = without_recording(EnvSpec.from_json(source.spec)) if source.spec else source.env_id
+    if isinstance(spec, str):
+        spec = registered_without_window(spec)
     with warnings.catch_warnings():
         # An older version of an environment is chosen on purpose: datasets belong to one version.
         warnings.filterwarnings("ignore", ".*out of date")

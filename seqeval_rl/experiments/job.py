@@ -49,7 +49,8 @@ class RunEnd:
     """How a run ended."""
 
     directory: Path
-    status: str  # finished, failed (diverged; it stays so) or crashed (an exception; the same command tries again)
+    # finished, failed (diverged; it stays so) or crashed (it raised, or its environment did; the same command tries again)
+    status: str
     message: str = ""
 
 

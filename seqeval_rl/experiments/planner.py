@@ -18,7 +18,7 @@ from seqeval_rl.data.change import change_sizes
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
-from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.spaces import TIME_LIMIT, gymnasium_shapes, has_time_limit
 from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
@@ -58,6 +58,7 @@ def plan(
     overwrite: bool = False,
     progress: bool = True,
     room: float | None = None,
+    allow_changed_code: bool = False,
 ) -> Plan:
     """Load (or build) the datasets, check everything that can be checked, and divide what is left to do into jobs.
 
@@ -77,7 +78,7 @@ def plan(
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     forget_streams()
-    planner = _Planner(sweep, out, device, overwrite)
+    planner = _Planner(sweep, out, device, overwrite, allow_changed_code)
     for number, spec in enumerate(sweep.streams):
         seeds = [sweep.seeds_in_shard(number, place, len(variants)) for place in range(len(variants))]
         if not any(seeds):
@@ -89,6 +90,7 @@ def plan(
                 check_environment(stream.blocks[0].dataset)
             else:
                 gymnasium_shapes(stream.task.environment)
+            _check_time_limit(stream, variants)
         dataset = describe_stream(stream, spec.mode, spec.clip_actions)
         for variant, own in zip(variants, seeds, strict=True):
             planner.add(spec, stream, dataset, variant, own)
@@ -97,6 +99,16 @@ def plan(
     # Longest first, so that the last job to end is a short one.
     jobs.sort(key=lambda job: -job.cost)
     return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
+
+
+def _check_time_limit(stream: Stream, variants: Sequence[Variant]) -> None:
+    """Warn of an environment without a time limit, where the protocol sets none."""
+    asked = all(variant.protocol.max_episode_steps for variant in variants)
+    if not asked and not has_time_limit(stream.task.environment):
+        _log.warning(
+            "environment %r: has no time limit; its episodes are cut after %d environment steps. Set "
+            "protocol.max_episode_steps to choose another.", stream.task.env_id, TIME_LIMIT,
+        )  # fmt: skip
 
 
 def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
@@ -116,8 +128,9 @@ def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
 class _Planner:
     """What is left to do of a sweep, collected variant by variant."""
 
-    def __init__(self, sweep: Sweep, out: Path, device: torch.device, overwrite: bool):
-        self._sweep, self._out, self._device, self._overwrite = sweep, out, device, overwrite
+    def __init__(self, sweep: Sweep, out: Path, device: torch.device, overwrite: bool, allow_changed_code: bool):
+        self._sweep, self._out, self._device = sweep, out, device
+        self._overwrite, self._allow_changed_code = overwrite, allow_changed_code
         self._recorded = recorded_runs(out)
         self._provenance = describe_provenance(str(device))
         if device.type == "cuda":
@@ -140,7 +153,7 @@ class _Planner:
         for seed in seeds:
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
-                len(points), variant.entry.citation, self._provenance,
+                len(points), variant.entry.citation, variant.entry.source_sha256, self._provenance,
             ).as_dict()  # fmt: skip
             # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
             directory = self._recorded.get(identity(manifest), folder / f"seed-{seed}")
@@ -179,7 +192,10 @@ class _Planner:
             return -1
         result = read_results(run.directory)[0]
         if result.status == "unfinished" or result.crashed:
-            return max(recorder.resumable(), default=-1)
+            resume_from = max(recorder.resumable(), default=-1)
+            if resume_from >= 0 and not self._allow_changed_code:
+                recorder.check_code()
+            return resume_from
         if result.status == "finished":
             self.finished += 1
         else:

@@ -39,10 +39,11 @@ class Reporter:
         self._runs = [LoggedRun("/".join(r.directory.parts[-3:]), r.directory, r.manifest) for r in recorders]
         self._metrics_file, self._loggers = JsonlLogger(), loggers or OptionalLoggers()
         self.failures: dict[int, str] = {}  # by run, why it cannot continue
+        self.crashed: set[int] = set()  # those of them whose environment raised
         self.states: list[dict[str, Any]] = []  # [R], after the latest evaluation
 
     def __call__(self, outcome: Outcome) -> bool:
-        """Log the evaluation and save a checkpoint of every run that has not diverged; False when all have.
+        """Log the evaluation and save a checkpoint of every run that can continue; False when none can.
 
         Raises:
             FileError: `metrics.jsonl` or a checkpoint cannot be written.
@@ -53,10 +54,10 @@ class Reporter:
         for r, recorder in enumerate(self._recorders):
             if r in self.failures:
                 continue
-            if failure := self._diverged(outcome, r):
+            if failure := self._cause(outcome, r):
                 self.failures[r] = failure
                 failures.append(Failed(self._indices[r], failure))
-                recorder.event("failed", message=failure, transitions=outcome.point.transitions)
+                self._record_failure(recorder, outcome, r)
                 continue
             at, evaluation = outcome.point, outcome.evaluation
             metrics = _logged_metrics(outcome, r, main_metric(recorder.manifest))
@@ -74,9 +75,21 @@ class Reporter:
             self._progress.send(tuple(scores), tuple(failures))
         return len(self.failures) < len(self._recorders)
 
-    def _diverged(self, outcome: Outcome, r: int) -> str | None:
+    def _record_failure(self, recorder: RunRecorder, outcome: Outcome, r: int) -> None:
+        """A run that has diverged stays so; one whose environment raised is tried again by the same command."""
+        traceback = {**outcome.evaluation.tracebacks, **outcome.tracebacks}.get(r)
+        details = {"message": self.failures[r], "transitions": outcome.point.transitions}
+        if traceback is None:
+            recorder.event("failed", **details)
+        else:
+            self.crashed.add(r)
+            recorder.event("crashed", **details, traceback=traceback)
+
+    def _cause(self, outcome: Outcome, r: int) -> str | None:
         """Why run `r` cannot continue, in one line, or None."""
         where, limit = f"at {outcome.point.transitions} transitions", self._limit
+        if r in outcome.failures:
+            return f"{outcome.failures[r]} {where}"
         for name, values in outcome.metrics.items():
             if name.startswith(MAY_BE_ABSENT):
                 continue

@@ -12,11 +12,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.interface.config import OFFLINE_STEPS
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
@@ -62,6 +63,7 @@ class Sweep:
     # By algorithm, in place of `protocol`'s.
     own_protocol: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
+    published: bool = False  # take each algorithm's `published` settings where `settings` and `swept` name none
     shard: Shard = Shard(1, 1)  # the part of it that is run
 
     def __post_init__(self) -> None:
@@ -108,7 +110,12 @@ class Sweep:
             name, where = entry.name, self.where
             base = Protocol.parse({**self.protocol.model_dump(), **self.own_protocol.get(name, {})}, where)
             under = protocols(base, self.swept.get("protocol", {}), where)
-            found += variants(entry, self.settings.get(name, {}), self.swept.get(name, {}), where, under)
+            given, swept = self.settings.get(name, {}), self.swept.get(name, {})
+            published = entry.published if self.published else {}
+            steps = {setting for setting, value in published.items() if value == OFFLINE_STEPS}
+            constants = {setting: value for setting, value in published.items() if setting not in steps}
+            of_algorithm = variants(entry, {**constants, **given}, swept, where, under)
+            found += [replace(variant, offline_steps=frozenset(steps - {*given, *swept})) for variant in of_algorithm]
         return found
 
 
@@ -127,14 +134,16 @@ class Variant:
     config: Any
     protocol: Protocol
     directory: str  # name of the directory of its runs
+    offline_steps: frozenset[str] = frozenset()  # settings whose value is `OFFLINE_STEPS`
 
     def settings(self, schedule: Schedule) -> dict[str, Any]:
         """The algorithm's settings as a run with that schedule has them."""
         config = dataclasses.asdict(self.config)
-        if self.protocol.uses_future_data and DECAY in config and not self.protocol.online:
+        decays = DECAY in config and DECAY not in self.entry.published
+        if decays and self.protocol.uses_future_data and not self.protocol.online:
             # As published: the rate's decay knows where the run will end.
             config[DECAY] = schedule.gradient_steps
-        return config
+        return config | dict.fromkeys(self.offline_steps, schedule.offline_gradient_steps)
 
 
 def check_seeds(seeds: Iterable[int], where: str) -> None:

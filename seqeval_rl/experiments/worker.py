@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,8 @@ from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReport
 from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
-from seqeval_rl.results.lines import read_lines
 from seqeval_rl.results.loggers.logger import OptionalLoggers
-from seqeval_rl.results.read import METRICS, main_metric
+from seqeval_rl.results.read import main_metric
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
@@ -60,7 +59,7 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
     except (Exception, SystemExit) as error:
         if isinstance(error, SeqevalError) and not isinstance(error, RunError):
             raise
-        # A fault in a plug-in (or in here) must not cost the other runs; what was saved stays.
+        # A fault in a plug-in (or in here), or in an environment, must not cost the other runs; what was saved stays.
         reason = _reason(error, module)
         for recorder in opened:
             if recorder.directory not in ends:
@@ -112,9 +111,13 @@ class _Execution:
             schedule = Schedule(self.job.protocol, len(load_stream(run.stream)))
             groups[recorded].append(_Member(index, run, schedule, recorder, state))
             self.progress.total += schedule.gradient_steps - _steps_before(schedule.points(), recorded)
-            lines = enumerate(line["metrics"] for line in read_lines(recorder.directory / METRICS))
             metric = main_metric(run.manifest)
-            scores += [Scored(index, i, metrics[metric]) for i, metrics in lines if metric in metrics]
+            entries = enumerate(recorder.lines().entries)
+            scores += [
+                Scored(index, i, entry["metrics"][metric])
+                for i, entry in entries
+                if entry and metric in entry["metrics"]
+            ]
         if scores:
             self.progress.report(Progress(self.progress.job, 0.0, scores=tuple(scores)))
         for recorded, members in groups.items():
@@ -146,7 +149,7 @@ class _Execution:
             )
             sequential_evaluation(trainer, evaluator, reporter, self.progress.update, recorded)
         self.progress.update(points[-1].gradient_steps)
-        left = self._end(members, len(points), reporter.failures)
+        left = self._end(members, len(points), reporter)
         states = reporter.states or states
         del trainer, reporter, stack, runs  # and with them what they have on the device
         for part in left:
@@ -159,17 +162,20 @@ class _Execution:
         num_envs = len(members) * episodes
         workers = worthwhile_workers(job.task.environment, num_envs, job.backend, self.environment_workers)
         seeds = [member.run.seed for member in members]
-        return stack.enter_context(Evaluator(job.task, seeds, episodes, job.backend, workers))
+        return stack.enter_context(
+            Evaluator(job.task, seeds, episodes, job.backend, workers, job.protocol.max_episode_steps)
+        )
 
-    def _end(self, members: Sequence[_Member], points: int, failures: Mapping[int, str]) -> list[list[int]]:
+    def _end(self, members: Sequence[_Member], points: int, reporter: Reporter) -> list[list[int]]:
         """Record which runs have ended after so many evaluation points; returns the indices of those that are left: of the
         shortest streams, which are nearly done, then the others."""
         left: dict[bool, list[int]] = {}
         shortest = min(member.schedule.total for member in members)
         for r, member in enumerate(members):
             directory = member.run.directory
-            if r in failures:
-                self.ends[directory] = RunEnd(directory, "failed", failures[r])
+            if r in reporter.failures:
+                status = "crashed" if r in reporter.crashed else "failed"
+                self.ends[directory] = RunEnd(directory, status, reporter.failures[r])
             elif len(member.schedule.points()) == points:
                 member.recorder.event("finished")
                 self.ends[directory] = RunEnd(directory, "finished")

@@ -1,5 +1,6 @@
 from .algorithm import Algorithm as Algorithm, Batch as Batch, Spec as Spec
 from .config import (
+    OFFLINE_STEPS as OFFLINE_STEPS,
     Count as Count,
     Fraction as Fraction,
     Layers as Layers,
@@ -8,5 +9,10 @@ from .config import (
     Positive as Positive,
 )
 from .per_seed import PerSeed as PerSeed
-from .registry import AlgorithmEntry as AlgorithmEntry, find_algorithm as find_algorithm, registered as registered
+from .registry import (
+    AlgorithmEntry as AlgorithmEntry,
+    find_algorithm as find_algorithm,
+    find_registered as find_registered,
+    registered as registered,
+)
 from .state import Stateful as Stateful, join_states as join_states, split_state as split_state

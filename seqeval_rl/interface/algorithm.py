@@ -71,6 +71,8 @@ class Algorithm(Protocol):
         period: after how many updates the kinds of updates repeat, 2 for a policy update every second step. Absent: 1.
         noise_dim: static method `(config, spec) -> int`, how many standard normals per transition `update` needs. Absent: 0.
         capturable: False if a CUDA graph cannot capture `update`. Absent: True.
+        published: the settings of the published runs that are not the defaults, which `--paper` sets; the value `OFFLINE_STEPS`
+            of a setting is the number of gradient steps that a run takes on its dataset. Absent: none.
         citation: BibTeX, which runs record and `seqeval cite` prints. Absent: none.
 
     Fields of `Config` with a meaning for the harness:
@@ -78,8 +80,8 @@ class Algorithm(Protocol):
         return_range (float | None): scale rewards so that the task's reference returns are this far apart. Absent or None:
             rewards as in the dataset.
         discount (float): gamma, which the prequential scores of `values` need.
-        decay_steps (int | None): set to the run's gradient steps under a protocol that uses future data, as the published
-            runs do.
+        decay_steps (int | None): set to the run's gradient steps under a protocol that uses future data, if there is no online
+            phase and `published` does not name it.
 
     Optional methods for the prequential scores (`seqeval_rl.training.prequential`), both from observations [R, B, *obs_shape]
     and actions [R, B, act_dim] to detached [R, B]: `values`, the algorithm's Q in the units of the rewards that it is given;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import torch
 from pydantic import Field
@@ -26,6 +26,10 @@ Count = Annotated[int, Field(ge=1)]
 
 Layers = Annotated[tuple[Count, ...], Field(min_length=1)]
 """Widths of a network's hidden layers, at least one."""
+
+
+OFFLINE_STEPS: Final = "gradient steps of the offline part"
+"""As a value in `Algorithm.published`: the number of gradient steps that the run takes on its dataset."""
 
 
 def common_settings(config: Any) -> Hashable:

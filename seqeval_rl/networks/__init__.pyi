@@ -4,6 +4,7 @@ from .distributions import (
     tanh_normal_log_prob as tanh_normal_log_prob,
     uniform as uniform,
 )
+from .initialization import Initialization as Initialization
 from .modules import (
     MLP as MLP,
     ActorCritic as ActorCritic,

@@ -52,7 +52,14 @@ def prepare(weights: Sequence[Tensor], together: bool | None = None) -> Views:
     return Views(tuple(weights), pieces, weights[0].shape[1], together)
 
 
-def evaluate(x: Tensor, extra: Tensor | None, views: Views, frozen: bool = False, members: int | None = None) -> Tensor:
+def evaluate(
+    x: Tensor,
+    extra: Tensor | None,
+    views: Views,
+    frozen: bool = False,
+    members: int | None = None,
+    dropout: Sequence[Tensor] = (),
+) -> Tensor:
     """The networks' output, [R, M, B, out], or [R, M, B * K, out] with `extra`.
 
     Args:
@@ -62,15 +69,20 @@ def evaluate(x: Tensor, extra: Tensor | None, views: Views, frozen: bool = False
         views: the result of `prepare`.
         frozen: the weights get no gradient.
         members: evaluate only the first so many members, which must be frozen; None: all.
+        dropout: of each hidden layer, what its units are multiplied by, [R, M, B, units], without gradient: 0, or 1 over the
+            share of units that are kept. Not together with `extra`; none: no dropout.
 
     Raises:
-        ValueError: `x` or `extra` requires a gradient where both are given, or the weights do where `members` is given.
+        ValueError: `x` or `extra` requires a gradient where both are given, or the weights do where `members` is given; or
+            `dropout` with `extra`.
     """
+    if dropout and extra is not None:
+        raise ValueError("dropout with extra inputs: expected one of them")
     if torch.is_grad_enabled():
         weights = () if frozen or not views.weights[0].requires_grad else views.weights
         if weights or x.requires_grad:
-            return _Perceptron.apply(x, extra, views, members, *weights)
-    return _forward(x, extra, views, members, None)
+            return _Perceptron.apply(x, extra, views, members, dropout, *weights)
+    return _forward(x, extra, views, members, dropout, None)
 
 
 def _piece(views: Views, members: int | None, i: int) -> list[Layer]:
@@ -95,12 +107,24 @@ def _inputs(x: Tensor, extra: Tensor | None, count: int, together: bool) -> list
     return [list(zip(one.split(rows, 1), other, strict=True)) for one, other in zip(runs, more, strict=True)]
 
 
-def _forward(x: Tensor, extra: Tensor | None, views: Views, members: int | None, kept: list[Tensor] | None) -> Tensor:
+def _of_piece(tensors: Sequence[Tensor], views: Views, i: int) -> list[Tensor]:
+    """The part of tensors [R, M, ...] that belongs to piece `i`, [S, ...]."""
+    return [t.flatten(0, 1) if views.together else t[i] for t in tensors]
+
+
+def _forward(
+    x: Tensor,
+    extra: Tensor | None,
+    views: Views,
+    members: int | None,
+    dropout: Sequence[Tensor],
+    kept: list[Tensor] | None,
+) -> Tensor:
     """See `evaluate`; the hidden layers' values are appended to `kept`, in the order of computation."""
     count = members or views.members
     outputs = []
     for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
-        layers = _piece(views, members, i)
+        layers, factors = _piece(views, members, i), _of_piece(dropout, views, i)
         parts = []
         for h, more in blocks:
             for n, (weight, bias, back) in enumerate(layers):
@@ -115,6 +139,8 @@ def _forward(x: Tensor, extra: Tensor | None, views: Views, members: int | None,
                     h = torch.baddbmm(bias, h, weight)
                 if n < len(layers) - 1:
                     h.relu_()
+                    if factors:
+                        h.mul_(factors[n])
                     if kept is not None:
                         kept.append(h)
             parts.append(h)
@@ -129,16 +155,22 @@ class _Perceptron(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, extra: Tensor | None, views: Views, members: int | None, *weights: Tensor
+        ctx: Any,
+        x: Tensor,
+        extra: Tensor | None,
+        views: Views,
+        members: int | None,
+        dropout: Sequence[Tensor],
+        *weights: Tensor,
     ) -> Tensor:
         if extra is not None and (x.requires_grad or extra.requires_grad):
             raise ValueError("x and extra together get no gradient: expected tensors that require none")
         if members is not None and weights:
             raise ValueError("the weights of some members alone get no gradient: expected frozen weights")
         kept: list[Tensor] = []
-        out = _forward(x, extra, views, members, kept)
+        out = _forward(x, extra, views, members, dropout, kept)
         ctx.save_for_backward(x, extra, *views.weights, *kept)  # with the weights, torch notices in-place changes
-        ctx.views, ctx.members = views, members
+        ctx.views, ctx.members, ctx.dropout = views, members, dropout
         return out
 
     @staticmethod
@@ -149,27 +181,28 @@ class _Perceptron(torch.autograd.Function):
         kept = iter(saved[len(views.weights) :])
         needs_x = ctx.needs_input_grad[0]
         count = ctx.members or views.members
-        weight_gradients = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 4 else []
+        weight_gradients = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 5 else []
         x_gradients = []
         for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
             layers = _piece(views, ctx.members, i)
-            into = [w.flatten(0, 1) if views.together else w[i] for w in weight_gradients]
+            into, factors = _of_piece(weight_gradients, views, i), _of_piece(ctx.dropout, views, i)
             g = gradient.flatten(0, 1) if views.together else gradient[i]
             parts = g.split(g.shape[1] // x.shape[1] * blocks[0][0].shape[1], 1) if len(blocks) > 1 else [g]
             for part, (block, block_gradient) in enumerate(zip(blocks, parts, strict=True)):
                 hidden = [next(kept) for _ in layers[1:]]
-                x_gradients.append(_backward(layers, block, hidden, block_gradient, into, part, needs_x))
+                x_gradients.append(_backward(layers, block, hidden, factors, block_gradient, into, part, needs_x))
         if not needs_x:
-            return None, None, None, None, *weight_gradients
+            return None, None, None, None, None, *weight_gradients
         one_piece = len(x_gradients) == 1
         by_member = x_gradients[0].unflatten(0, (-1, count)) if one_piece else torch.stack(x_gradients)
-        return (by_member.squeeze(1) if count == 1 else by_member.sum(1)), None, None, None, *weight_gradients
+        return (by_member.squeeze(1) if count == 1 else by_member.sum(1)), None, None, None, None, *weight_gradients
 
 
 def _backward(
     layers: list[Layer],  # of the piece
     block: tuple[Tensor, Tensor | None],  # the rows of `x` and of `extra`
     hidden: list[Tensor],  # the hidden layers' values
+    factors: list[Tensor],  # what dropout multiplied them by; empty: none
     gradient: Tensor,  # of the output
     into: list[Tensor],  # where the gradients of the weights go, layer by layer; empty: they are frozen
     part: int,  # number of the block; the gradients of blocks after the first are added
@@ -201,6 +234,8 @@ def _backward(
             back = layers[n].back
             g = g * back if back.shape[1] == 1 else torch.bmm(g, back)
         if n:
+            if factors:
+                g.mul_(factors[n - 1])
             torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)
     return g
 

@@ -1,8 +1,8 @@
 """Critics, values and actors for R runs at once, where every parameter has a leading run axis, and a base for algorithms.
 
-The initial weights of a run are those that `torch.nn.Linear` would draw, from a generator seeded by (seed, purpose) alone, so
-a run is the same in every run group. Parameters have torch's default dtype: tests call
-`torch.set_default_dtype(torch.float64)` before they build an algorithm.
+The initial weights of a run are drawn (see `Initialization`) from a generator seeded by (seed, purpose) alone, so a run is
+the same in every run group. Parameters have torch's default dtype: tests call `torch.set_default_dtype(torch.float64)` before
+they build an algorithm.
 
 Axes: R runs, M members (networks of one run), B transitions, K actions of one transition, O observation, A action.
 """
@@ -10,7 +10,6 @@ Axes: R runs, M members (networks of one run), B transitions, K actions of one t
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.batched_mlp import Views, evaluate, prepare
 from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal_log_prob
+from seqeval_rl.networks.initialization import Initialization, draw_weights
 from seqeval_rl.seeding import torch_generator
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -42,7 +42,14 @@ class MLP(nn.Module):
     """M multilayer perceptrons with ReLU units for each of R runs."""
 
     def __init__(
-        self, spec: Spec, purpose: str, inputs: int, hidden: Sequence[int], outputs: int, members: int = 1
+        self,
+        spec: Spec,
+        purpose: str,
+        inputs: int,
+        hidden: Sequence[int],
+        outputs: int,
+        members: int = 1,
+        initialization: Initialization = "torch",
     ) -> None:
         """Draws the weights from the seeds and `purpose`, a name that differs between the networks of a run."""
         super().__init__()
@@ -52,30 +59,40 @@ class MLP(nn.Module):
         for r, seed in enumerate(spec.seeds):
             generator = torch_generator(seed, purpose)
             for m in range(members):
-                for n, weight in enumerate(weights):
-                    bound = 1 / math.sqrt(sizes[n // 2])  # what Linear's kaiming_uniform_(a=sqrt(5)) amounts to
-                    weight[r, m].uniform_(-bound, bound, generator=generator)
+                draw_weights([weight[r, m] for weight in weights], initialization, generator)
         # [R, M, in, out] and [R, M, 1, out] of each layer in turn
         self.weights = nn.ParameterList([weight.to(spec.device) for weight in weights])
         self._views: tuple[int, Views | None] = (0, None)
 
     def forward(
-        self, x: Tensor, extra: Tensor | None = None, frozen: bool = False, members: int | None = None
+        self,
+        x: Tensor,
+        extra: Tensor | None = None,
+        frozen: bool = False,
+        members: int | None = None,
+        dropout: Sequence[Tensor] = (),
     ) -> Tensor:
         """[R, B, in] -> [R, M, B, out]; see `seqeval_rl.networks.batched_mlp.evaluate` for the options."""
         address, views = self._views
         if views is None or address != views.weights[0].data_ptr():  # first call, or the weights have been moved
             views = prepare(tuple(self.weights))
             self._views = (views.weights[0].data_ptr(), views)
-        return evaluate(x, extra, views, frozen, members)
+        return evaluate(x, extra, views, frozen, members, dropout)
 
 
 class Critic(nn.Module):
     """M action-value functions Q(s, a) for each run."""
 
-    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], members: int = 2) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        purpose: str,
+        hidden: Sequence[int],
+        members: int = 2,
+        initialization: Initialization = "torch",
+    ) -> None:
         super().__init__()
-        self.net = MLP(spec, purpose, spec.obs_dim + spec.act_dim, hidden, 1, members)
+        self.net = MLP(spec, purpose, spec.obs_dim + spec.act_dim, hidden, 1, members, initialization)
 
     def forward(
         self, observations: Tensor, actions: Tensor, frozen: bool = False, members: int | None = None
@@ -95,9 +112,11 @@ class Critic(nn.Module):
 class Value(nn.Module):
     """A state-value function V(s) for each run."""
 
-    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int]) -> None:
+    def __init__(
+        self, spec: Spec, purpose: str, hidden: Sequence[int], initialization: Initialization = "torch"
+    ) -> None:
         super().__init__()
-        self.net = MLP(spec, purpose, spec.obs_dim, hidden, 1)
+        self.net = MLP(spec, purpose, spec.obs_dim, hidden, 1, initialization=initialization)
 
     def forward(self, observations: Tensor) -> Tensor:
         """[R, B, O] -> [R, B]."""
@@ -107,21 +126,31 @@ class Value(nn.Module):
 class TanhActor(nn.Module):
     """A deterministic policy with actions in [-1, 1]."""
 
-    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int]) -> None:
+    def __init__(
+        self, spec: Spec, purpose: str, hidden: Sequence[int], initialization: Initialization = "torch"
+    ) -> None:
         super().__init__()
-        self.net = MLP(spec, purpose, spec.obs_dim, hidden, spec.act_dim)
+        self.net = MLP(spec, purpose, spec.obs_dim, hidden, spec.act_dim, initialization=initialization)
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """[R, B, O] -> [R, B, A]."""
-        return self.net(observations).squeeze(1).tanh()
+    def forward(self, observations: Tensor, dropout: Sequence[Tensor] = ()) -> Tensor:
+        """[R, B, O] -> [R, B, A]; `dropout` as of `seqeval_rl.networks.batched_mlp.evaluate`."""
+        return self.net(observations, dropout=dropout).squeeze(1).tanh()
 
 
 class GaussianActor(nn.Module):
     """A normal policy with mean tanh(f(s)) and a learned log standard deviation per action dimension, the same in all states."""
 
-    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], log_std_min: float, log_std_max: float) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        purpose: str,
+        hidden: Sequence[int],
+        log_std_min: float,
+        log_std_max: float,
+        initialization: Initialization = "torch",
+    ) -> None:
         super().__init__()
-        self.net = MLP(spec, purpose, spec.obs_dim, hidden, spec.act_dim)
+        self.net = MLP(spec, purpose, spec.obs_dim, hidden, spec.act_dim, initialization=initialization)
         self.log_stds = nn.Parameter(torch.zeros(spec.runs, 1, spec.act_dim, device=spec.device))
         self.log_std_min = log_std_min
         self.log_std_max = log_std_max
@@ -144,9 +173,17 @@ class GaussianActor(nn.Module):
 class TanhGaussianActor(nn.Module):
     """tanh of a normal whose mean and log standard deviation depend on the state."""
 
-    def __init__(self, spec: Spec, purpose: str, hidden: Sequence[int], log_std_min: float, log_std_max: float) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        purpose: str,
+        hidden: Sequence[int],
+        log_std_min: float,
+        log_std_max: float,
+        initialization: Initialization = "torch",
+    ) -> None:
         super().__init__()
-        self.net = MLP(spec, purpose, spec.obs_dim, hidden, 2 * spec.act_dim)
+        self.net = MLP(spec, purpose, spec.obs_dim, hidden, 2 * spec.act_dim, initialization=initialization)
         self.log_std_min = log_std_min
         self.log_std_max = log_std_max
 

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 _VECTOR = 16  # float32 numbers in the longest vector register of a CPU
+_LEAST_DECAY = 32  # units of rounding: by less the weights are not decayed at once
+
+
+class _Rates(NamedTuple):
+    """What is the same in all steps of some runs."""
+
+    run: int | None  # None: all
+    learning_rate: float
+    weight_decay: float
+    every: int  # steps from one decay of the weights to the next
 
 
 @torch.no_grad()
 def soft_update(target: nn.Module, online: nn.Module, rate: float | Tensor) -> None:
-    """target <- (1 - rate) target + rate online, for all parameters at once; `rate` a float or [R]."""
+    """target <- target + rate (online - target), for all parameters at once; `rate` a float or [R].
+
+    In float32 a difference below 6e-8 / rate of a weight is rounded away: one part in 80 000 at the rate 0.005.
+    """
     old: list[Tensor] = list(target.parameters())
     new: list[Tensor] = list(online.parameters())
     if isinstance(rate, Tensor):
@@ -30,6 +43,10 @@ class Adam:
     Elementwise, so runs are independent. It calls torch's fused kernel without the bookkeeping of `torch.optim.Adam`, which
     costs as much as the kernel. Its state has the run axis first, and nothing in `minimise` reads a tensor back to the host,
     so that a CUDA graph can capture it.
+
+    Weights decay by k times the learning rate times `weight_decay` every k steps, where k is the least number that makes this
+    some units of rounding: torch's kernel multiplies float32 weights by 1 - 3e-8 at each step, which rounds to 1 - 6e-8. So
+    the decay is at most k / 2 steps ahead or behind. Steps are counted in float32, which holds whole numbers up to 16 777 216.
     """
 
     def __init__(
@@ -51,16 +68,22 @@ class Adam:
         self.parameters: list[Tensor] = list(parameters)
         first = self.parameters[0]
         runs = first.shape[0]
-        self._rates: list[tuple[int | None, float, float]]  # run or None for all, learning rate, weight decay
         if isinstance(learning_rate, Tensor) or isinstance(weight_decay, Tensor):
             # The kernel takes one rate, so runs that differ in it are stepped one after the other.
-            rates, decays = (torch.as_tensor(value).expand(runs).tolist() for value in (learning_rate, weight_decay))
-            self._rates = list(zip(range(runs), rates, decays, strict=True))
+            # In float64, so that each is what it is alone.
+            rates, decays = (
+                torch.as_tensor(value, dtype=torch.float64).expand(runs).tolist()
+                for value in (learning_rate, weight_decay)
+            )
+            each: list[tuple[int | None, float, float]] = list(zip(range(runs), rates, decays, strict=True))
         else:
-            self._rates = [(None, learning_rate, weight_decay)]
+            each = [(None, learning_rate, weight_decay)]
+        least = _LEAST_DECAY * torch.finfo(first.dtype).eps
+        self._rates = [
+            _Rates(run, rate, decay, math.ceil(least / (rate * decay)) if decay else 1) for run, rate, decay in each
+        ]
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
         self.ones = torch.ones(runs, device=first.device)
-        self.kernel = torch._fused_adamw_ if any(decay for _, _, decay in self._rates) else torch._fused_adam_
         # The CPU kernel rounds the remainder after the last whole vector differently. Parameters whose size per run leaves a
         # remainder are therefore stepped in a padded copy, in which each run ends with a whole vector. So a run is the same
         # to the last bit at every place in a run group.
@@ -96,13 +119,19 @@ class Adam:
         if self._decay_steps is not None:
             share = 0.5 + 0.5 * (self.count.clamp(max=self._decay_steps) * (math.pi / self._decay_steps)).cos()
         self.count.add_(1)
-        for run, rate, decay in self._rates:
+        for run, rate, decay, every in self._rates:
             p, g, m, s = (
                 tensors if run is None else [t[run] for t in tensors] for tensors in (values, grads, means, squares)
             )
-            self.kernel(
-                p, g, m, s, [], [self.count] * len(values), lr=rate if share is None else rate * share, beta1=0.9, beta2=0.999,
-                weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
+            now = rate if share is None else rate * share
+            if decay:
+                due = torch.remainder(self.count, every) == every // 2
+                amount = due * (every * decay * now)
+                for each in p:
+                    each.addcmul_(each, amount, value=-1.0)
+            torch._fused_adam_(
+                p, g, m, s, [], [self.count] * len(values), lr=now, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8,
+                amsgrad=False, maximize=False,
             )  # fmt: skip
         if self._odd:
             torch._foreach_copy_([self.parameters[i] for i in self._odd], self._values)

@@ -12,8 +12,15 @@ RENAMED_SOURCES = {"made:": "synthetic:"}
 # Fields that came later, with the value that their absence means.
 _ADDED: dict[str, dict[str, Any]] = {
     "": {"precision": "float32"},
-    "protocol": {"online": 0, "static": False, "uses_future_data": False},
+    "protocol": {"online": 0, "static": False, "uses_future_data": False, "max_episode_steps": None},
     "task": {"env_spec": "", "obs_keys": []},
+}
+# The same for settings of algorithms; AWAC is not among them, since its earlier runs had another weight decay.
+_ADDED_SETTINGS: dict[str, dict[str, Any]] = {
+    "bc": {"initialization": "torch", "dropout": None, "decay_steps": None},
+    "cql": {"initialization": "torch", "action_limit": None},
+    "iql": {"initialization": "torch"},
+    "td3_bc": {"initialization": "torch"},
 }
 
 
@@ -40,6 +47,10 @@ def modern_manifest(manifest: Any) -> dict[str, Any]:
             fields = rename_fields(fields)
             fields |= {name: value for name, value in added.items() if name not in fields}
             modern = modern | {section: fields} if section else fields
+    algorithm = modern.get("algorithm")
+    if isinstance(algorithm, dict) and isinstance(algorithm.get("config"), dict):
+        settings = _ADDED_SETTINGS.get(algorithm.get("name", ""), {}) | algorithm["config"]
+        modern = modern | {"algorithm": algorithm | {"config": settings}}
     if isinstance(modern.get("dataset"), dict):
         modern["dataset"] = dataset = _rename_name(modern["dataset"])
         if isinstance(dataset.get("blocks"), list):

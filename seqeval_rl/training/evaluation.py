@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.environments.make import make_vector_env
+from seqeval_rl.environments.returned import EnvironmentFailure, attempt
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.environments.vector_env import LONGEST_EPISODE, Transition
-from seqeval_rl.errors import SeqevalError
+from seqeval_rl.environments.vector_env import Transition
+from seqeval_rl.interface.returns import ROUNDING
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 _PURPOSE = zlib.crc32(b"evaluation episode")
-_ROUNDING = 1e-4  # how far beyond [-1, 1] an action may be; it is clipped
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Evaluation:
     lengths: NDArray[np.int64]  # [R, E], environment steps; of a failed run until it failed
     scores: NDArray[np.float64]  # [R, E], normalized (see `Task.score`); NaN where the task has no reference returns
     failures: dict[int, str] = field(default_factory=dict)  # run -> why, in one line
+    # run -> traceback, of the failures above that are the environment's own
+    tracebacks: dict[int, str] = field(default_factory=dict)
     env_steps: int = 0  # of this evaluation, all runs together
     seconds: float = 0.0
 
@@ -46,12 +49,13 @@ class _Episodes:
         self.returns, self.lengths = np.zeros(runs * episodes), np.zeros(runs * episodes, np.int64)
         self.live = np.arange(runs * episodes)  # indices of the environments that are still stepped
         self.failures: dict[int, str] = {}
+        self.tracebacks: dict[int, str] = {}
         self._episodes, self._active = episodes, np.ones(runs * episodes, np.bool_)
 
     def check_actions(self, actions: NDArray[np.floating]) -> None:
         """Stop the runs with a live environment whose action [R·E, act_dim] is not finite or outside [-1, 1]."""
         self._fail(self._active & ~np.isfinite(actions).all(-1), "non-finite action")
-        self._fail(self._active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
+        self._fail(self._active & (np.abs(actions) > 1.0 + ROUNDING).any(-1), "action outside [-1, 1]")
         self.live = np.flatnonzero(self._active)
 
     def add(self, step: Transition) -> None:
@@ -70,25 +74,44 @@ class _Episodes:
             self._fail(bad, "non-finite reward or observation from the environment")
         self.live = np.flatnonzero(self._active)
 
+    def add_failures(self, failures: Mapping[int, EnvironmentFailure]) -> None:
+        """Stop the runs that own these environments."""
+        for index, failure in failures.items():
+            if self._stop(index, failure.message):
+                self.tracebacks[index // self._episodes] = failure.traceback
+        self.live = np.flatnonzero(self._active)
+
     def _fail(self, bad: NDArray[np.bool_], what: str) -> None:
         """Stop the runs that own the environments `bad` [R·E]."""
-        for index in np.flatnonzero(bad):
-            run, episode = divmod(int(index), self._episodes)
-            if run not in self.failures:
-                self.failures[run] = f"{what} in evaluation episode {episode} at time index {self.lengths[index]}"
-                self._active[run * self._episodes : (run + 1) * self._episodes] = False
+        for index in np.flatnonzero(bad).tolist():
+            self._stop(index, what)
+
+    def _stop(self, index: int, what: str) -> bool:
+        """Stop the run that owns an environment; False where it has failed before."""
+        run, episode = divmod(index, self._episodes)
+        if run in self.failures:
+            return False
+        self.failures[run] = f"{what} in evaluation episode {episode} at time index {self.lengths[index]}"
+        self._active[run * self._episodes : (run + 1) * self._episodes] = False
+        return True
 
 
 class Evaluator:
     """R·E environments that score the deterministic policies of R runs; a context manager, or to be closed."""
 
     def __init__(
-        self, task: Task, seeds: Sequence[int], episodes: int, backend: str = "auto", workers: int | None = None
+        self,
+        task: Task,
+        seeds: Sequence[int],
+        episodes: int,
+        backend: str = "auto",
+        workers: int | None = None,
+        max_episode_steps: int | None = None,
     ):
-        """Open the task's environment for E = `episodes` ≥ 1 episodes of each of R runs, given by their seeds; `backend`,
-        `workers` and errors as in `environments.make_vector_env`."""
+        """Open the task's environment for E = `episodes` ≥ 1 episodes of each of R runs, given by their seeds; other arguments
+        and errors as in `environments.make_vector_env`."""
         self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
-        self._envs = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers)
+        self._envs = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers, max_episode_steps)
         self.backend = self._envs.backend
         self._thread = ThreadPoolExecutor(1, "evaluation")  # starts with the first `begin`
 
@@ -99,8 +122,8 @@ class Evaluator:
     def evaluate(self, act: Act, evaluation: int) -> Evaluation:
         """Run every episode to its end.
 
-        A run whose action is not finite or not in [-1, 1], or whose environment returns something that is not finite,
-        has failed: it is stepped no further, and the other runs continue.
+        A run whose action is not finite or not in [-1, 1], or whose environment raises or returns something that is not
+        finite, has failed: it is stepped no further, and the other runs continue.
 
         Args:
             act: raw observations, float32 [R, E, *obs], to actions [R, E, act_dim] in [-1, 1]. The array is reused, and
@@ -109,43 +132,40 @@ class Evaluator:
 
         Raises:
             ValueError: `act` returns another shape.
-            SeqevalError: an episode does not end.
         """
         started = time.perf_counter()
         envs, runs, episodes = self._envs, len(self.seeds), self.episodes
         low, span = envs.action_low, envs.action_high - envs.action_low
-        first = envs.reset([episode_seed(seed, evaluation, e) for seed in self.seeds for e in range(episodes)])
+        starts = [episode_seed(seed, evaluation, e) for seed in self.seeds for e in range(episodes)]
+        first, failed = attempt(lambda: envs.reset(starts))
         observations = np.ascontiguousarray(first, np.float32)  # [R·E, *obs]
         by_run = observations.reshape(runs, episodes, *envs.obs_shape)  # the same memory
         record = _Episodes(runs, episodes)
-        limit = envs.max_episode_length or LONGEST_EPISODE
-        for _ in range(limit):
+        record.add_failures(failed)
+        for _ in range(envs.max_episode_length):
+            if not len(record.live):
+                break
             actions = np.asarray(act(by_run))
             if actions.shape != (expected := (runs, episodes, envs.act_dim)):
                 raise ValueError(f"act: expected actions of shape {expected}, found {actions.shape}")
             actions = actions.reshape(runs * episodes, envs.act_dim).astype(np.float64)
             # Checks look at all numbers at once; only where something is wrong do they look for what it is.
-            if not (np.abs(actions) <= 1.0 + _ROUNDING).all():
+            if not (np.abs(actions) <= 1.0 + ROUNDING).all():
                 record.check_actions(actions)
                 if not len(record.live):
                     break
             live = record.live
             chosen = low + (actions[live].clip(-1.0, 1.0) + 1.0) / 2.0 * span
-            step = envs.step(chosen, live)
+            step, failed = attempt(partial(envs.step, chosen, live))
             observations[live] = step[0]
             record.add(step)
-            if not len(record.live):
-                break
-        if len(record.live):
-            raise SeqevalError(
-                f"environment {self.task.env_id!r}: expected an episode to end within {limit} environment steps, "
-                "found one that does not. Register it with max_episode_steps."
-            )
+            if failed:
+                record.add_failures(failed)
         returns = record.returns.reshape(runs, episodes)
         returns[list(record.failures)] = np.nan
         lengths, scores = record.lengths.reshape(runs, episodes), self.task.score(returns)
         seconds = time.perf_counter() - started
-        return Evaluation(returns, lengths, scores, record.failures, int(lengths.sum()), seconds)
+        return Evaluation(returns, lengths, scores, record.failures, record.tracebacks, int(lengths.sum()), seconds)
 
     def close(self) -> None:
         """Close environments and worker processes, after waiting for a running evaluation."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,11 @@ class Outcome:
     metrics: dict[str, NDArray[np.float64]]  # means since the previous point, each [R]
     states: list[dict[str, Any]]  # [R], what each run resumes from, see `Trainer.states`
     seconds: float  # wall time since the previous point
+    failures: dict[int, str] = field(
+        default_factory=dict
+    )  # of environments of the online phase: run -> why, in one line
+    # run -> traceback, of the failures above that are the environment's own
+    tracebacks: dict[int, str] = field(default_factory=dict)
 
     @property
     def evaluation(self) -> Evaluation:

@@ -47,7 +47,8 @@ def sequential_evaluation(
         trainer.score_upcoming(point)  # prequential scores: of transitions that are not revealed yet
         trainer.refresh_statistics(point)  # after the evaluation: that policy was trained under the previous ones
         blocks, states = trainer.labels(point), trainer.states()
-        outcome = Outcome(point, blocks, pending, metrics, states, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        outcome = Outcome(point, blocks, pending, metrics, states, seconds, *trainer.environment_failures())
         if not evaluations.submit(outcome):  # recorded as soon as its evaluation is over
             return
     evaluations.wait()

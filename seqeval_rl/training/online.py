@@ -8,7 +8,7 @@ from its transitions, without the state of a generator or a simulator.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl.environments.mujoco_vector_env import open_here
+from seqeval_rl.environments.returned import EnvironmentFailure, attempt
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.vector_env import Transition
 from seqeval_rl.errors import DataError
 from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.training.replay_buffer import ReplayBuffer
@@ -32,6 +34,15 @@ def episode_seed(seed: int, episode: int) -> int:
     return int(numpy_generator(seed, "exploration episode", episode).integers(2**31))
 
 
+def _placed(part: NDArray[Any], places: NDArray[np.int64], length: int) -> NDArray[Any]:
+    """`part` at its places of an array of that length, zeros elsewhere."""
+    if len(places) == length:
+        return part
+    whole = np.zeros((length, *part.shape[1:]), part.dtype)
+    whole[places] = part
+    return whole
+
+
 def _closed(observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
     raise RuntimeError("the environments of this online phase are closed")
 
@@ -43,9 +54,18 @@ class Interaction:
     """
 
     def __init__(
-        self, task: Task, seeds: Sequence[int], replay: ReplayBuffer, dataset_length: int, random: int, explore: Explore
+        self,
+        task: Task,
+        seeds: Sequence[int],
+        replay: ReplayBuffer,
+        dataset_length: int,
+        random: int,
+        explore: Explore,
+        max_episode_steps: int | None = None,
     ):
         """Open the environments and begin an episode in each. Gymnasium steps them: no run may depend on an extra.
+
+        A run whose environment raises, or returns something that is not finite, gathers zeros from then on; see `failures`.
 
         Args:
             task: names the environment.
@@ -54,14 +74,17 @@ class Interaction:
             dataset_length: N, transitions of the dataset.
             random: number of first actions that are uniform on [-1, 1], for runs without a dataset.
             explore: raw observations float32 [R, 1, *obs] and standard normals [R, 1, act_dim] to actions [R, 1, act_dim].
+            max_episode_steps: time limit, see `environments.make_vector_env`.
 
         Raises:
             DataError: the environment's shapes are not those of the dataset, or the task has no environment.
             EnvironmentMissingError: see `environments.gymnasium_shapes`.
         """
         self._seeds, self._replay, self._dataset_length = tuple(seeds), replay, dataset_length
-        self._random, self._explore = random, explore
-        self._envs = open_here(*gymnasium_shapes(task.environment), len(self._seeds))
+        self._random, self._explore, self._env_id = random, explore, task.env_id
+        self._envs = open_here(*gymnasium_shapes(task.environment, max_episode_steps), len(self._seeds))
+        self.failures: dict[int, str] = {}  # run -> why its environment cannot be used, in one line
+        self.tracebacks: dict[int, str] = {}  # run -> traceback, of the failures that the environment raised
         found, expected = (self._envs.obs_shape, self._envs.act_dim), (replay.obs_shape, replay.act_dim)
         if found != expected:
             self._envs.close()
@@ -116,8 +139,7 @@ class Interaction:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`: the running episodes are replayed with the actions that were taken.
 
-        Raises:
-            DataError: the environment does not return the observations that it returned before.
+        Where the environment does not return the observations that it returned before, the run has failed.
         """
         rows, ends = state["rows"].numpy(), state["ends"].numpy()
         self.gathered = n = rows.shape[1]
@@ -131,13 +153,16 @@ class Interaction:
             width, act_dim = self._replay.obs_columns, self._replay.act_dim
             for row in rows[r, self._first[r] :]:
                 actions = self._in_units(row[None, width : width + act_dim])
-                observations, *_ = self._envs.step(actions, np.array([r]))
-                self._observations[r] = observations[0]
-            if n > self._first[r] and not np.array_equal(self._observations[r].ravel(), rows[r, -1, -width:]):
-                raise DataError(
-                    f"environment of run {r} (seed {self._seeds[r]}): replaying the running episode gives observations other "
-                    "than before. The environment's version has changed: begin again with --overwrite."
+                self._observations[r] = self._step(actions, np.array([r]))[0][0]
+            replayed = (
+                np.array_equal(self._observations[r].ravel(), rows[r, -1, -width:]) if n > self._first[r] else True
+            )
+            if not replayed and r not in self.failures:
+                self.failures[r] = (
+                    f"environment {self._env_id!r}: replaying the running episode gives observations other than before. It is "
+                    "another version, or draws at random without its seed: begin again with --overwrite"
                 )
+                self.tracebacks[r] = ""
 
     def close(self) -> None:
         """Close the environments, and drop the reference to the policy."""
@@ -157,7 +182,27 @@ class Interaction:
     def _begin(self, r: int) -> None:
         """Begin run r's next episode."""
         seed = episode_seed(self._seeds[r], int(self._episodes[r]))
-        self._observations[r] = self._envs.restart(r, seed)
+        if r not in self.failures:
+            self._observations[r], failed = attempt(lambda: self._envs.restart(r, seed))
+            self._add_failures(failed)
+
+    def _step(self, actions: NDArray[np.float64], runs: NDArray[np.int64]) -> Transition:
+        """One environment step of these runs, with their actions in the environment's units; zeros for those that fail."""
+        found, failed = attempt(lambda: self._envs.step(actions, runs))
+        self._add_failures(failed)
+        if not all(np.isfinite(part).all() for part in found[:2]):
+            for place, r in enumerate(runs.tolist()):
+                if not all(np.isfinite(part[place]).all() for part in found[:2]):
+                    self.failures.setdefault(
+                        r, "non-finite reward or observation from the environment in the online phase"
+                    )
+                    for part in found:
+                        part[place] = 0
+        return found
+
+    def _add_failures(self, failures: Mapping[int, EnvironmentFailure]) -> None:
+        for r, failure in failures.items():
+            self.failures[r], self.tracebacks[r] = f"{failure.message} in the online phase", failure.traceback
 
     def _noise(self, env_step: int) -> NDArray[np.float32]:
         """Noise of an environment step, [R, act_dim]: at first the actions, uniform on [-1, 1], then standard normals."""
@@ -175,7 +220,9 @@ class Interaction:
     def _advance(self, actions: NDArray[np.float32]) -> None:
         """One environment step of every run with actions [R, act_dim] in [-1, 1]."""
         runs, n = len(self._seeds), self.gathered
-        next_observations, rewards, terminated, truncated = self._envs.step(self._in_units(actions), np.arange(runs))
+        live = np.array([r for r in range(runs) if r not in self.failures], np.int64)
+        found = self._step(self._in_units(actions[live]), live)
+        next_observations, rewards, terminated, truncated = (_placed(part, live, runs) for part in found)
         before, after = self._observations.reshape(runs, -1), next_observations.reshape(runs, -1)
         columns: list[NDArray[Any]] = [before, actions, rewards[:, None], 1.0 - terminated[:, None], after]
         rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")

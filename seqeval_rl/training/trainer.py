@@ -87,8 +87,9 @@ class Trainer:
         stream = self.runs[0].stream
         random = 0 if len(stream) else self.schedules[0].initial
         interaction = Interaction(
-            stream.task, self._spec.seeds, replay, len(stream), random, lambda *seen: self.learner.act(*seen)
-        )
+            stream.task, self._spec.seeds, replay, len(stream), random, lambda *seen: self.learner.act(*seen),
+            self._protocol.max_episode_steps,
+        )  # fmt: skip
         interaction.gather(len(stream) + random)
         return interaction
 
@@ -137,6 +138,11 @@ class Trainer:
         episodes = self.interaction.metrics() if self.interaction is not None and self.interaction.gathered else {}
         return {**self.learner.metrics(), **episodes, **self.prequential.scores()}
 
+    def environment_failures(self) -> tuple[dict[int, str], dict[int, str]]:
+        """By run, why its environment of the online phase cannot be used, and the traceback where it raised."""
+        online = self.interaction
+        return ({}, {}) if online is None else (dict(online.failures), dict(online.tracebacks))
+
     def score_upcoming(self, point: EvaluationPoint) -> None:
         """Score the policy on the transitions of the dataset that become visible before the next evaluation point."""
         stops = [
@@ -156,10 +162,11 @@ class Trainer:
 
     def copy_policy(self) -> Act:
         """The policy as it is now, on the CPU. There is one copy, which the next call overwrites."""
+        first = self._copy is None
         if self._copy is None:
             self._copy = self._entry.build(self._config, replace(self._spec, device=CPU))
         self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
-        return partial(act, self._copy, self.preprocessing.now(CPU), CPU)
+        return partial(act, self._copy, self.preprocessing.now(CPU), CPU, self._spec.act_dim, first)
 
     def states(self) -> list[dict[str, Any]]:
         """One state per run: networks, optimizers, statistics, gathered transitions. Batches need none (see `BatchSampler`)."""

@@ -183,6 +183,70 @@ def test_iql():
         assert_same(targets[i], algorithm.critic_target.net, i)
 
 
+def test_bc_with_dropout_and_a_rate_that_decays():
+    config = BC.Config(hidden=(4, 5), dropout=0.3, decay_steps=3)
+    algorithm = BC(config, SPEC)
+    actor = Net(algorithm.actor.net)
+    adam = PlainAdam(actor.leaves, 1e-3)
+    assert noise_dim(BC, config, SPEC) == 9
+    for t, batch in enumerate(batches(9, 4)):
+        metrics = algorithm.update(batch)
+        s, a, *_, e = batch.run(RUN)
+        kept = (Normal(0, 1).cdf(e) >= 0.3) / 0.7
+        assert 0.5 < (kept > 0).double().mean() < 0.9
+        w1, b1, w2, b2, w3, b3 = actor.leaves
+        h = (s @ w1 + b1).clamp(min=0) * kept[:, :4]
+        h = (h @ w2 + b2).clamp(min=0) * kept[:, 4:]
+        loss = (((h @ w3 + b3).tanh() - a) ** 2).mean()
+        adam.rate = 1e-3 * (1 + math.cos(math.pi * min(t, 3) / 3)) / 2
+        adam.step(loss)
+        assert_metric(metrics, "actor/loss", loss)
+    assert_same(actor, algorithm.actor.net)
+    assert adam.rate == 0  # after the decay it does not learn any more
+    s = batch.observations
+    torch.testing.assert_close(algorithm.act(s, None)[RUN], actor(s[RUN]).tanh().detach())
+
+
+def test_awac_without_clipping_its_samples():
+    """The critics see the samples of (1) and (3) as they are drawn; actions that explore stay in bounds."""
+    algorithm = AWAC(AWAC.Config(hidden=(4, 5), actor_hidden=(5, 4), clip_samples=False), SPEC)
+    batch = batches(2 * ACT, 1)[0]
+    batch = batch._replace(noise=3 * batch.noise)
+    actor, critics, targets = Net(algorithm.actor.net), twins(algorithm.critic), twins(algorithm.critic_target)
+    s, a, r, s2, m, e = batch.run(RUN)
+    a2, b = actor(s2).tanh() + e[:, ACT:], actor(s).tanh() + e[:, :ACT]
+    assert a2.abs().max() > 1
+    assert b.abs().max() > 1
+    y = (r + 0.99 * m * smaller(targets, s2, a2)).detach()
+    weight = ((smaller(critics, s, a) - smaller(critics, s, b)) / 2).softmax(0).detach()
+    log_prob = Independent(Normal(actor(s).tanh(), torch.ones(ACT)), 1).log_prob(a)
+    metrics = algorithm.update(batch)
+    assert_metric(metrics, "critic/loss", sum(((critic.q(s, a) - y) ** 2).mean() for critic in critics))
+    assert_metric(metrics, "actor/loss", -(weight * log_prob).sum())
+    assert algorithm.act(batch.observations, 9 * batch.actions).abs().max() <= 1
+
+
+def test_cql_clips_the_actions_of_the_dataset():
+    batch = batches(noise_dim(CQL, CQL.Config(sampled_actions=2), SPEC), 1)[0]
+    batch = batch._replace(actions=batch.actions.sign())
+    inside = batch._replace(actions=0.999 * batch.actions)
+    limited, free = (
+        CQL(CQL.Config(hidden=(4,), sampled_actions=2, action_limit=limit), SPEC) for limit in (0.999, None)
+    )
+    of_limited, of_free = limited.update(batch), free.update(inside)
+    for name, value in of_limited.items():
+        assert torch.equal(value, of_free[name])
+
+
+def test_td3_bc_as_published_clips_unscaled_normals():
+    algorithm = TD3BC(TD3BC.Config(hidden=(4, 5), **TD3BC.published), SPEC)
+    batch = batches(ACT, 1)[0]
+    actor, critics = Net(algorithm.actor_target.net), twins(algorithm.critic_target)
+    _, _, r, s2, m, e = batch.run(RUN)
+    a2 = (actor(s2).tanh() + e.clamp(-0.5, 0.5)).clamp(-1, 1)
+    torch.testing.assert_close(algorithm.target(batch)[RUN], (r + 0.99 * m * smaller(critics, s2, a2)).detach())
+
+
 def test_iql_clips_its_weights():
     algorithm = IQL(IQL.Config(hidden=(4,), temperature=1e3), SPEC)
     batch = batches(0, 1)[0]

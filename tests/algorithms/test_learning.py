@@ -58,6 +58,23 @@ def test_cloning_ends_at_the_level_of_the_dataset():
     assert abs(learn(BC, seed=1) - 0.1) < 0.1  # without the noise of the dataset, so a little above it
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        (TD3BC, {}),
+        (IQL, SMALL),
+        (AWAC, {**SMALL, "actor_hidden": (64, 64)}),
+        (CQL, {**SMALL, "sampled_actions": 4}),
+    ],
+)
+def test_published_settings_learn(algorithm, settings):
+    assert learn(algorithm, seed=1, **{**algorithm.published, **settings}) > 0.5
+
+
+def test_cloning_as_published_ends_at_the_level_of_the_dataset():
+    assert abs(learn(BC, seed=1, **{**BC.published, "decay_steps": 600}) - 0.1) < 0.1
+
+
 def test_untrained_is_far_below_the_dataset():
     assert learn(TD3BC, updates=0) < -1
 
@@ -71,8 +88,11 @@ SWEEPS = {
         "expectile": (0.6, 0.9), "temperature": (1.0, 5.0), "max_weight": (2.0, 100.0), "discount": (0.9, 0.99),
         "target_rate": (0.01, 0.5),
     },
+    BC: {"dropout": (0.1, 0.4)},
     AWAC: {"temperature": (0.5, 2.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
-    CQL: {"min_q_weight": (1.0, 10.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
+    CQL: {
+        "min_q_weight": (1.0, 10.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5), "action_limit": (0.5, 0.9),
+    },
     SAC: {"discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
 }  # fmt: skip
 
@@ -82,10 +102,9 @@ def test_a_sweep_in_one_run_group_equals_single_runs(algorithm):
     """Each float setting as a tensor [R]: run r trains with value r."""
     seeds, batch_size = (4, 5), 8
     hidden = {"hidden": (8, 8)}
-    together = algorithm(
-        algorithm.Config(**hidden, **{name: torch.tensor(values) for name, values in SWEEPS[algorithm].items()}),
-        Spec((3,), 2, seeds, CPU),
-    )
+    swept = {name: torch.tensor(values) for name, values in SWEEPS[algorithm].items()}
+    config, spec = algorithm.Config(**hidden, **swept), Spec((3,), 2, seeds, CPU)
+    together = algorithm(config, spec)
     alone = [
         algorithm(
             algorithm.Config(**hidden, **{name: values[r] for name, values in SWEEPS[algorithm].items()}),
@@ -93,7 +112,7 @@ def test_a_sweep_in_one_run_group_equals_single_runs(algorithm):
         )
         for r, seed in enumerate(seeds)
     ]
-    width = noise_dim(algorithm, algorithm.Config(), Spec((3,), 2, seeds, CPU))
+    width = noise_dim(algorithm, config, spec)
     draws = torch_generator(0, "test sweep")
 
     def normal(*shape):
@@ -106,7 +125,7 @@ def test_a_sweep_in_one_run_group_equals_single_runs(algorithm):
             for name, value in single.update(Batch(*(column[r : r + 1] for column in batch))).items():
                 torch.testing.assert_close(metrics[name][r : r + 1], value, rtol=1e-4, atol=1e-5)
     joined, state = join_states([single.state_dict() for single in alone]), together.state_dict()
-    for net in ("critic", "critic_target"):
+    for net in {"actor", "critic", "critic_target"} & joined.keys():
         for name, weights in joined[net].items():
             torch.testing.assert_close(state[net][name], weights, rtol=0, atol=1e-5)
 

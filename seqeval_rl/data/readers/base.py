@@ -21,9 +21,11 @@ from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 from seqeval_rl.results.legacy import rename_source
+from seqeval_rl.utils.failures import cause_of, is_damage
 from seqeval_rl.utils.text import first_line, one_line
 
 GROUP = "seqeval_rl.readers"
+HDF5_ENDINGS = (".hdf5", ".h5")
 Mode = Literal["native", "d4rl"]
 _log = logging.getLogger("seqeval_rl")
 
@@ -69,23 +71,37 @@ def open_file(path: Path, kind: str) -> Iterator[IO[bytes]]:
     """A file open for reading, whose errors become those for users; `kind` says what is expected, "an HDF5 file".
 
     Raises:
-        FileError: it cannot be opened.
-        DataError: the block raises whatever numpy, zipfile or HDF5 do for a damaged file.
+        FileError: it cannot be opened or read: no file, no permission, a lock, too little memory, a missing filter.
+        DataError: it is damaged, or is something else.
     """
     try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise FileError(f"{path.absolute()}: expected {kind}, found: {error.strerror}. Check the path.") from error
-    with stream:
-        try:
+        with path.open("rb") as stream:
             yield stream
-        except SeqevalError:
-            raise
-        except Exception as error:
-            found = f"one missing: {error}" if isinstance(error, KeyError) else first_line(error)
-            raise DataError(
-                f"{path}: expected {kind}, found {found}. Delete it and get it again, or write it again."
-            ) from error
+    except SeqevalError:
+        raise
+    except Exception as error:
+        raise unreadable(path.absolute(), kind, error) from error
+
+
+def unreadable(
+    where: object, kind: str, error: Exception, again: str = "get it again, or write it again"
+) -> SeqevalError:
+    """The error for what an exception shows while `kind` is read: a cause outside of the file, damage, or another kind of file.
+
+    Only where the format is broken does it advise to delete; `again` says how to replace what was deleted.
+    """
+    cause = cause_of(error)
+    if cause is not None:
+        return FileError(f"{where}: expected {kind}, found: {cause.what}. {cause.remedy}")
+    if is_damage(error):
+        return DataError(f"{where}: expected {kind}, found it damaged, {first_line(error)}. Delete it and {again}.")
+    found = f"one missing: {error}" if isinstance(error, KeyError) else first_line(error)
+    return DataError(f"{where}: expected {kind}, found {found}. Check how it was written.")
+
+
+def has_ending(name: str, endings: tuple[str, ...]) -> bool:
+    """Whether a file's name has one of these endings, in small or capital letters."""
+    return name.lower().endswith(endings)
 
 
 class Listing(NamedTuple):
@@ -103,7 +119,7 @@ class Reader(ABC):
     """
 
     prefix: ClassVar[str] = ""  # that the format's sources begin with, for example "minari:"
-    endings: ClassVar[tuple[str, ...]] = ()  # of files in this format, for example (".npz",)
+    endings: ClassVar[tuple[str, ...]] = ()  # of files in this format, in small letters, for example (".npz",)
     usage: ClassVar[tuple[str, ...]] = ()  # how sources are written, for `seqeval datasets list`
     modes: ClassVar[tuple[Mode, ...]] = ("native",)  # in which it can be read
     single_file: ClassVar[bool] = True  # a dataset is one file, so that it has a SHA-256
@@ -112,7 +128,13 @@ class Reader(ABC):
 
     def matches(self, source: str) -> bool:
         """Whether a source is in this format."""
-        return bool(self.prefix and source.startswith(self.prefix)) or source.endswith(self.endings)
+        return bool(self.prefix and source.startswith(self.prefix)) or has_ending(source, self.endings)
+
+    def path_in(self, source: str) -> Path | None:
+        """The path that a source names, with or without the prefix; None: it is a name behind the prefix."""
+        rest = source.removeprefix(self.prefix)
+        path = Path(rest).expanduser()
+        return path if rest == source or has_ending(rest, self.endings) or path.exists() else None
 
     @abstractmethod
     def read(self, source: str, options: ReadOptions) -> Dataset:
@@ -164,7 +186,7 @@ class Reader(ABC):
     def label(self, source: str) -> str:
         """A short name among the datasets of its task, for figures; by default the last part of the source."""
         name = source.removeprefix(self.prefix).rstrip("/").rpartition("/")[2]
-        return next((name.removesuffix(ending) for ending in self.endings if name.endswith(ending)), name)
+        return next((name[: -len(ending)] for ending in self.endings if has_ending(name, (ending,))), name)
 
 
 @functools.cache
@@ -176,7 +198,7 @@ def readers() -> Mapping[str, Reader]:
             reader: Any = entry.load()()
             if not isinstance(reader, Reader):
                 raise TypeError(f"expected a subclass of seqeval_rl.data.Reader, found {reader!r}")
-        except Exception as error:  # whatever the code of a third party raises
+        except (Exception, SystemExit) as error:  # whatever the code of a third party raises
             _log.warning("dataset reader %s (%s) cannot be used: %s", entry.name, entry.value, one_line(error))
         else:
             loaded[entry.name] = reader
@@ -197,9 +219,10 @@ def find_reader(source: str) -> Reader | None:
     names = [name for name, reader in readers().items() if reader.matches(source)]
     names = [name for name in names if source.startswith(readers()[name].prefix or "\0")] or names
     if len(names) > 1:
+        chosen = [f"{prefix}{source}" for name in names if (prefix := readers()[name].prefix)]
         raise UsageError(
-            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. Write it with the prefix of one "
-            "of them, or uninstall the other."
+            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. "
+            + (f"Write {' or '.join(chosen)}." if chosen else "Uninstall one of them.")
         )
     return readers()[names[0]] if names else None
 
@@ -214,8 +237,10 @@ def parse_source(source: str) -> tuple[str, int | None]:
         _note_renamed(source, renamed)
         source = renamed
     prefix = next((one.prefix for one in readers().values() if one.prefix and source.startswith(one.prefix)), "")
-    head, colon, tail = source.removeprefix(prefix).rpartition(":")
-    if not colon or "/" in tail or tail.endswith(tuple(end for one in readers().values() for end in one.endings)):
+    rest = source.removeprefix(prefix)
+    head, colon, tail = rest.rpartition(":")
+    endings = tuple(end for one in readers().values() for end in one.endings)
+    if not colon or "/" in tail or has_ending(tail, endings) or Path(rest).expanduser().exists():
         return source, None
     if not re.fullmatch(r"[0-9]+(_[0-9]+)*", tail) or int(tail) < 1:
         raise UsageError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,11 +21,13 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import is_offline
 from seqeval_rl.data.images import are_images, of_trails
 from seqeval_rl.data.minari_writer import unusable
-from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
+from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, unreadable
 from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_dataset
+from seqeval_rl.environments.recording import without_recording
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import DataError, FileError, UsageError, unknown
+from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError, unknown
+from seqeval_rl.utils.failures import Cause, cause_of
 from seqeval_rl.utils.text import file_name, first_line, progress_bar
 
 _COLUMNS = ("actions", "rewards", "terminations", "truncations")
@@ -51,7 +55,7 @@ class MinariReader(Reader):
 
             found = minari.MinariDataset(directory)
         except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
-            raise _damaged(source, directory, error) from error
+            raise _unreadable(source, directory, error) from error
         _check_spaces(source, found, keys)
         task = _task_of(source, found, tuple(keys), options.task)
         key = f"minari-{file_name(source.removeprefix(self.prefix).replace('/', '-'))}-{_fingerprint(directory)}"
@@ -62,13 +66,7 @@ class MinariReader(Reader):
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
-        identity = source.removeprefix(self.prefix).partition("@")[0]
-        if is_offline(options.offline) and identity not in local():
-            raise FileError(
-                f"dataset minari:{identity}: not on this machine, and the network is not to be used (offline). "
-                f"`seqeval datasets fetch minari:{identity}` without SEQEVAL_OFFLINE gets it."
-            )
-        return _find(identity)
+        return _find(source.removeprefix(self.prefix).partition("@")[0], options.offline)
 
     def list_datasets(self) -> list[Listing]:
         """See `Reader`."""
@@ -94,9 +92,8 @@ def local() -> list[str]:
     return names
 
 
-def _find(identity: str) -> Path:
-    """Directory of a local Minari dataset, downloaded if need be."""
-    import minari
+def _find(identity: str, offline: bool | None = None) -> Path:
+    """Directory of a local Minari dataset, downloaded if need be; `offline` as for `download.is_offline`."""
     from minari.dataset.minari_dataset import parse_dataset_id
     from minari.storage import get_dataset_path
 
@@ -105,18 +102,47 @@ def _find(identity: str) -> Path:
     except (ValueError, TypeError):  # Minari raises these for a missing version
         raise UsageError(
             f"dataset minari:{identity}: expected an id such as mujoco/hopper/medium-v0, with its version. "
-            f"On this machine: {', '.join(local()) or 'none'}."
+            f"On this machine: {_few(local())}."
         ) from None
     try:
         directory = Path(get_dataset_path(identity)) / "data"
-        if not directory.exists():
+        there = directory.exists()
+    except OSError as error:
+        raise unusable(f"minari:{identity}", error) from error
+    if not there:
+        if is_offline(offline):
+            raise FileError(
+                f"dataset minari:{identity}: not on this machine, and the network is not to be used (offline). "
+                f"`seqeval datasets fetch minari:{identity}` without SEQEVAL_OFFLINE gets it."
+            )
+        _download(identity, directory)
+    return directory
+
+
+def _download(identity: str, directory: Path) -> None:
+    import minari
+
+    try:
+        # What Minari prints is no part of a command's output.
+        with contextlib.redirect_stdout(sys.stderr):
             minari.download_dataset(identity)
     except Exception as error:  # Minari's remotes raise different errors
+        of_machine = isinstance(error, (ImportError, MemoryError)) or getattr(error, "filename", None) is not None
+        found = cause_of(error) if of_machine else None
+        if found is None:
+            # A ValueError is Minari's verdict on the id.
+            network = f"Check the network, or copy the dataset to {directory.parent}."
+            found = Cause(first_line(error), "Check the id." if isinstance(error, ValueError) else network)
         raise FileError(
-            f"dataset minari:{identity}: not on this machine (there: {', '.join(local()) or 'none'}) and its download "
-            f"failed ({first_line(error)}). Check the id and the network."
+            f"dataset minari:{identity}: not on this machine (there: {_few(local())}) and its download failed "
+            f"({found.what}). {found.remedy}"
         ) from error
-    return directory
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more or "none"
 
 
 def _fingerprint(directory: Path) -> str:
@@ -149,9 +175,9 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
                 starts += [starts[-1] + length] if length else []
                 bar.update(length)
         except Exception as error:  # HDF5, Arrow and JPEG raise different errors for a damaged file
-            raise _damaged(f"{name}, episode {len(starts) - 1}", directory, error) from error
+            raise _unreadable(f"{name}, episode {len(starts) - 1}", directory, error) from error
     if starts[-1] != source.total_steps:
-        raise _damaged(name, directory, ValueError(f"{starts[-1]} of {source.total_steps} transitions"))
+        raise _unreadable(name, directory, EOFError(f"{starts[-1]} of {source.total_steps} transitions"))
     if len(starts) == 1:
         raise no_transitions(name)
     arrays: dict[str, Any] = {key: np.concatenate(parts) for key, parts in columns.items()}
@@ -170,10 +196,11 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
     return Dataset.from_arrays(name, task, options.bounded(raw))
 
 
-def _damaged(name: str, directory: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{name}: expected a Minari dataset in {directory}, found {first_line(error)}. Delete it and get it again."
-    )
+def _unreadable(name: str, directory: Path, error: Exception) -> SeqevalError:
+    # The directory is there, a part of it is not; the second is Minari's own account of that.
+    if isinstance(error, FileNotFoundError) or str(error).startswith("No data found"):
+        error = EOFError(first_line(error))
+    return unreadable(name, f"a Minari dataset in {directory}", error, "get it again")
 
 
 def _check_spaces(name: str, source: Any, keys: Sequence[str]) -> None:
@@ -230,8 +257,9 @@ def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -
     spec, metadata = _evaluation_spec(name, source), source.storage.metadata
     env_spec = ""
     if spec is not None:
+        spec = without_recording(spec)
         registered = gymnasium.registry.get(spec.id)
-        same = registered is not None and _settings(registered) == _settings(spec)
+        same = registered is not None and _settings(without_recording(registered)) == _settings(spec)
         env_spec = "" if same else spec.to_json()
     if task is None:
         env_id = None if spec is None else spec.id

@@ -91,13 +91,55 @@ def test_paper_uses_future_data_and_says_so(tmp_path):
             assert result.config["decay_steps"] == result.evaluations[-1]["gradient_steps"]
 
 
+def test_paper_takes_the_published_settings_that_are_not_given():
+    def configs(**changes):
+        return {variant.entry.name: variant.config for variant in build_sweep("d4rl", **changes).variants()}
+
+    plain, published = configs(), configs(paper=True)
+    assert {config.initialization for config in plain.values()} == {"torch"}
+    assert {name: config.initialization for name, config in published.items()} == {
+        "td3_bc": "haiku", "iql": "orthogonal", "cql": "jaxcql", "awac": "orthogonal", "bc": "orthogonal",
+    }  # fmt: skip
+    assert (published["td3_bc"].policy_noise, published["td3_bc"].noise_clip) == (1.0, 0.5)
+    assert (published["cql"].action_limit, published["awac"].clip_samples, published["bc"].dropout) == (
+        0.999,
+        False,
+        0.1,
+    )
+    given = [
+        ("td3_bc", "policy_noise", 0.2),
+        ("bc", "dropout", None),
+        ("iql", "initialization", Several(("torch", "haiku"))),
+    ]
+    told = build_sweep("d4rl", paper=True, settings=given).variants()
+    assert [v.config.initialization for v in told if v.entry.name == "iql"] == ["torch", "haiku"]
+    assert {v.config.policy_noise for v in told if v.entry.name == "td3_bc"} == {0.2}
+    assert {v.config.dropout for v in told if v.entry.name == "bc"} == {None}
+
+
+def test_the_published_bc_decays_over_its_dataset_and_iql_without_an_online_phase(tmp_path):
+    def decays(*arguments):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        command = ["run", "finetune", "--mini", "--algorithms", "iql,bc", "--out", str(out)]
+        command += ["--datasets", "synthetic:d4rl/hopper-random-v2:420", *arguments]
+        assert cli.main(command) == 0
+        return {result.algorithm: result.config["decay_steps"] for result in read_results(out)}
+
+    assert decays("--paper") == {"iql": None, "bc": 22}  # 420 transitions, of which 200 are visible from the start
+    assert decays("--paper", "--set", "protocol.online=0") == {"iql": 22, "bc": 22}
+    assert decays("--paper", "--set", "bc.decay_steps=none") == {"iql": None, "bc": None}
+    # Future data alone are not the published settings.
+    future = decays("--set", "protocol.uses_future_data=true", "--set", "protocol.online=0")
+    assert future == {"iql": 22, "bc": None}
+
+
 def test_paper_evaluates_each_algorithm_over_its_published_episodes_unless_told_otherwise():
     def episodes(**changes):
         sweep = build_sweep("d4rl", **changes)
         return {variant.entry.name: variant.protocol.episodes for variant in sweep.variants()}
 
     assert episodes() == dict.fromkeys(("td3_bc", "iql", "cql", "awac", "bc"), 10)
-    assert episodes(paper=True) == {"td3_bc": 5, "iql": 10, "cql": 5, "awac": 10, "bc": 10}
+    assert episodes(paper=True) == {"td3_bc": 5, "iql": 10, "cql": 5, "awac": 5, "bc": 5}
     told = episodes(paper=True, settings=[("protocol", "episodes", 3)])
     assert set(told.values()) == {3}
     swept = build_sweep("d4rl", paper=True, settings=[("protocol", "increment", Several((1, 10)))])

@@ -60,7 +60,7 @@ def test_actions_are_scaled_to_the_bounds(runs, monkeypatch):
     monkeypatch.setattr(
         policy,
         "_shapes",
-        policy._shapes.__class__((11,), np.dtype(float), np.zeros(3), np.array([1.0, 2.0, 4.0]), None),
+        policy._shapes.__class__((11,), np.dtype(float), np.zeros(3), np.array([1.0, 2.0, 4.0]), 1000, np.dtype(float)),
     )
     assert policy(np.zeros(11)).tolist() == [0.0, 1.0, 4.0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import subprocess
 import sys
 import time
@@ -88,6 +89,30 @@ def test_a_damaged_entry_is_named_and_never_used(
     assert cache.open("toy") is not None
 
 
+@pytest.mark.parametrize("name", ["rows.npy", "truncations.npy", "episode_starts.npy", "meta.json"])
+def test_no_flipped_bit_is_taken_for_data(root: Path, name: str) -> None:
+    cache.store("toy", make())
+    path = root / "toy" / name
+    data, rng = path.read_bytes(), random.Random(0)
+    # All of an array's header, which numpy reads as a Python literal, or of the JSON; and some of the rest.
+    head = 8 * (len(data) if name == "meta.json" else data.index(b"\n") + 1)
+    for bit in {*rng.sample(range(head), 150), *rng.sample(range(8 * len(data)), 150)}:
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        assert cache.open("toy") is None
+
+
+def test_an_entry_of_the_format_without_checksums_is_read(root: Path) -> None:
+    dataset = cache.store("toy", make())
+    meta = json.loads((root / "toy" / "meta.json").read_text())
+    del meta["checksum"], meta["files"]
+    (root / "toy" / "meta.json").write_text(json.dumps(meta | {"format": 1}))
+    found = cache.open("toy")
+    assert found is not None
+    assert found.sha256 == dataset.sha256
+
+
 def test_a_missing_file_or_another_format_is_not_used(root: Path) -> None:
     cache.store("toy", make())
     meta = root / "toy" / "meta.json"
@@ -111,9 +136,9 @@ def test_what_a_killed_process_left_is_not_taken_for_an_entry(root: Path) -> Non
 def test_an_unusable_root_is_a_file_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(FileError, match="Set SEQEVAL_CACHE"), cache.lock("toy"):
+    with pytest.raises(FileError, match="set SEQEVAL_CACHE"), cache.lock("toy"):
         pass
-    with pytest.raises(FileError, match="Set SEQEVAL_CACHE"):
+    with pytest.raises(FileError, match="set SEQEVAL_CACHE"):
         cache.store("toy", make())
 
 

@@ -150,7 +150,7 @@ def test_files_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="gone: expected a file or directory, found none"):
         fetch(f"vd4rl:{tmp_path / 'gone'}")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match="expected an HDF5 file, found OSError"):
+    with pytest.raises(DataError, match="expected an HDF5 file, found it damaged, OSError"):
         verified(str(path))
 
 

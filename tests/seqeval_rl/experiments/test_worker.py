@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
-from synthetic import noise_dataset
+import trouble
+from synthetic import noise_dataset, npz
 
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.environments.tasks import TASKS
+from seqeval_rl.environments.spaces import has_time_limit
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.experiments.planner import plan
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.experiments.worker import execute
@@ -146,3 +149,82 @@ def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_group(tmp_path):
     again = plan(sweep, tmp_path / "out", CPU, "gymnasium", progress=False, room=1e12)
     assert (again.finished, [len(job.runs) for job in again.jobs]) == (8, [8])
     assert [len(job.runs) for job in plan(sweep, tmp_path / "two", CPU, progress=False).jobs] == [1] * 16
+
+
+@pytest.fixture
+def registry():
+    """Environments may be registered; afterwards they are gone."""
+    before = dict(gymnasium.registry)
+    yield
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
+
+
+def troubled_job(tmp_path, seeds=(0, 1, 2), out="out", max_episode_steps=20, protocol=None, **settings):
+    """A job of one group, in an environment with trouble (see `trouble.Trouble`), instead of any that was registered before."""
+    rng = np.random.default_rng(0)
+    path = npz(
+        tmp_path / "data.npz", observations=rng.standard_normal((300, 2)), next_observations=rng.standard_normal((300, 2)),
+        actions=rng.uniform(-0.3, 0.7, (300, 1)), env_id=trouble.ID,
+    )  # fmt: skip
+    gymnasium.registry.pop("test/Trouble-v0", None)
+    task = Task("trouble", trouble.register(max_episode_steps=max_episode_steps, **settings), 0.0, 5.0)
+    fields = {"initial": 50, "batch_size": 16, "evaluate_every": 50, "episodes": 2, **(protocol or {})}
+    sweep = Sweep(
+        "trouble", (StreamSpec("data", (str(path),), task),), (find_algorithm("bc"),), Protocol(**fields), seeds,
+        {"bc": {"hidden": (8, 8)}},
+    )  # fmt: skip
+    jobs = plan(sweep, tmp_path / out, CPU, "gymnasium", progress=False).jobs
+    return one_group(jobs) if jobs else None
+
+
+def test_an_environment_that_raises_ends_its_run_alone_and_the_same_command_tries_again(tmp_path, registry):
+    """The first run meets the trouble at evaluation 4, the second at 2, the third never."""
+    reported = []
+    ends = execute(troubled_job(tmp_path, at="step", every=13), 0, reported.append, 1)
+    statuses = [end.status for end in ends]
+    assert statuses == ["crashed", "crashed", "finished"]
+    for end, result in zip(ends, read_results(tmp_path / "out"), strict=True):
+        if end.status == "finished":
+            assert len(result.evaluations) == 6
+            continue
+        assert "'test/Trouble-v0': ArithmeticError: the pole has fallen (" in end.message
+        assert "in evaluation episode" in end.message
+        assert (result.status, result.failure, result.crashed) == ("failed", end.message, True)
+        assert len(result.evaluations) == {0: 4, 1: 2}[result.seed]
+    assert {failure.run for progress in reported for failure in progress.failures} == {
+        r for r, status in enumerate(statuses) if status == "crashed"
+    }
+    job = troubled_job(tmp_path)  # corrected
+    assert len(job.runs) == statuses.count("crashed")
+    assert [end.status for end in execute(job, 0, lambda _: None, 1)] == ["finished"] * len(job.runs)
+    execute(troubled_job(tmp_path, out="sound"), 0, lambda _: None, 1)
+    for run, entries in found(tmp_path / "sound").items():
+        assert [entry["metrics"] for entry in found(tmp_path / "out")[run]] == [
+            pytest.approx(entry["metrics"], rel=1e-5) for entry in entries
+        ]
+
+
+def test_an_environment_that_does_not_open_any_more_ends_its_job_alone(tmp_path, registry):
+    job = troubled_job(tmp_path)
+    del gymnasium.registry["test/Trouble-v0"]
+    ends = execute(job, 0, lambda _: None, 1)
+    assert [end.status for end in ends] == ["crashed"] * 3
+    assert "'trouble:test/Trouble-v0': unknown to gymnasium" in ends[0].message
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 1000), (7, 7)])
+def test_an_environment_without_a_time_limit_is_cut_and_planning_says_so(tmp_path, registry, caplog, limit, expected):
+    has_time_limit.cache_clear()
+    job = troubled_job(
+        tmp_path, (0,), max_episode_steps=None, length=-1, protocol={"max_episode_steps": limit, "evaluate_every": 0.9}
+    )
+    warned = (
+        "environment 'trouble:test/Trouble-v0': has no time limit; its episodes are cut after 1000 environment steps"
+    )
+    assert (warned in caplog.text) == (limit is None)
+    has_time_limit.cache_clear()
+    execute(job, 0, lambda _: None, 1)
+    (result,) = read_results(tmp_path / "out")
+    assert result.status == "finished"
+    assert {length for entry in result.evaluations for length in entry["lengths"]} == {expected}

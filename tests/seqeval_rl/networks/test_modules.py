@@ -118,6 +118,30 @@ class TestPerceptron:
         self.assert_same_derivatives(found, self.reference(weights, x, 1), (x,))
         assert torch.autograd.grad(found.sum(), weights, allow_unused=True) == (None,) * len(weights)
 
+    def test_dropout(self, members, out, together):
+        weights, x, views = self.build(members, out, together)
+        x.requires_grad_()
+        draws = torch_generator(1, "dropout")
+        factors = [
+            (torch.rand(self.R, members, self.B, width, generator=draws) > 0.3).double() / 0.7
+            for width in (w.shape[-1] for w in weights[:-2:2])
+        ]
+        rows = []
+        for r in range(self.R):
+            for m in range(members):
+                h = x[r]
+                for n in range(0, len(weights), 2):
+                    h = h @ weights[n][r, m] + weights[n + 1][r, m]
+                    h = torch.nn.functional.relu(h) * factors[n // 2][r, m] if n < len(weights) - 2 else h
+                rows.append(h)
+        expected = torch.stack(rows).unflatten(0, (self.R, -1))
+        found = evaluate(x, None, views, dropout=factors)
+        self.assert_same_derivatives(found, expected, (x, *weights))
+        with torch.no_grad():
+            torch.testing.assert_close(evaluate(x, None, views, dropout=factors), expected)
+        with pytest.raises(ValueError, match="dropout"):
+            evaluate(x, x.detach().unsqueeze(2), views, dropout=factors)
+
 
 def test_gradients_that_are_not_computed_are_refused():
     net = MLP(spec(1), "net", 5, (4,), 1, members=2)

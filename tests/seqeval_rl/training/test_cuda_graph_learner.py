@@ -12,6 +12,7 @@ from recorder import recorded
 from trainers import (
     ALGORITHMS,
     EXACT,
+    SETTINGS,
     SMALL,
     FakeEvaluator,
     LateEvaluator,
@@ -58,11 +59,20 @@ def test_a_rate_that_decays_is_captured():
     assert_same(carry("iql", settings=settings, capture=recorded), carry("iql", settings=settings), **EXACT)
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_published_settings_are_captured(name):
+    published = dict(find_algorithm(name).published)
+    if "decay_steps" in published:
+        published["decay_steps"] = 150
+    options = {"settings": {**SETTINGS.get(name, SMALL), **published}}
+    assert_same(carry(name, capture=recorded, **options), carry(name, **options), **EXACT)
+
+
 def test_the_branches_of_one_device_are_captured(monkeypatch):
     """On the branches that CUDA takes: all runs in one product, and parameters stepped where they are."""
     monkeypatch.setattr("seqeval_rl.networks.modules.prepare", partial(prepare, together=True))
     monkeypatch.setattr("seqeval_rl.networks.optimizers._VECTOR", 1)
-    fused = {name: getattr(torch, name) for name in ("_fused_adam_", "_fused_adamw_")}
+    fused = torch._fused_adam_
 
     def strict(kernel):
         def step(parameters, gradients, means, squares, *rest, **settings):
@@ -73,8 +83,7 @@ def test_the_branches_of_one_device_are_captured(monkeypatch):
 
         return step
 
-    for name, kernel in fused.items():
-        monkeypatch.setattr(torch, name, strict(kernel))
+    monkeypatch.setattr(torch, "_fused_adam_", strict(fused))
     for name in ALGORITHMS:
         assert_same(carry(name, capture=recorded), carry(name), **EXACT)
 

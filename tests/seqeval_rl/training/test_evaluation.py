@@ -1,6 +1,7 @@
 """Evaluations: whole first episodes, equal starts for all algorithms, failures that stay with their run."""
 
 import json
+import re
 import sys
 import textwrap
 from importlib.resources import files
@@ -8,11 +9,11 @@ from importlib.resources import files
 import gymnasium
 import numpy as np
 import pytest
+import trouble
 
 from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.spaces import open_environment
 from seqeval_rl.environments.tasks import TASKS, Task
-from seqeval_rl.errors import SeqevalError
 from seqeval_rl.training.evaluation import Evaluator, episode_seed
 
 # Everything about an episode follows from its seed: it lasts 1 + seed % 7 and pays 2**24, then each action as it is.
@@ -54,6 +55,15 @@ def counting(tmp_path, monkeypatch):
     before = dict(gymnasium.registry)
     yield lambda name="counting": Task(name, f"counting:{name}-v0", 0.0, 2.0**24)
     sys.modules.pop("counting", None)
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
+
+
+@pytest.fixture
+def registry():
+    """Environments may be registered; afterwards they are gone."""
+    before = dict(gymnasium.registry)
+    yield
     gymnasium.registry.clear()
     gymnasium.registry.update(before)
 
@@ -190,13 +200,37 @@ def test_actions_of_another_shape_are_a_fault_of_the_algorithm(counting):
         evaluator.evaluate(lambda observations: np.zeros((2, 3)), 0)
 
 
-def test_an_episode_without_end_is_an_error(counting, monkeypatch):
-    monkeypatch.setattr("seqeval_rl.training.evaluation.LONGEST_EPISODE", 30)
-    with (
-        Evaluator(counting("endless"), (0,), 1, workers=1) as evaluator,
-        pytest.raises(SeqevalError, match="end within 30"),
-    ):
-        evaluator.evaluate(constant(0.0), 0)
+@pytest.mark.parametrize(("limit", "expected"), [(30, 30), (None, 1000)])
+def test_an_episode_without_end_is_cut(counting, limit, expected):
+    with Evaluator(counting("endless"), (0,), 1, workers=1, max_episode_steps=limit) as evaluator:
+        found = evaluator.evaluate(constant(0.0), 0)
+    assert (found.lengths == expected).all()
+    assert found.failures == {}
+    np.testing.assert_array_equal(found.returns, 2.0**24 + expected)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("at", ["reset", "step"])
+def test_an_environment_that_raises_fails_its_run_alone(registry, at, workers):
+    """A run fails whose environment is reset with a seed that is a multiple of 40."""
+    seeds, episodes, every = tuple(range(8)), 3, 40
+    starts = np.array([[episode_seed(seed, 0, e) for e in range(episodes)] for seed in seeds])
+    bad = (starts % every == 0).any(1)
+    assert 0 < bad.sum() < len(seeds)
+    task = Task("trouble", trouble.register(at=at, every=every), 0.0, 5.0)
+    with Evaluator(task, seeds, episodes, workers=workers) as evaluator:
+        found = evaluator.evaluate(constant(0.0), 0)
+    assert set(found.failures) == set(found.tracebacks) == set(np.flatnonzero(bad).tolist())
+    np.testing.assert_array_equal(found.returns[~bad], 5.0)
+    assert np.isnan(found.returns[bad]).all()
+    run = int(np.flatnonzero(bad)[0])
+    episode = int(np.flatnonzero(starts[run] % every == 0)[0])
+    assert re.fullmatch(
+        r"environment 'test/Trouble-v0': ArithmeticError: the pole has fallen \(.*trouble\.py, line \d+\) in evaluation "
+        rf"episode {episode} at time index {2 if at == 'step' else 0}",
+        found.failures[run],
+    )
+    assert "trouble.py" in found.tracebacks[run]
 
 
 def policy(task):

@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+import trouble
 from synthetic import noise_dataset
 from trainers import leaves
 
@@ -32,6 +33,15 @@ class FakeEvaluator:
 
     def evaluate(self, act, evaluation):
         return act(self.states)
+
+
+@pytest.fixture
+def registry():
+    """Environments may be registered; afterwards they are gone."""
+    before = dict(gymnasium.registry)
+    yield
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
 
 
 def log():
@@ -102,7 +112,7 @@ def test_what_was_gathered_is_what_the_environment_did():
     seen = env.reset(seed=episode_seed(7, 0))[0]
     for row, end in zip(rows, ends, strict=True):
         np.testing.assert_array_equal(row[:4], seen.astype(np.float32))
-        following, reward, terminated, truncated, _ = env.step(row[4:5].astype(np.float64) * 3.0)
+        following, reward, terminated, truncated, _ = env.step(row[4:5] * np.float32(3.0))
         np.testing.assert_array_equal(row[7:], following.astype(np.float32))
         assert (row[5], row[6]) == (np.float32(reward), 0.0 if terminated else 1.0)
         assert end == (TERMINATED if terminated else TRUNCATED if truncated else 0)
@@ -190,6 +200,64 @@ def test_a_real_evaluation():
     assert [o.evaluation.scores.shape for o in found] == [(1, 2)] * 4
     assert [o.point.transitions for o in found] == [100, 120, 150, 180]
     assert np.isfinite(found[-1].metrics["online/return"]).all()
+
+
+def troubled_runs(seeds, **settings):
+    """A trainer without a dataset in an environment with trouble, see `trouble.Trouble`."""
+    task = Task("trouble", trouble.register(low=-1.0, high=1.0, **settings), 0.0, 5.0)
+    return make("sac", Stream("online", [], task), seeds, initial=20, online=80, evaluate_every=20)
+
+
+@pytest.mark.parametrize("at", ["reset", "step"])
+def test_an_environment_that_raises_ends_its_run_alone(registry, at):
+    """A run fails in its first episode whose seed is a multiple of `every`."""
+    every, seeds = 12, (0, 1, 2, 3)
+    episodes = {seed: [episode_seed(seed, episode) % every == 0 for episode in range(17)] for seed in seeds}
+    bad = {r for r, seed in enumerate(seeds) if any(episodes[seed])}
+    assert 0 < len(bad) < len(seeds)
+    together = carry(troubled_runs(seeds, at=at, every=every))
+    last = together[-1]
+    assert set(last.failures) == set(last.tracebacks) == bad
+    for r in range(len(seeds)):
+        if r in bad:
+            assert "ArithmeticError: the pole has fallen (" in last.failures[r]
+            assert last.failures[r].endswith(") in the online phase")
+            assert "trouble.py" in last.tracebacks[r]
+        else:
+            gymnasium.registry.pop("test/Trouble-v0")
+            alone = carry(troubled_runs((seeds[r],), at=at, every=every))
+            assert not alone[-1].failures
+            same(last.states[r], alone[-1].states[0])
+    assert all(np.isfinite(values).all() for name, values in last.metrics.items() if not name.startswith("online/"))
+
+
+def test_a_reward_that_is_not_finite_fails_its_run(registry):
+    last = carry(troubled_runs((0,), returns={"reward": np.nan}))[-1]
+    assert last.failures == {0: "non-finite reward or observation from the environment in the online phase"}
+    assert last.tracebacks == {}
+    assert np.isfinite(last.states[0]["online"]["rows"].numpy()).all()
+
+
+def test_an_environment_that_does_not_repeat_itself_fails_its_run_when_it_is_resumed(registry):
+    first = carry(troubled_runs((0, 1)), stop_after=2)
+    states = first[-1].states
+    states[1]["online"]["rows"][0, -1, -2] += 1.0
+    states[1]["online"]["ends"][0, -1] = 0
+    states[0]["online"]["ends"][0, -1] = 0
+    gymnasium.registry.pop("test/Trouble-v0")
+    trainer = troubled_runs((0, 1))
+    trainer.load_states(states)
+    assert set(trainer.environment_failures()[0]) == {1}
+    assert "replaying the running episode gives observations other than before" in trainer.environment_failures()[0][1]
+    trainer.close()
+
+
+def test_the_online_phase_has_a_time_limit(registry):
+    task = Task("trouble", trouble.register(max_episode_steps=None, length=-1), 0.0, 5.0)
+    (_, last) = carry(
+        make("sac", Stream("x", [], task), (0,), initial=10, online=40, evaluate_every=100, max_episode_steps=8)
+    )
+    assert np.flatnonzero(last.states[0]["online"]["ends"][0].numpy()).tolist() == [7, 15, 23, 31, 39]
 
 
 def test_wrong_shapes_and_tasks_without_an_environment_are_refused():

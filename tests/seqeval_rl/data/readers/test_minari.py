@@ -10,7 +10,9 @@ import gymnasium
 import minari
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
+from gymnasium.wrappers import RecordEpisodeStatistics, RescaleAction
 from minari.data_collector import EpisodeBuffer
 from numpy.testing import assert_array_equal
 
@@ -18,7 +20,7 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.environments.make import make_vector_env
-from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError
 from seqeval_rl.training.evaluation import Evaluator
 
@@ -193,6 +195,34 @@ def test_minari_mujoco_data_are_not_taken_for_d4rl() -> None:
     assert (other.env_id, other.references) == ("Hopper-v5", None)
     write("mujoco/hopper/plain-v0", gymnasium.make("Hopper-v5"), ref_min_score=None, ref_max_score=None)
     assert load_dataset("minari:mujoco/hopper/plain-v0", progress=False).task.env_id == "Hopper-v5"
+
+
+RECORDED = {
+    "rgb": lambda: gymnasium.make("Hopper-v5", render_mode="rgb_array"),
+    "no mode": lambda: gymnasium.make("Hopper-v5", render_mode=None),
+    "picture": lambda: gymnasium.make("Hopper-v5", render_mode="rgb_array", width=320, height=240, camera_name="track"),
+    "statistics": lambda: RecordEpisodeStatistics(gymnasium.make("Hopper-v5")),
+}
+
+
+@pytest.mark.parametrize("how", RECORDED)
+def test_rendering_and_recording_do_not_belong_to_the_task(how: str) -> None:
+    write("toy/recorded-v0", RECORDED[how](), ref_min_score=None, ref_max_score=None)
+    task = load_dataset("minari:toy/recorded-v0", progress=False).task
+    assert task is TASKS["hopper"]
+
+
+def test_other_settings_are_kept_without_those_of_rendering() -> None:
+    env = RescaleAction(
+        RecordEpisodeStatistics(gymnasium.make("Hopper-v5", render_mode="rgb_array", healthy_reward=2.0)), -2, 2
+    )
+    write("toy/rescaled-v0", env)
+    task = load_dataset("minari:toy/rescaled-v0", progress=False).task
+    spec = EnvSpec.from_json(task.env_spec)
+    assert spec.kwargs == {"healthy_reward": 2.0}
+    assert [wrapper.name for wrapper in spec.additional_wrappers] == ["RescaleAction"]
+    with make_vector_env(task.environment, 1) as envs:
+        assert envs.action_high.tolist() == [2.0] * 3
 
 
 @FORMATS

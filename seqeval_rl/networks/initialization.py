@@ -1,0 +1,52 @@
+"""Initial weights of a perceptron: torch's, and those of the libraries that published runs were made with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+Initialization = Literal["torch", "orthogonal", "haiku", "jaxcql"]
+"""How initial weights are drawn, n the number of a layer's inputs; biases are 0 except for torch.
+
+- `torch`: weights and biases uniform within 1/sqrt(n), as in `torch.nn.Linear`.
+- `orthogonal`: sqrt(2) times an orthogonal matrix, in the last layer too, as in jaxrl and the authors' IQL.
+- `haiku`: a normal of standard deviation 1/sqrt(n) without what lies beyond two of these, as in `haiku.Linear`.
+- `jaxcql`: hidden layers as flax's `Dense`, which is as haiku, scaled up to the variance 1/n; the last layer uniform with
+  variance 0.01/n, as in young-geng's JaxCQL.
+"""
+
+_TRUNCATED_STD = 0.87962566103423978  # standard deviation of a standard normal without what lies beyond 2
+
+
+@torch.no_grad()
+def draw_weights(layers: Sequence[Tensor], initialization: Initialization, generator: Generator) -> None:
+    """Fills the weights of one perceptron, in place.
+
+    Args:
+        layers: [in, out] and [1, out] of each layer in turn.
+        initialization: one of the above.
+        generator: of the draws.
+    """
+    last = len(layers) - 2
+    for n in range(0, len(layers), 2):
+        weight, bias = layers[n], layers[n + 1]
+        bound = 1 / math.sqrt(len(weight))
+        if initialization == "torch":
+            for each in (weight, bias):
+                each.uniform_(-bound, bound, generator=generator)
+            continue
+        bias.zero_()
+        if initialization == "orthogonal":
+            # In float64, so that float32 weights do not depend on the order in which threads sum.
+            exact = nn.init.orthogonal_(weight.double(), math.sqrt(2), generator)
+            weight.copy_(exact)
+        elif initialization == "jaxcql" and n == last:
+            bound *= math.sqrt(3 * 0.01)
+            weight.uniform_(-bound, bound, generator=generator)
+        else:
+            std = bound if initialization == "haiku" else bound / _TRUNCATED_STD
+            nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator)
