@@ -199,4 +199,6 @@ def _nothing_to_draw(results: Sequence[RunResult], metric: str, x: str) -> Usage
         return unknown("metric", metric, metrics)
     failed = sum(run.status == "failed" for run in results)
     remedy = "They failed: see `seqeval status`" if failed == len(results) else "Wait for the first one"
-    return UsageError(f"results: expected evaluations, found none in {len(results)} runs. {remedy}.")
+    return UsageError(
+        f"results: expected evaluations, found none in {len(results)} run{'s' * (len(results) != 1)}. {remedy}."
+    )
