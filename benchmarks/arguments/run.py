@@ -39,6 +39,8 @@ class Run(Reading):
     # as the published runs: D4RL's reading, statistics of the full dataset, each algorithm's published settings; uses
     # future data
     paper: bool = False
+    # resume runs whose algorithm's file has changed since they began; recorded in their events.jsonl
+    allow_changed_code: bool = False
     overwrite: bool = False  # delete existing results of these runs and start again
     list: bool = False  # list the suites and exit
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,41 @@ from numpy.typing import ArrayLike
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis import statistics
 from seqeval_rl.plots.analysis.captions import listed
-from seqeval_rl.plots.analysis.grouping import Group, collect
+from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share, run_at_share
 from seqeval_rl.plots.analysis.naming import by_value, legend_order
-from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, Floats, Mask, bootstrap_interval, task_means, with_point
+from seqeval_rl.plots.analysis.statistics import (
+    ACROSS,
+    GAP,
+    Cell,
+    Floats,
+    Mask,
+    bootstrap_interval,
+    task_means,
+    with_point,
+)
 from seqeval_rl.results.read import RunResult
+
+
+def comparable(panels: Sequence[Panel]) -> list[Panel]:
+    """The panels whose values have one meaning: those with scores, or where none has any all of them, with returns."""
+    return [panel for panel in panels if panel.metric == "score"] or list(panels)
+
+
+def without_references(panels: Sequence[Panel]) -> str:
+    """For a caption, with a blank at its end: the panels that `comparable` leaves out."""
+    left_out = [panel.title for panel in panels if panel not in comparable(panels)]
+    return f"Left out, since the task has no reference returns: {listed(left_out)}. " if left_out else ""
+
+
+def check_common_unit(panels: Iterable[Panel]) -> None:
+    """Raise `UsageError` for returns of different tasks, which have no common unit: they can be ranked, not averaged."""
+    tasks = {panel.task for panel in panels if panel.metric == "return"}
+    if len(tasks) > 1:
+        raise UsageError(
+            f"results: expected scores to average over tasks, found returns of {listed(sorted(tasks))}, which have no common "
+            "unit. Run them with --reference-returns, or give the results of one task."
+        )
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,12 @@ class Scores:
     dataset_mean: float | None  # mean of the datasets' mean scores
     left_out: tuple[str, ...]  # datasets on which some algorithm has no score
     entries: tuple[AlgorithmScores, ...]  # in the legend's order
+    panels: tuple[Panel, ...]  # one per dataset
+
+    @property
+    def metric(self) -> str:
+        """What the scores are: `return` where no task has reference returns."""
+        return self.panels[0].metric
 
     def sentence(self) -> str:
         """For a caption: which datasets are in, which are not, and how many runs are missing."""
@@ -69,6 +105,8 @@ class Scores:
 def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     """Scores at `share` of the data (of the online transitions where there is no dataset), by algorithm, run and task.
 
+    Datasets whose task has no reference returns count only where no dataset has any; then scores are returns.
+
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data, above 0 and at most 1.
@@ -85,7 +123,7 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
             at_share = [run_at_share(run, share) for run in group.runs]
             groups[group.label][panel.title] = group
             values[group.label][panel.title] = [score for score in at_share if np.isfinite(score)]
-    datasets = [panel for panel in panels if all(of.get(panel.title) for of in values.values())]
+    datasets = [panel for panel in comparable(panels) if all(of.get(panel.title) for of in values.values())]
     if not datasets:
         raise UsageError(
             f"results: expected a dataset on which each of {', '.join(values)} has got to {100 * share:g} % of the data, "
@@ -106,14 +144,23 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
         float(np.mean(means)) if len(means) == len(datasets) else None,
         tuple(panel.title for panel in panels if panel.title not in titles),
         tuple(entries),
+        tuple(datasets),
     )
 
 
 def aggregates(scores: Scores, seed: int = 0) -> dict[str, list[Cell]]:
-    """Each aggregate across tasks (`statistics.ACROSS`), of each algorithm, with its 95 % interval."""
+    """Each aggregate across tasks (`statistics.ACROSS`), of each algorithm, with its 95 % interval.
+
+    Raises:
+        UsageError: returns of different tasks.
+    """
+    check_common_unit(scores.panels)
     by_name: dict[str, list[Cell]] = defaultdict(list)
     for name, aggregate in ACROSS.items():
         for entry in scores.entries:
+            if scores.metric == "return" and name == GAP:  # there is no 100 to fall short of
+                by_name[name].append(Cell(np.nan, np.nan, np.nan, 0))
+                continue
             points = entry.scores[:, :, None]  # [run, task, point]
             low, high = bootstrap_interval(points, aggregate, seed=seed) if entry.has_interval else ([np.nan], [np.nan])
             by_name[name].append(Cell(float(aggregate(points)[0]), float(low[0]), float(high[0]), entry.runs))

@@ -10,9 +10,10 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis import cross_task
 from seqeval_rl.plots.analysis.captions import damage_sentence
-from seqeval_rl.plots.analysis.cross_task import Scores, interval_sentence, scores_across
+from seqeval_rl.plots.analysis.cross_task import Scores, check_common_unit, interval_sentence, scores_across
 from seqeval_rl.plots.analysis.curves import Segment
-from seqeval_rl.plots.analysis.statistics import ACROSS, Cell, performance_profile, profile_interval
+from seqeval_rl.plots.analysis.naming import metric_label
+from seqeval_rl.plots.analysis.statistics import ACROSS, GAP, Cell, performance_profile, profile_interval
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.learning_curves import draw_segments
 from seqeval_rl.plots.registry import figure
@@ -61,10 +62,10 @@ def aggregate_intervals(
         axes = figure.subplots(down, across, squeeze=False, sharey=True)
         for ax, name in zip(axes.flat, ACROSS, strict=True):
             _draw_rows(ax, scores, of[name], names, 0.12 / row)
-            ax.set_title(f"{name} {'←' if name == 'optimality gap' else '→'}")
+            ax.set_title(f"{name} {'←' if name == GAP else '→'}")
             layout.round_ticks(ax.xaxis, max(2, int(cell / 0.4)))
         for ax in axes[-1]:
-            ax.set_xlabel("normalised score")
+            ax.set_xlabel(metric_label([scores.metric]))
 
     text = (
         f"Scores at {100 * share:g} % of the data. Arrows point to what is better. {scores.sentence()}"
@@ -97,7 +98,9 @@ def profile(
     inches = layout.figure_width(width)
     scores = scores_across(results, share)
     every = np.concatenate([entry.scores[np.isfinite(entry.scores)] for entry in scores.entries])
-    thresholds = np.linspace(min(0.0, float(every.min())), max(100.0, float(every.max())), _THRESHOLDS)
+    check_common_unit(scores.panels)
+    low, high = (0.0, 100.0) if scores.metric == "score" else (np.inf, -np.inf)
+    thresholds = np.linspace(min(low, float(every.min())), max(high, float(every.max())), _THRESHOLDS)
     looks = style.line_styles(entry.style for entry in scores.entries)
     entries = [(entry.label, looks[entry.style].properties) for entry in scores.entries]
 
@@ -112,7 +115,7 @@ def profile(
         ax.set_xlim(thresholds[0], thresholds[-1])
         ax.set_ylim(0, 1.02)
         layout.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
-        ax.set_xlabel("normalised score τ")
+        ax.set_xlabel(f"{metric_label([scores.metric])} τ")
         ax.set_ylabel("share of runs with score > τ")
         layout.legend(figure, entries, inches)
 

@@ -172,7 +172,7 @@
     const scaled = (spans, first) => (scale ? spans.map((span) => span.map((value, place) => (place >= first && place < first + 2 ? value * scale : value))) : []);
     return {
       title: panel.title, xLabel: AXES[state.axis].label, yLabel: metric ? metric.label : '', lines,
-      stretches: scaled(panel.stretches, 1), means: state.metric === 'score' ? scaled(panel.datasetMeans, 0) : [],
+      stretches: scaled(panel.stretches, 1), means: state.metric === panel.metric ? scaled(panel.datasetMeans, 0) : [],
       end: scale ? panel.extent * scale * 1.01 : 0,
     };
   }

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.cross_task import Scores, aggregates, improvements, ranks, scores_across
-from seqeval_rl.plots.analysis.statistics import ACROSS, Cell
+from seqeval_rl.plots.analysis.naming import metric_label
+from seqeval_rl.plots.analysis.statistics import ACROSS, GAP, Cell
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import Kind, row_of
 from seqeval_rl.plots.tables.table import Table
@@ -35,13 +36,14 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
     scores = scores_across(results, share)
     columns = [*aggregates(scores, seed).values(), ranks(scores, seed)]  # [quantity][algorithm]
     caption = (
-        f"Normalised scores at {100 * share:g} % of the data with 95 % stratified bootstrap intervals. {scores.sentence()}"
+        f"{metric_label([scores.metric]).capitalize()}s at {100 * share:g} % of the data with 95 % stratified bootstrap "
+        f"intervals. {scores.sentence()}"
         "IQM: interquartile mean over runs and datasets (mean below 4 scores); "
         "median and mean: over datasets of the mean over runs; "
         "optimality gap: mean shortfall below 100; rank: mean over datasets of the rank by the mean over runs. "
         "Bold: best, and values within its interval."
     )
-    kinds = {name: Kind(better="lower" if name == "optimality gap" else "higher") for name in ACROSS}
+    kinds = {name: Kind(better="lower" if name == GAP else "higher") for name in ACROSS}
     kinds["rank"] = Kind("rank", "lower")
     return _table(results, scores, zip(*columns, strict=True), kinds, caption, "across")
 

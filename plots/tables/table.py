@@ -51,8 +51,10 @@ class Table:
         first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
         header, *body = ("  ".join([line[0].ljust(first), *map(str.rjust, line[1:], widths)]) for line in lines)
         shown = [header, "-" * len(header)]
+        returns = {row.dataset for row in self.rows if row.metric == "return"}
         for dataset, members in groupby(zip(rows, body, strict=True), lambda member: member[0].dataset):
-            shown += [dataset, *(line for _, line in members), ""]
+            unit = " (returns, not scores)" * (dataset in returns)
+            shown += [dataset + unit, *(line for _, line in members), ""]
         return "\n".join(line.rstrip() for line in shown).rstrip("\n") + "\n"
 
     def markdown(self, intervals: bool = True) -> str:

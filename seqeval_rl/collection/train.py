@@ -67,6 +67,7 @@ class Training:
             precision="float32",
             evaluations_expected=len(Schedule(self.protocol, 0, stream.name).points()),
             citation=self.entry.citation,
+            source_sha256=self.entry.source_sha256,
             provenance=describe_provenance(str(device)),
         ).as_dict()
 

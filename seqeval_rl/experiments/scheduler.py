@@ -33,7 +33,13 @@ from seqeval_rl.utils.processes import available_cores, exit_with_parent
 
 
 def run_sweep(
-    sweep: Sweep, out: Path, device: str = "auto", backend: str = "auto", overwrite: bool = False, progress: bool = True
+    sweep: Sweep,
+    out: Path,
+    device: str = "auto",
+    backend: str = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+    allow_changed_code: bool = False,
 ) -> list[RunEnd]:
     """Plan and run; returns how each run ended, and which had failed before. Finished runs are not among them.
 
@@ -44,6 +50,7 @@ def run_sweep(
         backend: of the environments: `auto`, `envpool` or `gymnasium`.
         overwrite: begin again what is there.
         progress: show it on standard error: a table on a terminal, else plain lines.
+        allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the same command resumes.
@@ -51,7 +58,7 @@ def run_sweep(
             that diverges or a plug-in that raises ends that job alone.
     """
     try:
-        planned = plan(sweep, out, choose_device(device), backend, overwrite, progress)
+        planned = plan(sweep, out, choose_device(device), backend, overwrite, progress, None, allow_changed_code)
         if progress and any(len(job.runs) > 1 for job in planned.jobs):
             print(f"plan: {planned}", file=sys.stderr)
         return [*planned.failed, *_run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]

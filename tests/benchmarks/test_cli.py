@@ -170,7 +170,7 @@ def test_an_unreadable_checkpoint_costs_one_generation_not_the_run(suite, tmp_pa
     newest[-2].write_bytes(b"not a checkpoint")
     assert main(command) == 0
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert any("unreadable" in event.get("message", "") for event in events)
+    assert any("damaged and not used" in event.get("message", "") for event in events)
     assert comparable(run) == whole
 
 
@@ -395,3 +395,46 @@ def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
 def test_help_is_quick_because_imports_wait():
     code = "import sys; import seqeval_rl.benchmarks.cli; assert not {'torch', 'gymnasium'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_code_that_changed_between_interruption_and_resumption_is_refused(suite, tmp_path, capsys):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("from seqeval_rl.algorithms.bc import BC\n\n\nclass Mine(BC):\n    name = 'Mine'\n")
+    out = tmp_path / "out"
+    command = ["run", str(suite), "--out", str(out), "--algorithms", f"{plugin}:Mine", "--seeds", "0"]
+    assert main(command) == 0
+    run = out / "noise" / "mine" / "seed-0"
+    whole = comparable(run)
+    assert main(command) == 0  # finished: nothing is computed
+    interrupt(run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    plugin.write_text(plugin.read_text() + "\n\n# other code\n")
+    capsys.readouterr()
+    assert main(command) == 78
+    assert "code has changed. Restore it, resume with --allow-changed-code" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert main([*command, "--allow-changed-code"]) == 0
+    assert comparable(run) == whole
+    attempts = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    hashes = {event["algorithm_sha256"] for event in attempts if event["event"] == "attempt"}
+    assert len(hashes) == 2
+
+
+def interrupt(run):
+    """Leave what a run leaves that is killed before its last evaluation."""
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:-1]))
+    events = (run / "events.jsonl").read_text().splitlines(keepends=True)
+    (run / "events.jsonl").write_text("".join(line for line in events if '"finished"' not in line))
+
+
+def test_old_metrics_never_pass_for_those_of_other_settings(suite, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["run", str(suite), "--out", str(out), "--algorithms", "bc", "--seeds", "0"]
+    assert main(command) == 0
+    run = out / "noise" / "bc" / "seed-0"
+    (run / "manifest.json").unlink()
+    capsys.readouterr()
+    assert main([*command, "--set", "bc.learning_rate=0.5"]) == 78
+    assert "holds metrics.jsonl without manifest.json" in capsys.readouterr().err
+    assert not (run / "manifest.json").exists()
