@@ -16,7 +16,9 @@ from synthetic import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names
+from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.read import read_results
+from seqeval_rl.utils.text import show
 
 ROOT = Path(__file__).parents[2]
 
@@ -356,11 +358,43 @@ def test_lists_name_what_is_there(capsys):
     assert "td3_bc.alpha = 2.5" in shown
 
 
+def test_settings_have_their_default_and_their_meaning(capsys):
+    assert main(["settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    meanings = {line.partition("  # ")[0]: line.partition("  # ")[2] for line in lines if "  # " in line}
+    for name, field in Protocol.model_fields.items():
+        assert meanings[f"protocol.{name} = {show(field.default)}"] == field.description
+    for key in (
+        "blocks (required)",
+        "task = none",
+        "mode = native",
+        "reference_returns = none",
+        "clip_actions = false",
+    ):
+        assert meanings[key]
+    for attribute in ("Config", "vectorized", "period", "noise_dim", "return_range (float | None)"):
+        assert meanings[attribute]
+
+
 def test_check_reports_each_check(capsys):
     assert main(["check", "bc"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= 5
     assert all(line.startswith("ok") for line in lines)
+
+
+def test_check_names_a_fault_of_a_file_once_with_its_line(tmp_path, capsys):
+    text = (ROOT / "examples" / "filtered_bc.py").read_text()
+    broken = tmp_path / "numpy_actions.py"
+    broken.write_text(
+        text.replace("        return actions if", "        return actions.detach().numpy()\n        return actions if")
+    )
+    assert main(["check", str(broken)]) == 1
+    shown, message = capsys.readouterr()
+    (failed,) = [line for line in shown.splitlines() if line.startswith("FAIL")]
+    assert failed.startswith(f"FAIL act: FilteredBC.act ({broken}, line ")
+    assert "found numpy array of shape (4, 2). Return a torch tensor." in failed
+    assert "1 of 14 checks failed: act; 6 were not made." in message
 
 
 def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):

@@ -28,7 +28,7 @@ from seqeval_rl.data.trajectories import trajectory_ends
 from seqeval_rl.data.validation import RawTransitions, column, flags, starts_of
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
-from seqeval_rl.environments.tasks import TASKS, UNKNOWN, Task
+from seqeval_rl.environments.tasks import TASKS, UNKNOWN, Bound, Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import file_name
 
@@ -217,7 +217,8 @@ def _same_environment(known: Task, task: Task) -> bool:
 def _bounds(task: Task, options: ReadOptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of actions: the given ones, else those of the task's environment; -1 and 1 for D4RL's own tasks and where there is no
     environment."""
-    low, high = -1.0, 1.0
+    low: Bound = -1.0
+    high: Bound = 1.0
     own = task.env_id is not None and not any(_same_environment(known, task) for known in TASKS.values())
     if own and None in (options.action_low, options.action_high):
         space = environment_spaces(task.environment)[1]

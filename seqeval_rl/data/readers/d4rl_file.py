@@ -20,7 +20,7 @@ from seqeval_rl.data.readers.layouts import D4RL
 from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.data.validation import check_length
 from seqeval_rl.errors import DataError
-from seqeval_rl.utils.text import progress_bar
+from seqeval_rl.utils.console import progress_bar
 
 _PIECE = 1 << 16  # rows read at once
 

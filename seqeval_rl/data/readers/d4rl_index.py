@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 
 def _entries() -> Iterator[Entry]:
-    with (resources.files(__package__) / "d4rl.csv").open() as table:
+    with (resources.files(__package__) / "d4rl.csv").open(encoding="utf-8") as table:
         for row in csv.DictReader(table):
             size, mean_return = row["transitions"], row["mean_return"]
             published = Published(int(size), float(mean_return)) if size else None

@@ -68,9 +68,9 @@ def _surroundings(
     """The task and the action bounds, from the file's scalars and from the environment; checks the keys."""
     OWN.check(name, map(str, keys))
     task = options.task or task_of(name, columns)
-    own = {key: columns[key] for key in BOUNDS if columns.get(key) is not None and getattr(options, key) is None}
-    if own and task.env_id is not None:
-        task = _on_the_same_scale(task, own)
+    stated = {key: columns[key] for key in BOUNDS if columns.get(key) is not None and getattr(options, key) is None}
+    if stated and task.env_id is not None:
+        task = _on_the_same_scale(task, stated)
     bounds = [columns.get(key) if (given := getattr(options, key)) is None else given for key in BOUNDS]
     if any(bound is None for bound in bounds) and task.env_id is not None:
         space = environment_spaces(task.environment)[1]
@@ -84,7 +84,7 @@ def _on_the_same_scale(task: Task, bounds: Mapping[str, Any]) -> Task:
     try:
         space = environment_spaces(task.environment)[1]
         same = all(np.allclose(bound, getattr(space, key.removeprefix("action_"))) for key, bound in bounds.items())
-        return task if same else task.override(**{key: as_bound(bound) for key, bound in bounds.items()})
+        return task if same else task.override(None, *(as_bound(bounds.get(key)) for key in BOUNDS))
     except (EnvironmentMissingError, AttributeError, ValueError, TypeError):
         return task  # what is wrong is said by whatever needs the environment, or scales the actions
 

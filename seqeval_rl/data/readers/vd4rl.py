@@ -25,7 +25,8 @@ from seqeval_rl.data.readers.base import HDF5_ENDINGS, Reader, ReadOptions, has_
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
 from seqeval_rl.environments.tasks import UNKNOWN, Task
 from seqeval_rl.errors import DataError
-from seqeval_rl.utils.text import file_name, progress_bar
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.text import file_name
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
