@@ -25,7 +25,7 @@ from seqeval_rl.utils import toml
 
 _log = logging.getLogger("seqeval_rl")
 # Evaluation episodes of the published runs where they are not the protocol's ten (Sujit et al. 2023, its run settings).
-PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5}
+PUBLISHED_EPISODES = {"td3_bc": 5, "cql": 5, "awac": 5, "bc": 5}
 
 
 class _Strict(BaseModel):

@@ -142,7 +142,7 @@ class Registry(Mapping[str, Registration]):
             for entry in entry_points(group=f"seqeval_rl.{self.sort}s"):
                 try:
                     entry.load()
-                except Exception as error:  # somebody else's module: the others are of use without it
+                except (Exception, SystemExit) as error:  # somebody else's module: the others are of use without it
                     _log.warning(
                         "%s %r of the entry point %s: cannot be loaded (%s: %s). Correct or uninstall its package.",
                         self.sort, entry.name, entry.value, type(error).__name__, error,

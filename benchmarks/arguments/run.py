@@ -36,7 +36,8 @@ class Run(Reading):
     # only the K-th of N parts of the runs, for one process of several that share the work; parts do not overlap
     shard: Annotated[str, arg(metavar="K/N")] = "1/1"
     mini: bool = False  # the suite's miniature: the same code path in well under a minute
-    # as the published runs: D4RL's reading, statistics of the full dataset, decay over its length; uses future data
+    # as the published runs: D4RL's reading, statistics of the full dataset, each algorithm's published settings; uses
+    # future data
     paper: bool = False
     overwrite: bool = False  # delete existing results of these runs and start again
     list: bool = False  # list the suites and exit

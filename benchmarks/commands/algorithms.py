@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import time
 
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Check
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.interface.checks import check_algorithm
-from seqeval_rl.interface.registry import find_algorithm, registered
+from seqeval_rl.interface.checks import iterate_checks
+from seqeval_rl.interface.registry import find_algorithm, find_registered, registered
+from seqeval_rl.utils.text import duration
 
 
 def algorithms(_: Algorithms) -> None:
@@ -18,19 +21,59 @@ def algorithms(_: Algorithms) -> None:
     print("protocol: sequential evaluation")
     for name, field in Protocol.model_fields.items():
         print(f"    protocol.{name} = {show(field.default)}  # {field.description}")
-    for name in sorted(registered()):
-        entry = find_algorithm(name)
-        print(f"{name}: {entry.summary}")
+    found, broken = find_registered()
+    for entry in found:
+        print(f"{entry.name}: {entry.summary}")
         for item in dataclasses.fields(entry.algorithm.Config):
-            print(f"    {name}.{item.name} = {show(item.default)}")
+            default = item.default_factory() if callable(item.default_factory) else item.default
+            print(
+                f"    {entry.name}.{item.name} = {show(default) if default is not dataclasses.MISSING else 'no default'}"
+            )
+    values = registered()
+    for name, reason in broken.items():
+        print(f"{name}: broken (entry point {values[name]}): {reason.removeprefix(f'{name}: ')}")
 
 
 def check(command: Check) -> None:
-    """Print which contract checks an algorithm passes. Raises `SeqevalError` where it fails one."""
+    """Print which contract checks an algorithm passes, each as soon as it is made. Raises `SeqevalError` where it fails one."""
     entry = find_algorithm(command.algorithm, "check")
-    results = check_algorithm(entry.algorithm)
-    for result in results:
-        print(f"{'ok  ' if result.passed else 'FAIL'} {result.name}: {result.detail}")
-    broken = [result.name for result in results if not result.passed]
-    if broken:
-        raise SeqevalError(f"{command.algorithm}: {len(broken)} of {len(results)} checks failed: {', '.join(broken)}.")
+    results = []
+    status = _Status()
+    for result in iterate_checks(entry.algorithm, progress=status.show):
+        results.append(result)
+        status.clear()
+        word = "skip" if not result.made else "ok  " if result.passed else "FAIL"
+        print(f"{word} {result.name}: {result.detail}", flush=True)
+    failed = [result.name for result in results if result.made and not result.passed]
+    if failed:
+        skipped = sum(not result.made for result in results)
+        rest = f"; {skipped} were not made" if skipped else ""
+        raise SeqevalError(
+            f"{command.algorithm}: {len(failed)} of {len(results)} checks failed: {', '.join(failed)}{rest}."
+        )
+
+
+class _Status:
+    """The running check and the time left on standard error: on a terminal in its last line, elsewhere every ten seconds."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._shown = time.monotonic()
+
+    def show(self, name: str, left: float | None) -> None:
+        """Show them, unless it is too soon."""
+        if sys.stderr is None or left is None or time.monotonic() - self._shown < (0.2 if self._terminal else 10.0):
+            return
+        self._shown = time.monotonic()
+        text = f"check: {name}, about {duration(left)} left"
+        print(
+            f"\r{text}\x1b[K" if self._terminal else text,
+            end="" if self._terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def clear(self) -> None:
+        """Make room for a line on the terminal."""
+        if self._terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from seqeval_rl.benchmarks.speed import estimate, evaluation, updates
 from seqeval_rl.benchmarks.suite import build_sweep
 from seqeval_rl.environments.tasks import task_named
 from seqeval_rl.errors import UsageError
-from seqeval_rl.interface.registry import find_algorithm, registered
+from seqeval_rl.interface.registry import find_algorithm, find_registered
 from seqeval_rl.training.device import choose_device, matrix_products
+
+_log = logging.getLogger(__name__)
 
 
 def bench(command: Bench) -> None:
@@ -44,7 +47,12 @@ def bench(command: Bench) -> None:
     if command.evaluation is not None:
         _bench_evaluation(command, names, sizes if command.runs else [1, 5])
         return
-    entries = [find_algorithm(name) for name in names or sorted(registered())]
+    if names is None:
+        entries, broken = find_registered()
+        for name, reason in broken.items():
+            _log.warning("algorithm %s cannot be measured: %s", name, reason)
+    else:
+        entries = [find_algorithm(name) for name in names]
     with matrix_products(command.precision):
         report = updates.bench(entries, sizes, device, command.threads, command.repeats)
     _show(updates.as_table(report), report, command)

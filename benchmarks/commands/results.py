@@ -146,10 +146,9 @@ def _registered_citations(names: set[str]) -> dict[str, str]:
     """By name, the citations of those algorithms that are registered and have one."""
     if not names:
         return {}
-    from seqeval_rl.interface.registry import find_algorithm, registered  # imports torch
+    from seqeval_rl.interface.registry import find_registered  # imports torch
 
-    citations = {name: find_algorithm(name).citation for name in sorted(names & registered().keys())}
-    return {name: text for name, text in citations.items() if text}
+    return {entry.name: entry.citation for entry in find_registered()[0] if entry.name in names and entry.citation}
 
 
 def summarise(out: Path) -> None:

@@ -56,7 +56,7 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
     shapes = gymnasium_shapes(task.environment)[1]
     spec = Spec(shapes.obs_shape, len(shapes.action_low), tuple(range(runs)), _CPU)
     algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
-    untrained = partial(act, algorithm, lambda observations: observations, _CPU)
+    untrained = partial(act, algorithm, lambda observations: observations, _CPU, spec.act_dim, True)
     speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
     workers = workers or worthwhile_workers(task.environment, runs * EPISODES, backend, available_cores())
     evaluator = Evaluator(task, spec.seeds, EPISODES, backend, workers)

@@ -2,6 +2,9 @@
 
 They are of D4RL's v2 files in three experiments: `offline` (one dataset), `finetune` (a dataset, then 500 000 online
 transitions) and `mixed` (333 000 transitions of random, medium and expert each). `paper/README.md` says where they come from.
+
+Their x counts gradient steps, and a bin is the mean of the evaluations in the 50 000 steps before it. The paper's figures are
+drawn so; compared with ours, a bin is where the transitions are that its evaluations had seen.
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -27,7 +31,11 @@ from seqeval_rl.results.read import RunResult
 Experiment = Literal["offline", "finetune", "mixed"]
 EXPERIMENTS: tuple[Experiment, ...] = ("offline", "finetune", "mixed")
 CITATION = "Sujit, Braga, Bornschein and Ebrahimi Kahou, TMLR 2023, arXiv 2212.08131"
-BIN = 50_000  # transitions
+BIN = 50_000  # gradient steps
+_INITIAL = (
+    5_000  # transitions visible before the first gradient step; each step reveals one more, until all are visible
+)
+_SPACING = 5_000  # gradient steps between evaluations
 ONLINE = 500_000  # transitions of `finetune` after the dataset
 BLOCK = 333_000  # transitions of each block of `mixed`
 _MIXED = ("random", "medium", "expert")  # its blocks
@@ -45,7 +53,7 @@ class PublishedCurve:
 
     algorithm: str
     seeds: tuple[int, ...]  # of each run
-    transitions: Floats  # [point], multiples of BIN from 0
+    transitions: Floats  # [point], multiples of BIN from 0, except where `placed` has moved them
     scores: Floats  # [run, point]; NaN where a run has ended
 
     @property
@@ -53,10 +61,26 @@ class PublishedCurve:
         """Over the runs that have not ended, [point]."""
         return np.nanmean(self.scores, axis=0)
 
-    def at(self, transitions: float) -> Floats:
-        """Each run's score in the bin that contains so many transitions [run]; NaN for a run that has ended before."""
-        place = int(transitions // BIN)
-        return self.scores[:, place] if place < len(self.transitions) else np.full(len(self.scores), np.nan)
+    def at(self, transitions: float, length: int) -> Floats:
+        """Each run's score in the bin with the evaluation that saw so many of `length` transitions and online ones, [run].
+
+        From the end of the dataset on it is the last full bin. NaN for a run that has ended before.
+        """
+        last = int(transitions // BIN)
+        place = math.ceil((transitions - _INITIAL) / BIN) if transitions < length else last
+        known = 0 < place < len(self.transitions)
+        return self.scores[:, place] if known else np.full(len(self.scores), np.nan)
+
+
+def placed(curve: PublishedCurve, length: int) -> PublishedCurve:
+    """The curve over the transitions, of `length` and online ones, that were visible in the mean of a bin's evaluations.
+
+    Without the first point, which is not an evaluation.
+    """
+    before = np.arange(BIN - _SPACING, -1, -_SPACING)
+    steps = curve.transitions[1:, None] - before
+    visible = np.where(steps < length, np.minimum(steps + _INITIAL, length), steps)
+    return replace(curve, transitions=visible.mean(1), scores=curve.scores[:, 1:])
 
 
 @cache
@@ -101,12 +125,13 @@ def counterpart(panel: Panel, online: bool) -> tuple[Experiment, str] | None:
 
 
 def behind(panel: Panel) -> dict[str, PublishedCurve]:
-    """What to draw behind a panel's curves: of each of its algorithms that was published on this dataset."""
+    """What to draw behind a panel's curves, `placed`: of each of its algorithms that was published on this dataset."""
     key = counterpart(panel, online=panel.online > 0)
     if key is None:
         return {}
     drawn = {group.algorithm for group in panel.groups}
-    return {algorithm: curve for algorithm, curve in published()[key].items() if algorithm in drawn}
+    curves = published()[key].items()
+    return {algorithm: placed(curve, panel.transitions) for algorithm, curve in curves if algorithm in drawn}
 
 
 def published_results(experiment: Experiment) -> list[RunResult]:

@@ -57,7 +57,8 @@ def curves(
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows, with numbers of seeds, failed and unfinished runs.
         seed: of the bootstrap.
-        paper_curves: draw the published mean curves behind those of the same dataset and algorithm.
+        paper_curves: draw the published mean curves behind those of the same dataset and algorithm; each point is a bin, at the
+            mean number of transitions that its evaluations had seen.
         seeds_shown: draw each run too, as a hairline.
         x: the x-axis: transitions, share (of the dataset), gradient_steps or wall_time (seconds); the last two without block
             boundaries, which each run reaches at its own place.

@@ -20,8 +20,9 @@ from seqeval_rl.results.read import RunResult
 def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHARES, seed: int = 0) -> Table:
     """Mean of our scores minus mean of the published ones, per dataset and algorithm, at shares of the data.
 
-    Ours is the evaluation nearest to the share, theirs the bin of 50 000 transitions that contains it; where runs
-    have an online phase, a last quantity compares its end. Static controls have no published counterpart.
+    Ours is the evaluation nearest to the share, theirs the bin of 50 000 gradient steps with the evaluation that had seen as
+    many transitions; where runs have an online phase, a last quantity compares its end. Static controls have no published
+    counterpart.
 
     Args:
         results: from `seqeval_rl.read_results`.
@@ -45,18 +46,20 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
     for panel, group, curve in pairs:
         cells = [
             difference_of_means(
-                [run_at_share(run, share) for run in group.runs], curve.at(share * panel.transitions + 1e-6), seed
+                [run_at_share(run, share) for run in group.runs],
+                curve.at(share * panel.transitions + 1e-6, panel.transitions),
+                seed,
             )
             for share in shares
         ]
         if online:
             ends = [run_at_end(run) for run in group.runs]
-            end = difference_of_means(ends, curve.at(panel.transitions + group.online), seed)
-            cells.append(end if group.online else NOTHING)
+            theirs = curve.at(panel.transitions + group.online, panel.transitions)
+            cells.append(difference_of_means(ends, theirs, seed) if group.online else NOTHING)
         rows.append(row_of(panel.title, panel.mean_score, [group], cells))
     caption = (
         "Ours minus published, normalised scores, means over seeds with 95 % bootstrap intervals over both sides' seeds. "
-        f"Published: {CITATION}; their scores are binned at 50 000 transitions, ours are single evaluations. "
+        f"Published: {CITATION}; their scores are binned at 50 000 gradient steps, ours are single evaluations. "
     )
     if without:
         caption += f"Without a published counterpart: {listed(without)}. "

@@ -18,9 +18,8 @@ from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReport
 from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
-from seqeval_rl.results.lines import read_lines
 from seqeval_rl.results.loggers.logger import OptionalLoggers
-from seqeval_rl.results.read import METRICS, main_metric
+from seqeval_rl.results.read import main_metric
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
@@ -112,9 +111,13 @@ class _Execution:
             schedule = Schedule(self.job.protocol, len(load_stream(run.stream)))
             groups[recorded].append(_Member(index, run, schedule, recorder, state))
             self.progress.total += schedule.gradient_steps - _steps_before(schedule.points(), recorded)
-            lines = enumerate(line["metrics"] for line in read_lines(recorder.directory / METRICS))
             metric = main_metric(run.manifest)
-            scores += [Scored(index, i, metrics[metric]) for i, metrics in lines if metric in metrics]
+            entries = enumerate(recorder.lines().entries)
+            scores += [
+                Scored(index, i, entry["metrics"][metric])
+                for i, entry in entries
+                if entry and metric in entry["metrics"]
+            ]
         if scores:
             self.progress.report(Progress(self.progress.job, 0.0, scores=tuple(scores)))
         for recorded, members in groups.items():

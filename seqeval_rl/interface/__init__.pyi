@@ -9,5 +9,10 @@ from .config import (
     Positive as Positive,
 )
 from .per_seed import PerSeed as PerSeed
-from .registry import AlgorithmEntry as AlgorithmEntry, find_algorithm as find_algorithm, registered as registered
+from .registry import (
+    AlgorithmEntry as AlgorithmEntry,
+    find_algorithm as find_algorithm,
+    find_registered as find_registered,
+    registered as registered,
+)
 from .state import Stateful as Stateful, join_states as join_states, split_state as split_state

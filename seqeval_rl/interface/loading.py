@@ -1,13 +1,16 @@
-"""Loads a class by `module:Class` or `file.py:Class`, and says where modules of the earlier layout are now."""
+"""Loads a class by `module:Class`, `file.py:Class` or `file.py`, and says where modules of the earlier layout are now."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.utils.text import one_line
+from seqeval_rl.utils.tracebacks import raised_at
 
 FILE_MODULE = "seqeval_plugin_"
 """Prefix of the module name of a file."""
@@ -30,20 +33,28 @@ MOVED = {f"seqeval_rl.{old}": f"seqeval_rl.{new}" for new, names in _PACKAGES.it
 """By earlier module, the package that exports its public names now."""
 
 
-def load_class(reference: str, shown: str | None = None) -> type:
+def load_class(reference: str, shown: str | None = None, methods: Collection[str] = ()) -> type:
     """The class of a reference `module:Class` or `path/to/file.py:Class`, which messages call `shown`, if that is given.
+
+    Of `path/to/file.py` alone it is the one class of the file that has these `methods`.
 
     Raises:
         UsageError: there is no such module, file or class, or it cannot be imported.
     """
-    source, _, name = reference.rpartition(":")
-    module = _module(source, reference if shown is None else shown)
-    loaded = getattr(module, name, None)
-    if isinstance(loaded, type):
-        return loaded
+    source, _, name = (reference, "", "") if reference.endswith(".py") else reference.rpartition(":")
+    shown = reference if shown is None else shown
+    module = _module(source, shown)
     types = {key: value for key, value in vars(module).items() if isinstance(value, type)}
-    own = [key for key, value in types.items() if value.__module__ == module.__name__]
-    raise unknown("class", name, own, source)
+    if name in types:
+        return types[name]
+    own = {key: value for key, value in types.items() if value.__module__ == module.__name__}
+    if name:
+        raise unknown("class", name, own, source)
+    suitable = [key for key, value in own.items() if all(hasattr(value, method) for method in methods)]
+    if len(suitable) != 1:
+        found = f"{' and '.join(suitable)}. Name one of them, {source}:{suitable[0]}" if suitable else "none. Write one"
+        raise UsageError(f"{shown}: expected one class with {', '.join(methods)} in this file, found {found}.")
+    return own[suitable[0]]
 
 
 def _module(source: str, reference: str) -> ModuleType:
@@ -52,17 +63,16 @@ def _module(source: str, reference: str) -> ModuleType:
         raise UsageError(f"{reference}: no file {path}. Check the path.")
     try:
         return importlib.import_module(source) if path is None else _run_file(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         module = error.name if isinstance(error, ImportError) else None
         if module in MOVED:
             renamed = ", where `follow` is `soft_update`" if module == "seqeval_rl.nets" else ""
             problem = f"it imports {module}, which is now in {MOVED[module]}{renamed}. Change the import."
-        elif path is not None:
-            problem = f"{path} stops with {type(error).__name__}: {error}. Run it with python to see where."
-        elif isinstance(error, ModuleNotFoundError):
+        elif path is None and isinstance(error, ModuleNotFoundError):
             problem = f"module {module!r} is not installed. Install it, or name a file: path/to/file.py:Class."
         else:
-            raise
+            place = raised_at(error, source if path is None else f"{FILE_MODULE}{path.stem}")
+            problem = f"{source} stops with {one_line(error)}{f' ({place})' if place else ''}. Correct it."
         raise UsageError(f"{reference}: {problem}") from error
 
 
@@ -80,7 +90,7 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception:
+    except BaseException:
         del sys.modules[name]
         raise
     return module

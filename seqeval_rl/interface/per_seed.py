@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.config import differing
+from seqeval_rl.interface.returns import check_actions, check_metrics, check_numbers
 from seqeval_rl.interface.state import RUNS
 from seqeval_rl.seeding import torch_generator
 
@@ -56,29 +58,42 @@ class PerSeed:
             with self._random(r):
                 self.runs.append(algorithm(own, dataclasses.replace(spec, seeds=(seed,))))
         self.period: int = getattr(self.runs[0], "period", 1)
+        self._act_dim = spec.act_dim
+        self._names: list[str] | None = None  # of metrics; None before the first update
+        self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every run. Raises ValueError where runs return metrics of different names."""
+        """One gradient step of every run. Raises WrongReturn where a run does not return metrics, or others than before."""
         metrics = self._each(lambda run, r: run.update(batch.run(r)))
-        if any(each.keys() != metrics[0].keys() for each in metrics):
-            raise ValueError(f"metrics of {self.name}: names differ between runs: {[sorted(each) for each in metrics]}")
+        for run, each in zip(self.runs, metrics, strict=True):
+            check_metrics(run, each, (), self._names)
+            self._names = self._names or list(each)
         return {
-            key: torch.stack([torch.as_tensor(each[key], device=self.device).detach() for each in metrics])
-            for key in metrics[0]
+            key: torch.stack([torch.as_tensor(each[key], device=self.device).detach().reshape(()) for each in metrics])
+            for key in self._names or ()
         }
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """[R, E, *obs_shape] and [R, E, act_dim] or None -> [R, E, act_dim]."""
+        """[R, E, *obs_shape] and [R, E, act_dim] or None -> [R, E, act_dim]. Raises WrongReturn where a run returns no such
+        actions."""
         noises = [None] * len(self.runs) if noise is None else noise
-        return torch.stack(self._each(lambda run, r: run.act(observations[r], noises[r])))
+        actions = self._each(lambda run, r: run.act(observations[r], noises[r]))
+        for run, each in zip(self.runs, actions, strict=True):
+            check_actions(run, each, (observations.shape[1], self._act_dim), bounded=(noise is None) not in self._acted)
+        self._acted.add(noise is None)
+        return torch.stack(actions)
 
     def __getattr__(self, name: str) -> Any:
         """The hooks `values` and `log_prob`, if the algorithm has them: [R, B, *obs_shape], [R, B, act_dim] -> [R, B]."""
         if name not in ("values", "log_prob") or not hasattr(self.runs[0], name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return lambda observations, actions: torch.stack(
-            self._each(lambda run, r: getattr(run, name)(observations[r], actions[r]))
-        )
+        return partial(self._score, name)
+
+    def _score(self, name: str, observations: Tensor, actions: Tensor) -> Tensor:
+        numbers = self._each(lambda run, r: getattr(run, name)(observations[r], actions[r]))
+        for run, each in zip(self.runs, numbers, strict=True):
+            check_numbers(run, name, each, (observations.shape[1],))
+        return torch.stack(numbers)
 
     def state_dict(self) -> dict[str, Any]:
         """One independent state per run, under the key by which `split_state` and `join_states` recognize it."""

@@ -18,6 +18,7 @@ from seqeval_rl.errors import UsageError, at, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
+from seqeval_rl.utils.text import one_line
 
 
 @dataclass(frozen=True)
@@ -82,20 +83,33 @@ class AlgorithmEntry:
         return per_seed.build(self.algorithm, config, spec)
 
 
+GROUP = "seqeval_rl.algorithms"  # of entry points
 _given: dict[str, AlgorithmEntry] = {}  # by reference: classes given as objects, which only this process may know
 
 
 def registered() -> dict[str, str]:
     """The registered names, each with its `module:Class`."""
-    return {entry.name: entry.value for entry in entry_points(group="seqeval_rl.algorithms")}
+    return {entry.name: entry.value for entry in entry_points(group=GROUP)}
+
+
+def find_registered() -> tuple[list[AlgorithmEntry], dict[str, str]]:
+    """The registered algorithms that can be used, by name, and why the others cannot: one broken package stops no other."""
+    found: list[AlgorithmEntry] = []
+    broken: dict[str, str] = {}
+    for name in sorted(registered()):
+        try:
+            found.append(find_algorithm(name))
+        except Exception as error:  # whatever the code of a third party raises
+            broken[name] = str(error) if isinstance(error, UsageError) else one_line(error)
+    return found, broken
 
 
 def find_algorithm(reference: str | type, where: str = "--algorithms") -> AlgorithmEntry:
     """Finds an algorithm.
 
     Args:
-        reference: a registered name, `module:Class`, `path/to/file.py:Class`, or the class itself, which may be defined in a
-            notebook, a script or a function.
+        reference: a registered name, `module:Class`, `path/to/file.py:Class`, `path/to/file.py` where that defines one algorithm,
+            or the class itself, which may be defined in a notebook, a script or a function.
         where: where the reference was found, for messages.
 
     Raises:
@@ -106,16 +120,22 @@ def find_algorithm(reference: str | type, where: str = "--algorithms") -> Algori
         return _of_class(reference, names)
     if reference in _given:
         return _given[reference]
-    if ":" not in reference:
+    if ":" not in reference and not reference.endswith(".py"):
         if reference not in names:
             raise unknown("algorithm", reference, names, where)
+        values = {entry.value for entry in entry_points(group=GROUP, name=reference)}
+        if len(values) > 1:
+            raise UsageError(
+                f"{reference}: expected one algorithm of that name, found {' and '.join(sorted(values))}. Name one of these "
+                "instead, or uninstall the other's package."
+            )
         return _checked(reference, reference, load_class(names[reference], reference))
-    source, _, class_name = reference.rpartition(":")
+    source, _, class_name = (reference, "", "") if reference.endswith(".py") else reference.rpartition(":")
     if source.endswith(".py"):
         # Absolute, so that a process with another working directory finds the file too.
         source = str(Path(source).expanduser().resolve())
-    absolute = f"{source}:{class_name}"
-    return _checked(_snake(class_name), absolute, load_class(absolute, reference))
+    algorithm = load_class(f"{source}:{class_name}" if class_name else source, reference, ("Config", "update", "act"))
+    return _checked(_snake(algorithm.__name__), f"{source}:{algorithm.__name__}", algorithm)
 
 
 def _of_class(algorithm: type, names: Mapping[str, str]) -> AlgorithmEntry:

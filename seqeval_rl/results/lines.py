@@ -1,57 +1,100 @@
-"""JSON-lines files, which grow by one flushed line at a time: `metrics.jsonl` and `events.jsonl`."""
+"""JSON-lines files, which grow by one flushed line at a time: `metrics.jsonl` and `events.jsonl`.
+
+A line begins with the CRC-32 of the rest: `{"crc32": "89abcdef", "evaluation": 0, …}`. Lines of earlier versions have none.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from seqeval_rl.errors import DataError, writing
+from seqeval_rl.errors import writing
+
+_START = b'{"crc32": "'
+# How a line with a checksum begins, also where one byte of it was changed.
+_CHECKED = re.compile(rb'\{"crc32": "|.{11}[0-9a-f]{8}", ', re.DOTALL)
+_LARGEST = 2**63
+_BODY = len(_START) + len('89abcdef", ')  # bytes before the other fields
+
+
+class Lines(NamedTuple):
+    """What a file holds."""
+
+    entries: list[dict[str, Any] | None]  # by line; None for one that is damaged
+    damaged: list[str]  # of each damaged line: where it is, and what is wrong with it
+
+    def sound(self) -> list[dict[str, Any]]:
+        """The entries that are not damaged."""
+        return [entry for entry in self.entries if entry is not None]
 
 
 def append_line(path: Path, entry: dict[str, Any]) -> None:
     """Append one line, on disk when this returns. Raises `FileError`."""
-    with writing(path, "Free some space; the same command resumes."), path.open("a") as file:
-        file.write(json.dumps(entry, allow_nan=False) + "\n")
+    body = json.dumps(entry, allow_nan=False).encode()
+    line = _START + b"%08x" % zlib.crc32(body) + b'", ' + body[1:] + b"\n"
+    with writing(path, "Free some space; the same command resumes."), path.open("ab") as file:
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete lines. A last line that was cut off when the writer was killed does not count.
+def read_lines(path: Path, check: Callable[[Mapping[str, Any]], object] | None = None) -> Lines:
+    """All complete lines; one whose checksum is wrong, or for which `check` raises `ValueError`, is damaged.
 
-    Raises:
-        DataError: another line is damaged.
+    A last line that was cut off when the writer was killed does not count. Raises `OSError`.
     """
-    entries, damaged = read_sound_lines(path)
-    if damaged:
-        raise DataError(f"{damaged[0]}. Restore the file, or move the run's directory away to begin it again.")
-    return entries
-
-
-def read_sound_lines(path: Path, **needed: type) -> tuple[list[dict[str, Any]], list[str]]:
-    """The lines that hold the needed fields of these types; and for each other line, where it is and what is wrong with it."""
-    sound, damaged = [], []
+    lines = Lines([], [])
     # What comes after the last newline was cut off.
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else [], 1):
         try:
-            entry = json.loads(line)
-            for name, kind in needed.items():
-                if not isinstance(entry[name], kind):
-                    raise TypeError(f"{name}: expected {kind.__name__}, found {type(entry[name]).__name__}")
-        except (ValueError, KeyError, TypeError) as error:
-            what = "not JSON" if isinstance(error, ValueError) else "fields are missing"
-            damaged.append(f"{path}, line {number}: damaged, {what} ({error!r})")
-        else:
-            sound.append(entry)
-    return sound, damaged
+            lines.entries.append(_parse(line, check))
+        except (ValueError, RecursionError) as error:
+            lines.entries.append(None)
+            lines.damaged.append(f"{path}, line {number}: damaged, {error}")
+    return lines
 
 
-def cut_torn_line(path: Path) -> None:
-    """Delete a last line that was cut off when its writer was killed, so that the next append begins a new line."""
+def _parse(line: bytes, check: Callable[[Mapping[str, Any]], object] | None) -> dict[str, Any]:
+    """The line's fields. Raises `ValueError`, which says what is wrong."""
+    if _CHECKED.match(line):
+        body = b"{" + line[_BODY:]
+        if line[:_BODY] != _START + b"%08x" % zlib.crc32(body) + b'", ':
+            raise ValueError("its checksum is not that of its contents")
+        line = body
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(entry, dict):
+        raise ValueError(f"expected an object of fields, found {type(entry).__name__}")
+    if check is not None:
+        check(entry)
+    return entry
+
+
+def require(fields: Mapping[str, Any], name: str, kind: type, where: str = "") -> Any:
+    """The value of a field. Raises `ValueError` where it is missing, of another type, or a whole number beyond 64 bits."""
+    value = fields.get(name)
+    if not isinstance(value, kind) or (kind is int and not -_LARGEST < value < _LARGEST):
+        found = f"found {str(value)[:40]!r}" if name in fields else "which is missing"
+        raise ValueError(f"expected {where}{name} of type {kind.__name__}, {found}")
+    return value
+
+
+def drop_damaged_end(path: Path, check: Callable[[Mapping[str, Any]], object] | None = None) -> int:
+    """Cut off what comes after the last sound line, so that the next append begins a new line; returns the number of bytes."""
+    entries = read_lines(path, check).entries
+    while entries and entries[-1] is None:
+        entries.pop()
     data = path.read_bytes() if path.exists() else b""
-    if data and not data.endswith(b"\n"):
+    kept = sum(len(line) + 1 for line in data.split(b"\n")[: len(entries)])
+    if kept < len(data):
         with path.open("r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)
+            file.truncate(kept)
+            os.fsync(file.fileno())
+    return len(data) - kept

@@ -1,7 +1,12 @@
-"""The manifest: what `manifest.json` says of a run, with versions, hardware and git revision; written when the run begins."""
+"""The manifest: what `manifest.json` says of a run, with versions, hardware and git revision; written when the run begins.
+
+Its last field is the SHA-256 of the others. Manifests of earlier versions have neither it nor a `format`.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -11,6 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.results.legacy import modern_manifest
+from seqeval_rl.results.lines import require
+
+FORMAT = 2  # of a run's files
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,54 @@ class Manifest:
             "citation": self.citation,
             **self.provenance,
         }
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """What is written to `manifest.json`."""
+    fields = {"format": FORMAT, **manifest}
+    return json.dumps({**fields, "sha256": _digest(fields)}, indent=1) + "\n"
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest as the present version would have written it.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged; in words.
+    """
+    try:
+        fields = json.loads(path.read_bytes())
+        if not isinstance(fields, dict):
+            raise ValueError(f"expected an object of fields, found {type(fields).__name__}")
+        digest = fields.pop("sha256", None)
+        if ("format" in fields or digest is not None) and digest != _digest(fields):
+            raise ValueError("its checksum is not that of its contents")
+        manifest = modern_manifest(fields)
+        _check_form(manifest)
+    except (ValueError, RecursionError) as error:
+        problem = f"not JSON, {error}" if isinstance(error, (json.JSONDecodeError, UnicodeError)) else str(error)
+        raise ValueError(f"{path.name} is damaged: {problem}") from error
+    return manifest
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _check_form(manifest: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where a field that readers use is missing or of another type."""
+    dataset, algorithm = (require(manifest, name, dict) for name in ("dataset", "algorithm"))
+    require(dataset, "name", str, "dataset.")
+    require(dataset, "transitions", int, "dataset.")
+    for place, block in enumerate(require({"blocks": [], **dataset}, "blocks", list, "dataset.")):
+        require({"block": block}, "block", dict, f"dataset.blocks[{place}] as ")
+    require(algorithm, "name", str, "algorithm.")
+    require(algorithm, "config", dict, "algorithm.")
+    for name in ("task", "protocol"):
+        require({name: {}, **manifest}, name, dict)
+    require({"online": 0, **manifest.get("protocol", {})}, "online", int, "protocol.")
+    require(manifest, "seed", int)
+    require(manifest, "evaluations_expected", int)
 
 
 _PACKAGES = ("seqeval-rl", "torch", "numpy", "gymnasium", "mujoco", "envpool", "minari")

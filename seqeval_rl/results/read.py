@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError
-from seqeval_rl.results.legacy import modern_manifest
-from seqeval_rl.results.lines import read_sound_lines
+from seqeval_rl.results.lines import Lines, read_lines, require
+from seqeval_rl.results.manifest import read_manifest
 
 MANIFEST, METRICS, EVENTS = "manifest.json", "metrics.jsonl", "events.jsonl"
+CHECKPOINTS = "checkpoint"  # directory of the newest checkpoints
 LOCK = ".lock"  # in a run's directory, held by the process that writes to it
 PREQUENTIAL = "prequential/"  # before the names of prequential scores and of the two counts
 # Of transitions: all that arrived, which scores are means over, and those with an observed return, which scores of values are.
@@ -157,26 +157,57 @@ def scan_results(root: Path) -> Results:
     for manifest in sorted(root.rglob(MANIFEST)):
         try:
             runs.append(_read_run(root, manifest.parent))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            damaged.append(f"{manifest.parent}: not a readable run ({type(error).__name__}: {error})")
+        except (OSError, ValueError) as error:
+            damaged.append(f"{manifest.parent}: not a readable run ({error})")
     return Results(runs, damaged)
 
 
 def _read_run(root: Path, directory: Path) -> RunResult:
-    manifest = modern_manifest(json.loads((directory / MANIFEST).read_text()))
-    evaluations, damaged = read_sound_lines(directory / METRICS, transitions=int, metrics=dict)
-    events, damaged_events = read_sound_lines(directory / EVENTS, event=str)
-    finished = len(evaluations) + len(damaged) >= manifest["evaluations_expected"]
+    manifest = read_manifest(directory / MANIFEST)
+    lines = read_lines(directory / METRICS, check_evaluation)
+    events = read_lines(directory / EVENTS, lambda event: require(event, "event", str))
+    status, failure, crashed = _how_it_ended(directory, manifest, lines, events.sound())
+    name = directory.name if directory == root else directory.relative_to(root).as_posix()
+    damaged = (*lines.damaged, *events.damaged)
+    return RunResult(name, directory, manifest, status, failure, lines.sound(), damaged, crashed)
+
+
+def check_evaluation(entry: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where a line of `metrics.jsonl` does not have the form that readers expect."""
+    for name in ("transitions", "gradient_steps", "env_steps"):
+        require(entry, name, int)
+    for name in ("phase", "block"):
+        require(entry, name, str)
+    for name, value in require(entry, "metrics", dict).items():
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"expected metrics.{name} to be a number, found {str(value)[:40]!r}")
+
+
+def _how_it_ended(
+    directory: Path, manifest: Mapping[str, Any], lines: Lines, events: Sequence[Mapping[str, Any]]
+) -> tuple[Literal["finished", "failed", "unfinished"], str | None, bool]:
+    """A run's status, why it failed, and whether by an exception.
+
+    It is finished when its last evaluation is recorded and the checkpoint after it was saved: either that checkpoint or the event
+    that followed is there. Results that were kept without a directory of checkpoints are judged by their evaluations.
+    """
+    expected = manifest["evaluations_expected"]
+    finished = len(lines.entries) >= expected and lines.entries[-1:] != [None]
+    if finished and (directory / CHECKPOINTS).is_dir():
+        saved = directory / CHECKPOINTS / checkpoint_name(expected - 1)
+        finished = saved.exists() or any(event["event"] == "finished" for event in events)
     diverged = [event for event in events if event["event"] == "failed"][-1:]
     crashed = [event for event in events[-1:] if event["event"] == "crashed" and not finished]  # else tried again since
     failures = [str(event.get("message", "no reason recorded")) for event in diverged or crashed]
-    name = directory.name if directory == root else directory.relative_to(root).as_posix()
-    result = RunResult(
-        name, directory, manifest, "failed" if failures else "finished" if finished else "unfinished",
-        failures[0] if failures else None, evaluations, (*damaged, *damaged_events), bool(crashed and not diverged),
-    )  # fmt: skip
-    _ = result.dataset, result.algorithm, result.config, result.seed  # a manifest without them is damaged
-    return result
+    status: Literal["finished", "failed", "unfinished"] = (
+        "failed" if failures else "finished" if finished else "unfinished"
+    )
+    return status, failures[0] if failures else None, bool(crashed and not diverged)
+
+
+def checkpoint_name(evaluation: int) -> str:
+    """The file name of the checkpoint after that evaluation."""
+    return f"evaluation-{evaluation:06d}.pt"
 
 
 def cumulated(evaluations: Iterable[dict[str, Any]], name: str) -> Iterator[tuple[dict[str, Any], float, float]]:

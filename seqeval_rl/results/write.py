@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from seqeval_rl.errors import BusyError, MismatchError, writing
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.legacy import modern_manifest
-from seqeval_rl.results.lines import append_line, cut_torn_line, read_lines
-from seqeval_rl.results.read import EVENTS, LOCK, MANIFEST, METRICS, hashable
+from seqeval_rl.results.lines import Lines, append_line, drop_damaged_end, read_lines
+from seqeval_rl.results.manifest import manifest_text, read_manifest
+from seqeval_rl.results.read import CHECKPOINTS, EVENTS, LOCK, MANIFEST, METRICS, check_evaluation, hashable
 from seqeval_rl.utils.files import atomic_write, try_lock
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ def recorded_runs(out: Path) -> dict[Hashable, Path]:
     found: dict[Hashable, Path] = {}
     for path in sorted(out.glob(f"*/*/seed-*/{MANIFEST}")):
         try:
-            found.setdefault(identity(json.loads(path.read_text())), path.parent)
-        except (OSError, ValueError, TypeError):
+            found.setdefault(identity(read_manifest(path)), path.parent)
+        except (OSError, ValueError):
             # Damaged: `RunRecorder.check` says so to a command that wants to write there.
             continue
     return found
@@ -61,7 +62,7 @@ class RunRecorder:
 
     def __init__(self, directory: Path, manifest: dict[str, Any]):
         self.directory, self.manifest = directory, manifest
-        self.checkpoints = directory / "checkpoint"
+        self.checkpoints = directory / CHECKPOINTS
         self._lock: FileLock | None = None
 
     def check(self, overwrite: bool = False) -> bool:
@@ -73,14 +74,20 @@ class RunRecorder:
         """
         path = self.directory / MANIFEST
         if not path.exists():
+            left = [name for name in (METRICS, self.checkpoints.name) if (self.directory / name).exists()]
+            if left and not overwrite:
+                raise MismatchError(
+                    f"{self.directory}: holds {left[0]} without {MANIFEST}, so that nothing says which run it is of. "
+                    "Restore that file, move the directory away, or run with --overwrite."
+                )
             return False
         try:
-            recorded = _identifying(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
+            recorded = _identifying(read_manifest(path))
+        except ValueError as error:
             if overwrite:
                 return False
             raise MismatchError(
-                f"{path}: damaged, not JSON. Move {self.directory} away, or run with --overwrite."
+                f"{self.directory}: {error}. Move the directory away, or run with --overwrite."
             ) from None
         asked_for = _identifying(self.manifest)
         if overwrite:
@@ -117,18 +124,29 @@ class RunRecorder:
                 )
             begun = self.check(overwrite)
             if overwrite:
-                for name in (MANIFEST, METRICS, EVENTS):
-                    (self.directory / name).unlink(missing_ok=True)
+                # The manifest last: killed at any moment, what is left is a part of the old run, and its manifest says so.
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
+                for name in (METRICS, EVENTS):
+                    (self.directory / name).unlink(missing_ok=True)
             if not begun:
-                atomic_write(self.directory / MANIFEST, json.dumps(self.manifest, indent=1) + "\n")
-            for name in (METRICS, EVENTS):
-                cut_torn_line(self.directory / name)
+                atomic_write(self.directory / MANIFEST, manifest_text(self.manifest))
+            self.checkpoints.mkdir(exist_ok=True)
+            dropped = {
+                name: drop_damaged_end(self.directory / name, check)
+                for name, check in ((METRICS, check_evaluation), (EVENTS, None))
+            }
         self.event("attempt", host=socket.gethostname(), process=os.getpid(), device=self.manifest["device"])
+        for name, count in dropped.items():
+            if count:
+                self.event("warning", message=f"the last {count} bytes of {name} were damaged and are dropped")
+
+    def lines(self) -> Lines:
+        """The lines of `metrics.jsonl`."""
+        return read_lines(self.directory / METRICS, check_evaluation)
 
     def resumable(self) -> list[int]:
         """Evaluations from which the run can resume: those with both a recorded score and a checkpoint, oldest first."""
-        recorded = len(read_lines(self.directory / METRICS))
+        recorded = len(self.lines().entries)
         return [index for index in checkpoint.available(self.checkpoints) if index < recorded]
 
     def resume(self) -> tuple[int, dict[str, Any]]:
@@ -136,17 +154,19 @@ class RunRecorder:
 
         What comes after the newest checkpoint that can be read is dropped, since it will be computed again.
         """
-        path = self.directory / METRICS
-        recorded = len(read_lines(path))
+        path, lines = self.directory / METRICS, self.lines()
+        recorded = len(lines.entries)
+        for text in lines.damaged:
+            self.event("warning", message=f"{text}; left out")
+        checkpoint.drop_from(self.checkpoints, recorded)  # of evaluations that were never recorded
         newest, state = checkpoint.newest(
             self.checkpoints,
-            recorded,
-            lambda index: self.event("warning", message=f"checkpoint of evaluation {index} is unreadable and not used"),
+            lambda index: self.event("warning", message=f"checkpoint of evaluation {index} is damaged and not used"),
         )
         if newest >= 0:
             self.event("resumed", evaluation=newest)
         if recorded > newest + 1:
-            atomic_write(path, "".join(path.read_text().splitlines(keepends=True)[: newest + 1]))
+            atomic_write(path, b"".join(path.read_bytes().splitlines(keepends=True)[: newest + 1]))
         return newest + 1, state
 
     def event(self, event: str, **details: Any) -> None:

@@ -16,10 +16,10 @@ from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.returned import EnvironmentFailure, attempt
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import Transition
+from seqeval_rl.interface.returns import ROUNDING
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 _PURPOSE = zlib.crc32(b"evaluation episode")
-_ROUNDING = 1e-4  # how far beyond [-1, 1] an action may be; it is clipped
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Episodes:
     def check_actions(self, actions: NDArray[np.floating]) -> None:
         """Stop the runs with a live environment whose action [R·E, act_dim] is not finite or outside [-1, 1]."""
         self._fail(self._active & ~np.isfinite(actions).all(-1), "non-finite action")
-        self._fail(self._active & (np.abs(actions) > 1.0 + _ROUNDING).any(-1), "action outside [-1, 1]")
+        self._fail(self._active & (np.abs(actions) > 1.0 + ROUNDING).any(-1), "action outside [-1, 1]")
         self.live = np.flatnonzero(self._active)
 
     def add(self, step: Transition) -> None:
@@ -150,7 +150,7 @@ class Evaluator:
                 raise ValueError(f"act: expected actions of shape {expected}, found {actions.shape}")
             actions = actions.reshape(runs * episodes, envs.act_dim).astype(np.float64)
             # Checks look at all numbers at once; only where something is wrong do they look for what it is.
-            if not (np.abs(actions) <= 1.0 + _ROUNDING).all():
+            if not (np.abs(actions) <= 1.0 + ROUNDING).all():
                 record.check_actions(actions)
                 if not len(record.live):
                     break

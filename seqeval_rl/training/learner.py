@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm
+from seqeval_rl.interface.returns import check_actions, check_metrics
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler
 from seqeval_rl.training.normalization import Preprocessing
 
@@ -19,7 +20,8 @@ class Learner:
 
     def __init__(self, algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing):
         self.algorithm, self.batches, self.preprocessing = algorithm, batches, preprocessing
-        self._names: list[str] = []
+        self._names: list[str] = []  # of metrics; empty before the first update
+        self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
         self._sums: list[Tensor] = []
         self._steps = 0  # gradient steps that the sums are over
 
@@ -33,6 +35,7 @@ class Learner:
         self._steps += stop - start
 
     def _add(self, metrics: dict[str, Tensor]) -> None:
+        check_metrics(self.algorithm, metrics, (len(self.batches.seeds),), self._names or None)
         if not self._names:
             self._names = list(metrics)
             self._sums = [torch.zeros_like(value, dtype=torch.float64) for value in metrics.values()]
@@ -51,8 +54,10 @@ class Learner:
 
     def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Actions [R, E, act_dim] in [-1, 1] for raw observations [R, E, *obs], see the function `act`."""
-        device = self.batches.replay.device
-        return act(self.algorithm, self.preprocessing.now(device), device, observations, noise)
+        replay, bounded = self.batches.replay, (noise is None) not in self._acted
+        self._acted.add(noise is None)
+        preprocess = self.preprocessing.now(replay.device)
+        return act(self.algorithm, preprocess, replay.device, replay.act_dim, bounded, observations, noise)
 
 
 @torch.no_grad()
@@ -60,11 +65,18 @@ def act(
     algorithm: Algorithm,
     preprocess: Callable[[Tensor], Tensor],
     device: torch.device,
+    act_dim: int,
+    bounded: bool,
     observations: NDArray[np.float32],
     noise: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """The action of an algorithm on `device` for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]; deterministic, or
-    with standard normals [R, E, act_dim] exploring."""
+    with standard normals [R, E, act_dim] exploring.
+
+    Raises:
+        WrongReturn: it is no tensor of that shape, or, if it is to be `bounded`, not in [-1, 1].
+    """
     seen = preprocess(torch.from_numpy(observations).to(device))
     actions = algorithm.act(seen, None if noise is None else torch.from_numpy(noise).to(device))
+    check_actions(algorithm, actions, (*observations.shape[:2], act_dim), bounded)
     return actions.cpu().numpy()

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.algorithm import Batch
+from seqeval_rl.interface.returns import check_actions, check_numbers
 from seqeval_rl.results.read import COUNT, PREQUENTIAL, VALUE_COUNT
 from seqeval_rl.training.learner import Learner
 
@@ -103,16 +104,19 @@ class Prequential:
         noise = torch.empty(*indices.shape, 0, device=device)
         shift, scale = self._preprocessing.shift, self._preprocessing.scale
         batch: Batch = self._replay.batch(torch.from_numpy(indices).to(device), noise, shift, scale)
-        actions = self._algorithm.act(batch.observations, None)
+        actions = self._act(batch.observations)
         scores: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {
             "action_error": ((actions - batch.actions).square().mean(-1), None)
         }
         if self._log_prob is not None:
-            scores["nll"] = (-self._log_prob(batch.observations, batch.actions), None)
+            density = self._log_prob(batch.observations, batch.actions)
+            check_numbers(self._algorithm, "log_prob", density, indices.shape)
+            scores["nll"] = (-density, None)
         if self._values is not None and self._discount is not None:
-            value = self._values(batch.observations, batch.actions) / self._scale
-            next_actions = self._algorithm.act(batch.next_observations, None)
-            next_value = self._values(batch.next_observations, next_actions) / self._scale
+            value = self._values(batch.observations, batch.actions)
+            check_numbers(self._algorithm, "values", value, indices.shape)
+            value = value / self._scale
+            next_value = self._values(batch.next_observations, self._act(batch.next_observations)) / self._scale
             target = batch.rewards / self._scale + self._discount * batch.masks * next_value
             scores["td_error"] = ((target - value).square(), None)
             rows = [indices[r] - self._starts[r] for r in range(len(indices))]
@@ -124,6 +128,12 @@ class Prequential:
             gap = value - torch.from_numpy(returns).to(device)
             scores["value_gap"], scores["value_error"] = (gap, observed), (gap.square(), observed)
         return scores
+
+    def _act(self, observations: Tensor) -> Tensor:
+        """The deterministic action [R, P, act_dim]."""
+        actions = self._algorithm.act(observations, None)
+        check_actions(self._algorithm, actions, (*observations.shape[:2], self._replay.act_dim), bounded=False)
+        return actions
 
     def state_dict(self) -> dict[str, Any]:
         """The latest scores, by name, each [R]."""

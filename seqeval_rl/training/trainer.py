@@ -162,10 +162,11 @@ class Trainer:
 
     def copy_policy(self) -> Act:
         """The policy as it is now, on the CPU. There is one copy, which the next call overwrites."""
+        first = self._copy is None
         if self._copy is None:
             self._copy = self._entry.build(self._config, replace(self._spec, device=CPU))
         self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
-        return partial(act, self._copy, self.preprocessing.now(CPU), CPU)
+        return partial(act, self._copy, self.preprocessing.now(CPU), CPU, self._spec.act_dim, first)
 
     def states(self) -> list[dict[str, Any]]:
         """One state per run: networks, optimizers, statistics, gathered transitions. Batches need none (see `BatchSampler`)."""

@@ -170,7 +170,7 @@ def test_an_unreadable_checkpoint_costs_one_generation_not_the_run(suite, tmp_pa
     newest[-2].write_bytes(b"not a checkpoint")
     assert main(command) == 0
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert any("unreadable" in event.get("message", "") for event in events)
+    assert any("damaged and not used" in event.get("message", "") for event in events)
     assert comparable(run) == whole
 
 

@@ -186,7 +186,7 @@ def readers() -> Mapping[str, Reader]:
             reader: Any = entry.load()()
             if not isinstance(reader, Reader):
                 raise TypeError(f"expected a subclass of seqeval_rl.data.Reader, found {reader!r}")
-        except Exception as error:  # whatever the code of a third party raises
+        except (Exception, SystemExit) as error:  # whatever the code of a third party raises
             _log.warning("dataset reader %s (%s) cannot be used: %s", entry.name, entry.value, one_line(error))
         else:
             loaded[entry.name] = reader

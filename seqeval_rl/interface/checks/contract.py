@@ -7,11 +7,17 @@ algorithm cannot use future data holds by construction: `Spec` and `Batch` conta
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+import functools
+import time
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from seqeval_rl.interface.checks import methods, run_groups, toy_problem
-from seqeval_rl.interface.checks.fixtures import CheckFailed
+from seqeval_rl.interface.checks.fixtures import SEEDS, CheckFailed
+from seqeval_rl.interface.returns import WrongReturn
+from seqeval_rl.utils.text import one_line
+from seqeval_rl.utils.tracebacks import raised_at
 
 CHECKS: dict[str, Callable[[Any], str]] = {
     name.removeprefix("check_"): function
@@ -21,28 +27,163 @@ CHECKS: dict[str, Callable[[Any], str]] = {
 }
 """By name, functions of an algorithm class that return what they found or raise `CheckFailed`."""
 
+LIMIT = 50.0  # seconds for all checks; those that would take longer are not made
+
+
+class _Updates(NamedTuple):
+    """How many updates a check takes: of run groups and of single runs, each per period and besides."""
+
+    groups_per_period: int = 0
+    groups: int = 0
+    singles_per_period: int = 0
+    singles: int = 0
+
+    def calls(self, algorithm: Any) -> int:
+        """Calls of the algorithm's own `update`: one for a run group of a vectorized algorithm, else one for each of its runs."""
+        period = int(getattr(algorithm, "period", 1))
+        runs = 1 if getattr(algorithm, "vectorized", False) else len(SEEDS)
+        groups = self.groups_per_period * period + self.groups
+        return runs * groups + self.singles_per_period * period + self.singles
+
+
+_UPDATES = {
+    "metrics": _Updates(2, 1),
+    "act": _Updates(1),
+    "inputs": _Updates(1),
+    "randomness": _Updates(2),
+    "capture": _Updates(2),
+    "hooks": _Updates(1, 1),
+    "resume": _Updates(6, 3),
+    "isolation": _Updates(4),
+    "group": _Updates(5, 0, 10),
+    "sweep": _Updates(5, 0, 10),
+    "state": _Updates(1, 1),
+    "learning": _Updates(singles=toy_problem.UPDATES),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
     """The outcome of one check."""
 
     name: str
-    passed: bool
+    passed: bool  # or not made for want of time
     detail: str  # what was found; for a failed check also what was expected
+    made: bool = True  # False: not made, the detail says why
 
 
-def check_algorithm(algorithm: type) -> list[CheckResult]:
+def check_algorithm(algorithm: type, seconds: float = LIMIT) -> list[CheckResult]:
     """Runs every check of `CHECKS` on an algorithm class, vectorized or single-run, on the CPU; takes a few seconds.
 
-    An exception inside the algorithm fails the check in which it is raised and is named in its detail. In a test suite:
+    An exception inside the algorithm fails the check in which it is raised; its detail has the algorithm's file and line. A fault
+    is named once: checks that meet it again are not made. In a test suite:
 
         assert [result for result in check_algorithm(MyAlgorithm) if not result.passed] == []
+
+    Args:
+        algorithm: the class.
+        seconds: for all checks. One that would not be over by then, at the seconds that updates have taken so far, is not made.
     """
-    results = []
+    return list(iterate_checks(algorithm, seconds))
+
+
+def iterate_checks(
+    algorithm: type, seconds: float = LIMIT, progress: Callable[[str, float | None], None] = lambda *_: None
+) -> Iterator[CheckResult]:
+    """As `check_algorithm`, each result as soon as it is there.
+
+    Args:
+        algorithm, seconds: as in `check_algorithm`.
+        progress: takes the name of the running check and the seconds that are left, None while they are unknown, at every update.
+    """
+    clock = _Clock(seconds, {name: _UPDATES.get(name, _Updates()).calls(algorithm) for name in CHECKS}, progress)
+    counted = _counted(algorithm, clock.count)
+    faults: dict[Any, str] = {}  # by fault, the check that has found it
     for name, check in CHECKS.items():
-        try:
-            results.append(CheckResult(name, True, check(algorithm)))
-        except Exception as error:
-            kind = "" if isinstance(error, CheckFailed) else f"{type(error).__name__}: "
-            results.append(CheckResult(name, False, f"{kind}{error}"))
-    return results
+        updates, fits = clock.begin(name)
+        if "config" in faults.values():
+            yield CheckResult(name, False, "Config must be correct first", made=False)
+        elif not fits:
+            why = f"{updates} updates at {clock.pace:.2g} s would take longer than {seconds:g} s for all checks allow"
+            yield CheckResult(name, True, f"{why}; in Python check_algorithm(..., seconds=...) sets them", made=False)
+        else:
+            yield _result(name, check, counted, faults)
+
+
+class _Clock:
+    """Counts the updates that the checks take, and estimates the seconds that are left."""
+
+    def __init__(self, seconds: float, updates: dict[str, int], progress: Callable[[str, float | None], None]):
+        """For checks that take so many `updates`, by name in their order, and have so many `seconds` together."""
+        self._seconds, self._updates, self._progress = seconds, updates, progress
+        self._started = time.monotonic()
+        self._first: float | None = None  # when the first update was over: in it, libraries initialize themselves
+        self._taken, self._of_check = 0, 0  # updates in all, and since the running check began
+        self._name = ""
+        self.pace = 0.0  # seconds for an update
+
+    def begin(self, name: str) -> tuple[int, bool]:
+        """A check begins: how many updates it takes, and whether there is time for it."""
+        self._name, self._of_check = name, 0
+        self._report()
+        return self._updates[name], self._spent() + self.pace * self._updates[name] <= self._seconds
+
+    def count(self) -> None:
+        """An update begins."""
+        now = time.monotonic()
+        if self._taken == 1:
+            self._first = now
+        elif self._first is not None:
+            self.pace = (now - self._first) / (self._taken - 1)
+        self._taken += 1
+        self._of_check += 1
+        self._report()
+
+    def _spent(self) -> float:
+        return time.monotonic() - self._started
+
+    def _report(self) -> None:
+        """Report the running check, and the seconds left: for it, and for those after it that there is time for."""
+        names = list(self._updates)
+        spent = end = self._spent()
+        for name in names[names.index(self._name) :]:
+            needed = self.pace * max(0, self._updates[name] - (self._of_check if name == self._name else 0))
+            end += needed if end + needed <= self._seconds else 0.0
+        self._progress(self._name, end - spent if self.pace else None)
+
+
+def _result(name: str, check: Callable[[Any], str], algorithm: Any, faults: dict[Any, str]) -> CheckResult:
+    """The outcome of one check, whose fault is added to `faults`."""
+    try:
+        return CheckResult(name, True, check(algorithm))
+    except (Exception, SystemExit) as error:
+        fault, detail = _fault(error, algorithm.__module__)
+    earlier = faults.setdefault(fault, name)
+    if earlier != name:
+        return CheckResult(name, False, f"meets the fault that {earlier} has found", made=False)
+    return CheckResult(name, False, detail)
+
+
+def _fault(error: BaseException, module: str) -> tuple[Any, str]:
+    """What tells this fault from others, and its description."""
+    if isinstance(error, CheckFailed):
+        return str(error), str(error)
+    if isinstance(error, WrongReturn):
+        return error.fault, str(error)
+    place = raised_at(error, module)
+    return place or str(error), f"{one_line(error)} ({place})" if place else one_line(error)
+
+
+def _counted(algorithm: type, count: Callable[[], None]) -> Any:
+    """The algorithm, with an `update` that also calls `count`."""
+    original: Any = algorithm
+
+    @functools.wraps(original.update)
+    def update(self: Any, batch: Any) -> Any:
+        count()
+        return original.update(self, batch)
+
+    names = {"update": update, "__module__": algorithm.__module__, "__doc__": algorithm.__doc__}
+    made = types.new_class(algorithm.__name__, (algorithm,), exec_body=lambda body: body.update(names))
+    made.__qualname__ = algorithm.__qualname__
+    return made

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.per_seed import build, noise_dim
+from seqeval_rl.interface.returns import check_actions, describe
 from seqeval_rl.seeding import torch_generator
 
 OBS_DIM, ACT_DIM, BATCH, EPISODES = 5, 2, 16, 4
@@ -51,6 +52,14 @@ def build_group(algorithm: Any, seeds: tuple[int, ...] = SEEDS, config: Any = No
     """A run group, with default settings unless `config` is given."""
     config = algorithm.Config() if config is None else config
     return build(algorithm, config, Spec((OBS_DIM,), ACT_DIM, seeds, CPU))
+
+
+def act(group: Algorithm, observations: Tensor, noise: Tensor | None) -> Tensor:
+    """The actions of a run group for observations [R, E, *obs], which must be what `act` may return. Raises `WrongReturn`."""
+    with torch.no_grad():
+        actions = group.act(observations, noise)
+    check_actions(group, actions, (*observations.shape[:2], ACT_DIM), bounded=True)
+    return actions
 
 
 def period(group: Algorithm) -> int:
@@ -103,10 +112,3 @@ def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, p
     else:
         same = type(expected) is type(found) and not isinstance(expected, Tensor | dict) and expected == found
     expect(same, f"{what}: expected equal states, found {path} to differ ({describe(expected)}, {describe(found)})")
-
-
-def describe(value: Any) -> str:
-    """A value in a few words."""
-    if isinstance(value, Tensor):
-        return f"tensor of shape {tuple(value.shape)}"
-    return f"keys {sorted(map(str, value))}" if isinstance(value, dict) else repr(value)

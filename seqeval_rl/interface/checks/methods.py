@@ -10,6 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from seqeval_rl.interface import returns
 from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.interface.checks.fixtures import (
     ACT_DIM,
@@ -19,9 +20,9 @@ from seqeval_rl.interface.checks.fixtures import (
     SEEDS,
     CheckFailed,
     HostReads,
+    act,
     batches_of,
     build_group,
-    describe,
     expect,
     expect_equal,
     period,
@@ -52,24 +53,14 @@ def check_config(algorithm: Any) -> str:
 def check_metrics(algorithm: Any) -> str:
     """Every `update` returns the same metrics: named like `critic/loss`, finite, detached, one number per run."""
     group, batches = build_group(algorithm), batches_of(algorithm)
-    all_metrics = [group.update(next(batches)) for _ in range(2 * period(group) + 1)]
-    names = all_metrics[0].keys()
-    for metrics in all_metrics:
-        other = sorted(names ^ metrics.keys())
-        expect(not other, f"expected the same metrics at every update, found {other} in some only")
+    names: list[str] = []
+    for _ in range(2 * period(group) + 1):
+        metrics = group.update(next(batches))
+        returns.check_metrics(group, metrics, (len(SEEDS),), names or None)
+        names = names or list(metrics)
         for name, value in metrics.items():
-            expect("/" in name, f"expected names like critic/loss, found {name!r}")
-            _expect_tensor(name, value, (len(SEEDS),))
             expect(value.isfinite().all(), f"{name}: expected finite numbers, found {value.tolist()}")
-    expect(names, "expected at least one metric, such as actor/loss, found none")
     return ", ".join(sorted(names))
-
-
-def _expect_tensor(name: str, value: Any, shape: tuple[int, ...]) -> None:
-    right = isinstance(value, Tensor) and value.shape == shape
-    expect(right, f"{name}: expected a tensor of shape {shape}, found {describe(value)}")
-    no_gradient = "Decorate the method with @torch.no_grad(), or detach what it returns"
-    expect(not value.requires_grad, f"{name}: expected a detached tensor, found one with a gradient. {no_gradient}")
 
 
 def check_act(algorithm: Any) -> str:
@@ -77,15 +68,11 @@ def check_act(algorithm: Any) -> str:
     group, _ = trained_group(algorithm)
     observations = 10 * torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(0, "contract act"))
     noise = 3 * torch.randn(len(SEEDS), EPISODES, ACT_DIM, generator=torch_generator(1, "contract act"))
-    with torch.no_grad():
-        for kind, given in (("greedy", None), ("exploring", noise)):
-            actions = group.act(observations, given)
-            _expect_tensor(f"{kind} actions", actions, (len(SEEDS), EPISODES, ACT_DIM))
-            expect(actions.isfinite().all(), f"{kind} actions: expected finite numbers, found NaN or infinity")
-            largest = actions.abs().max()
-            expect(largest <= 1, f"{kind} actions: expected them in [-1, 1], found {largest:.4g}")
-        repeated = torch.equal(group.act(observations, None), group.act(observations, None))
-        expect(repeated, "greedy actions: expected the same for the same observations, found different ones")
+    for kind, given in (("greedy", None), ("exploring", noise)):
+        finite = act(group, observations, given).isfinite().all()
+        expect(finite, f"{kind} actions: expected finite numbers, found NaN or infinity")
+    repeated = torch.equal(act(group, observations, None), act(group, observations, None))
+    expect(repeated, "greedy actions: expected the same for the same observations, found different ones")
     return "shape, range, and greedy actions repeat"
 
 
@@ -96,7 +83,7 @@ def check_inputs(algorithm: Any) -> str:
         batch = next(batches)
         kept = Batch(*(column.clone() for column in batch))
         group.update(batch)
-        group.act(batch.observations, torch.zeros(len(SEEDS), BATCH, ACT_DIM))
+        act(group, batch.observations, torch.zeros(len(SEEDS), BATCH, ACT_DIM))
         for name, now, before in zip(Batch._fields, batch, kept, strict=True):
             expect(torch.equal(now, before), f"expected {name} to be unchanged, found it changed in place")
     return "inputs unchanged"
@@ -113,7 +100,7 @@ def check_randomness(algorithm: Any) -> str:
             torch.manual_seed(global_seed)
             before = torch.get_rng_state()
             group, _ = trained_group(algorithm)
-            group.act(torch.zeros(len(SEEDS), EPISODES, OBS_DIM), torch.ones(len(SEEDS), EPISODES, ACT_DIM))
+            act(group, torch.zeros(len(SEEDS), EPISODES, OBS_DIM), torch.ones(len(SEEDS), EPISODES, ACT_DIM))
             same = torch.equal(before, torch.get_rng_state())
             expect(same, "expected all noise from batch.noise and seeds, found torch's global generator drawn from")
         finals.append(group.state_dict())
@@ -173,7 +160,7 @@ def _result(name: str, group: Any, observations: Tensor, actions: Tensor) -> Ten
     kept = observations.clone(), actions.clone()
     state, random = copy.deepcopy(group.state_dict()), torch.get_rng_state()
     numbers = getattr(group, name)(observations, actions)
-    _expect_tensor(name, numbers, (len(SEEDS), BATCH))
+    returns.check_numbers(group, name, numbers, (len(SEEDS), BATCH))
     if not numbers.isfinite().all():
         place = (~numbers.isfinite()).nonzero()[0].tolist()
         raise CheckFailed(

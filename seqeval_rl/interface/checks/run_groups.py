@@ -14,6 +14,7 @@ from seqeval_rl.interface.checks.fixtures import (
     EPISODES,
     OBS_DIM,
     SEEDS,
+    act,
     batches_of,
     build_group,
     expect,
@@ -28,8 +29,7 @@ from seqeval_rl.seeding import torch_generator
 
 def check_seeds(algorithm: Any) -> str:
     """Runs with different seeds start from different weights."""
-    with torch.no_grad():
-        actions = build_group(algorithm).act(torch.ones(len(SEEDS), 1, OBS_DIM), None)
+    actions = act(build_group(algorithm), torch.ones(len(SEEDS), 1, OBS_DIM), None)
     differ = not torch.equal(actions[0], actions[1])
     expect(differ, f"expected runs of seeds {SEEDS} to act differently at the start, found the same action")
     return "weights depend on the seed"
@@ -53,7 +53,7 @@ def check_resume(algorithm: Any) -> str:
         other.update(batch)
     expect_equal(group.state_dict(), other.state_dict(), "uninterrupted and resumed")
     observations = torch.ones(len(SEEDS), EPISODES, OBS_DIM)
-    same = torch.equal(group.act(observations, None), other.act(observations, None))
+    same = torch.equal(act(group, observations, None), act(other, observations, None))
     expect(same, "expected the same actions from the uninterrupted and the resumed run group, found different ones")
     return "resumed equals uninterrupted"
 
@@ -116,11 +116,10 @@ def check_state(algorithm: Any) -> str:
     parts = split_state(state, len(SEEDS))
     expect_equal(join_states(parts), state, "state split and joined")
     observations = torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(2, "contract act"))
-    with torch.no_grad():
-        actions = group.act(observations, None)
-        for r, part in enumerate(parts):
-            single = build_group(algorithm, (SEEDS[r] + 1000,))
-            single.load_state_dict(part)
-            gap = (single.act(observations[r : r + 1], None)[0] - actions[r]).abs().max()
-            expect(gap <= 1e-5, f"expected run {r} to act alone as in the run group, found actions {gap:.3g} apart")
+    actions = act(group, observations, None)
+    for r, part in enumerate(parts):
+        single = build_group(algorithm, (SEEDS[r] + 1000,))
+        single.load_state_dict(part)
+        gap = (act(single, observations[r : r + 1], None)[0] - actions[r]).abs().max()
+        expect(gap <= 1e-5, f"expected run {r} to act alone as in the run group, found actions {gap:.3g} apart")
     return "splits by run and joins"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
-from seqeval_rl.interface.checks.fixtures import expect
+from seqeval_rl.interface.checks.fixtures import act, expect
 from seqeval_rl.interface.per_seed import build, noise_dim
 from seqeval_rl.seeding import torch_generator
 
@@ -58,12 +58,11 @@ def score(group: Algorithm) -> float:
     0 is the dataset's own level, 1 the best possible.
     """
     x = torch.linspace(-1, 1, 101)
-    with torch.no_grad():
-        zero, one = torch.zeros_like(x), torch.ones_like(x)
-        first = group.act(torch.stack([zero, x, zero], 1)[None], None)[0]
-        a = first[:, 0]
-        second = group.act(torch.stack([one, x, a], 1)[None], None)[0]
-        value = (reward(0, x, a, first[:, 1]) + reward(1, x, a, second[:, 1])).mean().item()
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    first = act(group, torch.stack([zero, x, zero], 1)[None], None)[0]
+    a = first[:, 0]
+    second = act(group, torch.stack([one, x, a], 1)[None], None)[0]
+    value = (reward(0, x, a, first[:, 1]) + reward(1, x, a, second[:, 1])).mean().item()
     of_dataset = -SCALE * 2 * 4 * ACTION_NOISE**2  # the mean of a is 0
     return (value - of_dataset) / (0.75 * SCALE - of_dataset)
 

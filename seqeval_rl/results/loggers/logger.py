@@ -55,19 +55,21 @@ class Logger(Protocol):
 
 
 GROUP = "seqeval_rl.loggers"
+METHODS = "log", "close"
 
 
 def find_logger(reference: str, where: str = "--logger") -> type[Logger]:
-    """A logger's class, by name of an entry point `seqeval_rl.loggers`, `module:Class` or `path/to/file.py:Class`.
+    """A logger's class, by name of an entry point `seqeval_rl.loggers`, `module:Class`, `path/to/file.py:Class`, or
+    `path/to/file.py` where that defines one logger.
 
     Raises:
         UsageError: there is no such logger, or it lacks `log` or `close`.
     """
     registered = {entry.name: entry.value for entry in entry_points(group=GROUP)}
-    if ":" not in reference and reference not in registered:
+    if ":" not in reference and not reference.endswith(".py") and reference not in registered:
         raise unknown("logger", reference, registered, where)
-    logger = load_class(registered.get(reference, reference))
-    for method in ("log", "close"):
+    logger = load_class(registered.get(reference, reference), reference, METHODS)
+    for method in METHODS:
         if not callable(getattr(logger, method, None)):
             raise UsageError(
                 f"{reference}: expected a method {logger.__name__}.{method}, found none. Add it, see seqeval_rl.results.loggers."

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import CITATION, curves, paper_figure, published, published_results, published_table
 from seqeval_rl.plots.analysis.grouping import collect
-from seqeval_rl.plots.analysis.published import BIN, EXPERIMENTS, ONLINE, counterpart
+from seqeval_rl.plots.analysis.published import BIN, EXPERIMENTS, ONLINE, counterpart, placed
 from seqeval_rl.plots.figures.style import GREY, line_styles
 
 if TYPE_CHECKING:
@@ -169,8 +169,10 @@ def test_published_curves_are_drawn_behind_ours_and_named(results: Results) -> N
     iql, bc = sorted(thin(panels["d4rl:hopper-medium-v2"]), key=lambda line: line.get_color(), reverse=True)
     for line, name in ((iql, "iql"), (bc, "bc")):
         curve = published()["offline", "hopper-medium-v2"][name]
-        np.testing.assert_array_equal(line.get_xdata(), curve.transitions)
-        np.testing.assert_allclose(line.get_ydata(), np.nanmean(curve.scores, axis=0))
+        # Evaluations after 5 000, 10 000, ..., 50 000 gradient steps had seen 5 000 transitions more.
+        assert line.get_xdata()[:2].tolist() == [32_500, 82_500]
+        np.testing.assert_allclose(line.get_xdata(), curve.transitions[1:] - 17_500)
+        np.testing.assert_allclose(line.get_ydata(), np.nanmean(curve.scores[:, 1:], axis=0))
         assert line.get_color() == line_styles([name])[name].colour
         assert line.get_zorder() < ends(panels["d4rl:hopper-medium-v2"])[name].get_zorder()
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -182,7 +184,18 @@ def test_a_short_online_phase_truncates_the_published_curve(results: Results) ->
     results.add("iql", 0, points=20, protocol={"online": 20_000}, **log())
     (line,) = thin(curves(results.read(), paper_curves=True).axes[0])
     curve = published()["finetune", "hopper-medium-v2"]["iql"]
-    assert line.get_xdata()[-1] == 1_000_000 < curve.transitions[-1]
+    # The bin up to 1 000 000: nine evaluations of the dataset, and one after two transitions online.
+    assert (
+        line.get_xdata()[-1] == np.mean([*range(960_000, 1_000_000, 5_000), 999_998, 1_000_000]) < curve.transitions[-1]
+    )
+
+
+def test_in_the_online_phase_published_curves_have_seen_as_many_transitions_as_gradient_steps() -> None:
+    curve = published()["finetune", "halfcheetah-medium-replay-v2"]["iql"]
+    of_dataset, last_of_dataset, first_online, online = placed(curve, 201_798).transitions[[2, 3, 4, 5]]
+    assert of_dataset == np.mean(range(110_000, 160_000, 5_000))
+    assert last_of_dataset == np.mean([*range(160_000, 205_000, 5_000)[:-1], 200_000, 201_798])
+    assert (first_online, online) == (np.mean(range(205_000, 255_000, 5_000)), np.mean(range(255_000, 305_000, 5_000)))
 
 
 def test_results_without_a_counterpart_say_so(results: Results) -> None:
@@ -203,8 +216,8 @@ def test_differences_are_ours_minus_published(results: Results) -> None:
     (row,) = table.rows
     assert (row.algorithm, row.finished, row.dataset_mean) == ("IQL", 3, 44.28)
     theirs = published()["offline", "hopper-medium-v2"]["iql"].scores
-    # 25 % of 999 998 is 249 999.5: ours at 250 000, theirs in the bin from 200 000.
-    means = [theirs[:, place // BIN].mean() for place in (200_000, 450_000, 700_000, 950_000)]
+    # 25 % of 999 998 is 249 999.5: ours at 250 000, theirs the evaluations up to 250 000 gradient steps.
+    means = [theirs[:, place // BIN].mean() for place in (250_000, 500_000, 750_000, 950_000)]
     assert [cell.value for cell in row.cells] == pytest.approx(np.array([10, 20, 30, 41]) - means)
     assert all(cell.low < cell.value < cell.high and cell.runs == 3 for cell in row.cells)
     assert "Without a published counterpart: IQL (static) on d4rl:hopper-medium-v2, mine on" in table.caption
@@ -212,6 +225,17 @@ def test_differences_are_ours_minus_published(results: Results) -> None:
     assert "**" not in table.markdown()
     with pytest.raises(UsageError, match=r"found 1\.5"):
         published_table(results.read(), shares=[1.5])
+
+
+@pytest.mark.parametrize(
+    ("transitions", "bin"),
+    [(5_000, None), (5_001, 1), (55_000, 1), (55_001, 2), (250_000, 5), (401_597, 8), (401_598, 8), (450_000, 9)],
+)
+def test_a_bin_holds_the_evaluations_of_the_gradient_steps_up_to_it(transitions: int, bin: int | None) -> None:
+    """5 000 transitions more are visible than gradient steps have been taken, until all are."""
+    curve = published()["finetune", "hopper-medium-replay-v2"]["iql"]
+    expected = np.full(3, np.nan) if bin is None else curve.scores[:, bin]
+    np.testing.assert_array_equal(curve.at(transitions, 401_598), expected)
 
 
 def test_there_is_no_difference_where_no_published_run_ends(results: Results) -> None:

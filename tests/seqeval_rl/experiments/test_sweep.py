@@ -161,8 +161,9 @@ def test_what_is_wrong_with_a_sweep_is_said_in_one_line(swept, words):
 
 def test_recorded_runs_are_found_by_what_they_are(tmp_path):
     # A default that nobody checked may be the integer 0, and the same setting swept the float 0.0.
-    manifest = {"algorithm": {"name": "made", "config": {"shift": 0, "layers": (8, 8)}}, "seed": 1, "device": "cpu"}
-    same = {"algorithm": {"config": {"layers": [8, 8], "shift": 0.0}, "name": "made"}, "seed": 1, "device": "cuda"}
+    about = {"dataset": {"name": "x", "transitions": 9}, "evaluations_expected": 3, "seed": 1}
+    manifest = about | {"algorithm": {"name": "made", "config": {"shift": 0, "layers": (8, 8)}}, "device": "cpu"}
+    same = about | {"algorithm": {"config": {"layers": [8, 8], "shift": 0.0}, "name": "made"}, "device": "cuda"}
     assert identity(manifest) == identity(same) != identity({**manifest, "seed": 2})
     for name, text in (("made", json.dumps(manifest)), ("made,shift=0", "torn"), ("made,shift=1", "[]")):
         directory = tmp_path / "stream" / name / "seed-1"

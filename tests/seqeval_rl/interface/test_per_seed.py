@@ -11,6 +11,7 @@ import torch
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.per_seed import PerSeed, build, noise_dim
+from seqeval_rl.interface.returns import WrongReturn
 from seqeval_rl.interface.state import RUNS, join_states, split_state
 
 CPU = torch.device("cpu")
@@ -140,7 +141,7 @@ def test_metrics_of_different_names_are_refused():
         def update(self, batch):
             return {f"actor/{self.spec.seeds[0]}": torch.tensor(0.0)}
 
-    with pytest.raises(ValueError, match="names differ between runs"):
+    with pytest.raises(WrongReturn, match=r"expected the same metrics .* found actor/4, actor/5 in some only"):
         PerSeed(Odd, Config(), spec(4, 5)).update(batch(2))
 
 

@@ -31,7 +31,8 @@ def add(
     }
     (directory / "manifest.json").write_text(json.dumps(manifest))
     lines = [
-        {"transitions": 1000 * EXPECTED if static else 1000 * (i + 1), "gradient_steps": 1000 * i}
+        {"transitions": 1000 * EXPECTED if static else 1000 * (i + 1), "gradient_steps": 1000 * i, "env_steps": 0}
+        | {"phase": "offline", "block": "noise"}
         | {"metrics": {"score": 10.0 * (i + 1), "seconds": 10.0 if i else 0.5}}
         for i in range(done)
     ]
