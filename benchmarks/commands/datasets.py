@@ -27,6 +27,7 @@ from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, DatasetBlock
+from seqeval_rl.utils.files import split_at
 from seqeval_rl.utils.text import file_name, show
 
 _HINT = "`seqeval datasets list` names them."
@@ -68,7 +69,7 @@ def _size(folder: Path) -> str:
 
 @perform.register
 def _show(command: DatasetsShow) -> None:
-    sources = _named("show", command.id).split("+")
+    sources = split_at(_named("show", command.id), "+")
     options = command.options()
     stream = Stream(command.id, [load_dataset(source, mode=command.mode, **options) for source in sources])
     for block in stream.blocks:
@@ -83,7 +84,7 @@ def _show(command: DatasetsShow) -> None:
     figure = plots.dataset_figure(
         command.id,
         [_drawn(block.label, block.dataset) for block in stream.blocks],
-        stream.task.references,
+        stream.task.return_references,
     )
     print(f"figure: {plots.save(figure, command.out, file_name(command.id), ('png',))[0]}")
 
@@ -112,6 +113,7 @@ def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
 def _described(task: Task) -> str:
     """A task in one line."""
     references = task.references and f"reference returns {task.references[0]} to {task.references[1]}"
+    references = "score: success rate in percent" if task.success else references
     text = f"{task.name}, {task.env_id or 'no environment'}, {references or 'no reference returns'}"
     if task.action_low is not None or task.action_high is not None:
         text += f", actions from {_bound(task.action_low)} to {_bound(task.action_high)}"

@@ -41,6 +41,7 @@ def run(
     shard: str = "1/1",
     mini: bool = False,
     paper: bool = False,
+    allow_changed_code: bool = False,
     overwrite: bool = False,
     progress: bool = True,
     task: Task | str | None = None,
@@ -63,6 +64,7 @@ def run(
         shard: `"K/N"`: only the K-th of N parts of the runs, which do not overlap.
         mini: the suite's miniature.
         paper: as the published runs.
+        allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
         overwrite: delete existing results of these runs and start again.
         progress: show progress on standard error.
         task, reference_returns, action_low, action_high, clip_actions: in place of the streams' own, see `load_dataset`.
@@ -84,7 +86,7 @@ def run(
     reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "run")
     planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers, reading)
     planned = replace(planned, shard=Shard.parse(shard))
-    raise_crashed(run_sweep(planned, directory, device, environments, overwrite, progress))
+    raise_crashed(run_sweep(planned, directory, device, environments, overwrite, progress, allow_changed_code))
     return read_results(directory)
 
 
@@ -111,7 +113,10 @@ def perform(command: Run) -> None:
     )  # fmt: skip
     sweep = replace(sweep, shard=Shard.parse(command.shard))
     out = command.out or default_directory(command.suite, command.mini)
-    ends = run_sweep(sweep, out, command.device, command.environments, command.overwrite)
+    ends = run_sweep(
+        sweep, out, command.device, command.environments, command.overwrite,
+        allow_changed_code=command.allow_changed_code,
+    )  # fmt: skip
     failed = [end for end in ends if end.status != "finished"]
     for end in failed[:_NAMED]:
         print(f"{end.directory}: failed, {end.message.rstrip('.')}. It is left out of the figure's means.")

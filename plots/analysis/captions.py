@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -35,14 +35,16 @@ def curve_caption(results: Sequence[RunResult], curves: CurveSet) -> str:
     drawn = zip(panels, curves.segments, strict=True)
     empty = [panel.title for panel, of_panel in drawn if not any(parts for _, parts in of_panel)]
     if empty:
-        sentences.append(f"No {spec.metric} in the runs on {', '.join(empty)}.")
+        sentences.append(f"No {spec.metric or 'score'} in the runs on {', '.join(empty)}.")
     if any(not segment.complete for segment in segments):
         sentences.append("Faded: not every run has got that far, or none has finished.")
     for status, words in (("failed", "Failed"), ("unfinished", "Unfinished")):
         counts = _counts(groups, status)
         if counts:
             sentences.append(f"{words} runs: {counts}.")
-    sentences += [lost_sentence(groups, spec.metric), _axis_sentence(curves), damage_sentence(results)]
+    without = [] if spec.metric else [panel.title for panel in panels if panel.metric == "return"]
+    sentences += [lost_sentence(groups, spec.metric), returns_sentence(without)]
+    sentences += [_axis_sentence(curves), damage_sentence(results)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -102,16 +104,25 @@ def table_notes(results: Sequence[RunResult], groups: Sequence[tuple[str, Group]
         sentences = [f"Seeds per algorithm and dataset: {fewest} to {most}; fewer than {most}: {fewer}."]
         if fewest == 1:
             sentences.append("No interval where there is one seed.")
-    sentences += [lost_sentence([group for _, group in groups]), damage_sentence(results)]
+    without = [title for title, group in groups if group.metric == "return"]
+    sentences += [lost_sentence([group for _, group in groups]), returns_sentence(without), damage_sentence(results)]
     return "".join(f" {sentence}" for sentence in sentences if sentence)
 
 
-def lost_sentence(groups: Sequence[Group], metric: str = "score") -> str:
+def returns_sentence(titles: Iterable[str]) -> str:
+    """Which datasets have returns in place of scores; empty for none."""
+    names = list(dict.fromkeys(titles))
+    return f"Returns, not scores, since the task has no reference returns: {listed(names)}." if names else ""
+
+
+def lost_sentence(groups: Sequence[Group], metric: str | None = None) -> str:
     """How many evaluations of the groups' runs have a value that is not a finite number; empty where none has."""
     runs = {id(run): run for group in groups for run in group.runs}.values()
     lost = sum(not np.isfinite(value) for run in runs for value in run.curve(metric)[1])
     return (
-        f"Left out: {lost} evaluation{'s' if lost > 1 else ''} whose {metric} is not a finite number." if lost else ""
+        f"Left out: {lost} evaluation{'s' if lost > 1 else ''} whose {metric or 'score'} is not a finite number."
+        if lost
+        else ""
     )
 
 

@@ -91,7 +91,7 @@ class GroupCurve:
 
 
 def group_curve(
-    group: Group, start: float, stop: float, *, metric: str = "score", statistic: Statistic = "mean", seed: int = 0
+    group: Group, start: float, stop: float, *, metric: str | None = None, statistic: Statistic = "mean", seed: int = 0
 ) -> GroupCurve:
     """The group's curve over the runs that were evaluated up to `stop`, with finite values from `start` on.
 
@@ -102,7 +102,7 @@ def group_curve(
         group: runs that differ only in seed.
         start: where the data change, in transitions; the last evaluation at or before it belongs to what must be finite.
         stop: where they change next, or end.
-        metric: of the runs' evaluations.
+        metric: of the runs' evaluations; None: their main one.
         statistic: over runs, "mean" or "iqm" (below four runs the mean).
         seed: of the bootstrap.
 

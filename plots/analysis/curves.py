@@ -36,18 +36,19 @@ AXES = {
 }
 
 
-def placed(run: RunResult, metric: str, x: str) -> tuple[Floats, Floats]:
+def placed(run: RunResult, metric: str | None, x: str) -> tuple[Floats, Floats]:
     """The run's curve over the axis `x`: places [P], increasing, and values [P]; empty where they were not recorded.
 
     Args:
         run: from `seqeval_rl.read_results`.
-        metric: of its evaluations.
+        metric: of its evaluations; None: its main one, see `measured`.
         x: one of `AXES`. `gradient_steps` are the run's own, for a static control too; `wall_time` needs recorded times.
     """
     if AXES[x].of_data:
         transitions, values = measured(run, metric)
         total = run.manifest["dataset"]["transitions"] or run.online
         return (transitions if x == "transitions" else 100 * transitions / total).astype(np.float64), values
+    metric = metric or run.main_metric
     places: list[float] = []
     recorded: list[float] = []
     wall = 0.0
@@ -74,13 +75,13 @@ class Segment:
 
 
 def segments(
-    group: Group, metric: str = "score", statistic: Statistic = "iqm", seed: int = 0, x: str = "transitions"
+    group: Group, metric: str | None = None, statistic: Statistic = "iqm", seed: int = 0, x: str = "transitions"
 ) -> list[Segment]:
     """The group's curve in segments, by transitions; empty where no run has been evaluated.
 
     Args:
         group: runs that differ only in seed.
-        metric: of the runs' evaluations.
+        metric: of the runs' evaluations; None: their main one, see `measured`.
         statistic: `iqm` (below four runs the mean) or `mean`.
         seed: of the bootstrap.
         x: the x-axis, one of `AXES`; `Segment.transitions` are places on it.
@@ -122,8 +123,8 @@ def stretches(known: Mask) -> Iterator[tuple[int, int]]:
 class CurveSpec:
     """What a figure of learning curves shows."""
 
-    metric: str = "score"  # of the runs' evaluations
-    label: str = "normalised score"  # of the y-axis
+    metric: str | None = None  # of the runs' evaluations; None: the main one of each dataset, see `Panel.metric`
+    label: str = ""  # of the y-axis; empty: of the main metric
     logarithmic: bool = False  # y-axis, where all values are above 0
     note: str = ""  # at the beginning of the caption
     x: str = "transitions"  # one of `AXES`
@@ -173,7 +174,7 @@ def curve_set(results: Sequence[RunResult], spec: CurveSpec) -> CurveSet:
 def without_scores(results: Sequence[RunResult]) -> str | None:
     """What to draw instead, where evaluations have metrics but no score; None where there are scores, or nothing yet."""
     metrics = _metrics(results)
-    if not metrics or "score" in metrics:
+    if not metrics or any(run.main_metric in entry["metrics"] for run in results for entry in run.evaluations):
         return None
     losses = sorted(name for name in metrics if "/" in name and not name.startswith(PREQUENTIAL))
     scores = sorted({name for run in results for name in run.prequential_scores()})
@@ -187,16 +188,18 @@ def _metrics(results: Sequence[RunResult]) -> set[str]:
     return {name for run in results for evaluation in run.evaluations for name in evaluation["metrics"]}
 
 
-def _nothing_to_draw(results: Sequence[RunResult], metric: str, x: str) -> UsageError:
+def _nothing_to_draw(results: Sequence[RunResult], metric: str | None, x: str) -> UsageError:
     metrics = _metrics(results)
-    if metric in metrics:
+    if metric in metrics or (metric is None and metrics & {"score", "return"}):
         return UsageError(
             f"results: expected evaluations with a place on the x-axis {x}, found none that were timed. Choose another axis."
         )
-    if metric == "score" and metrics:
-        return UsageError(without_scores(results) or "")
+    if metric in (None, "score") and metrics and (instead := without_scores(results)) is not None:
+        return UsageError(instead)
     if metrics:
-        return unknown("metric", metric, metrics)
+        return unknown("metric", metric or "score", metrics)
     failed = sum(run.status == "failed" for run in results)
     remedy = "They failed: see `seqeval status`" if failed == len(results) else "Wait for the first one"
-    return UsageError(f"results: expected evaluations, found none in {len(results)} runs. {remedy}.")
+    return UsageError(
+        f"results: expected evaluations, found none in {len(results)} run{'s' * (len(results) != 1)}. {remedy}."
+    )

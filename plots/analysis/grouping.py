@@ -45,6 +45,11 @@ class Group:
         return self.static or self.interleaved
 
     @property
+    def metric(self) -> str:
+        """What its runs are compared by, see `RunResult.main_metric`."""
+        return self.runs[0].main_metric
+
+    @property
     def online(self) -> int:
         """Transitions of the online phase of each run."""
         return self.runs[0].online
@@ -79,6 +84,11 @@ class Panel:
     mean_score: float | None  # of the dataset; None where it has no complete episode
     blocks: tuple[Block, ...]  # none of an interleaved control alone
     groups: tuple[Group, ...]
+
+    @property
+    def metric(self) -> str:
+        """What the runs are compared by, and `mean_score` is: `score`, or `return` where the task has no reference returns."""
+        return self.groups[0].metric
 
     @property
     def online(self) -> int:
@@ -145,7 +155,7 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
                 title=titles[key],
                 task=runs[0].manifest["task"]["name"],
                 transitions=dataset["transitions"],
-                mean_score=_finite(dataset["mean_score"]),
+                mean_score=_mean_score(dataset),
                 blocks=() if runs[0].interleaved else tuple(map(_block, dataset["blocks"])),
                 groups=tuple(groups),
             )
@@ -154,8 +164,13 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
 
 
 def _block(block: Mapping[str, Any]) -> Block:
-    mean_score, size = _finite(block["mean_score"]), _finite(block.get("change_size"))
+    mean_score, size = _mean_score(block), _finite(block.get("change_size"))
     return Block(block["label"], block["name"], block["start"], block["stop"], mean_score, size)
+
+
+def _mean_score(data: Mapping[str, Any]) -> float | None:
+    """Of a dataset or a block; its mean return where the task has no scores."""
+    return _finite(data.get("mean_return", data["mean_score"]))
 
 
 def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Group:
@@ -231,12 +246,16 @@ def _check(run: RunResult) -> None:
             )
 
 
+_OF_TASK = ("env_id", "reference_min", "reference_max", "action_low", "action_high")
+
+
 def _panel_settings(run: RunResult) -> dict[str, Any]:
     dataset, task = run.manifest["dataset"], run.manifest["task"]
     # The first digits of the hash say as much as all of them, and fit into a title.
     settings = {"name": run.dataset, "transitions": dataset["transitions"], "sha256": str(dataset["sha256"])[:8]}
     settings["mode"] = dataset.get("mode", "native")  # of reading D4RL's files
-    return settings | {name: task[name] for name in ("env_id", "reference_min", "reference_max")}
+    settings["clip_actions"] = dataset.get("clip_actions", False)
+    return settings | {name: task.get(name) for name in _OF_TASK}
 
 
 def _settings(run: RunResult) -> dict[str, Any]:

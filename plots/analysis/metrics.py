@@ -32,12 +32,15 @@ def last_values(places: NDArray[Any], values: Floats) -> tuple[NDArray[Any], Flo
     return distinct, values[::-1][first_from_end]
 
 
-def measured(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], Floats]:
+def measured(run: RunResult, metric: str | None = None) -> tuple[NDArray[np.int64], Floats]:
     """The run's (transitions [P], values [P]), where a figure has them; of several evaluations at one place the last.
+
+    Without a metric it is the run's main one: the score, or the return where its task has no reference returns.
 
     A static control sees all data from the start; its place is where the sequential run had taken as many gradient steps,
     at min(initial + gradient_steps / updates_per_increment * increment, transitions of the dataset).
     """
+    metric = metric or run.main_metric
     if not run.static:
         return last_values(*run.curve(metric))
     protocol, total = run.protocol, run.manifest["dataset"]["transitions"]
@@ -51,7 +54,7 @@ def measured(run: RunResult, metric: str = "score") -> tuple[NDArray[np.int64], 
     return last_values(np.array(places, np.int64), np.array(values, np.float64))
 
 
-def reached(run: RunResult, metric: str = "score") -> float:
+def reached(run: RunResult, metric: str | None = None) -> float:
     """How far the run was evaluated, in transitions: up to its last evaluation, 0 without one.
 
     A published evaluation is a mean over the bin of transitions that begins there, so it reaches to the bin's end.
@@ -189,13 +192,13 @@ def tolerance(run: RunResult) -> float:
     return float(every / 2 + run.protocol["increment"])
 
 
-def run_at_share(run: RunResult, share: float, metric: str = "score") -> float:
+def run_at_share(run: RunResult, share: float, metric: str | None = None) -> float:
     """The metric of a run at a share of its dataset (of its online transitions where it has none), see `score_at_share`."""
     total = run.manifest["dataset"]["transitions"] or run.online
     return score_at_share(*measured(run, metric), share, total, tolerance(run), reached(run, metric))
 
 
-def run_at_end(run: RunResult, metric: str = "score") -> float:
+def run_at_end(run: RunResult, metric: str | None = None) -> float:
     """The metric at the end of a run, after its online phase if it has one; NaN for a run that has not got there."""
     end = run.manifest["dataset"]["transitions"] + run.online
     return score_at_share(*measured(run, metric), 1.0, end, evaluated_to=reached(run, metric))

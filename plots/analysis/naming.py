@@ -31,6 +31,12 @@ class LineStyle:
         return self.properties | {"linestyle": ""}
 
 
+def metric_label(metrics: Iterable[str]) -> str:
+    """Of an axis with values of runs whose main metrics these are, see `RunResult.main_metric`."""
+    labels = {"score": "normalised score", "return": "return"}
+    return " or ".join(label for metric, label in labels.items() if metric in set(metrics))
+
+
 LINES: dict[str, Any] = {
     "solid": "-",
     "long": (0, (6, 1.5)),

@@ -62,7 +62,9 @@ class Candidate:
 
     label: str
     score: float  # prequential, per transition, mean over seeds
-    true: float  # normalised score of its evaluations there, mean over seeds; NaN where not every run was evaluated
+    # Normalised score (or return, see `Panel.metric`) of its evaluations there, mean over seeds; NaN where not every run was
+    # evaluated.
+    true: float
     runs: int  # seeds
 
     def cost(self, score: str) -> float:
@@ -132,6 +134,7 @@ class Choice:
     share: float  # of the data that it is over
     candidates: tuple[Candidate, ...]  # best by the score first: the choice; empty where nothing can be judged
     left_out: tuple[LeftOut, ...]
+    metric: str = "score"  # what true scores are: "return" where the task has no reference returns
 
     @property
     def picked(self) -> Candidate | None:
@@ -147,7 +150,7 @@ class Choice:
 
     @property
     def regret(self) -> float:
-        """Normalised score lost by the choice, 0 where it is the best; NaN where true scores are missing."""
+        """Normalised score (or return) lost by the choice, 0 where it is the best; NaN where true scores are missing."""
         return self.best.true - self.picked.true if self.best and self.picked else float("nan")
 
     @property
@@ -165,11 +168,12 @@ class Choice:
             lines.append(f"  picked: {self.picked.label}, by {where}, out of {len(self.candidates)}")
         width = max((len(each.label) for each in self.candidates), default=0)
         for each in self.candidates:
-            true = f", true score {each.true:.1f}" if np.isfinite(each.true) else ""
+            true = f", true {self.metric} {each.true:.1f}" if np.isfinite(each.true) else ""
             seeds = f"{each.runs} seed{'s' if each.runs > 1 else ''}"
             lines.append(f"    {each.label.ljust(width)}  {self.score} {each.score:.4g}{true} ({seeds})")
         if self.best is not None and len(self.candidates) > 1:
-            lost = f"{self.regret:.1f} points of the score, against {self.best.label}"
+            unit = "points of the score" if self.metric == "score" else "of the return"
+            lost = f"{self.regret:.1f} {unit}, against {self.best.label}"
             cost = lost if self.regret else "none, it is the best"
             lines.append(f"  cost: {cost}; picking at random would have cost {self.random_regret:.1f} on average")
         lines += [f"  left out: {out.label}: {out.why}" for out in self.left_out]
@@ -204,7 +208,7 @@ def select(
         judged, left_out = candidates(panel, score, share, algorithm)
         if judged or left_out:
             ordered = sorted(judged, key=lambda each: each.cost(score))
-            choices.append(Choice(panel.title, score, share, tuple(ordered), tuple(left_out)))
+            choices.append(Choice(panel.title, score, share, tuple(ordered), tuple(left_out), panel.metric))
     return choices
 
 

@@ -92,11 +92,12 @@ def optimality_gap(scores: Floats, counts: Counts | None = None, *, target: floa
 
 
 AGGREGATES: dict[str, Aggregate] = {"iqm": interquartile_mean, "mean": mean}
+GAP = "optimality gap"
 ACROSS: dict[str, Aggregate] = {
     "IQM": interquartile_mean,
     "median": median,
     "mean": mean,
-    "optimality gap": optimality_gap,
+    GAP: optimality_gap,
 }
 
 

@@ -9,9 +9,11 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sentence
+from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable
 from seqeval_rl.plots.analysis.curves import Segment, stretches
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import run_at_share
+from seqeval_rl.plots.analysis.naming import metric_label
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Statistic, bootstrap_interval
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.learning_curves import draw_segments
@@ -92,7 +94,7 @@ def share_curves(
         ax.set_xlim(0, 101.5)
         layout.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
         ax.set_xlabel("share of the dataset (%)")
-        ax.set_ylabel("normalised score")
+        ax.set_ylabel(metric_label([common[0].metric]))
         layout.legend(figure, entries, inches)
 
     left_out = [panel.title for panel in panels if panel not in common]
@@ -107,14 +109,15 @@ def share_curves(
 
 
 def _common(panels: Sequence[Panel]) -> list[Panel]:
-    """The datasets that every algorithm was run on."""
+    """The datasets that every algorithm was run on; those without scores only where none has any, and of one task."""
     labels = list(dict.fromkeys(group.label for panel in panels for group in panel.groups))
-    common = [panel for panel in panels if {group.label for group in panel.groups} == set(labels)]
+    common = [panel for panel in comparable(panels) if {group.label for group in panel.groups} == set(labels)]
     if not common:
         raise UsageError(
             f"results: expected a dataset that each of {listed(labels)} was run on, found none. Run what is missing, or give the "
             "results of fewer algorithms."
         )
+    check_common_unit(common)
     return common
 
 
@@ -156,5 +159,5 @@ def _statistic_sentences(
     if any(not segments or segments[-1].transitions[-1] < 100 for segments in curves):
         text += ". A curve ends where no run of one of the datasets has got further"
     if left_out:
-        text += f". Left out, since not every algorithm was run there: {listed(left_out)}"
+        text += f". Left out, since not every algorithm has scores there: {listed(left_out)}"
     return text + "."

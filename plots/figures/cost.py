@@ -10,8 +10,10 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
+from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable, without_references
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import run_at_share
+from seqeval_rl.plots.analysis.naming import metric_label
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import RunResult
@@ -41,10 +43,12 @@ def costs(results: Sequence[RunResult]) -> tuple[list[TrainingCost], list[str]]:
     The latter have not got there yet, or were evaluated only there.
 
     Raises:
-        UsageError: no run.
+        UsageError: no run, or returns of different tasks.
     """
     known, unknown = [], []
-    for panel in collect(results):
+    panels = comparable(collect(results))
+    check_common_unit(panels)
+    for panel in panels:
         for group in panel.groups:
             devices = dict.fromkeys(_device(run) for run in group.runs)
             by_device = [cost for device in devices if (cost := _cost(panel, group, device)) is not None]
@@ -103,6 +107,7 @@ def cost(results: Sequence[RunResult], *, width: str | float = "page", caption: 
         UsageError: no run, none with a known cost up to the end of its dataset, or an unknown width.
     """
     inches = layout.figure_width(width)
+    panels = collect(results)
     known, unknown = costs(results)
     if not known:
         raise UsageError(
@@ -126,11 +131,11 @@ def cost(results: Sequence[RunResult], *, width: str | float = "page", caption: 
             _cost_axis(ax, [getattr(each, name) for each in known], inches / across)
             ax.set_xlabel(label)
         for row in axes:
-            row[0].set_ylabel("normalised score")
+            row[0].set_ylabel(metric_label([comparable(panels)[0].metric]))
         layout.legend(figure, entries, inches)
 
     height = down * (min(max(0.6 * inches / across, 1.5), 2.6) + 0.5) + layout.entries_height(entries, inches)
-    text = f"{_text(known, unknown, timed)}{damage_sentence(results)}" if caption else ""
+    text = f"{_text(known, unknown, timed)}{without_references(panels)}{damage_sentence(results)}" if caption else ""
     return layout.framed(inches, height, text, draw)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from seqeval_rl.plots.analysis.captions import curve_caption
 from seqeval_rl.plots.analysis.curves import Axis, CurveSet, CurveSpec, Segment, curve_set, placed
 from seqeval_rl.plots.analysis.grouping import Group, Panel
-from seqeval_rl.plots.analysis.naming import LineStyle, display_name, legend_order
+from seqeval_rl.plots.analysis.naming import LineStyle, display_name, legend_order, metric_label
 from seqeval_rl.plots.analysis.published import CITATION, Experiment, published_results
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.figures import layout, style
@@ -34,7 +34,7 @@ _DATASET_MEAN: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (4, 3)), 
 def curves(
     results: Sequence[RunResult],
     *,
-    metric: str = "score",
+    metric: str | None = None,
     statistic: Statistic = "iqm",
     width: str | float = "page",
     caption: bool = True,
@@ -52,7 +52,8 @@ def curves(
 
     Args:
         results: from `seqeval_rl.read_results`.
-        metric: the y-axis: score, return, or another metric of the evaluations such as critic/loss.
+        metric: the y-axis: score, return, or another metric of the evaluations such as critic/loss; by default the score, or the
+            return where a task has no reference returns.
         statistic: over seeds: iqm, the interquartile mean (below four runs it is the mean), or mean.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows, with numbers of seeds, failed and unfinished runs.
@@ -67,7 +68,7 @@ def curves(
         UsageError: no run, no run with that metric, an unknown width, statistic or axis, or published curves
             over anything but transitions.
     """
-    label = "normalised score" if metric == "score" else metric
+    label = "normalised score" if metric == "score" else metric or ""
     spec = CurveSpec(
         metric, label, x=x, statistic=statistic, seed=seed, paper_curves=paper_curves, seeds_shown=seeds_shown
     )
@@ -118,7 +119,9 @@ def draw_curves(results: Sequence[RunResult], spec: CurveSpec, width: str | floa
                 _draw_panel(ax, content, index, styles, tops[index], inner)
                 if under is None:
                     ax.set_xlabel(content.axis.label)
-            axes[place, 0].set_ylabel(spec.label)
+                label = spec.label or metric_label([content.panels[index].metric])
+                if ax is axes[place, 0] or label != axes[place, 0].get_ylabel():
+                    ax.set_ylabel(label)
         layout.legend(figure, entries, inches)
 
     height = sum(heights) + layout.entries_height(entries, inches) + 0.05
@@ -129,7 +132,7 @@ def _legend_entries(content: CurveSet, styles: dict[str, LineStyle]) -> list[tup
     """Label and line of each algorithm, of the dataset's mean, of failed runs and of published curves, if they are drawn."""
     labels = {group.style: group.label for panel in content.panels for group in panel.groups}
     entries = [(labels[name], look.properties) for name, look in styles.items()]
-    if content.spec.metric == "score" and any(_dataset_means(panel, content.axis) for panel in content.panels):
+    if any(_dataset_means(panel, content.axis) for panel in content.panels if panel.metric == _metric(panel, content)):
         entries.append(("dataset mean", _DATASET_MEAN))
     groups = [group for panel in content.panels for group in panel.groups]
     if any(run.evaluations for group in groups for run in group.having("failed")):
@@ -158,7 +161,7 @@ def _draw_panel(
         ax.set_yscale("log")
     else:
         layout.round_ticks(ax.yaxis, most)
-    if spec.metric == "score":
+    if panel.metric == _metric(panel, content):
         for start, stop, score in _dataset_means(panel, axis):
             ax.plot([start, min(stop, ax.get_xlim()[1])], [score, score], **_DATASET_MEAN, zorder=2)
     for place, (name, look) in enumerate(styles.items()):
@@ -169,6 +172,11 @@ def _draw_panel(
     ax.margins(y=0.06)
     if logarithmic:
         _logarithmic_y(ax, most)
+
+
+def _metric(panel: Panel, content: CurveSet) -> str:
+    """What the y-axis of a panel shows."""
+    return content.spec.metric or panel.metric
 
 
 def _draw_boundaries(ax: Axes, panel: Panel, axis: Axis, top: layout.Top) -> None:

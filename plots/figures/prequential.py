@@ -13,7 +13,7 @@ from seqeval_rl.plots.analysis.captions import damage_sentence, listed
 from seqeval_rl.plots.analysis.curves import CurveSpec
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share
-from seqeval_rl.plots.analysis.naming import LineStyle
+from seqeval_rl.plots.analysis.naming import LineStyle, metric_label
 from seqeval_rl.plots.analysis.prequential import (
     DEFAULT_SCORE,
     SCORES,
@@ -133,7 +133,7 @@ def correlation(
 
     def draw(figure: Figure) -> None:
         label = layout.wrap(SCORES[score].label, cell + 0.2)
-        axes = layout.panels(figure, len(shown), across, label, "normalised score")
+        axes = layout.panels(figure, len(shown), across, label, metric_label(panel.metric for panel, _ in shown))
         for ax, (_, settings), title in zip(axes, shown, titles, strict=True):
             _draw_settings(ax, settings, by_label, score, cell)
             rho = spearman([each.cost(score) for each in settings], [-each.true for each in settings])

@@ -12,9 +12,10 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
+from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable, place_text, without_references
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share, run_at_share
-from seqeval_rl.plots.analysis.naming import display_name, legend_order
+from seqeval_rl.plots.analysis.naming import display_name, legend_order, metric_label
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.read import RunResult, hashable
@@ -55,7 +56,9 @@ def heat_maps(results: Sequence[RunResult], share: float = 1.0) -> list[HeatMap]
     """
     check_share(share)
     members: dict[tuple[str, Hashable], list[tuple[Panel, Group]]] = defaultdict(list)
-    for panel in collect(results):
+    panels = comparable(collect(results))
+    check_common_unit(panels)
+    for panel in panels:
         for group in panel.groups:
             if not group.control:
                 manifest = group.runs[0].manifest
@@ -117,7 +120,7 @@ def ratio(
         UsageError: as `heat_maps`, or an unknown width.
     """
     inches = layout.figure_width(width)
-    maps = heat_maps(results, share)
+    panels, maps = collect(results), heat_maps(results, share)
     across = min(len(maps), max(1, int(inches / 1.6)), 4)
     down = -(-len(maps) // across)
     cell = (inches - 0.8) / across
@@ -135,9 +138,10 @@ def ratio(
         for ax, each, title in zip(axes, maps, titles, strict=True):
             _draw_map(ax, each, colours, (cell - 0.5) / len(each.increments))
             ax.set_title(title)
-        figure.colorbar(colours, ax=figure.axes, label="normalised score", fraction=0.05, aspect=12, pad=0.02)
+        label = metric_label([comparable(panels)[0].metric])
+        figure.colorbar(colours, ax=figure.axes, label=label, fraction=0.05, aspect=12, pad=0.02)
 
-    text = f"{_text(results, maps, share)}{damage_sentence(results)}" if caption else ""
+    text = f"{_text(results, maps, share)}{without_references(panels)}{damage_sentence(results)}" if caption else ""
     return layout.framed(inches, down * height + 0.1, text, draw)
 
 
@@ -180,7 +184,7 @@ def _text(results: Sequence[RunResult], maps: Sequence[HeatMap], share: float) -
     """The caption, with a blank at its end."""
     datasets = {title for each in maps for title in each.datasets}
     text = (
-        f"Score at {100 * share:g} % of the data by gradient steps (K) and transitions (γ) per increment, mean over "
+        f"Score {place_text(collect(results), share)} by gradient steps (K) and transitions (γ) per increment, mean over "
         f"{len(datasets)} dataset{'s' if len(datasets) > 1 else ''} of the mean over runs; n: runs; the replay ratio is K/γ. "
     )
     left_out = sorted({title for each in maps for title in each.left_out})

@@ -47,6 +47,7 @@ def panel_curves(panel: Panel, metrics: Sequence[str], index: dict[str, int], se
     return {
         "title": panel.title,
         "task": panel.task,
+        "metric": panel.metric,
         "transitions": panel.transitions,
         "extent": panel.extent,
         "stretches": panel.spans,

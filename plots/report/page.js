@@ -172,7 +172,7 @@
     const scaled = (spans, first) => (scale ? spans.map((span) => span.map((value, place) => (place >= first && place < first + 2 ? value * scale : value))) : []);
     return {
       title: panel.title, xLabel: AXES[state.axis].label, yLabel: metric ? metric.label : '', lines,
-      stretches: scaled(panel.stretches, 1), means: state.metric === 'score' ? scaled(panel.datasetMeans, 0) : [],
+      stretches: scaled(panel.stretches, 1), means: state.metric === panel.metric ? scaled(panel.datasetMeans, 0) : [],
       end: scale ? panel.extent * scale * 1.01 : 0,
     };
   }
@@ -247,7 +247,7 @@
     for (const run of data.runs) {
       run.t.forEach((t, place) => {
         for (const [metric, values] of Object.entries(run.metrics)) {
-          if (values[place] !== null) rows.push([run.run, run.dataset, run.longName, run.seed, run.phase[place], run.block[place], t, run.g[place], run.e[place], metric, values[place]]);
+          if (values[place] !== null) rows.push([run.run, run.dataset, run.longName, run.seed, run.phase[place], run.block[place], t, run.g[place], run.e[place], metric, values[place], run.settings, run.static, run.usesFutureData]);
         }
       });
     }

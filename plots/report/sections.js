@@ -26,7 +26,9 @@ const Sections = (() => {
     if (versions) notice('Some datasets have several versions (of the data or of the task). They have separate charts, named by what differs.');
     if (data.damagedRuns.length || data.damagedLines.length) notice(`Left out, since they cannot be read: ${count(data.damagedRuns.length, 'run')} and ${count(data.damagedLines.length, 'line')}; listed under Runs.`);
     if (!data.metrics.length) notice('No run has been evaluated yet.');
-    else if (!data.metrics.some((metric) => metric.name === 'score')) notice('No scores: no policy was evaluated in an environment. The curves show metrics measured without one.');
+    else if (!data.metrics.some((metric) => data.panels.some((panel) => metric.name === panel.metric))) notice('No scores: no policy was evaluated in an environment. The curves show metrics measured without one.');
+    const returns = data.panels.filter((panel) => panel.metric === 'return').map((panel) => panel.title);
+    if (returns.length) notice(`Returns, not scores, since the task has no reference returns: ${returns.join(', ')}.`);
     if (data.leftOut.length) notice(`Not in this file, to keep it small: ${data.leftOut.join(', ')}. seqeval export writes them.`);
   }
 

@@ -44,24 +44,26 @@ def online_table(results: Sequence[RunResult], *, statistic: Statistic = "mean",
     caption = (
         f"Of the curve of the {statistic_text(rows, statistic)}, over the runs that have got to their end. Score before the "
         "online phase (the last evaluation on the dataset) and after it (the last); gain: after less before; dip: before less "
-        "the lowest score in the phase, at least 0; regret: mean over the phase of 100 less the score. "
+        "the lowest score in the phase, at least 0; regret: mean over the phase of 100 less the score (of returns none). "
         "Bold: best of the dataset, and values within its interval."
         f"{table_notes(results, [(panel.title, group) for panel, group in pairs])}"
     )
     quantities = ("before", "after", "gain", "dip", "regret")
     score, loss = Kind(), Kind(better="lower")
     kinds = (score, score, Kind(better=None), loss, loss)
-    return Table(quantities, rows, caption, kinds, "online")
+    return Table(quantities, rows, caption, kinds, "online", statistic=statistic)
 
 
 def _cells(panel: Panel, group: Group, statistic: Statistic, seed: int) -> list[Cell]:
     switch, stop = panel.transitions, panel.transitions + group.online
     curve = group_curve(group, switch, stop, statistic=statistic, seed=seed)
 
+    target = np.nan if panel.metric == "return" else 100.0
+
     def measure(values: Floats) -> list[Floats]:
         # Online RL without a dataset has nothing before.
         found = change(curve.transitions, values, switch, stop, curve.evaluated_to)
-        lost = regret(curve.transitions, values, switch, stop, evaluated_to=curve.evaluated_to)
+        lost = regret(curve.transitions, values, switch, stop, target, evaluated_to=curve.evaluated_to)
         return [found.before, found.after, found.after - found.before, found.dip, np.asarray(lost)]
 
     return curve.cells(measure)

@@ -67,7 +67,7 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
     if missing:
         caption += f" Left out: {listed(list(dict.fromkeys(missing)), '; ')}."
     caption += table_notes(results, [(panel.title, group) for panel in panels for group in panel.groups])
-    return Table(quantities, tuple(rows), caption, kinds, "ranking", _LEADING)
+    return Table(quantities, tuple(rows), caption, kinds, "ranking", _LEADING, "mean")
 
 
 def _rows(panel: Panel, shares: Sequence[float]) -> list[Row]:
@@ -85,13 +85,15 @@ def _rows(panel: Panel, shares: Sequence[float]) -> list[Row]:
             several = len(judged) > 1
             correlations.append(_cell(spearman(costs, [-value for value in values]) if several else _NAN, len(judged)))
             regrets.append(_cell(regret_at_1(costs, values) if several else _NAN, len(judged)))
-        rows.append(Row(panel.title, score, panel.mean_score, (*correlations, *regrets), settings))
+        cells = (*correlations, *regrets)
+        rows.append(Row(panel.title, score, panel.mean_score, cells, settings, metric=panel.metric))
     chance = [
         _cell(max(scores.values()) - float(np.mean([*scores.values()])) if len(scores) > 1 else _NAN, len(scores))
         for scores in true
     ]
     most = max((len(scores) for scores in true), default=0)
-    return [*rows, Row(panel.title, _CHANCE, panel.mean_score, (*[_cell(_NAN, 0)] * len(shares), *chance), most)]
+    cells = (*[_cell(_NAN, 0)] * len(shares), *chance)
+    return [*rows, Row(panel.title, _CHANCE, panel.mean_score, cells, most, metric=panel.metric)]
 
 
 def _pooled(rows: Sequence[Row]) -> list[Row]:
@@ -102,8 +104,10 @@ def _pooled(rows: Sequence[Row]) -> list[Row]:
         if not score_rows:
             continue
         cells = []
-        for column in zip(*(row.cells for row in score_rows), strict=True):
-            known = [cell for cell in column if np.isfinite(cell.value)]
+        for place, column in enumerate(zip(*(row.cells for row in score_rows), strict=True)):
+            # The first half are correlations; regrets of returns have no common unit.
+            counted = [row.metric == "score" or 2 * place < len(row.cells) for row in score_rows]
+            known = [cell for cell, count in zip(column, counted, strict=True) if count and np.isfinite(cell.value)]
             mean = float(np.mean([cell.value for cell in known])) if known else _NAN
             cells.append(_cell(mean, sum(cell.runs for cell in known)))
         settings = sum(row.runs for row in score_rows)

@@ -30,11 +30,14 @@ class Row:
 
     dataset: str
     algorithm: str
-    dataset_mean: float | None  # mean normalised score of the dataset's own episodes; None where unknown
+    dataset_mean: float | None  # mean normalised score (or return) of the dataset's own episodes; None where unknown
     cells: tuple[Cell, ...]  # one per quantity
     finished: int  # number of runs
     failed: int = 0
     unfinished: int = 0
+    metric: str = (
+        "score"  # what the cells with the unit of a score are: "return" where the task has no reference returns
+    )
 
     @property
     def runs(self) -> int:
@@ -86,7 +89,7 @@ def measured_rows(
 def row_of(dataset: str, dataset_mean: float | None, groups: Sequence[Group], cells: Iterable[Cell]) -> Row:
     """The row of one algorithm's groups from cells that are computed already; adds its label and run counts."""
     counts = [sum(len(group.having(status)) for group in groups) for status in ("finished", "failed", "unfinished")]
-    return Row(dataset, groups[0].label, dataset_mean, tuple(cells), *counts)
+    return Row(dataset, groups[0].label, dataset_mean, tuple(cells), *counts, metric=groups[0].metric)
 
 
 def _cell(values: Floats, statistic: Statistic, seed: int) -> Cell:
@@ -98,11 +101,15 @@ def _cell(values: Floats, statistic: Statistic, seed: int) -> Cell:
     return Cell(float(aggregate(scores)[0]), float(low[0]), float(high[0]), len(values))
 
 
+def statistic_name(rows: Sequence[Row], statistic: Statistic) -> str:
+    """What the numbers are over seeds: the interquartile mean of fewer than four is the mean."""
+    several = statistic == "iqm" and max((row.runs for row in rows), default=0) >= 4
+    return "interquartile mean over seeds (mean below 4)" if several else "mean over seeds"
+
+
 def statistic_text(rows: Sequence[Row], statistic: Statistic) -> str:
     """Names the statistic and its interval, for a caption."""
-    several = statistic == "iqm" and max(row.runs for row in rows) >= 4
-    name = "interquartile mean over seeds (mean below 4)" if several else "mean over seeds"
-    return f"{name} with its 95 % bootstrap interval"
+    return f"{statistic_name(rows, statistic)} with its 95 % bootstrap interval"
 
 
 class FormattedCell(NamedTuple):
@@ -141,13 +148,14 @@ def formatted_row(row: Row, kinds: Sequence[Kind], bold: set[int], intervals: bo
     """The row's numbers as text, with a unit per quantity; `bold` are the columns whose value is among the best."""
     cells = []
     for cell, kind in zip(row.cells, kinds, strict=True):
-        value, low, high = (_cell_text(n, cell.limit, kind.unit) for n in (cell.value, cell.low, cell.high))
+        unit = row.metric if kind.unit == "score" else kind.unit
+        value, low, high = (_cell_text(n, cell.limit, unit) for n in (cell.value, cell.low, cell.high))
         value = f"↓ {value}" if cell.falls else value
         interval = f"[{low}, {high}]" if intervals and cell.low < cell.limit else ""
         cells.append(FormattedCell(value, interval, f"{cell.runs} of {row.runs}" if 0 < cell.runs < row.runs else ""))
     counts = ((row.failed, "failed"), (row.unfinished, "unfinished"))
     runs = [str(row.runs), *(f"{number} {status}" for number, status in counts if number)]
-    dataset_mean = "–" if row.dataset_mean is None else number_text(row.dataset_mean, "score")
+    dataset_mean = "–" if row.dataset_mean is None else number_text(row.dataset_mean, row.metric)
     return FormattedRow(row.dataset, row.algorithm, runs, dataset_mean, cells, bold)
 
 
@@ -158,12 +166,15 @@ def _cell_text(value: float, limit: float, unit: str) -> str:
 
 
 def number_text(value: float, unit: str) -> str:
-    """A number for people: a score as `12.3`, a count as `12.3k`, a probability or rank as `0.12`; never `-0.0`."""
+    """A number for people: a score as `12.3`, a return with four digits, a count as `12.3k`, a probability or rank as `0.12`;
+    never `-0.0`."""
     if unit in ("transitions", "count"):
         sizes = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if unit == "count" else ((1e6, "M"), (1e3, "k"))
         for size, suffix in sizes:
             if abs(value) >= 0.9995 * size:
                 return f"{value / size:.3g}{suffix}"
         return f"{value:.3g}"
+    if unit == "return":
+        return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.4g}"
     text = f"{value:.1f}" if unit == "score" else f"{value:.2f}"
     return text.removeprefix("-") if not float(text) else text

@@ -9,6 +9,7 @@ import numpy as np
 from seqeval_rl.plots.analysis.captions import NEAREST, table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import area_under_curve, check_share, measured, part, reached, run_at_share
+from seqeval_rl.plots.analysis.naming import metric_label
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, measured_rows, statistic_text
@@ -42,15 +43,19 @@ def score_table(
     pairs = [(panel, group) for panel in collect(results) for group in panel.groups]
     rows = measured_rows(pairs, lambda panel, run: _scores(panel, run, shares), statistic, seed)
     caption = (
-        f"Normalised score, {statistic_text(rows, statistic)}. "
+        f"{metric_label(panel.metric for panel, _ in pairs).capitalize()}, {statistic_text(rows, statistic)}. "
         f"{NEAREST} Best: a run's highest evaluation; "
         "area: under the curve, divided by its width. "
         "Bold: highest of the dataset, and values within its interval."
     )
+    note = ""
     if any(panel.transitions and group.online for panel, group in pairs):
-        caption += " All on the dataset alone, without the online phase after it."
+        note = "All on the dataset alone, without the online phase after it."
+        caption += f" {note}"
     caption += table_notes(results, [(panel.title, group) for panel, group in pairs])
-    return Table((*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption)
+    return Table(
+        (*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption, statistic=statistic, note=note
+    )
 
 
 def _scores(panel: Panel, run: RunResult, shares: Sequence[float]) -> list[float]:

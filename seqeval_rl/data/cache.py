@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import time
+import tokenize
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,12 +29,14 @@ from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.failures import Cause, cannot_read, cause_of
 from seqeval_rl.utils.files import atomic_directory, atomic_write, lock_file
 
-FORMAT = 1  # of an entry; entries of other formats are rebuilt
+FORMAT = 2  # of an entry; format 1 has no checksums and is still read, entries of other formats are rebuilt
 _META = "meta.json"
 _HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
 # A file changed less than this before it was hashed could change again without a new modification time.
 _SETTLED = 2_000_000_000  # nanoseconds
 _MAPPED = ("rows", "frames", "frame_index")  # arrays that are memory-mapped
+# Raised by numpy for a damaged header, which it reads as a Python literal.
+_HEADER = (SyntaxError, tokenize.TokenError)
 _log = logging.getLogger("seqeval_rl")
 _verified: set[tuple[str, str]] = set()  # entries that this process has verified: key and SHA-256
 _trusted: set[tuple[str, str]] = set()  # entries that it need not verify
@@ -70,7 +73,7 @@ def lock(key: str) -> Iterator[None]:
     path = root() / f".{key}.lock"
     with _usable(root()):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a").close()
+        path.touch()
     with lock_file(path):
         yield
 
@@ -115,7 +118,7 @@ def files_hash(paths: Sequence[Path]) -> str:
         names = "\0".join(path for path, _ in states)
         memory = root() / ".hashes" / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.json"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is computed again
-            remembered = json.loads(memory.read_text())
+            remembered = json.loads(memory.read_text(encoding="utf-8"))
             if remembered["files"] == files:
                 return str(remembered["sha256"])
         total = hashlib.sha256(repr([(Path(path).name, state.st_size) for path, state in states]).encode())
@@ -163,7 +166,10 @@ def store(key: str, dataset: Dataset) -> Dataset:
         with atomic_directory(place) as partial:
             for name, array in arrays.items():
                 np.save(partial / f"{name}.npy", array, allow_pickle=False)
-            (partial / _META).write_text(json.dumps(meta, indent=1))
+            # `sha256` is that of the large arrays' contents.
+            meta["files"] = {name: _file_hash(partial / f"{name}.npy") for name in arrays if name not in _MAPPED}
+            meta["checksum"] = _meta_hash(meta)
+            (partial / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         mapped = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in arrays if name in _MAPPED}
     _verified.add((key, dataset.sha256))
     return _dataset(meta, {**arrays, **mapped})
@@ -181,12 +187,17 @@ def open(key: str) -> Dataset | None:
     try:
         if not (place / _META).exists():
             return None
-        meta = json.loads((place / _META).read_text())
-        if meta["format"] != FORMAT:
+        meta = json.loads((place / _META).read_text(encoding="utf-8"))
+        if meta["format"] not in (1, FORMAT):
             _log.warning("%s: written in format %s, expected %s; it is built again", place, meta["format"], FORMAT)
             return None
+        if meta["format"] == FORMAT and meta.pop("checksum", None) != _meta_hash(meta):
+            raise ValueError(f"the checksum of {_META} is not that of its contents")
         names = ["rows", "truncations", "episode_starts", *(["frames", "frame_index"] if "frame_stack" in meta else [])]
         names += ["log_returns"] if "log_returns" in meta else []
+        for name, expected in meta.get("files", {}).items():
+            if _file_hash(place / f"{name}.npy") != expected:
+                raise ValueError(f"{name}.npy has another SHA-256 than it was written with")
         arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r" if name in _MAPPED else None) for name in names}
         length, shape = meta["transitions"], meta["obs_shape"]
         width = meta["act_dim"] + 2
@@ -210,12 +221,30 @@ def open(key: str) -> Dataset | None:
     except FileNotFoundError as error:
         _log.warning("%s: incomplete (%s); it is not used and is built again", place, error)
         return None
-    except (OSError, MemoryError, ValueError, KeyError, TypeError, EOFError, DataError) as error:
+    except (
+        OSError,
+        MemoryError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        *_HEADER,
+        DataError,
+    ) as error:
         if cause_of(error) is not None:
             raise FileError(cannot_read(place, error)) from error
         _log.warning("%s: damaged (%s: %s); it is not used and is built again", place, type(error).__name__, error)
         return None
     return dataset
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _meta_hash(meta: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def _expect(name: str, array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

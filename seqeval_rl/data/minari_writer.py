@@ -18,8 +18,8 @@ from seqeval_rl.data.episodes import Episode, cut_to
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import FileError
+from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import atomic_directory, lock_file, restore_replaced
-from seqeval_rl.utils.text import progress_bar
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _write(directory: Path, new: NewDataset, episodes: Iterable[Episode]) -> Non
     import gymnasium
     from minari.dataset.minari_storage import MinariStorage
 
-    spec, references = gymnasium.spec(str(new.task.environment)), new.task.references
+    spec, references = gymnasium.spec(str(new.task.environment)), new.task.return_references
     storage = MinariStorage.new(directory, *environment_spaces(new.task.environment), spec)
     metadata = {
         "dataset_id": new.identity,

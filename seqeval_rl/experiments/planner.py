@@ -58,6 +58,7 @@ def plan(
     overwrite: bool = False,
     progress: bool = True,
     room: float | None = None,
+    allow_changed_code: bool = False,
 ) -> Plan:
     """Load (or build) the datasets, check everything that can be checked, and divide what is left to do into jobs.
 
@@ -77,7 +78,7 @@ def plan(
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     forget_streams()
-    planner = _Planner(sweep, out, device, overwrite)
+    planner = _Planner(sweep, out, device, overwrite, allow_changed_code)
     for number, spec in enumerate(sweep.streams):
         seeds = [sweep.seeds_in_shard(number, place, len(variants)) for place in range(len(variants))]
         if not any(seeds):
@@ -127,8 +128,9 @@ def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
 class _Planner:
     """What is left to do of a sweep, collected variant by variant."""
 
-    def __init__(self, sweep: Sweep, out: Path, device: torch.device, overwrite: bool):
-        self._sweep, self._out, self._device, self._overwrite = sweep, out, device, overwrite
+    def __init__(self, sweep: Sweep, out: Path, device: torch.device, overwrite: bool, allow_changed_code: bool):
+        self._sweep, self._out, self._device = sweep, out, device
+        self._overwrite, self._allow_changed_code = overwrite, allow_changed_code
         self._recorded = recorded_runs(out)
         self._provenance = describe_provenance(str(device))
         if device.type == "cuda":
@@ -151,7 +153,7 @@ class _Planner:
         for seed in seeds:
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
-                len(points), variant.entry.citation, self._provenance,
+                len(points), variant.entry.citation, variant.entry.source_sha256, self._provenance,
             ).as_dict()  # fmt: skip
             # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
             directory = self._recorded.get(identity(manifest), folder / f"seed-{seed}")
@@ -173,7 +175,7 @@ class _Planner:
 
     def _warn_unscaled(self, spec: StreamSpec, stream: Stream, variant: Variant) -> None:
         """Once for an algorithm and a stream: its rewards are to be scaled by reference returns that the task has not."""
-        known = stream.task.references is not None or (variant.protocol.uses_future_data and len(stream) > 0)
+        known = stream.task.return_references is not None or (variant.protocol.uses_future_data and len(stream) > 0)
         if known or getattr(variant.config, "return_range", None) is None or (spec, variant.entry.name) in self._warned:
             return
         self._warned.add((spec, variant.entry.name))
@@ -190,7 +192,10 @@ class _Planner:
             return -1
         result = read_results(run.directory)[0]
         if result.status == "unfinished" or result.crashed:
-            return max(recorder.resumable(), default=-1)
+            resume_from = max(recorder.resumable(), default=-1)
+            if resume_from >= 0 and not self._allow_changed_code:
+                recorder.check_code()
+            return resume_from
         if result.status == "finished":
             self.finished += 1
         else:

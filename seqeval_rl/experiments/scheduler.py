@@ -29,11 +29,18 @@ from seqeval_rl.experiments.worker import execute
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.results.run_log import RUN_LOG
 from seqeval_rl.training.device import choose_device
+from seqeval_rl.utils.console import error_stream
 from seqeval_rl.utils.processes import available_cores, exit_with_parent
 
 
 def run_sweep(
-    sweep: Sweep, out: Path, device: str = "auto", backend: str = "auto", overwrite: bool = False, progress: bool = True
+    sweep: Sweep,
+    out: Path,
+    device: str = "auto",
+    backend: str = "auto",
+    overwrite: bool = False,
+    progress: bool = True,
+    allow_changed_code: bool = False,
 ) -> list[RunEnd]:
     """Plan and run; returns how each run ended, and which had failed before. Finished runs are not among them.
 
@@ -44,6 +51,7 @@ def run_sweep(
         backend: of the environments: `auto`, `envpool` or `gymnasium`.
         overwrite: begin again what is there.
         progress: show it on standard error: a table on a terminal, else plain lines.
+        allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the same command resumes.
@@ -51,9 +59,9 @@ def run_sweep(
             that diverges or a plug-in that raises ends that job alone.
     """
     try:
-        planned = plan(sweep, out, choose_device(device), backend, overwrite, progress)
+        planned = plan(sweep, out, choose_device(device), backend, overwrite, progress, None, allow_changed_code)
         if progress and any(len(job.runs) > 1 for job in planned.jobs):
-            print(f"plan: {planned}", file=sys.stderr)
+            print(f"plan: {planned}", file=error_stream())
         return [*planned.failed, *_run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
     finally:
         forget_streams()

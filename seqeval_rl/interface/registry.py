@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
 import re
 import sys
@@ -49,6 +50,12 @@ class AlgorithmEntry:
         """The BibTeX that its class brings as `citation`; None where it brings none."""
         text = getattr(self.algorithm, "citation", None)
         return inspect.cleandoc(text) if isinstance(text, str) else None
+
+    @property
+    def source_sha256(self) -> str | None:
+        """SHA-256 of the file that defines its class; None for a class that is in no file, as in a notebook."""
+        path = getattr(sys.modules.get(self.algorithm.__module__), "__file__", None)
+        return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     @property
     def published(self) -> Mapping[str, Any]:

@@ -36,6 +36,7 @@ class Manifest:
     precision: str  # of matrix products
     evaluations_expected: int
     citation: str | None  # BibTeX of the algorithm
+    source_sha256: str | None  # of the file that defines the algorithm
     provenance: Mapping[str, Any]  # versions, device, hardware and revision, see `describe_provenance`
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,6 +52,7 @@ class Manifest:
             "precision": self.precision,
             "evaluations_expected": self.evaluations_expected,
             "citation": self.citation,
+            "algorithm_sha256": self.source_sha256,
             **self.provenance,
         }
 
@@ -125,7 +127,7 @@ def describe_provenance(device: str) -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -28,6 +28,9 @@ _PATIENCE = 3.0  # seconds; workers of a command that was killed end within a se
 _NAMED = ("stream", "algorithm", "seed")  # what `_names` gives
 IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "uses_future_data", "precision")
 
+# Of these, what each attempt records.
+_OF_ATTEMPT = ("device", "versions", "git_revision", "algorithm_sha256")
+
 
 def identity(manifest: dict[str, Any]) -> Hashable:
     """A key that is equal for two attempts at one run, by whichever version, and for no two runs."""
@@ -107,6 +110,17 @@ class RunRecorder:
                 )
         return True
 
+    def check_code(self) -> None:
+        """Raise `MismatchError` where the file that defines the algorithm has changed since the run began."""
+        recorded = read_manifest(self.directory / MANIFEST).get("algorithm_sha256")
+        asked = self.manifest.get("algorithm_sha256")
+        if None not in (recorded, asked) and recorded != asked:
+            raise MismatchError(
+                f"{self.directory}: began with an algorithm whose file had SHA-256 {recorded[:12]}…, found {asked[:12]}…: its "
+                "code has changed. Restore it, resume with --allow-changed-code, begin again with --overwrite, or choose "
+                "another --out."
+            )
+
     def open(self, overwrite: bool = False) -> None:
         """Take ownership, and begin or resume; with `overwrite` begin again.
 
@@ -128,14 +142,15 @@ class RunRecorder:
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
                 for name in (METRICS, EVENTS):
                     (self.directory / name).unlink(missing_ok=True)
-            if not begun:
+            if not (begun and self.resumable()):  # where nothing is kept, with the versions and the code of now
                 atomic_write(self.directory / MANIFEST, manifest_text(self.manifest))
             self.checkpoints.mkdir(exist_ok=True)
             dropped = {
                 name: drop_damaged_end(self.directory / name, check)
                 for name, check in ((METRICS, check_evaluation), (EVENTS, None))
             }
-        self.event("attempt", host=socket.gethostname(), process=os.getpid(), device=self.manifest["device"])
+        recorded = {key: self.manifest[key] for key in _OF_ATTEMPT if key in self.manifest}
+        self.event("attempt", host=socket.gethostname(), process=os.getpid(), **recorded)
         for name, count in dropped.items():
             if count:
                 self.event("warning", message=f"the last {count} bytes of {name} were damaged and are dropped")

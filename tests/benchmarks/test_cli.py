@@ -16,7 +16,9 @@ from synthetic import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names
+from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.read import read_results
+from seqeval_rl.utils.text import show
 
 ROOT = Path(__file__).parents[2]
 
@@ -356,11 +358,43 @@ def test_lists_name_what_is_there(capsys):
     assert "td3_bc.alpha = 2.5" in shown
 
 
+def test_settings_have_their_default_and_their_meaning(capsys):
+    assert main(["settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    meanings = {line.partition("  # ")[0]: line.partition("  # ")[2] for line in lines if "  # " in line}
+    for name, field in Protocol.model_fields.items():
+        assert meanings[f"protocol.{name} = {show(field.default)}"] == field.description
+    for key in (
+        "blocks (required)",
+        "task = none",
+        "mode = native",
+        "reference_returns = none",
+        "clip_actions = false",
+    ):
+        assert meanings[key]
+    for attribute in ("Config", "vectorized", "period", "noise_dim", "return_range (float | None)"):
+        assert meanings[attribute]
+
+
 def test_check_reports_each_check(capsys):
     assert main(["check", "bc"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= 5
     assert all(line.startswith("ok") for line in lines)
+
+
+def test_check_names_a_fault_of_a_file_once_with_its_line(tmp_path, capsys):
+    text = (ROOT / "examples" / "filtered_bc.py").read_text()
+    broken = tmp_path / "numpy_actions.py"
+    broken.write_text(
+        text.replace("        return actions if", "        return actions.detach().numpy()\n        return actions if")
+    )
+    assert main(["check", str(broken)]) == 1
+    shown, message = capsys.readouterr()
+    (failed,) = [line for line in shown.splitlines() if line.startswith("FAIL")]
+    assert failed.startswith(f"FAIL act: FilteredBC.act ({broken}, line ")
+    assert "found numpy array of shape (4, 2). Return a torch tensor." in failed
+    assert "1 of 14 checks failed: act; 6 were not made." in message
 
 
 def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
@@ -381,3 +415,46 @@ def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
 def test_help_is_quick_because_imports_wait():
     code = "import sys; import seqeval_rl.benchmarks.cli; assert not {'torch', 'gymnasium'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_code_that_changed_between_interruption_and_resumption_is_refused(suite, tmp_path, capsys):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("from seqeval_rl.algorithms.bc import BC\n\n\nclass Mine(BC):\n    name = 'Mine'\n")
+    out = tmp_path / "out"
+    command = ["run", str(suite), "--out", str(out), "--algorithms", f"{plugin}:Mine", "--seeds", "0"]
+    assert main(command) == 0
+    run = out / "noise" / "mine" / "seed-0"
+    whole = comparable(run)
+    assert main(command) == 0  # finished: nothing is computed
+    interrupt(run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    plugin.write_text(plugin.read_text() + "\n\n# other code\n")
+    capsys.readouterr()
+    assert main(command) == 78
+    assert "code has changed. Restore it, resume with --allow-changed-code" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert main([*command, "--allow-changed-code"]) == 0
+    assert comparable(run) == whole
+    attempts = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    hashes = {event["algorithm_sha256"] for event in attempts if event["event"] == "attempt"}
+    assert len(hashes) == 2
+
+
+def interrupt(run):
+    """Leave what a run leaves that is killed before its last evaluation."""
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:-1]))
+    events = (run / "events.jsonl").read_text().splitlines(keepends=True)
+    (run / "events.jsonl").write_text("".join(line for line in events if '"finished"' not in line))
+
+
+def test_old_metrics_never_pass_for_those_of_other_settings(suite, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["run", str(suite), "--out", str(out), "--algorithms", "bc", "--seeds", "0"]
+    assert main(command) == 0
+    run = out / "noise" / "bc" / "seed-0"
+    (run / "manifest.json").unlink()
+    capsys.readouterr()
+    assert main([*command, "--set", "bc.learning_rate=0.5"]) == 78
+    assert "holds metrics.jsonl without manifest.json" in capsys.readouterr().err
+    assert not (run / "manifest.json").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import subprocess
 import sys
 import time
@@ -86,6 +87,30 @@ def test_a_damaged_entry_is_named_and_never_used(
     assert "built again" in caplog.text
     cache.store("toy", make())
     assert cache.open("toy") is not None
+
+
+@pytest.mark.parametrize("name", ["rows.npy", "truncations.npy", "episode_starts.npy", "meta.json"])
+def test_no_flipped_bit_is_taken_for_data(root: Path, name: str) -> None:
+    cache.store("toy", make())
+    path = root / "toy" / name
+    data, rng = path.read_bytes(), random.Random(0)
+    # All of an array's header, which numpy reads as a Python literal, or of the JSON; and some of the rest.
+    head = 8 * (len(data) if name == "meta.json" else data.index(b"\n") + 1)
+    for bit in {*rng.sample(range(head), 150), *rng.sample(range(8 * len(data)), 150)}:
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        assert cache.open("toy") is None
+
+
+def test_an_entry_of_the_format_without_checksums_is_read(root: Path) -> None:
+    dataset = cache.store("toy", make())
+    meta = json.loads((root / "toy" / "meta.json").read_text())
+    del meta["checksum"], meta["files"]
+    (root / "toy" / "meta.json").write_text(json.dumps(meta | {"format": 1}))
+    found = cache.open("toy")
+    assert found is not None
+    assert found.sha256 == dataset.sha256
 
 
 def test_a_missing_file_or_another_format_is_not_used(root: Path) -> None:
