@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 LONG_COLUMNS = (
     "run", "dataset", "algorithm", "seed", "phase", "block",
     "transitions", "gradient_steps", "env_steps", "metric", "value",
+    "settings", "static", "uses_future_data",
 )  # fmt: skip
 
 
-def algorithm_names(results: Sequence[RunResult]) -> list[str]:
-    """Each run's algorithm, with the settings in which runs of it on one dataset differ: `td3_bc (alpha=2.5)`,
-    `td3_bc (protocol.increment=10)`."""
+def varied_settings(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """Of each run the settings in which runs of its algorithm on one dataset differ, by name: `alpha`, `protocol.increment`."""
     settings = [run.config | {f"protocol.{name}": value for name, value in run.protocol.items()} for run in results]
     siblings = defaultdict(list)
     for result, own in zip(results, settings, strict=True):
@@ -32,21 +33,37 @@ def algorithm_names(results: Sequence[RunResult]) -> list[str]:
     varying: dict[str, set[str]] = defaultdict(set)
     for (algorithm, _), configs in siblings.items():
         varying[algorithm] |= set(differences(configs))
+    return [
+        {name: own.get(name) for name in sorted(varying[result.algorithm])}
+        for result, own in zip(results, settings, strict=True)
+    ]
+
+
+def algorithm_names(results: Sequence[RunResult]) -> list[str]:
+    """Each run's algorithm, with its `varied_settings`: `td3_bc (alpha=2.5)`, `td3_bc (protocol.increment=10)`."""
     names = []
-    for result, own in zip(results, settings, strict=True):
-        shown = ", ".join(f"{name}={show(own.get(name))}" for name in sorted(varying[result.algorithm]))
+    for result, settings in zip(results, varied_settings(results), strict=True):
+        shown = ", ".join(f"{name}={show(value)}" for name, value in settings.items())
         names.append(f"{result.algorithm} ({shown})" if shown else result.algorithm)
     return names
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings as a JSON object on one line, for the column `settings`."""
+    return json.dumps(settings, ensure_ascii=False)
 
 
 def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
     """One row per run, evaluation and metric, with the columns `LONG_COLUMNS`.
 
     Algorithms are named by `algorithm_names`, so that grouping by that column does not average variants of a sweep.
-    Prequential scores have two rows: as recorded, and summed up to the evaluation as `prequential_total/NAME`.
+    `settings` are the same settings as a JSON object, `static` marks the static control, and `uses_future_data` runs that used
+    data before they were visible. Prequential scores have two rows: as recorded, and summed up to the evaluation as
+    `prequential_total/NAME`.
     """
     runs = list(results)
-    for result, algorithm in zip(runs, algorithm_names(runs), strict=True):
+    for result, algorithm, settings in zip(runs, algorithm_names(runs), varied_settings(runs), strict=True):
+        made = settings_text(settings), result.static, bool(result.manifest.get("uses_future_data", False))
         totals: dict[int, dict[str, float]] = defaultdict(dict)
         for name in (*COUNTS, *result.prequential_scores()):
             for entry, total, _ in cumulated(result.evaluations, name):
@@ -55,7 +72,7 @@ def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
             for metric, value in (entry["metrics"] | totals[id(entry)]).items():
                 yield (
                     result.run, result.dataset, algorithm, result.seed, entry["phase"], entry["block"],
-                    entry["transitions"], entry["gradient_steps"], entry["env_steps"], metric, value,
+                    entry["transitions"], entry["gradient_steps"], entry["env_steps"], metric, value, *made,
                 )  # fmt: skip
 
 

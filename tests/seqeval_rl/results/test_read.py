@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from seqeval_rl.results.export import algorithm_names, long_rows
+from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names, long_rows
 from seqeval_rl.results.read import RunResult, damage, differences, evaluation_share, hashable, read_results
 from seqeval_rl.utils.text import show
 
@@ -47,6 +47,9 @@ def test_variants_have_names_of_their_own_and_nothing_else_changes_its_name():
     several = [*runs, result(alpha=1.0, rate=1)]
     assert algorithm_names(several) == ["td3_bc (alpha=2.5)", "td3_bc (alpha=2.5)", "bc", "td3_bc (alpha=1)"]
     assert [row[2] for row in long_rows(iter(several))] == algorithm_names(several)
+    rows = [dict(zip(LONG_COLUMNS, row, strict=True)) for row in long_rows(several)]
+    assert [row["settings"] for row in rows] == ['{"alpha": 2.5}', '{"alpha": 2.5}', "{}", '{"alpha": 1.0}']
+    assert [(row["static"], row["uses_future_data"]) for row in rows] == [(False, False)] * 4
 
 
 def test_the_share_of_evaluation_is_that_of_all_timed_evaluations():
