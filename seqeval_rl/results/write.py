@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 _PATIENCE = 3.0  # seconds; workers of a command that was killed end within a second or two
 
-# What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
 _NAMED = ("stream", "algorithm", "seed")  # what `_names` gives
-IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "uses_future_data", "precision")
+# What makes two runs the same run. Versions, device and revision are recorded but may change between attempts. A difference is
+# looked for in this order: bounds of actions, which are of the task, also change the hash of the dataset.
+IDENTITY = ("suite", "task", "dataset", "algorithm", "protocol", "seed", "uses_future_data", "precision")
 
 # Of these, what each attempt records.
 _OF_ATTEMPT = ("device", "versions", "git_revision", "algorithm_sha256")
