@@ -26,7 +26,7 @@ from seqeval_rl.data.validation import RawTransitions, check_length, column, fla
 from seqeval_rl.environments.tasks import UNKNOWN, Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.console import progress_bar
-from seqeval_rl.utils.text import file_name
+from seqeval_rl.utils.text import file_name, some
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
@@ -76,7 +76,7 @@ def _files(name: str, path: Path) -> list[Path]:
     if not any(found.values()):
         there = (file for file in path.glob("*/*") if has_ending(file.name, (*HDF5_ENDINGS, ".npz")))
         below = sorted({file.parent.relative_to(path) for file in there})
-        what = f"in {', '.join(map(str, below))}: name one of these" if below else "check the path"
+        what = f"in {some(below)}: name one of these" if below else "check the path"
         raise DataError(f"{name}: expected *.hdf5 or *.npz in this directory, found none; {what}.")
     return sorted(found[".hdf5"] or found[".npz"], key=_numbers)
 
