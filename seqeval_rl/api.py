@@ -124,7 +124,7 @@ def evaluate(
         sweep: by algorithm (or `"protocol"`), several values for a setting; every combination is run.
         task: of the datasets, in place of their own: a `Task`, the name of a known one, or an environment's id.
         out: results directory. Finished runs in it are not run again, interrupted ones are resumed. None: a temporary
-            directory that is deleted with the results.
+            directory that is deleted with the results, or kept where a run stopped with an error.
         device: `"auto"`, `"cpu"` or `"cuda"`.
         precision: of matrix products: `"float32"`, `"tf32"` or `"bfloat16"`.
         loggers: more than `metrics.jsonl`: registered names, `"module:Class"` or `"file.py:Class"`.
@@ -163,7 +163,10 @@ def _run(planned: Sweep, out: str | Path | None, device: str, overwrite: bool, p
         directory = Path(tempfile.mkdtemp(prefix="seqeval-") if out is None else out)
         if out is None:
             undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        raise_crashed(run_sweep(planned, directory, device, overwrite=overwrite, progress=progress))
+        ends = run_sweep(planned, directory, device, overwrite=overwrite, progress=progress)
+        if any(end.status == "crashed" for end in ends):
+            undo.pop_all()  # the error names the directory, which has the traceback, and the results of the other runs
+        raise_crashed(ends)
         results = read_results(directory)
         weakref.finalize(results, undo.pop_all().close)  # a temporary directory goes with its results
     return results

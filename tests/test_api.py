@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +148,19 @@ def test_a_plug_in_that_raises_is_named_and_the_others_are_kept(source: str, tmp
     with pytest.raises(SeqevalError, match="on purpose"):
         seqeval_rl.evaluate([Broken, "bc"], source, protocol=SMALL, out=tmp_path)
     statuses = {run.algorithm: run.status for run in seqeval_rl.read_results(tmp_path)}
-    assert statuses["bc"] == "finished"
+    assert statuses == {"bc": "finished", "broken": "failed"}
+
+
+def test_a_temporary_directory_stays_where_an_error_names_it(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SeqevalError, match="on purpose") as caught:
+        seqeval_rl.evaluate([Broken, "bc"], source, protocol=SMALL)
+    (directory,) = tmp_path.glob("seqeval-*")
+    assert str(directory) in str(caught.value)
+    statuses = {run.algorithm: run.status for run in seqeval_rl.read_results(directory)}
+    assert statuses == {"bc": "finished", "broken": "failed"}
 
 
 @pytest.mark.parametrize(

@@ -132,12 +132,23 @@ class Dataset:
         """
         if self.dataset_returns is not None:
             return self.dataset_returns[:, 1]
-        returns = trajectory_returns(self.rewards, self.terminations, self.episode_starts)
-        return returns[:-1] if self.cut and len(returns) > 1 else returns
+        return trajectory_returns(self.rewards, self.terminations, np.append(0, self._complete_ends()))
+
+    def _complete_ends(self) -> NDArray[np.int64]:
+        """The row after the last one of each complete episode."""
+        if self.dataset_returns is not None:
+            return self.dataset_returns[:, 0].astype(np.int64)
+        ends = self.episode_starts[1:]
+        return ends[:-1] if self.cut and len(ends) > 1 else ends
+
+    def episode_scores(self) -> NDArray[np.float64]:
+        """Normalized scores of the complete episodes, see `Task.score`; one succeeds if it reaches a terminal state."""
+        before = np.append(0, np.cumsum(self.terminations))[np.append(0, self._complete_ends())]
+        return self.task.score(self.episode_returns(), np.diff(before) > 0)
 
     def mean_score(self) -> float:
         """Mean normalized score of the complete episodes: the level of the behavior policy. NaN without reference returns."""
-        return float(self.task.score(self.episode_returns()).mean())
+        return float(self.episode_scores().mean())
 
     def mean_return(self) -> float:
         """Mean return of the complete episodes."""
