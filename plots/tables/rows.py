@@ -91,8 +91,8 @@ def row_of(dataset: str, dataset_mean: float | None, groups: Sequence[Group], ce
     finished, failed, unfinished = (
         sum(len(group.having(status)) for group in groups) for status in ("finished", "failed", "unfinished")
     )
-    label, metric = groups[0].label, groups[0].metric
-    return Row(dataset, label, dataset_mean, tuple(cells), finished, failed, unfinished, metric)
+    metric = groups[0].metric
+    return Row(dataset, groups[0].label, dataset_mean, tuple(cells), finished, failed, unfinished, metric)
 
 
 def _cell(values: Floats, statistic: Statistic, seed: int) -> Cell:
