@@ -94,7 +94,8 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
     def target(self, batch: Batch, noise: Tensor) -> Tensor:
         """Equation (1), [R, B]."""
         # y = r + gamma m min_i Q'_i(s', a')
-        next_actions = self.sample(*self.actor(batch.next_observations), noise)
+        mean, log_std = self.actor(batch.next_observations)
+        next_actions = self.sample(mean, log_std, noise)
         next_q = self.critic_target.minimum(batch.next_observations, next_actions)
         return batch.rewards + self.discount * batch.masks * next_q
 

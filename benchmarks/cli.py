@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import version
 from typing import Annotated, Any, Union
 
 import tyro
@@ -13,8 +14,9 @@ from tyro.conf import subcommand
 
 from seqeval_rl.benchmarks.arguments.datasets import Datasets
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Status, Table
-from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run
+from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run, Settings
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
+from seqeval_rl.utils.console import finish_streams, prepare_streams
 
 # By name: the type of the command's arguments, and the function that takes them, in `commands`.
 _COMMANDS: dict[str, tuple[type, str]] = {
@@ -28,6 +30,7 @@ _COMMANDS: dict[str, tuple[type, str]] = {
     "cite": (Cite, "results.perform"),
     "datasets": (Datasets, "datasets.perform"),
     "algorithms": (Algorithms, "algorithms.algorithms"),
+    "settings": (Settings, "settings.settings"),
     "check": (Check, "algorithms.check"),
     "bench": (Bench, "bench.bench"),
 }
@@ -48,20 +51,33 @@ def _parse(arguments: list[str]) -> Any:
     return tyro.cli(
         union[tuple(annotated[command, subcommand(name)] for name, command in commands.items())],
         prog="seqeval",
-        description="Sequential evaluation of offline reinforcement learning.",
+        description="Sequential evaluation of offline reinforcement learning. --version prints the version.",
         args=arguments,
     )
 
 
+def _perform(arguments: list[str]) -> None:
+    if arguments == ["--version"]:
+        print(f"seqeval-rl {version('seqeval-rl')}")
+        return
+    try:
+        command = _parse(arguments)
+    except SystemExit:  # after the help, or a usage error
+        finish_streams()
+        raise
+    module, _, function = next(place for kind, place in _COMMANDS.values() if isinstance(command, kind)).partition(".")
+    # The heavy imports come only now, where they can be interrupted.
+    perform = getattr(import_module(f"seqeval_rl.benchmarks.commands.{module}"), function)
+    perform(command)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code. Expected errors are one line on standard error, bugs a traceback."""
+    prepare_streams()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    command = _parse(sys.argv[1:] if arguments is None else arguments)
-    module, _, function = next(place for kind, place in _COMMANDS.values() if isinstance(command, kind)).partition(".")
     try:
-        # The heavy imports come only now, inside of `try`: they can be interrupted.
-        perform = getattr(import_module(f"seqeval_rl.benchmarks.commands.{module}"), function)
-        perform(command)
+        _perform(sys.argv[1:] if arguments is None else arguments)
+        finish_streams()
     except SeqevalError as error:
         print(f"seqeval: {error}", file=sys.stderr)
         return error.exit_code
@@ -69,9 +85,11 @@ def main(arguments: list[str] | None = None) -> int:
         print("seqeval: interrupted; completed work is kept, the same command resumes.", file=sys.stderr)
         return Interrupted.exit_code
     except BrokenPipeError:
-        # The program that reads the output (head, less) has ended.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):  # the program that reads the output (head, less) has ended
+            finish_streams()
     except OSError as error:
+        with suppress(OSError):
+            finish_streams()
         print(f"seqeval: {error.filename or 'input/output'}: {error.strerror or error}.", file=sys.stderr)
         return FileError.exit_code
     return 0

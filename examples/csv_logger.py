@@ -10,7 +10,7 @@ class CsvLogger:
     def log(self, run, point, metrics):
         path = run.directory / "metrics.csv"
         new = not path.exists()
-        with path.open("a", newline="") as file:
+        with path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             if new:
                 writer.writerow(["transitions", "gradient_steps", "phase", "metric", "value"])

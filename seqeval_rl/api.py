@@ -141,12 +141,13 @@ def evaluate(
     from seqeval_rl.data.stream import StreamSpec, given_reading
     from seqeval_rl.experiments.sweep import Sweep
     from seqeval_rl.interface.registry import find_algorithm
+    from seqeval_rl.utils.files import split_at
 
     named = datasets if isinstance(datasets, Mapping) else {source: source for source in _listed(datasets)}
     reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "evaluate")
     planned = Sweep.build(
         protocol or {}, "evaluate", sweep or {}, name="evaluate",
-        streams=tuple(StreamSpec(name, tuple(source.split("+")), **reading) for name, source in named.items()),
+        streams=tuple(StreamSpec(name, tuple(split_at(source, "+")), **reading) for name, source in named.items()),
         algorithms=tuple(find_algorithm(item, "evaluate") for item in _listed(algorithms)),
         seeds=(seeds,) if isinstance(seeds, int) else tuple(seeds), settings=settings or {},
         precision=precision, loggers=tuple(loggers),

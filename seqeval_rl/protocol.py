@@ -39,7 +39,9 @@ class Protocol(BaseModel):
     increment: int = Field(default=1, ge=1, description="gamma: transitions revealed at once")
     updates_per_increment: int = Field(default=1, ge=1, description="K: gradient steps after each reveal")
     batch_size: int = Field(default=256, ge=1, description="B: transitions per gradient step")
-    order: Order = Field(default="shuffled", description="order in which the dataset arrives")
+    order: Order = Field(
+        default="shuffled", description="in which the dataset arrives: shuffled, episodes (each kept whole) or logged"
+    )
     window: int | None = Field(
         default=None, ge=1, description="only the newest w visible transitions are sampled; none = all"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqeval_rl.errors import UsageError
+from seqeval_rl.utils.files import split_at
 
 _OPENING = ("[", "{", '"', "'")  # how a TOML value that may contain commas begins
 
@@ -73,8 +74,8 @@ def _is_toml(text: str) -> bool:
 
 
 def words(text: str | None) -> list[str] | None:
-    """`a,b` as a list; None stays None."""
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+    """`a,b` as a list, in which an existing path may contain a comma; None stays None."""
+    return None if text is None else [word.strip() for word in split_at(text, ",") if word.strip()]
 
 
 def numbers(text: str | None, option: str) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""The arguments of the commands that run or measure: run, algorithms, check, bench; the comment of a field is its help text."""
+"""The arguments of the commands that run or measure, and of those that list settings; the comment of a field is its help text."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ class Run(Reading):
 @dataclass(frozen=True)
 class Algorithms:
     """List the registered algorithms with their settings."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Print every setting of the protocol, key of a suite and of a stream, and attribute of an algorithm, with default and
+    meaning."""
 
 
 @dataclass(frozen=True)

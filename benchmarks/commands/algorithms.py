@@ -10,17 +10,11 @@ from seqeval_rl.benchmarks.arguments.run import Algorithms, Check
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.interface.checks import iterate_checks
 from seqeval_rl.interface.registry import find_algorithm, find_registered, registered
-from seqeval_rl.utils.text import duration
+from seqeval_rl.utils.text import duration, show
 
 
 def algorithms(_: Algorithms) -> None:
-    """Print every setting with its default, as `--set` takes it: the protocol's with their meaning, then each algorithm's."""
-    from seqeval_rl.protocol import Protocol
-    from seqeval_rl.utils.text import show
-
-    print("protocol: sequential evaluation")
-    for name, field in Protocol.model_fields.items():
-        print(f"    protocol.{name} = {show(field.default)}  # {field.description}")
+    """Print every algorithm with its settings and their defaults, as `--set` takes them."""
     found, broken = find_registered()
     for entry in found:
         print(f"{entry.name}: {entry.summary}")

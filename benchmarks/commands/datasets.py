@@ -27,6 +27,7 @@ from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, DatasetBlock
+from seqeval_rl.utils.files import split_at
 from seqeval_rl.utils.text import file_name, show
 
 _HINT = "`seqeval datasets list` names them."
@@ -68,7 +69,7 @@ def _size(folder: Path) -> str:
 
 @perform.register
 def _show(command: DatasetsShow) -> None:
-    sources = _named("show", command.id).split("+")
+    sources = split_at(_named("show", command.id), "+")
     options = command.options()
     stream = Stream(command.id, [load_dataset(source, mode=command.mode, **options) for source in sources])
     for block in stream.blocks:

@@ -10,7 +10,8 @@ import time
 from seqeval_rl.benchmarks.arguments.results import Status as Command
 from seqeval_rl.errors import UsageError
 from seqeval_rl.results.status import Status, read_status
-from seqeval_rl.results.status_table import table
+from seqeval_rl.results.status_table import BLOCKS, table
+from seqeval_rl.utils.console import can_show, is_terminal
 
 EVERY = 5.0  # seconds between two readings
 _NAMED = 10  # failures, damaged runs and damaged lines that are named without --all, of each
@@ -20,9 +21,7 @@ _WIDE = 140  # characters of a line that is not written to a terminal
 def status(command: Command) -> None:
     """Print the status. Raises `SeqevalError` where there are no runs or the options do not fit."""
     seconds = _interval(command.watch)
-    # A terminal or a pipe that lacks a character gets a question mark.
-    getattr(sys.stdout, "reconfigure", lambda **_: None)(errors="replace")
-    terminal = sys.stdout.isatty()
+    terminal = is_terminal(sys.stdout)
     if seconds is None:
         width = shutil.get_terminal_size().columns if terminal else _WIDE
         print("\n".join(text(read_status(command.results), command.all, width)))
@@ -50,7 +49,7 @@ def text(found: Status, each: bool, width: int, height: int | None = None) -> li
             keep = sorted(range(len(rows)), key=lambda place: rows[place].state == "finished")[: max(1, room)]
             rows = [rows[place] for place in sorted(keep)]
             below.insert(0, f"and {left_out} more lines, see --all without --watch")
-    return [*(table(rows, width) if rows else []), *below]
+    return [*(table(rows, width, can_show(BLOCKS, sys.stdout)) if rows else []), *below]
 
 
 def _interval(watch: tuple[float, ...] | None) -> float | None:

@@ -197,7 +197,7 @@ def _nothing_to_draw(results: Sequence[RunResult], metric: str | None, x: str) -
     if metric in (None, "score") and metrics and (instead := without_scores(results)) is not None:
         return UsageError(instead)
     if metrics:
-        return unknown("metric", metric, metrics)
+        return unknown("metric", metric or "score", metrics)
     failed = sum(run.status == "failed" for run in results)
     remedy = "They failed: see `seqeval status`" if failed == len(results) else "Wait for the first one"
     return UsageError(f"results: expected evaluations, found none in {len(results)} runs. {remedy}.")

@@ -136,7 +136,7 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
     try:
         for index, place in zip(chosen, paths, strict=True):
             write_behavior(place, behavior_arrays(training.state(index), obs_dim))
-        levels = json.loads(path.read_text()) if path.exists() else {}
+        levels = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         levels[task.name] = {
             "env_id": task.env_id,
             "random": [],

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.stream import Stream
@@ -33,6 +32,7 @@ from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.online import TERMINATED
 from seqeval_rl.training.trainer import Run, Trainer
+from seqeval_rl.utils.console import progress_bar
 
 POLICIES = "policies"  # in a run's directory
 
@@ -141,13 +141,12 @@ def _resume(training: Training, recorder: RunRecorder, device: torch.device, pro
     stream, protocol = training.stream, training.protocol
     name = f"{training.task.name} {training.entry.name}"
     with (
-        Evaluator(training.task, [training.seed], protocol.episodes, "auto", 1, protocol.max_episode_steps) as evaluator,
+        Evaluator(
+            training.task, [training.seed], protocol.episodes, "auto", 1, protocol.max_episode_steps
+        ) as evaluator,
         Trainer([Run(stream, training.config, training.seed)], training.entry, protocol, device) as trainer,
-        tqdm(
-            desc=name, total=Schedule(protocol, 0, stream.name).gradient_steps, unit=" updates", unit_scale=True,
-            disable=not progress, mininterval=0.5,
-        ) as bar,
-    ):  # fmt: skip
+        progress_bar(name, Schedule(protocol, 0, stream.name).gradient_steps, progress, " updates") as bar,
+    ):
         if state:
             trainer.load_states([state])
         recorder.event("started", evaluations=done, environments=evaluator.backend, runs=1)

@@ -73,7 +73,7 @@ def lock(key: str) -> Iterator[None]:
     path = root() / f".{key}.lock"
     with _usable(root()):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a").close()
+        path.touch()
     with lock_file(path):
         yield
 
@@ -118,7 +118,7 @@ def files_hash(paths: Sequence[Path]) -> str:
         names = "\0".join(path for path, _ in states)
         memory = root() / ".hashes" / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.json"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is computed again
-            remembered = json.loads(memory.read_text())
+            remembered = json.loads(memory.read_text(encoding="utf-8"))
             if remembered["files"] == files:
                 return str(remembered["sha256"])
         total = hashlib.sha256(repr([(Path(path).name, state.st_size) for path, state in states]).encode())
@@ -169,7 +169,7 @@ def store(key: str, dataset: Dataset) -> Dataset:
             # `sha256` is that of the large arrays' contents.
             meta["files"] = {name: _file_hash(partial / f"{name}.npy") for name in arrays if name not in _MAPPED}
             meta["checksum"] = _meta_hash(meta)
-            (partial / _META).write_text(json.dumps(meta, indent=1))
+            (partial / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         mapped = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in arrays if name in _MAPPED}
     _verified.add((key, dataset.sha256))
     return _dataset(meta, {**arrays, **mapped})
@@ -187,7 +187,7 @@ def open(key: str) -> Dataset | None:
     try:
         if not (place / _META).exists():
             return None
-        meta = json.loads((place / _META).read_text())
+        meta = json.loads((place / _META).read_text(encoding="utf-8"))
         if meta["format"] not in (1, FORMAT):
             _log.warning("%s: written in format %s, expected %s; it is built again", place, meta["format"], FORMAT)
             return None

@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.request
 from dataclasses import asdict, dataclass
@@ -23,9 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from seqeval_rl.errors import DataError, FileError, UsageError, writing
+from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.failures import cannot_read
 from seqeval_rl.utils.files import atomic_write, lock_file, sync
 from seqeval_rl.utils.text import one_line
@@ -73,7 +71,7 @@ def recorded_sha256(path: Path) -> str | None:
     """The SHA-256 recorded when the file was downloaded, or None."""
     record = path.with_name(f"{path.name}.sha256")
     try:
-        words = record.read_text().split()
+        words = record.read_text(encoding="utf-8").split()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -147,10 +145,7 @@ class _Transfer:
         self._url, self._target, self._sha256 = url, target, sha256
         self._partial, self._facts = _sibling(target, "partial"), _sibling(target, "partial.json")
         self._remote = _Remote(url)
-        interval = 0.2 if sys.stderr.isatty() else 10.0
-        self._bar = tqdm(
-            desc=target.name, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress, mininterval=interval
-        )
+        self._bar = progress_bar(target.name, None, progress, "B", unit_divisor=1024)
 
     def run(self) -> None:
         """Try until the file is complete; an attempt that received new bytes resets the count."""
@@ -221,7 +216,7 @@ class _Transfer:
             with self._partial.open("r+b" if start else "wb") as file:
                 file.seek(start)
                 # Written only after an earlier part is truncated: it must never describe another version than the partial file's.
-                self._facts.write_text(json.dumps(asdict(self._remote)))
+                self._facts.write_text(json.dumps(asdict(self._remote)), encoding="utf-8")
                 while piece := answer.read(_PIECE):
                     file.write(piece)
                     self._bar.update(len(piece))
@@ -244,7 +239,7 @@ class _Transfer:
     def _known(self) -> _Remote:
         """The version that the partial file belongs to; without a validator where it is unknown or of another address."""
         with contextlib.suppress(OSError, ValueError, TypeError):
-            known = _Remote(**json.loads(self._facts.read_text()))
+            known = _Remote(**json.loads(self._facts.read_text(encoding="utf-8")))
             if known.url == self._url:
                 return known
         return _Remote(self._url)

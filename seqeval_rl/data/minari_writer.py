@@ -18,8 +18,8 @@ from seqeval_rl.data.episodes import Episode, cut_to
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import FileError
+from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import atomic_directory, lock_file, restore_replaced
-from seqeval_rl.utils.text import progress_bar
 
 
 @dataclass(frozen=True)

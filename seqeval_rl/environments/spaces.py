@@ -224,14 +224,14 @@ class BoundedActions(gymnasium.ActionWrapper[Any, Any, Any], RecordConstructorAr
             raise DataError(f"environment {name!r}: expected a Box of actions to give bounds to, found {space}.")
         given = [space.low if low is None else low, space.high if high is None else high]
         try:
-            bounds = [np.broadcast_to(np.asarray(bound, space.dtype), space.shape) for bound in given]
+            lower, upper = (np.broadcast_to(np.asarray(bound, space.dtype), space.shape) for bound in given)
         except ValueError:
             raise DataError(
                 f"environment {name!r}: expected one number or {space.shape} of them as a bound of actions, found {low} and "
                 f"{high}. Correct action_low and action_high."
             ) from None
         self._own: Any = space
-        self.action_space = Box(*bounds, dtype=cast(Any, space.dtype))
+        self.action_space = Box(cast(Any, lower), cast(Any, upper), dtype=cast(Any, space.dtype))
 
     def action(self, action: Any) -> NDArray[Any]:
         """See gymnasium's `ActionWrapper`."""

@@ -14,6 +14,7 @@ from seqeval_rl.experiments.job import Progress
 from seqeval_rl.experiments.tracker import Totals, Tracker
 from seqeval_rl.results.run_log import RunLog
 from seqeval_rl.results.status_table import BLOCKS, GroupStatus, table
+from seqeval_rl.utils.console import can_show, error_stream, is_terminal
 from seqeval_rl.utils.text import clean, duration
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Display:
         self._warned: set[str] = set()
         self._ended: list[GroupStatus] = []  # the latest few
         self._live = None
-        if shown and (console is not None or sys.stderr.isatty()):
+        if shown and (console is not None or is_terminal(sys.stderr)):
             from rich.console import Console as RichConsole
             from rich.live import Live
 
@@ -62,7 +63,7 @@ class Display:
                     get_renderable=lambda: self,
                     refresh_per_second=1,  # drawing takes time from a job that trains in this process
                     transient=True,
-                    redirect_stdout=sys.stdout.isatty(),
+                    redirect_stdout=is_terminal(sys.stdout),
                     vertical_overflow="crop",
                 )
 
@@ -129,7 +130,7 @@ class Display:
 
             self._live.console.print(Text(text, style=style), soft_wrap=True)
         elif self._shown:
-            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=error_stream(), flush=True)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table: run groups that train, the latest that ended, and the totals; never higher than the terminal."""
@@ -146,7 +147,7 @@ class Display:
         lines: list[tuple[str, str]] = []
         if shown:
             # Not every terminal's encoding has the characters of a sparkline.
-            sparks = BLOCKS.encode(console.encoding, "ignore").decode(console.encoding) == BLOCKS
+            sparks = can_show(BLOCKS, console)
             head, *body = table(shown, width, sparks)
             styles = ["dim"] * len(tail) + [""] * len(listed)
             lines = [(head, "bold"), *zip(body, styles, strict=True)]

@@ -29,6 +29,7 @@ from seqeval_rl.experiments.worker import execute
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.results.run_log import RUN_LOG
 from seqeval_rl.training.device import choose_device
+from seqeval_rl.utils.console import error_stream
 from seqeval_rl.utils.processes import available_cores, exit_with_parent
 
 
@@ -60,7 +61,7 @@ def run_sweep(
     try:
         planned = plan(sweep, out, choose_device(device), backend, overwrite, progress, None, allow_changed_code)
         if progress and any(len(job.runs) > 1 for job in planned.jobs):
-            print(f"plan: {planned}", file=sys.stderr)
+            print(f"plan: {planned}", file=error_stream())
         return [*planned.failed, *_run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
     finally:
         forget_streams()

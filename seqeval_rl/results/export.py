@@ -81,7 +81,7 @@ def export(results: Iterable[RunResult], target: Path) -> int:
         )
     with writing(target, "Choose another place."), atomic_path(target) as temporary:
         if target.suffix == ".csv":
-            with temporary.open("w", newline="") as file:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)
                 writer.writerow(LONG_COLUMNS)
                 writer.writerows(rows)

@@ -1,10 +1,11 @@
-"""Files and directories: atomic writes, and locks between processes."""
+"""Files and directories: atomic writes, locks between processes, and lists of paths."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,3 +124,29 @@ def is_locked(path: Path) -> bool | None:
     if lock is not None:
         lock.release()
     return lock is None
+
+
+def split_at(text: str, separator: str) -> list[str]:
+    """Names that are joined by a separator, `+` or `,`; an existing path may contain it, also in `d4rl:PATH:500`."""
+    parts, found = text.split(separator), []
+    while parts:
+        sizes = range(len(parts), 1, -1)
+        size = next((n for n in sizes if _is_one(separator.join(parts[:n]), separator)), 1)
+        found.append(separator.join(parts[:size]))
+        parts = parts[size:]
+    return found
+
+
+def _is_one(text: str, separator: str) -> bool:
+    """Whether every separator in a text is inside an existing path. A list with commas may hold names joined by `+`."""
+    pieces = [text] if separator == "+" else split_at(text, "+")
+    return all(_names_path(piece.strip(), separator) for piece in pieces if separator in piece)
+
+
+def _names_path(text: str, separator: str) -> bool:
+    bare = re.sub(r"^[A-Za-z0-9_]+:", "", text)
+    for path in (text, bare, re.sub(r":[A-Za-z0-9_]+$", "", text), re.sub(r":[A-Za-z0-9_]+$", "", bare)):
+        with contextlib.suppress(OSError, ValueError):  # no text for a path
+            if separator in path and Path(path).expanduser().exists():
+                return True
+    return False

@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Callable
 from typing import IO, Any, cast
 
+from seqeval_rl.utils.console import prepare_streams
+
 _NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -100,6 +102,7 @@ class WorkerProcess:
 def serve(function: str, parent: int) -> None:
     """Answer requests from standard input in a worker process, until that closes or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    prepare_streams()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
     threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()

@@ -1,16 +1,13 @@
-"""Text: names that are safe as file names, values, exceptions and durations in one line, and progress bars."""
+"""Text: names that are safe as file names, values, lists, exceptions and durations in one line."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import re
-import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
-
-from tqdm import tqdm
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a file
 _LONGEST = 150  # characters of a name, well within what file systems take; temporary files add some
@@ -74,14 +71,6 @@ def show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(show(item) for item in value)}]"
     return str(value)
-
-
-def progress_bar(description: str, total: int, shown: bool) -> Any:
-    """A bar over transitions on standard error; where that is no terminal, a line every ten seconds at most."""
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(
-        desc=description, total=total, unit=" transitions", unit_scale=True, disable=not shown, mininterval=interval
-    )
 
 
 def clean(text: str) -> str:

@@ -16,7 +16,9 @@ from synthetic import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names
+from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.read import read_results
+from seqeval_rl.utils.text import show
 
 ROOT = Path(__file__).parents[2]
 
@@ -354,6 +356,24 @@ def test_lists_name_what_is_there(capsys):
     assert main(["algorithms"]) == 0
     shown = capsys.readouterr().out
     assert "td3_bc.alpha = 2.5" in shown
+
+
+def test_settings_have_their_default_and_their_meaning(capsys):
+    assert main(["settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    meanings = {line.partition("  # ")[0]: line.partition("  # ")[2] for line in lines if "  # " in line}
+    for name, field in Protocol.model_fields.items():
+        assert meanings[f"protocol.{name} = {show(field.default)}"] == field.description
+    for key in (
+        "blocks (required)",
+        "task = none",
+        "mode = native",
+        "reference_returns = none",
+        "clip_actions = false",
+    ):
+        assert meanings[key]
+    for attribute in ("Config", "vectorized", "period", "noise_dim", "return_range (float | None)"):
+        assert meanings[attribute]
 
 
 def test_check_reports_each_check(capsys):

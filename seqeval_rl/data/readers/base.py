@@ -25,6 +25,7 @@ from seqeval_rl.utils.failures import cause_of, is_damage
 from seqeval_rl.utils.text import first_line, one_line
 
 GROUP = "seqeval_rl.readers"
+HDF5_ENDINGS = (".hdf5", ".h5")
 Mode = Literal["native", "d4rl"]
 _log = logging.getLogger("seqeval_rl")
 
@@ -98,6 +99,11 @@ def unreadable(
     return DataError(f"{where}: expected {kind}, found {found}. Check how it was written.")
 
 
+def has_ending(name: str, endings: tuple[str, ...]) -> bool:
+    """Whether a file's name has one of these endings, in small or capital letters."""
+    return name.lower().endswith(endings)
+
+
 class Listing(NamedTuple):
     """A part of what `seqeval datasets list` prints."""
 
@@ -113,7 +119,7 @@ class Reader(ABC):
     """
 
     prefix: ClassVar[str] = ""  # that the format's sources begin with, for example "minari:"
-    endings: ClassVar[tuple[str, ...]] = ()  # of files in this format, for example (".npz",)
+    endings: ClassVar[tuple[str, ...]] = ()  # of files in this format, in small letters, for example (".npz",)
     usage: ClassVar[tuple[str, ...]] = ()  # how sources are written, for `seqeval datasets list`
     modes: ClassVar[tuple[Mode, ...]] = ("native",)  # in which it can be read
     single_file: ClassVar[bool] = True  # a dataset is one file, so that it has a SHA-256
@@ -122,7 +128,13 @@ class Reader(ABC):
 
     def matches(self, source: str) -> bool:
         """Whether a source is in this format."""
-        return bool(self.prefix and source.startswith(self.prefix)) or source.endswith(self.endings)
+        return bool(self.prefix and source.startswith(self.prefix)) or has_ending(source, self.endings)
+
+    def path_in(self, source: str) -> Path | None:
+        """The path that a source names, with or without the prefix; None: it is a name behind the prefix."""
+        rest = source.removeprefix(self.prefix)
+        path = Path(rest).expanduser()
+        return path if rest == source or has_ending(rest, self.endings) or path.exists() else None
 
     @abstractmethod
     def read(self, source: str, options: ReadOptions) -> Dataset:
@@ -174,7 +186,7 @@ class Reader(ABC):
     def label(self, source: str) -> str:
         """A short name among the datasets of its task, for figures; by default the last part of the source."""
         name = source.removeprefix(self.prefix).rstrip("/").rpartition("/")[2]
-        return next((name.removesuffix(ending) for ending in self.endings if name.endswith(ending)), name)
+        return next((name[: -len(ending)] for ending in self.endings if has_ending(name, (ending,))), name)
 
 
 @functools.cache
@@ -207,9 +219,10 @@ def find_reader(source: str) -> Reader | None:
     names = [name for name, reader in readers().items() if reader.matches(source)]
     names = [name for name in names if source.startswith(readers()[name].prefix or "\0")] or names
     if len(names) > 1:
+        chosen = [f"{prefix}{source}" for name in names if (prefix := readers()[name].prefix)]
         raise UsageError(
-            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. Write it with the prefix of one "
-            "of them, or uninstall the other."
+            f"dataset {source!r}: expected one reader for it, found {' and '.join(names)}. "
+            + (f"Write {' or '.join(chosen)}." if chosen else "Uninstall one of them.")
         )
     return readers()[names[0]] if names else None
 
@@ -224,8 +237,10 @@ def parse_source(source: str) -> tuple[str, int | None]:
         _note_renamed(source, renamed)
         source = renamed
     prefix = next((one.prefix for one in readers().values() if one.prefix and source.startswith(one.prefix)), "")
-    head, colon, tail = source.removeprefix(prefix).rpartition(":")
-    if not colon or "/" in tail or tail.endswith(tuple(end for one in readers().values() for end in one.endings)):
+    rest = source.removeprefix(prefix)
+    head, colon, tail = rest.rpartition(":")
+    endings = tuple(end for one in readers().values() for end in one.endings)
+    if not colon or "/" in tail or has_ending(tail, endings) or Path(rest).expanduser().exists():
         return source, None
     if not re.fullmatch(r"[0-9]+(_[0-9]+)*", tail) or int(tail) < 1:
         raise UsageError(

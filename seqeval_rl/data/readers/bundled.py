@@ -74,7 +74,7 @@ class BundledReader(Reader):
 @lru_cache(maxsize=1)
 def behaviors() -> dict[str, Any]:
     """`bundled_policies/levels.json`: per task the environment, each level's checkpoints, and measured returns."""
-    text = (resources.files("seqeval_rl.data") / "bundled_policies" / "levels.json").read_text()
+    text = (resources.files("seqeval_rl.data") / "bundled_policies" / "levels.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import check_sha256, recorded_sha256
-from seqeval_rl.data.readers import d4rl_index
-from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, open_file
-from seqeval_rl.data.readers.d4rl_file import complete_returns, kept_columns, limit_rows, read_columns
+from seqeval_rl.data.readers import d4rl_index, npz
+from seqeval_rl.data.readers.base import HDF5_ENDINGS, FetchOptions, Listing, Reader, ReadOptions, has_ending
+from seqeval_rl.data.readers.d4rl_file import complete_returns, kept_columns, keys_of, limit_rows, read_columns
+from seqeval_rl.data.readers.layouts import D4RL
 from seqeval_rl.data.trajectories import trajectory_ends
 from seqeval_rl.data.validation import RawTransitions, column, flags, starts_of
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
-from seqeval_rl.environments.tasks import TASKS, UNKNOWN, Task
+from seqeval_rl.environments.tasks import TASKS, UNKNOWN, Bound, Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import file_name
 
@@ -35,25 +36,30 @@ _VERSION = 1  # of the reader: to be raised by whatever changes what it makes of
 
 
 class D4rlReader(Reader):
-    """D4RL's datasets by their ids, and HDF5 files in their format."""
+    """D4RL's datasets by their ids, and files in their format."""
 
-    prefix = "d4rl:"
-    endings = (".hdf5",)
+    prefix = D4RL.prefix
+    endings = (*HDF5_ENDINGS, ".npz")
     usage = ("d4rl:<id>", "<path>.hdf5")
     modes = ("native", "d4rl")
     takes_bounds = True
 
+    def matches(self, source: str) -> bool:
+        """See `Reader`."""
+        named = source.startswith(self.prefix) or has_ending(source, HDF5_ENDINGS)
+        return named or (has_ending(source, self.endings) and npz.fits(source, D4RL))
+
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        if not source.startswith(self.prefix):
-            return read(Path(source), source, options)
+        if (path := self.path_in(source)) is not None:
+            return read(path, source, options)
         entry = d4rl_index.entry(source.removeprefix(self.prefix))
         path = d4rl_index.obtain(entry, progress=options.progress)
         return read(path, source, replace(options, task=options.task or entry.task))
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
-        if not source.startswith(self.prefix):
+        if self.path_in(source) is not None:
             return super().fetch(source, options)
         entry = d4rl_index.entry(source.removeprefix(self.prefix))
         path = d4rl_index.obtain(entry, options.sha256, options.offline, options.progress)
@@ -72,8 +78,9 @@ class D4rlReader(Reader):
 
     def verify(self, source: str, transitions: int | None, options: ReadOptions | None = None) -> Iterator[Check]:
         """See `Reader`."""
-        entry = d4rl_index.entry(source.removeprefix(self.prefix)) if source.startswith(self.prefix) else None
-        path = Path(source) if entry is None else d4rl_index.require(entry)
+        given = self.path_in(source)
+        entry = None if given else d4rl_index.entry(source.removeprefix(self.prefix))
+        path = given or d4rl_index.require(d4rl_index.entry(source.removeprefix(self.prefix)))
         options = replace(options or ReadOptions(), progress=False)
         task = options.task or (_task(path) if entry is None else entry.task)
         yield check_file(path)
@@ -122,12 +129,12 @@ def read(path: Path, name: str, options: ReadOptions) -> Dataset:
         EnvironmentMissingError: the bounds of actions, or the time limit that the file lacks, are those of an environment
             that is not installed.
     """
-    with open_file(path, "an HDF5 file"):
-        pass  # before a task is asked for
+    D4RL.check(name, keys_of(path))  # also of a file that is in the cache, so that its warning comes every time
     task = options.task or _task(path)
     low, high = _bounds(task, options)
     reading = f"{options.mode}-terminate" if options.terminate_on_end else options.mode
     facts = [cache.files_hash([path]), _VERSION, reading, _limit(path, task), low.tolist(), high.tolist()]
+    facts.append(d4rl_index.continues_at_goal(path.name, task))
     key = f"d4rl-{file_name(path.stem, 'data')}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
     dataset = cache.obtain(options.cache_key(key), lambda: convert(path, name, task, options))
     return replace(dataset, name=name, task=task)
@@ -210,7 +217,8 @@ def _same_environment(known: Task, task: Task) -> bool:
 def _bounds(task: Task, options: ReadOptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Of actions: the given ones, else those of the task's environment; -1 and 1 for D4RL's own tasks and where there is no
     environment."""
-    low, high = -1.0, 1.0
+    low: Bound = -1.0
+    high: Bound = 1.0
     own = task.env_id is not None and not any(_same_environment(known, task) for known in TASKS.values())
     if own and None in (options.action_low, options.action_high):
         space = environment_spaces(task.environment)[1]

@@ -1,4 +1,4 @@
-"""An HDF5 file in D4RL's format: its columns, checked to be complete, and the trajectories that its rows are of.
+"""A file in D4RL's format, HDF5 or `.npz`: its columns, checked to be complete, and the trajectories that its rows are of.
 
 The rows are those of concatenated trajectories. `terminals` are true where a terminal state was reached, after which a trajectory
 may continue (see `data.trajectories`); `timeouts`, which old files lack, where a trajectory ended for another reason.
@@ -14,51 +14,59 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.data.readers.base import open_file
+from seqeval_rl.data.readers import npz
+from seqeval_rl.data.readers.base import has_ending, open_file
+from seqeval_rl.data.readers.layouts import D4RL
 from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.data.validation import check_length
 from seqeval_rl.errors import DataError
-from seqeval_rl.utils.text import progress_bar
+from seqeval_rl.utils.console import progress_bar
 
-_REQUIRED = ("observations", "actions", "rewards", "terminals")
-_OPTIONAL = ("timeouts", "next_observations")
 _PIECE = 1 << 16  # rows read at once
+
+
+def keys_of(path: Path) -> list[str]:
+    """The names of a file's arrays, and of the groups in it."""
+    if has_ending(path.name, (".npz",)):
+        return npz.names(path)
+    with open_file(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        return list(file)
 
 
 def read_columns(path: Path, name: str, progress: bool) -> dict[str, NDArray[Any]]:
     """The file's columns, numbers as float32."""
+    if has_ending(path.name, (".npz",)):
+        return _columns(name, npz.load(path, D4RL.read), progress)
     with open_file(path, "an HDF5 file"), h5py.File(path, "r") as file:
-        found = {key: file[key] for key in (*_REQUIRED, *_OPTIONAL) if key in file}
-        _check_form(name, found, file)
-        length = len(found["observations"])
-        # Flags keep their own type, by which they are checked.
-        kinds = {key: item.dtype if key in ("terminals", "timeouts") else np.float32 for key, item in found.items()}
-        columns = {key: np.empty(item.shape, kinds[key]) for key, item in found.items()}
-        with progress_bar(name, length, progress) as bar:
-            for start in range(0, length, _PIECE):
-                piece = slice(start, min(start + _PIECE, length))
-                for key, item in found.items():
-                    with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused
-                        columns[key][piece] = item[piece]
-                bar.update(piece.stop - start)
+        return _columns(name, {key: file[key] for key in D4RL.read if key in file}, progress)
+
+
+def _columns(name: str, found: dict[str, Any], progress: bool) -> dict[str, NDArray[Any]]:
+    """The columns of arrays that may still be in a file, read piece by piece."""
+    _check_form(name, found)
+    length = len(found["observations"])
+    # Flags keep their own type, by which they are checked.
+    kinds = {key: item.dtype if key in ("terminals", "timeouts") else np.float32 for key, item in found.items()}
+    columns = {key: np.empty(item.shape, kinds[key]) for key, item in found.items()}
+    with progress_bar(name, length, progress) as bar:
+        for start in range(0, length, _PIECE):
+            piece = slice(start, min(start + _PIECE, length))
+            for key, item in found.items():
+                with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused
+                    columns[key][piece] = item[piece]
+            bar.update(piece.stop - start)
     for key in {"rewards", "terminals", "timeouts"} & columns.keys():
         if columns[key].shape[1:] == (1,):  # as in some of D4RL's files
             columns[key] = columns[key][:, 0]
     return columns
 
 
-def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
-    """Check keys, types, axes and lengths before reading."""
-    missing = [key for key in _REQUIRED if key not in found]
-    if missing:
-        there = ", ".join(sorted(file)) or "nothing"
-        raise DataError(
-            f"{name}: expected {', '.join(_REQUIRED)} and perhaps {', '.join(_OPTIONAL)}, found no {', '.join(missing)} "
-            f"among {there}. Check that the file is in D4RL's format."
-        )
+def _check_form(name: str, found: dict[str, Any]) -> None:
+    """Check types, axes and lengths before reading."""
     for key, item in found.items():
-        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
-            what = item.dtype if isinstance(item, h5py.Dataset) else "a group"
+        is_array = isinstance(item, (h5py.Dataset, np.ndarray))
+        if not is_array or item.dtype.kind not in "fiub":
+            what = item.dtype if is_array else "a group"
             raise DataError(f"{name}: {key} have type {what}, expected numbers. Convert them.")
     observations = found["observations"]
     if len(observations.shape) != 2 or not len(observations):
@@ -77,6 +85,8 @@ def _check_form(name: str, found: dict[str, Any], file: Any) -> None:
 
 def _is_whole(item: Any) -> bool:
     """Whether all of a column is in the file; HDF5 reads what is not as zeros, without a word."""
+    if isinstance(item, np.ndarray):
+        return True
     if item.chunks is None:
         return item.id.get_storage_size() >= item.nbytes
     expected = math.prod(-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.download import address, check_sha256, download
+from seqeval_rl.data.readers.base import HDF5_ENDINGS, has_ending
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import FileError, unknown
 
@@ -40,7 +41,7 @@ class Entry(NamedTuple):
 
 
 def _entries() -> Iterator[Entry]:
-    with (resources.files(__package__) / "d4rl.csv").open() as table:
+    with (resources.files(__package__) / "d4rl.csv").open(encoding="utf-8") as table:
         for row in csv.DictReader(table):
             size, mean_return = row["transitions"], row["mean_return"]
             published = Published(int(size), float(mean_return)) if size else None
@@ -67,6 +68,9 @@ def entry(identity: str) -> Entry:
 
 def of_file(name: str) -> Entry | None:
     """The dataset whose file has that name, if there is one."""
+    for ending in HDF5_ENDINGS:
+        if has_ending(name, (ending,)):
+            name = f"{name[: -len(ending)]}.hdf5"
     return next((found for found in ENTRIES.values() if found.file_name == name), None)
 
 

@@ -27,8 +27,9 @@ from seqeval_rl.environments.recording import without_recording
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError, unknown
+from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.failures import Cause, cause_of
-from seqeval_rl.utils.text import file_name, first_line, progress_bar
+from seqeval_rl.utils.text import file_name, first_line
 
 _COLUMNS = ("actions", "rewards", "terminations", "truncations")
 _log = logging.getLogger("seqeval_rl")

@@ -14,78 +14,64 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file
+from seqeval_rl.data.readers.base import Reader, ReadOptions, has_ending, open_file
+from seqeval_rl.data.readers.layouts import ARRAYS, BOUNDS, OWN, SCALARS, Layout, fitting
 from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task, as_bound
 from seqeval_rl.errors import DataError, EnvironmentMissingError, SeqevalError
 from seqeval_rl.utils.text import file_name
 
-_REQUIRED = ("observations", "actions", "rewards", "terminations", "truncations")
-SCALARS = ("env_id", "reference_min", "reference_max")
-_BOUNDS = ("action_low", "action_high")
-_OPTIONAL = ("next_observations", "episode_starts", *SCALARS, *_BOUNDS)
 _VERSION = 1  # of the reader; raise it with every change of its result
 
 
 class NpzReader(Reader):
     """A user's own arrays in an `.npz` file."""
 
+    prefix = OWN.prefix
     endings = (".npz",)
     usage = ("<path>.npz",)
     takes_bounds = True
 
     def matches(self, source: str) -> bool:
         """See `Reader`."""
-        return source.endswith(".npz") and not has_ogbench_layout(source)
+        return source.startswith(self.prefix) or (has_ending(source, self.endings) and fits(source, OWN))
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        few = load(source, (*SCALARS, *_BOUNDS))
-        task, low, high = _surroundings(source, names(source), few, options)
-        facts = [cache.files_hash([Path(source)]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
-        key = f"npz-{file_name(Path(source).stem, 'data')}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
-        dataset = cache.obtain(
-            options.cache_key(key), lambda: _dataset(source, load(source), task, (low, high), options)
-        )
+        path = Path(source.removeprefix(self.prefix)).expanduser()
+        few = load(path, (*SCALARS, *BOUNDS))
+        task, low, high = _surroundings(source, names(path), few, options)
+        facts = [cache.files_hash([path]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
+        key = f"npz-{file_name(path.stem, 'data')}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
+        dataset = cache.obtain(options.cache_key(key), lambda: _dataset(source, load(path), task, (low, high), options))
         return replace(dataset, name=source, task=task)
 
 
-def has_ogbench_layout(path: str) -> bool:
-    """Whether a file has OGBench's arrays; False if it cannot be read, which the reader then reports."""
+def fits(path: str, layout: Layout) -> bool:
+    """Whether a file has the arrays of a format; one that cannot be read is left to the reader of a user's own arrays."""
     try:
-        keys = names(path)
+        return layout in fitting(names(Path(path).expanduser()))
     except SeqevalError:
-        return False
-    return "terminals" in keys and "terminations" not in keys
+        return layout is OWN
 
 
 def from_mapping(columns: Mapping[str, Any], options: ReadOptions) -> Dataset:
     """Arrays in memory, with the keys of such a file; raises as `load_dataset` does."""
-    task, *bounds = _surroundings("arrays", columns, columns, options)
-    return _dataset("arrays", columns, task, bounds, options)
+    task, *bounds = _surroundings(ARRAYS, columns, columns, options)
+    return _dataset(ARRAYS, columns, task, bounds, options)
 
 
 def _surroundings(
     name: str, keys: Iterable[str], columns: Mapping[str, Any], options: ReadOptions
 ) -> tuple[Task, Any, Any]:
     """The task and the action bounds, from the file's scalars and from the environment; checks the keys."""
-    keys = list(keys)
-    missing = [key for key in _REQUIRED if key not in keys]
-    extra = [str(key) for key in keys if key not in (*_REQUIRED, *_OPTIONAL)]
-    if missing or extra:
-        found = " and ".join(
-            f"{what} {', '.join(keys)}" for what, keys in (("no", missing), ("the unknown", extra)) if keys
-        )
-        raise DataError(
-            f"{name}: expected arrays {', '.join(_REQUIRED)} and perhaps {', '.join(_OPTIONAL)}, found {found}. "
-            "Rename or leave out."
-        )
+    OWN.check(name, map(str, keys))
     task = options.task or task_of(name, columns)
-    own = {key: columns[key] for key in _BOUNDS if columns.get(key) is not None and getattr(options, key) is None}
-    if own and task.env_id is not None:
-        task = _on_the_same_scale(task, own)
-    bounds = [columns.get(key) if (given := getattr(options, key)) is None else given for key in _BOUNDS]
+    stated = {key: columns[key] for key in BOUNDS if columns.get(key) is not None and getattr(options, key) is None}
+    if stated and task.env_id is not None:
+        task = _on_the_same_scale(task, stated)
+    bounds = [columns.get(key) if (given := getattr(options, key)) is None else given for key in BOUNDS]
     if any(bound is None for bound in bounds) and task.env_id is not None:
         space = environment_spaces(task.environment)[1]
         own = [getattr(space, side, None) for side in ("low", "high")]
@@ -98,15 +84,15 @@ def _on_the_same_scale(task: Task, bounds: Mapping[str, Any]) -> Task:
     try:
         space = environment_spaces(task.environment)[1]
         same = all(np.allclose(bound, getattr(space, key.removeprefix("action_"))) for key, bound in bounds.items())
-        return task if same else task.override(**{key: as_bound(bound) for key, bound in bounds.items()})
+        return task if same else task.override(None, *(as_bound(bounds.get(key)) for key in BOUNDS))
     except (EnvironmentMissingError, AttributeError, ValueError, TypeError):
         return task  # what is wrong is said by whatever needs the environment, or scales the actions
 
 
 def _dataset(name: str, columns: Mapping[str, Any], task: Task, bounds: Sequence[Any], options: ReadOptions) -> Dataset:
     optional: dict[str, Any] = {key: columns.get(key) for key in ("next_observations", "episode_starts")}
-    optional |= dict(zip(_BOUNDS, bounds, strict=True))
-    raw = RawTransitions(**{key: columns[key] for key in _REQUIRED}, **optional)
+    optional |= dict(zip(BOUNDS, bounds, strict=True))
+    raw = RawTransitions(**{key: columns[key] for key in OWN.required}, **optional)
     return Dataset.from_arrays(name, task, options.bounded(raw))
 
 

@@ -22,7 +22,8 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import address, download
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
+from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions, has_ending
+from seqeval_rl.data.readers.layouts import OGBENCH, SCALARS
 from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_transitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
@@ -32,8 +33,6 @@ from seqeval_rl.utils.text import file_name, first_line
 
 _SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 _EXAMPLE = "antmaze-large-navigate-singletask-v0"
-_REQUIRED = ("observations", "actions", "terminals")
-_OPTIONAL = ("next_observations", "valids", "masks", "rewards")
 
 
 class OgbenchReader(Reader):
@@ -50,30 +49,24 @@ class OgbenchReader(Reader):
 
     def matches(self, source: str) -> bool:
         """See `Reader`."""
-        return source.startswith(self.prefix) or (source.endswith(".npz") and npz.has_ogbench_layout(source))
+        return source.startswith(self.prefix) or (has_ending(source, self.endings) and npz.fits(source, OGBENCH))
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
-        name = source.removeprefix(self.prefix)
-        path = Path(source) if name == source else _obtain(name, options.progress)
+        path = self.path_in(source) or _obtain(source.removeprefix(self.prefix), options.progress)
         keys = npz.names(path)
-        missing = [key for key in _REQUIRED if key not in keys]
-        if missing:
-            raise DataError(
-                f"{source}: expected arrays {', '.join(_REQUIRED)}, found no {', '.join(missing)}. Write it again."
-            )
+        OGBENCH.check(source, keys)
         if "rewards" not in keys:
             raise _without_rewards(source, path.stem, "a file without. ")
-        task = options.task or npz.task_of(source, npz.load(path, npz.SCALARS), environment_of(path.stem))
+        task = options.task or npz.task_of(source, npz.load(path, SCALARS), environment_of(path.stem))
         key = f"ogbench-{file_name(path.stem, 'data')}-{cache.files_hash([path])[:16]}"
         dataset = cache.obtain(options.cache_key(key), lambda: _convert(path, source, task, options))
         return replace(dataset, name=source, task=task)
 
     def fetch(self, source: str, options: FetchOptions) -> Path:
         """See `Reader`."""
-        name = source.removeprefix(self.prefix)
-        path = name if name == source else str(_obtain(name, options.progress, options.offline))
-        return super().fetch(path, options)
+        path = self.path_in(source) or _obtain(source.removeprefix(self.prefix), options.progress, options.offline)
+        return super().fetch(str(path), options)
 
 
 def _obtain(name: str, progress: bool = True, offline: bool | None = None) -> Path:
@@ -111,7 +104,7 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
 
     from seqeval_rl.environments.spaces import open_environment
 
-    columns: dict[str, Any] = npz.load(goals, (*_REQUIRED, "qpos", "button_states"))
+    columns: dict[str, Any] = npz.load(goals, (*OGBENCH.required, "qpos", "button_states"))
     try:
         with open_environment(environment) as env:
             relabel_dataset(environment.removeprefix("ogbench:"), env, columns)
@@ -129,7 +122,7 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
         lock_file(path.with_name(f".{path.name}.lock")),
         atomic_path(path) as temporary,
     ):
-        np.savez(temporary, **{key: columns[key] for key in (*_REQUIRED, "rewards", "masks")})
+        np.savez(temporary, **{key: columns[key] for key in (*OGBENCH.required, "rewards", "masks")})
 
 
 def environment_of(name: str) -> str | None:
@@ -157,7 +150,7 @@ def _without_rewards(where: str, name: str, found: str) -> DataError:
 
 
 def _convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
-    columns = npz.load(path, (*_REQUIRED, *_OPTIONAL))
+    columns = npz.load(path, OGBENCH.columns)
     observations = columns["observations"]
     if observations.ndim < 2 or not len(observations):
         found = f"{observations.dtype} of shape {observations.shape}"

@@ -24,8 +24,8 @@ from seqeval_rl.data.readers.d4rl import read
 from seqeval_rl.data.readers.d4rl_index import Entry
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
 from seqeval_rl.errors import UsageError, unknown, writing
+from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import atomic_path
-from seqeval_rl.utils.text import progress_bar
 
 PREFIX = "synthetic:d4rl/"
 LARGEST = 100_000  # rows; for larger datasets use `bundled/`

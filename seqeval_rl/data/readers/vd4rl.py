@@ -21,17 +21,19 @@ from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.readers import npz
-from seqeval_rl.data.readers.base import Reader, ReadOptions, open_file, unreadable
+from seqeval_rl.data.readers.base import HDF5_ENDINGS, Reader, ReadOptions, has_ending, open_file, unreadable
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
 from seqeval_rl.environments.tasks import UNKNOWN, Task
 from seqeval_rl.errors import DataError
-from seqeval_rl.utils.text import file_name, progress_bar
+from seqeval_rl.utils.console import progress_bar
+from seqeval_rl.utils.text import file_name
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
 TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")  # names of directories on the paths of their datasets
 RETURN_RANGE = (0.0, 1000.0)  # of every task in dm_control: 1000 rewards from 0 to 1
 
+_KINDS = {".hdf5": HDF5_ENDINGS, ".npz": (".npz",)}
 _FIRST, _LAST = 0, 2  # values of dm_env's step_type; between them 1
 # One or more episodes: image [F, C, H, W], action [F, act_dim]; reward, discount, first and last [F].
 Columns = dict[str, NDArray[Any]]
@@ -68,11 +70,12 @@ def _files(name: str, path: Path) -> list[Path]:
         inside = list(path.iterdir())
     except OSError as error:
         raise unreadable(f"dataset {name}", "a directory of *.hdf5 or *.npz", error) from error
-    found = {kind: [file for file in inside if file.suffix == kind] for kind in (".hdf5", ".npz")}
+    found = {kind: [file for file in inside if has_ending(file.name, endings)] for kind, endings in _KINDS.items()}
     if all(found.values()):
         raise DataError(f"{name}: expected either *.hdf5 or *.npz, found both. Move one kind elsewhere.")
     if not any(found.values()):
-        below = sorted({file.parent.relative_to(path) for kind in found for file in path.glob(f"*/*{kind}")})
+        there = (file for file in path.glob("*/*") if has_ending(file.name, (*HDF5_ENDINGS, ".npz")))
+        below = sorted({file.parent.relative_to(path) for file in there})
         what = f"in {', '.join(map(str, below))}: name one of these" if below else "check the path"
         raise DataError(f"{name}: expected *.hdf5 or *.npz in this directory, found none; {what}.")
     return sorted(found[".hdf5"] or found[".npz"], key=_numbers)
@@ -89,7 +92,7 @@ def _task(path: Path) -> Task:
 
 
 def _convert(name: str, files: list[Path], options: ReadOptions) -> Dataset:
-    load = _shard if files[0].suffix == ".hdf5" else _episode
+    load = _shard if has_ending(files[0].name, HDF5_ENDINGS) else _episode
     frames: NDArray[np.uint8] | None = None
     parts: list[Columns] = []
     lengths = [_guarded(file, _rows_of) for file in files]
@@ -173,7 +176,7 @@ def _episode(file: Path) -> Columns:
 
 def _rows_of(file: Path) -> int:
     """Rows in a file."""
-    if file.suffix == ".npz":
+    if has_ending(file.name, (".npz",)):
         return len(npz.load(file, ["reward"])["reward"])
     with h5py.File(file, "r") as stored:
         return len(stored["reward"])

@@ -301,7 +301,7 @@ def test_a_file_without_rewards_says_how_to_get_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"actions": None}, "expected arrays observations, actions, terminals, found no actions"),
+        ({"actions": None}, "expected arrays observations, actions, terminals and perhaps .*, found no actions"),
         ({"actions": np.zeros((8, 2))}, "actions have length 8, expected that of observations, 9"),
         ({"actions": np.zeros(9)}, r"actions have shape \(7,\), expected \[N, act_dim\]"),
         ({"actions": np.full((9, 2), 2.0)}, r"actions\[0, 0\] is 2, expected within"),
