@@ -17,7 +17,7 @@ class Run(Reading):
 
     suite: Annotated[Positional[str], arg(metavar="SUITE")] = ""  # name of a suite, or a .toml file; omit with --list
     out: Annotated[Path | None, arg(metavar="DIR")] = None  # results directory; default results/SUITE
-    # names, module:Class or file.py:Class, separated by commas; default the suite's
+    # names, module:Class, file.py:Class or file.py, separated by commas; default the suite's
     algorithms: Annotated[str | None, arg(metavar="A,B")] = None
     # sources separated by commas; several joined by + are concatenated; default the suite's
     datasets: Annotated[str | None, arg(metavar="A,B")] = None
@@ -30,8 +30,8 @@ class Run(Reading):
     environments: Literal["auto", "envpool", "gymnasium"] = "auto"
     # of matrix products; tf32 is faster on CUDA, bfloat16 on CPUs that have it, both round more
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    # more loggers than metrics.jsonl: registered names, module:Class or file.py:Class, separated by commas; default
-    # the suite's
+    # more loggers than metrics.jsonl: registered names, module:Class, file.py:Class or file.py, separated by commas;
+    # default the suite's
     logger: Annotated[str | None, arg(metavar="A,B")] = None
     # only the K-th of N parts of the runs, for one process of several that share the work; parts do not overlap
     shard: Annotated[str, arg(metavar="K/N")] = "1/1"
@@ -60,7 +60,7 @@ class Settings:
 class Check:
     """Run the contract checks on an algorithm: shapes, resuming, independence of runs, learning."""
 
-    # a registered name, module:Class or file.py:Class
+    # a registered name, module:Class, file.py:Class, or file.py where that defines one algorithm
     algorithm: Annotated[Positional[str], arg(metavar="MODULE:CLASS")]
 
 

@@ -65,7 +65,7 @@ def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
         print(instead)
         return _prequential_instead(results, out, formats, **options)
     parts = [kind]
-    for name in ("metric", "x"):  # another metric or axis has a file of its own
+    for name in ("metric", "x", "phase"):  # another metric, axis or phase has a file of its own
         if name in options and options[name] != registration.options[name].default:
             parts.append(str(options[name]))
     return plots.save(registration(results, **options), out, file_name("-".join(parts)), formats)

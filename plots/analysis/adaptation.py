@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from seqeval_rl.plots.analysis.changes import GroupCurve, change
 from seqeval_rl.plots.analysis.grouping import Group, Panel
-from seqeval_rl.plots.analysis.metrics import measured, part
+from seqeval_rl.plots.analysis.metrics import measured, part, reached
 from seqeval_rl.plots.analysis.statistics import NOTHING, Cell, Floats, difference_of_means, mean_cell, percentiles
 from seqeval_rl.results.read import RunResult, hashable
 
@@ -125,7 +125,7 @@ def drift(panel: Panel, group: Group, control: Group, seed: int = 0) -> tuple[Ce
 def _area(run: RunResult, stop: int) -> float:
     """Area under the run's curve up to `stop`, divided by it; NaN for a run that has not got there."""
     transitions, values = part(*measured(run), stop)
-    if len(transitions) < 2 or transitions[-1] < stop:
+    if len(transitions) < 2 or reached(run) < stop:
         return np.nan
     return float(np.trapezoid(values, transitions) / stop)
 

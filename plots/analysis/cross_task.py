@@ -10,15 +10,16 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from seqeval_rl.errors import UsageError
+from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis import statistics
 from seqeval_rl.plots.analysis.captions import listed
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
-from seqeval_rl.plots.analysis.metrics import check_share, run_at_share
+from seqeval_rl.plots.analysis.metrics import check_share, run_at_end, run_at_share
 from seqeval_rl.plots.analysis.naming import by_value, legend_order
 from seqeval_rl.plots.analysis.statistics import (
     ACROSS,
@@ -31,6 +32,24 @@ from seqeval_rl.plots.analysis.statistics import (
     with_point,
 )
 from seqeval_rl.results.read import RunResult
+
+Phase = Literal["offline", "online"]
+
+
+def has_online_phase(panels: Sequence[Panel]) -> bool:
+    """Whether some run has an online phase after its dataset."""
+    return any(panel.transitions and group.online for panel in panels for group in panel.groups)
+
+
+def place_text(panels: Sequence[Panel], share: float, phase: Phase = "offline") -> str:
+    """Where scores are taken, for labels and captions: `at 50 % of the data`, `at the end of the online phase`."""
+    if phase == "online":
+        return "at the end of the online phase"
+    if has_online_phase(panels):
+        return "at the end of the offline part" if share == 1 else f"at {100 * share:g} % of the offline part"
+    return (
+        f"at {100 * share:g} % of the {'data' if any(panel.transitions for panel in panels) else 'online transitions'}"
+    )
 
 
 def comparable(panels: Sequence[Panel]) -> list[Panel]:
@@ -83,6 +102,9 @@ class Scores:
     left_out: tuple[str, ...]  # datasets on which some algorithm has no score
     entries: tuple[AlgorithmScores, ...]  # in the legend's order
     panels: tuple[Panel, ...]  # one per dataset
+    place: str  # where they are taken, see `place_text`
+    phase: Phase
+    online: bool  # whether some run has an online phase after its dataset, so that there are two ends
 
     @property
     def metric(self) -> str:
@@ -99,10 +121,13 @@ class Scores:
             for entry in self.entries
             if (absent := sum(len(group.runs) for group in entry.groups) - entry.runs)
         ]
+        if self.phase == "online":
+            without = [entry.label for entry in self.entries if not all(group.online for group in entry.groups)]
+            text += f"; at the end of the dataset where runs have no online phase: {listed(without)}" if without else ""
         return f"{text}. " + (f"Runs that have not got there: {listed(missing)}. " if missing else "")
 
 
-def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
+def scores_across(results: Sequence[RunResult], share: float = 1.0, phase: Phase = "offline") -> Scores:
     """Scores at `share` of the data (of the online transitions where there is no dataset), by algorithm, run and task.
 
     Datasets whose task has no reference returns count only where no dataset has any; then scores are returns.
@@ -110,23 +135,35 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data, above 0 and at most 1.
+        phase: "offline", or "online": the scores at the end of the online phase, and at the end of the dataset of runs that
+            have none.
 
     Raises:
-        UsageError: no run, a share outside (0, 1], or no dataset on which every algorithm has a score.
+        UsageError: no run, a share outside (0, 1], no dataset on which every algorithm has a score, an unknown phase, or
+            "online" with a share below 1 or without a run that has an online phase after its dataset.
     """
     check_share(share)
     panels = collect(results)
+    if phase not in ("offline", "online"):
+        raise unknown("phase", phase, ("offline", "online"))
+    if phase == "online" and share != 1:
+        raise UsageError(f"share of the data: expected none with phase online, found {share:g}. Leave one of them out.")
+    if phase == "online" and not has_online_phase(panels):
+        raise UsageError(
+            "results: expected runs with an online phase after their dataset, found none. Leave out phase online."
+        )
+    place = place_text(panels, share, phase)
     values: dict[str, dict[str, list[float]]] = defaultdict(dict)
     groups: dict[str, dict[str, Group]] = defaultdict(dict)
     for panel in panels:
         for group in panel.groups:
-            at_share = [run_at_share(run, share) for run in group.runs]
+            at_share = [run_at_end(run) if phase == "online" else run_at_share(run, share) for run in group.runs]
             groups[group.label][panel.title] = group
             values[group.label][panel.title] = [score for score in at_share if np.isfinite(score)]
     datasets = [panel for panel in comparable(panels) if all(of.get(panel.title) for of in values.values())]
     if not datasets:
         raise UsageError(
-            f"results: expected a dataset on which each of {', '.join(values)} has got to {100 * share:g} % of the data, "
+            f"results: expected a dataset on which each of {', '.join(values)} has a score {place}, "
             "found none. Run what is missing, or give the results of fewer algorithms."
         )
     titles = [panel.title for panel in datasets]
@@ -145,6 +182,9 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0) -> Scores:
         tuple(panel.title for panel in panels if panel.title not in titles),
         tuple(entries),
         tuple(datasets),
+        place,
+        phase,
+        has_online_phase(panels),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis import cross_task
 from seqeval_rl.plots.analysis.captions import damage_sentence
-from seqeval_rl.plots.analysis.cross_task import Scores, check_common_unit, interval_sentence, scores_across
+from seqeval_rl.plots.analysis.cross_task import Phase, Scores, check_common_unit, interval_sentence, scores_across
 from seqeval_rl.plots.analysis.curves import Segment
 from seqeval_rl.plots.analysis.naming import metric_label
 from seqeval_rl.plots.analysis.statistics import ACROSS, GAP, Cell, performance_profile, profile_interval
@@ -33,6 +33,7 @@ def aggregate_intervals(
     results: Sequence[RunResult],
     *,
     share: float = 1.0,
+    phase: Phase = "offline",
     width: str | float = "page",
     caption: bool = True,
     seed: int = 0,
@@ -42,6 +43,7 @@ def aggregate_intervals(
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: offline, or online: the scores at the end of the online phase.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
         seed: of the bootstrap.
@@ -50,13 +52,14 @@ def aggregate_intervals(
         UsageError: as `cross_task.scores_across`, or an unknown width.
     """
     inches = layout.figure_width(width)
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     of = cross_task.aggregates(scores, seed)
     across = len(ACROSS) if inches >= 5 else 2 if inches >= 2.5 else 1
     down = len(ACROSS) // across
     names, longest, lines = layout.names_of([entry.label for entry in scores.entries], 0.3 * inches)
     cell = (inches - longest - 0.3) / across
     row = max(0.2, layout.LINE_HEIGHT * lines + 0.06)
+    label = _label(metric_label([scores.metric]), scores, cell)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots(down, across, squeeze=False, sharey=True)
@@ -65,13 +68,13 @@ def aggregate_intervals(
             ax.set_title(f"{name} {'←' if name == GAP else '→'}")
             layout.round_ticks(ax.xaxis, max(2, int(cell / 0.4)))
         for ax in axes[-1]:
-            ax.set_xlabel(metric_label([scores.metric]))
+            ax.set_xlabel(label)
 
     text = (
-        f"Scores at {100 * share:g} % of the data. Arrows point to what is better. {scores.sentence()}"
+        f"Scores {scores.place}. Arrows point to what is better. {scores.sentence()}"
         f"{interval_sentence(scores, 'Bars')} {damage_sentence(results)}"
     )
-    return layout.framed(inches, down * (row * len(names) + 0.45) + 0.3, text if caption else "", draw)
+    return layout.framed(inches, down * (row * len(names) + 0.45) + 0.3 + _more(label), text if caption else "", draw)
 
 
 @figure("profile", help="share of the runs above each score, all datasets together")
@@ -79,6 +82,7 @@ def profile(
     results: Sequence[RunResult],
     *,
     share: float = 1.0,
+    phase: Phase = "offline",
     width: str | float = "column",
     caption: bool = True,
     seed: int = 0,
@@ -88,6 +92,7 @@ def profile(
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: offline, or online: the scores at the end of the online phase.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
         seed: of the bootstrap.
@@ -96,12 +101,13 @@ def profile(
         UsageError: as `cross_task.scores_across`, or an unknown width.
     """
     inches = layout.figure_width(width)
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     every = np.concatenate([entry.scores[np.isfinite(entry.scores)] for entry in scores.entries])
     check_common_unit(scores.panels)
     low, high = (0.0, 100.0) if scores.metric == "score" else (np.inf, -np.inf)
     thresholds = np.linspace(min(low, float(every.min())), max(high, float(every.max())), _THRESHOLDS)
     looks = style.line_styles(entry.style for entry in scores.entries)
+    label = _label(f"{metric_label([scores.metric])} τ", scores, inches - 0.6)
     entries = [(entry.label, looks[entry.style].properties) for entry in scores.entries]
 
     def draw(figure: Figure) -> None:
@@ -115,15 +121,12 @@ def profile(
         ax.set_xlim(thresholds[0], thresholds[-1])
         ax.set_ylim(0, 1.02)
         layout.round_ticks(ax.xaxis, max(3, int(inches / 0.6)))
-        ax.set_xlabel(f"{metric_label([scores.metric])} τ")
+        ax.set_xlabel(label)
         ax.set_ylabel("share of runs with score > τ")
         layout.legend(figure, entries, inches)
 
-    text = (
-        f"Scores at {100 * share:g} % of the data. {scores.sentence()}"
-        f"{interval_sentence(scores, 'Shaded')} {damage_sentence(results)}"
-    )
-    return layout.framed(inches, layout.panel_height(inches, entries), text if caption else "", draw)
+    text = f"Scores {scores.place}. {scores.sentence()}{interval_sentence(scores, 'Shaded')} {damage_sentence(results)}"
+    return layout.framed(inches, layout.panel_height(inches, entries) + _more(label), text if caption else "", draw)
 
 
 @figure("rank", help="mean rank of each algorithm over the datasets")
@@ -131,6 +134,7 @@ def rank(
     results: Sequence[RunResult],
     *,
     share: float = 1.0,
+    phase: Phase = "offline",
     width: str | float = "column",
     caption: bool = True,
     seed: int = 0,
@@ -140,6 +144,7 @@ def rank(
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: offline, or online: the scores at the end of the online phase.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
         seed: of the bootstrap.
@@ -148,27 +153,40 @@ def rank(
         UsageError: as `cross_task.scores_across`, a single algorithm, or an unknown width.
     """
     inches = layout.figure_width(width)
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     if len(scores.entries) < 2:
         raise UsageError("results: expected at least two algorithms to rank, found one. Give results of several.")
     names, longest, lines = layout.names_of([entry.label for entry in scores.entries], 0.35 * inches)
     row = max(0.22, layout.LINE_HEIGHT * lines + 0.06)
+    label = _label("mean rank ←", scores, inches - longest)
 
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         _draw_rows(ax, scores, cross_task.ranks(scores, seed), names, 0.12 / row)
         ax.set_xlim(0.9, len(names) + 0.1)
         layout.round_ticks(ax.xaxis, max(2, int((inches - longest) / 0.3)), integer=True)
-        ax.set_xlabel("mean rank ←")
+        ax.set_xlabel(label)
 
     intervals = "Not every algorithm has two runs of each dataset, so no interval."
     if all(entry.has_interval for entry in scores.entries):
         intervals = interval_sentence(scores, "Bars")
     text = (
-        f"Rank by the mean over runs at {100 * share:g} % of the data, mean over datasets; 1 is the best. {scores.sentence()}"
+        f"Rank by the mean over runs {scores.place}, mean over datasets; 1 is the best. {scores.sentence()}"
         f"{intervals} {damage_sentence(results)}"
     )
-    return layout.framed(inches, row * len(names) + 0.75, text if caption else "", draw)
+    return layout.framed(inches, row * len(names) + 0.75 + _more(label), text if caption else "", draw)
+
+
+def _label(text: str, scores: Scores, width: float) -> str:
+    """The text of an axis about `width` inches wide, with where the scores are taken if runs have two ends."""
+    return (
+        layout.wrap(f"{text}, {scores.place}" if text else f"scores {scores.place}", width) if scores.online else text
+    )
+
+
+def _more(label: str) -> float:
+    """Inches that the label's lines take besides the first."""
+    return layout.LINE_HEIGHT * label.count("\n")
 
 
 def _draw_rows(ax: Axes, scores: Scores, cells: list[Cell], names: list[str], thick: float) -> None:
@@ -194,6 +212,7 @@ def improvement(
     results: Sequence[RunResult],
     *,
     share: float = 1.0,
+    phase: Phase = "offline",
     width: str | float = "page",
     caption: bool = True,
     seed: int = 0,
@@ -205,6 +224,7 @@ def improvement(
     Args:
         results: from `seqeval_rl.read_results`.
         share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: offline, or online: the scores at the end of the online phase.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
         seed: of the bootstrap.
@@ -213,7 +233,7 @@ def improvement(
         UsageError: as `cross_task.scores_across`, a single algorithm, too many for the width, or an unknown width.
     """
     inches = layout.figure_width(width)
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     labels = [entry.label for entry in scores.entries]
     if len(labels) < 2:
         raise UsageError("results: expected at least two algorithms to compare, found one. Give results of several.")
@@ -229,6 +249,7 @@ def improvement(
     flat = all(layout.text_width(label) + 0.08 <= side for label in labels)
     high_at_most = side if flat else min(0.25 * inches, 1.2)
     columns, high, _ = layout.names_of(labels, high_at_most, int(side / layout.LINE_HEIGHT))
+    label = _label("", scores, inches - longest - 0.3)
     row = max(0.28, 0.42 if interval else 0.0, min(side, 0.5), layout.LINE_HEIGHT * lines + 0.06)
 
     def draw(figure: Figure) -> None:
@@ -236,14 +257,16 @@ def improvement(
         _draw_matrix(ax, cross_task.improvements(scores, seed), side, percent, interval)
         ax.set_xticks(range(len(labels)), columns, rotation=0 if flat else 90)
         ax.set_yticks(range(len(labels)), rows)
+        ax.set_xlabel(label)
 
     text = (
         f"Probability{' in per cent' if percent else ''} that a run of the row's algorithm scores higher "
-        f"than one of the column's at {100 * share:g} % of the data; grey: the 95 % bootstrap interval"
+        f"than one of the column's {scores.place}; grey: the 95 % bootstrap interval"
         f"{' (below the number)' if interval else ''} contains {'50' if percent else '0.5'}, or is missing. "
         f"{scores.sentence()}{damage_sentence(results)}"
     )
-    return layout.framed(inches, row * len(labels) + (0.3 if flat else high + 0.15), text if caption else "", draw)
+    height = row * len(labels) + (0.3 if flat else high + 0.15) + (_more(label) + 0.2 if label else 0)
+    return layout.framed(inches, height, text if caption else "", draw)
 
 
 def _draw_matrix(ax: Axes, cells: list[list[Cell]], side: float, percent: bool, interval: bool) -> None:

@@ -113,15 +113,22 @@ def _algorithm_styles(algorithms: Iterable[str]) -> dict[str, LineStyle]:
 def _variants(look: LineStyle, number: int, taken: set[tuple[str, str]]) -> Iterator[LineStyle]:
     """The algorithm's look, and as many others of its colour as it takes; their lines and markers are added to `taken`."""
     yield look
+    lines, markers = [str(look.line)], [look.marker]  # of this algorithm so far
+    # Each line with each marker, so that neighbors differ in both.
     pairs = [
         (_VARIANT_LINES[place % len(_VARIANT_LINES)], _VARIANT_MARKERS[(place + turn) % len(_VARIANT_MARKERS)])
         for turn in range(len(_VARIANT_MARKERS))
         for place in range(len(_VARIANT_LINES))
     ]
     for place in range(1, number):
-        # The next line, so that neighbors differ in it, and a marker that no other curve has on that line.
-        line, marker = next((pair for pair in pairs if (str(pair[0]), pair[1]) not in taken), pairs[place % len(pairs)])
+        # First those that no other curve has, then those whose marker and line this algorithm has least often.
+        line, marker = min(
+            pairs,
+            key=lambda pair: ((str(pair[0]), pair[1]) in taken, markers.count(pair[1]), lines.count(str(pair[0]))),
+        )
         taken.add((str(line), marker))
+        lines.append(str(line))
+        markers.append(marker)
         yield replace(look, colour=shade(look.colour, _SHADE * place / (number - 1)), line=line, marker=marker)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
-from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable, without_references
+from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable, place_text, without_references
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import check_share, run_at_share
 from seqeval_rl.plots.analysis.naming import display_name, legend_order, metric_label
@@ -184,7 +184,7 @@ def _text(results: Sequence[RunResult], maps: Sequence[HeatMap], share: float) -
     """The caption, with a blank at its end."""
     datasets = {title for each in maps for title in each.datasets}
     text = (
-        f"Score at {100 * share:g} % of the data by gradient steps (K) and transitions (γ) per increment, mean over "
+        f"Score {place_text(collect(results), share)} by gradient steps (K) and transitions (γ) per increment, mean over "
         f"{len(datasets)} dataset{'s' if len(datasets) > 1 else ''} of the mean over runs; n: runs; the replay ratio is K/γ. "
     )
     left_out = sorted({title for each in maps for title in each.left_out})

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from seqeval_rl.errors import UsageError, writing
-from seqeval_rl.plots.analysis.grouping import collect
+from seqeval_rl.plots.analysis.cross_task import Phase, has_online_phase, place_text
+from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.naming import LineStyle, display_name
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.figures.style import line_styles, luminance
@@ -30,7 +31,7 @@ from seqeval_rl.plots.tables.across import across_table
 from seqeval_rl.plots.tables.adaptation import adaptation_tables
 from seqeval_rl.plots.tables.scores import score_table
 from seqeval_rl.plots.tables.table import Table
-from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names
+from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names, settings_text, varied_settings
 from seqeval_rl.results.read import PREQUENTIAL, RunResult, damage, differences
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.text import show
@@ -119,14 +120,18 @@ def report_data(results: Sequence[RunResult], name: str, seed: int = 0) -> dict[
         "styles": {key: _line_look(look) for key, look in styles.items()},
         "panels": [panel_curves(panel, metrics, index, seed) for panel in panels],
         "runs": [
-            _run_facts(run, *labels[run.run]) | {"longName": long_name, "differs": differs} | run_points(run, metrics)
-            for run, long_name, differs in zip(runs, names, _differing(results, made_with, configs), strict=True)
+            _run_facts(run, *labels[run.run])
+            | {"longName": long_name, "settings": settings_text(settings), "differs": differs}
+            | run_points(run, metrics)
+            for run, long_name, settings, differs in zip(
+                runs, names, varied_settings(results), _differing(results, made_with, configs), strict=True
+            )
         ],
         "conditions": _values_by_name(made_with),
         "settings": [
             {"algorithm": display_name(name), "settings": _values_by_name(used)} for name, used in configs.items()
         ],
-        "leaderboards": _leaderboards(results, len(panels), seed),
+        "leaderboards": _leaderboards(results, panels, seed),
         "damagedRuns": damaged_runs,
         "damagedLines": damaged_lines,
     }
@@ -158,13 +163,16 @@ def _label(metric: str) -> str:
     return "normalised score" if metric == "score" else metric
 
 
-def _leaderboards(results: Sequence[RunResult], datasets: int, seed: int) -> list[dict[str, Any]]:
-    """One per dataset; with several datasets one over all of them, or the reason why it cannot be computed; adaptation."""
+def _leaderboards(results: Sequence[RunResult], panels: Sequence[Panel], seed: int) -> list[dict[str, Any]]:
+    """One per dataset; with several datasets one over all of them at each end, or why there is none; adaptation."""
     boards = [_board("per dataset", score_table(results, seed=seed))]
-    if datasets > 1:
+    phases: tuple[Phase, ...] = ("offline", "online") if has_online_phase(panels) else ("offline",)
+    for phase in phases if len(panels) > 1 else ():
         name = "all datasets together"
+        if len(phases) > 1:
+            name += f", {place_text(panels, 1.0, phase)}"
         try:
-            boards.append(_board(name, across_table(results, seed=seed)))
+            boards.append(_board(name, across_table(results, phase=phase, seed=seed)))
         except UsageError as error:
             boards.append({"name": name, "reason": str(error)})
     with suppress(UsageError):  # no block boundaries, and no gradient steps
@@ -215,6 +223,7 @@ def _run_facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
         "device": str(run.manifest.get("device", "not recorded")),
         "revision": str(run.manifest.get("git_revision") or "not recorded"),
         "suite": str(run.manifest["suite"]),
+        "static": run.static,
         "usesFutureData": bool(run.manifest["uses_future_data"]),
         "damaged": len(run.damaged),
     }

@@ -247,7 +247,7 @@
     for (const run of data.runs) {
       run.t.forEach((t, place) => {
         for (const [metric, values] of Object.entries(run.metrics)) {
-          if (values[place] !== null) rows.push([run.run, run.dataset, run.longName, run.seed, run.phase[place], run.block[place], t, run.g[place], run.e[place], metric, values[place]]);
+          if (values[place] !== null) rows.push([run.run, run.dataset, run.longName, run.seed, run.phase[place], run.block[place], t, run.g[place], run.e[place], metric, values[place], run.settings, run.static, run.usesFutureData]);
         }
       });
     }

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from seqeval_rl.plots.analysis.captions import table_notes
-from seqeval_rl.plots.analysis.cross_task import Scores, aggregates, improvements, ranks, scores_across
+from seqeval_rl.plots.analysis.cross_task import (
+    Phase,
+    Scores,
+    aggregates,
+    has_online_phase,
+    improvements,
+    ranks,
+    scores_across,
+)
+from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.analysis.naming import metric_label
 from seqeval_rl.plots.analysis.statistics import ACROSS, GAP, Cell
 from seqeval_rl.plots.registry import table
@@ -17,8 +26,8 @@ _LEADING = ("dataset", "algorithm", "runs", "dataset mean")  # a row's runs are 
 
 
 @table("across", help="aggregates over all datasets, and probabilities of improvement")
-def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> tuple[Table, Table]:
-    """`across_table` and `improvement_table`.
+def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> tuple[Table, ...]:
+    """`across_table` and `improvement_table`; with runs that have an online phase, first at its begin and then at its end.
 
     Args:
         results: from `seqeval_rl.read_results`.
@@ -28,16 +37,33 @@ def across_tables(results: Sequence[RunResult], *, share: float = 1.0, seed: int
     Raises:
         UsageError: as `scores_across`.
     """
-    return across_table(results, share=share, seed=seed), improvement_table(results, share=share, seed=seed)
+    phases: tuple[Phase, ...] = (
+        ("offline", "online") if share == 1 and has_online_phase(collect(results)) else ("offline",)
+    )
+    return tuple(
+        make(results, share=share, phase=phase, seed=seed)
+        for phase in phases
+        for make in (across_table, improvement_table)
+    )
 
 
-def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
-    """Interquartile mean, median, mean, optimality gap and mean rank of the scores; arguments and errors of `across_tables`."""
-    scores = scores_across(results, share)
+def across_table(results: Sequence[RunResult], *, share: float = 1.0, phase: Phase = "offline", seed: int = 0) -> Table:
+    """Interquartile mean, median, mean, optimality gap and mean rank of the scores.
+
+    Args:
+        results: from `seqeval_rl.read_results`.
+        share: of the data at which the scores are taken, above 0 and at most 1.
+        phase: "offline", or "online": the scores at the end of the online phase.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: as `scores_across`.
+    """
+    scores = scores_across(results, share, phase)
     columns = [*aggregates(scores, seed).values(), ranks(scores, seed)]  # [quantity][algorithm]
     caption = (
-        f"{metric_label([scores.metric]).capitalize()}s at {100 * share:g} % of the data with 95 % stratified bootstrap "
-        f"intervals. {scores.sentence()}"
+        f"{metric_label([scores.metric]).capitalize()}s {scores.place} with 95 % stratified bootstrap intervals. "
+        f"{scores.sentence()}"
         "IQM: interquartile mean over runs and datasets (mean below 4 scores); "
         "median and mean: over datasets of the mean over runs; "
         "optimality gap: mean shortfall below 100; rank: mean over datasets of the rank by the mean over runs. "
@@ -48,14 +74,16 @@ def across_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int 
     return _table(results, scores, zip(*columns, strict=True), kinds, caption, "across")
 
 
-def improvement_table(results: Sequence[RunResult], *, share: float = 1.0, seed: int = 0) -> Table:
+def improvement_table(
+    results: Sequence[RunResult], *, share: float = 1.0, phase: Phase = "offline", seed: int = 0
+) -> Table:
     """Probability that a run of the row's algorithm scores higher than one of the column's, averaged over datasets.
 
-    Arguments and errors are those of `across_tables`.
+    Arguments and errors are those of `across_table`.
     """
-    scores = scores_across(results, share)
+    scores = scores_across(results, share, phase)
     caption = (
-        f"Probability that a run of the row's algorithm scores higher at {100 * share:g} % of the data than one of the "
+        f"Probability that a run of the row's algorithm scores higher {scores.place} than one of the "
         f"column's, averaged over datasets, with 95 % stratified bootstrap intervals. {scores.sentence()}"
     ).rstrip()
     kinds = {f"P(> {entry.label})": Kind("probability", None) for entry in scores.entries}
@@ -71,7 +99,8 @@ def _table(
     name: str,
 ) -> Table:
     """The table with these cells [algorithm][quantity]; its caption ends with the number of seeds and what is left out."""
-    title = f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}"
+    title = f"{len(scores.datasets)} dataset{'s' if len(scores.datasets) > 1 else ''}, {scores.place}"
+    name += "-online" * (scores.phase == "online")
     rows = tuple(
         row_of(title, scores.dataset_mean, entry.groups, row) for entry, row in zip(scores.entries, cells, strict=True)
     )

@@ -94,7 +94,7 @@ def _speed(results: Sequence[RunResult], panels: Sequence[Panel], statistic: Sta
         f"Bold: best at the boundary, and values within its interval.{table_notes(results, groups)}"
     )
     sized = any(new.change_size for _, _, new in _changes(panels))
-    made = _table("adaptation", _SPEED, rows, caption, () if sized else ("dip / D", "forgotten / D"))
+    made = _table("adaptation", _SPEED, rows, caption, () if sized else ("dip / D", "forgotten / D"), statistic)
     return replace(made, leading=("dataset", "algorithm", "seeds", "block mean"))
 
 
@@ -146,13 +146,18 @@ def _compute(results: Sequence[RunResult], panels: Sequence[Panel], seed: int) -
 
 
 def _table(
-    name: str, kinds: Mapping[str, Kind], rows: Sequence[Row], caption: str, without: Sequence[str] = ()
+    name: str,
+    kinds: Mapping[str, Kind],
+    rows: Sequence[Row],
+    caption: str,
+    without: Sequence[str] = (),
+    statistic: Statistic = "mean",
 ) -> Table:
     """The table without some of its quantities."""
     kept = [place for place, quantity in enumerate(kinds) if quantity not in without]
     shown = tuple(replace(row, cells=tuple(row.cells[place] for place in kept)) for row in rows)
     left = {quantity: kind for quantity, kind in kinds.items() if quantity not in without}
-    return Table(tuple(left), shown, caption, tuple(left.values()), name)
+    return Table(tuple(left), shown, caption, tuple(left.values()), name, statistic=statistic)
 
 
 def _in_milliseconds(steps: float, *others: float) -> list[float]:

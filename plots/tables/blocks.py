@@ -58,4 +58,4 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "mean", 
     )
     score, loss = Kind(), Kind(better="lower")
     quantities = ("before", "after", "level", "dip", "forgotten")
-    return Table(quantities, tuple(rows), caption, (score, score, score, loss, loss), "blocks")
+    return Table(quantities, tuple(rows), caption, (score, score, score, loss, loss), "blocks", statistic=statistic)

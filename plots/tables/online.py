@@ -51,7 +51,7 @@ def online_table(results: Sequence[RunResult], *, statistic: Statistic = "mean",
     quantities = ("before", "after", "gain", "dip", "regret")
     score, loss = Kind(), Kind(better="lower")
     kinds = (score, score, Kind(better=None), loss, loss)
-    return Table(quantities, rows, caption, kinds, "online")
+    return Table(quantities, rows, caption, kinds, "online", statistic=statistic)
 
 
 def _cells(panel: Panel, group: Group, statistic: Statistic, seed: int) -> list[Cell]:

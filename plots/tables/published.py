@@ -64,7 +64,9 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
     if without:
         caption += f"Without a published counterpart: {listed(without)}. "
     caption = caption.rstrip() + table_notes(results, [(panel.title, group) for panel, group, _ in pairs])
-    return Table(quantities, tuple(rows), caption, (Kind(better=None),) * len(quantities), "published")
+    return Table(
+        quantities, tuple(rows), caption, (Kind(better=None),) * len(quantities), "published", statistic="mean"
+    )
 
 
 def _paired(results: Sequence[RunResult]) -> tuple[list[tuple[Panel, Group, PublishedCurve]], list[str]]:

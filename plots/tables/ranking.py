@@ -67,7 +67,7 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
     if missing:
         caption += f" Left out: {listed(list(dict.fromkeys(missing)), '; ')}."
     caption += table_notes(results, [(panel.title, group) for panel in panels for group in panel.groups])
-    return Table(quantities, tuple(rows), caption, kinds, "ranking", _LEADING)
+    return Table(quantities, tuple(rows), caption, kinds, "ranking", _LEADING, "mean")
 
 
 def _rows(panel: Panel, shares: Sequence[float]) -> list[Row]:

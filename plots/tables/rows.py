@@ -101,11 +101,15 @@ def _cell(values: Floats, statistic: Statistic, seed: int) -> Cell:
     return Cell(float(aggregate(scores)[0]), float(low[0]), float(high[0]), len(values))
 
 
+def statistic_name(rows: Sequence[Row], statistic: Statistic) -> str:
+    """What the numbers are over seeds: the interquartile mean of fewer than four is the mean."""
+    several = statistic == "iqm" and max((row.runs for row in rows), default=0) >= 4
+    return "interquartile mean over seeds (mean below 4)" if several else "mean over seeds"
+
+
 def statistic_text(rows: Sequence[Row], statistic: Statistic) -> str:
     """Names the statistic and its interval, for a caption."""
-    several = statistic == "iqm" and max(row.runs for row in rows) >= 4
-    name = "interquartile mean over seeds (mean below 4)" if several else "mean over seeds"
-    return f"{name} with its 95 % bootstrap interval"
+    return f"{statistic_name(rows, statistic)} with its 95 % bootstrap interval"
 
 
 class FormattedCell(NamedTuple):

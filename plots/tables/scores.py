@@ -48,10 +48,14 @@ def score_table(
         "area: under the curve, divided by its width. "
         "Bold: highest of the dataset, and values within its interval."
     )
+    note = ""
     if any(panel.transitions and group.online for panel, group in pairs):
-        caption += " All on the dataset alone, without the online phase after it."
+        note = "All on the dataset alone, without the online phase after it."
+        caption += f" {note}"
     caption += table_notes(results, [(panel.title, group) for panel, group in pairs])
-    return Table((*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption)
+    return Table(
+        (*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption, statistic=statistic, note=note
+    )
 
 
 def _scores(panel: Panel, run: RunResult, shares: Sequence[float]) -> list[float]:

@@ -12,8 +12,9 @@ from itertools import groupby
 
 import numpy as np
 
+from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.tables.latex import latex
-from seqeval_rl.plots.tables.rows import FormattedRow, Kind, Row, formatted_row
+from seqeval_rl.plots.tables.rows import FormattedRow, Kind, Row, formatted_row, statistic_name
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Table:
         "seeds",
         "dataset mean",
     )  # headers before the quantities
+    statistic: Statistic | None = None  # over seeds, that the numbers are; None where their names say it
+    note: str = ""  # a sentence of the caption that the text for a terminal shows too
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -45,7 +48,7 @@ class Table:
         return self.kinds[column] if self.kinds else Kind()
 
     def text(self) -> str:
-        """For a terminal: aligned columns without intervals, under the name of each dataset."""
+        """For a terminal: aligned columns without intervals, under the name of each dataset; below them the statistic."""
         rows = self.formatted(intervals=False)
         lines = [self.headers[1:], *(row.texts()[1:] for row in rows)]
         first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
@@ -55,6 +58,8 @@ class Table:
         for dataset, members in groupby(zip(rows, body, strict=True), lambda member: member[0].dataset):
             unit = " (returns, not scores)" * (dataset in returns)
             shown += [dataset + unit, *(line for _, line in members), ""]
+        numbers = f"Numbers: {statistic_name(self.rows, self.statistic)}." if self.statistic else ""
+        shown.append(" ".join(part for part in (numbers, self.note) if part))
         return "\n".join(line.rstrip() for line in shown).rstrip("\n") + "\n"
 
     def markdown(self, intervals: bool = True) -> str:
@@ -79,14 +84,29 @@ class Table:
         writer = csv.writer(file, lineterminator="\n")
         counts = ("finished", "failed", "unfinished")
         writer.writerow(
-            (*self.leading[:2], "quantity", "value", "low", "high", "runs", *counts, "dataset_mean", "mark")
+            (
+                *self.leading[:2],
+                "quantity",
+                "value",
+                "low",
+                "high",
+                "runs",
+                *counts,
+                "dataset_mean",
+                "mark",
+                "statistic",
+            )
         )
         for row in self.rows:
             for name, cell in zip(self.quantities, row.cells, strict=True):
                 numbers = [number if number < cell.limit else "" for number in (cell.value, cell.low, cell.high)]
                 mark = "↓" if cell.falls else f"> {cell.limit:g}" if cell.value >= cell.limit else ""
+                # Below four runs the interquartile mean is the mean.
+                statistic = "mean" if self.statistic == "iqm" and cell.runs < 4 else self.statistic
                 run_counts = (cell.runs, row.finished, row.failed, row.unfinished)
-                writer.writerow((row.dataset, row.algorithm, name, *numbers, *run_counts, row.dataset_mean, mark))
+                writer.writerow(
+                    (row.dataset, row.algorithm, name, *numbers, *run_counts, row.dataset_mean, mark, statistic)
+                )
         return file.getvalue()
 
     def __str__(self) -> str:

@@ -93,7 +93,8 @@ class Algorithm(Protocol):
     """
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step; returns detached metrics [R] named like `critic/loss`, `critic/q`, `actor/loss`."""
+        """One gradient step; returns detached metrics [R], the same ones at every update, named like `critic/loss`, `critic/q`,
+        `actor/loss`. Those of a single-run algorithm may be numbers, or tensors of one number with a gradient."""
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """[R, E, *obs_shape] -> [R, E, act_dim] in [-1, 1].

@@ -69,7 +69,8 @@ def _check_metric(algorithm: Any, name: str, value: Any, shape: tuple[int, ...])
         return
     expected = f"the metric {name} to be a tensor of shape {shape}, one number per run"
     if not isinstance(value, Tensor) or value.shape != shape:
-        raise WrongReturn(algorithm, "update", expected, describe(value), "Average over the other axes")
+        remedy = "Average over the other axes, or, if update sees one run alone, set vectorized = False"
+        raise WrongReturn(algorithm, "update", expected, describe(value), remedy)
     if value.requires_grad:
         expected = f"the metric {name} to be a detached tensor"
         raise WrongReturn(algorithm, "update", expected, "one with a gradient", "Return it with .detach()")

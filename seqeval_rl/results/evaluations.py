@@ -30,19 +30,21 @@ class Evaluations(Sequence[dict[str, Any]]):
         self._counters = {name: np.array([line[name] for line in lines], np.int64) for name in everywhere(_COUNTERS)}
         self._labels: dict[str, tuple[list[str], NDArray[np.intp]]] = {}
         for name in everywhere(_LABELS):
-            labels = {line[name]: place for place, line in enumerate(lines)}
             codes = {label: code for code, label in enumerate(dict.fromkeys(line[name] for line in lines))}
             self._labels[name] = list(codes), np.array([codes[line[name]] for line in lines], np.intp)
         self._episodes: dict[str, tuple[NDArray[Any], NDArray[np.intp]]] = {}
         for name in everywhere(_EPISODES):
             ends = np.cumsum([len(line[name]) for line in lines], dtype=np.intp)
             self._episodes[name] = np.array([value for line in lines for value in line[name]]), ends
-        self._metrics: dict[str, NDArray[np.float64]] = {}
+        patterns: dict[tuple[str, ...], list[int]] = {}  # which evaluations have these metrics, in this order
         for place, line in enumerate(lines):
-            for name, value in line["metrics"].items():
-                if name not in self._metrics:
-                    self._metrics[name] = np.full(self._length, np.nan)
-                self._metrics[name][place] = value
+            patterns.setdefault(tuple(line["metrics"]), []).append(place)
+        names = dict.fromkeys(name for pattern in patterns for name in pattern)
+        self._metrics = {name: np.full(self._length, np.nan) for name in names}
+        for pattern, places in patterns.items():
+            values = np.array([tuple(lines[place]["metrics"].values()) for place in places], np.float64)
+            for name, column in zip(pattern, values.T, strict=True):
+                self._metrics[name][places] = column
 
     @property
     def metrics(self) -> list[str]:

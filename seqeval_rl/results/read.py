@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ PREQUENTIAL = "prequential/"  # before the names of prequential scores and of th
 COUNT, VALUE_COUNT = "count", "value_count"
 COUNTS = (COUNT, VALUE_COUNT)
 _OF_VALUES = ("value_gap", "value_error")
+_NUMBERS = {int, float}
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 _log = logging.getLogger("seqeval_rl")
 
@@ -192,9 +193,10 @@ def check_evaluation(entry: Mapping[str, Any]) -> None:
         require(entry, name, int)
     for name in ("phase", "block"):
         require(entry, name, str)
-    for name, value in require(entry, "metrics", dict).items():
-        if not isinstance(value, (int, float)):
-            raise ValueError(f"expected metrics.{name} to be a number, found {str(value)[:40]!r}")
+    metrics = require(entry, "metrics", dict)
+    if not _NUMBERS.issuperset(map(type, metrics.values())):
+        name, value = next((name, value) for name, value in metrics.items() if type(value) not in _NUMBERS)
+        raise ValueError(f"expected metrics.{name} to be a number, found {str(value)[:40]!r}")
 
 
 def _how_it_ended(

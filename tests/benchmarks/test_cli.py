@@ -383,6 +383,20 @@ def test_check_reports_each_check(capsys):
     assert all(line.startswith("ok") for line in lines)
 
 
+def test_check_names_a_fault_of_a_file_once_with_its_line(tmp_path, capsys):
+    text = (ROOT / "examples" / "filtered_bc.py").read_text()
+    broken = tmp_path / "numpy_actions.py"
+    broken.write_text(
+        text.replace("        return actions if", "        return actions.detach().numpy()\n        return actions if")
+    )
+    assert main(["check", str(broken)]) == 1
+    shown, message = capsys.readouterr()
+    (failed,) = [line for line in shown.splitlines() if line.startswith("FAIL")]
+    assert failed.startswith(f"FAIL act: FilteredBC.act ({broken}, line ")
+    assert "found numpy array of shape (4, 2). Return a torch tensor." in failed
+    assert "1 of 14 checks failed: act; 6 were not made." in message
+
+
 def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("seqeval_rl.benchmarks.speed.updates.SECONDS", 0.05)
     target = tmp_path / "bench.json"

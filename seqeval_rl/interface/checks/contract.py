@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
+import sys
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -27,6 +29,7 @@ CHECKS: dict[str, Callable[[Any], str]] = {
 }
 """By name, functions of an algorithm class that return what they found or raise `CheckFailed`."""
 
+_BATCHED = "seqeval_rl.networks.modules", "seqeval_rl.networks.batched_mlp", "seqeval_rl.interface.state"
 LIMIT = 50.0  # seconds for all checks; those that would take longer are not made
 
 
@@ -156,22 +159,27 @@ def _result(name: str, check: Callable[[Any], str], algorithm: Any, faults: dict
     """The outcome of one check, whose fault is added to `faults`."""
     try:
         return CheckResult(name, True, check(algorithm))
+    except CheckFailed as error:
+        fault, detail = str(error), str(error)
+    except WrongReturn as error:
+        fault, detail = str(error.fault), str(error)
     except (Exception, SystemExit) as error:
-        fault, detail = _fault(error, algorithm.__module__)
+        fault = re.sub("[0-9]+", "", one_line(error))  # of several shapes
+        place = raised_at(error, algorithm.__module__)
+        detail = f"{one_line(error)}{place and f' ({place})'}{_undeclared(algorithm)}"
     earlier = faults.setdefault(fault, name)
     if earlier != name:
         return CheckResult(name, False, f"meets the fault that {earlier} has found", made=False)
     return CheckResult(name, False, detail)
 
 
-def _fault(error: BaseException, module: str) -> tuple[Any, str]:
-    """What tells this fault from others, and its description."""
-    if isinstance(error, CheckFailed):
-        return str(error), str(error)
-    if isinstance(error, WrongReturn):
-        return error.fault, str(error)
-    place = raised_at(error, module)
-    return place or str(error), f"{one_line(error)} ({place})" if place else one_line(error)
+def _undeclared(algorithm: Any) -> str:
+    """A hint for an algorithm that uses networks with a run axis, and does not say whether it is vectorized."""
+    names = vars(sys.modules[algorithm.__module__]).values() if algorithm.__module__ in sys.modules else ()
+    batched = any(getattr(value, "__module__", "") in _BATCHED for value in (*names, *algorithm.__mro__))
+    if hasattr(algorithm, "vectorized") or not batched:
+        return ""
+    return ". It sees one run at a time, [B, ...], since vectorized = False is the default; networks with a run axis need True"
 
 
 def _counted(algorithm: type, count: Callable[[], None]) -> Any:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from layouts import assert_nothing_overlaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -73,6 +74,29 @@ def test_aggregates_are_drawn_at_their_values_with_their_intervals(results: Resu
         assert bar.get_x() < value < bar.get_x() + bar.get_width()
         assert to_rgb(bar.get_facecolor()) == to_rgb(line.get_color())
     assert [text.get_text() for text in ax.get_yticklabels()] == ["TD3+BC", "IQL", "CQL", "AWAC", "BC"]
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize("kind", ["profile", "aggregates", "improvement", "rank"])
+def test_with_an_online_phase_labels_and_captions_say_at_which_end(results: Results, kind: str, width: str) -> None:
+    for algorithm in FIVE:
+        for seed in range(2):
+            results.add(
+                algorithm,
+                seed,
+                dataset="hopper medium",
+                blocks=(("medium", 0, 20_000, 44.3),),
+                protocol={"online": 10_000},
+            )
+    for phase, end in (("offline", "at the end of the offline part"), ("online", "at the end of the online phase")):
+        figure = FIGURES[kind](results.read(), phase=phase, width=width)
+        assert end in caption(figure)
+        assert "100 %" not in caption(figure)
+        assert all(end in " ".join(ax.get_xlabel().split()) for ax in figure.axes if ax.get_xlabel())
+        assert any(ax.get_xlabel() for ax in figure.axes)
+        FigureCanvasAgg(figure).draw()
+        if kind != "improvement":  # whose numbers are inside the axes
+            assert_nothing_overlaps(figure)
 
 
 def test_the_matrix_holds_the_tables_numbers(results: Results) -> None:

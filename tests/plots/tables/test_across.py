@@ -8,6 +8,7 @@ import pytest
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import (
     across_table,
+    across_tables,
     bootstrap_interval,
     improvement_interval,
     improvement_table,
@@ -62,12 +63,54 @@ def test_the_table_is_the_statistics_of_the_final_scores(results: Results) -> No
                 low, high = bootstrap_interval(points, aggregate)
                 assert (cell.low, cell.high) == pytest.approx((low[0], high[0]))
         assert row.cells[2].value == pytest.approx(points.mean())
-        assert (row.dataset, row.runs, row.finished, row.cells[0].runs) == ("3 datasets", 12, 12, 12)
+        assert (row.dataset, row.runs, row.finished, row.cells[0].runs) == (
+            "3 datasets, at 100 % of the data",
+            12,
+            12,
+            12,
+        )
         assert row.dataset_mean == pytest.approx(40 + np.mean([len(name) for name in DATASETS]))
     assert sum(row.cells[4].value for row in table.rows) == pytest.approx(1 + 2 + 3)
     half = across_table(results.read(), share=0.5)
     assert half.rows[0].cells[2].value == pytest.approx(table.rows[0].cells[2].value / 2)
     assert "at 50 % of the data" in half.caption
+
+
+def test_runs_with_an_online_phase_are_compared_at_both_of_its_ends(results: Results) -> None:
+    def add_online(algorithm: str, before: float, after: float, online: int = 5_000) -> None:
+        places = [1_000, 5_000, 10_000, 15_000] if online else [1_000, 5_000, 10_000]
+        for seed in range(2):
+            scores = [0.0, 0.0, before + seed, after + seed][: len(places)]
+            for dataset in DATASETS[:2]:
+                results.add(
+                    algorithm, seed, dataset=dataset, blocks=log(1.0), transitions=places, scores=scores,
+                    protocol={"online": online},
+                )  # fmt: skip
+
+    add_online("iql", 50.0, 90.0)
+    add_online("td3_bc", 60.0, 70.0)
+    tables = across_tables(results.read())
+    assert [table.name for table in tables] == ["across", "improvement", "across-online", "improvement-online"]
+    means = [[row.cells[2].value for row in table.rows] for table in tables[::2]]
+    assert means == [[60.5, 50.5], [70.5, 90.5]]
+    assert [table.rows[0].cells[1].value for table in tables[1::2]] == [1, 0]
+    for table, end in zip(tables, ["offline part"] * 2 + ["online phase"] * 2, strict=True):
+        assert f"at the end of the {end}" in table.caption
+        assert table.rows[0].dataset == f"2 datasets, at the end of the {end}"
+        assert f"at the end of the {end}" in table.text()
+        assert "100 %" not in table.caption
+    assert len(across_tables(results.read(), share=0.5)) == 2
+    assert "at 50 % of the offline part" in across_table(results.read(), share=0.5).caption
+    # An algorithm without the phase is compared at the end of its dataset, and named.
+    add_online("bc", 30.0, 0.0, online=0)
+    scores = scores_across(results.read(), phase="online")
+    assert "at the end of the dataset where runs have no online phase: BC" in scores.sentence()
+    with pytest.raises(UsageError, match=r"with phase online, found 0\.5"):
+        scores_across(results.read(), 0.5, "online")
+    with pytest.raises(UsageError, match="unknown phase 'onlin'"):
+        scores_across(results.read(), phase="onlin")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="an online phase after their dataset, found none"):
+        scores_across([run for run in results.read() if not run.online], phase="online")
 
 
 def test_the_matrix_has_the_probabilities_of_improvement(results: Results) -> None:

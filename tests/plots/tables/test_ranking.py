@@ -61,9 +61,9 @@ def test_sums_are_means_times_counts(results: Results, means: list[float]) -> No
     assert transitions.tolist() == PLACES[1:]
     expected = np.cumsum(np.array(means) * np.diff(PLACES))
     assert np.allclose(totals, expected)
-    rows = [row for row in long_rows([run]) if row[-2] == "prequential_total/action_error"]
+    rows = [row for row in long_rows([run]) if row[9] == "prequential_total/action_error"]
     assert [row[6] for row in rows] == PLACES[1:]
-    assert np.allclose([row[-1] for row in rows], expected)
+    assert np.allclose([row[10] for row in rows], expected)
 
 
 def test_a_score_that_the_run_lacks_is_empty(results: Results) -> None:

@@ -113,7 +113,7 @@ def test_cells_count_the_runs_that_have_a_number(results: Results) -> None:
 def test_a_share_that_no_run_has_reached_is_a_dash(results: Results) -> None:
     results.add("iql", 0, transitions=PLACES, scores=[-0.01, 1.0, 2.0, 3.0, 4.0], upto=1)
     table = score_table(results.read())
-    assert table.text().splitlines()[-1].split()[-6:] == ["–"] * 6
+    assert table.text().splitlines()[-3].split()[-6:] == ["–"] * 6
     assert np.isnan(table.rows[0].cells[0].value)
 
 
@@ -126,6 +126,19 @@ def test_the_best_and_values_within_its_interval_are_bold(results: Results) -> N
     results.add("cql", 1, transitions=PLACES, scores=[0.0, 0.0, 0.0, 0.0, 0.0], upto=1, failed=True)
     finals = [line.split(" | ")[7] for line in score_table(results.read()).markdown().splitlines()[2:6]]
     assert finals == ["**80.0 [70.0, 90.0]**", "**75.0 [74.0, 76.0]**", "99.0 (1 of 2)", "50.0 [40.0, 60.0]"]
+
+
+def test_a_table_says_which_statistic_it_shows(results: Results) -> None:
+    straight(results, "iql", [1.0, 2.0, 3.0, 9.0])
+    straight(results, "bc", [1.0, 2.0, 3.0])
+    table = score_table(results.read())
+    assert table.text().endswith("\n\nNumbers: interquartile mean over seeds (mean below 4).\n")
+    rows = list(csv.DictReader(io.StringIO(table.csv())))
+    assert {(row["algorithm"], row["statistic"]) for row in rows} == {("IQL", "iqm"), ("BC", "mean")}
+    for table in (score_table(results.read(), statistic="mean"), block_table(results.read())):
+        assert table.text().endswith("\n\nNumbers: mean over seeds.\n")
+        assert {row["statistic"] for row in csv.DictReader(io.StringIO(table.csv()))} == {"mean"}
+        assert "mean over seeds" in table.caption
 
 
 def test_a_single_algorithm_is_not_bold(results: Results) -> None:

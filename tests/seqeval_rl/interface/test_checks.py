@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import Field
 
-from seqeval_rl.interface.checks import CHECKS, check_algorithm
+from seqeval_rl.interface.checks import CHECKS, check_algorithm, contract, iterate_checks
 from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.modules import TanhActor, frozen_copy
 from seqeval_rl.networks.optimizers import Adam, soft_update
@@ -302,3 +302,75 @@ def test_every_check_has_an_algorithm_that_fails_it():
 
 def test_every_check_is_explained():
     assert all(check.__doc__ for check in CHECKS.values())
+
+
+def timed(kind, monkeypatch, seconds):
+    """The algorithm, whose every update takes so many seconds of a clock that stands still otherwise; and that clock."""
+    clock = [0.0]
+    monkeypatch.setattr(contract.time, "monotonic", lambda: clock[0])
+
+    def update(self, batch):
+        clock[0] += seconds
+        return kind.update(self, batch)
+
+    return type("Timed", (kind,), {"update": update}), clock
+
+
+class SlowlyVarying(SingleRun):
+    period = 2
+
+
+@pytest.mark.parametrize("kind", [SingleRun, SlowlyVarying, Vectorized])
+def test_checks_take_the_updates_that_the_time_left_is_computed_from(kind, monkeypatch):
+    timed_kind, clock = timed(kind, monkeypatch, 1.0)
+    for name, check in CHECKS.items():
+        clock[0] = 0.0
+        check(timed_kind)
+        expected = contract._UPDATES.get(name, contract._Updates()).calls(kind)
+        assert clock[0] == (0 if name == "capture" and not hasattr(kind, "vectorized") else expected), name
+
+
+@pytest.mark.parametrize("kind", [SingleRun, SlowlyVarying, Vectorized])
+def test_a_slow_algorithm_is_checked_in_less_than_a_minute_and_told_what_is_left_out(kind, monkeypatch):
+    slow, clock = timed(kind, monkeypatch, 0.3)
+    shown = []
+    results = list(iterate_checks(slow, progress=lambda name, left: shown.append((name, clock[0], left))))
+    assert clock[0] < 60
+    assert [result.name for result in results] == list(CHECKS)
+    assert [result for result in results if not result.passed] == []
+    left_out = [result for result in results if not result.made]
+    assert [result.name for result in left_out][-1:] == ["learning"]
+    assert "600 updates at 0.3 s would take longer than 50 s" in left_out[-1].detail
+    known = [(at, left) for _, at, left in shown if left is not None]
+    assert len(known) > 20
+    assert all(abs(at + left - clock[0]) < 10 for at, left in known)
+    allowed = check_algorithm(slow, 1000.0)
+    assert [result for result in allowed if not (result.passed and result.made)] == []
+
+
+def test_an_exception_is_named_once_with_the_line_of_the_algorithm():
+    def act(self, observations, noise):
+        return observations @ torch.zeros(len(observations), 1)
+
+    results = check_algorithm(broken(act=act))
+    failed = [result for result in results if result.made and not result.passed]
+    assert [result.name for result in failed] == ["act"]
+    assert f"({__file__}, line {act.__code__.co_firstlineno + 1})" in failed[0].detail
+    assert {result.detail for result in results if not result.made} == {"meets the fault that act has found"}
+
+
+def test_networks_with_a_run_axis_need_vectorized():
+    class Undeclared(Stateful):
+        Config, period, counters = Config, Vectorized.period, Vectorized.counters
+        __init__, loss, act = Vectorized.__init__, Vectorized.loss, Vectorized.act
+
+        def update(self, batch):
+            raise RuntimeError("batch1 must be a 3D tensor")
+
+    failed = [result for result in check_algorithm(Undeclared) if result.made and not result.passed]
+    assert "since vectorized = False is the default" in failed[0].detail
+
+
+def test_a_config_that_cannot_be_made_is_one_fault():
+    results = check_algorithm(broken(Config=Bare))
+    assert [result.name for result in results if result.made and not result.passed] == ["config"]

@@ -8,9 +8,10 @@ import types
 import pytest
 
 from seqeval_rl.benchmarks.arguments.parsing import parse_setting
+from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.loading import MOVED
-from seqeval_rl.interface.registry import find_algorithm, registered
+from seqeval_rl.interface.registry import find_algorithm, find_registered, registered
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -50,6 +51,20 @@ def test_an_algorithm_in_a_file_is_loaded_and_named_in_snake_case(plugin):
     assert entry.name == "my_algo"
     assert entry.summary == "A plug-in."
     assert entry.configure({"rate": 2}, "here").rate == 2.0
+
+
+def test_a_file_with_one_algorithm_needs_no_class(plugin):
+    assert find_algorithm(str(plugin)) == find_algorithm(f"{plugin}:MyAlgo")
+    plugin.write_text(plugin.read_text() + "\nclass Other(MyAlgo): ...\n")
+    sys.modules.pop("seqeval_plugin_my_file")
+    with pytest.raises(
+        UsageError, match=rf"expected one class .* found MyAlgo and Other\. Name one of them, {plugin}:MyAlgo"
+    ):
+        find_algorithm(str(plugin))
+    plugin.write_text("from seqeval_rl.algorithms import BC\n")
+    sys.modules.pop("seqeval_plugin_my_file")
+    with pytest.raises(UsageError, match="expected one class with Config, update, act in this file, found none"):
+        find_algorithm(str(plugin))
 
 
 def test_a_class_is_found_as_itself_and_again_by_its_reference(plugin):
@@ -119,6 +134,63 @@ def test_a_file_that_does_not_run_is_named_with_its_error(tmp_path):
     broken.write_text("1 / 0\n")
     with pytest.raises(UsageError, match=r"broken\.py stops with ZeroDivisionError"):
         find_algorithm(f"{broken}:Algo")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\n1 / 0\n", ["ZeroDivisionError: division by zero", "line 2"]),
+        ("import sys\n\nsys.exit(3)\n", ["SystemExit: 3", "line 3"]),
+        ("def f(:\n", ["SyntaxError", "line 1"]),
+        ("raise KeyboardInterrupt\n", None),
+    ],
+)
+def test_a_file_or_module_that_does_not_run_is_named_with_its_line(text, words, tmp_path, monkeypatch):
+    (tmp_path / "halts.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    for reference in (f"{tmp_path / 'halts.py'}:Algo", "halts:Algo"):
+        with pytest.raises(UsageError if words else KeyboardInterrupt) as error:
+            find_algorithm(reference)
+        for word in words or ():
+            assert word in str(error.value)
+            assert "\n" not in str(error.value)
+        assert "seqeval_plugin_halts" not in sys.modules
+
+
+def install(folder, monkeypatch, *lines):
+    """What `pip install` of a package with these algorithms leaves on the path."""
+    (folder / "lab-1.0.dist-info").mkdir(parents=True)
+    (folder / "lab-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1.0\n")
+    (folder / "lab-1.0.dist-info" / "entry_points.txt").write_text(
+        "\n".join(["[seqeval_rl.algorithms]", *lines]) + "\n"
+    )
+    (folder / "lab_raises.py").write_text("1 / 0\n")
+    (folder / "lab_exits.py").write_text("raise SystemExit\n")
+    monkeypatch.syspath_prepend(folder)
+
+
+def test_broken_entry_points_are_listed_as_such_among_those_that_work(tmp_path, monkeypatch, capsys, caplog):
+    lines = "raises = lab_raises:Algo", "exits = lab_exits:Algo", "absent = no_such_module:Algo", "nothing = lab_raises"
+    install(tmp_path / "site", monkeypatch, *lines)
+    found, broken = find_registered()
+    assert {entry.name for entry in found} >= {"awac", "bc", "cql", "iql", "sac", "td3_bc"}
+    assert set(broken) == {"raises", "exits", "absent", "nothing"}
+    assert main(["algorithms"]) == 0
+    shown = capsys.readouterr().out
+    assert "td3_bc.alpha = 2.5" in shown
+    assert "absent: broken (entry point no_such_module:Algo): module 'no_such_module' is not installed" in shown
+    place = tmp_path / "site" / "lab_raises.py"
+    stops = f"lab_raises stops with ZeroDivisionError: division by zero ({place}, line 1)"
+    assert f"raises: broken (entry point lab_raises:Algo): {stops}" in shown
+
+
+def test_a_name_that_two_packages_register_is_refused(tmp_path, monkeypatch):
+    install(tmp_path / "site", monkeypatch, "bc = lab_raises:Algo")
+    with pytest.raises(
+        UsageError, match=r"bc: expected one algorithm of that name, found lab_raises:Algo and seqeval_rl\."
+    ):
+        find_algorithm("bc")
+    assert find_algorithm("td3_bc").name == "td3_bc"
 
 
 @pytest.mark.parametrize(

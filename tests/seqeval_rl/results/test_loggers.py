@@ -96,6 +96,10 @@ def test_entry_points_are_found_by_name(monkeypatch):
     assert find_logger("csv").__name__ == "CsvLogger"
 
 
+def test_a_file_with_one_logger_needs_no_class():
+    assert find_logger(EXAMPLE.rpartition(":")[0]).__name__ == "CsvLogger"
+
+
 def test_a_logger_that_cannot_be_built_is_left_out(tmp_path):
     (tmp_path / "broken.py").write_text(
         "class Broken:\n    def __init__(self):\n        raise KeyError('x')\n    log = close = print\n"

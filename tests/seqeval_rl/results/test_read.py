@@ -5,7 +5,7 @@ import json
 import pytest
 
 from seqeval_rl.results.evaluations import Evaluations
-from seqeval_rl.results.export import algorithm_names, long_rows
+from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names, long_rows
 from seqeval_rl.results.read import RunResult, damage, differences, evaluation_share, hashable, read_results
 from seqeval_rl.utils.text import show
 
@@ -13,7 +13,9 @@ from seqeval_rl.utils.text import show
 def result(algorithm="td3_bc", dataset="noise", seed=0, metrics=(), **config):
     manifest = {"dataset": {"name": dataset}, "algorithm": {"name": algorithm, "config": config}, "seed": seed}
     entry = {"phase": "offline", "block": "", "transitions": 1, "gradient_steps": 0, "env_steps": 0}
-    return RunResult("run", None, manifest, "finished", None, Evaluations([{**entry, "metrics": {"score": 1.0} | dict(metrics)}]))
+    return RunResult(
+        "run", None, manifest, "finished", None, Evaluations([{**entry, "metrics": {"score": 1.0} | dict(metrics)}])
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,9 @@ def test_variants_have_names_of_their_own_and_nothing_else_changes_its_name():
     several = [*runs, result(alpha=1.0, rate=1)]
     assert algorithm_names(several) == ["td3_bc (alpha=2.5)", "td3_bc (alpha=2.5)", "bc", "td3_bc (alpha=1)"]
     assert [row[2] for row in long_rows(iter(several))] == algorithm_names(several)
+    rows = [dict(zip(LONG_COLUMNS, row, strict=True)) for row in long_rows(several)]
+    assert [row["settings"] for row in rows] == ['{"alpha": 2.5}', '{"alpha": 2.5}', "{}", '{"alpha": 1.0}']
+    assert [(row["static"], row["uses_future_data"]) for row in rows] == [(False, False)] * 4
 
 
 def test_the_share_of_evaluation_is_that_of_all_timed_evaluations():
