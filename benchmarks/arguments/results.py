@@ -36,8 +36,11 @@ class Plot:
 class Table:
     """Print scores at 25, 50, 75 and 100 % of the data, or other measures."""
 
-    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    results: Annotated[Positional[Path | None], arg(help="omit with --paper-figure", metavar="RESULTS")] = None
     measures: Annotated[str, arg(help="which table", metavar="MEASURES")] = "data"
+    paper_figure: Annotated[
+        Literal["offline", "finetune", "mixed"] | None, arg(help="instead of this figure's published data alone")
+    ] = None
     ranking: Annotated[bool, arg(help="the old name of --measures ranking")] = False
     paper_curves: Annotated[bool, arg(help="the old name of --measures published")] = False
     format: Literal["md", "latex", "csv", "text"] = "md"

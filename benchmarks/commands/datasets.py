@@ -84,7 +84,7 @@ def _show(command: DatasetsShow) -> None:
     figure = plots.dataset_figure(
         command.id,
         [_drawn(block.label, block.dataset) for block in stream.blocks],
-        stream.task.references,
+        stream.task.return_references,
     )
     print(f"figure: {plots.save(figure, command.out, file_name(command.id), ('png',))[0]}")
 
@@ -113,6 +113,7 @@ def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
 def _described(task: Task) -> str:
     """A task in one line."""
     references = task.references and f"reference returns {task.references[0]} to {task.references[1]}"
+    references = "score: success rate in percent" if task.success else references
     text = f"{task.name}, {task.env_id or 'no environment'}, {references or 'no reference returns'}"
     if task.action_low is not None or task.action_high is not None:
         text += f", actions from {_bound(task.action_low)} to {_bound(task.action_high)}"

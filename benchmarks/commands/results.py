@@ -76,8 +76,12 @@ def _table(command: Table) -> None:
     measures = _measures(command)
     if not command.intervals and command.format == "csv":
         raise UsageError("--no-intervals: expected --format md, latex or text, found csv. Leave one of them out.")
+    if (command.results is None) == (command.paper_figure is None):
+        found = "none" if command.results is None else f"{command.results} and --paper-figure"
+        raise UsageError(f"table: expected a results directory or --paper-figure, found {found}. Name one of them.")
     with plots.styled(command.style):
-        tables = plots.tabulate(read_results(command.results), measures, **given_options(command, Table))
+        results = read_results(command.results) if command.results else plots.published_results(command.paper_figure)
+        tables = plots.tabulate(results, measures, **given_options(command, Table))
     for place, table in enumerate(tables):
         if command.format == "csv":  # one file, whose columns are those of every table
             print(table.csv() if not place else table.csv().partition("\n")[2], end="")

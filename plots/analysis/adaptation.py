@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.plots.analysis.changes import GroupCurve, change
 from seqeval_rl.plots.analysis.grouping import Group, Panel
@@ -19,14 +19,19 @@ _KNOWN = 0.95  # share of the resamples that must have a lag for there to be an 
 
 
 def lag(
-    transitions: ArrayLike, values: ArrayLike, place: float, stop: float, evaluated_to: float | None = None
+    transitions: ArrayLike,
+    values: ArrayLike,
+    place: float,
+    stop: float,
+    evaluated_to: float | None = None,
+    least: float = LEAST_CHANGE,
 ) -> Floats:
     """How many transitions curves lag behind their new level in the block from `place` to `stop`: [...].
 
     1 / (level - before) * integral over the block of (level - value), by trapezoids from (place, before) over the block's
     evaluations, with before and level as in `Change`. Of a step to the level it is the delay, of an exponential approach the
-    time constant. NaN where level and before differ by less than `LEAST_CHANGE`; where the level is the lower one it is the lag
-    of a decline.
+    time constant. NaN where level and before differ by less than `least`; where the level is the lower one it is the lag of a
+    decline.
 
     Args:
         transitions: [point], increasing; of the whole curve.
@@ -34,6 +39,7 @@ def lag(
         place: where the data change, in transitions.
         stop: where they change next, or end.
         evaluated_to: see `changes.change`.
+        least: in the unit of the values; with a smaller change there is nothing to adapt to.
     """
     points, values = np.asarray(transitions, np.float64), np.asarray(values, np.float64)
     found = change(points, values, place, stop, evaluated_to)
@@ -41,7 +47,7 @@ def lag(
     height = found.level - found.before
     gaps = found.level[..., None] - np.concatenate([found.before[..., None], values[..., inside]], axis=-1)
     area = np.trapezoid(gaps, [place, *points[inside]], axis=-1)
-    known = np.abs(height) >= LEAST_CHANGE
+    known = (np.abs(height) >= least) & (height != 0)
     return np.where(known, area / np.where(known, height, 1.0), np.nan)
 
 
@@ -67,28 +73,28 @@ def time_to(transitions: ArrayLike, values: ArrayLike, place: float, stop: float
     return np.where(pairs.any(axis=-1), first, stop - place)
 
 
-def lag_of(curve: GroupCurve, place: float, stop: float) -> Cell:
+def lag_of(curve: GroupCurve, place: float, stop: float, least: float = LEAST_CHANGE) -> Cell:
     """`lag` of a group's curve, marked where it is of a decline.
 
-    The interval is over the resamples that change in the same direction by `LEAST_CHANGE` or more; there is none where those are
-    fewer than 95 % of all.
+    The interval is over the resamples that change in the same direction by `least` or more; there is none where those are fewer
+    than 95 % of all.
     """
-    value = float(lag(curve.transitions, curve.centre, place, stop, curve.evaluated_to))
+    value = float(lag(curve.transitions, curve.centre, place, stop, curve.evaluated_to, least))
     if np.isnan(value):
         return NOTHING
     falls = _falls(curve, curve.centre, place, stop)
     low = high = np.nan
     if curve.samples is not None:
-        lags = lag(curve.transitions, curve.samples, place, stop, curve.evaluated_to)
+        lags = lag(curve.transitions, curve.samples, place, stop, curve.evaluated_to, least)
         lags = lags[np.isfinite(lags) & (_falls(curve, curve.samples, place, stop) == falls)]
         if len(lags) >= _KNOWN * len(curve.samples):
             low, high = map(float, percentiles(lags, 0.95))
     return Cell(value, low, high, curve.runs, falls=bool(falls))
 
 
-def _falls(curve: GroupCurve, values: Floats, place: float, stop: float) -> np.bool_:
+def _falls(curve: GroupCurve, values: Floats, place: float, stop: float) -> NDArray[np.bool_]:
     found = change(curve.transitions, values, place, stop, curve.evaluated_to)
-    return np.asarray(found.level < found.before)[()]
+    return np.asarray(found.level < found.before)
 
 
 def time_to_of(curve: GroupCurve, place: float, stop: float, level: float | None) -> Cell:

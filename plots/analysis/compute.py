@@ -47,13 +47,13 @@ def compute_per_transition(run: RunResult, stop: float = np.inf) -> Compute | No
     # Of a line that is missing, its seconds and its episodes are too.
     whole = last["evaluation"] - first["evaluation"] == len(entries) - 1
 
-    def total(name: str) -> float:
-        return float(sum(each["metrics"].get(name, np.nan) for each in entries[1:])) if whole else np.nan
+    def total(name: str, missing: float = np.nan) -> float:
+        return float(sum(each["metrics"].get(name, missing) for each in entries[1:])) if whole else np.nan
 
-    evaluation = total("evaluation_seconds") if protocol.get("episodes") != 0 else 0.0
+    evaluation = total("evaluation_seconds")
     interaction = total("online/seconds") if env_steps else 0.0
     # On CUDA evaluation is asynchronous and takes none of the time.
-    waited = 0.0 if str(run.manifest.get("device")).startswith("cuda") else evaluation
+    waited = 0.0 if str(run.manifest.get("device")).startswith("cuda") else total("evaluation_seconds", missing=0.0)
     played = protocol["episodes"] * total("length") if protocol.get("episodes") else 0.0
     flop = {"update": np.nan, "action": np.nan} | run.manifest.get("flop", {})
     values = (
@@ -64,7 +64,7 @@ def compute_per_transition(run: RunResult, stop: float = np.inf) -> Compute | No
 
 
 def hardware(run: RunResult) -> str:
-    """What the run was timed on: the device by its name where the manifest has it, and the host's processor."""
-    manifest = run.manifest
-    named = [manifest.get("device_name") or manifest.get("device"), manifest.get("processor")]
-    return " with ".join(str(name) for name in named if name) or "an unknown device"
+    """What the run was timed on: the device, its name where the manifest has it, and the host's processor."""
+    device, name, processor = (run.manifest.get(key) for key in ("device", "device_name", "processor"))
+    named = [f"{device} ({name})" if name else device, processor]
+    return " with ".join(str(part) for part in named if part) or "an unknown device"

@@ -10,6 +10,7 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed
+from seqeval_rl.plots.analysis.compute import compute_per_transition, hardware
 from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable, without_references
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import run_at_share
@@ -30,7 +31,7 @@ class TrainingCost:
     label: str
     style: str  # key for `style.line_styles`
     dataset: str
-    device: str  # and processor, as the manifest names them
+    device: str  # see `compute.hardware`
     score: float
     seconds: float  # of training per 1 000 transitions; NaN where nothing was timed
     updates: float  # gradient steps per transition
@@ -50,7 +51,7 @@ def costs(results: Sequence[RunResult]) -> tuple[list[TrainingCost], list[str]]:
     check_common_unit(panels)
     for panel in panels:
         for group in panel.groups:
-            devices = dict.fromkeys(_device(run) for run in group.runs)
+            devices = dict.fromkeys(hardware(run) for run in group.runs)
             by_device = [cost for device in devices if (cost := _cost(panel, group, device)) is not None]
             known += by_device
             if not by_device:
@@ -61,34 +62,15 @@ def costs(results: Sequence[RunResult]) -> tuple[list[TrainingCost], list[str]]:
 def _cost(panel: Panel, group: Group, device: str) -> TrainingCost | None:
     rows = []
     for run in group.runs:
-        # The score at the end of the dataset does not cost what the online phase takes.
-        stop = panel.transitions or run.online
         score = run_at_share(run, 1.0)
-        # Published curves have no gradient steps.
-        entries = [e for e in run.evaluations if e["transitions"] <= stop and "gradient_steps" in e]
-        if _device(run) != device or not np.isfinite(score) or len(entries) < 2:
-            continue
-        first, last = entries[0], entries[-1]
-        # A static control sees all transitions at once; its last evaluation has the place of the sequential run's.
-        transitions = last["transitions"] - (0 if group.static else first["transitions"])
-        # On CUDA evaluation is asynchronous and takes none of the time.
-        metrics = [{"evaluation_seconds": 0.0} | entry["metrics"] for entry in entries[1:]]
-        waited = [0.0 if device.startswith("cuda") else each["evaluation_seconds"] for each in metrics]
-        seconds = sum(each.get("seconds", np.nan) - wait for each, wait in zip(metrics, waited, strict=True))
-        if last["evaluation"] - first["evaluation"] != len(entries) - 1:
-            seconds = float("nan")  # a line is missing, and its seconds with it
-        updates = last["gradient_steps"] - first["gradient_steps"]
-        rows.append((score, 1_000 * seconds / transitions, updates / transitions))
+        # The score at the end of the dataset does not cost what the online phase takes.
+        compute = compute_per_transition(run, panel.transitions or run.online)
+        if hardware(run) == device and np.isfinite(score) and compute is not None:
+            rows.append((score, 1_000 * compute.training_seconds, compute.gradient_steps))
     if not rows:
         return None
     score, seconds, updates = np.mean(rows, axis=0).tolist()
     return TrainingCost(group.label, group.style, panel.title, device, score, seconds, updates, len(rows))
-
-
-def _device(run: RunResult) -> str:
-    """What the run was timed on: the device and the host's processor, since a manifest does not name the GPU."""
-    named = [str(run.manifest[key]) for key in ("device", "processor") if run.manifest.get(key)]
-    return " with ".join(named) or "an unknown device"
 
 
 @figure("cost", help="score over training time and gradient steps")

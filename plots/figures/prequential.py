@@ -29,6 +29,7 @@ from seqeval_rl.plots.figures.learning_curves import draw_curves
 from seqeval_rl.plots.registry import figure
 from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.read import RunResult
+from seqeval_rl.utils.text import some
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,14 +75,15 @@ def prequential(
                 without.append(group.label)
     if not has:
         names = sorted({name for run in results for name in run.prequential_scores()})
+        found = some(names) if names else "no prequential score"
         raise UsageError(
-            f"results: expected runs with the prequential score {score}, found {', '.join(names) or 'no prequential score'}. "
+            f"results: expected runs with the prequential score {score}, found {found}. "
             "Choose one of these, or wait for the second evaluation."
         )
     kind = SCORES[score]
     note = "Prequential: of each transition by the agent before it was revealed; mean over all so far."
     if without:
-        note += f" No {kind.label}: {', '.join(without)}."
+        note += f" No {kind.label}: {listed(without)}."
     spec = CurveSpec(_METRIC, kind.label, kind.positive, note, statistic=statistic, seed=seed)
     return draw_curves(has, spec, width, caption)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from seqeval_rl.errors import UsageError
-from seqeval_rl.plots.analysis.adaptation import drift, interleaved_control, lag_of, per_size, time_to_of
+from seqeval_rl.plots.analysis.adaptation import LEAST_CHANGE, drift, interleaved_control, lag_of, per_size, time_to_of
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.changes import change_of, group_curve
 from seqeval_rl.plots.analysis.compute import compute_per_transition, hardware
@@ -75,8 +75,9 @@ def _speed(results: Sequence[RunResult], panels: Sequence[Panel], statistic: Sta
                 continue
             curve = group_curve(group, new.start, new.stop, statistic=statistic, seed=seed)
             before, _, level, dip, forgotten = change_of(curve, new.start, new.stop)
+            least = LEAST_CHANGE if group.metric == "score" else 0.0  # of returns there are no points
             cells = [
-                before, level, lag_of(curve, new.start, new.stop), time_to_of(curve, new.start, new.stop, new.mean_score),
+                before, level, lag_of(curve, new.start, new.stop, least), time_to_of(curve, new.start, new.stop, new.mean_score),
                 per_size(dip, new.change_size), per_size(forgotten, new.change_size),
             ]  # fmt: skip
             rows.append(row_of(name, new.mean_score, [group], cells))
@@ -88,9 +89,9 @@ def _speed(results: Sequence[RunResult], panels: Sequence[Panel], statistic: Sta
         "got to the block's end. Before: the last evaluation at or before the boundary; level: mean over the last fifth of the "
         "block's evaluations, at least two; lag: integral over the block of (level less score) divided by (level less before), "
         "in transitions: the delay of a step, the time constant of an exponential approach; ↓: of a decline; – where level and "
-        "before differ by less than 5 points, and no interval where that is so in more than 5 % of the resamples; to block mean: "
-        "transitions until two evaluations in a row are at or above the new block's mean score, > the block's length where "
-        "there are none. D: size of the change, root mean square of Cohen's d over observation and action dimensions. "
+        "before differ by less than 5 points of score, and no interval where that is so in more than 5 % of the resamples; "
+        "to block mean: transitions until two evaluations in a row are at or above the new block's mean score, > the block's "
+        "length where there are none. D: size of the change, root mean square of Cohen's d over observations and actions. "
         f"Bold: best at the boundary, and values within its interval.{table_notes(results, groups)}"
     )
     sized = any(new.change_size for _, _, new in _changes(panels))

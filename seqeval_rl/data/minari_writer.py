@@ -89,7 +89,7 @@ def _write(directory: Path, new: NewDataset, episodes: Iterable[Episode]) -> Non
     import gymnasium
     from minari.dataset.minari_storage import MinariStorage
 
-    spec, references = gymnasium.spec(str(new.task.environment)), new.task.references
+    spec, references = gymnasium.spec(str(new.task.environment)), new.task.return_references
     storage = MinariStorage.new(directory, *environment_spaces(new.task.environment), spec)
     metadata = {
         "dataset_id": new.identity,

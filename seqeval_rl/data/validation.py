@@ -252,6 +252,6 @@ def task_of_dataset(
         return Task(UNKNOWN, None, reference_min, reference_max)
     known = task_of_environment(env_id)
     given = (reference_min, reference_max)
-    if not (env_spec or obs_keys) and given in ((None, None), known.references):
+    if not (env_spec or obs_keys) and given in ((None, None), known.return_references):
         return known
     return Task(env_id, env_id, *given, env_spec, obs_keys)

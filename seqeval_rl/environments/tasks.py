@@ -57,6 +57,8 @@ class Task:
     # bounds clipped to these.
     action_low: Bound = None
     action_high: Bound = None
+    # An episode succeeds if it ends in a terminal state: the reference returns are those of the success, 0 or 1, not of returns.
+    success: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "obs_keys", tuple(self.obs_keys))  # a list when read from JSON
@@ -76,10 +78,23 @@ class Task:
             return None
         return self.reference_min, self.reference_max
 
-    def score(self, returns: ArrayLike) -> NDArray[np.float64]:
-        """Normalized scores of `returns`, any shape; 0 is the reference minimum, 100 the maximum. NaN without references."""
+    @property
+    def return_references(self) -> tuple[float, float] | None:
+        """`references` where these are returns."""
+        return None if self.success else self.references
+
+    def score(self, returns: ArrayLike, terminated: ArrayLike = np.nan) -> NDArray[np.float64]:
+        """Normalized scores of episodes, any shape; 0 is the reference minimum, 100 the maximum. NaN without references.
+
+        Args:
+            returns: of the episodes; NaN of those that failed to run.
+            terminated: whether they ended in a terminal state, which decides the score of a task with `success`.
+        """
+        values = np.asarray(returns, np.float64)
+        if self.success:
+            values = np.where(np.isnan(values), np.nan, terminated)
         low, high = self.references or (np.nan, np.nan)
-        return 100.0 * (np.asarray(returns, np.float64) - low) / (high - low)
+        return 100.0 * (values - low) / (high - low)
 
     @property
     def environment(self) -> str | EnvironmentSource:
@@ -109,6 +124,7 @@ class Task:
             self,
             reference_min=low,
             reference_max=high,
+            success=self.success and reference_returns is None,
             action_low=self.action_low if action_low is None else action_low,
             action_high=self.action_high if action_high is None else action_high,
         )
@@ -116,7 +132,13 @@ class Task:
     def as_dict(self) -> dict[str, Any]:
         """The fields, for manifests; those after the reference returns only where they are set."""
         always = ("name", "env_id", "reference_min", "reference_max")
-        return {key: value for key, value in asdict(self).items() if key in always or value not in ("", (), None)}
+        # A bound of 0 is set, and equals False.
+        set_fields = {
+            key: value
+            for key, value in asdict(self).items()
+            if not (value is None or value is False or value in ("", ()))
+        }
+        return {key: getattr(self, key) for key in always} | set_fields
 
 
 def as_bound(value: Any) -> Bound:
@@ -170,6 +192,11 @@ TASKS = {
 }
 
 
+# OGBench's single-task environments end an episode at the goal, and their measure is the success rate (Park et al., 2025,
+# arXiv 2410.20092). With the module that registers them.
+_SINGLE_TASK = re.compile(r"ogbench:[a-z0-9-]+-singletask(-task\d+)?-v\d+")
+
+
 def task_named(name: str, where: str = "") -> Task:
     """A known task by its name, or the task of an environment by its id, without reference returns where no known task has it.
 
@@ -191,5 +218,9 @@ def task_named(name: str, where: str = "") -> Task:
 
 
 def task_of_environment(env_id: str) -> Task:
-    """The known task with that environment; else one that is called as its environment and has no reference returns."""
-    return next((task for task in TASKS.values() if task.env_id == env_id), Task(env_id, env_id))
+    """The known task with that environment; else one that is called as its environment, without reference returns unless it is
+    one of OGBench's, whose score is its success rate in percent."""
+    known = next((task for task in TASKS.values() if task.env_id == env_id), None)
+    if known is None and _SINGLE_TASK.fullmatch(env_id):
+        known = Task(env_id, env_id, 0.0, 1.0, success=True)
+    return known or Task(env_id, env_id)

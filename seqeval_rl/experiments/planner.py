@@ -175,7 +175,7 @@ class _Planner:
 
     def _warn_unscaled(self, spec: StreamSpec, stream: Stream, variant: Variant) -> None:
         """Once for an algorithm and a stream: its rewards are to be scaled by reference returns that the task has not."""
-        known = stream.task.references is not None or (variant.protocol.uses_future_data and len(stream) > 0)
+        known = stream.task.return_references is not None or (variant.protocol.uses_future_data and len(stream) > 0)
         if known or getattr(variant.config, "return_range", None) is None or (spec, variant.entry.name) in self._warned:
             return
         self._warned.add((spec, variant.entry.name))

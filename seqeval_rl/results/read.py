@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 _log = logging.getLogger("seqeval_rl")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """One run, read from its files."""
 
@@ -42,6 +43,13 @@ class RunResult:
     evaluations: Evaluations  # lines of `metrics.jsonl`, in order
     damaged: tuple[str, ...] = ()  # unreadable lines of its files, which are left out: where, and why
     crashed: bool = False  # it failed with an exception, so the same command tries again; else it diverged
+
+    def __repr__(self) -> str:
+        """One line: which run, how it ended, and its latest score."""
+        scores = self.curve()[1]
+        latest = f", latest score {scores[-1]:.1f}" if len(scores) else ""
+        count = len(self.evaluations)
+        return f"<RunResult {self.run}: {self.status}, {count} evaluation{'s' * (count != 1)}{latest}>"
 
     @property
     def dataset(self) -> str:
@@ -142,6 +150,15 @@ class Results(list[RunResult]):
     def __init__(self, runs: Iterable[RunResult] = (), damaged: Iterable[str] = ()):
         super().__init__(runs)
         self.damaged = tuple(damaged)  # for each run that is left out, its directory and why
+
+    def __repr__(self) -> str:
+        """One line: how many runs, and how they ended."""
+        ends = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in self).items())
+        numbers = {"run": len(self)} | {
+            name: len({getattr(run, name) for run in self}) for name in ("algorithm", "dataset")
+        }
+        counts = [f"{number} {name}{'s' * (number != 1)}" for name, number in numbers.items()]
+        return f"<{type(self).__name__}: {counts[0]} of {counts[1]} on {counts[2]}{ends and f', {ends}'}>"
 
 
 def damage(results: Sequence[RunResult]) -> tuple[list[str], list[str]]:

@@ -47,6 +47,7 @@ class _Episodes:
 
     def __init__(self, runs: int, episodes: int):
         self.returns, self.lengths = np.zeros(runs * episodes), np.zeros(runs * episodes, np.int64)
+        self.terminated = np.zeros(runs * episodes, np.bool_)
         self.live = np.arange(runs * episodes)  # indices of the environments that are still stepped
         self.failures: dict[int, str] = {}
         self.tracebacks: dict[int, str] = {}
@@ -68,6 +69,7 @@ class _Episodes:
         if finite and not ended.any():
             return
         self._active[live] = ~ended
+        self.terminated[live] = terminated
         if not finite:
             bad = np.zeros_like(self._active)
             bad[live] = ~(np.isfinite(rewards) & np.isfinite(observations.reshape(len(live), -1)).all(-1))
@@ -163,7 +165,8 @@ class Evaluator:
                 record.add_failures(failed)
         returns = record.returns.reshape(runs, episodes)
         returns[list(record.failures)] = np.nan
-        lengths, scores = record.lengths.reshape(runs, episodes), self.task.score(returns)
+        lengths, terminated = record.lengths.reshape(runs, episodes), record.terminated.reshape(runs, episodes)
+        scores = self.task.score(returns, terminated)
         seconds = time.perf_counter() - started
         return Evaluation(returns, lengths, scores, record.failures, record.tracebacks, int(lengths.sum()), seconds)
 

@@ -8,8 +8,9 @@ the algorithm's hook `values`, pi its deterministic action, and G the discounted
     nll          = mean - log pi(a | s)                           where the algorithm has the hook `log_prob`
     value_gap    = mean Q(s, a) - G,  value_error = mean (Q(s, a) - G)^2
 
-Rewards, Q and G are in the dataset's units. Summed over the stream, nll is a description length in the sense of prequential
-MDL (Bornschein et al., arXiv 2210.07931). None of it reaches the algorithm.
+Nothing that arrives after these transitions enters: where rewards of a return arrive later, value_gap and value_error leave the
+transition out; how many they are means over is recorded. Rewards, Q and G are in the dataset's units. Summed over the stream, nll
+is a description length in the sense of prequential MDL (Bornschein et al., arXiv 2210.07931). None of it reaches the algorithm.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ class Prequential:
         # Index of the first row of each run's stream.
         arrived = [arrival[: len(stream)] for arrival, stream in zip(replay.arrivals, streams, strict=True)]
         self._starts = [int(rows.min()) if len(rows) else 0 for rows in arrived]
+        self._complete = [
+            return_complete(stream, rows - first)
+            for stream, rows, first in zip(streams, arrived, self._starts, strict=True)
+            if self._observed
+        ]
         self._latest: dict[str, NDArray[np.float64]] = {}
 
     def scores(self) -> dict[str, NDArray[np.float64]]:
@@ -78,7 +84,7 @@ class Prequential:
             places = first + np.arange(min(PIECE, int(counts.max()) - first))
             valid = places < counts[:, None]  # [R, P]
             indices = self._replay.indices(np.minimum(start + places, last)[:, None])[0]
-            for name, (values, counted) in self._score_rows(indices).items():
+            for name, (values, counted) in self._score_rows(indices, stops).items():
                 counted = valid if counted is None else valid & counted
                 total = np.where(counted, values.double().cpu().numpy(), 0.0).sum(1)
                 sums[name] = sums.get(name, 0.0) + total
@@ -90,7 +96,9 @@ class Prequential:
         scores = {**means, COUNT: counts.astype(np.float64), VALUE_COUNT: observed}
         self._latest = {PREQUENTIAL + name: values for name, values in scores.items()}
 
-    def _score_rows(self, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
+    def _score_rows(
+        self, indices: NDArray[np.int64], stops: Sequence[int]
+    ) -> dict[str, tuple[Tensor, NDArray[np.bool_] | None]]:
         """Each score [R, P] of row indices [R, P], and which of them are counted [R, P]; none: all."""
         device = self._replay.device
         noise = torch.empty(*indices.shape, 0, device=device)
@@ -115,6 +123,8 @@ class Prequential:
             returns, observed = (
                 np.stack([each[part][row] for each, row in zip(self._observed, rows, strict=True)]) for part in (0, 1)
             )
+            complete = [at[row] < stop for at, row, stop in zip(self._complete, rows, stops, strict=True)]
+            observed &= np.stack(complete)
             gap = value - torch.from_numpy(returns).to(device)
             scores["value_gap"], scores["value_error"] = (gap, observed), (gap.square(), observed)
         return scores
@@ -145,7 +155,8 @@ def recorded(metrics: dict[str, float]) -> dict[str, float]:
 def observed_returns(stream: Stream, discount: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Discounted return [N] from each transition to its episode's end, and whether it counts as observed [N].
 
-    It does where the episode reached a terminal state, or where the rewards after its cut would weigh at most `UNSEEN`.
+    It does where the episode reached a terminal state, or where the rewards after its cut would weigh at most `UNSEEN`. When its
+    rewards are there is another question, see `return_complete`.
     """
     returns, observed = [np.empty(0, np.float32)], [np.empty(0, np.bool_)]
     for block in stream.blocks:
@@ -163,3 +174,22 @@ def observed_returns(stream: Stream, discount: float) -> tuple[NDArray[np.float3
         returns.append(value.astype(np.float32))
         observed.append(weight <= UNSEEN)
     return np.concatenate(returns), np.concatenate(observed)
+
+
+def return_complete(stream: Stream, arrival: NDArray[np.int64]) -> NDArray[np.int32]:
+    """For each row [N], the latest arrival position of the rows from it to its episode's end, or to a terminal state before.
+
+    Args:
+        stream: of N transitions.
+        arrival: its rows in order of arrival, [N].
+    """
+    last = np.zeros(len(stream), np.bool_)
+    for block in stream.blocks:
+        last[block.start + block.dataset.episode_starts[1:] - 1] = True
+        last[block.start : block.stop] |= block.dataset.terminations
+    position = np.empty(len(stream), np.int64)
+    position[arrival] = np.arange(len(stream))
+    # A running maximum from the end; what is added grows from segment to segment, so that each begins anew.
+    added = np.cumsum(last[::-1]) * len(stream)
+    latest = np.maximum.accumulate(position[::-1] + added) - added
+    return latest[::-1].astype(np.int32)

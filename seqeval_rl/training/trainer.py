@@ -253,7 +253,7 @@ def _reward_scale(run: Run, protocol: Protocol) -> float:
     Where the protocol uses future data, as published, the returns of the full dataset take the place of the reference returns.
     Without either rewards are not scaled, which the planner says.
     """
-    span, references = getattr(run.config, "return_range", None), run.stream.task.references
+    span, references = getattr(run.config, "return_range", None), run.stream.task.return_references
     if span is None:
         return 1.0
     width = span if references is None else references[1] - references[0]

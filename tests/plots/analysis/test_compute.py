@@ -49,7 +49,7 @@ def test_on_cuda_evaluation_takes_none_of_the_time(results: Results) -> None:
     assert found.training_seconds == pytest.approx(
         8 * (len(run.evaluations) - 1) / (10_000 - run.evaluations[0]["transitions"])
     )
-    assert hardware(run) == "NVIDIA H100 with 16 x Xeon"
+    assert hardware(run) == "cuda (NVIDIA H100) with 16 x Xeon"
 
 
 def test_what_was_not_recorded_has_no_number(results: Results) -> None:

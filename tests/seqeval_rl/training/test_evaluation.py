@@ -289,3 +289,17 @@ def test_envpool_and_gymnasium_agree_in_distribution(name):
         error = np.sqrt(one.var(ddof=1) / one.size + other.var(ddof=1) / other.size)
         assert abs(one.mean() - other.mean()) <= 4 * error
     assert found["gymnasium"].lengths.max() <= 1000
+
+
+def test_where_the_measure_is_success_the_score_is_100_for_each_episode_that_ends_in_a_terminal_state(counting):
+    """OGBench's environments end at the goal; their returns do not tell success from failure."""
+    counting()
+    gymnasium.register("limited-v0", "counting:Counting", max_episode_steps=3)
+    task = Task("goal", "limited-v0", 0.0, 1.0, success=True)
+    with Evaluator(task, [0, 1], episodes=5) as evaluator:
+        found = evaluator.evaluate(lambda observations: np.zeros((2, 5, 1)), 0)
+    lasting = np.array([[1 + episode_seed(seed, 0, episode) % 7 for episode in range(5)] for seed in (0, 1)])
+    np.testing.assert_array_equal(found.lengths, np.minimum(lasting, 3))
+    np.testing.assert_array_equal(found.scores, np.where(lasting <= 3, 100.0, 0.0))
+    assert 0 < found.scores.mean() < 100
+    assert (found.returns > 1e6).all()

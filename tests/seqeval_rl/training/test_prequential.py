@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from synthetic import noise_dataset
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.prequential import UNSEEN, observed_returns, recorded
+from seqeval_rl.training.prequential import UNSEEN, observed_returns, recorded, return_complete
 from seqeval_rl.training.trainer import Run, Trainer
 
 CPU = torch.device("cpu")
@@ -20,9 +20,9 @@ SMALL = {
 }
 
 
-def make_trainer(name, stream, seeds=(0,), settings=None, **protocol):
+def make_trainer(name, stream, seeds=(0,), chosen=None, **protocol):
     entry = find_algorithm(name)
-    config = entry.configure({**SMALL.get(name, {"hidden": (16, 16)}), **(settings or {})}, "test")
+    config = entry.configure({**SMALL.get(name, {"hidden": (16, 16)}), **(chosen or {})}, "test")
     base = {"initial": 60, "batch_size": 8, "evaluate_every": 50, "episodes": 0}
     return Trainer([Run(stream, config, seed) for seed in seeds], entry, Protocol(**{**base, **protocol}), CPU)
 
@@ -51,10 +51,67 @@ def test_observed_returns_are_sums_to_the_episodes_end(lengths, discount, seed):
             assert observed[t] == (end in terminal or discount ** (end - t + 1) <= UNSEEN)
 
 
+def with_terminals(dataset, terminal):
+    """The dataset with terminal states in these rows, also inside of episodes."""
+    rows = dataset.rows.copy()
+    rows[terminal, 11 + 3 + 1] = 0.0
+    object.__setattr__(dataset, "rows", rows)
+    return dataset
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    st.lists(st.integers(1, 12), max_size=3),
+    st.floats(0.0, 0.5),
+    st.integers(0, 99),
+    st.sampled_from(["shuffled", "episodes", "logged"]),
+)
+def test_a_return_is_complete_when_the_last_of_its_rewards_has_arrived(first, second, share, seed, order):
+    terminal = np.random.default_rng(seed).random(sum(first)) < share
+    stream = Stream("x", [with_terminals(noise_dataset(first), terminal), *([noise_dataset(second)] if second else [])])
+    arrival = stream.arrival(order, seed)
+    position = np.argsort(arrival)
+    ends = {*(np.cumsum([*first, *second]) - 1).tolist(), *np.flatnonzero(terminal).tolist()}
+    expected = [position[t : min(end for end in ends if end >= t) + 1].max() for t in range(len(stream))]
+    assert return_complete(stream, arrival).tolist() == expected
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sampled_from(["shuffled", "episodes", "logged"]), st.integers(0, 99), st.integers(0, 2))
+def test_nothing_that_arrives_after_the_scored_transitions_enters(order, seed, place):
+    """Other rewards, actions and observations later on leave the scores up to then as they are."""
+    lengths = [9, 4, 30, 7, 25, 3, 22]
+
+    def scores(change):
+        dataset = with_terminals(noise_dataset(lengths, seed=seed), np.cumsum(lengths)[::2] - 1)
+        stream = Stream("x", [dataset])
+        later = stream.arrival(order, seed)[stops[place] :]
+        rows = dataset.rows.copy()
+        rows[later, : 11 + 3 + 1] *= change
+        rows[later, -11:] *= change
+        object.__setattr__(dataset, "rows", rows)
+        found = carry(
+            make_trainer("td3_bc", stream, (seed,), {"discount": 0.9}, order=order, initial=25, evaluate_every=25)
+        )
+        assert [o.point.transitions for o in found] == [25, *stops]
+        return [{key: value[0] for key, value in o.metrics.items() if key.startswith("prequential/")} for o in found]
+
+    stops = [50, 75, 100]
+    plain, changed = (scores(change) for change in (1.0, 0.5))
+    assert plain[: place + 2] == changed[: place + 2]
+    if place < 2:
+        assert plain[place + 2] != changed[place + 2]
+    if order == "logged":
+        # A transition counts whose episode has ended in a terminal state by then, and no other.
+        whole = sum(lengths[:3]), sum(lengths[:4]), sum(lengths[:5])
+        assert plain[1]["prequential/value_count"] == whole[0] - 25
+        assert whole[1] == 50
+
+
 @pytest.mark.parametrize("name", ["td3_bc", "iql", "cql", "awac", "bc", "sac"])
 def test_scores_are_means_over_the_next_transitions_by_the_policy_before_them(name):
     """Computed again from the algorithm's state at the previous evaluation point."""
-    stream = Stream("made", [noise_dataset([150], seed=5)])
+    stream = Stream("made", [with_terminals(noise_dataset([150], seed=5), slice(2, None, 3))])
     one = make_trainer(name, stream, (3,), {"discount": 0.5} if name != "bc" else None)
     found = carry(one)
     assert [o.point.transitions for o in found] == [60, 100, 150]
@@ -86,6 +143,7 @@ def test_scores_are_means_over_the_next_transitions_by_the_policy_before_them(na
         delta = reward[0, :, 0] / factor + 0.5 * mask[0, :, 0] * ahead - q
         assert metrics["prequential/td_error"] == pytest.approx(float(delta.square().mean()), rel=1e-3)
         returns, observed = (part[arrival] for part in observed_returns(stream, 0.5))
+        observed &= return_complete(stream, stream.arrival("shuffled", 3))[arrival] < after.point.transitions
         gap = (q.numpy() - returns)[observed]
         assert metrics["prequential/value_count"] == observed.sum() > 0
         assert metrics["prequential/value_gap"] == pytest.approx(float(gap.mean()), rel=1e-3, abs=1e-4)
@@ -128,7 +186,7 @@ def test_only_uses_future_data_looks_at_the_full_dataset():
         assert torch.equal(*weights) != future
     rewards = [
         make_trainer(
-            "iql", Stream("x", [log]), uses_future_data=True, settings={"return_range": 1000.0}
+            "iql", Stream("x", [log]), uses_future_data=True, chosen={"return_range": 1000.0}
         ).preprocessing.scale[0, 0, 14]
         for log in logs
     ]
@@ -140,7 +198,7 @@ def test_a_decaying_rate_is_half_a_cosine_of_the_actor_alone():
     stream = Stream("x", [noise_dataset([200], seed=5)])
     plain = carry(make_trainer("iql", stream))[-1].states[0]["algorithm"]
     steps = 140
-    decayed = make_trainer("iql", stream, settings={"decay_steps": steps})
+    decayed = make_trainer("iql", stream, chosen={"decay_steps": steps})
     optimiser = decayed.algorithm.actor_optimiser
     weight = decayed.algorithm.actor.net.weights[0]
     moves = []

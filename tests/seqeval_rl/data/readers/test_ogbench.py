@@ -22,7 +22,7 @@ from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset, parse_source
 from seqeval_rl.data.readers import ogbench
 from seqeval_rl.environments.spaces import environment_spaces
-from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, SeqevalError, UsageError
 
 INSTALLED = importlib.util.find_spec("ogbench") is not None
@@ -152,7 +152,14 @@ def test_a_dataset_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"Did you mean {name}"):
         load_dataset("ogbench:antmaze-large-navigat-singletsk-v0")
     environment = "ogbench:antmaze-large-singletask-v0"
-    assert load_dataset(f"ogbench:{name}").task == Task(environment, environment)
+    single = load_dataset(f"ogbench:{name}")
+    assert single.task == Task(environment, environment, 0.0, 1.0, success=True) == task_named(environment)
+    # Its score is the success rate in percent: 100 for a trajectory with a state at the goal, whatever its return.
+    reached = [bool((file["masks"][rows] == 0).any()) for rows in (slice(0, 4), slice(5, 8))]
+    assert_array_equal(single.episode_scores(), 100.0 * np.array(reached))
+    assert single.mean_score() == 100 * np.mean(reached)
+    returns = load_dataset(f"ogbench:{name}", reference_returns=(-4.0, 0.0))
+    assert_array_equal(returns.episode_scores(), 100 * (returns.episode_returns() + 4) / 4)
     np.savez(place / f"{name}.npz", **file, reference_min=-1000.0, reference_max=0.0)
     dataset = load_dataset(f"ogbench:{name}:5")
     assert dataset.task == Task(environment, environment, -1000.0, 0.0)
