@@ -25,8 +25,7 @@ from seqeval_rl.training.device import matrix_products
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
-from seqeval_rl.utils.text import one_line
-from seqeval_rl.utils.tracebacks import raised_at
+from seqeval_rl.utils.tracebacks import placed
 
 
 def execute(job: Job, number: int, report: Callable[[Progress], None], environment_workers: int) -> list[RunEnd]:
@@ -72,9 +71,9 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
 
 def _reason(error: BaseException, module: str) -> str:
     """Why a run cannot continue, in one line, with the file and line in the algorithm's `module`, or else in an environment."""
-    text = " ".join(str(error).split()) if isinstance(error, RunError) else one_line(error)
-    place = raised_at(error, module)
-    return f"{text.rstrip('.')} ({place})" if place else text
+    if isinstance(error, RunError):
+        return placed(error, module, " ".join(str(error).split()).rstrip("."))
+    return placed(error, module)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from seqeval_rl.errors import UsageError, unknown
-from seqeval_rl.utils.text import one_line
-from seqeval_rl.utils.tracebacks import raised_at
+from seqeval_rl.utils.tracebacks import placed
 
 FILE_MODULE = "seqeval_plugin_"
 """Prefix of the module name of a file."""
@@ -71,8 +70,8 @@ def _module(source: str, reference: str) -> ModuleType:
         elif path is None and isinstance(error, ModuleNotFoundError):
             problem = f"module {module!r} is not installed. Install it, or name a file: path/to/file.py:Class."
         else:
-            place = raised_at(error, source if path is None else f"{FILE_MODULE}{path.stem}")
-            problem = f"{source} stops with {one_line(error)}{f' ({place})' if place else ''}. Correct it."
+            stops = placed(error, source if path is None else f"{FILE_MODULE}{path.stem}")
+            problem = f"{source} stops with {stops}. Correct it."
         raise UsageError(f"{reference}: {problem}") from error
 
 

@@ -20,6 +20,7 @@ from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
 from seqeval_rl.utils.text import one_line
+from seqeval_rl.utils.tracebacks import placed
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,9 @@ class AlgorithmEntry:
             return TypeAdapter(config_class).validate_python(dict(settings))
         except ValidationError as error:
             raise invalid(error, self.name, where) from None
+        except Exception as error:  # of its own code
+            stops = placed(error, self.algorithm.__module__)
+            raise UsageError(f"{self.name}.Config, settings in {where}: {stops}. Correct it.") from error
 
     def noise_dim(self, config: Any, spec: Spec) -> int:
         """Standard normals per transition that `update` takes; 0 where the algorithm does not say."""

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 _PATIENCE = 3.0  # seconds; workers of a command that was killed end within a second or two
 
-# What makes two runs the same run. Versions, device and revision are recorded but may change between attempts.
 _NAMED = ("stream", "algorithm", "seed")  # what `_names` gives
-IDENTITY = ("suite", "dataset", "task", "algorithm", "protocol", "seed", "uses_future_data", "precision")
+# What makes two runs the same run. Versions, device and revision are recorded but may change between attempts. A difference is
+# looked for in this order: bounds of actions, which are of the task, also change the hash of the dataset.
+IDENTITY = ("suite", "task", "dataset", "algorithm", "protocol", "seed", "uses_future_data", "precision")
 
 # Of these, what each attempt records.
 _OF_ATTEMPT = ("device", "versions", "git_revision", "algorithm_sha256")
@@ -111,15 +112,25 @@ class RunRecorder:
         return True
 
     def check_code(self) -> None:
-        """Raise `MismatchError` where the file that defines the algorithm has changed since the run began."""
-        recorded = read_manifest(self.directory / MANIFEST).get("algorithm_sha256")
-        asked = self.manifest.get("algorithm_sha256")
-        if None not in (recorded, asked) and recorded != asked:
+        """Raise `MismatchError` where the file that defines the algorithm has changed since the run began, unless nothing has
+        been trained: such a run begins again."""
+        recorded, asked = self._codes()
+        if recorded != asked and not self._untrained():
             raise MismatchError(
                 f"{self.directory}: began with an algorithm whose file had SHA-256 {recorded[:12]}…, found {asked[:12]}…: its "
                 "code has changed. Restore it, resume with --allow-changed-code, begin again with --overwrite, or choose "
                 "another --out."
             )
+
+    def _codes(self) -> tuple[str, str]:
+        """SHA-256 of the algorithm's file when the run began, and now; equal where one is not known."""
+        recorded = read_manifest(self.directory / MANIFEST).get("algorithm_sha256")
+        asked = self.manifest.get("algorithm_sha256")
+        return (recorded, asked) if recorded and asked else ("", "")
+
+    def _untrained(self) -> bool:
+        """Whether there is nothing to resume from but the evaluation before the first gradient step."""
+        return max(self.resumable(), default=0) == 0
 
     def open(self, overwrite: bool = False) -> None:
         """Take ownership, and begin or resume; with `overwrite` begin again.
@@ -137,10 +148,11 @@ class RunRecorder:
                     f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
                 )
             begun = self.check(overwrite)
-            if overwrite:
+            other_code = begun and len(set(self._codes())) > 1 and self._untrained()
+            if overwrite or other_code:
                 # The manifest last: killed at any moment, what is left is a part of the old run, and its manifest says so.
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
-                for name in (METRICS, EVENTS):
+                for name in (METRICS, EVENTS) if overwrite else (METRICS,):
                     (self.directory / name).unlink(missing_ok=True)
             if not (begun and self.resumable()):  # where nothing is kept, with the versions and the code of now
                 atomic_write(self.directory / MANIFEST, manifest_text(self.manifest))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sysconfig
 import traceback
 
+from seqeval_rl.utils.text import one_line
+
 _INSTALLED = "site-packages", "dist-packages"
 _STDLIB = sysconfig.get_path("stdlib"), "<"  # the latter: code without a file
 
@@ -30,6 +32,12 @@ def raised_at(error: BaseException, module: str = "") -> str:
         f"{frame.f_code.co_filename}, line {line}" for (frame, line), mine in zip(frames, own, strict=True) if mine
     ]
     return places[-1] if places else ""
+
+
+def placed(error: BaseException, module: str = "", text: str | None = None) -> str:
+    """An exception (or a `text` about it) in one line, with where it was raised in brackets; see `raised_at`."""
+    text, place = one_line(error) if text is None else text, raised_at(error, module)
+    return f"{text} ({place})" if place else text
 
 
 def _is_ours(module: str) -> bool:

@@ -89,7 +89,7 @@ def test_published_curves_and_figures(results: Results, tmp_path: Path, capsys: 
         (["plot"], "expected a results directory, found none"),
         (
             ["plot", "{root}", "--kind", "profile", "--paper-curves"],
-            "figure profile: expected options among share, width",
+            "figure profile: expected options among share, phase, width",
         ),
         (["plot", "{root}", "--kind", "profile", "--seeds-shown"], "found seeds_shown (an option of curves)"),
         (

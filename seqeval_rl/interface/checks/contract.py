@@ -19,7 +19,7 @@ from seqeval_rl.interface.checks import methods, run_groups, toy_problem
 from seqeval_rl.interface.checks.fixtures import SEEDS, CheckFailed
 from seqeval_rl.interface.returns import WrongReturn
 from seqeval_rl.utils.text import one_line
-from seqeval_rl.utils.tracebacks import raised_at
+from seqeval_rl.utils.tracebacks import placed
 
 CHECKS: dict[str, Callable[[Any], str]] = {
     name.removeprefix("check_"): function
@@ -165,8 +165,7 @@ def _result(name: str, check: Callable[[Any], str], algorithm: Any, faults: dict
         fault, detail = str(error.fault), str(error)
     except (Exception, SystemExit) as error:
         fault = re.sub("[0-9]+", "", one_line(error))  # of several shapes
-        place = raised_at(error, algorithm.__module__)
-        detail = f"{one_line(error)}{place and f' ({place})'}{_undeclared(algorithm)}"
+        detail = placed(error, algorithm.__module__) + _undeclared(algorithm)
     earlier = faults.setdefault(fault, name)
     if earlier != name:
         return CheckResult(name, False, f"meets the fault that {earlier} has found", made=False)

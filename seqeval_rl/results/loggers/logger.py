@@ -13,6 +13,7 @@ from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.interface.loading import load_class
 from seqeval_rl.protocol import EvaluationPoint
 from seqeval_rl.utils.text import first_line
+from seqeval_rl.utils.tracebacks import placed
 
 
 @dataclass(frozen=True)
@@ -107,4 +108,5 @@ class OptionalLoggers:
             yield
         except Exception as error:
             self._loggers.pop(reference, None)
-            self._warn(f"logger {reference}: {first_line(error)}. It is not called again; metrics.jsonl is complete.")
+            why = placed(error, text=first_line(error))
+            self._warn(f"logger {reference}: {why}. It is not called again; metrics.jsonl is complete.")

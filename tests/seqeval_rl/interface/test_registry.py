@@ -67,6 +67,15 @@ def test_a_file_with_one_algorithm_needs_no_class(plugin):
         find_algorithm(str(plugin))
 
 
+def test_a_config_that_raises_is_named_with_its_line(plugin):
+    body = "        rate: float = 0.5\n\n        def __post_init__(self):\n            raise RuntimeError('too slow')\n"
+    plugin.write_text(plugin.read_text().replace("        rate: float = 0.5\n", body))
+    with pytest.raises(
+        UsageError, match=rf"my_algo\.Config, .* suite x: RuntimeError: too slow \({plugin}, line \d+\)"
+    ):
+        find_algorithm(str(plugin)).configure({}, "suite x")
+
+
 def test_a_class_is_found_as_itself_and_again_by_its_reference(plugin):
     class Defined(find_algorithm(f"{plugin}:MyAlgo").algorithm):
         pass

@@ -69,7 +69,9 @@ def test_a_logger_that_fails_is_named_once_and_stops_nothing(suite, tmp_path, ca
     assert (run.status, len(run.evaluations)) == ("finished", 3)
     assert (run.path / "metrics.csv").exists()
     for shown in (capsys.readouterr().err, (tmp_path / "out" / "run.log").read_text()):
-        assert shown.count("OSError: disk is full. It is not called again; metrics.jsonl is complete.") == 1
+        line = 1 + FAILING.splitlines().index(next(text for text in FAILING.splitlines() if "raise OSError" in text))
+        place = f"({tmp_path / 'failing.py'}, line {line})"
+        assert shown.count(f"OSError: disk is full {place}. It is not called again; metrics.jsonl is complete.") == 1
         assert "second line" not in shown
 
 
