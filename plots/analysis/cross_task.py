@@ -33,6 +33,7 @@ from seqeval_rl.plots.analysis.statistics import (
     bootstrap_interval,
 )
 from seqeval_rl.results.read import RunResult
+from seqeval_rl.utils.text import some
 
 Phase = Literal["offline", "online"]
 
@@ -164,7 +165,7 @@ def scores_across(results: Sequence[RunResult], share: float = 1.0, phase: Phase
     datasets = [panel for panel in comparable(panels) if all(of.get(panel.title) for of in values.values())]
     if not datasets:
         raise UsageError(
-            f"results: expected a dataset on which each of {', '.join(values)} has a score {place}, "
+            f"results: expected a dataset on which each of {some([*values])} has a score {place}, "
             "found none. Run what is missing, or give the results of fewer algorithms."
         )
     titles = [panel.title for panel in datasets]
@@ -235,5 +236,5 @@ def interval_sentence(scores: Scores, what: str) -> str:
     single = [entry.label for entry in scores.entries if not entry.has_interval]
     if len(single) == len(scores.entries):
         return "A dataset has one run, so no interval."
-    none = f"; none for {', '.join(single)} (one run on a dataset)" if single else ""
+    none = f"; none for {listed(single)} (one run on a dataset)" if single else ""
     return f"{what}: 95 % stratified bootstrap interval{none}."

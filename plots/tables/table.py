@@ -17,7 +17,7 @@ from seqeval_rl.plots.tables.latex import latex
 from seqeval_rl.plots.tables.rows import FormattedRow, Kind, Row, formatted_row, statistic_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows ordered by dataset and, within a dataset, by algorithm as in the figures.
 
@@ -111,6 +111,8 @@ class Table:
 
     def __str__(self) -> str:
         return self.text()
+
+    __repr__ = __str__  # what a Python prompt shows
 
     def _repr_html_(self) -> str:
         """How notebooks show the table."""
