@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.results import read
-from seqeval_rl.results.export import as_arrow, long_rows
+from seqeval_rl.results.export import long_tables
 from seqeval_rl.results.read import Results
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ class EvaluationResults(Results):
 
     def to_arrow(self) -> pyarrow.Table:
         """Long format: one row per run, evaluation and metric, with the columns of `seqeval export`."""
-        return as_arrow(list(long_rows(self)))
+        import pyarrow
+
+        return pyarrow.concat_tables(long_tables(self))
 
     def to_pandas(self) -> pandas.DataFrame:
         """`to_arrow` as a pandas `DataFrame`; pandas must be installed."""

@@ -27,6 +27,7 @@ from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.learning_curves import draw_curves
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.read import RunResult
 from seqeval_rl.utils.text import some
 
@@ -91,7 +92,8 @@ def _with_means(run: RunResult, score: str) -> RunResult:
     """The run with the score's running mean as its only metric."""
     at = dict(zip(*map(np.ndarray.tolist, running_mean(run, score)), strict=True))
     entries = [entry for entry in run.evaluations if entry["transitions"] in at]
-    return replace(run, evaluations=[{**entry, "metrics": {_METRIC: at[entry["transitions"]]}} for entry in entries])
+    own = ({**entry, "metrics": {_METRIC: at[entry["transitions"]]}} for entry in entries)
+    return replace(run, evaluations=Evaluations(own))
 
 
 @figure("correlation", help="true score over a prequential score, with their rank correlation")
