@@ -56,9 +56,7 @@ def test_episodes_do_not_depend_on_how_many_are_played_nor_by_how_many_processes
     assert len(np.unique(np.stack(starts), axis=0)) == len(starts)
 
 
-def test_an_environment_that_raises_is_an_error_and_episodes_have_a_time_limit(monkeypatch, caplog):
-    monkeypatch.setattr(gymnasium.envs.registration, "registry", registry := dict(gymnasium.registry))
-    monkeypatch.setattr(gymnasium, "registry", registry)
+def test_an_environment_that_raises_is_an_error_and_episodes_have_a_time_limit(registry, caplog):
     raises = Task("trouble", trouble.register(at="step"), 0.0, 5.0)
     with pytest.raises(
         RunError, match=r"'test/Trouble-v0': ArithmeticError: the pole has fallen \(.*trouble\.py, line"

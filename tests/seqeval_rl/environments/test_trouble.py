@@ -13,20 +13,13 @@ from seqeval_rl.environments.returned import EnvironmentFailedError, attempt
 from seqeval_rl.environments.spaces import check_time_limit, gymnasium_shapes
 from seqeval_rl.errors import RunError
 
+pytestmark = pytest.mark.usefixtures("registry")
 ZERO = np.zeros((1, 1))
 
 
 def begin_and_step(envs):
     envs.reset([1])
     return envs.step(ZERO, np.array([0]))
-
-
-@pytest.fixture(autouse=True)
-def registry():
-    before = dict(gymnasium.registry)
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -150,15 +150,6 @@ def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_group(tmp_path):
     assert [len(job.runs) for job in plan(sweep, tmp_path / "two", CPU, progress=False).jobs] == [1] * 16
 
 
-@pytest.fixture
-def registry():
-    """Environments may be registered; afterwards they are gone."""
-    before = dict(gymnasium.registry)
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
-
-
 def troubled_job(tmp_path, seeds=(0, 1, 2), name="Trouble", out="out", max_episode_steps=20, protocol=None, **settings):
     """A job of one group, in an environment with trouble (see `trouble.Trouble`), instead of any that was registered before."""
     rng = np.random.default_rng(0)
