@@ -21,6 +21,7 @@ COLUMNS = ("observation", "action", "reward", "terminated", "truncated")
 class CsvReader(Reader):
     endings = (".csv",)
     usage = ("<path>.csv",)
+    takes_bounds = True  # of actions, see `ReadOptions.bounded`
 
     def read(self, source: str, options: ReadOptions) -> Dataset:
         path = Path(source)
@@ -42,7 +43,8 @@ class CsvReader(Reader):
             terminations=columns["terminated"][:, 0],
             truncations=columns["truncated"][:, 0],
         )
-        return Dataset.from_arrays(source, options.task or task_named(path.name.partition("-")[0]), raw)
+        task = options.task or task_named(path.name.partition("-")[0])
+        return Dataset.from_arrays(source, task, options.bounded(raw))
 
     def list_datasets(self) -> list[Listing]:
         return [Listing("CSV, in this directory", sorted(map(str, Path().glob("*.csv"))))]

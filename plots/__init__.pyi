@@ -5,12 +5,14 @@ from .analysis.changes import (
     change as change,
     group_curve as group_curve,
 )
-from .analysis.compute import Compute as Compute, compute_per_transition as compute_per_transition
-from .analysis.cross_task import (
+from .analysis.comparison import (
     improvement_interval as improvement_interval,
     mean_ranks as mean_ranks,
     probability_of_improvement as probability_of_improvement,
     rank_intervals as rank_intervals,
+)
+from .analysis.compute import Compute as Compute, compute_per_transition as compute_per_transition
+from .analysis.cross_task import (
     scores_across as scores_across,
 )
 from .analysis.curves import without_scores as without_scores

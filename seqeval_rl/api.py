@@ -6,13 +6,14 @@ import contextlib
 import shutil
 import tempfile
 import weakref
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seqeval_rl.errors import SeqevalError
 from seqeval_rl.results import read
-from seqeval_rl.results.export import as_arrow, long_rows
+from seqeval_rl.results.export import long_tables
 from seqeval_rl.results.read import Results
 
 if TYPE_CHECKING:
@@ -60,23 +61,21 @@ class EvaluationResults(Results):
 
     def to_arrow(self) -> pyarrow.Table:
         """Long format: one row per run, evaluation and metric, with the columns of `seqeval export`."""
-        return as_arrow(list(long_rows(self)))
+        import pyarrow
+
+        return pyarrow.concat_tables(long_tables(self))
 
     def to_pandas(self) -> pandas.DataFrame:
         """`to_arrow` as a pandas `DataFrame`; pandas must be installed."""
         return self.to_arrow().to_pandas()
 
-    def __repr__(self) -> str:
-        """One line: how many runs, and how they ended."""
-        ends = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in self).items())
-        numbers = {"run": len(self)} | {
-            name: len({getattr(run, name) for run in self}) for name in ("algorithm", "dataset")
-        }
-        counts = [f"{number} {name}{'s' * (number != 1)}" for name, number in numbers.items()]
-        return f"<{type(self).__name__}: {counts[0]} of {counts[1]} on {counts[2]}{ends and f', {ends}'}>"
-
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        """How notebooks show the results: the line of `repr`, and the table, where there is one."""
+        try:
+            table = self.table()._repr_html_()
+        except SeqevalError as error:  # no scores, say
+            table = f"<p>{escape(str(error))}</p>"
+        return f"<p>{escape(repr(self))}</p>{table}"
 
 
 def read_results(path: str | Path) -> EvaluationResults:

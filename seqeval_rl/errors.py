@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+_LISTED = 24  # valid names that a message lists
 _SHOWN = 80  # characters of a wrong value that a message shows
 
 
@@ -112,7 +113,9 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Usag
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     place = f" in {where}" if where else ""
-    return UsageError(f"unknown {kind} {name!r}{place}: {hint}Valid: {', '.join(names) or 'none'}.")
+    shown, more = ", ".join(names[:_LISTED]) or "none", len(names) - _LISTED
+    valid_names = f"{shown} and {more} more" if more > 0 else shown
+    return UsageError(f"unknown {kind} {name!r}{place}: {hint}Valid: {valid_names}.")
 
 
 def invalid(error: ValidationError, section: str, where: str) -> UsageError:

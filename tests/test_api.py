@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,20 @@ def test_results_draw_tabulate_and_convert(source: str) -> None:
     assert len(recorded) == sum(len(entry["metrics"]) for run in results for entry in run.evaluations)
     assert set(table["metric"].to_pylist()) >= {"score", "return"}
     assert repr(results) == "<EvaluationResults: 2 runs of 1 algorithm on 1 dataset, 2 finished>"
+    assert re.fullmatch(r"<RunResult \S+/bc/seed-0: finished, 3 evaluations, latest score -?\d+\.\d>", repr(results[0]))
+    assert repr(results.table()) == results.table().text()
+
+
+def test_notebooks_show_escaped_text(source: str) -> None:
+    name = "<script>alert(1)</script>"
+    shown = seqeval_rl.evaluate("bc", {name: source}, protocol=SMALL)._repr_html_()
+    assert "&lt;EvaluationResults: 1 run of" in shown
+    assert "&lt;script&gt;" in shown
+    assert "<script>" not in shown
+    assert "<table>" in shown
+    assert "expected at least one run" in seqeval_rl.EvaluationResults()._repr_html_()
+    dataset = seqeval_rl.load_dataset(source)
+    assert repr(dataset) == f"<Dataset {source}: 300 transitions of hopper, observations (11,), 3 actions>"
 
 
 def test_to_pandas_has_a_row_per_metric(source: str) -> None:

@@ -83,6 +83,6 @@ def numbers(text: str | None, option: str) -> list[int] | None:
     found = words(text)
     if found is None:
         return None
-    if not found or not all(word.isdigit() for word in found):
+    if not found or not all(word.isdecimal() for word in found):
         raise UsageError(f"{option} {text!r}: expected whole numbers from 0 separated by commas, for example 0,1,2.")
     return [int(word) for word in found]

@@ -76,18 +76,24 @@ def _table(command: Table) -> None:
     measures = _measures(command)
     if not command.intervals and command.format == "csv":
         raise UsageError("--no-intervals: expected --format md, latex or text, found csv. Leave one of them out.")
-    if (command.results is None) == (command.paper_figure is None):
-        found = "none" if command.results is None else f"{command.results} and --paper-figure"
-        raise UsageError(f"table: expected a results directory or --paper-figure, found {found}. Name one of them.")
     with plots.styled(command.style):
-        results = read_results(command.results) if command.results else plots.published_results(command.paper_figure)
-        tables = plots.tabulate(results, measures, **given_options(command, Table))
+        tables = plots.tabulate(_tabulated(command), measures, **given_options(command, Table))
     for place, table in enumerate(tables):
         if command.format == "csv":  # one file, whose columns are those of every table
             print(table.csv() if not place else table.csv().partition("\n")[2], end="")
         else:
             makes = {"md": partial(table.markdown, command.intervals), "latex": partial(table.latex, command.intervals)}
             print(makes.get(command.format, table.text)())
+
+
+def _tabulated(command: Table) -> list[RunResult]:
+    """The runs that the table is of."""
+    if command.results is not None and command.paper_figure is None:
+        return read_results(command.results)
+    if command.results is None and command.paper_figure is not None:
+        return plots.published_results(command.paper_figure)
+    found = "none" if command.results is None else f"{command.results} and --paper-figure"
+    raise UsageError(f"table: expected a results directory or --paper-figure, found {found}. Name one of them.")
 
 
 def _measures(command: Table) -> str:

@@ -35,7 +35,7 @@ def curve_caption(results: Sequence[RunResult], curves: CurveSet) -> str:
     drawn = zip(panels, curves.segments, strict=True)
     empty = [panel.title for panel, of_panel in drawn if not any(parts for _, parts in of_panel)]
     if empty:
-        sentences.append(f"No {spec.metric or 'score'} in the runs on {', '.join(empty)}.")
+        sentences.append(f"No {spec.metric or 'score'} in the runs on {listed(empty)}.")
     if any(not segment.complete for segment in segments):
         sentences.append("Faded: not every run has got that far, or none has finished.")
     for status, words in (("failed", "Failed"), ("unfinished", "Unfinished")):
@@ -152,7 +152,7 @@ def _published_sentence(curves: CurveSet) -> str:
     shown = {group.algorithm for panel, published in pairs if published for group in panel.groups}
     missing = legend_order(shown - {name for published in curves.published for name in published})
     without = [display_name(name) for name in missing] + [panel.title for panel, published in pairs if not published]
-    return sentence + (f" Not published: {', '.join(without)}." if without else "")
+    return sentence + (f" Not published: {listed(without)}." if without else "")
 
 
 def _counts(groups: list[Group], status: str) -> str:

@@ -26,6 +26,7 @@ import numpy as np
 from seqeval_rl.errors import unknown
 from seqeval_rl.plots.analysis.grouping import Panel
 from seqeval_rl.plots.analysis.statistics import Floats
+from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.read import RunResult
 
 Experiment = Literal["offline", "finetune", "mixed"]
@@ -190,4 +191,4 @@ def _result(experiment: Experiment, dataset: str, curve: PublishedCurve, place: 
         if np.isfinite(score)
     ]
     name = f"{experiment}/{dataset}/{curve.algorithm}/{seed}"
-    return RunResult(name, Path(name), manifest, "finished", None, evaluations)
+    return RunResult(name, Path(name), manifest, "finished", None, Evaluations(evaluations))

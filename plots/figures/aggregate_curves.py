@@ -9,7 +9,7 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sentence
-from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable
+from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable, has_online_phase
 from seqeval_rl.plots.analysis.curves import Segment, stretches
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import run_at_share
@@ -102,6 +102,7 @@ def share_curves(
         _statistic_sentences(common, left_out, [segments for _, segments in curves], statistic),
         lost_sentence([group for panel in common for group in panel.groups]),
         "Dashed: the datasets' mean score." if len(means) == len(common) else "",
+        "On the datasets alone, without the online phase after them." if has_online_phase(common) else "",
         damage_sentence(results),
     ]
     text = " ".join(sentence for sentence in sentences if sentence) if caption else ""

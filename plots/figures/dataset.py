@@ -27,7 +27,8 @@ _ENDS = (
     ("time limit", "#0072B2", "s"),
     ("end of the dataset", "#555555", "x"),
 )
-_BLOCKS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_BLOCKS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C2E")  # none of `_ENDS`
+_LINES = ("solid", "dashed", "dotted")  # of more blocks than there are colours
 _BINS = 41
 _MOST_DIMENSIONS = 32  # of actions; more are not drawn
 _ACROSS = 8  # panels of actions in a row
@@ -169,9 +170,9 @@ def _histograms(figure: Figure, place: SubplotSpec, blocks: Sequence[DatasetBloc
     several = len(blocks) > 1
     for dimension in range(shown):
         ax = figure.add_subplot(cells[dimension // across, dimension % across])
-        for block, colour in zip(blocks, itertools.cycle(_BLOCKS if several else ["#7F7F7F"]), strict=False):
+        for block, look in zip(blocks, _block_looks(len(blocks)), strict=True):
             counts = np.histogram(block.actions[:, dimension], edges)[0]
-            ax.stairs(counts / len(block.actions), edges, fill=not several, color=colour, linewidth=0.9)
+            ax.stairs(counts / len(block.actions), edges, fill=not several, linewidth=0.9, **look)
         ax.set_xlim(-1.02, 1.02)
         ax.set_xticks([-1, 0, 1])
         ax.set_ylim(bottom=0)
@@ -191,6 +192,14 @@ def _entries(blocks: Sequence[DatasetBlock], window: int) -> list[tuple[str, dic
     if any(np.count_nonzero(block.ends != CUT) >= window for block in blocks):
         entries.append((f"mean of {window} complete episodes around", {"color": "black"}))
     if len(blocks) > 1:
-        colours = itertools.cycle(_BLOCKS)
-        entries += [(f"actions of {block.label}", {"color": next(colours)}) for block in blocks]
+        looks = _block_looks(len(blocks))
+        entries += [(f"actions of {block.label}", look) for block, look in zip(blocks, looks, strict=True)]
     return entries
+
+
+def _block_looks(count: int) -> list[dict[str, Any]]:
+    """Color and line of each block's actions."""
+    if count == 1:
+        return [{"color": "#7F7F7F"}]
+    looks = itertools.cycle({"color": color, "linestyle": line} for line in _LINES for color in _BLOCKS)
+    return list(itertools.islice(looks, count))

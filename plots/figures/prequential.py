@@ -27,7 +27,9 @@ from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.figures import layout, style
 from seqeval_rl.plots.figures.learning_curves import draw_curves
 from seqeval_rl.plots.registry import figure
+from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.read import RunResult
+from seqeval_rl.utils.text import some
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,14 +75,15 @@ def prequential(
                 without.append(group.label)
     if not has:
         names = sorted({name for run in results for name in run.prequential_scores()})
+        found = some(names) if names else "no prequential score"
         raise UsageError(
-            f"results: expected runs with the prequential score {score}, found {', '.join(names) or 'no prequential score'}. "
+            f"results: expected runs with the prequential score {score}, found {found}. "
             "Choose one of these, or wait for the second evaluation."
         )
     kind = SCORES[score]
     note = "Prequential: of each transition by the agent before it was revealed; mean over all so far."
     if without:
-        note += f" No {kind.label}: {', '.join(without)}."
+        note += f" No {kind.label}: {listed(without)}."
     spec = CurveSpec(_METRIC, kind.label, kind.positive, note, statistic=statistic, seed=seed)
     return draw_curves(has, spec, width, caption)
 
@@ -89,7 +92,8 @@ def _with_means(run: RunResult, score: str) -> RunResult:
     """The run with the score's running mean as its only metric."""
     at = dict(zip(*map(np.ndarray.tolist, running_mean(run, score)), strict=True))
     entries = [entry for entry in run.evaluations if entry["transitions"] in at]
-    return replace(run, evaluations=[{**entry, "metrics": {_METRIC: at[entry["transitions"]]}} for entry in entries])
+    own = ({**entry, "metrics": {_METRIC: at[entry["transitions"]]}} for entry in entries)
+    return replace(run, evaluations=Evaluations(own))
 
 
 @figure("correlation", help="true score over a prequential score, with their rank correlation")

@@ -17,7 +17,6 @@ entry may be left out.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,9 +26,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.errors import FileError, UsageError, unknown, writing
+from seqeval_rl.errors import FileError, Place, UsageError, at, unknown, writing
 from seqeval_rl.plots.analysis import naming
 from seqeval_rl.plots.analysis.naming import LINES, LineStyle, legend_order
+from seqeval_rl.utils import toml
 from seqeval_rl.utils.files import atomic_path
 
 if TYPE_CHECKING:
@@ -208,41 +208,50 @@ def styled(path: str | os.PathLike[str] | None) -> Iterator[None]:
 
 def _read(path: Path) -> dict[str, naming.Override]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables, text = toml.parse(path.read_bytes())
     except OSError as error:
         raise FileError(f"style file {path}: cannot be read ({error.strerror or error}). Check the path.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"style file {path}: not TOML: {error}. Correct the file.") from None
-    return {name: _override(f"[{name}] of style file {path}", table) for name, table in tables.items()}
+    except ValueError as error:
+        raise UsageError(f"style file {path}, {error}") from None
+
+    def place(name: str) -> Place:
+        where = f"[{name}] of style file {path}"
+        return Place(where, lambda entry: f"{where}, line {toml.line_of(text, f'{name}.{entry}')}")
+
+    return {name: _override(place(name), table) for name, table in tables.items()}
 
 
-def _override(where: str, table: Any) -> naming.Override:
+def _override(where: Place, table: Any) -> naming.Override:
     if not isinstance(table, dict):
-        raise UsageError(f"{where}: expected a table with {', '.join(_ENTRIES)}, found {table!r}. Correct the file.")
+        raise UsageError(
+            f"{at(where, '')}: expected a table with {', '.join(_ENTRIES)}, found {table!r}. Correct the file."
+        )
     for name, value in table.items():
         if name not in _ENTRIES:
-            raise unknown("entry", name, _ENTRIES, where)
+            raise unknown("entry", name, _ENTRIES, at(where, name))
         if not isinstance(value, _ENTRIES[name]):
             raise UsageError(
-                f"{name} in {where}: expected {_ENTRIES[name].__name__}, found {value!r}. Correct the file."
+                f"{name} in {at(where, name)}: expected {_ENTRIES[name].__name__}, found {value!r}. Correct the file."
             )
     from matplotlib.colors import is_color_like, to_hex
     from matplotlib.lines import Line2D
 
     given = dict(table)
     if "name" in given and not given["name"].strip():
-        raise UsageError(f"name in {where}: expected text, found none. Leave the entry out to keep the name.")
+        raise UsageError(
+            f"name in {at(where, 'name')}: expected text, found none. Leave the entry out to keep the name."
+        )
     if "colour" in given:
         if not is_color_like(given["colour"]):
             raise UsageError(
-                f"colour in {where}: expected a colour, found {given['colour']!r}. Give #AA3377 or a name as navy."
+                f"colour in {at(where, 'colour')}: expected a colour, found {given['colour']!r}. Give #AA3377 or a name as navy."
             )
         given["colour"] = to_hex(given["colour"])
     if "line" in given:
         if given["line"] not in LINES:
-            raise unknown("line", given["line"], LINES, where)
+            raise unknown("line", given["line"], LINES, at(where, "line"))
         given["line"] = LINES[given["line"]]
     markers = [each for each in Line2D.markers if isinstance(each, str) and each.strip() not in ("", "none", "None")]
     if "marker" in given and given["marker"] not in markers:
-        raise unknown("marker", given["marker"], markers, where)
+        raise unknown("marker", given["marker"], markers, at(where, "marker"))
     return naming.Override(**given)

@@ -13,6 +13,7 @@ from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.metrics import measured
 from seqeval_rl.plots.analysis.prequential import SCORES, running_mean
 from seqeval_rl.plots.analysis.statistics import Floats
+from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.read import RunResult
 
 DIGITS = 7  # significant digits of embedded numbers
@@ -35,7 +36,7 @@ def with_counters(run: RunResult) -> RunResult:
         own = {_INDEX: number, _STEPS: entry["gradient_steps"]} | ({_WALL: wall} if timed else {})
         own |= {name: mean[entry["transitions"]] for name, mean in means.items() if entry["transitions"] in mean}
         evaluations.append({**entry, "metrics": entry["metrics"] | own})
-    return replace(run, evaluations=evaluations)
+    return replace(run, evaluations=Evaluations(evaluations))
 
 
 def panel_curves(panel: Panel, metrics: Sequence[str], index: dict[str, int], seed: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, Kind, row_of
 from seqeval_rl.plots.tables.table import Table
 from seqeval_rl.results.read import RunResult
+from seqeval_rl.utils.text import some
 
 
 @table("published", help="our scores minus the published ones of the same datasets")
@@ -38,7 +39,7 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
         raise UsageError(
             "results: expected runs that the published curves can be compared with (full D4RL v2 datasets of hopper, "
             "halfcheetah or walker2d: random, medium, medium-replay, medium-expert), "
-            f"found {', '.join(without)}."
+            f"found {some(without)}."
         )
     online = any(group.online for _, group, _ in pairs)
     quantities = (*(f"{100 * share:g} %" for share in shares), *(["end of online"] if online else []))

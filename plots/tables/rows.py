@@ -88,8 +88,11 @@ def measured_rows(
 
 def row_of(dataset: str, dataset_mean: float | None, groups: Sequence[Group], cells: Iterable[Cell]) -> Row:
     """The row of one algorithm's groups from cells that are computed already; adds its label and run counts."""
-    counts = [sum(len(group.having(status)) for group in groups) for status in ("finished", "failed", "unfinished")]
-    return Row(dataset, groups[0].label, dataset_mean, tuple(cells), *counts, metric=groups[0].metric)
+    finished, failed, unfinished = (
+        sum(len(group.having(status)) for group in groups) for status in ("finished", "failed", "unfinished")
+    )
+    metric = groups[0].metric
+    return Row(dataset, groups[0].label, dataset_mean, tuple(cells), finished, failed, unfinished, metric)
 
 
 def _cell(values: Floats, statistic: Statistic, seed: int) -> Cell:

@@ -17,7 +17,7 @@ from seqeval_rl.plots.tables.latex import latex
 from seqeval_rl.plots.tables.rows import FormattedRow, Kind, Row, formatted_row, statistic_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows ordered by dataset and, within a dataset, by algorithm as in the figures.
 
@@ -112,6 +112,8 @@ class Table:
     def __str__(self) -> str:
         return self.text()
 
+    __repr__ = __str__  # what a Python prompt shows
+
     def _repr_html_(self) -> str:
         """How notebooks show the table."""
 
@@ -138,11 +140,14 @@ class Table:
 
     def _is_best(self, row: Row, column: int) -> bool:
         """Whether the row has the best value of its dataset or one within its interval; only rows without missing runs count."""
-        cell, better = row.cells[column], self.kind(column).better
+        cell, kind = row.cells[column], self.kind(column)
+        better = kind.better
         others = [
             other for other in self.rows if other.dataset == row.dataset and other.cells[column].runs == other.runs
         ]
-        rivals = [one for other in others if not np.isnan((one := other.cells[column]).value) and not one.falls]
+        # The lag of a curve that overshoots may be below 0, which is not fast.
+        least = 0.0 if kind.unit == "transitions" else -np.inf
+        rivals = [one for other in others if (one := other.cells[column]).value >= least and not one.falls]
         if len(rivals) < 2 or cell not in rivals or better is None or cell.value >= cell.limit:
             return False
         sign = 1 if better == "higher" else -1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ from seqeval_rl.errors import DataError
 _HASH_BLOCK = 8 << 20  # bytes hashed at once by one thread
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """N transitions in the order in which they were logged; read-only.
 
@@ -40,10 +40,10 @@ class Dataset:
     episode_starts: NDArray[np.int64]  # [episodes + 1]; first row of each episode, and N at the end
     clipped_actions: int = 0  # actions that were clipped to their bounds
     cut: bool = False  # the dataset ends inside its last episode
-    digest: str = field(default="", repr=False)  # `sha256`, if already computed
-    pixels: Pixels | None = field(default=None, repr=False)  # of observations that are images
+    digest: str = ""  # `sha256`, if already computed
+    pixels: Pixels | None = None  # of observations that are images
     # [E, 2]: for each complete episode the number of rows up to its end, and its return; None: sums of the rows' rewards
-    dataset_returns: NDArray[np.float64] | None = field(default=None, repr=False)
+    dataset_returns: NDArray[np.float64] | None = None
     action_repeat: int = 1  # the environment's own time steps in a transition
 
     @classmethod
@@ -84,6 +84,10 @@ class Dataset:
             pixels=pixels,
             action_repeat=action_repeat,
         )
+
+    def __repr__(self) -> str:
+        shapes = f"observations {self.obs_shape}, {self.act_dim} actions"
+        return f"<Dataset {self.name}: {len(self):,} transitions of {self.task.name}, {shapes}>"
 
     def __len__(self) -> int:
         """N, the number of transitions."""

@@ -132,9 +132,13 @@ class Task:
     def as_dict(self) -> dict[str, Any]:
         """The fields, for manifests; those after the reference returns only where they are set."""
         always = ("name", "env_id", "reference_min", "reference_max")
-        return {
-            key: value for key, value in asdict(self).items() if key in always or value not in ("", (), None, False)
+        # A bound of 0 is set, and equals False.
+        set_fields = {
+            key: value
+            for key, value in asdict(self).items()
+            if not (value is None or value is False or value in ("", ()))
         }
+        return {key: getattr(self, key) for key in always} | set_fields
 
 
 def as_bound(value: Any) -> Bound:

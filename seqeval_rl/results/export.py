@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from seqeval_rl.errors import UsageError, writing
-from seqeval_rl.results.read import COUNTS, RunResult, cumulated, differences
+from seqeval_rl.results.read import COUNTS, PREQUENTIAL, RunResult, differences
 from seqeval_rl.utils.files import atomic_path
 from seqeval_rl.utils.text import show
 
@@ -53,8 +56,8 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, ensure_ascii=False)
 
 
-def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
-    """One row per run, evaluation and metric, with the columns `LONG_COLUMNS`.
+def long_tables(results: Iterable[RunResult]) -> Iterator[pyarrow.Table]:
+    """For each run one row per evaluation and metric, with the columns `LONG_COLUMNS`.
 
     Algorithms are named by `algorithm_names`, so that grouping by that column does not average variants of a sweep.
     `settings` are the same settings as a JSON object, `static` marks the static control, and `uses_future_data` runs that used
@@ -63,25 +66,46 @@ def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
     """
     runs = list(results)
     for result, algorithm, settings in zip(runs, algorithm_names(runs), varied_settings(runs), strict=True):
-        made = settings_text(settings), result.static, bool(result.manifest.get("uses_future_data", False))
-        totals: dict[int, dict[str, float]] = defaultdict(dict)
-        for name in (*COUNTS, *result.prequential_scores()):
-            for entry, total, _ in cumulated(result.evaluations, name):
-                totals[id(entry)]["prequential_total/" + name] = total
-        for entry in result.evaluations:
-            for metric, value in (entry["metrics"] | totals[id(entry)]).items():
-                yield (
-                    result.run, result.dataset, algorithm, result.seed, entry["phase"], entry["block"],
-                    entry["transitions"], entry["gradient_steps"], entry["env_steps"], metric, value, *made,
-                )  # fmt: skip
+        yield _long_table(result, algorithm, settings_text(settings))
 
 
-def as_arrow(rows: Sequence[tuple[Any, ...]]) -> pyarrow.Table:
-    """Rows of the long format as a table."""
+def _long_table(result: RunResult, algorithm: str, settings: str) -> pyarrow.Table:
     import pyarrow
 
-    columns = [[row[i] for row in rows] for i in range(len(LONG_COLUMNS))]
-    return pyarrow.table(dict(zip(LONG_COLUMNS, columns, strict=True)))
+    evaluations = result.evaluations
+    totals = [name for name in (*COUNTS, *result.prequential_scores()) if PREQUENTIAL + name in evaluations.metrics]
+    names = [*evaluations.metrics, *("prequential_total/" + name for name in totals)]
+    columns = [*map(evaluations.metric, evaluations.metrics), *(result.cumulated(name)[0] for name in totals)]
+    values = np.stack(columns, axis=1) if columns else np.zeros((len(evaluations), 0))
+    places, metrics = np.nonzero(~np.isnan(values))  # rows by evaluation, then by metric
+
+    def repeated(value: Any) -> Any:
+        return pyarrow.repeat(pyarrow.scalar(value), len(places))
+
+    def of_evaluations(name: str) -> Any:
+        return pyarrow.array(evaluations.counter(name) if len(evaluations) else [], pyarrow.int64()).take(places)
+
+    def labels(name: str) -> Any:
+        return pyarrow.array(evaluations.labels(name) if len(evaluations) else [], pyarrow.string()).take(places)
+
+    by_column = {
+        **{"run": repeated(result.run), "dataset": repeated(result.dataset), "algorithm": repeated(algorithm)},
+        **{"seed": repeated(result.seed), "phase": labels("phase"), "block": labels("block")},
+        **{name: of_evaluations(name) for name in ("transitions", "gradient_steps", "env_steps")},
+        **{
+            "metric": pyarrow.array(names, pyarrow.string()).take(metrics),
+            "value": pyarrow.array(values[places, metrics]),
+        },
+        **{"settings": repeated(settings), "static": repeated(result.static)},
+        "uses_future_data": repeated(bool(result.manifest.get("uses_future_data", False))),
+    }
+    return pyarrow.table({name: by_column[name] for name in LONG_COLUMNS})
+
+
+def long_rows(results: Iterable[RunResult]) -> Iterator[tuple[Any, ...]]:
+    """The rows of `long_tables`."""
+    for table in long_tables(results):
+        yield from zip(*(column.to_pylist() for column in table.columns), strict=True)
 
 
 def export(results: Iterable[RunResult], target: Path) -> int:
@@ -91,19 +115,35 @@ def export(results: Iterable[RunResult], target: Path) -> int:
         UsageError: another ending.
         FileError: the file cannot be written.
     """
-    rows = list(long_rows(results))
     if target.suffix not in (".csv", ".parquet"):
         raise UsageError(
             f"{target}: expected a file that ends in .csv or .parquet, found {target.suffix or 'no ending'!r}."
         )
+    write = _write_csv if target.suffix == ".csv" else _write_parquet
     with writing(target, "Choose another place."), atomic_path(target) as temporary:
-        if target.suffix == ".csv":
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(LONG_COLUMNS)
-                writer.writerows(rows)
-        else:
-            import pyarrow.parquet
+        return write(long_tables(results), temporary)
 
-            pyarrow.parquet.write_table(as_arrow(rows), temporary)
-    return len(rows)
+
+def _write_csv(tables: Iterable[pyarrow.Table], path: Path) -> int:
+    rows = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(LONG_COLUMNS)
+        for table in tables:
+            writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+            rows += len(table)
+    return rows
+
+
+def _write_parquet(tables: Iterable[pyarrow.Table], path: Path) -> int:
+    """One run at a time, so that memory does not grow with their number."""
+    import pyarrow.parquet
+
+    iterator = iter(tables)
+    first = next(iterator)
+    rows = 0
+    with pyarrow.parquet.ParquetWriter(path, first.schema) as writer:
+        for table in itertools.chain([first], iterator):
+            writer.write_table(table)
+            rows += len(table)
+    return rows

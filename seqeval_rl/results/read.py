@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.errors import DataError
+from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.lines import Lines, read_lines, require
 from seqeval_rl.results.manifest import read_manifest
 
@@ -24,11 +26,12 @@ PREQUENTIAL = "prequential/"  # before the names of prequential scores and of th
 COUNT, VALUE_COUNT = "count", "value_count"
 COUNTS = (COUNT, VALUE_COUNT)
 _OF_VALUES = ("value_gap", "value_error")
+_NUMBERS = {int, float}
 Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 _log = logging.getLogger("seqeval_rl")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """One run, read from its files."""
 
@@ -37,9 +40,16 @@ class RunResult:
     manifest: dict[str, Any]
     status: Literal["finished", "failed", "unfinished"]
     failure: str | None  # why it failed
-    evaluations: list[dict[str, Any]]  # lines of `metrics.jsonl`, in order
+    evaluations: Evaluations  # lines of `metrics.jsonl`, in order
     damaged: tuple[str, ...] = ()  # unreadable lines of its files, which are left out: where, and why
     crashed: bool = False  # it failed with an exception, so the same command tries again; else it diverged
+
+    def __repr__(self) -> str:
+        """One line: which run, how it ended, and its latest score."""
+        scores = self.curve()[1]
+        latest = f", latest score {scores[-1]:.1f}" if len(scores) else ""
+        count = len(self.evaluations)
+        return f"<RunResult {self.run}: {self.status}, {count} evaluation{'s' * (count != 1)}{latest}>"
 
     @property
     def dataset(self) -> str:
@@ -88,8 +98,7 @@ class RunResult:
 
     def curve(self, metric: str | None = None) -> Curve:
         """Transitions [P] and the metric [P] at the evaluations that have it; None: its `main_metric`."""
-        metric = metric or self.main_metric
-        return _curve((e["transitions"], e["metrics"][metric]) for e in self.evaluations if metric in e["metrics"])
+        return self._curve(self.evaluations.metric(metric or self.main_metric))
 
     def prequential(self, name: str) -> Curve:
         """A prequential score (`td_error`, `nll`, …) summed over all transitions that arrived so far.
@@ -98,16 +107,35 @@ class RunResult:
             Transitions [P] at the evaluations that have the score, and its sum up to there [P]; for `count` and
             `value_count` the number of transitions that scores, or scores of values, are summed over.
         """
-        return _curve((entry["transitions"], total) for entry, total, _ in cumulated(self.evaluations, name))
+        return self._curve(self.cumulated(name)[0])
 
     def prequential_mean(self, name: str) -> Curve:
         """`prequential`, divided by the number of transitions that it sums over."""
-        return _curve((entry["transitions"], total / over) for entry, total, over in cumulated(self.evaluations, name))
+        total, over = self.cumulated(name)
+        return self._curve(total / over)
 
     def prequential_scores(self) -> list[str]:
         """Names of the prequential scores that the run has, by alphabet, without the counts."""
-        names = {name for entry in self.evaluations for name in entry["metrics"] if name.startswith(PREQUENTIAL)}
-        return sorted({name.removeprefix(PREQUENTIAL) for name in names} - set(COUNTS))
+        names = {name.removeprefix(PREQUENTIAL) for name in self.evaluations.metrics if name.startswith(PREQUENTIAL)}
+        return sorted(names - set(COUNTS))
+
+    def cumulated(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """A prequential score summed over all transitions up to each evaluation [P], and their number [P]; NaN where it was not
+        recorded."""
+        score = self.evaluations.metric(PREQUENTIAL + name)
+        over_values = name in (*_OF_VALUES, VALUE_COUNT)
+        count = self.evaluations.metric(PREQUENTIAL + (VALUE_COUNT if over_values else COUNT))
+        recorded = ~np.isnan(score)
+        total, over = np.full((2, len(score)), np.nan)
+        total[recorded] = np.cumsum(score[recorded] if name in COUNTS else (score * count)[recorded])
+        over[recorded] = np.cumsum(count[recorded])
+        return total, over
+
+    def _curve(self, values: NDArray[np.float64]) -> Curve:
+        """Transitions and values where there is a value; `values` is [P]."""
+        recorded = ~np.isnan(values)
+        transitions = self.evaluations.counter("transitions") if len(self.evaluations) else np.zeros(0, np.int64)
+        return transitions[recorded], values[recorded]
 
 
 def main_metric(manifest: Mapping[str, Any]) -> str:
@@ -116,17 +144,21 @@ def main_metric(manifest: Mapping[str, Any]) -> str:
     return "score" if references is not None else "return"
 
 
-def _curve(points: Iterable[tuple[int, float]]) -> Curve:
-    pairs = list(points)
-    return np.array([t for t, _ in pairs], np.int64), np.array([v for _, v in pairs], np.float64)
-
-
 class Results(list[RunResult]):
     """Runs that were read, and the directories that could not be."""
 
     def __init__(self, runs: Iterable[RunResult] = (), damaged: Iterable[str] = ()):
         super().__init__(runs)
         self.damaged = tuple(damaged)  # for each run that is left out, its directory and why
+
+    def __repr__(self) -> str:
+        """One line: how many runs, and how they ended."""
+        ends = ", ".join(f"{count} {status}" for status, count in Counter(run.status for run in self).items())
+        numbers = {"run": len(self)} | {
+            name: len({getattr(run, name) for run in self}) for name in ("algorithm", "dataset")
+        }
+        counts = [f"{number} {name}{'s' * (number != 1)}" for name, number in numbers.items()]
+        return f"<{type(self).__name__}: {counts[0]} of {counts[1]} on {counts[2]}{ends and f', {ends}'}>"
 
 
 def damage(results: Sequence[RunResult]) -> tuple[list[str], list[str]]:
@@ -169,7 +201,7 @@ def _read_run(root: Path, directory: Path) -> RunResult:
     status, failure, crashed = _how_it_ended(directory, manifest, lines, events.sound())
     name = directory.name if directory == root else directory.relative_to(root).as_posix()
     damaged = (*lines.damaged, *events.damaged)
-    return RunResult(name, directory, manifest, status, failure, lines.sound(), damaged, crashed)
+    return RunResult(name, directory, manifest, status, failure, Evaluations(lines.sound()), damaged, crashed)
 
 
 def check_evaluation(entry: Mapping[str, Any]) -> None:
@@ -178,9 +210,10 @@ def check_evaluation(entry: Mapping[str, Any]) -> None:
         require(entry, name, int)
     for name in ("phase", "block"):
         require(entry, name, str)
-    for name, value in require(entry, "metrics", dict).items():
-        if not isinstance(value, (int, float)):
-            raise ValueError(f"expected metrics.{name} to be a number, found {str(value)[:40]!r}")
+    metrics = require(entry, "metrics", dict)
+    if not _NUMBERS.issuperset(map(type, metrics.values())):
+        name, value = next((name, value) for name, value in metrics.items() if type(value) not in _NUMBERS)
+        raise ValueError(f"expected metrics.{name} to be a number, found {str(value)[:40]!r}")
 
 
 def _how_it_ended(
@@ -210,32 +243,19 @@ def checkpoint_name(evaluation: int) -> str:
     return f"evaluation-{evaluation:06d}.pt"
 
 
-def cumulated(evaluations: Iterable[dict[str, Any]], name: str) -> Iterator[tuple[dict[str, Any], float, float]]:
-    """The evaluations that have a prequential score, each with its sum over transitions up to there, and their number."""
-    total = over = 0.0
-    for entry in evaluations:
-        metrics = entry["metrics"]
-        if PREQUENTIAL + name in metrics:
-            counted = metrics[PREQUENTIAL + (VALUE_COUNT if name in (*_OF_VALUES, VALUE_COUNT) else COUNT)]
-            total += counted if name in COUNTS else metrics[PREQUENTIAL + name] * counted
-            over += counted
-            yield entry, total, over
-
-
 def evaluation_share(results: Iterable[RunResult]) -> float | None:
     """Seconds of evaluation over seconds between evaluations, all runs together; None where nothing was timed.
 
     On a CPU the rest is training. On CUDA evaluation is asynchronous, and costs nothing as long as the share is below 1. The
     runs of a group share their seconds, so each counts as often as the group has runs, in both sums.
     """
-    seconds = [
-        (entry["metrics"]["evaluation_seconds"], entry["metrics"]["seconds"])
-        for result in results
-        for entry in result.evaluations
-        if {"evaluation_seconds", "seconds"} <= entry["metrics"].keys()
-    ]
-    total = sum(whole for _, whole in seconds)
-    return sum(part for part, _ in seconds) / total if total else None
+    total = part = 0.0
+    for result in results:
+        seconds, own = (result.evaluations.metric(name) for name in ("seconds", "evaluation_seconds"))
+        timed = ~np.isnan(seconds + own)
+        total += float(seconds[timed].sum())
+        part += float(own[timed].sum())
+    return part / total if total else None
 
 
 def hashable(value: Any) -> Hashable:

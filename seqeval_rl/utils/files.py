@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -107,6 +108,8 @@ def try_lock(path: Path, seconds: float = 0.0) -> FileLock | None:
         lock.acquire(timeout=seconds)
     except Timeout:
         return None
+    except NotImplementedError as error:  # what filelock raises where the system has none
+        raise OSError(errno.ENOLCK, "its file system has no locks", str(path)) from error
     return lock
 
 

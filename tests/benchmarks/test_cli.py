@@ -281,6 +281,7 @@ BAD = [
     (["run", "{suite}", "--seeds", f"0,{2**63}"], 2, ["seeds", "2**63", str(2**63)]),
     (["datasets", "collect", "bundled/hopper/random", "--id", "m/h-v0", "--seed", f"{2**63}"], 2, ["2**63"]),
     (["run", "{suite}", "--seeds", "one"], 2, ["--seeds", "one"]),
+    (["run", "{suite}", "--seeds", "²"], 2, ["--seeds", "whole numbers"]),
     (["run", "{suite}", "--device", "cuda"], 2, ["--device cuda", "--device cpu"]),
     (["run"], 2, ["expected a suite", "quickstart"]),
     (["plot", "{tmp}/nothing"], 65, ["nothing", "no such directory"]),

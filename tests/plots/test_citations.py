@@ -15,6 +15,7 @@ from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.interface.registry import find_algorithm, registered
 from seqeval_rl.plots import bibliography
 from seqeval_rl.plots.citations import entries
+from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 MINE = "@misc{me2026,\n  title = {Mine},\n  year = 2026\n}"
 
 
-def run(algorithm: str = "mine", dataset: str = "d4rl:hopper-medium-v2", **manifest: Any) -> RunResult:
+def run(
+    algorithm: str = "mine", dataset: str = "d4rl:hopper-medium-v2", metric: str = "score", **manifest: Any
+) -> RunResult:
     """A run with the fields that citations read."""
     everything = {
         "dataset": {"name": dataset, "blocks": [{"name": dataset}]},
@@ -33,8 +36,8 @@ def run(algorithm: str = "mine", dataset: str = "d4rl:hopper-medium-v2", **manif
         "versions": {"seqeval-rl": version("seqeval-rl"), "envpool": "not installed"},
         "citation": MINE,
     } | manifest
-    evaluations = [{"transitions": 1, "metrics": {"score": 1.0}}]
-    return RunResult("run", Path("run"), everything, "finished", None, evaluations)
+    evaluations = [{"transitions": 1, "metrics": {metric: 1.0}}]
+    return RunResult("run", Path("run"), everything, "finished", None, Evaluations(evaluations))
 
 
 def _with_blocks(blocks: list[dict[str, str]]) -> RunResult:
@@ -122,7 +125,7 @@ def test_what_has_no_entry_is_named() -> None:
 def test_without_environment_no_environment_is_cited() -> None:
     judged = run(task={"env_id": None})
     assert "towers2024gymnasium" not in entries(bibliography([judged]))
-    judged.evaluations[0]["metrics"] = {"prequential/nll": 1.0, "prequential/count": 3}
+    judged = run(task={"env_id": None}, metric="prequential/nll")
     assert "bornschein2023sequential" in entries(bibliography([judged]))
 
 

@@ -79,6 +79,8 @@ def test_published_curves_and_figures(results: Results, tmp_path: Path, capsys: 
     assert "Ours minus published" in capsys.readouterr().out
     assert main(["plot", "--paper-figure", "mixed", "--out", str(tmp_path / "paper")]) == 0
     assert capsys.readouterr().out.split() == [str(tmp_path / "paper" / "paper-mixed.png")]
+    assert main(["table", "--paper-figure", "mixed", "--measures", "adaptation", "--format", "text"]) == 0
+    assert "hopper-mixed-v2: random → medium" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_published_curves_and_figures(results: Results, tmp_path: Path, capsys: 
         (["plot"], "expected a results directory, found none"),
         (
             ["plot", "{root}", "--kind", "profile", "--paper-curves"],
-            "figure profile: expected options among share, width",
+            "figure profile: expected options among share, phase, width",
         ),
         (["plot", "{root}", "--kind", "profile", "--seeds-shown"], "found seeds_shown (an option of curves)"),
         (
@@ -96,6 +98,11 @@ def test_published_curves_and_figures(results: Results, tmp_path: Path, capsys: 
         ),
         (["plot", "{root}", "--kind", "prequential", "--score", "nll"], "expected runs with the prequential score nll"),
         (["table", "{root}", "--paper-curves"], "that the published curves can be compared with"),
+        (["table"], "expected a results directory or --paper-figure, found none"),
+        (
+            ["table", "{root}", "--paper-figure", "mixed"],
+            "expected a results directory or --paper-figure, found {root}",
+        ),
         (["table", "{root}", "--ranking", "--measures", "reach"], "found --ranking and --measures"),
         (["select", "{root}", "--share", "0"], "expected above 0 and at most 1, found 0"),
     ],
@@ -105,7 +112,7 @@ def test_what_does_not_go_together_is_one_clear_line(
 ) -> None:
     assert main([part.format(root=judged.root) for part in command]) == 2
     error = capsys.readouterr().err
-    assert words in error
+    assert words.format(root=judged.root) in error
     assert error.count("\n") == 1
 
 

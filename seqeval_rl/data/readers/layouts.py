@@ -61,6 +61,10 @@ class Layout:
             raise DataError(
                 f"{source}: expected arrays of one format, found {found}. Leave out what does not belong to it{hint}."
             )
+        self.name_unused(source, keys)
+
+    def name_unused(self, source: str, keys: Iterable[str]) -> None:
+        """Name in a warning the arrays of a source that are not used."""
         unused = [key for key in keys if key not in (*self.read, *self.unread)]
         if unused:
             _warn_unused(source, ", ".join(unused), ", ".join(self.read))

@@ -22,11 +22,13 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import HDF5_ENDINGS, Reader, ReadOptions, has_ending, open_file, unreadable
+from seqeval_rl.data.readers.d4rl_file import keys_of
+from seqeval_rl.data.readers.layouts import Layout
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
 from seqeval_rl.environments.tasks import UNKNOWN, Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.console import progress_bar
-from seqeval_rl.utils.text import file_name
+from seqeval_rl.utils.text import file_name, some
 
 FRAME_STACK = 3
 ACTION_REPEAT = 2
@@ -34,6 +36,10 @@ TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")  # names of directories 
 RETURN_RANGE = (0.0, 1000.0)  # of every task in dm_control: 1000 rewards from 0 to 1
 
 _KINDS = {".hdf5": HDF5_ENDINGS, ".npz": (".npz",)}
+_LAYOUTS = {
+    ".hdf5": Layout("vd4rl:", ("observation", "action", "reward", "discount", "step_type"), (), ()),
+    ".npz": Layout("vd4rl:", ("image", "action", "reward"), ("discount", "is_first", "is_last", "is_terminal"), ()),
+}
 _FIRST, _LAST = 0, 2  # values of dm_env's step_type; between them 1
 # One or more episodes: image [F, C, H, W], action [F, act_dim]; reward, discount, first and last [F].
 Columns = dict[str, NDArray[Any]]
@@ -54,6 +60,8 @@ class Vd4rlReader(Reader):
         """See `Reader`."""
         path = Path(source.removeprefix(self.prefix)).expanduser()
         files = _files(source, path)
+        kind = ".hdf5" if has_ending(files[0].name, HDF5_ENDINGS) else ".npz"
+        _LAYOUTS[kind].name_unused(source, sorted(keys_of(files[0])))
         task = options.task or _task(path)
         key = f"vd4rl-{file_name('-'.join(path.absolute().parts[-3:]), 'data')}-{cache.files_hash(files)[:16]}"
         dataset = cache.obtain(options.cache_key(key), lambda: _convert(source, files, replace(options, task=task)))
@@ -76,7 +84,7 @@ def _files(name: str, path: Path) -> list[Path]:
     if not any(found.values()):
         there = (file for file in path.glob("*/*") if has_ending(file.name, (*HDF5_ENDINGS, ".npz")))
         below = sorted({file.parent.relative_to(path) for file in there})
-        what = f"in {', '.join(map(str, below))}: name one of these" if below else "check the path"
+        what = f"in {some(below)}: name one of these" if below else "check the path"
         raise DataError(f"{name}: expected *.hdf5 or *.npz in this directory, found none; {what}.")
     return sorted(found[".hdf5"] or found[".npz"], key=_numbers)
 

@@ -70,6 +70,10 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
         for result in results:
             blocks[result.interleaved] |= {entry["block"] for entry in result.evaluations}
         assert blocks == {False: {"random", "medium", "expert"}, True: {"interleaved"}}
+        capsys.readouterr()
+        assert cli.main(["table", str(tmp_path), "--measures", "adaptation"]) == 0
+        shown = capsys.readouterr().out
+        assert all(words in shown for words in ("random → medium, D = ", "sensitivity", "training FLOP"))
         for result in results:
             recorded = result.manifest["dataset"]["blocks"]
             assert all(("start" in block) != result.interleaved for block in recorded)

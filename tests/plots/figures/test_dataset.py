@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -142,3 +143,22 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         dataset_figure("a", [block(), block(dimensions=2)], None)
     with pytest.raises(UsageError, match="unknown figure width"):
         dataset_figure("a", [block()], None, width="wide")
+
+
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_no_color_means_two_things(count: int) -> None:
+    figure = dataset_figure("a", [block(f"block {i}", 30, seed=i) for i in range(count)], None)
+    handles = figure.legends[0].legend_handles
+    looks = {
+        text.get_text(): (to_hex(handle.get_color()), handle.get_linestyle(), handle.get_marker())
+        for text, handle in zip(figure.legends[0].get_texts(), handles, strict=True)
+    }
+    assert len({*looks.values()}) == len(looks) >= 4
+    actions = {color for name, (color, *_) in looks.items() if name.startswith("actions of")}
+    others = {color for name, (color, *_) in looks.items() if not name.startswith("actions of")}
+    assert not actions & others
+    assert len(others) == len(looks) - (count if count > 1 else 0)
+    patches = figure.axes[2].patches
+    drawn_colors = {to_hex(patch.get_facecolor() if patch.get_fill() else patch.get_edgecolor()) for patch in patches}
+    assert not drawn_colors & others
+    assert drawn_colors == (actions or {"#7f7f7f"})

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import SCORES, prequential
 from seqeval_rl.plots.analysis.prequential import running_mean
+from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.export import long_rows
 from seqeval_rl.results.read import RunResult
 
@@ -39,7 +40,7 @@ def judged(blocks: list[list[float]], observed: list[int] | None = None) -> RunR
         entries.append({"transitions": seen, "metrics": metrics})
     shared = {"phase": "offline", "block": "", "gradient_steps": 0, "env_steps": 0}
     manifest = {"dataset": {"name": "log"}, "algorithm": {"name": "iql", "config": {}}, "seed": 0}
-    return RunResult("run", Path("run"), manifest, "finished", None, [shared | entry for entry in entries])
+    return RunResult("run", Path("run"), manifest, "finished", None, Evaluations([shared | entry for entry in entries]))
 
 
 blocks_of_scores = st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=5), min_size=1, max_size=6)

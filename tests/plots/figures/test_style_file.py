@@ -89,14 +89,14 @@ def test_a_static_control_follows_its_own(results: Results, mine: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[a]\ncolor = 'red'", r"entry 'color'.*did you mean colour"),
-        ("[a]\ncolour = 'reddish'", r"colour in \[a\].*expected a colour, found 'reddish'"),
+        ("[a]\ncolor = 'red'", r"entry 'color'.*line 2.*did you mean colour"),
+        ("[a]\ncolour = 'reddish'", r"colour in \[a\].*line 2: expected a colour, found 'reddish'"),
         ("[a]\nline = 'dashed'", r"line 'dashed'"),
         ("[a]\nmarker = 'circle'", r"marker 'circle'"),
-        ("[a]\nhollow = 1", r"hollow in \[a\].*expected bool, found 1"),
+        ("[a]\nhollow = 1", r"hollow in \[a\].*line 2: expected bool, found 1"),
         ("[a]\nname = ' '", r"name in \[a\].*expected text"),
-        ("a = 1", r"\[a\] of style file.*expected a table"),
-        ("[a", r"not TOML"),
+        ("a = 1", r"\[a\] of style file.*line 1: expected a table"),
+        ("\n[a", r"line 2.*expected TOML.*found '\[a'"),
     ],
 )
 def test_a_bad_style_file_is_refused(tmp_path: Path, text: str, said: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from seqeval_rl.benchmarks.cli import main
-from seqeval_rl.plots import score_table, write_report
+from seqeval_rl.plots import adaptation_tables, score_table, write_report
 from seqeval_rl.plots.analysis.curves import segments
 from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.plots.report import build
@@ -52,6 +52,12 @@ def test_curves_and_leaderboard_are_those_of_figures_and_tables(quickstart: Resu
             np.testing.assert_allclose(curve["c"], part.centre, rtol=1e-6)
             assert part.interval is not None
             np.testing.assert_allclose([curve["l"], curve["h"]], part.interval, rtol=1e-6)
+    names = [board["name"] for board in data["leaderboards"]]
+    assert names == ["per dataset", "adaptation speed", "compute per transition"]
+    speed = adaptation_tables(results)[0]
+    assert [row["cells"][2]["text"] for row in data["leaderboards"][1]["rows"]] == [
+        row.cells[2].text for row in speed.formatted()
+    ]
     rows = data["leaderboards"][0]["rows"]
     for row, shown in zip(score_table(results).rows, rows, strict=True):
         assert [cell["value"] for cell in shown["cells"]] == [cell.value for cell in row.cells]

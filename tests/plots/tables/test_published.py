@@ -203,6 +203,10 @@ def test_results_without_a_counterpart_say_so(results: Results) -> None:
     assert "None of these datasets has a published curve." in caption(curves(results.read(), paper_curves=True))
     with pytest.raises(UsageError, match=r"full D4RL v2 datasets .* found IQL on hopper random, medium, expert"):
         published_table(results.read())
+    for name in ("a", "b", "c", "d"):
+        results.add("iql", 0, dataset=name)
+    with pytest.raises(UsageError, match=r"found IQL on a, IQL on b, IQL on c and 2 more\."):
+        published_table(results.read())
 
 
 def test_differences_are_ours_minus_published(results: Results) -> None:

@@ -208,5 +208,5 @@ def test_progress_is_shown_with_the_time_left(tmp_path: Path, site: Site, capsys
     assert "97.7k/97.7k" in shown
     facts = tmp_path / "log.sha256"
     facts.write_bytes(b"\xff\xfe")
-    with pytest.raises(FileError, match="cannot be read"):
+    with pytest.raises(FileError, match="expected a SHA-256"):
         recorded_sha256(tmp_path / "log")

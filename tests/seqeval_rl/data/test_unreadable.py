@@ -23,6 +23,7 @@ from seqeval_rl.data.readers.base import open_file
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.results import checkpoint
 from seqeval_rl.utils.failures import cause_of, is_damage
+from seqeval_rl.utils.files import is_locked, try_lock
 
 WRITER = """
 import h5py, sys, time
@@ -181,6 +182,17 @@ def test_a_download_without_its_package_says_what_to_install(monkeypatch: pytest
     monkeypatch.setenv("SEQEVAL_OFFLINE", "1")
     with pytest.raises(FileError, match="the network is not to be used"):
         load_dataset("minari:toy/far-v0")
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", none)
+    (tmp_path / "lock").touch()
+    assert is_locked(tmp_path / "lock") is None
+    with pytest.raises(OSError, match="its file system has no locks"):
+        try_lock(tmp_path / "lock")
 
 
 def test_parts_that_were_never_written_are_waited_for(tmp_path: Path) -> None:

@@ -4,15 +4,18 @@ import json
 
 import pytest
 
+from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.export import LONG_COLUMNS, algorithm_names, long_rows
 from seqeval_rl.results.read import RunResult, damage, differences, evaluation_share, hashable, read_results
 from seqeval_rl.utils.text import show
 
 
-def result(algorithm="td3_bc", dataset="noise", seed=0, **config):
+def result(algorithm="td3_bc", dataset="noise", seed=0, metrics=(), **config):
     manifest = {"dataset": {"name": dataset}, "algorithm": {"name": algorithm, "config": config}, "seed": seed}
     entry = {"phase": "offline", "block": "", "transitions": 1, "gradient_steps": 0, "env_steps": 0}
-    return RunResult("run", None, manifest, "finished", None, [{**entry, "metrics": {"score": 1.0}}])
+    return RunResult(
+        "run", None, manifest, "finished", None, Evaluations([{**entry, "metrics": {"score": 1.0} | dict(metrics)}])
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,11 +56,11 @@ def test_variants_have_names_of_their_own_and_nothing_else_changes_its_name():
 
 
 def test_the_share_of_evaluation_is_that_of_all_timed_evaluations():
-    one, other = result(), result(seed=1)
-    assert evaluation_share([one, other]) is None
-    one.evaluations[0]["metrics"] |= {"seconds": 8.0, "evaluation_seconds": 1.0}
-    assert evaluation_share([one, other]) == pytest.approx(1 / 8)
-    other.evaluations[0]["metrics"] |= {"seconds": 2.0, "evaluation_seconds": 1.5}
+    untimed = result()
+    assert evaluation_share([untimed]) is None
+    one = result(metrics={"seconds": 8.0, "evaluation_seconds": 1.0})
+    assert evaluation_share([one, untimed]) == pytest.approx(1 / 8)
+    other = result(metrics={"seconds": 2.0, "evaluation_seconds": 1.5})
     assert evaluation_share([one, other]) == pytest.approx(2.5 / 10)
 
 

@@ -111,9 +111,12 @@ def test_arrays_that_are_not_used_are_named_once(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING, "seqeval_rl"):
         for source in (path, path, hdf5, hdf5):  # from the file and from the cache
             load_dataset(source, TASK, progress=False)
+        write_shard(tmp_path / "walker_walk" / "0.hdf5", episodes([4, 3], side=4), skills=np.zeros(7))
+        load_dataset(f"vd4rl:{tmp_path / 'walker_walk'}", progress=False)
     assert [record.message.partition(";")[0] for record in caplog.records] == [
         f"{path}: not used: goals, next_observation",
         f"{hdf5}: not used: skills",
+        f"vd4rl:{tmp_path / 'walker_walk'}: not used: skills",
     ]
 
 
