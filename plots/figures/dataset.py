@@ -197,7 +197,7 @@ def _entries(blocks: Sequence[DatasetBlock], window: int) -> list[tuple[str, dic
     return entries
 
 
-def _block_looks(count: int) -> list[dict[str, str]]:
+def _block_looks(count: int) -> list[dict[str, Any]]:
     """Color and line of each block's actions."""
     if count == 1:
         return [{"color": "#7F7F7F"}]

@@ -22,13 +22,13 @@ def parse(contents: bytes) -> tuple[dict[str, Any], str]:
     try:
         return tomllib.loads(text), text
     except tomllib.TOMLDecodeError as error:
-        problem, line, column = found.groups() if (found := _AT.fullmatch(str(error))) else (str(error), None, None)
-        rows = text.rstrip().split("\n")
-        number = int(line) if line else len(rows)
-        shown = " ".join("".join(rows[number - 1 : number]).split())
-        place = f"line {number}, column {column}" if column else f"line {number}, the end"
+        found = _AT.fullmatch(str(error))
+        line = int(found[2]) if found and found[2] else text.rstrip().count("\n") + 1
+        column = f"column {found[3]}" if found and found[3] else "the end"
+        shown = " ".join(text.split("\n")[line - 1].split())
         raise ValueError(
-            f"{place}: expected TOML (text is in quotation marks), found {shown[:60]!r}: {problem}. Correct the line."
+            f"line {line}, {column}: expected TOML (text is in quotation marks), found {shown[:60]!r}: "
+            f"{found[1] if found else error}. Correct the line."
         ) from None
 
 
