@@ -18,7 +18,7 @@ from seqeval_rl.data.change import change_sizes
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
-from seqeval_rl.environments.spaces import TIME_LIMIT, gymnasium_shapes, has_time_limit
+from seqeval_rl.environments.spaces import check_time_limit, gymnasium_shapes
 from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
@@ -90,7 +90,8 @@ def plan(
                 check_environment(stream.blocks[0].dataset)
             else:
                 gymnasium_shapes(stream.task.environment)
-            _check_time_limit(stream, variants)
+            for limit in {variant.protocol.max_episode_steps for variant in variants}:
+                check_time_limit(stream.task.environment, limit)
         dataset = describe_stream(stream, spec.mode, spec.clip_actions)
         for variant, own in zip(variants, seeds, strict=True):
             planner.add(spec, stream, dataset, variant, own)
@@ -99,16 +100,6 @@ def plan(
     # Longest first, so that the last job to end is a short one.
     jobs.sort(key=lambda job: -job.cost)
     return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
-
-
-def _check_time_limit(stream: Stream, variants: Sequence[Variant]) -> None:
-    """Warn of an environment without a time limit, where the protocol sets none."""
-    asked = all(variant.protocol.max_episode_steps for variant in variants)
-    if not asked and not has_time_limit(stream.task.environment):
-        _log.warning(
-            "environment %r: has no time limit; its episodes are cut after %d environment steps. Set "
-            "protocol.max_episode_steps to choose another.", stream.task.env_id, TIME_LIMIT,
-        )  # fmt: skip
 
 
 def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
