@@ -90,7 +90,7 @@ def cost_of_run(
     if key not in known:
         try:
             known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
-        except Exception:
+        except (Exception, SystemExit):
             known[key] = UpdateCost(0.0, 0)
     return known[key]
 

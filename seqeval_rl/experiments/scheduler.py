@@ -71,7 +71,7 @@ def raise_crashed(ends: Iterable[RunEnd]) -> None:
     """Raise `SeqevalError` if a run stopped with an exception."""
     crashed = [end for end in ends if end.status == "crashed"]
     if crashed:
-        remedy = "Correct it; the same command tries again. The traceback is in that directory's events.jsonl."
+        remedy = "The same command tries again; the traceback is in that directory's events.jsonl."
         raise SeqevalError(f"{_first(crashed, 'stopped with an exception')}. {remedy}")
 
 
