@@ -92,7 +92,7 @@ def test_over_the_share_fewer_runs_fade_and_a_missing_dataset_is_named(results: 
     assert faded.get_xdata()[-1] == 100
     said = caption(figure)
     assert "Faded: not every run has got that far." in said
-    assert "Left out, since not every algorithm has scores there: high." in said
+    assert "Left out, since not every algorithm was run there: high." in said
     assert "none where a dataset has one run" in said
 
 
