@@ -44,6 +44,7 @@ class ReadOptions:
     action_low: Bound = None  # bounds of actions in place of those of the data and the environment
     action_high: Bound = None
     clip_actions: bool = False  # clip actions outside the bounds, however far
+    trust_environments: tuple[str, ...] = ()  # code that the data may name, see `environments.trust`
 
     def bounded(self, raw: RawTransitions) -> RawTransitions:
         """The arrays as a reader with `takes_bounds` gives them to `Dataset.from_arrays`: with the bounds given here."""

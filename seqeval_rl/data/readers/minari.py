@@ -26,6 +26,7 @@ from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_d
 from seqeval_rl.environments.recording import without_recording
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.trust import checked_task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.failures import Cause, cause_of
@@ -58,7 +59,7 @@ class MinariReader(Reader):
         except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
             raise _unreadable(source, directory, error) from error
         _check_spaces(source, found, keys)
-        task = _task_of(source, found, tuple(keys), options.task)
+        task = _task_of(source, found, tuple(keys), options)
         key = f"minari-{file_name(source.removeprefix(self.prefix).replace('/', '-'))}-{_fingerprint(directory)}"
         dataset = cache.obtain(
             options.cache_key(key), lambda: _convert(source, directory, found, keys, replace(options, task=task))
@@ -250,11 +251,11 @@ def _evaluation_spec(name: str, source: Any) -> Any:
         ) from error
 
 
-def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -> Task:
+def _task_of(name: str, source: Any, keys: tuple[str, ...], options: ReadOptions) -> Task:
     """The given task, or that of the metadata, with the environment of the dataset."""
     import gymnasium
 
-    how = "Give a task, or both."
+    how, task, trusted = "Give a task, or both.", options.task, options.trust_environments
     spec, metadata = _evaluation_spec(name, source), source.storage.metadata
     env_spec = ""
     if spec is not None:
@@ -265,11 +266,12 @@ def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -
     if task is None:
         env_id = None if spec is None else spec.id
         low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
-        return task_of_dataset(name, env_id, low, high, how, env_spec, keys)
+        return task_of_dataset(name, env_id, low, high, how, env_spec, keys, trusted)
     if task.env_id is not None and keys:
         task = replace(task, obs_keys=task.obs_keys or keys)
     if spec is not None and task.env_id == spec.id:
-        task = replace(task, env_spec=task.env_spec or env_spec)
+        found = checked_task(name, Task(spec.id, spec.id, env_spec=env_spec), trusted)
+        task = replace(task, env_spec=task.env_spec or found.env_spec)
     return task
 
 

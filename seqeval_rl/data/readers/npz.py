@@ -67,7 +67,7 @@ def _surroundings(
 ) -> tuple[Task, Any, Any]:
     """The task and the action bounds, from the file's scalars and from the environment; checks the keys."""
     OWN.check(name, map(str, keys))
-    task = options.task or task_of(name, columns)
+    task = options.task or task_of(name, columns, options)
     stated = {key: columns[key] for key in BOUNDS if columns.get(key) is not None and getattr(options, key) is None}
     if stated and task.env_id is not None:
         task = _on_the_same_scale(task, stated)
@@ -120,11 +120,12 @@ def _opened(path: str | Path) -> Iterator[Any]:
         yield file
 
 
-def task_of(name: str, columns: Mapping[str, Any], environment: str | None = None) -> Task:
+def task_of(name: str, columns: Mapping[str, Any], options: ReadOptions, environment: str | None = None) -> Task:
     """The task of the dataset `name`, from the scalars among its arrays; `environment` is its id where they do not say it.
 
     Raises:
-        DataError: a scalar is not one name or number, or one reference return is without the other.
+        DataError: a scalar is not one name or number, one reference return is without the other, or the environment is not to be
+            trusted.
     """
     found: dict[str, Any] = {}
     for key in SCALARS:
@@ -138,4 +139,4 @@ def task_of(name: str, columns: Mapping[str, Any], environment: str | None = Non
             found[key] = value.item()
     env_id, low, high = (found.get(key) for key in SCALARS)
     how = "Add the other one, or leave it out."
-    return task_of_dataset(name, env_id or environment, low, high, how)
+    return task_of_dataset(name, env_id or environment, low, high, how, trusted=options.trust_environments)
