@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any, cast
 
 from seqeval_rl.utils.console import prepare_streams
@@ -23,6 +25,22 @@ _NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes of memory that this process may still take: what the machine has free, within the limits of its control group and of
+    `ulimit -v`; unlimited where the system does not say."""
+    free = [sys.maxsize]
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        free += [int(re.findall(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())[0]) * 1024]
+    with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+        group = Path("/sys/fs/cgroup")
+        free += [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        limit = importlib.import_module("resource").getrlimit(importlib.import_module("resource").RLIMIT_AS)[0]
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+        free += [limit - taken] if limit >= 0 else []
+    return max(0, min(free))
 
 
 class WorkerEndedError(Exception):

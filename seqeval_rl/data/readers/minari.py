@@ -21,6 +21,7 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import is_offline
 from seqeval_rl.data.images import are_images, of_trails
 from seqeval_rl.data.minari_writer import unusable
+from seqeval_rl.data.readers import hdf5
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, unreadable
 from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_dataset
 from seqeval_rl.environments.recording import without_recording
@@ -165,6 +166,7 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
     starts = [0]
     with progress_bar(name, int(source.total_steps), options.progress) as bar:
         try:
+            _check_storage(directory)
             for episode in source.iterate_episodes():
                 length = len(episode.rewards)
                 trails.append(concatenate(episode.observations, keys, 1) if keys else np.asarray(episode.observations))
@@ -176,6 +178,8 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
                     columns[key].append(np.asarray(getattr(episode, key)))
                 starts += [starts[-1] + length] if length else []
                 bar.update(length)
+        except SeqevalError:
+            raise
         except Exception as error:  # HDF5, Arrow and JPEG raise different errors for a damaged file
             raise _unreadable(f"{name}, episode {len(starts) - 1}", directory, error) from error
     if starts[-1] != source.total_steps:
@@ -196,6 +200,20 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
     )
     raw = RawTransitions(observations, **arrays, next_observations=following, episode_starts=starts)
     return Dataset.from_arrays(name, task, options.bounded(raw))
+
+
+def _check_storage(directory: Path) -> None:
+    """Raise `DataError` or `FileError` where its HDF5 files name others, or declare more than fits into memory."""
+    for path in directory.glob("*.hdf5"):
+        with hdf5.opened(path) as file:
+            items: list[Any] = []
+            file.visit(items.append)
+            arrays = [item for name in items if hasattr(item := file[name], "nbytes")]
+            hdf5.check_memory(path, arrays)
+            if missing := [item.name for item in arrays if not hdf5.is_whole(item)]:
+                raise DataError(
+                    f"{path}: parts of {missing[0]} are missing, expected all of it. Delete it and get it again."
+                )
 
 
 def _unreadable(name: str, directory: Path, error: Exception) -> SeqevalError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.readers.base import Reader, ReadOptions, has_ending, open_file
+from seqeval_rl.data.readers.base import Reader, ReadOptions, has_ending, open_file, require_memory
 from seqeval_rl.data.readers.layouts import ARRAYS, BOUNDS, OWN, SCALARS, Layout, fitting
 from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
@@ -110,7 +112,25 @@ def load(path: str | Path, wanted: Collection[str] | None = None) -> dict[str, N
         DataError: it is damaged, or holds something else than plain arrays.
     """
     with _opened(path) as file:
-        return {key: file[key] for key in file.files if wanted is None or key in wanted}
+        keys = [key for key in file.files if wanted is None or key in wanted]
+        _check_declared(path, file.zip, keys)
+        return {key: file[key] for key in keys}
+
+
+def _check_declared(path: str | Path, archive: zipfile.ZipFile, keys: Collection[str]) -> None:
+    """Raise where arrays declare more than is in the file (`DataError`), or than fits into memory (`FileError`)."""
+    members = [archive.getinfo(name if (name := f"{key}.npy") in archive.namelist() else key) for key in keys]
+    require_memory(path, sum(member.file_size for member in members))
+    for key, member in zip(keys, members, strict=True):
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(stream)
+        if math.prod(shape) * dtype.itemsize > member.file_size:
+            raise DataError(
+                f"{path}: expected {key} of shape {shape} as it declares, found {member.file_size:,} bytes. The file is damaged: "
+                "delete it and get it again, or write it again."
+            )
 
 
 @contextmanager
