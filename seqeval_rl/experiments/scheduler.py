@@ -6,13 +6,10 @@ import math
 import multiprocessing
 import os
 import queue
-import signal
 import sys
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.results.run_log import RUN_LOG
 from seqeval_rl.training.device import choose_device
 from seqeval_rl.utils.console import error_stream
+from seqeval_rl.utils.interruption import leave_signals_to_parent, signals_interrupt
 from seqeval_rl.utils.processes import available_cores, exit_with_parent
 
 
@@ -54,15 +52,20 @@ def run_sweep(
         allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the same command resumes.
+        Interrupted: by a signal, see `signals_interrupt`; the same command resumes.
         SeqevalError: see `plan`; or what a job raised (a full disk, say), after the other processes have been stopped. A run
             that diverges or a plug-in that raises ends that job alone.
     """
     try:
-        planned = plan(sweep, out, choose_device(device), backend, overwrite, progress, None, allow_changed_code)
-        if progress and any(len(job.runs) > 1 for job in planned.jobs):
-            print(f"plan: {planned}", file=error_stream())
-        return [*planned.failed, *_run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
+        with signals_interrupt():
+            planned = plan(sweep, out, choose_device(device), backend, overwrite, progress, None, allow_changed_code)
+            if progress and any(len(job.runs) > 1 for job in planned.jobs):
+                print(f"plan: {planned}", file=error_stream())
+            return [*planned.failed, *_run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; every run is saved up to its last evaluation. The same command resumes from there."
+        ) from None
     finally:
         forget_streams()
 
@@ -99,20 +102,15 @@ def _run_jobs(jobs: Sequence[Job], progress: bool, log: Path | None) -> list[Run
     # A class that was defined in a notebook exists in this process alone.
     everywhere = all(find_algorithm(name).importable for name in {job.algorithm for job in jobs})
     workers = max(1, min(available_cores(), len(jobs), worth)) if on_cpu and everywhere else 1
-    with Display(jobs, progress, log) as display, _sigterm_as_interrupt():
-        try:
-            if workers > 1:
-                return _in_processes(jobs, workers, display)
-            ends: list[RunEnd] = []
-            for number, job in enumerate(jobs):
-                ended = execute(job, number, display.update, available_cores())
-                display.job_ended(number, ended)
-                ends += ended
-            return ends
-        except KeyboardInterrupt:
-            raise Interrupted(
-                "interrupted; every run is saved up to its last evaluation. The same command resumes from there."
-            ) from None
+    with Display(jobs, progress, log) as display:
+        if workers > 1:
+            return _in_processes(jobs, workers, display)
+        ends: list[RunEnd] = []
+        for number, job in enumerate(jobs):
+            ended = execute(job, number, display.update, available_cores())
+            display.job_ended(number, ended)
+            ends += ended
+        return ends
 
 
 def _in_processes(jobs: Sequence[Job], workers: int, display: Display) -> list[RunEnd]:
@@ -166,26 +164,11 @@ def _start_worker(channel: Any, threads: int, parent: int, verified: Collection[
     _channel, _environment_workers = channel, threads
     torch.set_num_threads(threads)
     cache.trust(verified)
-    # Ctrl-C reaches the whole process group; the parent decides and terminates its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
+    leave_signals_to_parent()
+    exit_with_parent(parent)
 
 
 def _work(job: Job, number: int) -> list[RunEnd]:
     ends = execute(job, number, _channel.put, _environment_workers)
     _channel.put(Progress(number, 1.0, last=True))
     return ends
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C; only the main thread may do so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
