@@ -129,7 +129,10 @@ def evaluate(
         loggers: more than `metrics.jsonl`: registered names, `"module:Class"` or `"file.py:Class"`.
         overwrite: delete these runs in `out` and begin again.
         progress: show progress on standard error.
-        reference_returns, action_low, action_high, clip_actions: of the datasets, see `load_dataset`.
+        reference_returns: of the datasets, see `load_dataset`.
+        action_low: as well.
+        action_high: as well.
+        clip_actions: as well.
 
     Returns:
         All runs under `out`. A run that diverged has the status `failed` and its reason.
