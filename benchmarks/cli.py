@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_streams()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        with signals_interrupt(ends_command=True):
+        with signals_interrupt(Interrupted.exit_code):
             _perform(sys.argv[1:] if arguments is None else arguments)
         finish_streams()
     except SeqevalError as error:

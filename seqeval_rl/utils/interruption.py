@@ -9,10 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
-from seqeval_rl.errors import Interrupted
 from seqeval_rl.utils.files import discard_unfinished
 
 # Of Ctrl-C, of schedulers, of a terminal that closes, and of schedulers that warn before they preempt.
@@ -22,15 +21,15 @@ _inside = False  # a context of `signals_interrupt`
 
 
 @contextmanager
-def signals_interrupt(ends_command: bool = False) -> Iterator[None]:
+def signals_interrupt(exit_code: int | None = None) -> Iterator[None]:
     """Inside of this context each of `SIGNALS` raises `KeyboardInterrupt` in the main thread.
 
     A second signal within some seconds is ignored, since the first is being answered: schedulers and terminals send several.
     Signals that were ignored before (`nohup`) stay so. In another thread than the main one this does nothing.
 
     Args:
-        ends_command: where the process has not left the context some seconds after a signal (it may be inside of a library),
-            it ends with the exit code of `Interrupted`. What is on disk is complete at any moment.
+        exit_code: a process that has not left the context some seconds after a signal (it may be inside of a library) ends with
+            it. What is on disk is complete at any moment.
     """
     global _inside
     if _inside or threading.current_thread() is not threading.main_thread():
@@ -50,10 +49,7 @@ def signals_interrupt(ends_command: bool = False) -> Iterator[None]:
     try:
         for number in taken:
             signal.signal(number, interrupt)
-        if ends_command:
-            with _ending_late_commands():
-                yield
-        else:
+        with nullcontext() if exit_code is None else _ending_when_late(exit_code):
             yield
     finally:
         for number in taken:
@@ -62,7 +58,7 @@ def signals_interrupt(ends_command: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _ending_late_commands() -> Iterator[None]:
+def _ending_when_late(exit_code: int) -> Iterator[None]:
     """See `signals_interrupt`. A thread learns of signals also while the main thread is inside of a library."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -71,7 +67,7 @@ def _ending_late_commands() -> Iterator[None]:
     def watch() -> None:
         while number := os.read(reading, 1):
             if number[0] in SIGNALS and not left.wait(_PATIENCE):
-                _end_now()
+                _end_now(exit_code)
         os.close(reading)
 
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -84,13 +80,13 @@ def _ending_late_commands() -> Iterator[None]:
         os.close(writing)
 
 
-def _end_now() -> None:
+def _end_now(exit_code: int) -> None:
     """End this process and its children without waiting for anything."""
     for process in multiprocessing.active_children():
         process.kill()
     discard_unfinished()
     os.write(2, b"seqeval: interrupted; completed work is kept, the same command resumes.\n")
-    os._exit(Interrupted.exit_code)
+    os._exit(exit_code)
 
 
 def leave_signals_to_parent() -> None:
