@@ -124,12 +124,15 @@ def evaluate(
         task: of the datasets, in place of their own: a `Task`, the name of a known one, or an environment's id.
         out: results directory. Finished runs in it are not run again, interrupted ones are resumed. None: a temporary
             directory that is deleted with the results, or kept where a run stopped with an error.
-        device: `"auto"`, `"cpu"` or `"cuda"`.
+        device: `"auto"`, `"cpu"`, `"cuda"` (every visible device), `"cuda:1"` or `"cuda:0,2"`.
         precision: of matrix products: `"float32"`, `"tf32"` or `"bfloat16"`.
         loggers: more than `metrics.jsonl`: registered names, `"module:Class"` or `"file.py:Class"`.
         overwrite: delete these runs in `out` and begin again.
         progress: show progress on standard error.
-        reference_returns, action_low, action_high, clip_actions: of the datasets, see `load_dataset`.
+        reference_returns: of the datasets, see `load_dataset`.
+        action_low: as well.
+        action_high: as well.
+        clip_actions: as well.
 
     Returns:
         All runs under `out`. A run that diverged has the status `failed` and its reason.

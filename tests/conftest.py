@@ -23,6 +23,17 @@ def private_caches(monkeypatch, logs):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(logs / "minari"))
 
 
+@pytest.fixture
+def registry():
+    """Environments may be registered; afterwards they are gone."""
+    import gymnasium
+
+    before = dict(gymnasium.registry)
+    yield gymnasium.registry
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("gpu") is not None:
         import torch

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.captions import damage_sentence, listed, lost_sentence
-from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable, has_online_phase
+from seqeval_rl.plots.analysis.cross_task import check_common_unit, comparable, has_online_phase, without_references
 from seqeval_rl.plots.analysis.curves import Segment, stretches
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import run_at_share
@@ -97,11 +97,12 @@ def share_curves(
         ax.set_ylabel(metric_label([common[0].metric]))
         layout.legend(figure, entries, inches)
 
-    left_out = [panel.title for panel in panels if panel not in common]
+    left_out = [panel.title for panel in comparable(panels) if panel not in common]
     sentences = [
         _statistic_sentences(common, left_out, [segments for _, segments in curves], statistic),
         lost_sentence([group for panel in common for group in panel.groups]),
-        "Dashed: the datasets' mean score." if len(means) == len(common) else "",
+        f"Dashed: the datasets' mean {common[0].metric}." if len(means) == len(common) else "",
+        without_references(panels).rstrip(),
         "On the datasets alone, without the online phase after them." if has_online_phase(common) else "",
         damage_sentence(results),
     ]
@@ -160,5 +161,5 @@ def _statistic_sentences(
     if any(not segments or segments[-1].transitions[-1] < 100 for segments in curves):
         text += ". A curve ends where no run of one of the datasets has got further"
     if left_out:
-        text += f". Left out, since not every algorithm has scores there: {listed(left_out)}"
+        text += f". Left out, since not every algorithm was run there: {listed(left_out)}"
     return text + "."

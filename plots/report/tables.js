@@ -54,7 +54,7 @@ const Tables = (() => {
 
   function save(blob, name) {
     const url = URL.createObjectURL(blob);
-    make('a', { href: url, download: name.replace(/[^A-Za-z0-9.+-]+/g, '-').slice(0, 120) }).click();
+    make('a', { href: url, download: name.replace(/[^\p{L}\p{N}.+-]+/gu, '-').slice(0, 120) }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
   }
 

@@ -60,7 +60,7 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
         rows.append(row_of(panel.title, panel.mean_score, [group], cells))
     caption = (
         "Ours minus published, normalised scores, means over seeds with 95 % bootstrap intervals over both sides' seeds. "
-        f"Published: {CITATION}; their scores are binned at 50 000 gradient steps, ours are single evaluations. "
+        f"Published: {CITATION}; their scores are binned at 50 000 gradient steps, ours the evaluations nearest to the shares. "
     )
     if without:
         caption += f"Without a published counterpart: {listed(without)}. "

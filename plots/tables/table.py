@@ -140,11 +140,14 @@ class Table:
 
     def _is_best(self, row: Row, column: int) -> bool:
         """Whether the row has the best value of its dataset or one within its interval; only rows without missing runs count."""
-        cell, better = row.cells[column], self.kind(column).better
+        cell, kind = row.cells[column], self.kind(column)
+        better = kind.better
         others = [
             other for other in self.rows if other.dataset == row.dataset and other.cells[column].runs == other.runs
         ]
-        rivals = [one for other in others if not np.isnan((one := other.cells[column]).value) and not one.falls]
+        # The lag of a curve that overshoots may be below 0, which is not fast.
+        least = 0.0 if kind.unit == "transitions" else -np.inf
+        rivals = [one for other in others if (one := other.cells[column]).value >= least and not one.falls]
         if len(rivals) < 2 or cell not in rivals or better is None or cell.value >= cell.limit:
             return False
         sign = 1 if better == "higher" else -1

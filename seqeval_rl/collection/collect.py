@@ -22,6 +22,7 @@ from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, WorkerPool
 from seqeval_rl.environments.make import make_vector_env
+from seqeval_rl.environments.spaces import check_time_limit
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import VectorEnv
 from seqeval_rl.errors import DataError, MismatchError, UsageError
@@ -83,8 +84,10 @@ def check_new(identity: str, overwrite: bool) -> None:
         raise MismatchError(f"minari:{identity}: is there already, in {place}. Choose another --id, or --overwrite it.")
 
 
-def play(behavior: Behavior, seed: int, transitions: int) -> Generator[Episode, None, None]:
-    """Whole episodes in order, until they have at least `transitions` together.
+def play(
+    behavior: Behavior, seed: int, transitions: int, max_episode_steps: int | None = None
+) -> Generator[Episode, None, None]:
+    """Whole episodes in order, until they have at least `transitions` together; for the time limit see `make_vector_env`.
 
     Raises:
         DataError: the policy's actions are not finite.
@@ -92,8 +95,9 @@ def play(behavior: Behavior, seed: int, transitions: int) -> Generator[Episode, 
         EnvironmentMissingError: see `environments.make_vector_env`.
     """
     workers = min(available_cores(), EPISODES_PER_CHUNK) if transitions >= _WORTH_WORKERS else 1
-    have = 0
-    with make_vector_env(behavior.task.environment, EPISODES_PER_CHUNK, "gymnasium", workers) as envs:
+    have, environment = 0, behavior.task.environment
+    check_time_limit(environment, max_episode_steps)
+    with make_vector_env(environment, EPISODES_PER_CHUNK, "gymnasium", workers, max_episode_steps) as envs:
         for chunk in count():
             for episode in _play_chunk(behavior, envs, seed, chunk):
                 yield episode

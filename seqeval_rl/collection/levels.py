@@ -100,7 +100,7 @@ def collect_levels(
 def _episodes(training: Training, level: str, transitions: int) -> Iterator[Episode]:
     """The episodes of a level's dataset, of at least so many transitions."""
     if level == "random":
-        return play(uniform_behavior(training.task), training.seed, transitions)
+        return play(uniform_behavior(training.task), training.seed, transitions, training.protocol.max_episode_steps)
     scores = training.scores()[1].tolist()
     if level == "medium-replay":
         rows, ends, terminals = training.replay(transitions)
@@ -112,7 +112,7 @@ def _episodes(training: Training, level: str, transitions: int) -> Iterator[Epis
         return chain.from_iterable(cut_to(_episodes(training, part, size), size) for part, size in parts)
     evaluation = medium(scores) if level == "medium" else expert(scores)
     behavior = policy_behavior(training.policy(evaluation), training.entry.name, level)
-    return play(behavior, training.seed, transitions)
+    return play(behavior, training.seed, transitions, training.protocol.max_episode_steps)
 
 
 def save_policies(training: Training, folder: Path) -> list[Path]:
@@ -144,8 +144,8 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
             "expert": [names[best]],
             "replay": [names[index] for index in chosen],
             "returns": {
-                **{name: _measured(_saved(training, folder, name), training.seed) for name in names.values()},
-                "random": _measured(uniform_behavior(task), training.seed),
+                **{name: _measured(_saved(training, folder, name), training) for name in names.values()},
+                "random": _measured(uniform_behavior(task), training),
             },
         }
         atomic_write(path, json.dumps(levels, indent=1) + "\n")
@@ -167,9 +167,9 @@ def _saved(training: Training, folder: Path, name: str) -> Behavior:
     return Behavior(training.task, act, name, f"saved/{name}")
 
 
-def _measured(behavior: Behavior, seed: int) -> list[float]:
+def _measured(behavior: Behavior, training: Training) -> list[float]:
     """Mean and standard deviation of the returns of some episodes, and their mean length."""
-    found = play(behavior, seed, 10**9)
+    found = play(behavior, training.seed, 10**9, training.protocol.max_episode_steps)
     episodes = [next(found) for _ in range(_EPISODES)]
     found.close()
     returns = np.array([episode.rewards.sum() for episode in episodes])

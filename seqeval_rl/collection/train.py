@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.stream import Stream
+from seqeval_rl.environments.spaces import check_time_limit
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError
 from seqeval_rl.experiments.planner import describe_stream
@@ -139,6 +140,7 @@ def _resume(training: Training, recorder: RunRecorder, device: torch.device, pro
         shutil.rmtree(training.directory / POLICIES, ignore_errors=True)
     scores = training.scores()[1].tolist() if done else []
     stream, protocol = training.stream, training.protocol
+    check_time_limit(training.task.environment, protocol.max_episode_steps)
     name = f"{training.task.name} {training.entry.name}"
     with (
         Evaluator(
@@ -166,7 +168,6 @@ def _resume(training: Training, recorder: RunRecorder, device: torch.device, pro
         sequential_evaluation(trainer, evaluator, report, show_progress, done)
         show_progress(bar.total)
     if record.failures:
-        raise SeqevalError(
-            f"{training.directory}: {record.failures[0]}. Train it with other settings, or another seed."
-        )
+        remedy = "Correct it" if record.crashed else "Train it with other settings, or another seed"
+        raise SeqevalError(f"{training.directory}: {record.failures[0]}. {remedy}.")
     recorder.event("finished")

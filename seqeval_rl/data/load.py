@@ -208,8 +208,11 @@ def verify(
 
     Args:
         source: as for `load_dataset`, or a key of the cache. Of a bundled dataset every cached size is checked.
-        task, reference_returns, action_low, action_high, clip_actions: as for `load_dataset`, where the file is read. What is in
-            the cache was read before.
+        task: as for `load_dataset`, where the file is read. What is in the cache was read before.
+        reference_returns: as well.
+        action_low: as well.
+        action_high: as well.
+        clip_actions: as well.
 
     Raises:
         UsageError: unknown.

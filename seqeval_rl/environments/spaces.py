@@ -42,9 +42,17 @@ def gymnasium_shapes(env_id: str | EnvironmentSource, max_episode_steps: int | N
         return spec, shapes_of_spaces(env_id, env.observation_space, env.action_space, limit)
 
 
+def check_time_limit(env_id: str | EnvironmentSource, max_episode_steps: int | None = None) -> None:
+    """Warn of an environment without a time limit of its own, where none is set. Raises as `environment_spaces` does."""
+    if max_episode_steps is None and not _has_time_limit(env_id):
+        _log.warning(
+            "environment %r: has no time limit; its episodes are cut after %d environment steps. Set "
+            "protocol.max_episode_steps to choose another.", env_id, TIME_LIMIT,
+        )  # fmt: skip
+
+
 @functools.lru_cache(maxsize=16)
-def has_time_limit(env_id: str | EnvironmentSource) -> bool:
-    """Whether an environment declares a time limit of its own. Raises as `environment_spaces` does."""
+def _has_time_limit(env_id: str | EnvironmentSource) -> bool:
     with opened(env_id) as env:
         return env.spec.max_episode_steps is not None
 

@@ -37,7 +37,7 @@ def count_flop(algorithm: Algorithm, batch: Batch) -> Flop | None:
             with _counter() as counter, torch.no_grad():
                 algorithm.act(batch.observations[:, :1], None)
             return Flop(update, float(counter.get_total_flops()))
-    except Exception:  # of a plug-in or of the counter: a run does without this number
+    except (Exception, SystemExit):  # of a plug-in or of the counter: a run does without this number
         return None
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import torch
 
@@ -37,7 +38,7 @@ def save(directory: Path, evaluation: int, state: dict[str, Any]) -> None:
     try:
         with atomic_path(target) as temporary, temporary.open("wb") as file:
             hashing = _HashingWriter(file)
-            torch.save(state, hashing)
+            torch.save(state, cast(IO[bytes], hashing))
             file.write(_MARK + hashing.sha256.digest())
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as RuntimeError, among other things that are not about files.
@@ -96,18 +97,15 @@ def _require_loadable(value: Any, path: str) -> None:
         )
 
 
-class _HashingWriter:
+class _HashingWriter(io.RawIOBase):
     """Passes what is written on to a file, and hashes it."""
 
     def __init__(self, file: IO[bytes]):
         self._file, self.sha256 = file, hashlib.sha256()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         self.sha256.update(data)
         return self._file.write(data)
-
-    def flush(self) -> None:
-        self._file.flush()
 
 
 def _intact(path: Path) -> bool:

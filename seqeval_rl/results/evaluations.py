@@ -41,10 +41,12 @@ class Evaluations(Sequence[dict[str, Any]]):
             patterns.setdefault(tuple(line["metrics"]), []).append(place)
         names = dict.fromkeys(name for pattern in patterns for name in pattern)
         self._metrics = {name: np.full(self._length, np.nan) for name in names}
+        self._recorded = {name: np.zeros(self._length, np.bool_) for name in names}  # a recorded number may be NaN
         for pattern, places in patterns.items():
             values = np.array([tuple(lines[place]["metrics"].values()) for place in places], np.float64)
             for name, column in zip(pattern, values.T, strict=True):
                 self._metrics[name][places] = column
+                self._recorded[name][places] = True
 
     @property
     def metrics(self) -> list[str]:
@@ -55,6 +57,11 @@ class Evaluations(Sequence[dict[str, Any]]):
         """The metric [P], NaN at evaluations that do not have it."""
         found = self._metrics.get(name)
         return np.full(self._length, np.nan) if found is None else found.copy()
+
+    def recorded(self, name: str) -> NDArray[np.bool_]:
+        """Which evaluations have the metric [P], be it a finite number or not."""
+        found = self._recorded.get(name)
+        return np.zeros(self._length, np.bool_) if found is None else found.copy()
 
     def counter(self, name: str) -> NDArray[np.int64]:
         """`transitions`, `gradient_steps`, `env_steps` or `evaluation` [P]. Raises `KeyError` where they were not recorded."""
@@ -90,8 +97,8 @@ class Evaluations(Sequence[dict[str, Any]]):
     def _entry(self, place: int) -> dict[str, Any]:
         entry: dict[str, Any] = {name: int(column[place]) for name, column in self._counters.items()}
         entry |= {name: names[codes[place]] for name, (names, codes) in self._labels.items()}
-        values = ((name, float(column[place])) for name, column in self._metrics.items())
-        entry["metrics"] = {name: value for name, value in values if value == value}  # NaN: not recorded
+        recorded = (name for name, mask in self._recorded.items() if mask[place])
+        entry["metrics"] = {name: float(self._metrics[name][place]) for name in recorded}
         for name, (flat, ends) in self._episodes.items():
             entry[name] = flat[(ends[place - 1] if place else 0) : ends[place]].tolist()
         return entry

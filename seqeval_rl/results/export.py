@@ -77,7 +77,10 @@ def _long_table(result: RunResult, algorithm: str, settings: str) -> pyarrow.Tab
     names = [*evaluations.metrics, *("prequential_total/" + name for name in totals)]
     columns = [*map(evaluations.metric, evaluations.metrics), *(result.cumulated(name)[0] for name in totals)]
     values = np.stack(columns, axis=1) if columns else np.zeros((len(evaluations), 0))
-    places, metrics = np.nonzero(~np.isnan(values))  # rows by evaluation, then by metric
+    recorded = [evaluations.recorded(name) for name in (*evaluations.metrics, *(PREQUENTIAL + name for name in totals))]
+    places, metrics = np.nonzero(
+        np.stack(recorded, axis=1) if recorded else values
+    )  # rows by evaluation, then by metric
 
     def repeated(value: Any) -> Any:
         return pyarrow.repeat(pyarrow.scalar(value), len(places))

@@ -82,8 +82,8 @@ def _parse(line: bytes, check: Callable[[Mapping[str, Any]], object] | None) -> 
 
 def require(fields: Mapping[str, Any], name: str, kind: type, where: str = "") -> Any:
     """The value of a field. Raises `ValueError` where it is missing, of another type, or a whole number beyond 64 bits."""
-    value = fields.get(name)
-    if not isinstance(value, kind) or (kind is int and not -_LARGEST < value < _LARGEST):
+    value: Any = fields.get(name)
+    if not isinstance(value, kind) or (isinstance(value, int) and not -_LARGEST < value < _LARGEST):
         found = f"found {str(value)[:40]!r}" if name in fields else "which is missing"
         raise ValueError(f"expected {where}{name} of type {kind.__name__}, {found}")
     return value

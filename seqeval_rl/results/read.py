@@ -98,7 +98,8 @@ class RunResult:
 
     def curve(self, metric: str | None = None) -> Curve:
         """Transitions [P] and the metric [P] at the evaluations that have it; None: its `main_metric`."""
-        return self._curve(self.evaluations.metric(metric or self.main_metric))
+        name = metric or self.main_metric
+        return self._curve(self.evaluations.metric(name), self.evaluations.recorded(name))
 
     def prequential(self, name: str) -> Curve:
         """A prequential score (`td_error`, `nll`, …) summed over all transitions that arrived so far.
@@ -107,12 +108,12 @@ class RunResult:
             Transitions [P] at the evaluations that have the score, and its sum up to there [P]; for `count` and
             `value_count` the number of transitions that scores, or scores of values, are summed over.
         """
-        return self._curve(self.cumulated(name)[0])
+        return self._curve(self.cumulated(name)[0], self.evaluations.recorded(PREQUENTIAL + name))
 
     def prequential_mean(self, name: str) -> Curve:
         """`prequential`, divided by the number of transitions that it sums over."""
         total, over = self.cumulated(name)
-        return self._curve(total / over)
+        return self._curve(total / over, self.evaluations.recorded(PREQUENTIAL + name))
 
     def prequential_scores(self) -> list[str]:
         """Names of the prequential scores that the run has, by alphabet, without the counts."""
@@ -125,15 +126,14 @@ class RunResult:
         score = self.evaluations.metric(PREQUENTIAL + name)
         over_values = name in (*_OF_VALUES, VALUE_COUNT)
         count = self.evaluations.metric(PREQUENTIAL + (VALUE_COUNT if over_values else COUNT))
-        recorded = ~np.isnan(score)
+        recorded = self.evaluations.recorded(PREQUENTIAL + name)
         total, over = np.full((2, len(score)), np.nan)
         total[recorded] = np.cumsum(score[recorded] if name in COUNTS else (score * count)[recorded])
         over[recorded] = np.cumsum(count[recorded])
         return total, over
 
-    def _curve(self, values: NDArray[np.float64]) -> Curve:
-        """Transitions and values where there is a value; `values` is [P]."""
-        recorded = ~np.isnan(values)
+    def _curve(self, values: NDArray[np.float64], recorded: NDArray[np.bool_]) -> Curve:
+        """Transitions and values [P] where they were recorded [P]."""
         transitions = self.evaluations.counter("transitions") if len(self.evaluations) else np.zeros(0, np.int64)
         return transitions[recorded], values[recorded]
 

@@ -250,19 +250,18 @@ def test_a_plug_in_that_raises_costs_only_its_own_runs(suite, tmp_path, capsys):
     assert '"crashed"' in (failed / "events.jsonl").read_text()
 
 
-def test_the_verdict_on_runs_without_any_evaluation_is_not_hidden_by_the_summary(suite, tmp_path, capsys):
+@pytest.mark.parametrize("stops", ['raise RuntimeError("boom")', 'raise SystemExit("boom")'])
+def test_the_verdict_on_runs_without_any_evaluation_is_not_hidden_by_the_summary(stops, suite, tmp_path, capsys):
     text = (ROOT / "examples" / "filtered_bc.py").read_text()
     broken = tmp_path / "raises.py"
-    broken.write_text(
-        text.replace("        return actions if", '        raise RuntimeError("boom")\n        return actions if')
-    )
+    broken.write_text(text.replace("        return actions if", f"        {stops}\n        return actions if"))
     out = tmp_path / "out"
     assert main(["run", str(suite), "--out", str(out), "--algorithms", f"{broken}:FilteredBC"]) == 1
     shown, message = capsys.readouterr()
     assert "2 (2 failed)" in shown
     assert "note: no figure: results: expected evaluations, found none in 2 runs. They failed: see" in shown
     assert "seqeval: 2 runs stopped with an exception, first" in message.splitlines()[-1]
-    assert f"RuntimeError: boom ({broken}, line" in message.splitlines()[-1]
+    assert f"{stops[6:].partition('(')[0]}: boom ({broken}, line" in message.splitlines()[-1]
 
 
 BAD = [

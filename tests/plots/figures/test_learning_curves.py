@@ -297,7 +297,7 @@ def test_what_cannot_be_drawn_is_refused(results: Results, quickstart: Results) 
 
 def test_results_without_any_evaluation_are_refused(results: Results) -> None:
     results.add("iql", 0, upto=0)
-    with pytest.raises(UsageError, match="expected evaluations, found none in 1 runs"):
+    with pytest.raises(UsageError, match=r"expected evaluations, found none in 1 run\."):
         curves(results.read())
 
 

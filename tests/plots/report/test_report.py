@@ -7,11 +7,13 @@ import gzip
 import hashlib
 import json
 import re
+from colorsys import rgb_to_hsv
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from matplotlib.colors import to_rgb
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.plots import adaptation_tables, score_table, write_report
@@ -89,6 +91,27 @@ def test_the_command_on_results_in_progress(results: Results, capsys: pytest.Cap
     assert main(["report", str(results.root)]) == 0
     (damaged,) = data_of(path)["damagedRuns"]
     assert "0000: not a readable run" in damaged
+
+
+def test_runs_with_an_online_phase_have_a_leaderboard_at_each_end_and_variants_one_hue(
+    results: Results, tmp_path: Path
+) -> None:
+    for dataset in ("hopper medium", "hopper expert"):
+        for alpha in (1.0, 2.5):
+            blocks = ((dataset, 0, 20_000, 44.3),)
+            results.add(dataset=dataset, blocks=blocks, config={"alpha": alpha}, protocol={"online": 10_000})
+        results.add("iql", dataset=dataset, blocks=blocks, protocol={"online": 10_000})
+    data = data_of(write_report(results.read(), tmp_path / "r.html"))
+    assert [board["name"] for board in data["leaderboards"]][1:3] == [
+        "all datasets together, at the end of the offline part",
+        "all datasets together, at the end of the online phase",
+    ]
+    colors = [look["light"] for look in data["styles"].values()]
+    hues = [round(rgb_to_hsv(*to_rgb(color))[0], 2) for color in colors]
+    assert hues[0] == hues[1] != hues[2]
+    assert len(set(colors)) == 3
+    assert data["longColumns"][-3:] == ["settings", "static", "uses_future_data"]
+    assert {run["settings"] for run in data["runs"]} == {'{"alpha": 1.0}', '{"alpha": 2.5}', "{}"}
 
 
 def test_suites_and_task_versions_are_separate_as_in_figures(results: Results, tmp_path: Path) -> None:

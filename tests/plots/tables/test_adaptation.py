@@ -78,6 +78,17 @@ def test_declines_and_limits_are_marked_in_every_format_and_never_best(mixed: Re
     assert "**2.5k" in row
 
 
+def test_a_curve_that_overshoots_is_not_the_fastest(results: Results) -> None:
+    for seed in range(3):
+        results.add("bc", seed, transitions=TIMES, scores=SLOW)
+        results.add("iql", seed, transitions=TIMES, scores=FAST)
+        results.add("cql", seed, transitions=TIMES, scores=[0.0, 5.0, 5.0, 90.0, 90.0, 15.0, 15.0, 0.0, 0.0])
+    speed = adaptation_tables(results.read())[0]
+    assert [row.algorithm for row in speed.rows[:3]] == ["IQL", "CQL", "BC"]
+    assert column(speed, "lag")[1] < 0
+    assert [2 in row.bold for row in speed.formatted()[:3]] == [True, False, False]
+
+
 def test_only_equal_hardware_is_compared(results: Results) -> None:
     for seed, processor in enumerate(("2 x A", "2 x A", "8 x B")):
         results.add("iql", seed, seconds=1.0 + seed, processor=processor, device="cpu")

@@ -7,6 +7,7 @@ import minari
 import numpy as np
 import pytest
 import torch
+import trouble
 from hypothesis import given, strategies as st
 
 from seqeval_rl import load_dataset
@@ -18,7 +19,7 @@ from seqeval_rl.data.minari_writer import NewDataset
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import BehaviorPolicy
 from seqeval_rl.environments.tasks import TASKS, Task
-from seqeval_rl.errors import DataError, MismatchError, UsageError
+from seqeval_rl.errors import DataError, MismatchError, RunError, UsageError
 from seqeval_rl.interface.registry import find_algorithm
 
 HOPPER = TASKS["hopper"]
@@ -53,6 +54,20 @@ def test_episodes_do_not_depend_on_how_many_are_played_nor_by_how_many_processes
     others = list(play(behavior, 4, 100))
     starts = [episode.observations[0] for episode in (*many, *others)]
     assert len(np.unique(np.stack(starts), axis=0)) == len(starts)
+
+
+def test_an_environment_that_raises_is_an_error_and_episodes_have_a_time_limit(registry, caplog):
+    raises = Task("trouble", trouble.register(at="step"), 0.0, 5.0)
+    with pytest.raises(
+        RunError, match=r"'test/Trouble-v0': ArithmeticError: the pole has fallen \(.*trouble\.py, line"
+    ):
+        list(play(uniform_behavior(raises), 0, 10))
+    assert not caplog.text
+    endless = Task("endless", trouble.register("Endless2", max_episode_steps=None, length=-1), 0.0, 5.0)
+    assert [len(episode.rewards) for episode in play(uniform_behavior(endless), 0, 10, max_episode_steps=7)] == [7, 7]
+    assert not caplog.text
+    assert [len(episode.rewards) for episode in play(uniform_behavior(endless), 0, 10)] == [1000]
+    assert "has no time limit; its episodes are cut after 1000 environment steps" in caplog.text
 
 
 @pytest.mark.parametrize("task", [PENDULUM, HOPPER], ids=lambda task: task.name)

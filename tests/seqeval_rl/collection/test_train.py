@@ -264,9 +264,10 @@ PENDULUM = ["--task", "InvertedPendulum-v5", "--reference", "0,1000"]
 BAD = [
     ([*PENDULUM, "--id", "mine/medium-v0"], 2, ["{level}"]),
     ([], 2, ["expected a task"]),
-    (["--task", "hoper"], 2, ["hopper", "--reference"]),
-    (["--task", "InvertedPendulum-v5", "--reference", "0"], 2, ["--reference '0'", "0,1000"]),
-    (["--task", "InvertedPendulum-v5", "--reference", "5,1"], 65, ["reference_min < reference_max"]),
+    (["--task", "hoper"], 2, ["hopper"]),
+    (["--task", "InvertedPendulum-v5"], 2, ["--reference-returns MIN,MAX"]),
+    (["--task", "InvertedPendulum-v5", "--reference-returns", "0"], 2, ["--reference-returns '0'", "0,100"]),
+    (["--task", "InvertedPendulum-v5", "--reference", "5,1"], 2, ["--reference-returns '5,1'", "MIN < MAX"]),
     (["--task", "Hoper-v5", "--reference", "0,1"], 69, ["Hoper-v5"]),
     ([*PENDULUM, "--set", "cql.hidden=[8]"], 2, ["cql", "sac"]),
     ([*PENDULUM, "--set", "sac.discount=0.9,0.99"], 2, ["one value", "found 2"]),

@@ -15,15 +15,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*out of date")
 IDS = [f"{name}-v{version}" for name in ("Hopper", "HalfCheetah", "Walker2d") for version in (4, 5)]
 
 
-@pytest.fixture
-def registry():
-    """Environments may be registered; afterwards they are gone."""
-    before = dict(gymnasium.registry)
-    yield gymnasium.registry
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
-
-
 def compare(env_id, count, indices, size=1.0):
     """Play the same episodes by rules and by gymnasium's code; returns how many envs ended."""
     spec, shapes = gymnasium_shapes(env_id)

@@ -28,12 +28,8 @@ class Window(trouble.Trouble):
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    before = dict(gymnasium.registry)
+def no_window_yet(registry, monkeypatch):
     monkeypatch.setattr(Window, "windows", 0)
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
 
 
 def wrapper(name, module="gymnasium.wrappers.rendering", **kwargs):

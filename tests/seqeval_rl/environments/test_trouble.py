@@ -10,23 +10,16 @@ from hypothesis.extra import numpy as npst
 from seqeval_rl.environments import returned
 from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.returned import EnvironmentFailedError, attempt
-from seqeval_rl.environments.spaces import gymnasium_shapes, has_time_limit
+from seqeval_rl.environments.spaces import check_time_limit, gymnasium_shapes
 from seqeval_rl.errors import RunError
 
+pytestmark = pytest.mark.usefixtures("registry")
 ZERO = np.zeros((1, 1))
 
 
 def begin_and_step(envs):
     envs.reset([1])
     return envs.step(ZERO, np.array([0]))
-
-
-@pytest.fixture(autouse=True)
-def registry():
-    before = dict(gymnasium.registry)
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -180,10 +173,12 @@ def test_images_are_not_cut_to_bytes_silently():
 @pytest.mark.parametrize(
     ("own", "asked", "expected"), [(None, None, 1000), (None, 7, 7), (20, None, 20), (20, 7, 7), (20, 30, 30)]
 )
-def test_every_episode_has_a_time_limit(own, asked, expected, workers):
-    env_id = trouble.register(max_episode_steps=own, length=-1)
-    assert has_time_limit(env_id) == (own is not None)
-    has_time_limit.cache_clear()
+def test_every_episode_has_a_time_limit(own, asked, expected, workers, caplog):
+    env_id = trouble.register(f"Limit{own}", max_episode_steps=own, length=-1)
+    check_time_limit(env_id, asked)
+    assert ("has no time limit; its episodes are cut after 1000 environment steps" in caplog.text) == (
+        own is asked is None
+    )
     with make_vector_env(env_id, 2, workers=workers, max_episode_steps=asked) as envs:
         assert envs.max_episode_length == expected
         envs.reset([1, 2])

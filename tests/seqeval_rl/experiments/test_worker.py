@@ -10,7 +10,6 @@ import trouble
 from synthetic import noise_dataset, npz
 
 from seqeval_rl.data.stream import StreamSpec
-from seqeval_rl.environments.spaces import has_time_limit
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.experiments.planner import plan
 from seqeval_rl.experiments.sweep import Sweep
@@ -151,24 +150,15 @@ def test_a_sweep_over_settings_seeds_and_logs_is_planned_as_one_group(tmp_path):
     assert [len(job.runs) for job in plan(sweep, tmp_path / "two", CPU, progress=False).jobs] == [1] * 16
 
 
-@pytest.fixture
-def registry():
-    """Environments may be registered; afterwards they are gone."""
-    before = dict(gymnasium.registry)
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
-
-
-def troubled_job(tmp_path, seeds=(0, 1, 2), out="out", max_episode_steps=20, protocol=None, **settings):
+def troubled_job(tmp_path, seeds=(0, 1, 2), name="Trouble", out="out", max_episode_steps=20, protocol=None, **settings):
     """A job of one group, in an environment with trouble (see `trouble.Trouble`), instead of any that was registered before."""
     rng = np.random.default_rng(0)
     path = npz(
         tmp_path / "data.npz", observations=rng.standard_normal((300, 2)), next_observations=rng.standard_normal((300, 2)),
         actions=rng.uniform(-0.3, 0.7, (300, 1)), env_id=trouble.ID,
     )  # fmt: skip
-    gymnasium.registry.pop("test/Trouble-v0", None)
-    task = Task("trouble", trouble.register(max_episode_steps=max_episode_steps, **settings), 0.0, 5.0)
+    gymnasium.registry.pop(f"test/{name}-v0", None)
+    task = Task("trouble", trouble.register(name, max_episode_steps=max_episode_steps, **settings), 0.0, 5.0)
     fields = {"initial": 50, "batch_size": 16, "evaluate_every": 50, "episodes": 2, **(protocol or {})}
     sweep = Sweep(
         "trouble", (StreamSpec("data", (str(path),), task),), (find_algorithm("bc"),), Protocol(**fields), seeds,
@@ -215,15 +205,18 @@ def test_an_environment_that_does_not_open_any_more_ends_its_job_alone(tmp_path,
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 1000), (7, 7)])
 def test_an_environment_without_a_time_limit_is_cut_and_planning_says_so(tmp_path, registry, caplog, limit, expected):
-    has_time_limit.cache_clear()
     job = troubled_job(
-        tmp_path, (0,), max_episode_steps=None, length=-1, protocol={"max_episode_steps": limit, "evaluate_every": 0.9}
+        tmp_path,
+        (0,),
+        "Endless",
+        max_episode_steps=None,
+        length=-1,
+        protocol={"max_episode_steps": limit, "evaluate_every": 0.9},
     )
     warned = (
-        "environment 'trouble:test/Trouble-v0': has no time limit; its episodes are cut after 1000 environment steps"
+        "environment 'trouble:test/Endless-v0': has no time limit; its episodes are cut after 1000 environment steps"
     )
     assert (warned in caplog.text) == (limit is None)
-    has_time_limit.cache_clear()
     execute(job, 0, lambda _: None, 1)
     (result,) = read_results(tmp_path / "out")
     assert result.status == "finished"

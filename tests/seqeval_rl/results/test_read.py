@@ -1,6 +1,8 @@
 """What results are called, and the long format."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -115,3 +117,19 @@ def test_a_damaged_event_hides_no_failure(tmp_path):
         file.write('nonsense\n{"event": "failed", "message": "exploded"}\n{"event": "en')
     (run,) = read_results(tmp_path)
     assert (run.status, run.failure, len(run.damaged)) == ("failed", "exploded", 1)
+
+
+def test_a_number_that_is_not_finite_was_recorded_and_a_missing_one_was_not():
+    run = result()
+    lines = [dict(entry) for entry in run.evaluations] * 3
+    lines = [
+        line | {"metrics": metrics}
+        for line, metrics in zip(lines, [{"score": math.nan}, {"score": 2.0}, {}], strict=True)
+    ]
+    run = replace(run, evaluations=Evaluations(lines))
+    transitions, values = run.curve("score")
+    assert len(transitions) == 2
+    assert math.isnan(values[0])
+    assert math.isnan(run.evaluations[0]["metrics"]["score"])
+    assert run.evaluations[2]["metrics"] == {}
+    assert [row[9] for row in long_rows([run])] == ["score", "score"]

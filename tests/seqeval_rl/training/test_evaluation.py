@@ -59,15 +59,6 @@ def counting(tmp_path, monkeypatch):
     gymnasium.registry.update(before)
 
 
-@pytest.fixture
-def registry():
-    """Environments may be registered; afterwards they are gone."""
-    before = dict(gymnasium.registry)
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
-
-
 def constant(value):
     return lambda observations: np.full((*observations.shape[:2], 1), value, np.float32)
 

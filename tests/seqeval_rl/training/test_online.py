@@ -35,15 +35,6 @@ class FakeEvaluator:
         return act(self.states)
 
 
-@pytest.fixture
-def registry():
-    """Environments may be registered; afterwards they are gone."""
-    before = dict(gymnasium.registry)
-    yield
-    gymnasium.registry.clear()
-    gymnasium.registry.update(before)
-
-
 def log():
     return Stream("log", [noise_dataset([70, 50], obs_dim=4, act_dim=1, seed=3, task=PENDULUM)])
 

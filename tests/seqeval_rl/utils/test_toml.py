@@ -66,3 +66,15 @@ def test_what_is_wrong_is_named_with_its_line(contents, words):
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@given(st.one_of(st.binary(max_size=40), st.text(max_size=40).map(str.encode)))
+def test_any_contents_are_read_or_refused_in_one_line(contents):
+    refused = ""
+    try:
+        tables, text = parse(contents)
+    except ValueError as error:
+        refused = str(error)
+    else:
+        assert tables == tomllib.loads(text)
+    assert not refused or (refused.startswith("line ") and "\n" not in refused)
