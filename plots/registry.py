@@ -76,9 +76,13 @@ class Registration:
         """What the function makes of the results.
 
         Raises:
-            UsageError: an option that it does not take, or what the function refuses.
+            UsageError: an option that it does not take, a negative seed, or what the function refuses.
         """
         self.check(options)
+        if isinstance(seed := options.get("seed"), int) and seed < 0:
+            raise UsageError(
+                f"{self.sort} {self.name}: expected a seed of the bootstrap from 0, found {seed}. Correct it."
+            )
         return self.function(results, **options)
 
     def check(self, options: Iterable[str]) -> None:

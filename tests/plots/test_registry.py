@@ -157,3 +157,9 @@ def test_listing_imports_no_matplotlib() -> None:
         "sys.exit(', '.join({'torch', 'matplotlib'} & set(sys.modules)) or 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("registration", [FIGURES.find("curves"), TABLES.find("data")], ids=["figure", "table"])
+def test_a_negative_seed_is_refused(registration, quickstart):
+    with pytest.raises(UsageError, match="seed of the bootstrap from 0, found -1"):
+        registration(quickstart.read(), seed=-1)
