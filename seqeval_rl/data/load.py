@@ -14,6 +14,7 @@ from typing import Any
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.download import check_form_of_sha256
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import (
     FetchOptions,
@@ -194,7 +195,7 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
         progress: show a bar.
 
     Raises:
-        UsageError: unknown, or a hash for what is not one file.
+        UsageError: unknown, no SHA-256, or one for what is not one file.
         FileError: no network, no such file, a full disk.
         DataError: the size or the hash is wrong.
     """
@@ -202,6 +203,8 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
     reader = reader_of(base)
     if sha256 is not None and not reader.single_file:
         raise UsageError(f"dataset {base!r}: expected no SHA-256, since it is not one file. Leave it out.")
+    if sha256 is not None:
+        check_form_of_sha256(sha256)
     return reader.fetch(base, FetchOptions(sha256, offline, progress, size))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import sys
@@ -14,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from seqeval_rl.data import cache
@@ -61,7 +61,8 @@ class MinariReader(Reader):
             raise _unreadable(source, directory, error) from error
         _check_spaces(source, found, keys)
         task = _task_of(source, found, tuple(keys), options)
-        key = f"minari-{file_name(source.removeprefix(self.prefix).replace('/', '-'))}-{_fingerprint(directory)}"
+        contents = cache.files_hash(sorted(path for path in directory.rglob("*") if path.is_file()))[:16]
+        key = f"minari-{file_name(source.removeprefix(self.prefix).replace('/', '-'))}-{contents}"
         dataset = cache.obtain(
             options.cache_key(key), lambda: _convert(source, directory, found, keys, replace(options, task=task))
         )
@@ -148,15 +149,6 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more or "none"
 
 
-def _fingerprint(directory: Path) -> str:
-    """Changes when any of the dataset's files does."""
-    total = hashlib.sha256()
-    for path in sorted(directory.rglob("*")):
-        state = path.stat()
-        total.update(f"{path.relative_to(directory)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return total.hexdigest()[:16]
-
-
 def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], options: ReadOptions) -> Dataset:
     """Read every episode; the options have the task."""
     task = options.task
@@ -205,7 +197,8 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
 def _check_storage(directory: Path) -> None:
     """Raise `DataError` or `FileError` where its HDF5 files name others, or declare more than fits into memory."""
     for path in directory.glob("*.hdf5"):
-        with hdf5.opened(path) as file:
+        hdf5.files_of(path)
+        with h5py.File(path, "r") as file:
             items: list[Any] = []
             file.visit(items.append)
             arrays = [item for name in items if hasattr(item := file[name], "nbytes")]
