@@ -23,7 +23,7 @@ _INDEX, _STEPS, _WALL = "report/index", "report/gradient_steps", "report/wall"
 
 
 def with_counters(run: RunResult) -> RunResult:
-    """The run as the page shows it: at most `POINTS` of its evaluations, with their indices, gradient steps, wall time and running
+    """The run as the page shows it: at most `POINTS` of its evaluations, with indices, gradient steps, wall time and running
     prequential means as more metrics."""
     evaluations = run.evaluations
     seconds = evaluations.metric("seconds")
