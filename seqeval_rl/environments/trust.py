@@ -147,7 +147,7 @@ def _parameters(creator: Any) -> Iterator[str]:
         return
     for base in creator.__mro__:
         if "__init__" in vars(base) and base is not object:
-            yield from list(inspect.signature(base.__init__).parameters)[1:]
+            yield from list(inspect.signature(vars(base)["__init__"]).parameters)[1:]
 
 
 def _check_value(what: str, value: Any) -> None:
