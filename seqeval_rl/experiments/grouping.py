@@ -18,6 +18,7 @@ from seqeval_rl.experiments.flop import Flop, count_flop
 from seqeval_rl.experiments.sweep import DECAY, Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
+from seqeval_rl.interface.isolation import isolated
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import CHUNK
@@ -89,7 +90,8 @@ def cost_of_run(
     key = (variant.entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
     if key not in known:
         try:
-            known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
+            with isolated(device):
+                known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
         except (Exception, SystemExit):
             known[key] = UpdateCost(0.0, 0)
     return known[key]
