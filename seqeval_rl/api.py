@@ -124,7 +124,7 @@ def evaluate(
         task: of the datasets, in place of their own: a `Task`, the name of a known one, or an environment's id.
         out: results directory. Finished runs in it are not run again, interrupted ones are resumed. None: a temporary
             directory that is deleted with the results, or kept where a run stopped with an error.
-        device: `"auto"`, `"cpu"` or `"cuda"`.
+        device: `"auto"`, `"cpu"`, `"cuda"` (every visible device), `"cuda:1"` or `"cuda:0,2"`.
         precision: of matrix products: `"float32"`, `"tf32"` or `"bfloat16"`.
         loggers: more than `metrics.jsonl`: registered names, `"module:Class"` or `"file.py:Class"`.
         overwrite: delete these runs in `out` and begin again.

@@ -22,7 +22,15 @@ class Run(Reading):
     # sources separated by commas; several joined by + are concatenated; default the suite's
     datasets: Annotated[str | None, arg(metavar="A,B")] = None
     seeds: Annotated[str | None, arg(metavar="0,1,2")] = None  # seeds separated by commas; default the suite's
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # where to train; auto: CUDA where available
+    # what to train on: auto (CUDA where available), cpu, cuda (every visible device), or devices: cuda:1, cuda:0,2
+    device: str = "auto"
+    # where to train: local (this machine), ray, slurm, or module:Class, file.py:Class
+    launcher: Annotated[str, arg(metavar="NAME")] = "local"
+    address: str = (
+        ""  # with --launcher ray: of the cluster, HOST:PORT or ray://HOST:PORT; default the one that is found
+    )
+    partition: str = ""  # with --launcher slurm: of the cluster; default its own
+    time: Annotated[str, arg(metavar="[D-]HH:MM:SS")] = ""  # with --launcher slurm: limit of each job; default 1 day
     # a setting, for example td3_bc.alpha=1.0 or protocol.increment=10; may be given again. Several values
     # are a sweep: td3_bc.alpha=1,2.5,4
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="SECTION.SETTING=VALUE")] = ()

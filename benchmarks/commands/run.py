@@ -14,6 +14,7 @@ from seqeval_rl.benchmarks.commands import results
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.data.stream import given_reading
 from seqeval_rl.errors import UsageError
+from seqeval_rl.experiments.launchers import LaunchOptions
 from seqeval_rl.experiments.scheduler import raise_crashed, raise_diverged, run_sweep
 from seqeval_rl.experiments.sweep import Shard
 from seqeval_rl.training.device import Precision
@@ -39,6 +40,10 @@ def run(
     precision: Precision = "float32",
     loggers: Sequence[str] | None = None,
     shard: str = "1/1",
+    launcher: str = "local",
+    address: str = "",
+    partition: str = "",
+    time: str = "",
     mini: bool = False,
     paper: bool = False,
     allow_changed_code: bool = False,
@@ -58,10 +63,12 @@ def run(
         algorithms, datasets, seeds, loggers: in place of the suite's, see `build_sweep`.
         settings: by algorithm (or `"protocol"`), settings in place of the suite's.
         sweep: by algorithm (or `"protocol"`), several values for a setting; every combination is run.
-        device: `"auto"`, `"cpu"` or `"cuda"`.
+        device: `"auto"`, `"cpu"`, `"cuda"` (every visible device), `"cuda:1"` or `"cuda:0,2"`.
         environments: what steps them: `"auto"`, `"envpool"` or `"gymnasium"`.
         precision: of matrix products: `"float32"`, `"tf32"` or `"bfloat16"`.
         shard: `"K/N"`: only the K-th of N parts of the runs, which do not overlap.
+        launcher: where to train: `"local"`, `"ray"`, `"slurm"`, `"module:Class"` or `"file.py:Class"`.
+        address, partition, time: of the cluster, see `LaunchOptions`.
         mini: the suite's miniature.
         paper: as the published runs.
         allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
@@ -86,7 +93,11 @@ def run(
     reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "run")
     planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers, reading)
     planned = replace(planned, shard=Shard.parse(shard))
-    raise_crashed(run_sweep(planned, directory, device, environments, overwrite, progress, allow_changed_code))
+    options = LaunchOptions(address, partition, time)
+    ends = run_sweep(
+        planned, directory, device, environments, overwrite, progress, allow_changed_code, launcher, options
+    )
+    raise_crashed(ends)
     return read_results(directory)
 
 
@@ -115,7 +126,8 @@ def perform(command: Run) -> None:
     out = command.out or default_directory(command.suite, command.mini)
     ends = run_sweep(
         sweep, out, command.device, command.environments, command.overwrite,
-        allow_changed_code=command.allow_changed_code,
+        allow_changed_code=command.allow_changed_code, launcher=command.launcher,
+        options=LaunchOptions(command.address, command.partition, command.time),
     )  # fmt: skip
     failed = [end for end in ends if end.status != "finished"]
     for end in failed[:_NAMED]:

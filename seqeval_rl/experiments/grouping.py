@@ -6,6 +6,7 @@ vectorized algorithm takes such a setting as a tensor [R], one value for each ru
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -60,23 +61,49 @@ class GroupCandidate:
     seconds: float = 0.0  # of one core, estimated
 
 
-def room_for_groups(device: torch.device) -> float:
-    """Bytes that groups may take on a device: most of what is free on CUDA; on a CPU none, since one run fills a core."""
-    return MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0.0
+def free_memory(device: torch.device) -> float:
+    """Bytes that are free on a CUDA device; on a CPU no limit."""
+    if device.type != "cuda":
+        return math.inf
+    torch.cuda.empty_cache()
+    return torch.cuda.mem_get_info(device)[0]
 
 
-def divide(candidates: Iterable[GroupCandidate], room: float) -> list[list[GroupCandidate]]:
-    """Groups: runs of one key, in their order, as many in each as `room` bytes hold; at least one."""
+def room_for_groups(*devices: torch.device) -> float:
+    """Bytes that a group may take: most of what is free on CUDA; on a CPU none, since one run fills a core.
+
+    Of several devices the fullest counts, unless it has less than half of what another has: groups that do not fit there go
+    to the others.
+    """
+    free = [free_memory(device) for device in devices if device.type == "cuda"]
+    return MEMORY_SHARE * min((each for each in free if 2 * each >= max(free)), default=0.0)
+
+
+def group_bytes(group: Iterable[GroupCandidate]) -> int:
+    """What a group takes on a CUDA device: its datasets, each once, and its runs."""
+    group = list(group)
+    datasets = {each.dataset: each.dataset_bytes for each in group}
+    return sum(datasets.values()) + sum(each.run_bytes for each in group)
+
+
+def divide(candidates: Iterable[GroupCandidate], room: float, workers: int = 1) -> list[list[GroupCandidate]]:
+    """Groups: runs of one key, in their order, as many in each as `room` bytes hold; at least one.
+
+    Where there are fewer groups than `workers` that train them, the largest are halved.
+    """
     groups: list[list[GroupCandidate]] = []
     filling: dict[Hashable, list[GroupCandidate]] = {}  # by key
     for candidate in candidates:
         group = [*filling.get(candidate.key, []), candidate]
-        datasets = {each.dataset: each.dataset_bytes for each in group}
-        if len(group) > 1 and sum(datasets.values()) + sum(each.run_bytes for each in group) <= room:
+        if len(group) > 1 and group_bytes(group) <= room:
             filling[candidate.key].append(candidate)
         else:
             filling[candidate.key] = [candidate]
             groups.append(filling[candidate.key])
+    while 0 < len(groups) < workers and len(largest := max(groups, key=len)) > 1:
+        groups.remove(largest)
+        half = -(-len(largest) // 2)
+        groups += [largest[:half], largest[half:]]
     return groups
 
 

@@ -42,6 +42,7 @@ class Job:
     overwrite: bool
     cost: float  # estimated seconds of one core
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
+    bytes: int = 0  # of a CUDA device's memory that its runs take, estimated; 0 on a CPU
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,6 @@ class Progress:
     scores: tuple[Scored, ...] = ()  # new ones, and at first those of earlier attempts
     failures: tuple[Failed, ...] = ()  # new ones
     warnings: tuple[str, ...] = ()  # one line each, for people
-    last: bool = False  # the job reports nothing more
 
 
 class ProgressReporter:

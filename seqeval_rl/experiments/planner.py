@@ -20,7 +20,15 @@ from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.spaces import check_time_limit, gymnasium_shapes
 from seqeval_rl.errors import UsageError, writing
-from seqeval_rl.experiments.grouping import GroupCandidate, GroupKey, UpdateCost, cost_of_run, divide, room_for_groups
+from seqeval_rl.experiments.grouping import (
+    GroupCandidate,
+    GroupKey,
+    UpdateCost,
+    cost_of_run,
+    divide,
+    group_bytes,
+    room_for_groups,
+)
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
 from seqeval_rl.protocol import Schedule
@@ -59,13 +67,15 @@ def plan(
     progress: bool = True,
     room: float | None = None,
     allow_changed_code: bool = False,
+    workers: int = 1,
 ) -> Plan:
     """Load (or build) the datasets, check everything that can be checked, and divide what is left to do into jobs.
 
-    All arguments but `room` are those of `run_sweep`.
+    All arguments but `room` and `workers` are those of `run_sweep`.
 
     Args:
         room: bytes that run groups may take on the device; none: see `room_for_groups`.
+        workers: devices that train run groups at the same time.
 
     Raises:
         SeqevalError: whatever is wrong, before any training; nothing in `out` is changed.
@@ -96,7 +106,7 @@ def plan(
         for variant, own in zip(variants, seeds, strict=True):
             planner.add(spec, stream, dataset, variant, own)
     room = room_for_groups(device) if room is None else room
-    jobs = [planner.job(group, backend) for group in divide(planner.candidates, room)]
+    jobs = [planner.job(group, backend) for group in divide(planner.candidates, room, workers)]
     # Longest first, so that the last job to end is a short one.
     jobs.sort(key=lambda job: -job.cost)
     return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
@@ -199,6 +209,7 @@ class _Planner:
         return Job(
             runs, key.task, key.algorithm, key.protocol, str(self._device), backend, self._sweep.precision,
             self._overwrite, sum(candidate.seconds for candidate in group), self._sweep.loggers,
+            group_bytes(group) if self._device.type == "cuda" else 0,
         )  # fmt: skip
 
 

@@ -1,36 +1,17 @@
-"""Runs a sweep: plans it, then trains what is missing, on a CPU in one process per core, on CUDA one job after the other."""
+"""Runs a sweep with a launcher: plans it, then trains what is missing."""
 
 from __future__ import annotations
 
-import math
-import multiprocessing
-import os
-import queue
 import signal
-import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from seqeval_rl.data import cache
 from seqeval_rl.errors import DivergedError, Interrupted, SeqevalError
-from seqeval_rl.experiments.display import Display
-from seqeval_rl.experiments.grouping import WORTH_A_PROCESS
-from seqeval_rl.experiments.job import Job, Progress, RunEnd, forget_streams
-from seqeval_rl.experiments.planner import plan
+from seqeval_rl.experiments.job import RunEnd, forget_streams
+from seqeval_rl.experiments.launchers.launcher import LaunchOptions, SweepRequest, find_launcher
 from seqeval_rl.experiments.sweep import Sweep
-from seqeval_rl.experiments.worker import execute
-from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.results.run_log import RUN_LOG
-from seqeval_rl.training.device import choose_device
-from seqeval_rl.utils.console import error_stream
-from seqeval_rl.utils.processes import available_cores, exit_with_parent
 
 
 def run_sweep(
@@ -41,28 +22,36 @@ def run_sweep(
     overwrite: bool = False,
     progress: bool = True,
     allow_changed_code: bool = False,
+    launcher: str = "local",
+    options: LaunchOptions | None = None,
 ) -> list[RunEnd]:
     """Plan and run; returns how each run ended, and which had failed before. Finished runs are not among them.
 
     Args:
         sweep: what to run.
         out: results directory.
-        device: where to train; `auto`: on CUDA where it is available.
+        device: what to train on: `auto` (CUDA where it is available), `cpu`, `cuda` (every visible device), `cuda:1`, `cuda:0,2`.
         backend: of the environments: `auto`, `envpool` or `gymnasium`.
         overwrite: begin again what is there.
         progress: show it on standard error: a table on a terminal, else plain lines.
         allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
+        launcher: where to train: `local`, `ray`, `slurm`, another registered name, `module:Class` or `file.py:Class`.
+        options: of the launcher.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the same command resumes.
         SeqevalError: see `plan`; or what a job raised (a full disk, say), after the other processes have been stopped. A run
             that diverges or a plug-in that raises ends that job alone.
     """
+    request = SweepRequest(sweep, out, device, backend, overwrite, progress, allow_changed_code)
+    chosen = find_launcher(launcher)(options or LaunchOptions())
     try:
-        planned = plan(sweep, out, choose_device(device), backend, overwrite, progress, None, allow_changed_code)
-        if progress and any(len(job.runs) > 1 for job in planned.jobs):
-            print(f"plan: {planned}", file=error_stream())
-        return [*planned.failed, *_run_jobs(planned.jobs, progress, out / RUN_LOG if progress else None)]
+        with _sigterm_as_interrupt():
+            return chosen.launch(request)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; every run is saved up to its last evaluation. The same command resumes from there."
+        ) from None
     finally:
         forget_streams()
 
@@ -85,97 +74,6 @@ def raise_diverged(ends: Iterable[RunEnd]) -> None:
 def _first(ends: Sequence[RunEnd], how: str) -> str:
     """How many runs ended like this, and why the first did."""
     return f"{len(ends)} run{'s' * (len(ends) != 1)} {how}, first {ends[0].directory}: {ends[0].message.rstrip('.')}"
-
-
-_channel: Any = None  # in a worker: the queue back to the parent
-_environment_workers = 1
-
-
-def _run_jobs(jobs: Sequence[Job], progress: bool, log: Path | None) -> list[RunEnd]:
-    if not jobs:
-        return []
-    on_cpu = all(job.device == "cpu" for job in jobs)
-    worth = math.ceil(sum(job.cost for job in jobs) / WORTH_A_PROCESS)
-    # A class that was defined in a notebook exists in this process alone.
-    everywhere = all(find_algorithm(name).importable for name in {job.algorithm for job in jobs})
-    workers = max(1, min(available_cores(), len(jobs), worth)) if on_cpu and everywhere else 1
-    with Display(jobs, progress, log) as display, _sigterm_as_interrupt():
-        try:
-            if workers > 1:
-                return _in_processes(jobs, workers, display)
-            ends: list[RunEnd] = []
-            for number, job in enumerate(jobs):
-                ended = execute(job, number, display.update, available_cores())
-                display.job_ended(number, ended)
-                ends += ended
-            return ends
-        except KeyboardInterrupt:
-            raise Interrupted(
-                "interrupted; every run is saved up to its last evaluation. The same command resumes from there."
-            ) from None
-
-
-def _in_processes(jobs: Sequence[Job], workers: int, display: Display) -> list[RunEnd]:
-    # spawn: forking after torch or MuJoCo have started threads can hang.
-    context = multiprocessing.get_context("spawn")
-    channel = context.Queue()
-    arguments = channel, max(1, available_cores() // workers), os.getpid(), cache.verified()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, arguments)
-    ends: list[RunEnd] = []
-    try:
-        futures: dict[Future[list[RunEnd]], int] = {pool.submit(_work, job, n): n for n, job in enumerate(jobs)}
-        left = set(futures)
-        while left:
-            done, left = wait(left, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(channel, display.update, [futures[future] for future in done if future.exception() is None])
-            for future in done:
-                ended = future.result()
-                display.job_ended(futures[future], ended)
-                ends += ended
-    except BrokenProcessPool as error:
-        raise SeqevalError(
-            "a worker process died (out of memory?). Every run is saved up to its last evaluation; the same command "
-            "resumes from there."
-        ) from error
-    finally:
-        # Queued jobs are dropped; processes that still work (after an error or Ctrl-C) are terminated: all is saved.
-        stopped = list((pool._processes or {}).values()) if sys.exc_info()[0] else []
-        pool.shutdown(wait=not stopped, cancel_futures=True)
-        for process in stopped:
-            process.terminate()
-        for process in stopped:
-            process.join(10)
-    return ends
-
-
-def _drain(channel: Any, update: Callable[[Progress], None], ended: Collection[int]) -> None:
-    """Pass on what has been reported; waits for the last report of each job that has ended."""
-    waiting = set(ended)
-    while True:
-        try:
-            progress = channel.get(timeout=1.0) if waiting else channel.get_nowait()
-        except queue.Empty:
-            return
-        update(progress)
-        if progress.last:
-            waiting.discard(progress.job)
-
-
-def _start_worker(channel: Any, threads: int, parent: int, verified: Collection[tuple[str, str]]) -> None:
-    global _channel, _environment_workers
-    _channel, _environment_workers = channel, threads
-    torch.set_num_threads(threads)
-    cache.trust(verified)
-    # Ctrl-C reaches the whole process group; the parent decides and terminates its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
-
-
-def _work(job: Job, number: int) -> list[RunEnd]:
-    ends = execute(job, number, _channel.put, _environment_workers)
-    _channel.put(Progress(number, 1.0, last=True))
-    return ends
 
 
 @contextmanager

@@ -44,15 +44,31 @@ def torch_threads(count: int) -> AbstractContextManager[None]:
 
 
 def choose_device(device: str) -> torch.device:
-    """The device of `auto` (CUDA where available), `cpu` or `cuda`.
+    """The device of `auto` (CUDA where available), `cpu`, `cuda` or `cuda:1`; of several, the first. Raises `UsageError`."""
+    return choose_devices(device)[0]
+
+
+def choose_devices(device: str) -> tuple[torch.device, ...]:
+    """The devices of `auto` (CUDA where available), `cpu`, `cuda` (every visible device), `cuda:1` or `cuda:0,2`.
 
     Raises:
-        UsageError: another name, or CUDA where there is none.
+        UsageError: another name, a device twice, or one that is not there.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {device}: expected auto, cpu or cuda. Choose one of these.")
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: expected a CUDA device, found none. Use --device cpu.")
-    return torch.device(device)
+    kind, colon, numbers = device.partition(":")
+    chosen = [number.strip() for number in numbers.split(",")] if colon else []
+    known = kind == "cuda" or (kind in ("auto", "cpu") and not colon)
+    if not known or not all(number.isascii() and number.isdecimal() for number in chosen):
+        raise UsageError(f"--device {device}: expected auto, cpu, cuda, cuda:1 or cuda:0,2. Choose one of these.")
+    count = torch.cuda.device_count() if kind != "cpu" and torch.cuda.is_available() else 0
+    if kind == "cuda" and not count:
+        raise UsageError(f"--device {device}: expected a CUDA device, found none. Use --device cpu.")
+    indices = [int(number) for number in chosen] or list(range(count))
+    if colon and (max(indices) >= count or len(set(indices)) < len(indices)):
+        there = f"0 to {count - 1}" if count > 1 else "0"
+        raise UsageError(
+            f"--device {device}: expected different CUDA devices of {there}. Choose of these, or --device cuda."
+        )
+    if not count:
+        return (torch.device("cpu"),)
+    # One that is there alone needs no number.
+    return tuple(torch.device("cuda", index) for index in indices) if count > 1 else (torch.device("cuda"),)

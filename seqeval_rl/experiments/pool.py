@@ -1,0 +1,174 @@
+"""Worker processes of this machine that train jobs, each on a device of its own or on a share of the CPU's cores."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
+
+import torch
+
+from seqeval_rl.data import cache
+from seqeval_rl.errors import SeqevalError
+from seqeval_rl.experiments.display import Display
+from seqeval_rl.experiments.grouping import free_memory
+from seqeval_rl.experiments.job import Job, Progress, RunEnd
+from seqeval_rl.experiments.worker import execute
+from seqeval_rl.utils.processes import available_cores, exit_with_parent
+
+_POLL = 0.5  # seconds; the parent looks at least so often for signals
+_GRACE = 10.0  # seconds that a terminated process has to end
+
+
+def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Display) -> list[RunEnd]:
+    """Train jobs in one process for each of `devices`, see `place`; all have an equal share of the cores.
+
+    Raises:
+        SeqevalError: what a job raised, or a worker process died; after the others have been stopped.
+    """
+    threads = max(1, available_cores() // len(devices))
+    workers = [_Worker(device, threads) for device in devices]
+    waiting = dict(enumerate(jobs))
+    ends: list[RunEnd] = []
+    try:
+        while waiting or any(worker.number is not None for worker in workers):
+            while (
+                placed := place(waiting, _idle(workers), any(worker.free is None for worker in workers))
+            ) is not None:
+                number, index = placed
+                workers[index].start(number, waiting.pop(number))
+            for connection in wait([worker.connection for worker in workers], _POLL):
+                worker = next(worker for worker in workers if worker.connection is connection)
+                message = worker.receive()
+                if isinstance(message, Progress):
+                    display.update(message)
+                elif message.number is not None:
+                    display.job_ended(message.number, message.ends)
+                    ends += message.ends
+    except BaseException:
+        # Processes that still work (after an error or Ctrl-C) are terminated: all is saved.
+        for worker in workers:
+            worker.process.terminate()
+        raise
+    finally:
+        for worker in workers:
+            worker.connection.close()
+        for worker in workers:
+            worker.process.join(_GRACE)
+    return ends
+
+
+def place(jobs: Mapping[int, Job], free: Mapping[int, float], busy: bool) -> tuple[int, int] | None:
+    """Which job (of those that wait, the longest first) begins on which idle worker; None: wait for one that works.
+
+    The job gets the worker whose device has most memory free, if it fits there: else a shorter one may. Where none fits and
+    nothing works that would give back memory, the longest is tried there all the same.
+
+    Args:
+        jobs: by number.
+        free: bytes that are free on an idle worker's device, by worker.
+        busy: whether any worker works.
+    """
+    if not jobs or not free:
+        return None
+    worker = max(free, key=lambda each: free[each])
+    fitting = [number for number, job in jobs.items() if job.bytes <= free[worker]]
+    if fitting:
+        return fitting[0], worker
+    return None if busy else (next(iter(jobs)), worker)
+
+
+def _idle(workers: Sequence[_Worker]) -> dict[int, float]:
+    """The workers that wait for a job, by index, each with the bytes that are free on its device."""
+    return {index: worker.free for index, worker in enumerate(workers) if worker.free is not None}
+
+
+class _Ended(NamedTuple):
+    """A worker is idle: at the beginning (`number` is None), or after a job."""
+
+    number: int | None
+    ends: list[RunEnd]
+    error: BaseException | None  # what the job raised in place of ends
+    free: float  # bytes on its device
+
+
+class _Worker:
+    """A worker process, as its parent sees it."""
+
+    def __init__(self, device: str, threads: int):
+        # spawn: forking after torch or MuJoCo have started threads can hang.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        arguments = theirs, device, threads, os.getpid(), cache.verified()
+        self.process = context.Process(target=_serve, args=arguments)
+        self.process.start()
+        theirs.close()  # so that this end sees when the process has died
+        self.device = device
+        self.number: int | None = None  # of the job that it works on
+        self.free: float | None = None  # bytes on its device; None while it does not wait for a job
+
+    def start(self, number: int, job: Job) -> None:
+        """Begin a job."""
+        self.number, self.free = number, None
+        self.connection.send((number, replace(job, device=self.device)))
+
+    def receive(self) -> Progress | _Ended:
+        """What it reports. Raises what a job raised, and `SeqevalError` where the process has died."""
+        try:
+            message: Progress | _Ended = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise SeqevalError(
+                "a worker process died (out of memory?). Every run is saved up to its last evaluation; the same command "
+                "resumes from there."
+            ) from error
+        if isinstance(message, _Ended):
+            self.number, self.free = None, message.free
+            if message.error is not None:
+                raise message.error
+        return message
+
+
+def _serve(
+    connection: Connection, device: str, threads: int, parent: int, verified: Collection[tuple[str, str]]
+) -> None:
+    """A worker process: train one job after the other, until the parent closes the connection."""
+    torch.set_num_threads(threads)
+    cache.trust(verified)
+    # Ctrl-C reaches the whole process group; the parent decides and terminates its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
+    connection.send(_Ended(None, [], None, free_memory(torch.device(device))))
+    while True:
+        try:
+            number, job = connection.recv()
+        except EOFError:
+            return
+        ends: list[RunEnd] = []
+        failure: BaseException | None = None
+        try:
+            ends = execute(job, number, connection.send, threads)
+        except BaseException as error:
+            failure = _sendable(error)
+        gc.collect()  # what the job had on the device
+        connection.send(_Ended(number, ends, failure, free_memory(torch.device(device))))
+
+
+def _sendable(error: BaseException) -> BaseException:
+    """The exception with its traceback as a note; another with its text where it cannot be sent to another process."""
+    trace = traceback.format_exc()
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    if not isinstance(error, SeqevalError):
+        error.add_note(trace)
+    return error
