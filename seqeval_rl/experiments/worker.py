@@ -20,7 +20,7 @@ from seqeval_rl.interface.isolation import isolated
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
 from seqeval_rl.results.loggers.logger import OptionalLoggers
-from seqeval_rl.results.read import main_metric
+from seqeval_rl.results.read import main_metric, scan_results
 from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.training.device import matrix_products, release_memory
 from seqeval_rl.training.evaluation import Evaluator
@@ -70,6 +70,18 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
     finally:
         for recorder in recorders:
             recorder.close()
+
+
+def died(run: PlannedRun, reason: str) -> RunEnd:
+    """How a run has ended whose process has died: this is recorded in its events, unless it had ended before."""
+    found = scan_results(run.directory)
+    if found and (found[0].status == "finished" or (found[0].status == "failed" and not found[0].crashed)):
+        return RunEnd(run.directory, found[0].status, found[0].failure or "")
+    if found:
+        at = f"after evaluation {len(found[0].evaluations) - 1}" if len(found[0].evaluations) else "at its start"
+        reason = f"{reason} ({at})"
+        RunRecorder(run.directory, run.manifest).event("crashed", message=reason)
+    return RunEnd(run.directory, "crashed", reason)
 
 
 def _reason(error: BaseException, module: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -60,12 +61,15 @@ class WorkerProcess:
         except BrokenPipeError:
             raise WorkerEndedError(self._wait(1.0)) from None
 
-    def receive(self) -> Any:
+    def receive(self, seconds: float | None = None) -> Any:
         """The answer to the request. An exception that the function raised is raised here, with its traceback as a note.
 
         Raises:
+            TimeoutError: there was no answer after so many seconds; the process can only be killed.
             WorkerEndedError: the process ended by itself.
         """
+        if not select.select([self._answers], [], [], seconds)[0]:
+            raise TimeoutError(f"no answer after {seconds:g} s")
         try:
             answer, error, trace = pickle.load(self._answers)
         except (EOFError, pickle.UnpicklingError):
