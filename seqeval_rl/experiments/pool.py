@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
+import time
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -23,10 +23,11 @@ from seqeval_rl.experiments.grouping import free_memory
 from seqeval_rl.experiments.job import Job, Progress, RunEnd
 from seqeval_rl.experiments.worker import died, execute
 from seqeval_rl.training.device import release_memory
-from seqeval_rl.utils.processes import available_cores, exit_with_parent
+from seqeval_rl.utils.interruption import leave_signals_to_parent
+from seqeval_rl.utils.processes import available_cores, call_as_worker
 
 _POLL = 0.5  # seconds; the parent looks at least so often for signals
-_GRACE = 10.0  # seconds that a terminated process has to end
+_GRACE = 5.0  # seconds that all processes together have to end
 
 
 def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Display) -> list[RunEnd]:
@@ -71,8 +72,12 @@ def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Dis
     finally:
         for worker in workers:
             worker.connection.close()
+        last = time.monotonic() + _GRACE
         for worker in workers:
-            worker.process.join(_GRACE)
+            worker.process.join(max(0.0, last - time.monotonic()))
+            if worker.process.exitcode is None:
+                worker.process.kill()
+                worker.process.join()
     return ends
 
 
@@ -117,8 +122,8 @@ class _Worker:
         # spawn: forking after torch or MuJoCo have started threads can hang.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        arguments = theirs, device, threads, os.getpid(), cache.verified()
-        self.process = context.Process(target=_serve, args=arguments)
+        arguments = os.getpid(), f"{__name__}:serve", theirs, device, threads, cache.verified()
+        self.process = context.Process(target=call_as_worker, args=arguments)
         self.process.start()
         theirs.close()  # so that this end sees when the process has died
         self.device = device
@@ -167,16 +172,11 @@ def _how_it_died(code: int | None) -> str:
     return f"was killed by {name}{memory}"
 
 
-def _serve(
-    connection: Connection, device: str, threads: int, parent: int, verified: Collection[tuple[str, str]]
-) -> None:
+def serve(connection: Connection, device: str, threads: int, verified: Collection[tuple[str, str]]) -> None:
     """A worker process: train one job after the other, until the parent closes the connection."""
+    leave_signals_to_parent()
     torch.set_num_threads(threads)
     cache.trust(verified)
-    # Ctrl-C reaches the whole process group; the parent decides and terminates its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
     with contextlib.suppress(OSError):  # the parent has closed it
         _work(connection, device, threads)
 

@@ -1,4 +1,4 @@
-"""Keeps what a plug-in changes of its process (modes of torch, random generators, the working directory) from the runs after it."""
+"""Keeps what a plug-in changes of its process (modes of torch, random generators, the working directory) from later runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def isolated(device: torch.device | str = "cpu") -> Iterator[None]:
         (torch.set_float32_matmul_precision, precision := torch.get_float32_matmul_precision(), precision),
         (torch.set_num_threads, threads := torch.get_num_threads(), threads),
     ]
-    generators, directory = (random.getstate(), np.random.get_state()), os.getcwd()
+    generators, directory = (random.getstate(), np.random.get_state()), os.getcwd()  # noqa: NPY002
     cuda = [device] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(cuda), np.errstate():
         try:
@@ -41,7 +41,7 @@ def isolated(device: torch.device | str = "cpu") -> Iterator[None]:
             for set_mode, before, _ in modes:
                 set_mode(before)
             random.setstate(generators[0])
-            np.random.set_state(generators[1])
+            np.random.set_state(generators[1])  # noqa: NPY002
             with contextlib.suppress(OSError):  # deleted meanwhile
                 os.chdir(directory)
 

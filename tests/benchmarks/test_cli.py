@@ -107,8 +107,8 @@ def test_a_suite_of_ones_own_runs_and_is_plotted_tabled_and_exported(suite, tmp_
 def test_jobs_in_worker_processes_leave_what_jobs_in_one_process_leave(suite, tmp_path, monkeypatch):
     command = ["run", str(suite), "--seeds", "0", "--out"]
     assert main([*command, str(tmp_path / "one")]) == 0
-    monkeypatch.setattr("seqeval_rl.experiments.scheduler.WORTH_A_PROCESS", 1e-9)
-    monkeypatch.setattr("seqeval_rl.experiments.scheduler.available_cores", lambda: 2)
+    monkeypatch.setattr("seqeval_rl.experiments.launchers.local.WORTH_A_PROCESS", 1e-9)
+    monkeypatch.setattr("seqeval_rl.experiments.launchers.local.available_cores", lambda: 2)
     assert main([*command, str(tmp_path / "two")]) == 0
     for name in ("bc", "td3_bc"):
         run = Path("noise") / name / "seed-0"

@@ -42,7 +42,8 @@ class LocalLauncher:
         # A class that was defined in a notebook exists in this process alone.
         here = not all(algorithm.importable for algorithm in algorithms)
         # What can crash its process, or fill the memory, gets one of its own.
-        here |= small and all(algorithm.is_ours for algorithm in algorithms) and all(_is_gymnasiums(job.task) for job in planned.jobs)
+        ours = all(algorithm.is_ours for algorithm in algorithms)
+        here |= small and ours and all(_is_gymnasiums(job.task) for job in planned.jobs)
         names = names[: 1 if here else len(planned.jobs)]
         return [*planned.failed, *_train(request, planned.jobs, names, here)]
 
