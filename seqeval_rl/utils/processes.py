@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import os
 import pickle
-import re
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
+from multiprocessing.connection import wait
 from typing import IO, Any, cast
 
 from seqeval_rl.utils.console import prepare_streams
@@ -27,22 +26,6 @@ _LOOK = 0.1  # seconds between two looks for the parent
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def free_memory() -> int:
-    """Bytes of memory that this process may still take: what the machine has free, within the limits of its control group and of
-    `ulimit -v`; unlimited where the system does not say."""
-    free = [sys.maxsize]
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        free += [int(re.findall(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text())[0]) * 1024]
-    with contextlib.suppress(OSError, ValueError):  # "max" is no limit
-        group = Path("/sys/fs/cgroup")
-        free += [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        limit = importlib.import_module("resource").getrlimit(importlib.import_module("resource").RLIMIT_AS)[0]
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
-        free += [limit - taken] if limit >= 0 else []
-    return max(0, min(free))
 
 
 class WorkerEndedError(Exception):
@@ -80,12 +63,15 @@ class WorkerProcess:
         except BrokenPipeError:
             raise WorkerEndedError(self._wait(1.0)) from None
 
-    def receive(self) -> Any:
+    def receive(self, seconds: float | None = None) -> Any:
         """The answer to the request. An exception that the function raised is raised here, with its traceback as a note.
 
         Raises:
+            TimeoutError: there was no answer after so many seconds; the process can only be killed.
             WorkerEndedError: the process ended by itself.
         """
+        if seconds is not None and not wait([self._answers], seconds):
+            raise TimeoutError(f"no answer after {seconds:g} s")
         try:
             answer, error, trace = pickle.load(self._answers)
         except (EOFError, pickle.UnpicklingError):

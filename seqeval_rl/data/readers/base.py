@@ -22,7 +22,7 @@ from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 from seqeval_rl.results.legacy import rename_source
 from seqeval_rl.utils.failures import cause_of, is_damage
-from seqeval_rl.utils.processes import free_memory
+from seqeval_rl.utils.memory import free_memory
 from seqeval_rl.utils.text import first_line, one_line
 
 GROUP = "seqeval_rl.readers"

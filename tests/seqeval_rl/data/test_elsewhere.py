@@ -144,7 +144,6 @@ def test_a_bomb_is_refused_at_little_memory(tmp_path: Path) -> None:
     code = f"""
 import json, resource
 from seqeval_rl.data.readers import npz
-from seqeval_rl.utils.processes import free_memory
 taken = int(open('/proc/self/statm').read().split()[0]) * 4096
 resource.setrlimit(resource.RLIMIT_AS, (taken + 200_000_000,) * 2)
 try:
