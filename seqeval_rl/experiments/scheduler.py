@@ -55,11 +55,11 @@ def run_sweep(
 
 
 def raise_crashed(ends: Iterable[RunEnd]) -> None:
-    """Raise `SeqevalError` if a run stopped with an exception."""
+    """Raise `SeqevalError` if a run stopped with an exception, or its process died."""
     crashed = [end for end in ends if end.status == "crashed"]
     if crashed:
-        remedy = "The same command tries again; the traceback is in that directory's events.jsonl."
-        raise SeqevalError(f"{_first(crashed, 'stopped with an exception')}. {remedy}")
+        remedy = "The same command tries again; details are in that directory's events.jsonl."
+        raise SeqevalError(f"{_first(crashed, 'crashed')}. {remedy}")
 
 
 def raise_diverged(ends: Iterable[RunEnd]) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from typing import IO, Any, cast
 
 from seqeval_rl.utils.console import prepare_streams
@@ -62,12 +63,15 @@ class WorkerProcess:
         except BrokenPipeError:
             raise WorkerEndedError(self._wait(1.0)) from None
 
-    def receive(self) -> Any:
+    def receive(self, seconds: float | None = None) -> Any:
         """The answer to the request. An exception that the function raised is raised here, with its traceback as a note.
 
         Raises:
+            TimeoutError: there was no answer after so many seconds; the process can only be killed.
             WorkerEndedError: the process ended by itself.
         """
+        if seconds is not None and not wait([self._answers], seconds):
+            raise TimeoutError(f"no answer after {seconds:g} s")
         try:
             answer, error, trace = pickle.load(self._answers)
         except (EOFError, pickle.UnpicklingError):
