@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -16,8 +15,9 @@ from seqeval_rl.benchmarks.arguments.datasets import Datasets
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Status, Table
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run, Settings
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
-from seqeval_rl.utils.console import finish_streams, prepare_streams
+from seqeval_rl.utils.console import finish_streams, log_to_stderr, prepare_streams
 from seqeval_rl.utils.interruption import signals_interrupt
+from seqeval_rl.utils.text import clean
 
 # By name: the type of the command's arguments, and the function that takes them, in `commands`.
 _COMMANDS: dict[str, tuple[type, str]] = {
@@ -75,13 +75,13 @@ def _perform(arguments: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code. Expected errors are one line on standard error, bugs a traceback."""
     prepare_streams()
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    log_to_stderr()
     try:
         with signals_interrupt(Interrupted.exit_code):
             _perform(sys.argv[1:] if arguments is None else arguments)
         finish_streams()
     except SeqevalError as error:
-        print(f"seqeval: {error}", file=sys.stderr)
+        print(f"seqeval: {clean(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("seqeval: interrupted; completed work is kept, the same command resumes.", file=sys.stderr)
@@ -92,6 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         with suppress(OSError):
             finish_streams()
-        print(f"seqeval: {error.filename or 'input/output'}: {error.strerror or error}.", file=sys.stderr)
+        print(
+            f"seqeval: {clean(str(error.filename or 'input/output'))}: {clean(str(error.strerror or error))}.",
+            file=sys.stderr,
+        )
         return FileError.exit_code
     return 0

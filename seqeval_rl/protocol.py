@@ -14,15 +14,20 @@ from seqeval_rl.errors import DataError, UsageError, at, invalid, unknown
 
 Order = Literal["shuffled", "episodes", "logged"]
 Phase = Literal["offline", "online"]
+_LARGEST = 10**12  # of any number of transitions or steps in a setting
+_MOST_EVALUATIONS = 10**6
+_MOST_STEPS = 2**53  # gradient steps, so that they are exact in any file
 
 
 def _transitions(value: int | float) -> int | float:
     """A number of transitions from 1, or a share of the dataset between 0 and 1."""
-    if value >= 1 and value == int(value):
+    if 1 <= value <= _LARGEST and value == int(value):
         return int(value)
     if isinstance(value, float) and 0 < value < 1:
         return value
-    raise ValueError("expected a whole number of transitions from 1, or a share of the dataset between 0 and 1")
+    raise ValueError(
+        f"expected a whole number of transitions from 1 to {_LARGEST:,}, or a share of the dataset between 0 and 1"
+    )
 
 
 Extent = Annotated[int | float, AfterValidator(_transitions)]
@@ -36,23 +41,29 @@ class Protocol(BaseModel):
     initial: Extent = Field(
         default=5_000, description="T0: transitions visible before the first update; below 1 a share of the dataset"
     )
-    increment: int = Field(default=1, ge=1, description="gamma: transitions revealed at once")
-    updates_per_increment: int = Field(default=1, ge=1, description="K: gradient steps after each reveal")
-    batch_size: int = Field(default=256, ge=1, description="B: transitions per gradient step")
+    increment: int = Field(default=1, ge=1, le=_LARGEST, description="gamma: transitions revealed at once")
+    updates_per_increment: int = Field(default=1, ge=1, le=_LARGEST, description="K: gradient steps after each reveal")
+    batch_size: int = Field(default=256, ge=1, le=_LARGEST, description="B: transitions per gradient step")
     order: Order = Field(
         default="shuffled", description="in which the dataset arrives: shuffled, episodes (each kept whole) or logged"
     )
     window: int | None = Field(
-        default=None, ge=1, description="only the newest w visible transitions are sampled; none = all"
+        default=None, ge=1, le=_LARGEST, description="only the newest w visible transitions are sampled; none = all"
     )
     evaluate_every: Extent = Field(
         default=5_000, description="transitions between evaluations; below 1 a share of the dataset"
     )
     episodes: int = Field(
-        default=10, ge=0, description="E: episodes of an evaluation; 0: no environment, prequential scores only"
+        default=10,
+        ge=0,
+        le=_LARGEST,
+        description="E: episodes of an evaluation; 0: no environment, prequential scores only",
     )
     online: int = Field(
-        default=0, ge=0, description="transitions that the policy gathers in an environment after the dataset"
+        default=0,
+        ge=0,
+        le=_LARGEST,
+        description="transitions that the policy gathers in an environment after the dataset",
     )
     static: bool = Field(
         default=False, description="control: the full dataset is visible from the start, for as many gradient steps"
@@ -63,6 +74,7 @@ class Protocol(BaseModel):
     max_episode_steps: int | None = Field(
         default=None,
         ge=1,
+        le=_LARGEST,
         description="time limit of episodes, in environment steps; none: the environment's own, and 1000 where it has none",
     )
     divergence_limit: float = Field(
@@ -123,7 +135,7 @@ class Schedule:
 
         Raises:
             DataError: not T0 < N, or without a dataset not T0 < M.
-            UsageError: a share of a dataset where there is none.
+            UsageError: a share of a dataset where there is none; or more evaluations or gradient steps than can be counted.
         """
         self.protocol, self.dataset_length = protocol, dataset_length
         self.initial, self.evaluate_every = (self._whole(name, where) for name in ("initial", "evaluate_every"))
@@ -144,6 +156,13 @@ class Schedule:
         self.increments = self._offline + -(-(self.total - self._base) // gamma)
         self.gradient_steps = self.increments * protocol.updates_per_increment
         self.offline_gradient_steps = self._offline * protocol.updates_per_increment
+        evaluations = self.total // self.evaluate_every
+        for name, found, most, remedy in (
+            ("evaluations", evaluations, _MOST_EVALUATIONS, "Raise protocol.evaluate_every"),
+            ("gradient steps", self.gradient_steps, _MOST_STEPS, "Lower protocol.updates_per_increment"),
+        ):
+            if found > most:
+                raise UsageError(f"{where}: expected at most {most:,} {name}, found {found:,}. {remedy}.")
 
     def _whole(self, name: str, where: str) -> int:
         """A setting in transitions."""
@@ -175,8 +194,13 @@ class Schedule:
 
     def points(self) -> list[EvaluationPoint]:
         """When to evaluate: before training, whenever t crosses a multiple of `evaluate_every`, and at the end of each phase."""
-        all_increments = np.arange(self.increments + 1, dtype=np.int64)
-        crossed = np.flatnonzero(np.diff(self.seen(all_increments) // self.evaluate_every)) + 1
+        increments = np.array([0, self._offline, self.increments])
+        first, boundary, last = self.seen(increments)
+        multiples = np.arange(first // self.evaluate_every + 1, last // self.evaluate_every + 1) * self.evaluate_every
+        # The increments after which t is at least a multiple, of the offline and of the online phase.
+        offline, online = multiples[multiples <= boundary], multiples[multiples > boundary]
+        gamma = self.protocol.increment
+        crossed = np.concatenate((-((self.initial - offline) // gamma), self._offline - (self._base - online) // gamma))
         increments = np.unique(np.concatenate(([0, self._offline], crossed, [self.increments])))
         visible, per_increment = self.visible(increments), self.protocol.updates_per_increment
         return [

@@ -68,7 +68,7 @@ def _value(text: str) -> Any:
 def _is_toml(text: str) -> bool:
     try:
         tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return False
     return True
 

@@ -10,6 +10,7 @@ from seqeval_rl.benchmarks.arguments.run import Algorithms, Check
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.interface.checks import iterate_checks
 from seqeval_rl.interface.registry import find_algorithm, find_registered, registered
+from seqeval_rl.utils.console import say
 from seqeval_rl.utils.text import duration, show
 
 
@@ -17,15 +18,15 @@ def algorithms(_: Algorithms) -> None:
     """Print every algorithm with its settings and their defaults, as `--set` takes them."""
     found, broken = find_registered()
     for entry in found:
-        print(f"{entry.name}: {entry.summary}")
+        say(f"{entry.name}: {entry.summary}")
         for item in dataclasses.fields(entry.algorithm.Config):
             default = item.default_factory() if callable(item.default_factory) else item.default
-            print(
+            say(
                 f"    {entry.name}.{item.name} = {show(default) if default is not dataclasses.MISSING else 'no default'}"
             )
     values = registered()
     for name, reason in broken.items():
-        print(f"{name}: broken (entry point {values[name]}): {reason.removeprefix(f'{name}: ')}")
+        say(f"{name}: broken (entry point {values[name]}): {reason.removeprefix(f'{name}: ')}")
 
 
 def check(command: Check) -> None:
@@ -37,7 +38,7 @@ def check(command: Check) -> None:
         results.append(result)
         status.clear()
         word = "skip" if not result.made else "ok  " if result.passed else "FAIL"
-        print(f"{word} {result.name}: {result.detail}", flush=True)
+        say(f"{word} {result.name}: {result.detail}", flush=True)
     failed = [result.name for result in results if result.made and not result.passed]
     if failed:
         skipped = sum(not result.made for result in results)
@@ -60,7 +61,7 @@ class _Status:
             return
         self._shown = time.monotonic()
         text = f"check: {name}, about {duration(left)} left"
-        print(
+        say(
             f"\r{text}\x1b[K" if self._terminal else text,
             end="" if self._terminal else "\n",
             file=sys.stderr,

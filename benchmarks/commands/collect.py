@@ -19,6 +19,7 @@ from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.experiments.sweep import check_seeds
 from seqeval_rl.results.read import MANIFEST
+from seqeval_rl.utils.console import say
 
 _Played = tuple[Task, Iterable[Episode], str, str]  # with the policy in words, and where it is from
 _TRAINING = ("task", "reference_returns", "online", "set", "out", "policies")  # options for --train
@@ -51,7 +52,7 @@ def collect(command: DatasetsCollect) -> None:
     description = f"{origin} with seed {command.seed}. Its end truncates the last episode."
     new = NewDataset(command.id, task, command.transitions, policy, description)
     write_dataset(new, episodes, command.overwrite)
-    print(f"minari:{command.id}: {command.transitions:,} transitions")
+    say(f"minari:{command.id}: {command.transitions:,} transitions")
 
 
 def _refuse(command: DatasetsCollect, options: tuple[str, ...], where: str) -> None:
@@ -114,10 +115,10 @@ def _by_training(command: DatasetsCollect) -> None:
     training = dataclasses.replace(training, directory=place)
     train(training, device, command.overwrite)
     for new in collect_levels(training, command.id, command.transitions, command.overwrite):
-        print(f"minari:{new.identity}: {new.transitions:,} transitions. {new.description}")
+        say(f"minari:{new.identity}: {new.transitions:,} transitions. {new.description}")
     if command.policies is not None:
         for path in save_policies(training, command.policies):
-            print(path)
+            say(path)
 
 
 def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:

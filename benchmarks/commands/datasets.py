@@ -27,6 +27,7 @@ from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.plots.figures.dataset import CUT, TERMINAL, TIME_LIMIT, DatasetBlock
+from seqeval_rl.utils.console import say
 from seqeval_rl.utils.files import split_at
 from seqeval_rl.utils.text import file_name, show
 
@@ -56,10 +57,10 @@ def _list(_: DatasetsList) -> None:
     sections = [(listing.heading, listing.sources) for listing in list_datasets()]
     keys = [f"{key:<48} {_size(cache.root() / key)}" for key in cache.entries()]
     for heading, lines in (*sections, (f"cache, {cache.root()}", keys)):
-        print(f"{heading}:")
-        print("\n".join(f"  {line}" for line in lines or ["none"]))
+        say(f"{heading}:")
+        say("\n".join(f"  {line}" for line in lines or ["none"]))
     usages = ", ".join(usage for reader in readers().values() for usage in reader.usage)
-    print(f"sources: {usages}; each with :<N> for its first N transitions")
+    say(f"sources: {usages}; each with :<N> for its first N transitions")
 
 
 def _size(folder: Path) -> str:
@@ -74,11 +75,11 @@ def _show(command: DatasetsShow) -> None:
     stream = Stream(command.id, [load_dataset(source, mode=command.mode, **options) for source in sources])
     for block in stream.blocks:
         for name, value in _numbers(block.dataset):
-            print(f"{name:<14} {value}")
+            say(f"{name:<14} {value}")
     if len(stream.blocks) > 1:
         what = "return" if stream.task.references is None else "score"
         sums = sum(getattr(block.dataset, f"mean_{what}")() * len(block.dataset) for block in stream.blocks)
-        print(
+        say(
             f"{'together':<14} {len(stream):,} transitions, mean {what} {sums / len(stream):.2f}, weighted by transitions"
         )
     figure = plots.dataset_figure(
@@ -86,7 +87,7 @@ def _show(command: DatasetsShow) -> None:
         [_drawn(block.label, block.dataset) for block in stream.blocks],
         stream.task.return_references,
     )
-    print(f"figure: {plots.save(figure, command.out, file_name(command.id), ('png',))[0]}")
+    say(f"figure: {plots.save(figure, command.out, file_name(command.id), ('png',))[0]}")
 
 
 def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
@@ -138,9 +139,9 @@ def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
 @perform.register
 def _fetch(command: DatasetsFetch) -> None:
     source, options = _named("fetch", command.id), command.options()
-    print(fetch(source, command.sha256, command.offline or None))
+    say(fetch(source, command.sha256, command.offline or None))
     if options:
-        print(f"{len(load_dataset(source, **options)):,} transitions can be read")
+        say(f"{len(load_dataset(source, **options)):,} transitions can be read")
 
 
 @perform.register
@@ -150,13 +151,13 @@ def _verify(command: DatasetsVerify) -> None:
         raise UsageError(f"datasets verify: expected a dataset to read with {', '.join(options)}, found none. {_HINT}")
     sources = [command.id] if command.id else cache.entries()
     if not sources:
-        print(f"{cache.root()}: no dataset to verify")
+        say(f"{cache.root()}: no dataset to verify")
     broken = []
     for source in sources:
         for name, checks in verify(source, **options):
-            print(name)
+            say(name)
             for check in checks:
-                print(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
+                say(f"  {'ok  ' if check.passed else 'FAIL'} {check.name}: {check.detail}")
                 broken += [] if check.passed else [f"{name}: {check.name}"]
     if broken:
         raise DataError(

@@ -16,6 +16,7 @@ from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, 
 from seqeval_rl.errors import SeqevalError, UsageError, writing
 from seqeval_rl.results.export import export
 from seqeval_rl.results.read import RunResult, evaluation_share, read_results
+from seqeval_rl.utils.console import say
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.text import file_name
 
@@ -35,7 +36,7 @@ def _plot(command: Plot) -> None:
         raise UsageError(f"--format {command.format!r}: expected png, pdf or svg separated by commas.")
     with plots.styled(command.style):
         for path in _figure(command, tuple(formats)):
-            print(path)
+            say(path)
 
 
 _RENAMED = {"foretold": "correlation"}  # old names of kinds, which the command still takes
@@ -62,7 +63,7 @@ def _figure(command: Plot, formats: tuple[str, ...]) -> list[Path]:
     if kind == "curves" and "metric" not in options and instead is not None:
         if options.keys() - {"width", "caption", "seed"}:
             raise UsageError(f"{', '.join(options)}: {instead}")
-        print(instead)
+        say(instead)
         return _prequential_instead(results, out, formats, **options)
     parts = [kind]
     for name in ("metric", "x", "phase"):  # another metric, axis or phase has a file of its own
@@ -80,10 +81,10 @@ def _table(command: Table) -> None:
         tables = plots.tabulate(_tabulated(command), measures, **given_options(command, Table))
     for place, table in enumerate(tables):
         if command.format == "csv":  # one file, whose columns are those of every table
-            print(table.csv() if not place else table.csv().partition("\n")[2], end="")
+            say(table.csv() if not place else table.csv().partition("\n")[2], end="")
         else:
             makes = {"md": partial(table.markdown, command.intervals), "latex": partial(table.latex, command.intervals)}
-            print(makes.get(command.format, table.text)())
+            say(makes.get(command.format, table.text)())
 
 
 def _tabulated(command: Table) -> list[RunResult]:
@@ -116,7 +117,7 @@ def _report(command: Report) -> None:
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out {out}: expected a file that ends in .html, found {out.suffix or 'no ending'!r}.")
     with plots.styled(command.style):
-        print(plots.write_report(read_results(command.results), out, command.results.resolve().name))
+        say(plots.write_report(read_results(command.results), out, command.results.resolve().name))
 
 
 @perform.register
@@ -124,7 +125,7 @@ def _select(command: Select) -> None:
     choices = plots.select(
         read_results(command.results), score=command.score, share=command.share, algorithm=command.algorithm
     )
-    print("\n".join(choice.text() for choice in choices), end="")
+    say("\n".join(choice.text() for choice in choices), end="")
     if not any(choice.picked for choice in choices):
         raise UsageError(
             f"select: expected a setting with {command.score} at {100 * command.share:g} % of the data in all of its runs, found "
@@ -135,7 +136,7 @@ def _select(command: Select) -> None:
 @perform.register
 def _export(command: Export) -> None:
     rows = export(read_results(command.results), command.file)
-    print(f"{command.file}: {rows:,} rows")
+    say(f"{command.file}: {rows:,} rows")
 
 
 @perform.register
@@ -145,11 +146,11 @@ def _cite(command: Cite) -> None:
     lacking = {run.algorithm for run in results if "citation" not in run.manifest}
     text = plots.bibliography(results, _registered_citations(lacking))
     if command.out is None:
-        print(text, end="")
+        say(text, end="")
     else:
         with writing(command.out, "Choose another --out."):
             atomic_write(command.out, text)
-        print(command.out)
+        say(command.out)
 
 
 def _registered_citations(names: set[str]) -> dict[str, str]:
@@ -169,10 +170,10 @@ def summarise(out: Path) -> None:
     with _noting(out / "results.parquet"):
         export(results, out / "results.parquet")
     with _noting("table"):
-        print(plots.score_table(results).text() if instead is None else instead)
+        say(plots.score_table(results).text() if instead is None else instead)
     share = evaluation_share(results)
     if share is not None:
-        print(f"evaluation: {share:.0%} of the runs' wall time")
+        say(f"evaluation: {share:.0%} of the runs' wall time")
     with _noting("figure"):
         formats = "png", "pdf"
         if instead is None:
@@ -180,7 +181,7 @@ def summarise(out: Path) -> None:
         else:
             figures = _prequential_instead(results, out, formats)
         for figure in figures[:1]:
-            print(f"figure: {figure}")
+            say(f"figure: {figure}")
 
 
 @contextmanager
@@ -189,7 +190,7 @@ def _noting(what: object) -> Iterator[None]:
     try:
         yield
     except SeqevalError as error:
-        print(f"note: no {what}: {error}")
+        say(f"note: no {what}: {error}")
 
 
 def _prequential_instead(results: list[RunResult], out: Path, formats: tuple[str, ...], **options: Any) -> list[Path]:

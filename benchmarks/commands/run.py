@@ -18,6 +18,7 @@ from seqeval_rl.experiments.launchers import LaunchOptions
 from seqeval_rl.experiments.scheduler import raise_crashed, raise_diverged, run_sweep
 from seqeval_rl.experiments.sweep import Shard
 from seqeval_rl.training.device import Precision
+from seqeval_rl.utils.console import say
 
 if TYPE_CHECKING:
     from seqeval_rl.api import EvaluationResults
@@ -112,7 +113,7 @@ def perform(command: Run) -> None:
     """Run a suite and print why runs failed, its table and its figure. Raises `SeqevalError`, also if a run failed."""
     if command.list:
         for name in suite_names():
-            print(f"{name:<12} {read_suite(name)[1].description}")
+            say(f"{name:<12} {read_suite(name)[1].description}")
         return
     if not command.suite:
         raise UsageError(f"run: expected a suite, found none. Name one of {', '.join(suite_names())}, or a .toml file.")
@@ -133,9 +134,9 @@ def perform(command: Run) -> None:
     )  # fmt: skip
     failed = [end for end in ends if end.status != "finished"]
     for end in failed[:_NAMED]:
-        print(f"{end.directory}: failed, {end.message.rstrip('.')}. It is left out of the figure's means.")
+        say(f"{end.directory}: failed, {end.message.rstrip('.')}. It is left out of the figure's means.")
     if len(failed) > _NAMED:
-        print(f"and {len(failed) - _NAMED} more failed, see `seqeval status {out} --all`")
+        say(f"and {len(failed) - _NAMED} more failed, see `seqeval status {out} --all`")
     results.summarise(out)
     raise_crashed(ends)
     raise_diverged(ends)

@@ -11,7 +11,7 @@ from seqeval_rl.benchmarks.arguments.results import Status as Command
 from seqeval_rl.errors import UsageError
 from seqeval_rl.results.status import Status, read_status
 from seqeval_rl.results.status_table import BLOCKS, table
-from seqeval_rl.utils.console import can_show, is_terminal
+from seqeval_rl.utils.console import can_show, is_terminal, say
 
 EVERY = 5.0  # seconds between two readings
 _NAMED = 10  # failures, damaged runs and damaged lines that are named without --all, of each
@@ -24,7 +24,7 @@ def status(command: Command) -> None:
     terminal = is_terminal(sys.stdout)
     if seconds is None:
         width = shutil.get_terminal_size().columns if terminal else _WIDE
-        print("\n".join(text(read_status(command.results), command.all, width)))
+        say("\n".join(text(read_status(command.results), command.all, width)))
         return
     try:
         if terminal:
@@ -82,7 +82,7 @@ def _redraw(command: Command, seconds: float) -> None:
             time.sleep(seconds)
             found = read_status(command.results)
             live.update(drawn(found), refresh=True)
-    print("\n".join(text(found, command.all, console.width)))
+    say("\n".join(text(found, command.all, console.width)))
 
 
 def _repeat(command: Command, seconds: float) -> None:

@@ -47,7 +47,9 @@ const Tables = (() => {
   }
 
   const quoted = (value) => {
-    const text = value === null || value === undefined ? '' : String(value);
+    const shown = value === null || value === undefined ? '' : String(value);
+    // Spreadsheets take a text that begins so for a formula.
+    const text = typeof value === 'string' && /^[=+\-@\t\r]/.test(shown) && Number.isNaN(Number(shown)) ? `'${shown}` : shown;
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const csv = (rows) => new Blob([rows.map((row) => row.map(quoted).join(',')).join('\n'), '\n'], { type: 'text/csv' });

@@ -15,6 +15,7 @@ import numpy as np
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.tables.latex import latex
 from seqeval_rl.plots.tables.rows import FormattedRow, Kind, Row, formatted_row, statistic_name
+from seqeval_rl.utils.text import csv_text
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +106,16 @@ class Table:
                 statistic = "mean" if self.statistic == "iqm" and cell.runs < 4 else self.statistic
                 run_counts = (cell.runs, row.finished, row.failed, row.unfinished)
                 writer.writerow(
-                    (row.dataset, row.algorithm, name, *numbers, *run_counts, row.dataset_mean, mark, statistic)
+                    (
+                        csv_text(row.dataset),
+                        csv_text(row.algorithm),
+                        name,
+                        *numbers,
+                        *run_counts,
+                        row.dataset_mean,
+                        mark,
+                        statistic,
+                    )
                 )
         return file.getvalue()
 

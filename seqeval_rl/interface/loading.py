@@ -43,6 +43,10 @@ def load_class(reference: str, shown: str | None = None, methods: Collection[str
     """
     source, _, name = (reference, "", "") if reference.endswith(".py") else reference.rpartition(":")
     shown = reference if shown is None else shown
+    if not source.strip() or "\0" in reference:
+        raise UsageError(
+            f"{shown!r}: expected module:Class, file.py:Class or file.py, found no name of a module. Correct it."
+        )
     module = _module(source, shown)
     types = {key: value for key, value in vars(module).items() if isinstance(value, type)}
     if name in types:

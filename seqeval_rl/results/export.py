@@ -15,7 +15,7 @@ import numpy as np
 from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.results.read import COUNTS, PREQUENTIAL, RunResult, differences
 from seqeval_rl.utils.files import atomic_path
-from seqeval_rl.utils.text import show
+from seqeval_rl.utils.text import csv_text, show
 
 if TYPE_CHECKING:
     import pyarrow
@@ -133,7 +133,11 @@ def _write_csv(tables: Iterable[pyarrow.Table], path: Path) -> int:
         writer = csv.writer(file)
         writer.writerow(LONG_COLUMNS)
         for table in tables:
-            writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+            columns = [
+                [csv_text(text) for text in column.to_pylist()] if column.type == "string" else column.to_pylist()
+                for column in table.columns
+            ]
+            writer.writerows(zip(*columns, strict=True))
             rows += len(table)
     return rows
 

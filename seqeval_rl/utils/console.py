@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import os
 import sys
 from functools import cache
 from typing import IO, Any
 
 from tqdm import tqdm
+
+from seqeval_rl.utils.text import printable
 
 # What an encoding lacks is written so; of anything else the code is shown, so that different names stay different.
 _REPLACEMENTS = {
@@ -43,6 +46,26 @@ def prepare_streams() -> None:
             setattr(sys, name, nowhere)
         elif name != "stdin":
             getattr(stream, "reconfigure", lambda **_: None)(errors=_HANDLER)
+
+
+def say(*parts: object, end: str = "\n", flush: bool = False) -> None:
+    """`print` of text that may hold anything: names and messages from files, of which nothing controls the terminal."""
+    print(printable(" ".join(map(str, parts))), end=end, flush=flush)
+
+
+class _Printable(logging.Formatter):
+    """Messages for the log on standard error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def log_to_stderr() -> None:
+    """Show warnings on standard error, one line each."""
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:  # not those of a test or of a program that uses this one
+            handler.setFormatter(_Printable("%(message)s"))
 
 
 def finish_streams() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
@@ -9,6 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+_CONTROLS = ("Cc", "Cf")  # categories of Unicode
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _UNFIT = re.compile(r"[^A-Za-z0-9.+_-]+")  # in the name of a file
 _LONGEST = 150  # characters of a name, well within what file systems take; temporary files add some
 # Windows reserves these, with any ending.
@@ -76,6 +79,21 @@ def show(value: Any) -> str:
 def clean(text: str) -> str:
     """In one line and without control characters: a name or a message may hold anything."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def printable(text: str) -> str:
+    """Any text for a terminal: without what controls it (escape sequences, backspaces, the direction of writing); lines and tabs
+    stay."""
+    return "".join(
+        " " if unicodedata.category(letter) in _CONTROLS and letter not in "\n\t" else letter for letter in text
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def csv_text(text: str) -> str:
+    """Text for a cell of a CSV file, which spreadsheets do not take for a formula: such a one gets an apostrophe in front."""
+    text = clean(text)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") and not _NUMBER.fullmatch(text) else text
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,9 @@ def parse(contents: bytes) -> tuple[dict[str, Any], str]:
             f"line {line}: expected text in UTF-8, found the byte 0x{contents[error.start]:02x}. Save the file as UTF-8."
         ) from None
     try:
-        return tomllib.loads(text), text
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("line 1: expected lists and tables a few levels deep, found hundreds. Correct it.") from None
     except tomllib.TOMLDecodeError as error:
         found = _AT.fullmatch(str(error))
         line = int(found[2]) if found and found[2] else text.rstrip().count("\n") + 1
@@ -30,6 +32,16 @@ def parse(contents: bytes) -> tuple[dict[str, Any], str]:
             f"line {line}, {column}: expected TOML (text is in quotation marks), found {shown[:60]!r}: "
             f"{found[1] if found else error}. Correct the line."
         ) from None
+    wrong = next(
+        (path for path, value in _values(tables, "") if "\0" in path or (isinstance(value, str) and "\0" in value)),
+        None,
+    )
+    if wrong is not None:
+        line = line_of(text, wrong)
+        raise ValueError(
+            f"line {line}: expected names and texts without the character NUL, found it in {wrong!r}. Correct it."
+        )
+    return tables, text
 
 
 def lines(text: str) -> dict[str, int]:
@@ -42,7 +54,7 @@ def lines(text: str) -> dict[str, int]:
             tables = tomllib.loads("\n".join(rows[:end]))
         except tomllib.TOMLDecodeError:
             continue  # in the middle of a list or text of several lines
-        for path in _paths(tables, ""):
+        for path, _ in _values(tables, ""):
             found.setdefault(path, begin)
         begin = end + 1
     return found
@@ -54,10 +66,10 @@ def line_of(text: str, path: str) -> int | None:
     return next((found[key] for n in range(len(parts), 0, -1) if (key := ".".join(parts[:n])) in found), None)
 
 
-def _paths(value: Any, path: str) -> Iterator[str]:
-    """The paths of all keys and items below a value."""
+def _values(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """All keys and items below a value, by their paths."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, item in items:
         own = f"{path}.{name}" if path else str(name)
-        yield own
-        yield from _paths(item, own)
+        yield own, item
+        yield from _values(item, own)

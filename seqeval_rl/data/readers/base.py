@@ -244,6 +244,8 @@ def parse_source(source: str) -> tuple[str, int | None]:
     Raises:
         UsageError: what follows the colon is not a number of transitions.
     """
+    if "\0" in source:
+        raise UsageError(f"dataset {source!r}: expected a name or path, found the character NUL in it. Correct it.")
     if (renamed := rename_source(source)) != source:
         _note_renamed(source, renamed)
         source = renamed
