@@ -27,7 +27,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import docstring_parser
 
@@ -216,7 +217,8 @@ def _type(parameter: inspect.Parameter, function: Callable[..., Any]) -> Any:
     annotation = parameter.annotation
     if isinstance(annotation, str):  # of a module with `from __future__ import annotations`
         try:
-            annotation = eval(annotation, getattr(function, "__globals__", {}))
+            alone = SimpleNamespace(__annotations__={"type": annotation})
+            annotation = get_type_hints(alone, getattr(function, "__globals__", {}))["type"]
         except NameError:  # imported for type checkers alone
             annotation = parameter.empty
     return type(parameter.default) if annotation is parameter.empty else annotation

@@ -12,6 +12,9 @@ from seqeval_rl.utils.files import split_at
 _OPENING = ("[", "{", '"', "'")  # how a TOML value that may contain commas begins
 
 
+_CLOSING = ("]", "}", '"', "'")  # and how it ends
+
+
 @dataclass(frozen=True)
 class Several:
     """Several values for one setting: a sweep, each value a variant."""
@@ -52,7 +55,7 @@ def _pieces(text: str) -> list[str]:
         size = 1
         if parts[0].lstrip().startswith(_OPENING):
             # As many parts as it takes to close it, or all.
-            sizes = range(1, len(parts) + 1)
+            sizes = (n for n in range(1, len(parts) + 1) if parts[n - 1].rstrip().endswith(_CLOSING))
             size = next((n for n in sizes if _is_toml(",".join(parts[:n]))), len(parts))
         pieces.append(",".join(parts[:size]).strip())
         parts = parts[size:]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+_MOST_PARTS = 16  # of a path that holds separators itself; without a bound a long list takes minutes
 _log = logging.getLogger("seqeval_rl")
 _HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())[:64]  # in names of files
 _ABANDONED = 3600.0  # seconds
@@ -188,7 +189,7 @@ def split_at(text: str, separator: str) -> list[str]:
     """Names that are joined by a separator, `+` or `,`; an existing path may contain it, also in `d4rl:PATH:500`."""
     parts, found = text.split(separator), []
     while parts:
-        sizes = range(len(parts), 1, -1)
+        sizes = range(min(len(parts), _MOST_PARTS), 1, -1)
         size = next((n for n in sizes if _is_one(separator.join(parts[:n]), separator)), 1)
         found.append(separator.join(parts[:size]))
         parts = parts[size:]

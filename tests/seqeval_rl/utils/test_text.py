@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
-from seqeval_rl.utils.text import file_name, some
+from seqeval_rl.utils.text import csv_text, file_name, printable, some
 
 texts = st.one_of(st.text(max_size=300), st.text("aA.-+_/ :é跳", max_size=12), st.from_regex(r"\A[\w.+-]{1,200}\Z"))
 WINDOWS = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
@@ -57,3 +57,33 @@ def test_a_long_list_is_cut_to_three_and_a_count():
     assert some([]) == "none"
     assert some(["a", "b", "c"]) == "a, b, c"
     assert some(range(10)) == "0, 1, 2 and 7 more"
+
+
+ANYTHING = st.text(st.characters(), max_size=30)
+
+
+@given(ANYTHING)
+def test_nothing_that_is_shown_controls_a_terminal(text):
+    shown = printable(text)
+    assert len(shown) == len(text)
+    assert not any(unicodedata.category(letter) in ("Cc", "Cf") for letter in shown if letter not in "\n\t")
+    assert printable("red \x1b[31m, back \b, C1 \x9b2J, right to left \u202e") == (
+        "red  [31m, back  , C1  2J, right to left  "
+    )
+
+
+@given(ANYTHING)
+def test_no_cell_of_a_csv_file_is_a_formula(text):
+    cell = csv_text(text)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r")) or re.fullmatch(r"[+-][\d.]+(e[+-]?\d+)?", cell, re.I)
+    assert cell.isprintable()
+
+
+@pytest.mark.parametrize("text", ["-1.5", "+3", "-1e-05", "hopper", "> 0.5", "a=b", "", "↓"])
+def test_numbers_and_other_texts_stay_as_they_are_in_csv(text):
+    assert csv_text(text) == text
+
+
+def test_a_formula_is_text_in_csv():
+    assert csv_text('=HYPERLINK("http://example.org")') == '\'=HYPERLINK("http://example.org")'
+    assert csv_text("-1+cmd|' /C calc'!A0") == "'-1+cmd|' /C calc'!A0"
