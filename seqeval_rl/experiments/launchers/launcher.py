@@ -72,7 +72,10 @@ class LaunchOptions:
 
 
 class Launcher(Protocol):
-    """Built as `Launcher(options)`. It decides where the run groups of a sweep are trained."""
+    """Decides where the run groups of a sweep are trained."""
+
+    def __init__(self, options: LaunchOptions):
+        """Raise `UsageError` where an option does not fit, or what it needs is not installed."""
 
     def launch(self, request: SweepRequest) -> list[RunEnd]:
         """Plan a sweep and train what is missing. Returns how each run ended, and which had failed before.
