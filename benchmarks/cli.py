@@ -17,6 +17,7 @@ from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, 
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run, Settings
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 from seqeval_rl.utils.console import finish_streams, prepare_streams
+from seqeval_rl.utils.interruption import signals_interrupt
 
 # By name: the type of the command's arguments, and the function that takes them, in `commands`.
 _COMMANDS: dict[str, tuple[type, str]] = {
@@ -76,7 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_streams()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        _perform(sys.argv[1:] if arguments is None else arguments)
+        with signals_interrupt(Interrupted.exit_code):
+            _perform(sys.argv[1:] if arguments is None else arguments)
         finish_streams()
     except SeqevalError as error:
         print(f"seqeval: {error}", file=sys.stderr)

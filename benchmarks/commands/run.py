@@ -81,7 +81,7 @@ def run(
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the same call resumes.
-        SeqevalError: whatever is wrong, before any training; and a run that stopped with an exception, after the others.
+        SeqevalError: whatever is wrong, before any training; and a run that crashed, after the others.
     """
     chosen = [(section, name, value) for section, table in (settings or {}).items() for name, value in table.items()]
     chosen += [

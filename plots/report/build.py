@@ -26,7 +26,7 @@ from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.naming import LineStyle, display_name
 from seqeval_rl.plots.analysis.prequential import SCORES
 from seqeval_rl.plots.figures.style import line_styles, luminance
-from seqeval_rl.plots.report.curves import DIGITS, PREQUENTIAL_MEAN, panel_curves, run_points, with_counters
+from seqeval_rl.plots.report.curves import DIGITS, POINTS, PREQUENTIAL_MEAN, panel_curves, run_points, with_counters
 from seqeval_rl.plots.tables.across import across_table
 from seqeval_rl.plots.tables.adaptation import adaptation_tables
 from seqeval_rl.plots.tables.scores import score_table
@@ -101,6 +101,8 @@ def report_data(results: Sequence[RunResult], name: str, seed: int = 0) -> dict[
     runs = [with_counters(run) for run in results]
     panels = collect(runs)
     metrics, left_out = _metrics(runs)
+    if any(len(run.evaluations) > POINTS for run in results):
+        left_out.insert(0, f"all but {POINTS} of each run's evaluations, evenly spaced")
     index = {run.run: number for number, run in enumerate(runs)}
     groups = [(panel, group) for panel in panels for group in panel.groups]
     labels = {run.run: (panel.title, group.label) for panel, group in groups for run in group.runs}
@@ -120,11 +122,11 @@ def report_data(results: Sequence[RunResult], name: str, seed: int = 0) -> dict[
         "styles": {key: _line_look(look) for key, look in styles.items()},
         "panels": [panel_curves(panel, metrics, index, seed) for panel in panels],
         "runs": [
-            _run_facts(run, *labels[run.run])
+            _run_facts(result, *labels[run.run])
             | {"longName": long_name, "settings": settings_text(settings), "differs": differs}
             | run_points(run, metrics)
-            for run, long_name, settings, differs in zip(
-                runs, names, varied_settings(results), _differing(results, made_with, configs), strict=True
+            for run, result, long_name, settings, differs in zip(
+                runs, results, names, varied_settings(results), _differing(results, made_with, configs), strict=True
             )
         ],
         "conditions": _values_by_name(made_with),
@@ -141,10 +143,8 @@ def _metrics(runs: Sequence[RunResult]) -> tuple[list[str], list[str]]:
     """Metrics that are embedded, the most important first, and labels of those left out to keep the file small."""
     sizes: dict[str, int] = {}
     for run in runs:
-        for entry in run.evaluations:
-            for name, value in entry["metrics"].items():
-                if isinstance(value, (int, float)):
-                    sizes[name] = sizes.get(name, 0) + 1
+        for name in run.evaluations.metrics:
+            sizes[name] = sizes.get(name, 0) + int(run.evaluations.recorded(name).sum())
     wanted = [name for name in ("score", "return", *(PREQUENTIAL_MEAN + score for score in SCORES)) if name in sizes]
     wanted += sorted(
         name
@@ -208,7 +208,7 @@ def _board(name: str, table: Table) -> dict[str, Any]:
 
 def _run_facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
     """A row of the list of runs: names, status, reason of failure, progress."""
-    seconds = [entry["metrics"]["seconds"] for entry in run.evaluations if "seconds" in entry["metrics"]]
+    seconds = run.evaluations.metric("seconds")
     return {
         "run": run.run,
         "panel": panel,
@@ -219,7 +219,7 @@ def _run_facts(run: RunResult, panel: str, label: str) -> dict[str, Any]:
         "failure": run.failure,
         "evaluations": len(run.evaluations),
         "expected": run.manifest["evaluations_expected"],
-        "seconds": float(sum(seconds)) if seconds else None,
+        "seconds": float(np.nansum(seconds)) if np.isfinite(seconds).any() else None,
         "device": str(run.manifest.get("device", "not recorded")),
         "revision": str(run.manifest.get("git_revision") or "not recorded"),
         "suite": str(run.manifest["suite"]),

@@ -13,9 +13,9 @@ from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.metrics import measured
 from seqeval_rl.plots.analysis.prequential import SCORES, running_mean
 from seqeval_rl.plots.analysis.statistics import Floats
-from seqeval_rl.results.evaluations import Evaluations
 from seqeval_rl.results.read import RunResult
 
+POINTS = 500  # evaluations of a run at most, about as many as a screen's width tells apart
 DIGITS = 7  # significant digits of embedded numbers
 PREQUENTIAL_MEAN = "prequential_mean/"  # before a score's name: its running mean, as a metric
 # Metrics of our own that are added to a run's: index of the evaluation, gradient steps, wall time in seconds.
@@ -23,20 +23,23 @@ _INDEX, _STEPS, _WALL = "report/index", "report/gradient_steps", "report/wall"
 
 
 def with_counters(run: RunResult) -> RunResult:
-    """The run with more metrics: index of each evaluation, its gradient steps, wall time and running prequential means."""
-    means = {
-        PREQUENTIAL_MEAN + score: dict(zip(*map(np.ndarray.tolist, running_mean(run, score)), strict=True))
-        for score in run.prequential_scores()
-        if score in SCORES
-    }
-    evaluations, wall = [], 0.0
-    timed = any("seconds" in entry["metrics"] for entry in run.evaluations)
-    for number, entry in enumerate(run.evaluations):
-        wall += entry["metrics"].get("seconds", 0.0)
-        own = {_INDEX: number, _STEPS: entry["gradient_steps"]} | ({_WALL: wall} if timed else {})
-        own |= {name: mean[entry["transitions"]] for name, mean in means.items() if entry["transitions"] in mean}
-        evaluations.append({**entry, "metrics": entry["metrics"] | own})
-    return replace(run, evaluations=Evaluations(evaluations))
+    """The run as the page shows it: at most `POINTS` of its evaluations, with indices, gradient steps, wall time and running
+    prequential means as more metrics."""
+    evaluations = run.evaluations
+    seconds = evaluations.metric("seconds")
+    own = {_INDEX: np.arange(len(evaluations), dtype=np.float64)}
+    if len(evaluations):
+        own[_STEPS] = evaluations.counter("gradient_steps").astype(np.float64)
+    if evaluations.recorded("seconds").any():
+        own[_WALL] = np.nancumsum(seconds)
+    for score in run.prequential_scores():
+        if score in SCORES:
+            at = dict(zip(*map(np.ndarray.tolist, running_mean(run, score)), strict=True))
+            means = [at.get(transitions, np.nan) for transitions in evaluations.counter("transitions").tolist()]
+            own[PREQUENTIAL_MEAN + score] = np.array(means)
+    kept = np.unique(np.linspace(0, max(0, len(evaluations) - 1), POINTS).round().astype(np.intp))
+    shown = evaluations.with_metrics(own)
+    return replace(run, evaluations=shown.take(kept) if len(evaluations) > POINTS else shown)
 
 
 def panel_curves(panel: Panel, metrics: Sequence[str], index: dict[str, int], seed: int) -> dict[str, Any]:
@@ -95,7 +98,8 @@ def _at(group: Group, metric: str, transitions: Floats) -> Floats:
 def run_points(run: RunResult, metrics: Sequence[str]) -> dict[str, Any]:
     """The run's evaluations by column; `p` is where figures draw them, and of several at one place only the last is kept."""
     drawn_at, indices = measured(run, _INDEX)
-    chosen = [run.evaluations[int(index)] for index in indices]
+    places = {index: place for place, index in enumerate(run.evaluations.metric(_INDEX).tolist())}
+    chosen = [run.evaluations[places[index]] for index in indices.tolist()]
     values = [entry["metrics"] for entry in chosen]
     return {
         "p": drawn_at.tolist(),

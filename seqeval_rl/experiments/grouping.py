@@ -6,6 +6,7 @@ vectorized algorithm takes such a setting as a tensor [R], one value for each ru
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Hashable, Iterable
@@ -19,12 +20,15 @@ from seqeval_rl.experiments.flop import Flop, count_flop
 from seqeval_rl.experiments.sweep import DECAY, Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
-from seqeval_rl.interface.registry import AlgorithmEntry
+from seqeval_rl.interface.isolation import isolated
+from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import CHUNK
 from seqeval_rl.training.device import torch_threads
+from seqeval_rl.utils.processes import WorkerProcess
 
 MEMORY_SHARE = 0.8  # of a device's free memory that run groups may take
+_PATIENCE = 300.0  # seconds for the measurement of a plug-in, which may compile something first
 WORTH_A_PROCESS = 5.0  # estimated seconds of work; a worker takes some seconds to start
 
 
@@ -110,16 +114,36 @@ def cost_of_run(
     variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost]
 ) -> UpdateCost:
     """The cost of one gradient step of one run, measured once for equal settings (`known`); 0 for an algorithm that raises,
-    which its own job will report."""
-    batch_size = variant.protocol.batch_size
+    crashes or hangs, which its own job will report."""
+    entry, batch_size = variant.entry, variant.protocol.batch_size
     # Widths and counts change the cost, rates do not.
-    key = (variant.entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
+    key = (entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
     if key not in known:
+        measure = cost_of_update if entry.is_ours or not entry.importable else _measured_apart
         try:
-            known[key] = cost_of_update(variant.entry, variant.config, obs_shape, act_dim, batch_size, device)
+            with isolated(device):
+                known[key] = measure(entry, variant.config, obs_shape, act_dim, batch_size, device)
         except (Exception, SystemExit):
             known[key] = UpdateCost(0.0, 0)
     return known[key]
+
+
+def _measured_apart(entry: AlgorithmEntry, config: Any, *rest: Any) -> UpdateCost:
+    """`cost_of_update` in another process, which a plug-in may crash."""
+    worker = WorkerProcess(f"{__name__}:_measure")
+    try:
+        worker.send((entry.reference, dataclasses.asdict(config), *rest))
+        cost: UpdateCost = worker.receive(_PATIENCE)
+        return cost
+    finally:
+        worker.kill()
+        worker.stop()
+
+
+def _measure(request: tuple[Any, ...]) -> UpdateCost:
+    reference, settings, *rest = request
+    entry = find_algorithm(reference)
+    return cost_of_update(entry, entry.configure(settings, "the plan"), *rest)
 
 
 def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:

@@ -132,5 +132,6 @@ class ProgressReporter:
         steps = (self._done - self._base) // self._runs
         increments = np.array(steps // self._schedule.protocol.updates_per_increment)
         transitions = int(self._schedule.seen(increments))
-        share = self._done / self.total if self.total else 1.0
+        # More than the total where steps are taken again, after memory did not suffice.
+        share = min(self._done / self.total, 1.0) if self.total else 1.0
         self.report(Progress(self.job, share, self._done, transitions, scores, failures))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
-import threading
+import time
 import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -21,18 +21,22 @@ from seqeval_rl.errors import SeqevalError
 from seqeval_rl.experiments.display import Display
 from seqeval_rl.experiments.grouping import free_memory
 from seqeval_rl.experiments.job import Job, Progress, RunEnd
-from seqeval_rl.experiments.worker import execute
-from seqeval_rl.utils.processes import available_cores, exit_with_parent
+from seqeval_rl.experiments.worker import died, execute
+from seqeval_rl.training.device import release_memory
+from seqeval_rl.utils.interruption import leave_signals_to_parent
+from seqeval_rl.utils.processes import available_cores, call_as_worker
 
 _POLL = 0.5  # seconds; the parent looks at least so often for signals
-_GRACE = 10.0  # seconds that a terminated process has to end
+_GRACE = 5.0  # seconds that all processes together have to end
 
 
 def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Display) -> list[RunEnd]:
     """Train jobs in one process for each of `devices`, see `place`; all have an equal share of the cores.
 
+    A process that dies costs the runs of its group this attempt; another takes its place.
+
     Raises:
-        SeqevalError: what a job raised, or a worker process died; after the others have been stopped.
+        SeqevalError: what a job raised, or a worker process does not start; after the others have been stopped.
     """
     threads = max(1, available_cores() // len(devices))
     workers = [_Worker(device, threads) for device in devices]
@@ -45,14 +49,21 @@ def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Dis
             ) is not None:
                 number, index = placed
                 workers[index].start(number, waiting.pop(number))
-            for connection in wait([worker.connection for worker in workers], _POLL):
-                worker = next(worker for worker in workers if worker.connection is connection)
+            ready = wait([part for worker in workers for part in (worker.connection, worker.process.sentinel)], _POLL)
+            for worker in workers.copy():
+                if worker.connection not in ready and worker.process.sentinel not in ready:
+                    continue
                 message = worker.receive()
                 if isinstance(message, Progress):
                     display.update(message)
                 elif message.number is not None:
                     display.job_ended(message.number, message.ends)
                     ends += message.ends
+                if worker.number is None and not worker.process.is_alive():
+                    worker.connection.close()
+                    workers.remove(worker)
+                    if waiting:
+                        workers.append(_Worker(worker.device, threads))
     except BaseException:
         # Processes that still work (after an error or Ctrl-C) are terminated: all is saved.
         for worker in workers:
@@ -61,8 +72,12 @@ def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Dis
     finally:
         for worker in workers:
             worker.connection.close()
+        last = time.monotonic() + _GRACE
         for worker in workers:
-            worker.process.join(_GRACE)
+            worker.process.join(max(0.0, last - time.monotonic()))
+            if worker.process.exitcode is None:
+                worker.process.kill()
+                worker.process.join()
     return ends
 
 
@@ -97,7 +112,7 @@ class _Ended(NamedTuple):
     number: int | None
     ends: list[RunEnd]
     error: BaseException | None  # what the job raised in place of ends
-    free: float  # bytes on its device
+    free: float | None  # bytes on its device; None: its process has died
 
 
 class _Worker:
@@ -107,45 +122,66 @@ class _Worker:
         # spawn: forking after torch or MuJoCo have started threads can hang.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        arguments = theirs, device, threads, os.getpid(), cache.verified()
-        self.process = context.Process(target=_serve, args=arguments)
+        arguments = os.getpid(), f"{__name__}:serve", theirs, device, threads, cache.verified()
+        self.process = context.Process(target=call_as_worker, args=arguments)
         self.process.start()
         theirs.close()  # so that this end sees when the process has died
         self.device = device
         self.number: int | None = None  # of the job that it works on
         self.free: float | None = None  # bytes on its device; None while it does not wait for a job
+        self._job: Job | None = None  # the latest
 
     def start(self, number: int, job: Job) -> None:
         """Begin a job."""
-        self.number, self.free = number, None
-        self.connection.send((number, replace(job, device=self.device)))
+        self.number, self.free, self._job = number, None, job
+        with contextlib.suppress(OSError):  # it has died, which `receive` finds
+            self.connection.send((number, replace(job, device=self.device)))
 
     def receive(self) -> Progress | _Ended:
-        """What it reports. Raises what a job raised, and `SeqevalError` where the process has died."""
+        """What it reports, or how the runs of its job have ended where it has died. Raises what a job raised."""
+        message: Progress | _Ended
         try:
-            message: Progress | _Ended = self.connection.recv()
-        except (EOFError, OSError) as error:
-            raise SeqevalError(
-                "a worker process died (out of memory?). Every run is saved up to its last evaluation; the same command "
-                "resumes from there."
-            ) from error
+            if not self.connection.poll():  # the process has ended, and a process that it has started has not
+                raise EOFError
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            message = self._died()
         if isinstance(message, _Ended):
             self.number, self.free = None, message.free
             if message.error is not None:
                 raise message.error
         return message
 
+    def _died(self) -> _Ended:
+        """The ends of the runs that it worked on. Raises `SeqevalError` where it has not got that far."""
+        self.process.join(_GRACE)
+        how = _how_it_died(self.process.exitcode)
+        if self._job is None:
+            raise SeqevalError(
+                f"a worker process did not start: it {how}. In a script, call this below `if __name__ == '__main__':`."
+            )
+        runs = self._job.runs if self.number is not None else ()
+        return _Ended(self.number, [died(run, f"its process {how}") for run in runs], None, None)
 
-def _serve(
-    connection: Connection, device: str, threads: int, parent: int, verified: Collection[tuple[str, str]]
-) -> None:
+
+def _how_it_died(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"ended by itself with exit code {code}"
+    name = signal.Signals(-code).name
+    memory = ": out of memory?" if name == "SIGKILL" else ""
+    return f"was killed by {name}{memory}"
+
+
+def serve(connection: Connection, device: str, threads: int, verified: Collection[tuple[str, str]]) -> None:
     """A worker process: train one job after the other, until the parent closes the connection."""
+    leave_signals_to_parent()
     torch.set_num_threads(threads)
     cache.trust(verified)
-    # Ctrl-C reaches the whole process group; the parent decides and terminates its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
+    with contextlib.suppress(OSError):  # the parent has closed it
+        _work(connection, device, threads)
+
+
+def _work(connection: Connection, device: str, threads: int) -> None:
     connection.send(_Ended(None, [], None, free_memory(torch.device(device))))
     while True:
         try:
@@ -158,7 +194,7 @@ def _serve(
             ends = execute(job, number, connection.send, threads)
         except BaseException as error:
             failure = _sendable(error)
-        gc.collect()  # what the job had on the device
+        release_memory(device)  # what the job had on the device
         connection.send(_Ended(number, ends, failure, free_memory(torch.device(device))))
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from seqeval_rl.errors import DivergedError, Interrupted, SeqevalError
 from seqeval_rl.experiments.job import RunEnd, forget_streams
 from seqeval_rl.experiments.launchers.launcher import LaunchOptions, SweepRequest, find_launcher
 from seqeval_rl.experiments.sweep import Sweep
+from seqeval_rl.utils.interruption import signals_interrupt
 
 
 def run_sweep(
@@ -39,14 +37,14 @@ def run_sweep(
         options: of the launcher.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the same command resumes.
+        Interrupted: by a signal, see `signals_interrupt`; the same command resumes.
         SeqevalError: see `plan`; or what a job raised (a full disk, say), after the other processes have been stopped. A run
             that diverges or a plug-in that raises ends that job alone.
     """
     request = SweepRequest(sweep, out, device, backend, overwrite, progress, allow_changed_code)
     chosen = find_launcher(launcher)(options or LaunchOptions())
     try:
-        with _sigterm_as_interrupt():
+        with signals_interrupt():
             return chosen.launch(request)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -57,11 +55,11 @@ def run_sweep(
 
 
 def raise_crashed(ends: Iterable[RunEnd]) -> None:
-    """Raise `SeqevalError` if a run stopped with an exception."""
+    """Raise `SeqevalError` if a run stopped with an exception, or its process died."""
     crashed = [end for end in ends if end.status == "crashed"]
     if crashed:
-        remedy = "The same command tries again; the traceback is in that directory's events.jsonl."
-        raise SeqevalError(f"{_first(crashed, 'stopped with an exception')}. {remedy}")
+        remedy = "The same command tries again; details are in that directory's events.jsonl."
+        raise SeqevalError(f"{_first(crashed, 'crashed')}. {remedy}")
 
 
 def raise_diverged(ends: Iterable[RunEnd]) -> None:
@@ -74,16 +72,3 @@ def raise_diverged(ends: Iterable[RunEnd]) -> None:
 def _first(ends: Sequence[RunEnd], how: str) -> str:
     """How many runs ended like this, and why the first did."""
     return f"{len(ends)} run{'s' * (len(ends) != 1)} {how}, first {ends[0].directory}: {ends[0].message.rstrip('.')}"
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C; only the main thread may do so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,18 @@ from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.errors import RunError, SeqevalError
 from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
 from seqeval_rl.experiments.reporter import Reporter
+from seqeval_rl.interface.isolation import isolated
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
 from seqeval_rl.results.loggers.logger import OptionalLoggers
-from seqeval_rl.results.read import main_metric
+from seqeval_rl.results.read import main_metric, scan_results
 from seqeval_rl.results.write import RunRecorder
-from seqeval_rl.training.device import matrix_products
+from seqeval_rl.training.device import matrix_products, release_memory
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
+from seqeval_rl.utils.failures import is_out_of_memory
+from seqeval_rl.utils.text import one_line
 from seqeval_rl.utils.tracebacks import placed
 
 
@@ -50,9 +53,9 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
             opened.append(recorder)
         loggers = OptionalLoggers(job.loggers, lambda text: report(Progress(number, 0.0, warnings=(text,))))
         progress = ProgressReporter(number, report)
-        with matrix_products(job.precision), closing(loggers):
-            algorithm = find_algorithm(job.algorithm)
-            module = algorithm.algorithm.__module__
+        algorithm = find_algorithm(job.algorithm)
+        module = algorithm.algorithm.__module__
+        with isolated(job.device), matrix_products(job.precision), closing(loggers):
             _Execution(job, algorithm, progress, loggers, environment_workers, ends).run(recorders)
         return [ends[run.directory] for run in job.runs]
     except (Exception, SystemExit) as error:
@@ -67,6 +70,18 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
     finally:
         for recorder in recorders:
             recorder.close()
+
+
+def died(run: PlannedRun, reason: str) -> RunEnd:
+    """How a run has ended whose process has died: this is recorded in its events, unless it had ended before."""
+    found = scan_results(run.directory)
+    if found and (found[0].status == "finished" or (found[0].status == "failed" and not found[0].crashed)):
+        return RunEnd(run.directory, found[0].status, found[0].failure or "")
+    if found:
+        at = f"after evaluation {len(found[0].evaluations) - 1}" if len(found[0].evaluations) else "at its start"
+        reason = f"{reason} ({at})"
+        RunRecorder(run.directory, run.manifest).event("crashed", message=reason)
+    return RunEnd(run.directory, "crashed", reason)
 
 
 def _reason(error: BaseException, module: str) -> str:
@@ -99,18 +114,12 @@ class _Execution:
     ends: dict[Path, RunEnd]  # filled as runs end
 
     def run(self, recorders: Sequence[RunRecorder]) -> None:
-        """Train all runs to their ends, those together that resume from the same evaluation.
-
-        A run whose checkpoints are damaged goes back alone: what the others have recorded is not computed again.
-        """
-        groups: dict[int, list[_Member]] = defaultdict(list)  # by number of recorded evaluations
+        """Train all runs to their ends."""
+        pairs = list(enumerate(recorders))
+        groups = self._resume(pairs)
         scores: list[Scored] = []
-        for index, (run, recorder) in enumerate(zip(self.job.runs, recorders, strict=True)):
-            recorded, state = recorder.resume()
-            schedule = Schedule(self.job.protocol, len(load_stream(run.stream)))
-            groups[recorded].append(_Member(index, run, schedule, recorder, state))
-            self.progress.total += schedule.gradient_steps - _steps_before(schedule.points(), recorded)
-            metric = main_metric(run.manifest)
+        for index, recorder in pairs:
+            metric = main_metric(self.job.runs[index].manifest)
             entries = enumerate(recorder.lines().entries)
             scores += [
                 Scored(index, i, entry["metrics"][metric])
@@ -120,12 +129,62 @@ class _Execution:
         if scores:
             self.progress.report(Progress(self.progress.job, 0.0, scores=tuple(scores)))
         for recorded, members in groups.items():
+            for member in members:
+                steps = _steps_before(member.schedule.points(), recorded)
+                self.progress.total += member.schedule.gradient_steps - steps
+        self._train_all(groups)
+
+    def _resume(self, recorders: Sequence[tuple[int, RunRecorder]]) -> dict[int, list[_Member]]:
+        """The runs of these recorders, by the number of evaluations that they have recorded.
+
+        A run whose checkpoints are damaged goes back alone: what the others have recorded is not computed again.
+        """
+        groups: dict[int, list[_Member]] = defaultdict(list)
+        for index, recorder in recorders:
+            run = self.job.runs[index]
+            recorded, state = recorder.resume()
+            schedule = Schedule(self.job.protocol, len(load_stream(run.stream)))
+            groups[recorded].append(_Member(index, run, schedule, recorder, state))
+        return groups
+
+    def _train_all(self, groups: Mapping[int, Sequence[_Member]]) -> None:
+        """Train those runs together that resume from the same evaluation."""
+        for recorded, members in groups.items():
             self._train(members, [member.state for member in members], recorded)
 
     def _train(self, members: Sequence[_Member], states: list[dict[str, Any]], recorded: int) -> None:
         """Train runs that have the same evaluations behind them: together as far as they share evaluation points, then those of
-        the shortest streams, and the others, in groups of their own."""
+        the shortest streams, and the others, in groups of their own. Where memory does not suffice, in two halves."""
+        try:
+            left, states, points = self._train_together(members, states, recorded)
+        except Exception as error:
+            if len(members) == 1 or not is_out_of_memory(error):
+                raise
+            reason = one_line(error)
+        else:
+            for part in left:
+                self._train([members[r] for r in part], [states[r] for r in part], points)
+            return
+        # Not inside of the handler: the exception refers to everything that is to be released.
+        release_memory(self.job.device)
+        half = -(-len(members) // 2)
+        text = f"out of memory with {len(members)} runs in a group, which continue with {half} at a time ({reason})"
+        first = members[0].run.directory
+        self.progress.report(Progress(self.progress.job, 0.0, warnings=(f"{first} and others: {text}",)))
+        for member in members:
+            member.recorder.event("warning", message=text)
+        for part in (members[:half], members[half:]):
+            unended = [member for member in part if member.run.directory not in self.ends]
+            self._train_all(self._resume([(member.index, member.recorder) for member in unended]))
+
+    def _train_together(
+        self, members: Sequence[_Member], states: list[dict[str, Any]], recorded: int
+    ) -> tuple[list[list[int]], list[dict[str, Any]], int]:
+        """Train runs to the last evaluation point that all share: their indices in the groups that are left, see `_end`, their
+        states, and the number of points."""
+        reporter: Reporter | None = None
         with ExitStack() as stack:
+            stack.callback(lambda: self._record_failures(members, reporter))
             evaluator = self._open_evaluator(members, stack)
             runs = []
             for run in (member.run for member in members):
@@ -148,11 +207,7 @@ class _Execution:
             )
             sequential_evaluation(trainer, evaluator, reporter, self.progress.update, recorded)
         self.progress.update(points[-1].gradient_steps)
-        left = self._end(members, len(points), reporter)
-        states = reporter.states or states
-        del trainer, reporter, stack, runs  # and with them what they have on the device
-        for part in left:
-            self._train([members[r] for r in part], [states[r] for r in part], len(points))
+        return self._end(members, len(points)), reporter.states or states, len(points)
 
     def _open_evaluator(self, members: Sequence[_Member], stack: ExitStack) -> Evaluator | None:
         job, episodes = self.job, self.job.protocol.episodes
@@ -165,17 +220,24 @@ class _Execution:
             Evaluator(job.task, seeds, episodes, job.backend, workers, job.protocol.max_episode_steps)
         )
 
-    def _end(self, members: Sequence[_Member], points: int, reporter: Reporter) -> list[list[int]]:
+    def _record_failures(self, members: Sequence[_Member], reporter: Reporter | None) -> None:
+        """The ends of the runs that could not continue."""
+        if reporter is None:
+            return
+        for r, reason in reporter.failures.items():
+            directory = members[r].run.directory
+            self.ends[directory] = RunEnd(directory, "crashed" if r in reporter.crashed else "failed", reason)
+
+    def _end(self, members: Sequence[_Member], points: int) -> list[list[int]]:
         """Record which runs have ended after so many evaluation points; returns the indices of those that are left: of the
         shortest streams, which are nearly done, then the others."""
         left: dict[bool, list[int]] = {}
         shortest = min(member.schedule.total for member in members)
         for r, member in enumerate(members):
             directory = member.run.directory
-            if r in reporter.failures:
-                status = "crashed" if r in reporter.crashed else "failed"
-                self.ends[directory] = RunEnd(directory, status, reporter.failures[r])
-            elif len(member.schedule.points()) == points:
+            if directory in self.ends:
+                continue
+            if len(member.schedule.points()) == points:
                 member.recorder.event("finished")
                 self.ends[directory] = RunEnd(directory, "finished")
             else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from seqeval_rl.errors import UsageError, unknown
+from seqeval_rl.interface.isolation import isolated
 from seqeval_rl.utils.tracebacks import placed
 
 FILE_MODULE = "seqeval_plugin_"
@@ -61,7 +62,10 @@ def _module(source: str, reference: str) -> ModuleType:
     if path is not None and not path.is_file():
         raise UsageError(f"{reference}: no file {path}. Check the path.")
     try:
-        return importlib.import_module(source) if path is None else _run_file(path)
+        if source in sys.modules:
+            return sys.modules[source]
+        with isolated():
+            return importlib.import_module(source) if path is None else _run_file(path)
     except (Exception, SystemExit) as error:
         module = error.name if isinstance(error, ImportError) else None
         if module in MOVED:

@@ -41,6 +41,11 @@ class AlgorithmEntry:
         return at_top_level and getattr(module, "__file__", None) is not None
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is one of this project's."""
+        return f"{self.algorithm.__module__}.".startswith("seqeval_rl.")
+
+    @property
     def summary(self) -> str:
         """First line of the docstring of its class, or of its module."""
         text = self.algorithm.__doc__ or sys.modules[self.algorithm.__module__].__doc__ or ""

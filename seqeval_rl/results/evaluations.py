@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
@@ -71,6 +72,23 @@ class Evaluations(Sequence[dict[str, Any]]):
         """`phase` or `block` of each evaluation. Raises `KeyError` where they were not recorded."""
         names, codes = self._labels[name]
         return [names[code] for code in codes]
+
+    def with_metrics(self, metrics: Mapping[str, NDArray[np.float64]]) -> Evaluations:
+        """The same evaluations with more metrics, each [P] with NaN where an evaluation does not have it."""
+        more = copy.copy(self)
+        more._metrics = self._metrics | dict(metrics)
+        more._recorded = self._recorded | {name: ~np.isnan(values) for name, values in metrics.items()}
+        return more
+
+    def take(self, places: NDArray[np.intp]) -> Evaluations:
+        """Some of the evaluations, by their places, without the returns and lengths of their episodes."""
+        part = copy.copy(self)
+        part._length, part._episodes = len(places), {}
+        part._counters = {name: column[places] for name, column in self._counters.items()}
+        part._labels = {name: (names, codes[places]) for name, (names, codes) in self._labels.items()}
+        part._metrics = {name: column[places] for name, column in self._metrics.items()}
+        part._recorded = {name: mask[places] for name, mask in self._recorded.items()}
+        return part
 
     def __len__(self) -> int:
         return self._length

@@ -27,7 +27,7 @@ State = Literal[
     "quiet",  # a process owns it, and the next evaluation is long overdue
     "unclear",  # its lock cannot be tested on this file system
     "interrupted",  # no process owns it; the same command resumes from its last evaluation
-    "crashed",  # stopped with an exception; the same command tries again
+    "crashed",  # stopped with an exception, or its process died; the same command tries again
     "failed",  # diverged; it is not run again
     "finished",  # all evaluations are there
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
@@ -36,6 +37,13 @@ def matrix_products(precision: Precision) -> AbstractContextManager[None]:
     """
     set_precision = torch.set_float32_matmul_precision
     return temporarily(set_precision, _TORCH[precision], torch.get_float32_matmul_precision())
+
+
+def release_memory(device: torch.device | str) -> None:
+    """Give back what nothing refers to any more, also to other processes that use the device."""
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def torch_threads(count: int) -> AbstractContextManager[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -115,10 +115,11 @@ class Evaluator:
         self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
         self._envs = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers, max_episode_steps)
         self.backend = self._envs.backend
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, "evaluation")  # starts with the first `begin`
 
     def begin(self, act: Act, evaluation: int) -> Future[Evaluation]:
-        """Start `evaluate` in a thread of its own; one at a time. `close` waits for it."""
+        """Start `evaluate` in a thread of its own; one at a time. `close` stops it."""
         return self._thread.submit(self.evaluate, act, evaluation)
 
     def evaluate(self, act: Act, evaluation: int) -> Evaluation:
@@ -147,6 +148,8 @@ class Evaluator:
         for _ in range(envs.max_episode_length):
             if not len(record.live):
                 break
+            if self._closed:
+                raise CancelledError("the environments of this evaluation are closed")
             actions = np.asarray(act(by_run))
             if actions.shape != (expected := (runs, episodes, envs.act_dim)):
                 raise ValueError(f"act: expected actions of shape {expected}, found {actions.shape}")
@@ -171,7 +174,8 @@ class Evaluator:
         return Evaluation(returns, lengths, scores, record.failures, record.tracebacks, int(lengths.sum()), seconds)
 
     def close(self) -> None:
-        """Close environments and worker processes, after waiting for a running evaluation."""
+        """Close environments and worker processes, after the environment step that an evaluation in the thread is at."""
+        self._closed = True
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._envs.close()
 

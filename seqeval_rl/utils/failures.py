@@ -35,7 +35,7 @@ _MESSAGES = (
     (r"(required )?filter .*(is )?not (registered|available)|can't open directory or file|plugin", _FILTER),
 )
 _MEMORY = re.compile(
-    r"can't allocate memory|not enough memory|unable to allocate|memory allocation failed", re.IGNORECASE
+    r"can't allocate memory|not enough memory|unable to allocate|memory allocation failed|out of memory", re.IGNORECASE
 )
 _TEMPORARY = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR, errno.EBUSY, errno.ENXIO)
 _REMEDIES = {
@@ -56,7 +56,7 @@ _DAMAGE = re.compile(
 def cause_of(error: BaseException) -> Cause | None:
     """What prevented reading, where it was something else than the file's contents; None: it may be the contents."""
     text = str(error)
-    if isinstance(error, MemoryError) or _MEMORY.search(text) or getattr(error, "errno", None) == errno.ENOMEM:
+    if is_out_of_memory(error):
         return Cause(f"not enough memory ({_first(text)})", "Close other programs, or use a machine with more memory.")
     if isinstance(error, ImportError):
         return Cause(_first(text), f"Install {error.name}." if error.name else "Install it.")
@@ -72,6 +72,12 @@ def cause_of(error: BaseException) -> Cause | None:
     if isinstance(error, (OSError, RuntimeError)):
         return next((cause for pattern, cause in _MESSAGES if re.search(pattern, text, re.IGNORECASE)), None)
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory did not suffice: the host's, as Python, numpy, torch and HDF5 say it, or a device's."""
+    named = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    return named or bool(_MEMORY.search(str(error)))
 
 
 def cannot_read(path: object, error: BaseException) -> str:

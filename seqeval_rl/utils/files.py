@@ -8,29 +8,34 @@ import logging
 import os
 import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 _log = logging.getLogger("seqeval_rl")
+_HOST = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())[:64]  # in names of files
+_ABANDONED = 3600.0  # seconds
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path next to `path`, which becomes `path` when the block succeeds and is deleted when it fails.
 
-    Readers see the old contents or the new ones, never a part of them. The temporary path has the ending of `path` and is
-    different in each process; the directory is made if it is not there. Raises `OSError`.
+    Readers see the old contents or the new ones, never a part of them, also after a power failure. The temporary path has the
+    ending of `path` and is different in each process; those that killed processes have left in the directory are deleted. The
+    directory is made if it is not there. Raises `OSError`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
+    remove_partial_files(path.parent)
+    temporary = path.with_name(f".{os.getpid()}-{_HOST}.partial.{path.name}")
+    with _unfinished_until_left(temporary):
         yield temporary
         sync(temporary)
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        sync(path.parent)
 
 
 def atomic_write(path: Path, contents: str | bytes) -> None:
@@ -40,8 +45,54 @@ def atomic_write(path: Path, contents: str | bytes) -> None:
 
 
 def remove_partial_files(directory: Path) -> None:
-    """Delete what killed processes left of atomic writes in a directory in which no process writes."""
+    """Delete what killed processes left of atomic writes in a directory: those of this machine, and on others those that have
+    not been written to for an hour."""
     for path in directory.glob(".*.partial.*"):
+        process, _, host = path.name[1:].partition(".partial.")[0].partition("-")
+        with contextlib.suppress(OSError):
+            if host in ("", _HOST) and process.isdigit():  # without a host in earlier versions
+                abandoned = not is_alive(int(process))
+            else:
+                abandoned = time.time() - path.stat().st_mtime > _ABANDONED
+            if abandoned:
+                path.unlink()
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
+_unfinished: set[Path] = set()  # temporary files and directories of this process
+
+
+@contextlib.contextmanager
+def _unfinished_until_left(temporary: Path) -> Iterator[None]:
+    """Delete a temporary file or directory at the end of the block, where the block has not moved it."""
+    _unfinished.add(temporary)
+    try:
+        yield
+    finally:
+        _delete(temporary)
+        _unfinished.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Delete the temporary files of this process, which is about to end in the middle of what it does."""
+    for temporary in list(_unfinished):
+        _delete(temporary)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)
 
 
@@ -57,15 +108,15 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        yield partial
-        for entry in [*partial.rglob("*"), partial]:
-            sync(entry)
-        if path.exists():
-            path.rename(old)
-        partial.rename(path)
-        sync(path.parent)
+        with _unfinished_until_left(partial):
+            yield partial
+            for entry in [*partial.rglob("*"), partial]:
+                sync(entry)
+            if path.exists():
+                path.rename(old)
+            partial.rename(path)
+            sync(path.parent)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         restore_replaced(path)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -82,6 +133,10 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems have no fsync of a directory.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -13,11 +13,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from multiprocessing.connection import wait
 from typing import IO, Any, cast
 
 from seqeval_rl.utils.console import prepare_streams
+from seqeval_rl.utils.interruption import SIGNALS
 
 _NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_LOOK = 0.1  # seconds between two looks for the parent
 
 
 def available_cores() -> int:
@@ -60,12 +63,15 @@ class WorkerProcess:
         except BrokenPipeError:
             raise WorkerEndedError(self._wait(1.0)) from None
 
-    def receive(self) -> Any:
+    def receive(self, seconds: float | None = None) -> Any:
         """The answer to the request. An exception that the function raised is raised here, with its traceback as a note.
 
         Raises:
+            TimeoutError: there was no answer after so many seconds; the process can only be killed.
             WorkerEndedError: the process ended by itself.
         """
+        if seconds is not None and not wait([self._answers], seconds):
+            raise TimeoutError(f"no answer after {seconds:g} s")
         try:
             answer, error, trace = pickle.load(self._answers)
         except (EOFError, pickle.UnpicklingError):
@@ -101,11 +107,12 @@ class WorkerProcess:
 
 def serve(function: str, parent: int) -> None:
     """Answer requests from standard input in a worker process, until that closes or the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
+    exit_with_parent(parent)
+    for number in SIGNALS:  # they reach the whole process group; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     prepare_streams()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with the answers
-    threading.Thread(target=exit_with_parent, args=(parent,), daemon=True).start()
     module, _, name = function.partition(":")
     with contextlib.suppress(BrokenPipeError):  # the parent was killed
         answer_requests(getattr(importlib.import_module(module), name), requests, answers)
@@ -132,7 +139,22 @@ def answer_requests(function: Callable[[Any], Any], requests: IO[bytes], answers
 
 
 def exit_with_parent(parent: int) -> None:
-    """End with the parent even where the pipe stays open, because another child of the parent has inherited its end."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    """End this process with its parent, from a thread: also in the middle of a request, and where the pipe stays open because
+    another child of the parent has inherited its end."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def call_as_worker(parent: int, function: str, *arguments: Any) -> None:
+    """In a process of `multiprocessing`: call a function, given as `module:name`, and end with the parent.
+
+    Given by name, it is imported when the process already knows to end with its parent: importing torch takes seconds.
+    """
+    exit_with_parent(parent)
+    module, _, name = function.partition(":")
+    getattr(importlib.import_module(module), name)(*arguments)

@@ -107,8 +107,8 @@ def test_a_suite_of_ones_own_runs_and_is_plotted_tabled_and_exported(suite, tmp_
 def test_jobs_in_worker_processes_leave_what_jobs_in_one_process_leave(suite, tmp_path, monkeypatch):
     command = ["run", str(suite), "--seeds", "0", "--out"]
     assert main([*command, str(tmp_path / "one")]) == 0
-    monkeypatch.setattr("seqeval_rl.experiments.scheduler.WORTH_A_PROCESS", 1e-9)
-    monkeypatch.setattr("seqeval_rl.experiments.scheduler.available_cores", lambda: 2)
+    monkeypatch.setattr("seqeval_rl.experiments.launchers.local.WORTH_A_PROCESS", 1e-9)
+    monkeypatch.setattr("seqeval_rl.experiments.launchers.local.available_cores", lambda: 2)
     assert main([*command, str(tmp_path / "two")]) == 0
     for name in ("bc", "td3_bc"):
         run = Path("noise") / name / "seed-0"
@@ -235,7 +235,7 @@ def test_a_plug_in_that_raises_costs_only_its_own_runs(suite, tmp_path, capsys):
     failed = out / "noise" / "filtered_bc" / "seed-0"
     shown, message = capsys.readouterr()
     assert shown.startswith(f"{failed}: failed, {reason}.")
-    assert message.splitlines()[-1].startswith(f"seqeval: 1 run stopped with an exception, first {failed}: {reason}.")
+    assert message.splitlines()[-1].startswith(f"seqeval: 1 run crashed, first {failed}: {reason}.")
     results = {result.algorithm: result for result in read_results(out)}
     assert {name: result.status for name, result in results.items()} == {"bc": "finished", "filtered_bc": "failed"}
     assert (results["filtered_bc"].failure, results["filtered_bc"].crashed) == (reason, True)
@@ -260,7 +260,7 @@ def test_the_verdict_on_runs_without_any_evaluation_is_not_hidden_by_the_summary
     shown, message = capsys.readouterr()
     assert "2 (2 failed)" in shown
     assert "note: no figure: results: expected evaluations, found none in 2 runs. They failed: see" in shown
-    assert "seqeval: 2 runs stopped with an exception, first" in message.splitlines()[-1]
+    assert "seqeval: 2 runs crashed, first" in message.splitlines()[-1]
     assert f"{stops[6:].partition('(')[0]}: boom ({broken}, line" in message.splitlines()[-1]
 
 

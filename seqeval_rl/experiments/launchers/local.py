@@ -1,9 +1,15 @@
-"""Trains on this machine: on a CPU in one process per core, on CUDA in one process per device, each one job after the other."""
+"""Trains on this machine: on a CPU in one process per core, on CUDA in one process per device, each one job after the other.
+
+Small sweeps of this project's algorithms in Gymnasium's environments train in this process: a new one takes some seconds.
+"""
 
 from __future__ import annotations
 
 import math
 
+import gymnasium
+
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, room_for_groups
 from seqeval_rl.experiments.job import Job, RunEnd
 from seqeval_rl.experiments.launchers.launcher import LaunchOptions, SweepRequest
@@ -28,19 +34,32 @@ class LocalLauncher:
         if not planned.jobs:
             return list(planned.failed)
         names = [str(device) for device in devices]
-        if names == ["cpu"]:
+        small = sum(job.cost for job in planned.jobs) <= WORTH_A_PROCESS
+        if names == ["cpu"] and not small:
             worth = math.ceil(sum(job.cost for job in planned.jobs) / WORTH_A_PROCESS)
             names *= max(1, min(available_cores(), worth))
+        algorithms = [find_algorithm(name) for name in {job.algorithm for job in planned.jobs}]
         # A class that was defined in a notebook exists in this process alone.
-        if not all(find_algorithm(name).importable for name in {job.algorithm for job in planned.jobs}):
-            del names[1:]
-        return [*planned.failed, *_train(request, planned.jobs, names[: len(planned.jobs)])]
+        here = not all(algorithm.importable for algorithm in algorithms)
+        # What can crash its process, or fill the memory, gets one of its own.
+        ours = all(algorithm.is_ours for algorithm in algorithms)
+        here |= small and ours and all(_is_gymnasiums(job.task) for job in planned.jobs)
+        names = names[: 1 if here else len(planned.jobs)]
+        return [*planned.failed, *_train(request, planned.jobs, names, here)]
 
 
-def _train(request: SweepRequest, jobs: tuple[Job, ...], devices: list[str]) -> list[RunEnd]:
-    """In one process for each of `devices`, which may name one several times; in this process if there is one."""
+def _is_gymnasiums(task: Task) -> bool:
+    """Whether its environment, if it has one, is registered by Gymnasium itself."""
+    if task.env_id is None:
+        return True
+    spec = gymnasium.registry.get(task.env_id)
+    return task.environment == task.env_id and str(getattr(spec, "entry_point", "")).startswith("gymnasium.")
+
+
+def _train(request: SweepRequest, jobs: tuple[Job, ...], devices: list[str], here: bool) -> list[RunEnd]:
+    """In one process for each of `devices`, which may name one several times, or in this process."""
     with request.display(jobs) as display:
-        if len(devices) > 1:
+        if not here:
             return train_in_processes(jobs, devices, display)
         ends: list[RunEnd] = []
         for number, job in enumerate(jobs):

@@ -69,6 +69,20 @@ def test_curves_and_leaderboard_are_those_of_figures_and_tables(quickstart: Resu
     )
 
 
+def test_long_runs_are_thinned_to_what_a_screen_shows(results: Results, tmp_path: Path) -> None:
+    """Of 2 001 evaluations the page has 500, the first and the last among them; its tables and facts are of all."""
+    places = list(range(1_000, 2_002_000, 1_000))
+    scores = np.linspace(0.0, 50.0, len(places)).tolist()
+    results.add("bc", 0, blocks=(("medium", 0, places[-1], 40.0),), transitions=places, scores=scores)
+    data = data_of(write_report(results.read(), tmp_path / "r.html"))
+    (run,) = data["runs"]
+    assert (len(run["t"]), run["t"][0], run["t"][-1], run["evaluations"]) == (500, 1_000, 2_001_000, 2_001)
+    assert run["metrics"]["score"][-1] == 50.0
+    assert "all but 500 of each run's evaluations, evenly spaced" in data["leftOut"]
+    shown = data["leaderboards"][0]["rows"][0]["cells"]
+    assert [cell["value"] for cell in shown] == [cell.value for cell in score_table(results.read()).rows[0].cells]
+
+
 def test_the_command_on_results_in_progress(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(results.root)]) == 65
     assert "expected results of `seqeval run`" in capsys.readouterr().err

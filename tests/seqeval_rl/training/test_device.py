@@ -78,7 +78,8 @@ def test_a_manifest_from_before_precisions_means_float32(tmp_path):
     manifest = {"suite": "s", "seed": 0, "device": "cpu", "precision": "float32"}
     old = {key: value for key, value in manifest.items() if key != "precision"}
     assert identity(old) == identity(manifest)
-    rest = dict.fromkeys(("dataset", "task", "algorithm", "protocol", "uses_future_data"))
+    rest = {"dataset": {"name": "d", "transitions": 9}, "algorithm": {"name": "bc", "config": {}}}
+    rest |= {"evaluations_expected": 2}
     recorder = RunRecorder(tmp_path / "run", {**rest, **old})
     recorder.open()
     recorder.close()

@@ -1,0 +1,126 @@
+"""A failure costs only itself: processes that die, memory that does not suffice, plug-ins that change their process."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from groups import found, jobs_in, one_group, write_dataset
+
+from seqeval_rl.errors import SeqevalError
+from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
+from seqeval_rl.experiments.sweep import Sweep
+from seqeval_rl.experiments.worker import execute
+from seqeval_rl.interface.registry import find_algorithm
+from seqeval_rl.protocol import Protocol
+from seqeval_rl.results.read import read_results
+from seqeval_rl.training.learner import Learner
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    """See `groups.jobs_in`."""
+    return jobs_in(tmp_path)
+
+
+PLUG_IN = """
+import os, signal
+import torch
+from seqeval_rl.algorithms.bc import BC
+
+class Killed(BC):
+    count = 0
+    def update(self, batch):
+        Killed.count += 1
+        if Killed.count == 30 or {always}:
+            os.kill(os.getpid(), signal.{signal})
+        return super().update(batch)
+"""
+
+
+def sweep_of(tmp_path, *algorithms, seeds=(0,)):
+    entries = tuple(find_algorithm(str(each)) for each in algorithms)
+    stream = write_dataset(tmp_path / "data.npz", [100, 50], seed=0)
+    protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
+    settings = {entry.name: {"hidden": (16, 16)} for entry in entries}
+    return Sweep("failures", (stream,), entries, protocol, seeds, settings)
+
+
+@pytest.mark.parametrize(("killed_by", "always"), [("SIGSEGV", False), ("SIGKILL", True)])
+def test_a_process_that_dies_costs_the_runs_of_its_group_one_attempt(killed_by, always, tmp_path):
+    """The bad algorithm is the first of the list; with `always` it also dies when its cost is measured."""
+    bad = tmp_path / f"{killed_by.lower()}_killed.py"
+    bad.write_text(PLUG_IN.format(signal=killed_by, always=always))
+    sweep = sweep_of(tmp_path, f"{bad}:Killed", "bc")
+    out = tmp_path / "out"
+    ends = {end.directory.parent.name: end for end in run_sweep(sweep, out, "cpu", "gymnasium", progress=False)}
+    assert {name: end.status for name, end in ends.items()} == {"killed": "crashed", "bc": "finished"}
+    assert f"its process was killed by {killed_by}" in ends["killed"].message
+    with pytest.raises(
+        SeqevalError, match=f"1 run crashed, first .*killed.seed-0: its process was killed by {killed_by}"
+    ):
+        raise_crashed(ends.values())
+    results = {result.algorithm: result for result in read_results(out)}
+    assert (results["killed"].crashed, results["killed"].failure) == (True, ends["killed"].message)
+    assert len(results["killed"].evaluations) == (1 if always else 2)
+    # The same command tries the run again, and it alone.
+    bad.write_text(PLUG_IN.format(signal=killed_by, always=False).replace("== 30", "< 0"))
+    (end,) = run_sweep(sweep, out, "cpu", "gymnasium", progress=False, allow_changed_code=True)
+    assert (end.directory.parent.name, end.status) == ("killed", "finished")
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_a_group_for_which_memory_does_not_suffice_continues_in_halves(error, jobs, tmp_path, monkeypatch):
+    train, taken = Learner.train, []
+
+    def allocates(learner, start, stop, progress):
+        runs = len(learner.batches.seeds)
+        if runs == 3 or (runs == 2 and start >= 20):
+            raise error
+        taken.append((runs, start))
+        train(learner, start, stop, progress)
+
+    monkeypatch.setattr(Learner, "train", allocates)
+    reported = []
+    ends = execute(one_group(jobs(tmp_path / "out")), 0, reported.append, 1)
+    assert [end.status for end in ends] == ["finished"] * 3
+    assert [runs for runs, start in taken if start == 0] == [2, 1]
+    assert {runs for runs, start in taken if start > 0} == {1}
+    warnings = [text for progress in reported for text in progress.warnings]
+    sizes = [(3, 2), (2, 1)]
+    for text, (runs, half) in zip(warnings, sizes, strict=True):
+        assert f"out of memory with {runs} runs in a group, which continue with {half} at a time" in text
+    assert all("\n" not in text for text in warnings)
+    assert [progress.share for progress in reported if progress.share > 1] == []
+    for job in jobs(tmp_path / "alone"):
+        execute(job, 0, lambda _: None, 1)
+    halved, alone = found(tmp_path / "out"), found(tmp_path / "alone")
+    for run, entries in halved.items():
+        assert [e["transitions"] for e in entries] == [e["transitions"] for e in alone[run]]
+        assert entries[-1]["metrics"] == pytest.approx(alone[run][-1]["metrics"], rel=1e-5)
+
+
+def test_a_run_for_which_memory_does_not_suffice_alone_crashes(jobs, tmp_path, monkeypatch):
+    def allocates(learner, start, stop, progress):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Learner, "train", allocates)
+    ends = execute(one_group(jobs(tmp_path / "out")), 0, lambda _: None, 1)
+    assert {(end.status, "CUDA out of memory" in end.message) for end in ends} == {("crashed", True)}
+
+
+def test_what_a_plug_in_sets_does_not_reach_later_runs_of_its_process(jobs, tmp_path):
+    first, *_ = jobs(tmp_path / "alone")
+    execute(first, 0, lambda _: None, 1)
+    source = tmp_path / "spoils.py"
+    source.write_text(
+        "import torch\nfrom seqeval_rl.algorithms.bc import BC\n\nclass Spoils(BC):\n    def update(self, batch):\n"
+        "        metrics = super().update(batch)\n        torch.set_grad_enabled(False)\n"
+        "        torch.set_default_dtype(torch.float64)\n        return metrics\n"
+    )
+    reference = find_algorithm(f"{source}:Spoils").reference
+    (again, *_) = jobs(tmp_path / "after")
+    spoiled = replace(again, algorithm=reference, runs=(replace(again.runs[0], directory=tmp_path / "spoiled"),))
+    (end,) = execute(spoiled, 0, lambda _: None, 1)
+    assert end.status == "crashed"  # its own second update has no gradients
+    execute(again, 1, lambda _: None, 1)
+    assert found(tmp_path / "after") == found(tmp_path / "alone")
