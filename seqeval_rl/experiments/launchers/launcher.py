@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +18,7 @@ from seqeval_rl.experiments.planner import Plan, plan
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.loading import load_class
 from seqeval_rl.results.run_log import RUN_LOG
+from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.utils.console import error_stream
 
 
@@ -85,6 +88,29 @@ class Launcher(Protocol):
                 evaluation.
             SeqevalError: see `run_sweep`.
         """
+
+
+def installed(module: str, extra: str, name: str) -> None:
+    """Raise `UsageError` where a package that a launcher needs is not installed."""
+    if find_spec(module) is None:
+        raise UsageError(f"--launcher {extra}: {name} is not installed. Install it: pip install 'seqeval-rl[{extra}]'.")
+
+
+def begun(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """The jobs, where runs that are to be overwritten have begun again: a later attempt at a job resumes them.
+
+    Raises:
+        SeqevalError: see `RunRecorder.open`.
+    """
+    jobs = tuple(jobs)
+    for job in jobs:
+        for run in job.runs if job.overwrite else ():
+            recorder = RunRecorder(run.directory, run.manifest)
+            try:
+                recorder.open(overwrite=True)
+            finally:
+                recorder.close()
+    return tuple(replace(job, overwrite=False) for job in jobs)
 
 
 GROUP = "seqeval_rl.launchers"

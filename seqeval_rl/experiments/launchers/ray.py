@@ -1,4 +1,4 @@
-"""Trains run groups as tasks of a Ray cluster (extra `ray`). Results and the datasets' cache are on storage that its nodes share."""
+"""Trains run groups as tasks of a Ray cluster (extra `ray`). Results are on storage that its nodes share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from seqeval_rl.experiments.job import Job, Progress, RunEnd
 from seqeval_rl.experiments.launchers.launcher import LaunchOptions, SweepRequest, begun, installed
 from seqeval_rl.experiments.planner import Plan
 from seqeval_rl.experiments.pool import sendable
-from seqeval_rl.experiments.worker import execute
+from seqeval_rl.experiments.worker import died, execute
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.text import first_line
@@ -49,7 +49,8 @@ class RayLauncher:
         """See `Launcher.launch`."""
         if request.device not in ("auto", "cpu", "cuda"):
             raise UsageError(
-                f"--device {request.device}: expected auto, cpu or cuda with --launcher ray, where Ray chooses the devices."
+                f"--device {request.device}: expected auto, cpu or cuda with --launcher ray, where Ray chooses the devices. "
+                "Choose one of these."
             )
         request = replace(request, out=request.out.resolve())
         with _connected(self._address), writing(f"--out {request.out}", "Choose another directory."):
@@ -58,7 +59,9 @@ class RayLauncher:
                 planned, room = _plan(request, cluster)
                 for name in {job.algorithm for job in planned.jobs}:
                     if not find_algorithm(name).importable:
-                        raise UsageError(f"{name}: expected an algorithm in a file or module with --launcher ray. Move it to one.")
+                        raise UsageError(
+                            f"{name}: expected an algorithm in a file or module with --launcher ray. Move it to one."
+                        )
                 if not planned.jobs:
                     return list(planned.failed)
                 with request.display(planned.jobs) as display:
@@ -114,7 +117,9 @@ class _Cluster:
 
     def __init__(self, out: Path):
         here = str(Path.cwd())
-        variables = {key: value for key, value in os.environ.items() if key.startswith(("SEQEVAL_", "MINARI_", "MUJOCO_"))}
+        variables = {
+            key: value for key, value in os.environ.items() if key.startswith(("SEQEVAL_", "MINARI_", "MUJOCO_"))
+        }
         path = tuple(entry or here for entry in sys.path)
         self.surroundings = _Surroundings(here, path, variables, out / f".{uuid.uuid4().hex}.shared")
 
@@ -145,7 +150,8 @@ class _Cluster:
         """Begin a task; returns what `ray.get` takes. The driver itself tries again, from what the files say by then."""
         import ray
 
-        remote = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=0, max_calls=1)(function)
+        # A process that has used a GPU ends after its task: it would keep memory there.
+        remote = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=0, max_calls=1 if gpus else 0)(function)
         return remote.remote(self.surroundings, *arguments)
 
     def progress(self) -> list[Progress]:
@@ -162,7 +168,7 @@ def _plan(request: SweepRequest, cluster: _Cluster) -> tuple[Plan, float]:
     if request.device == "cpu" or (request.device == "auto" and not gpus):
         return request.plan(torch.device("cpu")), 0.0
     task = cluster.submit(_plan_on_gpu, replace(request, progress=False), max(1, gpus), gpus=1)
-    _wait_for_first([task], "a node with a GPU", lambda text: request.say(text))
+    _wait_for_first([task], "a node with a GPU", request.say)
     try:
         answer = ray.get(task)
     except ray.exceptions.RayError as error:
@@ -192,7 +198,9 @@ def gpu_share(size: float, room: float) -> float:
     return 1.0 if share > 0.5 else max(_SMALLEST, share)
 
 
-def _train(surroundings: _Surroundings, job: Job, number: int, queue: Any, patience: float) -> list[RunEnd] | BaseException:
+def _train(
+    surroundings: _Surroundings, job: Job, number: int, queue: Any, patience: float
+) -> list[RunEnd] | BaseException:
     """The task: train a job's runs, or say why that is not possible."""
     import ray
 
@@ -232,7 +240,7 @@ class _Driver:
         try:
             for number in range(len(self.jobs)):
                 self._begin(number)
-            _wait_for_first(list(self.tasks), "a node with free cores or GPUs", self._say, self._report)
+            _wait_for_first(list(self.tasks), "a node with free cores or GPUs", self.display.say, self._report)
             while self.tasks:
                 done, _ = ray.wait(list(self.tasks), timeout=_POLL)
                 self._report()
@@ -264,10 +272,12 @@ class _Driver:
             self.attempts[number] = 1 if _recorded(job) > self.recorded[number] else self.attempts[number] + 1
             why = f"its worker or node was lost ({first_line(error).rstrip('.')})"
             if self.attempts[number] < _ATTEMPTS and not isinstance(error, ray.exceptions.RayTaskError):
-                self._say(f"{job.runs[0].directory}: {why}; it is resumed on another, attempt {self.attempts[number] + 1}")
+                self.display.say(
+                    f"{job.runs[0].directory}: {why}; it is resumed on another, attempt {self.attempts[number] + 1}"
+                )
                 self._begin(number, _PATIENCE)
                 return []
-            ends = [RunEnd(run.directory, "crashed", why) for run in job.runs]
+            ends = [died(run, why) for run in job.runs]
         if isinstance(ends, BaseException):
             raise ends
         self.display.job_ended(number, ends)
@@ -279,9 +289,6 @@ class _Driver:
         for progress in reports:
             self.display.update(progress)
         return bool(reports)
-
-    def _say(self, text: str) -> None:
-        self.display.say(text)
 
 
 def _recorded(job: Job) -> int:
@@ -300,5 +307,10 @@ def _wait_for_first(
     while not begun() and not ray.wait(tasks, timeout=_POLL)[0]:
         if time.monotonic() - since > _NOTICE and not said:
             said = True
-            there = ", ".join(f"{value:g} {key}" for key, value in sorted(ray.available_resources().items()) if key in ("CPU", "GPU"))
-            say(f"Ray has begun nothing for {_NOTICE:.0f} s: it waits for {needed}; free are {there or 'none'}. Ctrl-C stops.")
+            free = ray.available_resources()
+            there = ", ".join(f"{free[key]:g} {key}" for key in ("CPU", "GPU") if key in free)
+                f"{value:g} {key}" for key, value in sorted(ray.available_resources().items()) if key in ("CPU", "GPU")
+            )
+            say(
+                f"Ray has begun nothing for {_NOTICE:.0f} s: it waits for {needed}; free are {there or 'none'}. Ctrl-C stops."
+            )
