@@ -193,9 +193,11 @@ class _Planner:
         """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
         recorder = RunRecorder(run.directory, run.manifest)
         if not recorder.check(self._overwrite):
+            recorder.check_links(self._overwrite)
             return -1
         result = read_results(run.directory)[0]
         if result.status == "unfinished" or result.crashed:
+            recorder.check_links(self._overwrite)
             resume_from = max(recorder.resumable(), default=-1)
             if resume_from >= 0 and not self._allow_changed_code:
                 recorder.check_code()

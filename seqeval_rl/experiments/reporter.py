@@ -47,6 +47,7 @@ class Reporter:
 
         Raises:
             FileError: `metrics.jsonl` or a checkpoint cannot be written.
+            BusyError: another process has taken a run over.
         """
         self.states = outcome.states
         scores: list[Scored] = []
@@ -54,6 +55,7 @@ class Reporter:
         for r, recorder in enumerate(self._recorders):
             if r in self.failures:
                 continue
+            recorder.require_ownership()
             if failure := self._cause(outcome, r):
                 self.failures[r] = failure
                 failures.append(Failed(self._indices[r], failure))
@@ -66,6 +68,7 @@ class Reporter:
                 tuple(evaluation.returns[r].tolist()), tuple(evaluation.lengths[r].tolist()),
             )  # fmt: skip
             self._metrics_file.log(self._runs[r], point, metrics)
+            recorder.require_ownership()
             checkpoint.save(recorder.checkpoints, point.index, outcome.states[r])
             self._loggers.log(self._runs[r], point, metrics)
             if (metric := main_metric(recorder.manifest)) in metrics:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from seqeval_rl.results.manifest import read_manifest
 
 MANIFEST, METRICS, EVENTS = "manifest.json", "metrics.jsonl", "events.jsonl"
 CHECKPOINTS = "checkpoint"  # directory of the newest checkpoints
-LOCK = ".lock"  # in a run's directory, held by the process that writes to it
+LOCK = ".lock"  # in a run's directory, held by the process that writes to it, see `ownership`
 PREQUENTIAL = "prequential/"  # before the names of prequential scores and of the two counts
 # Of transitions: all that arrived, which scores are means over, and those with an observed return, which scores of values are.
 COUNT, VALUE_COUNT = "count", "value_count"
@@ -186,12 +187,26 @@ def read_results(path: str | Path) -> Results:
 def scan_results(root: Path) -> Results:
     """As `read_results`, without warnings, and without an error where there is no run."""
     runs, damaged = [], []
-    for manifest in sorted(root.rglob(MANIFEST)):
+    for manifest in _manifests(root):
         try:
             runs.append(_read_run(root, manifest.parent))
         except (OSError, ValueError) as error:
             damaged.append(f"{manifest.parent}: not a readable run ({error})")
     return Results(runs, damaged)
+
+
+def _manifests(root: Path) -> list[Path]:
+    """Of every run under a directory, sorted; a run that is there only behind a link is found, too."""
+    found = {manifest.parent.resolve(): manifest for manifest in root.rglob(MANIFEST)}
+    visited: set[str] = set()
+    for directory, below, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(directory)) in visited:  # links may form a circle
+            below.clear()
+            continue
+        visited.add(real)
+        if MANIFEST in files:
+            found.setdefault(Path(real), Path(directory, MANIFEST))
+    return sorted(found.values())
 
 
 def _read_run(root: Path, directory: Path) -> RunResult:

@@ -15,10 +15,10 @@ import numpy as np
 
 from seqeval_rl.errors import DataError, SeqevalError
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.results.read import EVENTS, LOCK, METRICS, RunResult, damage, scan_results
+from seqeval_rl.results.ownership import is_owned
+from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, scan_results
 from seqeval_rl.results.run_log import at_work
 from seqeval_rl.results.status_table import GroupStatus
-from seqeval_rl.utils.files import is_locked
 from seqeval_rl.utils.text import clean, duration, file_name
 
 # In the order in which they are listed.
@@ -127,7 +127,7 @@ def _status(result: RunResult, now: float) -> RunStatus:
     if result.status != "unfinished":
         state: State = "crashed" if result.crashed else result.status
         return RunStatus(result, transitions, total, state, result.failure or "")
-    age, owner = _age(result.path, now), is_locked(result.path / LOCK)
+    age, owner = _age(result.path, now), is_owned(result.path)
     if owner is False:
         return RunStatus(result, transitions, total, "interrupted", "", age)
     patience = max(QUIET, _OVERDUE * _seconds(result.evaluations[-1:]))

@@ -9,20 +9,16 @@ import socket
 import time
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from seqeval_rl.errors import BusyError, MismatchError, writing
+from seqeval_rl.errors import MismatchError, writing
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.legacy import modern_manifest
 from seqeval_rl.results.lines import Lines, append_line, drop_damaged_end, read_lines
 from seqeval_rl.results.manifest import manifest_text, read_manifest
-from seqeval_rl.results.read import CHECKPOINTS, EVENTS, LOCK, MANIFEST, METRICS, check_evaluation, hashable
-from seqeval_rl.utils.files import atomic_write, try_lock
-
-if TYPE_CHECKING:
-    from filelock import FileLock
-
-_PATIENCE = 3.0  # seconds; workers of a command that was killed end within a second or two
+from seqeval_rl.results.ownership import Ownership
+from seqeval_rl.results.read import CHECKPOINTS, EVENTS, MANIFEST, METRICS, check_evaluation, hashable
+from seqeval_rl.utils.files import atomic_write, remove_partial_files
 
 _NAMED = ("stream", "algorithm", "seed")  # what `_names` gives
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts. A difference is
@@ -67,7 +63,7 @@ class RunRecorder:
     def __init__(self, directory: Path, manifest: dict[str, Any]):
         self.directory, self.manifest = directory, manifest
         self.checkpoints = directory / CHECKPOINTS
-        self._lock: FileLock | None = None
+        self._ownership: Ownership | None = None  # while open
 
     def check(self, overwrite: bool = False) -> bool:
         """True if this run was begun before and is not to be overwritten.
@@ -111,6 +107,19 @@ class RunRecorder:
                 )
         return True
 
+    def check_links(self, overwrite: bool) -> None:
+        """Raise `MismatchError` where links lead what is written, or deleted by `overwrite`, out of the directory."""
+        places = [self.directory / name for name in (MANIFEST, METRICS, EVENTS, CHECKPOINTS)]
+        if overwrite and any(place.exists() for place in places):
+            places += [self.directory, *list(self.directory.parents)[:2]]  # of the run, of its variant, of its stream
+        for place in places:
+            if place.is_symlink():
+                what = "--overwrite would delete what is there" if overwrite else "the run would be written there"
+                raise MismatchError(
+                    f"{place}: expected a {'file' if place.suffix else 'directory'} of this run, found a link to "
+                    f"{os.readlink(place)}: {what}. Put a copy in its place, or choose another --out."
+                )
+
     def check_code(self) -> None:
         """Raise `MismatchError` where the file that defines the algorithm has changed since the run began, unless nothing has
         been trained: such a run begins again."""
@@ -142,11 +151,12 @@ class RunRecorder:
         """
         with writing(self.directory, "Choose another --out."):
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = try_lock(self.directory / LOCK, _PATIENCE)
-            if self._lock is None:
-                raise BusyError(
-                    f"{self.directory}: another process is writing to it. Wait for it, or choose another --out."
-                )
+            ownership = Ownership(self.directory)
+            ownership.take()
+            self._ownership = ownership
+            self.check_links(overwrite)
+            for directory in (self.directory, self.checkpoints):
+                remove_partial_files(directory)
             begun = self.check(overwrite)
             other_code = begun and len(set(self._codes())) > 1 and self._untrained()
             if overwrite or other_code:
@@ -197,14 +207,20 @@ class RunRecorder:
         return newest + 1, state
 
     def event(self, event: str, **details: Any) -> None:
-        """Append to `events.jsonl`: attempts, failures, the end. Raises `FileError`."""
+        """Append to `events.jsonl`: attempts, failures, the end. Raises `FileError`, and `BusyError` as `require_ownership`."""
+        self.require_ownership()
         append_line(self.directory / EVENTS, {"time": time.time(), "event": event, **details})
 
     def close(self) -> None:
         """Give up ownership."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        if self._ownership is not None:
+            self._ownership.give_up()
+            self._ownership = None
+
+    def require_ownership(self) -> None:
+        """Raise `BusyError` where another process has taken the directory over: before everything that is written."""
+        if self._ownership is not None:
+            self._ownership.check()
 
 
 def _names(identifying: Mapping[str, Any]) -> tuple[Any, Any, Any]:
