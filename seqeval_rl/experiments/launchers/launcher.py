@@ -47,9 +47,18 @@ class SweepRequest:
             self.allow_changed_code,
             workers,
         )
-        if self.progress and any(len(job.runs) > 1 for job in planned.jobs):
-            print(f"plan: {planned}", file=error_stream())
+        self.show(planned)
         return planned
+
+    def show(self, planned: Plan) -> None:
+        """Show a plan in one line, where it has groups of several runs."""
+        if any(len(job.runs) > 1 for job in planned.jobs):
+            self.say(f"plan: {planned}")
+
+    def say(self, text: str) -> None:
+        """Write a line to standard error, unless nothing is to be shown."""
+        if self.progress:
+            print(text, file=error_stream(), flush=True)
 
     def display(self, jobs: tuple[Job, ...]) -> Display:
         """What shows the progress of these jobs and writes `run.log`."""

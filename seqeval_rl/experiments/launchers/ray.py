@@ -309,8 +309,6 @@ def _wait_for_first(
             said = True
             free = ray.available_resources()
             there = ", ".join(f"{free[key]:g} {key}" for key in ("CPU", "GPU") if key in free)
-                f"{value:g} {key}" for key, value in sorted(ray.available_resources().items()) if key in ("CPU", "GPU")
-            )
             say(
                 f"Ray has begun nothing for {_NOTICE:.0f} s: it waits for {needed}; free are {there or 'none'}. Ctrl-C stops."
             )

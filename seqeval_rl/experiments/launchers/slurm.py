@@ -1,19 +1,17 @@
-"""Trains on a SLURM cluster (extra `slurm`): one array job, each of whose tasks is one shard of the sweep, trained as `local` does.
+"""Trains on a SLURM cluster (extra `slurm`): one array job, whose tasks are shards that are trained as `local` does.
 
 A task that is preempted, or whose node fails, is queued again by SLURM and resumes; near the limit of time it does so itself.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,11 +23,10 @@ from seqeval_rl.experiments.sweep import Shard
 from seqeval_rl.experiments.worker import died
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.results.read import scan_results
-from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.results.slurm_job import FOLDER, described, remember, submitted
 from seqeval_rl.utils.interruption import signals_interrupt
 from seqeval_rl.utils.text import first_line
 
-_FOLDER = ".slurm"  # in the results directory: the array's id, what its tasks are told, and their output
 _MOST = 1000  # tasks of an array; SLURM's own limit is 1001, if the cluster sets no other
 _CORES = 8  # for a task with a GPU: they evaluate
 _DEFAULT_MINUTES = 24 * 60
@@ -48,6 +45,10 @@ class SlurmLauncher:
         options.only("slurm", "partition", "time")
         self._partition, self._minutes = options.partition, minutes(options.time)
         installed("submitit", "slurm", "submitit")
+        if shutil.which("squeue") is None:
+            raise UsageError(
+                "--launcher slurm: expected the command squeue, found none. Run this on a node of a SLURM cluster."
+            )
 
     def launch(self, request: SweepRequest) -> list[RunEnd]:
         """See `Launcher.launch`."""
@@ -57,10 +58,12 @@ class SlurmLauncher:
                 "Choose one of these."
             )
         if request.sweep.shard != Shard(1, 1):
-            raise UsageError("--shard: expected none with --launcher slurm, whose tasks are shards already. Leave it out.")
+            raise UsageError(
+                "--shard: expected none with --launcher slurm, whose tasks are shards already. Leave it out."
+            )
         request = replace(request, out=request.out.resolve())
-        before = _submitted(request.out)
-        if before is not None and _queued(before):
+        before = submitted(request.out)
+        if before is not None and described(request.out):
             request.say(f"SLURM job {before} works for {request.out} already: waiting for it, then for what it leaves")
             self._wait(before, request)
         # Here only to see what is missing: each task plans its own part, on the device that it gets.
@@ -76,6 +79,8 @@ class SlurmLauncher:
         runs = [run for job in planned.jobs for run in job.runs]
         array = self._submit(replace(request, overwrite=False), runs)
         self._wait(array, request)
+        for pickled in (request.out / FOLDER).glob(f"{array}_*.pkl"):  # what the tasks were told
+            pickled.unlink(missing_ok=True)
         return [*planned.failed, *(_end(run, array, request.out) for run in runs)]
 
     def _submit(self, request: SweepRequest, runs: Collection[PlannedRun]) -> str:
@@ -88,7 +93,7 @@ class SlurmLauncher:
         # As `Sweep.seeds_in_shard` counts.
         numbers = sorted({(run.number // seeds if pairs >= count else run.number) % count for run in runs})
         shards = [replace(request, sweep=replace(request.sweep, shard=Shard(number + 1, count))) for number in numbers]
-        folder = request.out / _FOLDER
+        folder = request.out / FOLDER
         with writing(folder, "Choose another --out."):
             folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -106,7 +111,7 @@ class SlurmLauncher:
                 f"--launcher slurm: the array was not submitted ({first_line(error)}). Correct it; `sinfo` shows the partitions."
             ) from error
         array = str(jobs[0].job_id).partition("_")[0]
-        atomic_write(folder / "submitted.json", json.dumps({"job": array, "tasks": len(jobs)}))
+        remember(request.out, array)
         request.say(f"SLURM job {array}: {len(jobs)} tasks for {len(runs)} runs; their output is in {folder}")
         return array
 
@@ -114,8 +119,7 @@ class SlurmLauncher:
         """Wait until SLURM has no task of an array any more; what the tasks do is said when it changes."""
         said = ""
         try:
-            while states := _queued(array):
-                text = f"SLURM job {array}: {', '.join(f'{count} {state}' for state, count in states.items())}"
+            while text := described(request.out):
                 if text != said:
                     request.say(f"{time.strftime('%H:%M:%S')} {text}")
                     said = text
@@ -167,37 +171,9 @@ def minutes(text: str) -> int:
     return found
 
 
-def _submitted(out: Path) -> str | None:
-    """The array that was last submitted for a results directory."""
-    try:
-        found: Any = json.loads((out / _FOLDER / "submitted.json").read_text(encoding="utf-8"))
-        return str(int(found["job"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _queued(array: str) -> Counter[str]:
-    """How many tasks of an array are in which state, `12 PENDING (Resources)`; none when SLURM has them no more."""
-    command = ["squeue", "--noheader", "--array", "--jobs", array, "--format", "%T (%r)"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return Counter({"in an unknown state (squeue does not answer)": 1})
-    except OSError as error:
-        raise UsageError(
-            f"--launcher slurm: squeue cannot be called ({error.strerror}). Run this on a node of the cluster."
-        ) from error
-    if found.returncode:
-        if "Invalid job id" in found.stderr:  # ended and forgotten
-            return Counter()
-        # A controller that restarts must not look like an array that has ended.
-        return Counter({f"in an unknown state ({' '.join(found.stderr.split()) or 'squeue failed'})": 1})
-    return Counter(line.removesuffix(" (None)").strip().lower() for line in found.stdout.splitlines() if line.strip())
-
-
 def _end(run: PlannedRun, array: str, out: Path) -> RunEnd:
     """How a run has ended, by its files."""
     results = scan_results(run.directory) if run.directory.exists() else []
     if results and results[0].crashed:
         return RunEnd(run.directory, "crashed", results[0].failure or "")
-    return died(run, f"its task of SLURM job {array} ended without it, see {out / _FOLDER}/{array}_*_log.out")
+    return died(run, f"its task of SLURM job {array} ended without it, see {out / FOLDER}/{array}_*_log.out")
