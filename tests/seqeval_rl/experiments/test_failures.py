@@ -10,6 +10,7 @@ import torch
 from groups import CPU, found, jobs_in, one_group, write_dataset
 from synthetic import npz
 
+from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.patience import Patience
 from seqeval_rl.environments.tasks import Task
@@ -46,7 +47,7 @@ class Killed(BC):
 
 
 def sweep_of(tmp_path, *algorithms, seeds=(0,)):
-    entries = tuple(find_algorithm(str(each)) for each in algorithms)
+    entries = tuple(find_algorithm(each) for each in algorithms)
     stream = write_dataset(tmp_path / "data.npz", [100, 50], seed=0)
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
     settings = {entry.name: {"hidden": (16, 16)} for entry in entries}
@@ -171,13 +172,13 @@ def test_an_environment_that_cannot_be_interrupted_costs_the_run_its_process(tmp
 
 
 def test_a_run_that_has_diverged_is_tried_again_where_that_is_asked_for(tmp_path):
-    source = tmp_path / "diverges.py"
-    source.write_text(
-        "from seqeval_rl.algorithms.bc import BC\n\nclass Diverges(BC):\n    scale = float('nan')\n"
-        "    def update(self, batch):\n        metrics = super().update(batch)\n"
-        "        return {name: value * self.scale for name, value in metrics.items()}\n"
-    )
-    sweep, out = sweep_of(tmp_path, f"{source}:Diverges", "bc"), tmp_path / "out"
+    class Diverges(BC):  # in no file, so that it runs in this process
+        scale = float("nan")
+
+        def update(self, batch):
+            return {name: value * self.scale for name, value in super().update(batch).items()}
+
+    sweep, out = sweep_of(tmp_path, Diverges, "bc"), tmp_path / "out"
 
     def run(**fields):
         ends = run_sweep(replace(sweep, **fields), out, "cpu", "gymnasium", progress=False)
@@ -185,11 +186,11 @@ def test_a_run_that_has_diverged_is_tried_again_where_that_is_asked_for(tmp_path
 
     assert run() == {"diverges": "failed", "bc": "finished"}
     assert run() == {"diverges": "failed"}
-    attempts = (out / "data/diverges/seed-0/events.jsonl").read_text().count('"attempt"')
-    assert attempts == 1
+    events = out / "data/diverges/seed-0/events.jsonl"
+    assert events.read_text().count('"attempt"') == 1
     assert run(retry_failed=True) == {"diverges": "failed"}
-    assert (out / "data/diverges/seed-0/events.jsonl").read_text().count('"attempt"') == 2
-    sweep.algorithms[0].algorithm.scale = 1.0
+    assert events.read_text().count('"attempt"') == 2
+    Diverges.scale = 1.0
     assert plan(sweep, out, CPU, "gymnasium", progress=False).jobs == ()
     (job,) = plan(replace(sweep, retry_failed=True), out, CPU, "gymnasium", progress=False).jobs
     assert [end.status for end in execute(job, 0, lambda _: None, 1)] == ["finished"]
