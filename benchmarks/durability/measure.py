@@ -1,8 +1,8 @@
-"""Measures what is lost when sweeps are killed, interrupted and out of room: `python -m seqeval_rl.benchmarks.durability.measure`.
+"""Measures what is lost when sweeps are killed, interrupted and out of room.
 
-Over an offline, a mixed and an online sweep: kills of the process group at random moments and at every named place, signals while
-datasets are built, while runs train and while they are evaluated, races of two starters, full disks (a small tmpfs, for root), and
-limits of file sizes. Prints and writes what went wrong; nothing should have.
+`python -m seqeval_rl.benchmarks.durability.measure --out FILE.json`, over an offline, a mixed and an online sweep: kills of the
+process group at random moments and at every named place; signals while datasets are built, while runs train and while they are
+evaluated; races of two starters; full disks (a small tmpfs, for root); limits of file sizes. Nothing should go wrong.
 """
 
 from __future__ import annotations
