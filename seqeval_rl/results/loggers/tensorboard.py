@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class TensorBoardLogger:
             for file in run.directory.glob(_EVENT_FILES):
                 file.unlink()
         # Of earlier attempts, readers drop what is logged again.
-        writer = SummaryWriter(str(run.directory), purge_step=point.transitions)
+        writer: Any = SummaryWriter(str(run.directory), purge_step=point.transitions)
         writer.add_text("manifest", f"```json\n{json.dumps(dict(run.manifest), indent=1)}\n```", point.transitions)
         settings = {"dataset": run.manifest["dataset"]["name"]}
         settings |= {name: run.manifest[name] for name in _SETTINGS if name in run.manifest}
