@@ -13,6 +13,7 @@ from synthetic import assert_one_line, npz
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.errors import UsageError
 from seqeval_rl.results.loggers.logger import LoggedPoint, LoggedRun, OptionalLoggers
+from seqeval_rl.results.loggers.tracked import run_id
 from seqeval_rl.results.read import EVENTS, read_results
 
 TRACKERS = "tensorboard", "wandb", "trackio"
@@ -60,6 +61,7 @@ def from_tensorboard(results, name):
 
 def from_wandb(results, name):
     """W&B takes no step that is not above the last, also across the files of a run's attempts."""
+    sys.modules["wandb"].teardown()  # its process writes the last lines
     files = sorted((results / "wandb").glob("offline-run-*/*.wandb"))
     runs = [wandb_files.read(file) for file in files]
     mine = [(run, config, history) for run, config, history in runs if run.display_name == name]
@@ -179,6 +181,14 @@ def test_a_resumed_run_continues_the_same_tracked_run_and_one_begun_again_does_n
     scores = {step: value for (step, tag), value in found.items() if tag == "score"}
     assert scores == {0: 0.5, 100: 1.5, 200: 2.5, 300: 3.5}
     assert all(math.isfinite(value) for value in found.values())
+
+    before = run_id(run)
+    (directory / EVENTS).write_text('{"event": "attempt", "time": 2}\n', encoding="utf-8")  # as --overwrite leaves it
+    assert run_id(run) != before
+    if tracker == "tensorboard":
+        attempt([0])
+        found, _ = from_tensorboard(tmp_path, run.name)
+        assert {step for step, _ in found} == {0}
 
 
 @pytest.mark.parametrize("tracker", TRACKERS)
