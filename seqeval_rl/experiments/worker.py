@@ -27,6 +27,7 @@ from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 from seqeval_rl.utils.failures import is_out_of_memory
+from seqeval_rl.utils.interruption import was_interrupted
 from seqeval_rl.utils.text import one_line
 from seqeval_rl.utils.tracebacks import placed
 
@@ -59,7 +60,7 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
             _Execution(job, algorithm, progress, loggers, environment_workers, ends).run(recorders)
         return [ends[run.directory] for run in job.runs]
     except (Exception, SystemExit) as error:
-        if isinstance(error, SeqevalError) and not isinstance(error, RunError):
+        if was_interrupted() or (isinstance(error, SeqevalError) and not isinstance(error, RunError)):
             raise
         # A fault in a plug-in (or in here), or in an environment, must not cost the other runs; what was saved stays.
         reason = _reason(error, module)
