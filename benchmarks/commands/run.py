@@ -54,6 +54,7 @@ def run(
     action_low: Bound = None,
     action_high: Bound = None,
     clip_actions: bool = False,
+    trust_environments: Sequence[str] = (),
 ) -> EvaluationResults:
     """Run a suite as `seqeval run` does. Call it below `if __name__ == "__main__":` in a script.
 
@@ -75,6 +76,7 @@ def run(
         overwrite: delete existing results of these runs and start again.
         progress: show progress on standard error.
         task, reference_returns, action_low, action_high, clip_actions: in place of the streams' own, see `load_dataset`.
+        trust_environments: see `load_dataset`.
 
     Returns:
         All runs under `out`. A run that diverged has the status `failed` and its reason.
@@ -90,7 +92,7 @@ def run(
         for name, values in table.items()
     ]
     directory = default_directory(suite, mini) if out is None else Path(out)
-    reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "run")
+    reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "run", trust_environments)
     planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers, reading)
     planned = replace(planned, shard=Shard.parse(shard))
     options = LaunchOptions(address, partition, time)

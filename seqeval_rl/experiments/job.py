@@ -26,6 +26,7 @@ class PlannedRun:
     seed: int
     directory: Path
     manifest: dict[str, Any]
+    number: int = 0  # among all runs of the sweep, whatever is finished or belongs to another shard
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import itertools
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,10 @@ def plan(
             for limit in {variant.protocol.max_episode_steps for variant in variants}:
                 check_time_limit(stream.task.environment, limit)
         dataset = describe_stream(stream, spec.mode, spec.clip_actions)
-        for variant, own in zip(variants, seeds, strict=True):
-            planner.add(spec, stream, dataset, variant, own)
+        for place, (variant, own) in enumerate(zip(variants, seeds, strict=True)):
+            first = (place * len(sweep.streams) + number) * len(sweep.seeds)
+            numbers = {seed: first + sweep.seeds.index(seed) for seed in own}
+            planner.add(spec, stream, dataset, variant, numbers)
     room = room_for_groups(device) if room is None else room
     jobs = [planner.job(group, backend) for group in divide(planner.candidates, room, workers)]
     # Longest first, so that the last job to end is a short one.
@@ -143,22 +145,23 @@ class _Planner:
         self.failed: list[RunEnd] = []
 
     def add(
-        self, spec: StreamSpec, stream: Stream, dataset: dict[str, Any], variant: Variant, seeds: Sequence[int]
+        self, spec: StreamSpec, stream: Stream, dataset: dict[str, Any], variant: Variant, seeds: Mapping[int, int]
     ) -> None:
-        """Plan the runs of a variant on a stream, one for each of `seeds`; `dataset` is the stream as manifests describe it."""
+        """Plan the runs of a variant on a stream, one for each of `seeds`, with their numbers (see `PlannedRun.number`);
+        `dataset` is the stream as manifests describe it."""
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
         self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
-        for seed in seeds:
+        for seed, number in seeds.items():
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
                 len(points), variant.entry.citation, variant.entry.source_sha256, self._provenance,
             ).as_dict()  # fmt: skip
             # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
             directory = self._recorded.get(identity(manifest), folder / f"seed-{seed}")
-            run = PlannedRun(spec, settings, seed, directory, manifest)
+            run = PlannedRun(spec, settings, seed, directory, manifest, number)
             resume_from = self._resume_from(run)
             if resume_from is None:
                 continue

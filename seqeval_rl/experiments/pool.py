@@ -193,12 +193,12 @@ def _work(connection: Connection, device: str, threads: int) -> None:
         try:
             ends = execute(job, number, connection.send, threads)
         except BaseException as error:
-            failure = _sendable(error)
+            failure = sendable(error)
         release_memory(device)  # what the job had on the device
         connection.send(_Ended(number, ends, failure, free_memory(torch.device(device))))
 
 
-def _sendable(error: BaseException) -> BaseException:
+def sendable(error: BaseException) -> BaseException:
     """The exception with its traceback as a note; another with its text where it cannot be sent to another process."""
     trace = traceback.format_exc()
     try:
