@@ -13,6 +13,7 @@ import tyro
 from tyro.conf import subcommand
 
 from seqeval_rl.benchmarks.arguments.datasets import Datasets
+from seqeval_rl.benchmarks.arguments.new import New
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Paper, Plot, Report, Select, Status, Table
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run, Settings
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
@@ -34,6 +35,7 @@ _COMMANDS: dict[str, tuple[type, str]] = {
     "algorithms": (Algorithms, "algorithms.algorithms"),
     "settings": (Settings, "settings.settings"),
     "check": (Check, "algorithms.check"),
+    "new": (New, "new.new"),
     "bench": (Bench, "bench.bench"),
 }
 
