@@ -137,7 +137,7 @@ class _Planner:
         self._sweep, self._out, self._device = sweep, out, device
         self._overwrite, self._allow_changed_code = overwrite, allow_changed_code
         self._recorded = recorded_runs(out)
-        self._provenance = describe_provenance(str(device))
+        self._provenance = describe_provenance(device.type)
         if device.type == "cuda":
             self._provenance["device_name"] = torch.cuda.get_device_name(device)
         self._costs: dict[Any, UpdateCost] = {}
