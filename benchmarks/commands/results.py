@@ -1,10 +1,10 @@
-"""The commands that read results: `plot`, `table`, `report`, `select`, `export`, `cite`; what `run` prints at its end."""
+"""The commands that read results: `plot`, `table`, `report`, `select`, `export`, `paper`, `cite`; what `run` prints last."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial, singledispatch
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from seqeval_rl import plots
 from seqeval_rl.benchmarks.arguments.options import given_options
 from seqeval_rl.benchmarks.arguments.parsing import words
-from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
+from seqeval_rl.benchmarks.arguments.results import Cite, Export, Paper, Plot, Report, Select, Table
 from seqeval_rl.errors import SeqevalError, UsageError, writing
 from seqeval_rl.results.export import export
+from seqeval_rl.results.loggers.logger import OptionalLoggers, SweepSummary
 from seqeval_rl.results.read import RunResult, evaluation_share, read_results
 from seqeval_rl.utils.console import say
 from seqeval_rl.utils.files import atomic_write
@@ -142,9 +143,7 @@ def _export(command: Export) -> None:
 @perform.register
 def _cite(command: Cite) -> None:
     results = [] if command.results is None else read_results(command.results)
-    # Older manifests have no citation; the installed algorithm of that name may have one.
-    lacking = {run.algorithm for run in results if "citation" not in run.manifest}
-    text = plots.bibliography(results, _registered_citations(lacking))
+    text = plots.bibliography(results, _registered_citations(results))
     if command.out is None:
         say(text, end="")
     else:
@@ -153,8 +152,19 @@ def _cite(command: Cite) -> None:
         say(command.out)
 
 
-def _registered_citations(names: set[str]) -> dict[str, str]:
-    """By name, the citations of those algorithms that are registered and have one."""
+@perform.register
+def _paper(command: Paper) -> None:
+    results = read_results(command.results)
+    with plots.styled(command.style):
+        for path in plots.write_paper(
+            results, command.out or command.results / "paper", _registered_citations(results)
+        ):
+            say(path)
+
+
+def _registered_citations(results: list[RunResult]) -> dict[str, str]:
+    """By name, the citations that registered algorithms have, for those whose manifests are older than that field."""
+    names = {run.algorithm for run in results if "citation" not in run.manifest}
     if not names:
         return {}
     from seqeval_rl.interface.registry import find_registered  # imports torch
@@ -162,15 +172,19 @@ def _registered_citations(names: set[str]) -> dict[str, str]:
     return {entry.name: entry.citation for entry in find_registered()[0] if entry.name in names and entry.citation}
 
 
-def summarise(out: Path) -> None:
-    """Write the derived files and the figure of a finished sweep, print its table. What cannot be made is a note: the runs are
-    all there."""
+def summarise(out: Path, loggers: Sequence[str] = ()) -> None:
+    """Write the derived files and the figure of a finished sweep, print its table, and give both to the loggers. What cannot be
+    made is a note: the runs are all there."""
     results = read_results(out)
     instead = plots.without_scores(results)
+    figures: list[Path] = []
+    markdown = ""
     with _noting(out / "results.parquet"):
         export(results, out / "results.parquet")
     with _noting("table"):
-        say(plots.score_table(results).text() if instead is None else instead)
+        table = None if instead is not None else plots.score_table(results)
+        say(instead if table is None else table.text())
+        markdown = "" if table is None else table.markdown()
     share = evaluation_share(results)
     if share is not None:
         say(f"evaluation: {share:.0%} of the runs' wall time")
@@ -182,6 +196,8 @@ def summarise(out: Path) -> None:
             figures = _prequential_instead(results, out, formats)
         for figure in figures[:1]:
             say(f"figure: {figure}")
+    with closing(OptionalLoggers(loggers, lambda text: _log.warning("%s", text))) as optional:
+        optional.summarize(SweepSummary(out, tuple(path for path in figures if path.suffix == ".png"), markdown))
 
 
 @contextmanager
