@@ -107,6 +107,7 @@ def evaluate(
     action_low: Bound = None,
     action_high: Bound = None,
     clip_actions: bool = False,
+    trust_environments: Sequence[str] = (),
 ) -> EvaluationResults:
     """Sequential evaluation of every algorithm on every dataset with every seed.
 
@@ -133,6 +134,7 @@ def evaluate(
         action_low: as well.
         action_high: as well.
         clip_actions: as well.
+        trust_environments: as well.
 
     Returns:
         All runs under `out`. A run that diverged has the status `failed` and its reason.
@@ -146,7 +148,9 @@ def evaluate(
     from seqeval_rl.utils.files import split_at
 
     named = datasets if isinstance(datasets, Mapping) else {source: source for source in _listed(datasets)}
-    reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "evaluate")
+    reading = given_reading(
+        task, reference_returns, action_low, action_high, clip_actions, "evaluate", trust_environments
+    )
     planned = Sweep.build(
         protocol or {}, "evaluate", sweep or {}, name="evaluate",
         streams=tuple(StreamSpec(name, tuple(split_at(source, "+")), **reading) for name, source in named.items()),

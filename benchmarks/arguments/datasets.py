@@ -50,6 +50,9 @@ class DatasetsCollect:
     greedy: bool = False  # with a checkpoint: deterministic actions, no exploration
     # with a checkpoint: its algorithm, if it is not registered
     algorithm: Annotated[str | None, arg(metavar="MODULE:CLASS")] = None
+    # with a checkpoint: code that its run may name to open its environment, a module, module:Id or module:Class; may be given
+    # again
+    trust_environment: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
     # train this algorithm online in --task and write the levels random, medium, medium-replay, expert and
     # medium-expert
     train: Annotated[str | None, arg(metavar="ALGORITHM")] = None

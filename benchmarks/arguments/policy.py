@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class PolicyOf:
     out: Annotated[Path | None, arg(metavar="FILE")] = None  # with --export: the file; default RUN/policy.pt or .onnx
     # its algorithm, if it is not registered
     algorithm: Annotated[str | None, arg(metavar="MODULE:CLASS")] = None
+    # code that the run may name to open its environment; may be given again
+    trust_environment: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,5 @@ class Evaluate:
     episodes: int = 100  # to evaluate in
     # its algorithm, if it is not registered
     algorithm: Annotated[str | None, arg(metavar="MODULE:CLASS")] = None
+    # code that the run may name to open its environment; may be given again
+    trust_environment: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()

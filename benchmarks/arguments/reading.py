@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 
 from seqeval_rl.environments.tasks import Bound
 from seqeval_rl.errors import UsageError
@@ -23,6 +23,9 @@ class Reading:
     action_low: Annotated[tuple[float, ...] | None, arg(metavar="LOW")] = None
     action_high: Annotated[tuple[float, ...] | None, arg(metavar="HIGH")] = None  # upper bound of actions
     clip_actions: bool = False  # clip actions outside the bounds, and count them; otherwise they are refused
+    # code that the data may name to open their environment: a module, which is imported so that it registers its
+    # environments, module:Id or module:Class; may be given again. Otherwise it comes from gymnasium's registry
+    trust_environment: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME")] = ()
 
     def options(self) -> dict[str, Any]:
         """What was given, as keyword arguments of `load_dataset` and fields of a `StreamSpec`. Raises `UsageError`."""
@@ -30,7 +33,8 @@ class Reading:
 
         references = reference_returns(self.reference_returns, "--reference-returns")
         low, high = _bound(self.action_low), _bound(self.action_high)
-        return given_reading(self.task, references, low, high, self.clip_actions, "--task")
+        trusted = self.trust_environment
+        return given_reading(self.task, references, low, high, self.clip_actions, "--task", trusted)
 
 
 def reference_returns(text: str | None, option: str) -> tuple[float, float] | None:

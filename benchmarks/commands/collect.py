@@ -22,7 +22,7 @@ from seqeval_rl.results.read import MANIFEST
 
 _Played = tuple[Task, Iterable[Episode], str, str]  # with the policy in words, and where it is from
 _TRAINING = ("task", "reference_returns", "online", "set", "out", "policies")  # options for --train
-_CHECKPOINT = ("greedy", "algorithm")  # options for a run's directory
+_CHECKPOINT = ("greedy", "algorithm", "trust_environment")  # options for a run's directory
 
 
 def collect(command: DatasetsCollect) -> None:
@@ -80,7 +80,7 @@ def _from_run(command: DatasetsCollect) -> _Played:
             f"datasets collect {command.source}: expected bundled/TASK/LEVEL or a run's directory with its {MANIFEST}, "
             "found neither. Check the path."
         )
-    behavior = run_behavior(directory, not command.greedy, command.algorithm)
+    behavior = run_behavior(directory, not command.greedy, command.algorithm, command.trust_environment)
     episodes = play(behavior, command.seed, command.transitions)
     return behavior.task, episodes, behavior.algorithm, f"{behavior.algorithm}, played by seqeval-rl"
 

@@ -17,7 +17,7 @@ def policy(command: PolicyOf) -> None:
         raise UsageError(
             f"policy --out {command.out}: expected --export with it, found none. Add it, or leave --out out."
         )
-    found = Policy.load(command.run, command.algorithm)
+    found = Policy.load(command.run, command.algorithm, command.trust_environment)
     shapes = found.shapes
     print(f"{found.description}, in {found.task.env_id}")
     low, high = (", ".join(f"{bound:g}" for bound in bounds) for bounds in (shapes.action_low, shapes.action_high))
@@ -39,7 +39,7 @@ def policy(command: PolicyOf) -> None:
 
 def evaluate(command: Evaluate) -> None:
     """Evaluate and print the result. Raises `SeqevalError` for everything that is not a bug."""
-    entry = evaluate_run(command.run, command.episodes, command.algorithm)
+    entry = evaluate_run(command.run, command.episodes, command.algorithm, command.trust_environment)
     metrics, episodes = entry["metrics"], entry["episodes"]
     main = "score" if "score" in metrics else "return"
     error = f" ± {metrics[f'{main}_std'] / math.sqrt(episodes - 1):.2f} (standard error)" if episodes > 1 else ""

@@ -6,7 +6,7 @@ with a batch of as many observations, so that neither the length of the dataset 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -56,9 +56,11 @@ def policy_behavior(policy: Policy, algorithm: str, purpose: str, explore: bool 
     return Behavior(policy.task, policy.act if explore else lambda seen, _: policy.act(seen), algorithm, purpose)
 
 
-def run_behavior(directory: Path, explore: bool, algorithm: str | None = None) -> Behavior:
+def run_behavior(
+    directory: Path, explore: bool, algorithm: str | None = None, trust_environments: Sequence[str] = ()
+) -> Behavior:
     """The policy of a run's newest checkpoint; arguments and errors as for `Policy.load`."""
-    policy = Policy.load(directory, algorithm)
+    policy = Policy.load(directory, algorithm, trust_environments)
     how = "exploring" if explore else "greedy"
     return policy_behavior(policy, f"{policy.description}, {how}", "run", explore)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ _TOGETHER = 100  # episodes that are stepped together
 
 
 def evaluate_run(
-    run_directory: str | os.PathLike[str], episodes: int = 100, algorithm: str | None = None
+    run_directory: str | os.PathLike[str],
+    episodes: int = 100,
+    algorithm: str | None = None,
+    trust_environments: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Evaluate a finished run's policy once more, and append the result to the run's `second_evaluations.jsonl`.
 
@@ -34,6 +38,7 @@ def evaluate_run(
         run_directory: of one finished run.
         episodes: at least 1.
         algorithm: as for `Policy.load`.
+        trust_environments: as for `Policy.load`.
 
     Returns:
         The line: `evaluation` (the last one before the checkpoint), `transitions`, `gradient_steps`, `env_steps`, `episodes`,
@@ -56,7 +61,7 @@ def evaluate_run(
             f"{directory}: expected a finished run, found one that is {run.status} after {len(run.evaluations)} of "
             f"{run.manifest['evaluations_expected']} evaluations. Finish it with the command that began it."
         )
-    policy = Policy.load(run.path, algorithm)
+    policy = Policy.load(run.path, algorithm, trust_environments)
     returns, lengths, scores = _play(policy, episodes)
     point = run.evaluations[policy.evaluation] if policy.evaluation < len(run.evaluations) else {}
     main, values = run.main_metric, scores if run.main_metric == "score" else returns

@@ -102,9 +102,11 @@ def _write(policy: Policy, path: Path, format: str, observations: Tensor) -> Non
         if format == "torchscript":
             torch.jit.trace(module, (observations,), check_trace=False).save(str(path))
             return
-        names = {"input_names": ["observations"], "output_names": ["actions"]}
         axes = {name: {0: "batch"} for name in ("observations", "actions")}
-        torch.onnx.export(module, (observations,), str(path), dynamo=False, dynamic_axes=axes, **names)
+        torch.onnx.export(
+            module, (observations,), str(path), dynamo=False, dynamic_axes=axes,
+            input_names=["observations"], output_names=["actions"],
+        )  # fmt: skip
 
 
 def _tensors(value: Any, seen: set[int]) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqeval_rl.environments.spaces import Shapes, gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.trust import task_of_data
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 from seqeval_rl.results import checkpoint
-from seqeval_rl.results.read import RunResult, read_results
+from seqeval_rl.results.read import MANIFEST, RunResult, read_results
 
 _CPU = torch.device("cpu")
 
@@ -67,21 +69,28 @@ class Policy:
             ) from error
 
     @classmethod
-    def load(cls, run_directory: str | os.PathLike[str], algorithm: str | None = None) -> Policy:
+    def load(
+        cls,
+        run_directory: str | os.PathLike[str],
+        algorithm: str | None = None,
+        trust_environments: Sequence[str] = (),
+    ) -> Policy:
         """The policy of a run's newest checkpoint.
 
         Args:
             run_directory: of one run, with its `manifest.json`, for example `results/mine/hopper/td3_bc/seed-0`.
             algorithm: where the run's algorithm is (`module:Class` or `file.py:Class`), if it is not registered under its name.
+            trust_environments: code that the run's manifest may name to open its environment, see `load_dataset`.
 
         Raises:
-            DataError: no such run, no checkpoint that can be read, or one of other settings.
+            DataError: no such run, no checkpoint that can be read, one of other settings, or an environment that is not to be
+                trusted.
             UsageError: several runs, the algorithm is not registered, or the run's task has no environment.
             EnvironmentMissingError: the task's environment is not installed.
         """
         directory = Path(run_directory)
         run = one_run(directory)
-        task = Task(**run.manifest["task"])
+        task = task_of_data(f"{run.path}/{MANIFEST}", run.manifest["task"], trust_environments)
         if task.env_id is None:
             raise UsageError(f"{directory}: expected a run whose task has an environment, found none. Use another run.")
         entry = _algorithm(run, algorithm)

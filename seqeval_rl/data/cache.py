@@ -34,6 +34,7 @@ _META = "meta.json"
 _HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
 # A file changed less than this before it was hashed could change again without a new modification time.
 _SETTLED = 2_000_000_000  # nanoseconds
+_STATE = ("size", "mtime_ns", "ctime_ns", "ino", "dev")  # of a file whose hash is remembered
 _MAPPED = ("rows", "frames", "frame_index")  # arrays that are memory-mapped
 # Raised by numpy for a damaged header, which it reads as a Python literal.
 _HEADER = (SyntaxError, tokenize.TokenError)
@@ -102,7 +103,8 @@ def obtain(key: str, build: Callable[[], Dataset], find: Callable[[], Dataset | 
 def files_hash(paths: Sequence[Path]) -> str:
     """SHA-256 over the names and contents of files; blocks are read and hashed in parallel.
 
-    The hash of files whose sizes and modification times have not changed is remembered and not computed again.
+    The hash of files that have not changed is remembered and not computed again: the same inodes, sizes and times, also that of
+    the last change of anything, which nobody can set.
     """
 
     def digest(part: tuple[str, int]) -> bytes:
@@ -114,7 +116,7 @@ def files_hash(paths: Sequence[Path]) -> str:
     try:
         # Absolute, since a relative path depends on the working directory.
         states = [(os.path.abspath(path), path.stat()) for path in paths]
-        files = [[path, state.st_size, state.st_mtime_ns] for path, state in states]
+        files = [[path, *(getattr(state, f"st_{name}") for name in _STATE)] for path, state in states]
         names = "\0".join(path for path, _ in states)
         memory = root() / ".hashes" / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.json"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is computed again
@@ -128,7 +130,7 @@ def files_hash(paths: Sequence[Path]) -> str:
                 total.update(found)
     except OSError as error:
         raise FileError(cannot_read(error.filename, error)) from error
-    if all(begun - state.st_mtime_ns >= _SETTLED for _, state in states):
+    if all(begun - max(state.st_mtime_ns, state.st_ctime_ns) >= _SETTLED for _, state in states):
         with contextlib.suppress(OSError):  # a full disk is not an error
             atomic_write(memory, json.dumps({"files": files, "sha256": total.hexdigest()}))
     return total.hexdigest()

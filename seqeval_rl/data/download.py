@@ -17,6 +17,7 @@ import re
 import shutil
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,11 @@ ATTEMPTS = 4  # in a row without a new byte
 FIRST_PAUSE = 1.0  # seconds before the second of them; doubled each time
 _TIMEOUT = 30.0  # seconds without a byte
 _PIECE = 1 << 18  # bytes read at once
+_LARGEST = 64 << 30  # bytes of a file; every dataset that has a name here is smaller
+_SLOWEST = 1024  # bytes per second, on average over an attempt
+_GRACE = 60.0  # seconds of an attempt in which it may be slower
+# How the files of a format begin, by the ending of their name: a server may answer with a page that says it has no such file.
+_BEGINNINGS = {".hdf5": b"\x89HDF\r\n\x1a\n", ".h5": b"\x89HDF\r\n\x1a\n", ".npz": b"PK\x03\x04"}
 # Raised by network failures.
 _FAILURES = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 _RETRIED = (408, 425, 429, 500, 502, 503, 504)  # statuses that may be temporary
@@ -56,6 +62,14 @@ def address(variable: str, server: str, path: str) -> str:
             "Correct it."
         )
     return f"{mirror.rstrip('/')}/{path}"
+
+
+def check_form_of_sha256(text: str) -> None:
+    """Raise `UsageError` unless a text is a SHA-256 in hexadecimal digits."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        raise UsageError(
+            f"SHA-256 {text[:80]!r}: expected 64 hexadecimal digits, found {len(text)} characters. Correct it."
+        )
 
 
 def sha256_of(path: Path) -> str:
@@ -105,9 +119,12 @@ def download(
         progress: show a bar.
 
     Raises:
-        FileError: no network, no such file, a full disk, or offline. The part received is kept, and resumed next time.
-        DataError: its size or its hash is wrong. The file is deleted.
+        UsageError: `sha256` is none.
+        FileError: no network, no such file, a full disk, too slow, or offline. The part received is kept, and resumed next time.
+        DataError: its size or its hash is wrong, or it is a file of another kind than its name says. The file is deleted.
     """
+    if sha256 is not None:
+        check_form_of_sha256(sha256)
     if not target.is_file():
         if is_offline(offline):
             raise FileError(
@@ -190,7 +207,7 @@ class _Transfer:
         if have:
             headers |= {"Range": f"bytes={have}-", "If-Range": known.validator}
         try:
-            answer = urllib.request.urlopen(urllib.request.Request(self._url, headers=headers), timeout=_TIMEOUT)
+            answer = _OPENER.open(urllib.request.Request(self._url, headers=headers), timeout=_TIMEOUT)
         except urllib.error.HTTPError as error:
             if error.code != 416:  # the partial file is as long as the file, or longer
                 raise
@@ -217,11 +234,45 @@ class _Transfer:
                 file.seek(start)
                 # Written only after an earlier part is truncated: it must never describe another version than the partial file's.
                 self._facts.write_text(json.dumps(asdict(self._remote)), encoding="utf-8")
-                while piece := answer.read(_PIECE):
+                for piece in self._pieces(answer, start):
                     file.write(piece)
                     self._bar.update(len(piece))
         if self._remote.size is not None and self._have() < self._remote.size:
             raise ConnectionError(f"the connection ended after {self._have()} of {self._remote.size} bytes")
+
+    def _pieces(self, answer: Any, start: int) -> Iterator[bytes]:
+        """What the server sends, as it comes, within limits of time and size; checked first where it is a file's beginning."""
+        begun, have = time.monotonic(), start
+        while piece := answer.read1(_PIECE):
+            if have == 0:
+                self._check_beginning(piece)
+            have += len(piece)
+            if have > _LARGEST:
+                self._drop()
+                raise FileError(
+                    f"{self._url}: expected a dataset of at most {_LARGEST / 1e9:.0f} GB, the server sends more. Check the "
+                    f"address, or put the file at {self._target} by other means."
+                )
+            taken = time.monotonic() - begun
+            if taken > _GRACE and have - start < _SLOWEST * taken:
+                raise FileError(
+                    f"{self._url}: the server sends {(have - start) / taken:.0f} bytes per second, expected at least {_SLOWEST}. "
+                    "Try again, name another server, or get the file by other means. What came is kept, the same command resumes."
+                )
+            yield piece
+
+    def _check_beginning(self, begun: bytes, whole: bool = False) -> None:
+        """Raise `DataError` where a file, or the first bytes of one, does not begin as its name says."""
+        expected = _BEGINNINGS.get(self._target.suffix.lower(), b"")
+        found = begun[: len(expected)]
+        if found != (expected if whole else expected[: len(found)]) or not begun:
+            self._drop()
+            kind = {b"": "a file", b"PK\x03\x04": "an .npz file"}.get(expected, "an HDF5 file")
+            sent = f"one that begins with {begun[:40]!r}" if begun else "an empty one"
+            raise DataError(
+                f"{self._url}: expected {kind}, the server sends {sent}. Nothing is kept. Check the address, or name another "
+                "server."
+            )
 
     def _start_of(self, answer: Any, have: int) -> int:
         """The byte at which the answer begins: the requested one, or 0 where the server sends the full file."""
@@ -247,6 +298,8 @@ class _Transfer:
     def _finish(self) -> None:
         """Verify the file and move it into place."""
         have, expected = self._have(), self._remote.size
+        with self._partial.open("rb") as file:
+            self._check_beginning(file.read(_PIECE), whole=True)
         if expected is not None and have != expected:
             self._drop()
             raise DataError(
@@ -268,6 +321,21 @@ class _Transfer:
     def _drop(self) -> None:
         self._partial.unlink(missing_ok=True)
         self._facts.unlink(missing_ok=True)
+
+
+class _OnlyToHttps(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection from https to http."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """See urllib."""
+        if req.type == "https" and urlsplit(newurl).scheme != "https":
+            raise FileError(
+                f"{req.full_url}: expected an address with https, the server names {newurl!r} instead. Name another server."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_OnlyToHttps)
 
 
 def _validator(answer: Any) -> str:

@@ -7,13 +7,14 @@ the first N transitions.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.download import check_form_of_sha256
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import (
     FetchOptions,
@@ -42,6 +43,7 @@ def load_dataset(
     action_low: Bound = None,
     action_high: Bound = None,
     clip_actions: bool = False,
+    trust_environments: Sequence[str] = (),
 ) -> Dataset:
     """Read, build or download a dataset.
 
@@ -66,6 +68,8 @@ def load_dataset(
         action_high: their upper bound.
         clip_actions: clip actions outside the bounds, however far, and count them in `Dataset.clipped_actions`; otherwise
             those more than 0.1 % outside are refused.
+        trust_environments: names of code that the data may name to open their environment: a module, which is imported so that it
+            registers its environments, `module:Id` or `module:Class`. Otherwise that code comes from gymnasium's registry.
 
     Raises:
         UsageError: the source or the task is not understood or not known, or cannot be read in that mode or by such bounds.
@@ -79,7 +83,7 @@ def load_dataset(
         raise UsageError(
             "terminate_on_end: expected mode d4rl with it, found mode native. Leave it out, or change the mode."
         )
-    options = _options(task, reference_returns, action_low, action_high, clip_actions)
+    options = _options(task, reference_returns, action_low, action_high, clip_actions, trust_environments)
     options = replace(options, mode=mode, terminate_on_end=terminate_on_end, progress=progress)
     if isinstance(source, Mapping):
         _check_mode("arrays", ("native",), mode)
@@ -105,6 +109,7 @@ def _options(
     action_low: Bound,
     action_high: Bound,
     clip_actions: bool,
+    trust_environments: Sequence[str],
 ) -> ReadOptions:
     """The arguments of `load_dataset` as a reader takes them: a given task has the references and bounds."""
     task = task_named(task, "load_dataset") if isinstance(task, str) else task
@@ -112,7 +117,13 @@ def _options(
     if task is not None:
         task = task.override(reference_returns, low, high)
         low, high = task.action_low, task.action_high
-    return ReadOptions(task, action_low=low, action_high=high, clip_actions=clip_actions)
+    return ReadOptions(
+        task,
+        action_low=low,
+        action_high=high,
+        clip_actions=clip_actions,
+        trust_environments=tuple(trust_environments),
+    )
 
 
 def reader_of(base: str) -> Reader:
@@ -184,7 +195,7 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
         progress: show a bar.
 
     Raises:
-        UsageError: unknown, or a hash for what is not one file.
+        UsageError: unknown, no SHA-256, or one for what is not one file.
         FileError: no network, no such file, a full disk.
         DataError: the size or the hash is wrong.
     """
@@ -192,6 +203,8 @@ def fetch(source: str, sha256: str | None = None, offline: bool | None = None, p
     reader = reader_of(base)
     if sha256 is not None and not reader.single_file:
         raise UsageError(f"dataset {base!r}: expected no SHA-256, since it is not one file. Leave it out.")
+    if sha256 is not None:
+        check_form_of_sha256(sha256)
     return reader.fetch(base, FetchOptions(sha256, offline, progress, size))
 
 
@@ -203,6 +216,7 @@ def verify(
     action_low: Bound = None,
     action_high: Bound = None,
     clip_actions: bool = False,
+    trust_environments: Sequence[str] = (),
 ) -> Iterator[tuple[str, list[Check]]]:
     """Check a dataset that is on this machine: by name, what was checked and found.
 
@@ -213,6 +227,7 @@ def verify(
         action_low: as well.
         action_high: as well.
         clip_actions: as well.
+        trust_environments: as well.
 
     Raises:
         UsageError: unknown.
@@ -230,6 +245,7 @@ def verify(
             )
         yield key, verify_dataset(dataset)
     if not keys:
-        reader, options = reader_of(base), _options(task, reference_returns, action_low, action_high, clip_actions)
+        reader = reader_of(base)
+        options = _options(task, reference_returns, action_low, action_high, clip_actions, trust_environments)
         _check_bounds(base, reader, options)
         yield source, list(reader.verify(base, size, options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -71,11 +72,7 @@ def writer(new: NewDataset, replace_old: bool, progress: bool) -> Iterator[Calla
             if target.exists() and not replace_old:
                 yield lambda episodes: deque(shown(episodes), maxlen=0).clear()
                 return
-            free = shutil.disk_usage(target.parent).free
-            if free < new.bytes:
-                raise OSError(
-                    errno.ENOSPC, f"{new.bytes / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free", target
-                )
+            _require_room(target, new.bytes)
             with atomic_directory(target) as partial:
                 directory = partial / "data"
                 directory.mkdir()
@@ -83,6 +80,20 @@ def writer(new: NewDataset, replace_old: bool, progress: bool) -> Iterator[Calla
             _create_namespace(new.identity.rpartition("/")[0])
     except OSError as error:
         raise unusable(f"minari:{new.identity}", error) from error
+
+
+def _require_room(target: Path, needed: float) -> None:
+    """Raise `OSError` where a file of that many bytes has no room on the disk, or is above the limit of sizes (`ulimit -f`)."""
+    free = shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free", target)
+    if sys.platform != "win32":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if limit != resource.RLIM_INFINITY and limit < needed:
+            what = f"{needed / 1e6:.1f} MB are needed, files may have {limit / 1e6:.1f} MB (ulimit -f)"
+            raise OSError(errno.EFBIG, what, target)
 
 
 def _write(directory: Path, new: NewDataset, episodes: Iterable[Episode]) -> None:

@@ -37,6 +37,7 @@ class StreamSpec:
     action_low: Bound = None
     action_high: Bound = None
     clip_actions: bool = False
+    trust_environments: tuple[str, ...] = ()  # see `load_dataset`
 
     def __post_init__(self) -> None:
         """Raise `UsageError` where there is nothing to interleave."""
@@ -48,7 +49,10 @@ class StreamSpec:
 
     def read(self, source: str, progress: bool = False) -> Dataset:
         """Read, build or download one of the blocks. Raises what `load_dataset` raises."""
-        return load_dataset(source, self.task, self.mode, progress, **self._given, clip_actions=self.clip_actions)
+        return load_dataset(
+            source, self.task, self.mode, progress, **self._given,
+            clip_actions=self.clip_actions, trust_environments=self.trust_environments,
+        )  # fmt: skip
 
     def load(self, progress: bool = False) -> Stream:
         """Read, build or download the blocks. Raises what `load_dataset` and `Stream` raise."""
@@ -67,6 +71,7 @@ def given_reading(
     action_high: Bound,
     clip_actions: bool,
     where: str,
+    trust_environments: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The fields of a `StreamSpec` that were given, by name. Raises `UsageError` for a task that is not known."""
     given = {
@@ -75,6 +80,7 @@ def given_reading(
         "action_low": as_bound(action_low),
         "action_high": as_bound(action_high),
         "clip_actions": clip_actions or None,
+        "trust_environments": tuple(trust_environments) or None,
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.trajectories import trajectory_ends
 from seqeval_rl.environments.spaces import GIVE_BOUNDS
 from seqeval_rl.environments.tasks import UNKNOWN, Task, task_of_environment
+from seqeval_rl.environments.trust import checked_task
 from seqeval_rl.errors import DataError
 
 # Actions this far outside their bounds, as a share of the bounds' range, are clipped; farther ones are refused.
@@ -230,6 +232,7 @@ def task_of_dataset(
     how: str,
     env_spec: str = "",
     obs_keys: tuple[str, ...] = (),
+    trusted: Collection[str] = (),
 ) -> Task:
     """The task of a dataset, from what the data say; without reference returns where none are known.
 
@@ -241,15 +244,17 @@ def task_of_dataset(
         how: what to do where one of the two is missing.
         env_spec: see `Task`; no task is known for settings of their own.
         obs_keys: see `Task`.
+        trusted: see `checked_task`.
 
     Raises:
-        DataError: one reference return without the other.
+        DataError: one reference return without the other, or an environment that is not to be trusted.
     """
     if (reference_min is None) != (reference_max is None):
         found = f"{reference_min} and {reference_max}"
         raise DataError(f"{name}: expected both reference returns for {env_id}, found {found}. {how}")
     if env_id is None:
         return Task(UNKNOWN, None, reference_min, reference_max)
+    env_spec = checked_task(name, Task(env_id, env_id, env_spec=env_spec), trusted).env_spec
     known = task_of_environment(env_id)
     given = (reference_min, reference_max)
     if not (env_spec or obs_keys) and given in ((None, None), known.return_references):

@@ -100,6 +100,10 @@ class Display:
             self._written[progress.job] = now
             self._line(self.tracker.status(progress.job).plain(), on_terminal=False)
 
+    def say(self, text: str) -> None:
+        """Show a line about all jobs together."""
+        self._line(text, style="yellow")
+
     def job_ended(self, number: int, ends: Sequence[RunEnd]) -> None:
         """A job is done."""
         self.tracker.end(number, ends)

@@ -7,7 +7,7 @@ import itertools
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from seqeval_rl.data.change import change_sizes
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
+from seqeval_rl.environments.patience import with_patience
 from seqeval_rl.environments.spaces import check_time_limit, gymnasium_shapes
 from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import (
@@ -96,15 +97,18 @@ def plan(
         stream = load_stream(spec, progress)
         spec = replace(spec, task=stream.task)
         if any(variant.protocol.episodes or variant.protocol.online for variant in variants):
-            if stream.blocks:
-                check_environment(stream.blocks[0].dataset)
-            else:
-                gymnasium_shapes(stream.task.environment)
-            for limit in {variant.protocol.max_episode_steps for variant in variants}:
-                check_time_limit(stream.task.environment, limit)
+            with with_patience(sweep.patience):
+                if stream.blocks:
+                    check_environment(stream.blocks[0].dataset)
+                else:
+                    gymnasium_shapes(stream.task.environment)
+                for limit in {variant.protocol.max_episode_steps for variant in variants}:
+                    check_time_limit(stream.task.environment, limit)
         dataset = describe_stream(stream, spec.mode, spec.clip_actions)
-        for variant, own in zip(variants, seeds, strict=True):
-            planner.add(spec, stream, dataset, variant, own)
+        for place, (variant, own) in enumerate(zip(variants, seeds, strict=True)):
+            first = (place * len(sweep.streams) + number) * len(sweep.seeds)
+            numbers = {seed: first + sweep.seeds.index(seed) for seed in own}
+            planner.add(spec, stream, dataset, variant, numbers)
     room = room_for_groups(device) if room is None else room
     jobs = [planner.job(group, backend) for group in divide(planner.candidates, room, workers)]
     # Longest first, so that the last job to end is a short one.
@@ -143,22 +147,23 @@ class _Planner:
         self.failed: list[RunEnd] = []
 
     def add(
-        self, spec: StreamSpec, stream: Stream, dataset: dict[str, Any], variant: Variant, seeds: Sequence[int]
+        self, spec: StreamSpec, stream: Stream, dataset: dict[str, Any], variant: Variant, seeds: Mapping[int, int]
     ) -> None:
-        """Plan the runs of a variant on a stream, one for each of `seeds`; `dataset` is the stream as manifests describe it."""
+        """Plan the runs of a variant on a stream, one for each of `seeds`, with their numbers (see `PlannedRun.number`);
+        `dataset` is the stream as manifests describe it."""
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
         self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
-        for seed in seeds:
+        for seed, number in seeds.items():
             manifest = Manifest(
                 sweep.name, dataset, stream.task.as_dict(), variant.entry.name, settings, protocol, seed, sweep.precision,
                 len(points), variant.entry.citation, variant.entry.source_sha256, self._provenance,
             ).as_dict()  # fmt: skip
             # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
             directory = self._recorded.get(identity(manifest), folder / f"seed-{seed}")
-            run = PlannedRun(spec, settings, seed, directory, manifest)
+            run = PlannedRun(spec, settings, seed, directory, manifest, number)
             resume_from = self._resume_from(run)
             if resume_from is None:
                 continue
@@ -193,7 +198,8 @@ class _Planner:
             recorder.check_links(self._overwrite)
             return -1
         result = read_results(run.directory)[0]
-        if result.status == "unfinished" or result.crashed:
+        again = result.status == "failed" and (result.crashed or self._sweep.retry_failed)
+        if result.status == "unfinished" or again:
             recorder.check_links(self._overwrite)
             resume_from = max(recorder.resumable(), default=-1)
             if resume_from >= 0 and not self._allow_changed_code:
@@ -210,7 +216,7 @@ class _Planner:
         key, runs = group[0].key, tuple(candidate.run for candidate in group)
         return Job(
             runs, key.task, key.algorithm, key.protocol, str(self._device), backend, self._sweep.precision,
-            self._overwrite, sum(candidate.seconds for candidate in group), self._sweep.loggers,
+            self._overwrite, sum(candidate.seconds for candidate in group), self._sweep.loggers, self._sweep.patience,
             group_bytes(group) if self._device.type == "cuda" else 0,
         )  # fmt: skip
 

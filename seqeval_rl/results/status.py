@@ -18,6 +18,7 @@ from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results.ownership import is_owned
 from seqeval_rl.results.read import EVENTS, METRICS, RunResult, damage, scan_results
 from seqeval_rl.results.run_log import at_work
+from seqeval_rl.results.slurm_job import described
 from seqeval_rl.results.status_table import GroupStatus
 from seqeval_rl.utils.text import clean, duration, file_name
 
@@ -59,11 +60,12 @@ class Status:
     damaged: tuple[str, ...]  # runs that cannot be read, where and why
     damaged_lines: tuple[str, ...]
     at_work: bool | None  # whether a `seqeval run` works there; None where that cannot be told
+    slurm: str = ""  # the SLURM job that works for it, and what its tasks do
 
     @property
     def over(self) -> bool:
         """Whether nothing is running."""
-        return not self.at_work and not any(run.state in _ACTIVE for run in self.runs)
+        return not self.at_work and not self.slurm and not any(run.state in _ACTIVE for run in self.runs)
 
     def groups(self) -> list[GroupStatus]:
         """One status for each dataset and algorithm, and swept settings."""
@@ -84,7 +86,7 @@ class Status:
             text += f"; {duration(max(left))} left for running ones"
         if self.at_work:
             text += "; a command is working here, and waiting runs have no files yet"
-        return text + "."
+        return f"{text}. {self.slurm}".rstrip(". ") + "."
 
     def reasons(self, most: int | None = None) -> list[str]:
         """Lines that say why runs failed or crashed, and what is damaged; at most `most` of each kind, the rest counted."""
@@ -108,8 +110,8 @@ def read_status(path: str | Path, now: float | None = None) -> Status:
     root = Path(path)
     results = scan_results(root)
     damaged, lines = damage(results)
-    busy = at_work(root)
-    if not results and not damaged and not busy:
+    busy, slurm = at_work(root), described(root)
+    if not results and not damaged and not busy and not slurm:
         found = "no such directory" if not root.is_dir() else "no runs, and no command working there"
         raise DataError(f"{root}: expected results of `seqeval run`, found {found}. Check the path.")
     runs = []
@@ -118,7 +120,7 @@ def read_status(path: str | Path, now: float | None = None) -> Status:
             runs.append(_status(result, time.time() if now is None else now))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             damaged.append(f"{result.path}: not a readable run ({type(error).__name__}: {error})")
-    return Status(tuple(runs), tuple(damaged), tuple(lines), busy)
+    return Status(tuple(runs), tuple(damaged), tuple(lines), busy, slurm)
 
 
 def _status(result: RunResult, now: float) -> RunStatus:

@@ -18,6 +18,7 @@ from seqeval_rl.utils.files import discard_unfinished
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 _PATIENCE = 8.0  # seconds from a signal to the end of the command; many schedulers kill after ten or more
 _inside = False  # a context of `signals_interrupt`
+_since: float | None = None  # when the latest signal came, inside of that context
 
 
 @contextmanager
@@ -25,36 +26,45 @@ def signals_interrupt(exit_code: int | None = None) -> Iterator[None]:
     """Inside of this context each of `SIGNALS` raises `KeyboardInterrupt` in the main thread.
 
     A second signal within some seconds is ignored, since the first is being answered: schedulers and terminals send several.
-    Signals that were ignored before (`nohup`) stay so. In another thread than the main one this does nothing.
+    Signals that were ignored before (`nohup`) stay so. A library may raise another exception in its place, as torch does while it
+    writes: that, too, leaves the context as `KeyboardInterrupt`. In another thread than the main one this does nothing.
 
     Args:
         exit_code: a process that has not left the context some seconds after a signal (it may be inside of a library) ends with
             it. What is on disk is complete at any moment.
     """
-    global _inside
+    global _inside, _since
     if _inside or threading.current_thread() is not threading.main_thread():
         yield
         return
-    first: float | None = None
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal first
-        if first is None or time.monotonic() - first > _PATIENCE:
-            first = time.monotonic()
-            raise KeyboardInterrupt(signal.Signals(number).name)
-
     before = {number: signal.getsignal(number) for number in SIGNALS}
     taken = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-    _inside = True
+    _inside, _since = True, None
     try:
         for number in taken:
-            signal.signal(number, interrupt)
+            signal.signal(number, _interrupt)
         with nullcontext() if exit_code is None else _ending_when_late(exit_code):
             yield
+    except Exception as error:
+        if was_interrupted():
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for number in taken:
             signal.signal(number, before[number])
         _inside = False
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _since
+    if _since is None or time.monotonic() - _since > _PATIENCE:
+        _since = time.monotonic()
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def was_interrupted() -> bool:
+    """Whether a signal has come inside of the present context of `signals_interrupt`."""
+    return _inside and _since is not None
 
 
 @contextmanager

@@ -16,6 +16,7 @@ class Site:
         self.ranges = True  # honours Range
         self.checks_if_range = True
         self.etag = True
+        self.length = True  # says how long the body is
         self.shift = 0  # bytes by which it answers a Range wrongly
         self.requests = []  # headers, in order
         self.paths = []
@@ -51,7 +52,8 @@ def serving(content=b""):
                 self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
             else:
                 self.send_response(200)
-            self.send_header("Content-Length", str(total - start))
+            if site.length:
+                self.send_header("Content-Length", str(total - start))
             if site.etag:
                 self.send_header("ETag", site.tag())
             self.end_headers()

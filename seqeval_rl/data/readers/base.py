@@ -22,6 +22,7 @@ from seqeval_rl.environments.tasks import Bound, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 from seqeval_rl.results.legacy import rename_source
 from seqeval_rl.utils.failures import cause_of, is_damage
+from seqeval_rl.utils.memory import free_memory
 from seqeval_rl.utils.text import first_line, one_line
 
 GROUP = "seqeval_rl.readers"
@@ -44,6 +45,7 @@ class ReadOptions:
     action_low: Bound = None  # bounds of actions in place of those of the data and the environment
     action_high: Bound = None
     clip_actions: bool = False  # clip actions outside the bounds, however far
+    trust_environments: tuple[str, ...] = ()  # code that the data may name, see `environments.trust`
 
     def bounded(self, raw: RawTransitions) -> RawTransitions:
         """The arrays as a reader with `takes_bounds` gives them to `Dataset.from_arrays`: with the bounds given here."""
@@ -97,6 +99,15 @@ def unreadable(
         return DataError(f"{where}: expected {kind}, found it damaged, {first_line(error)}. Delete it and {again}.")
     found = f"one missing: {error}" if isinstance(error, KeyError) else first_line(error)
     return DataError(f"{where}: expected {kind}, found {found}. Check how it was written.")
+
+
+def require_memory(where: object, needed: int) -> None:
+    """Raise `FileError` where so many bytes, which a file declares, are more than is free of the memory."""
+    if needed > (free := free_memory()):
+        raise FileError(
+            f"{where}: expected arrays that fit into memory, found {needed / 1e9:,.1f} GB declared and {free / 1e9:,.1f} GB "
+            "free. Check the file, or use a machine with more memory."
+        )
 
 
 def has_ending(name: str, endings: tuple[str, ...]) -> bool:

@@ -22,7 +22,14 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import check_sha256, recorded_sha256
 from seqeval_rl.data.readers import d4rl_index, npz
 from seqeval_rl.data.readers.base import HDF5_ENDINGS, FetchOptions, Listing, Reader, ReadOptions, has_ending
-from seqeval_rl.data.readers.d4rl_file import complete_returns, kept_columns, keys_of, limit_rows, read_columns
+from seqeval_rl.data.readers.d4rl_file import (
+    complete_returns,
+    files_of,
+    kept_columns,
+    keys_of,
+    limit_rows,
+    read_columns,
+)
 from seqeval_rl.data.readers.layouts import D4RL
 from seqeval_rl.data.trajectories import trajectory_ends
 from seqeval_rl.data.validation import RawTransitions, column, flags, starts_of
@@ -133,7 +140,7 @@ def read(path: Path, name: str, options: ReadOptions) -> Dataset:
     task = options.task or _task(path)
     low, high = _bounds(task, options)
     reading = f"{options.mode}-terminate" if options.terminate_on_end else options.mode
-    facts = [cache.files_hash([path]), _VERSION, reading, _limit(path, task), low.tolist(), high.tolist()]
+    facts = [cache.files_hash(files_of(path)), _VERSION, reading, _limit(path, task), low.tolist(), high.tolist()]
     facts.append(d4rl_index.continues_at_goal(path.name, task))
     key = f"d4rl-{file_name(path.stem, 'data')}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
     dataset = cache.obtain(options.cache_key(key), lambda: convert(path, name, task, options))

@@ -6,7 +6,6 @@ may continue (see `data.trajectories`); `timeouts`, which old files lack, where 
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.data.readers import npz
+from seqeval_rl.data.readers import hdf5, npz
 from seqeval_rl.data.readers.base import has_ending, open_file
 from seqeval_rl.data.readers.layouts import D4RL
 from seqeval_rl.data.trajectories import trajectory_returns
@@ -29,15 +28,23 @@ def keys_of(path: Path) -> list[str]:
     """The names of a file's arrays, and of the groups in it."""
     if has_ending(path.name, (".npz",)):
         return npz.names(path)
-    with open_file(path, "an HDF5 file"), h5py.File(path, "r") as file:
+    with hdf5.opened(path) as file:
         return list(file)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file, and those in its directory that it takes data from."""
+    if has_ending(path.name, (".npz",)):
+        return [path]
+    with open_file(path, "an HDF5 file"):
+        return hdf5.files_of(path)
 
 
 def read_columns(path: Path, name: str, progress: bool) -> dict[str, NDArray[Any]]:
     """The file's columns, numbers as float32."""
     if has_ending(path.name, (".npz",)):
         return _columns(name, npz.load(path, D4RL.read), progress)
-    with open_file(path, "an HDF5 file"), h5py.File(path, "r") as file:
+    with hdf5.opened(path) as file:
         return _columns(name, {key: file[key] for key in D4RL.read if key in file}, progress)
 
 
@@ -45,6 +52,7 @@ def _columns(name: str, found: dict[str, Any], progress: bool) -> dict[str, NDAr
     """The columns of arrays that may still be in a file, read piece by piece."""
     _check_form(name, found)
     length = len(found["observations"])
+    hdf5.check_memory(name, (item for item in found.values() if isinstance(item, h5py.Dataset)))
     # Flags keep their own type, by which they are checked.
     kinds = {key: item.dtype if key in ("terminals", "timeouts") else np.float32 for key, item in found.items()}
     columns = {key: np.empty(item.shape, kinds[key]) for key, item in found.items()}
@@ -74,23 +82,13 @@ def _check_form(name: str, found: dict[str, Any]) -> None:
             f"{name}: observations have shape {observations.shape}, expected [N, obs_dim] of at least one row. Check the file."
         )
     for key, item in found.items():
-        if not _is_whole(item):
+        if not hdf5.is_whole(item):
             raise DataError(
                 f"{name}: parts of {key} are missing in the file, expected all of it: its writer was stopped, or still writes. "
                 "Wait for it, or get the file again."
             )
         # Without an axis there is no length; `check_length` says so.
         check_length(name, key, np.empty(item.shape[:1]), len(observations))
-
-
-def _is_whole(item: Any) -> bool:
-    """Whether all of a column is in the file; HDF5 reads what is not as zeros, without a word."""
-    if isinstance(item, np.ndarray):
-        return True
-    if item.chunks is None:
-        return item.id.get_storage_size() >= item.nbytes
-    expected = math.prod(-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True))
-    return item.id.get_num_chunks() == expected
 
 
 def limit_rows(

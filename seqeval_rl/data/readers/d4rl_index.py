@@ -15,7 +15,7 @@ from seqeval_rl.data.readers.base import HDF5_ENDINGS, has_ending
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import FileError, unknown
 
-_SERVER = "http://rail.eecs.berkeley.edu/datasets/offline_rl"
+_SERVER = "https://rail.eecs.berkeley.edu/datasets/offline_rl"
 
 
 class Published(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import logging
 import sys
@@ -14,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from seqeval_rl.data import cache
@@ -21,11 +21,13 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.download import is_offline
 from seqeval_rl.data.images import are_images, of_trails
 from seqeval_rl.data.minari_writer import unusable
+from seqeval_rl.data.readers import hdf5
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, unreadable
 from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_dataset
 from seqeval_rl.environments.recording import without_recording
 from seqeval_rl.environments.spaces import concatenate
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.trust import checked_task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.failures import Cause, cause_of
@@ -58,8 +60,9 @@ class MinariReader(Reader):
         except Exception as error:  # JSON, HDF5, Arrow or Minari's own checks
             raise _unreadable(source, directory, error) from error
         _check_spaces(source, found, keys)
-        task = _task_of(source, found, tuple(keys), options.task)
-        key = f"minari-{file_name(source.removeprefix(self.prefix).replace('/', '-'))}-{_fingerprint(directory)}"
+        task = _task_of(source, found, tuple(keys), options)
+        contents = cache.files_hash(sorted(path for path in directory.rglob("*") if path.is_file()))[:16]
+        key = f"minari-{file_name(source.removeprefix(self.prefix).replace('/', '-'))}-{contents}"
         dataset = cache.obtain(
             options.cache_key(key), lambda: _convert(source, directory, found, keys, replace(options, task=task))
         )
@@ -146,15 +149,6 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + more or "none"
 
 
-def _fingerprint(directory: Path) -> str:
-    """Changes when any of the dataset's files does."""
-    total = hashlib.sha256()
-    for path in sorted(directory.rglob("*")):
-        state = path.stat()
-        total.update(f"{path.relative_to(directory)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return total.hexdigest()[:16]
-
-
 def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], options: ReadOptions) -> Dataset:
     """Read every episode; the options have the task."""
     task = options.task
@@ -164,6 +158,7 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
     starts = [0]
     with progress_bar(name, int(source.total_steps), options.progress) as bar:
         try:
+            _check_storage(directory)
             for episode in source.iterate_episodes():
                 length = len(episode.rewards)
                 trails.append(concatenate(episode.observations, keys, 1) if keys else np.asarray(episode.observations))
@@ -175,6 +170,8 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
                     columns[key].append(np.asarray(getattr(episode, key)))
                 starts += [starts[-1] + length] if length else []
                 bar.update(length)
+        except SeqevalError:
+            raise
         except Exception as error:  # HDF5, Arrow and JPEG raise different errors for a damaged file
             raise _unreadable(f"{name}, episode {len(starts) - 1}", directory, error) from error
     if starts[-1] != source.total_steps:
@@ -195,6 +192,21 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
     )
     raw = RawTransitions(observations, **arrays, next_observations=following, episode_starts=starts)
     return Dataset.from_arrays(name, task, options.bounded(raw))
+
+
+def _check_storage(directory: Path) -> None:
+    """Raise `DataError` or `FileError` where its HDF5 files name others, or declare more than fits into memory."""
+    for path in directory.glob("*.hdf5"):
+        hdf5.files_of(path)
+        with h5py.File(path, "r") as file:
+            items: list[Any] = []
+            file.visit(items.append)
+            arrays = [item for name in items if hasattr(item := file[name], "nbytes")]
+            hdf5.check_memory(path, arrays)
+            if missing := [item.name for item in arrays if not hdf5.is_whole(item)]:
+                raise DataError(
+                    f"{path}: parts of {missing[0]} are missing, expected all of it. Delete it and get it again."
+                )
 
 
 def _unreadable(name: str, directory: Path, error: Exception) -> SeqevalError:
@@ -250,11 +262,11 @@ def _evaluation_spec(name: str, source: Any) -> Any:
         ) from error
 
 
-def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -> Task:
+def _task_of(name: str, source: Any, keys: tuple[str, ...], options: ReadOptions) -> Task:
     """The given task, or that of the metadata, with the environment of the dataset."""
     import gymnasium
 
-    how = "Give a task, or both."
+    how, task, trusted = "Give a task, or both.", options.task, options.trust_environments
     spec, metadata = _evaluation_spec(name, source), source.storage.metadata
     env_spec = ""
     if spec is not None:
@@ -265,11 +277,12 @@ def _task_of(name: str, source: Any, keys: tuple[str, ...], task: Task | None) -
     if task is None:
         env_id = None if spec is None else spec.id
         low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
-        return task_of_dataset(name, env_id, low, high, how, env_spec, keys)
+        return task_of_dataset(name, env_id, low, high, how, env_spec, keys, trusted)
     if task.env_id is not None and keys:
         task = replace(task, obs_keys=task.obs_keys or keys)
     if spec is not None and task.env_id == spec.id:
-        task = replace(task, env_spec=task.env_spec or env_spec)
+        found = checked_task(name, Task(spec.id, spec.id, env_spec=env_spec), trusted)
+        task = replace(task, env_spec=task.env_spec or found.env_spec)
     return task
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.readers.base import Reader, ReadOptions, has_ending, open_file
+from seqeval_rl.data.readers.base import Reader, ReadOptions, has_ending, open_file, require_memory
 from seqeval_rl.data.readers.layouts import ARRAYS, BOUNDS, OWN, SCALARS, Layout, fitting
 from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
@@ -67,7 +69,7 @@ def _surroundings(
 ) -> tuple[Task, Any, Any]:
     """The task and the action bounds, from the file's scalars and from the environment; checks the keys."""
     OWN.check(name, map(str, keys))
-    task = options.task or task_of(name, columns)
+    task = options.task or task_of(name, columns, options)
     stated = {key: columns[key] for key in BOUNDS if columns.get(key) is not None and getattr(options, key) is None}
     if stated and task.env_id is not None:
         task = _on_the_same_scale(task, stated)
@@ -110,7 +112,25 @@ def load(path: str | Path, wanted: Collection[str] | None = None) -> dict[str, N
         DataError: it is damaged, or holds something else than plain arrays.
     """
     with _opened(path) as file:
-        return {key: file[key] for key in file.files if wanted is None or key in wanted}
+        keys = [key for key in file.files if wanted is None or key in wanted]
+        _check_declared(path, file.zip, keys)
+        return {key: file[key] for key in keys}
+
+
+def _check_declared(path: str | Path, archive: zipfile.ZipFile, keys: Collection[str]) -> None:
+    """Raise where arrays declare more than is in the file (`DataError`), or than fits into memory (`FileError`)."""
+    members = [archive.getinfo(name if (name := f"{key}.npy") in archive.namelist() else key) for key in keys]
+    require_memory(path, sum(member.file_size for member in members))
+    for key, member in zip(keys, members, strict=True):
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(stream)
+        if math.prod(shape) * dtype.itemsize > member.file_size:
+            raise DataError(
+                f"{path}: expected {key} of shape {shape} as it declares, found {member.file_size:,} bytes. The file is damaged: "
+                "delete it and get it again, or write it again."
+            )
 
 
 @contextmanager
@@ -120,11 +140,12 @@ def _opened(path: str | Path) -> Iterator[Any]:
         yield file
 
 
-def task_of(name: str, columns: Mapping[str, Any], environment: str | None = None) -> Task:
+def task_of(name: str, columns: Mapping[str, Any], options: ReadOptions, environment: str | None = None) -> Task:
     """The task of the dataset `name`, from the scalars among its arrays; `environment` is its id where they do not say it.
 
     Raises:
-        DataError: a scalar is not one name or number, or one reference return is without the other.
+        DataError: a scalar is not one name or number, one reference return is without the other, or the environment is not to be
+            trusted.
     """
     found: dict[str, Any] = {}
     for key in SCALARS:
@@ -138,4 +159,4 @@ def task_of(name: str, columns: Mapping[str, Any], environment: str | None = Non
             found[key] = value.item()
     env_id, low, high = (found.get(key) for key in SCALARS)
     how = "Add the other one, or leave it out."
-    return task_of_dataset(name, env_id or environment, low, high, how)
+    return task_of_dataset(name, env_id or environment, low, high, how, trusted=options.trust_environments)

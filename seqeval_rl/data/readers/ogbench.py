@@ -58,7 +58,7 @@ class OgbenchReader(Reader):
         OGBENCH.check(source, keys)
         if "rewards" not in keys:
             raise _without_rewards(source, path.stem, "a file without. ")
-        task = options.task or npz.task_of(source, npz.load(path, SCALARS), environment_of(path.stem))
+        task = options.task or npz.task_of(source, npz.load(path, SCALARS), options, environment_of(path.stem))
         key = f"ogbench-{file_name(path.stem, 'data')}-{cache.files_hash([path])[:16]}"
         dataset = cache.obtain(options.cache_key(key), lambda: _convert(path, source, task, options))
         return replace(dataset, name=source, task=task)

@@ -13,14 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
-from seqeval_rl.data.readers import npz
+from seqeval_rl.data.readers import hdf5, npz
 from seqeval_rl.data.readers.base import HDF5_ENDINGS, Reader, ReadOptions, has_ending, open_file, unreadable
 from seqeval_rl.data.readers.d4rl_file import keys_of
 from seqeval_rl.data.readers.layouts import Layout
@@ -40,6 +39,7 @@ _LAYOUTS = {
     ".hdf5": Layout("vd4rl:", ("observation", "action", "reward", "discount", "step_type"), (), ()),
     ".npz": Layout("vd4rl:", ("image", "action", "reward"), ("discount", "is_first", "is_last", "is_terminal"), ()),
 }
+_KIND = "arrays as V-D4RL has them"
 _FIRST, _LAST = 0, 2  # values of dm_env's step_type; between them 1
 # One or more episodes: image [F, C, H, W], action [F, act_dim]; reward, discount, first and last [F].
 Columns = dict[str, NDArray[Any]]
@@ -154,8 +154,12 @@ def _dataset(name: str, options: ReadOptions, frames: NDArray[np.uint8], columns
 
 def _shard(file: Path) -> Columns:
     """Episodes of 84 x 84 images, in the format of DrQ-v2's code."""
-    with h5py.File(file, "r") as stored:
-        found = {key: stored[key][:] for key in ("observation", "action", "reward", "discount", "step_type")}
+    with hdf5.opened(file, _KIND) as stored:
+        names = ("observation", "action", "reward", "discount", "step_type")
+        hdf5.check_memory(file, (stored[key] for key in names))
+        if missing := [key for key in names if not hdf5.is_whole(stored[key])]:
+            raise DataError(f"{file}: parts of {missing[0]} are missing in the file, expected all of it. Get it again.")
+        found = {key: stored[key][:] for key in names}
     kinds = found.pop("step_type")
     if not np.isin(kinds, (0, 1, 2)).all():
         raise DataError(
@@ -186,10 +190,10 @@ def _rows_of(file: Path) -> int:
     """Rows in a file."""
     if has_ending(file.name, (".npz",)):
         return len(npz.load(file, ["reward"])["reward"])
-    with h5py.File(file, "r") as stored:
+    with hdf5.opened(file, _KIND) as stored:
         return len(stored["reward"])
 
 
 def _guarded(file: Path, load: Callable[[Path], Any]) -> Any:
-    with open_file(file, "arrays as V-D4RL has them"):
+    with open_file(file, _KIND):
         return load(file)

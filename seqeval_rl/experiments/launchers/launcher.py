@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +18,7 @@ from seqeval_rl.experiments.planner import Plan, plan
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.loading import load_class
 from seqeval_rl.results.run_log import RUN_LOG
+from seqeval_rl.results.write import RunRecorder
 from seqeval_rl.utils.console import error_stream
 
 
@@ -44,9 +47,18 @@ class SweepRequest:
             self.allow_changed_code,
             workers,
         )
-        if self.progress and any(len(job.runs) > 1 for job in planned.jobs):
-            print(f"plan: {planned}", file=error_stream())
+        self.show(planned)
         return planned
+
+    def show(self, planned: Plan) -> None:
+        """Show a plan in one line, where it has groups of several runs."""
+        if any(len(job.runs) > 1 for job in planned.jobs):
+            self.say(f"plan: {planned}")
+
+    def say(self, text: str) -> None:
+        """Write a line to standard error, unless nothing is to be shown."""
+        if self.progress:
+            print(text, file=error_stream(), flush=True)
 
     def display(self, jobs: tuple[Job, ...]) -> Display:
         """What shows the progress of these jobs and writes `run.log`."""
@@ -72,7 +84,10 @@ class LaunchOptions:
 
 
 class Launcher(Protocol):
-    """Built as `Launcher(options)`. It decides where the run groups of a sweep are trained."""
+    """Decides where the run groups of a sweep are trained."""
+
+    def __init__(self, options: LaunchOptions):
+        """Raise `UsageError` where an option does not fit, or what it needs is not installed."""
 
     def launch(self, request: SweepRequest) -> list[RunEnd]:
         """Plan a sweep and train what is missing. Returns how each run ended, and which had failed before.
@@ -82,6 +97,29 @@ class Launcher(Protocol):
                 evaluation.
             SeqevalError: see `run_sweep`.
         """
+
+
+def installed(module: str, extra: str, name: str) -> None:
+    """Raise `UsageError` where a package that a launcher needs is not installed."""
+    if find_spec(module) is None:
+        raise UsageError(f"--launcher {extra}: {name} is not installed. Install it: pip install 'seqeval-rl[{extra}]'.")
+
+
+def begun(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """The jobs, where runs that are to be overwritten have begun again: a later attempt at a job resumes them.
+
+    Raises:
+        SeqevalError: see `RunRecorder.open`.
+    """
+    jobs = tuple(jobs)
+    for job in jobs:
+        for run in job.runs if job.overwrite else ():
+            recorder = RunRecorder(run.directory, run.manifest)
+            try:
+                recorder.open(overwrite=True)
+            finally:
+                recorder.close()
+    return tuple(replace(job, overwrite=False) for job in jobs)
 
 
 GROUP = "seqeval_rl.launchers"

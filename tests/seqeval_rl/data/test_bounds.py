@@ -119,7 +119,8 @@ def test_verify_reads_by_the_bounds_that_are_given(write: Callable[[Path], str],
 @given(arrays(np.float32, (6, 2), elements=st.floats(-100, 100, width=32)), st.floats(0.5, 50))
 def test_what_is_clipped_is_counted_and_at_the_bound(actions: Any, bound: float) -> None:
     columns = unbounded.columns(actions, env_id=unbounded.FREE)
-    dataset = load_dataset(columns, action_low=-bound, action_high=bound, clip_actions=True)
+    bounds = {"action_low": -bound, "action_high": bound, "clip_actions": True}
+    dataset = load_dataset(columns, **bounds, trust_environments=[unbounded.FREE])
     assert_allclose(dataset.actions, np.clip(actions / bound, -1, 1), atol=1e-5)
     outside = (np.abs(np.float64(actions) / bound).astype(np.float32) > 1).any(1)
     assert dataset.clipped_actions == int(outside.sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -253,6 +254,7 @@ def test_the_task_of_a_dataset() -> None:
     assert task_of_dataset("log", "Hopper-v5", 0, 1, "") == Task("Hopper-v5", "Hopper-v5", 0.0, 1.0)
     assert task_of_dataset("log", None, 0, 1, "") == Task("unknown", None, 0.0, 1.0)
     assert task_of_dataset("log", "Other-v0", None, None, "") == Task("Other-v0", "Other-v0")
-    assert task_of_dataset("log", "Hopper-v5", None, None, "", "{}") == Task("Hopper-v5", "Hopper-v5", env_spec="{}")
+    spec = gymnasium.spec("Hopper-v5").to_json()
+    assert task_of_dataset("log", "Hopper-v5", None, None, "", spec) == Task("Hopper-v5", "Hopper-v5", env_spec=spec)
     with pytest.raises(DataError, match=r"both reference returns for Hopper-v5, found 1 and None.*Do this"):
         task_of_dataset("log", "Hopper-v5", 1, None, "Do this.")

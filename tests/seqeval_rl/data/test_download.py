@@ -7,6 +7,7 @@ import logging
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,10 @@ from web_server import Site, serving
 
 from seqeval_rl.data import download as download_module
 from seqeval_rl.data.download import download, recorded_sha256
-from seqeval_rl.errors import DataError, FileError
+from seqeval_rl.data.load import fetch
+from seqeval_rl.errors import DataError, FileError, UsageError
 
-CONTENT = np.random.default_rng(0).bytes(100_000)
+CONTENT = b"\x89HDF\r\n\x1a\n" + np.random.default_rng(0).bytes(100_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -210,3 +212,58 @@ def test_progress_is_shown_with_the_time_left(tmp_path: Path, site: Site, capsys
     facts.write_bytes(b"\xff\xfe")
     with pytest.raises(FileError, match="expected a SHA-256"):
         recorded_sha256(tmp_path / "log")
+
+
+PAGE = b"<!DOCTYPE html><html>No such file, but status 200</html>"
+
+
+@pytest.mark.parametrize("content", [b"", PAGE, b"\x89HD", b"PK\x03\x04 an archive"])
+@pytest.mark.parametrize("length", [True, False])
+def test_what_is_no_file_of_that_format_is_not_kept(content: bytes, length: bool, tmp_path: Path, site: Site) -> None:
+    site.content, site.length = content, length
+    with pytest.raises(DataError, match=r"log\.hdf5: expected an HDF5 file, the server sends .*Nothing is kept"):
+        download(f"{site.url}/log.hdf5", tmp_path / "log.hdf5", progress=False)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == []
+    assert len(site.requests) == 1
+    site.content = CONTENT
+    assert download(f"{site.url}/log.hdf5", tmp_path / "log.hdf5", progress=False).read_bytes() == CONTENT
+
+
+def test_an_empty_file_is_refused_whatever_its_name(tmp_path: Path, site: Site) -> None:
+    site.content = b""
+    with pytest.raises(DataError, match="expected a file, the server sends an empty one"):
+        download(f"{site.url}/log", tmp_path / "log", progress=False)
+    site.content = PAGE
+    with pytest.raises(DataError, match=r"expected an \.npz file.*DOCTYPE"):
+        download(f"{site.url}/log.npz", tmp_path / "log.npz", progress=False)
+
+
+def test_a_body_without_end_and_a_slow_one_are_ended(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.length = False
+    monkeypatch.setattr(download_module, "_LARGEST", 50_000)
+    with pytest.raises(FileError, match="expected a dataset of at most 0 GB, the server sends more"):
+        download(f"{site.url}/log.hdf5", tmp_path / "log.hdf5", progress=False)
+    assert leftovers(tmp_path) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(download_module, "_GRACE", 0.0)
+    monkeypatch.setattr(download_module, "_SLOWEST", 1e15)
+    site.length = True
+    with pytest.raises(FileError, match=r"bytes per second, expected at least .* the same command resumes"):
+        download(f"{site.url}/log.hdf5", tmp_path / "log.hdf5", progress=False)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "0" * 63, "0" * 65, "g" * 64, f"{SHA256} ", "0x" + "0" * 62])
+def test_a_hash_that_is_none_is_refused_before_anything_is_asked_for(text: str, tmp_path: Path, site: Site) -> None:
+    with pytest.raises(UsageError, match="expected 64 hexadecimal digits"):
+        download(f"{site.url}/log", tmp_path / "log", text, progress=False)
+    with pytest.raises(UsageError, match="expected 64 hexadecimal digits"):
+        fetch("d4rl:hopper-medium-v2", text)
+    assert (site.requests, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_https_is_not_given_up() -> None:
+    request = urllib.request.Request("https://example.org/log.hdf5")
+    with pytest.raises(FileError, match=r"expected an address with https, the server names 'http://other/log'"):
+        download_module._OnlyToHttps().redirect_request(request, None, 302, "", {}, "http://other/log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -16,34 +17,55 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also a file that was changed just now is remembered."""
+    monkeypatch.setattr(cache, "_SETTLED", -1_000_000_000)
+
+
 def settled(path: Path, content: bytes, time: int) -> Path:
-    """A file last changed at that second, long ago."""
+    """A file last written at that second."""
     path.write_bytes(content)
     os.utime(path, (time, time))
     return path
 
 
-def test_a_hash_is_remembered_while_size_and_time_stay(tmp_path: Path) -> None:
+def remembered(tmp_path: Path, text: str) -> None:
+    """Write another hash into every memory, so that it shows whether one is used."""
+    for memory in (tmp_path / "cache" / ".hashes").iterdir():
+        memory.write_text(json.dumps({**json.loads(memory.read_text()), "sha256": text}))
+
+
+def test_a_hash_is_remembered_until_anything_of_the_file_changes(tmp_path: Path) -> None:
     path = settled(tmp_path / "log", b"first", 1_000_000)
     first = cache.files_hash([path])
-    settled(path, b"other", 1_000_000)  # nothing shows it
-    assert cache.files_hash([path]) == first
+    remembered(tmp_path, "from memory")
+    assert cache.files_hash([path]) == "from memory"
     settled(path, b"other", 1_000_001)
     changed = cache.files_hash([path])
-    assert changed != first
+    assert changed not in (first, "from memory")
     settled(path, b"longer", 1_000_001)
     assert cache.files_hash([path]) not in (first, changed)
     assert cache.entries() == []
 
 
-def test_a_file_that_was_changed_just_now_is_hashed_again(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b"first")
-    state = path.stat()
+@pytest.mark.parametrize("how", ["written", "renamed"])
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_hashed_again(how: str, tmp_path: Path) -> None:
+    path = settled(tmp_path / "log", b"first", 1_000_000)
     first = cache.files_hash([path])
-    path.write_bytes(b"other")
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    if how == "written":
+        settled(path, b"other", 1_000_000)
+    else:
+        settled(tmp_path / "new", b"other", 1_000_000).rename(path)
     assert cache.files_hash([path]) != first
+
+
+def test_a_file_that_was_changed_just_now_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
+    path = settled(tmp_path / "log", b"first", 1_000_000)
+    cache.files_hash([path])
+    assert not list((tmp_path / "cache").rglob("*.json"))
 
 
 def test_sets_of_files_are_told_apart(tmp_path: Path) -> None:
@@ -59,8 +81,7 @@ def test_a_damaged_memory_is_none(tmp_path: Path, damage: bytes) -> None:
     first = cache.files_hash([path])
     for memory in (tmp_path / "cache" / ".hashes").iterdir():
         memory.write_bytes(damage)
-    settled(path, b"other", 1_000_000)  # only a memory that is used does not notice
-    assert cache.files_hash([path]) != first
+    assert cache.files_hash([path]) == first
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_every_address_is_d4rls_own_unless_a_mirror_is_named(monkeypatch: pytest
     monkeypatch.delenv("SEQEVAL_D4RL_MIRROR", raising=False)
     entry = d4rl_index.entry("antmaze-large-diverse-v2")
     assert d4rl_index.url(entry) == (
-        "http://rail.eecs.berkeley.edu/datasets/offline_rl/ant_maze_v2/"
+        "https://rail.eecs.berkeley.edu/datasets/offline_rl/ant_maze_v2/"
         "Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_sparse_fixed.hdf5"
     )
     monkeypatch.setenv("SEQEVAL_D4RL_MIRROR", "ftp://example.org")

@@ -1,0 +1,314 @@
+"""Trains run groups as tasks of a Ray cluster (extra `ray`). Results are on storage that its nodes share."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqeval_rl.errors import BusyError, FileError, SeqevalError, UsageError, writing
+from seqeval_rl.experiments.display import Display
+from seqeval_rl.experiments.grouping import room_for_groups
+from seqeval_rl.experiments.job import Job, Progress, RunEnd
+from seqeval_rl.experiments.launchers.launcher import LaunchOptions, SweepRequest, begun, installed
+from seqeval_rl.experiments.planner import Plan
+from seqeval_rl.experiments.pool import sendable
+from seqeval_rl.experiments.worker import died, execute
+from seqeval_rl.interface.registry import find_algorithm
+from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.text import first_line
+
+_ATTEMPTS = 3  # at a run group whose worker or node is lost without one new evaluation
+_PATIENCE = 300.0  # seconds that a later attempt waits for the owner that was lost
+_POLL = 0.5  # seconds
+_NOTICE = 60.0  # seconds without a task that begins, after which that is said
+_SMALLEST = 0.1  # of a GPU: each task takes a few hundred MB for CUDA alone
+
+
+class RayLauncher:
+    """See the module. The command is the driver: it plans, hands out run groups, and tries again those whose node is lost."""
+
+    def __init__(self, options: LaunchOptions):
+        """`options.address`: of the cluster; none: the one that is found, else this machine. Raises `UsageError`."""
+        options.only("ray", "address")
+        installed("ray", "ray", "Ray")
+        self._address = options.address
+
+    def launch(self, request: SweepRequest) -> list[RunEnd]:
+        """See `Launcher.launch`."""
+        if request.device not in ("auto", "cpu", "cuda"):
+            raise UsageError(
+                f"--device {request.device}: expected auto, cpu or cuda with --launcher ray, where Ray chooses the devices. "
+                "Choose one of these."
+            )
+        request = replace(request, out=request.out.resolve())
+        with _connected(self._address), writing(f"--out {request.out}", "Choose another directory."):
+            request.out.mkdir(parents=True, exist_ok=True)
+            with _Cluster(request.out) as cluster:
+                planned, room = _plan(request, cluster)
+                for name in {job.algorithm for job in planned.jobs}:
+                    if not find_algorithm(name).importable:
+                        raise UsageError(
+                            f"{name}: expected an algorithm in a file or module with --launcher ray. Move it to one."
+                        )
+                if not planned.jobs:
+                    return list(planned.failed)
+                with request.display(planned.jobs) as display:
+                    return [*planned.failed, *_Driver(begun(planned.jobs), room, cluster, display).run()]
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[None]:
+    """Connected to a cluster; where this process is already, to that."""
+    import ray
+
+    before = ray.is_initialized()
+    if not before:
+        full = address if not address or address == "auto" or ":" in address else f"{address}:6379"
+        try:
+            ray.init(address=full or None, log_to_driver=False, logging_level="error")
+        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+            raise UsageError(
+                f"--address {address or 'auto'}: no Ray cluster answers there ({first_line(error)}). Start one with "
+                "`ray start --head`, or name its head."
+            ) from error
+    try:
+        yield
+    finally:
+        if not before:
+            ray.shutdown()
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    """What a task needs to find the same modules and files as the driver."""
+
+    directory: str
+    path: tuple[str, ...]
+    variables: dict[str, str]
+    shared: Path  # a file in the results directory
+
+    def enter(self) -> None:
+        """Take them over. Raises `FileError` where this node does not see the results directory."""
+        if not self.shared.exists():
+            raise FileError(
+                f"--out {self.shared.parent}: node {socket.gethostname()} does not see it. Choose a directory on storage that "
+                "all nodes share."
+            )
+        os.environ.update(self.variables)
+        sys.path += [entry for entry in self.path if entry not in sys.path]
+        with suppress(OSError):  # then paths relative to it are not found, and the message names them
+            os.chdir(self.directory)
+
+
+class _Cluster:
+    """The cluster, as the driver uses it: it hands out tasks, and gets their progress through a queue."""
+
+    def __init__(self, out: Path):
+        here = str(Path.cwd())
+        variables = {
+            key: value for key, value in os.environ.items() if key.startswith(("SEQEVAL_", "MINARI_", "MUJOCO_"))
+        }
+        path = tuple(entry or here for entry in sys.path)
+        self.surroundings = _Surroundings(here, path, variables, out / f".{uuid.uuid4().hex}.shared")
+
+    def __enter__(self) -> _Cluster:
+        import ray
+        from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        atomic_write(self.surroundings.shared, "")
+        # On the driver's node: no other node's loss may lose it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        self.queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.surroundings.shared.unlink(missing_ok=True)
+        self.queue.shutdown(force=True)
+
+    def devices(self) -> tuple[int, int]:
+        """GPUs of the nodes that are there, and cores for each of them."""
+        import ray
+
+        having = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= 1]
+        cores = min((int(each.get("CPU", 0) // each["GPU"]) for each in having), default=1)
+        return int(sum(each["GPU"] for each in having)), max(1, cores)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any, cores: float = 1, gpus: float = 0) -> Any:
+        """Begin a task; returns what `ray.get` takes. The driver itself tries again, from what the files say by then."""
+        import ray
+
+        # A process that has used a GPU ends after its task: it would keep memory there.
+        remote = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=0, max_calls=1 if gpus else 0)(function)
+        return remote.remote(self.surroundings, *arguments)
+
+    def progress(self) -> list[Progress]:
+        """What tasks have reported since the last call."""
+        waiting = self.queue.qsize()
+        return list(self.queue.get_nowait_batch(waiting)) if waiting else []
+
+
+def _plan(request: SweepRequest, cluster: _Cluster) -> tuple[Plan, float]:
+    """The plan, and the bytes that groups may take on a GPU. For GPUs it is made on a node that has one."""
+    import ray
+
+    gpus, _ = cluster.devices()
+    if request.device == "cpu" or (request.device == "auto" and not gpus):
+        return request.plan(torch.device("cpu")), 0.0
+    task = cluster.submit(_plan_on_gpu, replace(request, progress=False), max(1, gpus), gpus=1)
+    _wait_for_first([task], "a node with a GPU", request.say)
+    try:
+        answer = ray.get(task)
+    except ray.exceptions.RayError as error:
+        raise SeqevalError(f"--launcher ray: planning on a GPU was lost ({first_line(error)}). Try again.") from error
+    if isinstance(answer, BaseException):
+        raise answer
+    planned, room = answer
+    request.show(planned)
+    return planned, room
+
+
+def _plan_on_gpu(surroundings: _Surroundings, request: SweepRequest, gpus: int) -> tuple[Plan, float] | BaseException:
+    try:
+        surroundings.enter()
+        device = torch.device("cuda")
+        room = room_for_groups(device)
+        return request.plan(device, room, gpus), room
+    except BaseException as error:
+        return sendable(error)
+
+
+def gpu_share(size: float, room: float) -> float:
+    """The part of a GPU that a task reserves for a group of so many bytes, where groups may take `room`; 0 without a GPU."""
+    if not room:
+        return 0.0
+    share = math.ceil(100 * size / room) / 100
+    return 1.0 if share > 0.5 else max(_SMALLEST, share)
+
+
+def _train(
+    surroundings: _Surroundings, job: Job, number: int, queue: Any, patience: float
+) -> list[RunEnd] | BaseException:
+    """The task: train a job's runs, or say why that is not possible."""
+    import ray
+
+    try:
+        surroundings.enter()
+        cores = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
+        torch.set_num_threads(cores)
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return execute(job, number, queue.put, cores)
+            except BusyError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
+    except BaseException as error:
+        return sendable(error)
+
+
+@dataclass
+class _Driver:
+    """Hands out jobs, until each has ended."""
+
+    jobs: Sequence[Job]
+    room: float
+    cluster: _Cluster
+    display: Display
+    attempts: Counter[int] = field(default_factory=Counter)  # by job, since its last new evaluation
+    recorded: dict[int, int] = field(default_factory=dict)  # by job, bytes of scores when it began
+    tasks: dict[Any, int] = field(default_factory=dict)
+
+    def run(self) -> list[RunEnd]:
+        """Raises what a job raised, after the tasks of the others have been ended."""
+        import ray
+
+        ends: list[RunEnd] = []
+        try:
+            for number in range(len(self.jobs)):
+                self._begin(number)
+            _wait_for_first(list(self.tasks), "a node with free cores or GPUs", self.display.say, self._report)
+            while self.tasks:
+                done, _ = ray.wait(list(self.tasks), timeout=_POLL)
+                self._report()
+                for task in done:
+                    ends += self._end(task)
+        except BaseException:
+            for task in self.tasks:
+                ray.cancel(task, force=True)
+            ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=10.0)
+            raise
+        return ends
+
+    def _begin(self, number: int, patience: float = 0.0) -> None:
+        share = gpu_share(self.jobs[number].bytes, self.room)
+        cores = max(1, int(self.cluster.devices()[1] * share)) if share else 1
+        self.recorded[number] = _recorded(self.jobs[number])
+        arguments = self.jobs[number], number, self.cluster.queue, patience
+        self.tasks[self.cluster.submit(_train, *arguments, cores=cores, gpus=share)] = number
+
+    def _end(self, task: Any) -> list[RunEnd]:
+        """How the runs of a task's job ended; none where the job begins again."""
+        import ray
+
+        number = self.tasks.pop(task)
+        job = self.jobs[number]
+        try:
+            ends = ray.get(task)
+        except ray.exceptions.RayError as error:
+            self.attempts[number] = 1 if _recorded(job) > self.recorded[number] else self.attempts[number] + 1
+            why = f"its worker or node was lost ({first_line(error).rstrip('.')})"
+            if self.attempts[number] < _ATTEMPTS and not isinstance(error, ray.exceptions.RayTaskError):
+                self.display.say(
+                    f"{job.runs[0].directory}: {why}; it is resumed on another, attempt {self.attempts[number] + 1}"
+                )
+                self._begin(number, _PATIENCE)
+                return []
+            ends = [died(run, why) for run in job.runs]
+        if isinstance(ends, BaseException):
+            raise ends
+        self.display.job_ended(number, ends)
+        return list(ends)
+
+    def _report(self) -> bool:
+        """Show what was reported, if anything."""
+        reports = self.cluster.progress()
+        for progress in reports:
+            self.display.update(progress)
+        return bool(reports)
+
+
+def _recorded(job: Job) -> int:
+    """Bytes of the scores that a job's runs have recorded."""
+    files = (run.directory / "metrics.jsonl" for run in job.runs)
+    return sum(path.stat().st_size for path in files if path.exists())
+
+
+def _wait_for_first(
+    tasks: list[Any], needed: str, say: Callable[[str], None], begun: Callable[[], bool] = lambda: False
+) -> None:
+    """Wait until a task has begun or ended, and say so where that takes long: a node may never come."""
+    import ray
+
+    since, said = time.monotonic(), False
+    while not begun() and not ray.wait(tasks, timeout=_POLL)[0]:
+        if time.monotonic() - since > _NOTICE and not said:
+            said = True
+            free = ray.available_resources()
+            there = ", ".join(f"{free[key]:g} {key}" for key in ("CPU", "GPU") if key in free)
+            say(
+                f"Ray has begun nothing for {_NOTICE:.0f} s: it waits for {needed}; free are {there or 'none'}. Ctrl-C stops."
+            )
