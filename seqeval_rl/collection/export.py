@@ -27,6 +27,9 @@ Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class ExportedPolicy(nn.Module):
     """What is exported: raw observations float32 [B, *obs_shape] to actions float32 [B, act_dim] in the environment's units."""
 
+    low: Tensor
+    high: Tensor
+
     def __init__(self, policy: Policy):
         super().__init__()
         self._policy = policy

@@ -169,7 +169,7 @@ def open_environment(env: Any, render_mode: str | None = None) -> Any:
     with warnings.catch_warnings():
         # An older version of an environment is chosen on purpose: datasets belong to one version.
         warnings.filterwarnings("ignore", ".*out of date")
-        mode = {} if render_mode is None else {"render_mode": render_mode}
+        mode: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
         opened = gymnasium.make(spec, disable_env_checker=True, **mode)
     if source.obs_keys:
         opened = ConcatenatedKeys(opened, source.obs_keys)
