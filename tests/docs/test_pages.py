@@ -64,7 +64,7 @@ def test_commands_and_their_options_exist(page):
     ("page", "covered"),
     [
         ("run-a-suite.md", [("run",), ("status",)]),
-        ("figures-and-tables.md", [("plot",), ("table",), ("report",), ("cite",), ("select",)]),
+        ("figures-and-tables.md", [("plot",), ("table",), ("report",), ("paper",), ("cite",), ("select",)]),
         ("datasets.md", [("datasets", "show"), ("datasets", "fetch"), ("datasets", "collect")]),
         ("speed.md", [("bench",)]),
         ("policies.md", [("policy",), ("evaluate",)]),
