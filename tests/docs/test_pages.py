@@ -67,6 +67,7 @@ def test_commands_and_their_options_exist(page):
         ("figures-and-tables.md", [("plot",), ("table",), ("report",), ("paper",), ("cite",), ("select",)]),
         ("datasets.md", [("datasets", "show"), ("datasets", "fetch"), ("datasets", "collect")]),
         ("speed.md", [("bench",)]),
+        ("policies.md", [("policy",), ("evaluate",)]),
     ],
 )
 def test_a_page_names_every_option_of_its_commands(page, covered):
