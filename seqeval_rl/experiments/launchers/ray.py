@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -27,6 +29,7 @@ from seqeval_rl.experiments.pool import sendable
 from seqeval_rl.experiments.worker import died, execute
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.interruption import SIGNALS
 from seqeval_rl.utils.text import first_line
 
 _ATTEMPTS = 3  # at a run group whose worker or node is lost without one new evaluation
@@ -80,7 +83,11 @@ def _connected(address: str) -> Iterator[None]:
         full = address if not address or address == "auto" or ":" in address else f"{address}:{_PORT}"
         try:
             _reach(full)
+            handlers = {number: signal.getsignal(number) for number in SIGNALS}
             ray.init(address=full or None, log_to_driver=False, logging_level="error")
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():  # Ray has put its own in place of some
+                    signal.signal(number, handler)
         except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"--address {address or 'auto'}: no Ray cluster answers there ({first_line(error)}). Start one with "
