@@ -49,6 +49,11 @@ class Run(Reading):
     paper: bool = False
     # resume runs whose algorithm's file has changed since they began; recorded in their events.jsonl
     allow_changed_code: bool = False
+    retry_failed: bool = False  # also try runs again that have diverged, from their newest checkpoint
+    # seconds for an environment step, a reset, or to open an environment; one that takes longer fails
+    step_timeout: Annotated[float, arg(metavar="SECONDS")] = 300.0
+    # seconds for all environment steps of an episode together; an environment that takes longer fails
+    episode_timeout: Annotated[float, arg(metavar="SECONDS")] = 3600.0
     overwrite: bool = False  # delete existing results of these runs and start again
     list: bool = False  # list the suites and exit
 

@@ -13,6 +13,7 @@ from seqeval_rl.benchmarks.arguments.run import Run
 from seqeval_rl.benchmarks.commands import results
 from seqeval_rl.benchmarks.suite import build_sweep, read_suite, suite_names
 from seqeval_rl.data.stream import given_reading
+from seqeval_rl.environments.patience import Patience
 from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.launchers import LaunchOptions
 from seqeval_rl.experiments.scheduler import raise_crashed, raise_diverged, run_sweep
@@ -47,6 +48,9 @@ def run(
     mini: bool = False,
     paper: bool = False,
     allow_changed_code: bool = False,
+    retry_failed: bool = False,
+    step_timeout: float = 300.0,
+    episode_timeout: float = 3600.0,
     overwrite: bool = False,
     progress: bool = True,
     task: Task | str | None = None,
@@ -73,6 +77,9 @@ def run(
         mini: the suite's miniature.
         paper: as the published runs.
         allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
+        retry_failed: also try runs again that have diverged, from their newest checkpoint.
+        step_timeout: seconds for an environment step, a reset, or to open an environment; one that takes longer fails.
+        episode_timeout: seconds for all environment steps of an episode together.
         overwrite: delete existing results of these runs and start again.
         progress: show progress on standard error.
         task, reference_returns, action_low, action_high, clip_actions: in place of the streams' own, see `load_dataset`.
@@ -94,7 +101,8 @@ def run(
     directory = default_directory(suite, mini) if out is None else Path(out)
     reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "run", trust_environments)
     planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers, reading)
-    planned = replace(planned, shard=Shard.parse(shard))
+    patience = Patience(step_timeout, episode_timeout)
+    planned = replace(planned, shard=Shard.parse(shard), patience=patience, retry_failed=retry_failed)
     options = LaunchOptions(address, partition, time)
     ends = run_sweep(
         planned, directory, device, environments, overwrite, progress, allow_changed_code, launcher, options
@@ -124,7 +132,8 @@ def perform(command: Run) -> None:
         numbers(command.seeds, "--seeds"), [parse_setting(text) for text in command.set], command.paper,
         command.precision, words(command.logger), command.options(),
     )  # fmt: skip
-    sweep = replace(sweep, shard=Shard.parse(command.shard))
+    patience = Patience(command.step_timeout, command.episode_timeout)
+    sweep = replace(sweep, shard=Shard.parse(command.shard), patience=patience, retry_failed=command.retry_failed)
     out = command.out or default_directory(command.suite, command.mini)
     ends = run_sweep(
         sweep, out, command.device, command.environments, command.overwrite,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.environments.envpool_vector_env import EnvpoolVectorEnv, envpool_has
 from seqeval_rl.environments.mujoco_vector_env import has_rules, open_here
+from seqeval_rl.environments.patience import patience, with_patience
 from seqeval_rl.environments.returned import EnvironmentFailure, attempt
 from seqeval_rl.environments.spaces import Shapes, gymnasium_shapes
 from seqeval_rl.environments.tasks import EnvironmentSource
@@ -82,7 +83,7 @@ class SubprocessVectorEnv(VectorEnv):
         """From gymnasium's `EnvSpec`; raises `EnvironmentMissingError` where that cannot be sent to a process."""
         super().__init__(shapes, num_envs)
         self._workers: list[WorkerProcess] = []
-        self._env_id = spec.id
+        self._env_id, self._patience = spec.id, patience()
         self._shares = [np.arange(w, num_envs, workers) for w in range(workers)]
         try:
             pickle.dumps(spec)
@@ -94,8 +95,8 @@ class SubprocessVectorEnv(VectorEnv):
         self._workers = [WorkerProcess(f"{__name__}:answer") for _ in range(1, workers)]
         self._here: VectorEnv | None = None
         try:
-            self._call({w: ("open", (spec, shapes, len(share))) for w, share in enumerate(self._shares)})
-        except WorkerEndedError as error:
+            self._call({w: ("open", (spec, shapes, len(share), patience())) for w, share in enumerate(self._shares)})
+        except (WorkerEndedError, TimeoutError) as error:
             raise EnvironmentMissingError(self._ended(error)) from None
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
@@ -128,7 +129,7 @@ class SubprocessVectorEnv(VectorEnv):
         failures: dict[int, EnvironmentFailure] = {}
         try:
             answers = self._call(calls)
-        except WorkerEndedError as error:
+        except (WorkerEndedError, TimeoutError) as error:
             return dict.fromkeys(range(self.num_envs), EnvironmentFailure(self._ended(error), ""))
         for w, (parts, failed) in zip(places, answers, strict=True):
             failures |= {index * len(self._shares) + w: failure for index, failure in failed.items()}
@@ -151,8 +152,11 @@ class SubprocessVectorEnv(VectorEnv):
         if getattr(self, "_workers", None):
             self.close()
 
-    def _ended(self, error: WorkerEndedError) -> str:
-        return f"environment {self._env_id!r}: a worker process ended by itself ({error}; out of memory?)"
+    def _ended(self, error: WorkerEndedError | TimeoutError) -> str:
+        how = (
+            f"ended by itself ({error}; out of memory?)" if isinstance(error, WorkerEndedError) else f"hangs ({error})"
+        )
+        return f"environment {self._env_id!r}: a worker process {how}"
 
     def _call(self, requests: dict[int, tuple[str, Any]]) -> list[Answer]:
         """Send each named process its request; process 0 computes meanwhile. Returns the answers in the same order."""
@@ -171,15 +175,17 @@ class SubprocessVectorEnv(VectorEnv):
         """The answer of a process: a worker's, or here that of the environments of the calling process."""
         if w:
             try:
-                answer: Answer = self._workers[w - 1].receive()
+                # Of all its copies together; where one can be interrupted, it answers with that copy's failure.
+                seconds = self._patience.step * len(self._shares[w]) + self._patience.grace
+                answer: Answer = self._workers[w - 1].receive(seconds)
                 return answer
-            except WorkerEndedError:
+            except (WorkerEndedError, TimeoutError):
                 raise
             except Exception as error:
                 trace = "".join(getattr(error, "__notes__", ()))
                 raise RuntimeError(f"environment {self._env_id!r} raised in a worker process:\n{trace}") from error
         if self._here is None:
-            self._here = open_here(*arguments)
+            self._here = open_here(*arguments[:-1])
             return (), {}
         return _ask(self._here, name, arguments)
 
@@ -192,7 +198,9 @@ def answer(request: tuple[str, Any]) -> Answer:
     name, arguments = request
     if _hosted:
         return _ask(_hosted[0], name, arguments)
-    _hosted.append(open_here(*arguments))
+    *opened, given = arguments
+    with with_patience(given):
+        _hosted.append(open_here(*opened))
     atexit.register(_hosted[0].close)  # they may own processes too
     return (), {}
 

@@ -20,6 +20,7 @@ from gymnasium.spaces import Box, Dict
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
+from seqeval_rl.environments.patience import within_limits
 from seqeval_rl.environments.recording import registered_without_window, without_recording
 from seqeval_rl.environments.tasks import Bound, EnvironmentSource
 from seqeval_rl.errors import DataError, EnvironmentMissingError
@@ -75,7 +76,8 @@ def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
 def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
     """`open_environment` and `close_environment`; errors say what is missing."""
     try:
-        env = open_environment(env_id)
+        with within_limits():
+            env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
         hint = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
         raise EnvironmentMissingError(
@@ -83,7 +85,7 @@ def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
         ) from error
     except DataError:  # of the wrappers below
         raise
-    except Exception as error:  # the environment's own code may raise anything
+    except (Exception, SystemExit) as error:  # the environment's own code may raise anything
         raise EnvironmentMissingError(
             f"environment {env_id!r}: does not start ({one_line(error)}). Install what it needs, or name another one."
         ) from error
@@ -96,8 +98,9 @@ def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
 def close_environment(env: Any) -> None:
     """Close it; where it raises, that is logged as a warning, since its results are there."""
     try:
-        env.close()
-    except Exception as error:
+        with within_limits():
+            env.close()
+    except (Exception, SystemExit) as error:
         _log.warning("environment %r: does not close (%s)", getattr(env.spec, "id", env), one_line(error))
 
 

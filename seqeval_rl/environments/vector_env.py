@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.environments import returned
+from seqeval_rl.environments.patience import Alarm
 from seqeval_rl.environments.returned import EnvironmentFailedError, EnvironmentFailure
 from seqeval_rl.environments.spaces import Shapes, close_environment, open_environment
 
@@ -93,21 +94,24 @@ class SyncVectorEnv(VectorEnv):
         super().__init__(shapes, num_envs)
         self._spec = spec
         self._envs: list[Any] = [None] * num_envs
+        self._alarm, self._seconds = Alarm(), [0.0] * num_envs  # the latter of each copy's episode
 
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
         """See `VectorEnv`."""
         observations, failures = self._blank(self.num_envs)[0], {}
-        for index, seed in zip(range(self.num_envs), seeds, strict=True):
-            try:
-                observations[index] = self._begin(index, seed)
-            except (Exception, SystemExit) as error:
-                failures[index] = returned.failure(self._spec, error)
+        with self._alarm:
+            for index, seed in zip(range(self.num_envs), seeds, strict=True):
+                try:
+                    observations[index] = self._begin(index, seed)
+                except (Exception, SystemExit) as error:
+                    failures[index] = returned.failure(self._spec, error)
         return self._result(observations, failures)
 
     def restart(self, index: int, seed: int) -> NDArray[Any]:
         """Begin an episode in one copy, from a seed as in `reset`, and leave the others as they are; its observation [*obs]."""
         try:
-            return self._begin(index, seed)
+            with self._alarm:
+                return self._begin(index, seed)
         except (Exception, SystemExit) as error:
             return self._result(self._blank(1)[0][0], {index: returned.failure(self._spec, error)})
 
@@ -115,11 +119,12 @@ class SyncVectorEnv(VectorEnv):
         """See `VectorEnv`."""
         observations, rewards, terminated, truncated = found = self._blank(len(indices))
         failures = {}
-        for i, (index, action) in enumerate(zip(indices.tolist(), self._shapes.in_space(actions), strict=True)):
-            try:
-                observations[i], rewards[i], terminated[i], truncated[i] = self._advance(index, action)
-            except (Exception, SystemExit) as error:
-                failures[index] = returned.failure(self._spec, error)
+        with self._alarm:
+            for i, (index, action) in enumerate(zip(indices.tolist(), self._shapes.in_space(actions), strict=True)):
+                try:
+                    observations[i], rewards[i], terminated[i], truncated[i] = self._advance(index, action)
+                except (Exception, SystemExit) as error:
+                    failures[index] = returned.failure(self._spec, error)
         return self._result(found, failures)
 
     def close(self) -> None:
@@ -131,15 +136,25 @@ class SyncVectorEnv(VectorEnv):
 
     def _begin(self, index: int, seed: int) -> NDArray[Any]:
         """The first observation of an episode, from the environment's own code, which may raise anything."""
-        if self._envs[index] is None:
-            self._envs[index] = open_environment(self._spec)
-        answer = self._envs[index].reset(seed=int(seed))
+        self._seconds[index] = 0.0
+        self._alarm.begin()
+        try:
+            if self._envs[index] is None:
+                self._envs[index] = open_environment(self._spec)
+            answer = self._envs[index].reset(seed=int(seed))
+        finally:
+            self._alarm.end()
         seen, _ = returned.parts("reset", answer, returned.RESET)
         return returned.observation("reset", seen, self.obs_shape, self.obs_dtype)
 
     def _advance(self, index: int, action: NDArray[Any]) -> tuple[NDArray[Any], float, bool, bool]:
         """One environment step by the environment's own code, which may raise anything."""
-        answer = self._envs[index].step(action)
+        self._alarm.begin()
+        try:
+            answer = self._envs[index].step(action)
+        finally:
+            self._seconds[index] += self._alarm.end()
+        self._alarm.check_episode(self._seconds[index])
         seen, reward, terminated, truncated, _ = returned.parts("step", answer, returned.STEP)
         return (
             returned.observation("step", seen, self.obs_shape, self.obs_dtype),

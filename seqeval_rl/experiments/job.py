@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqeval_rl.data.stream import Stream, StreamSpec
+from seqeval_rl.environments.patience import DEFAULT, Patience
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
@@ -43,6 +44,7 @@ class Job:
     overwrite: bool
     cost: float  # estimated seconds of one core
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
+    patience: Patience = DEFAULT  # with environments
     bytes: int = 0  # of a CUDA device's memory that its runs take, estimated; 0 on a CPU
 
 
@@ -51,7 +53,8 @@ class RunEnd:
     """How a run ended."""
 
     directory: Path
-    # finished, failed (diverged; it stays so) or crashed (it raised, or its environment did; the same command tries again)
+    # finished, failed (diverged; it stays so, see `Sweep.retry_failed`) or crashed (it raised, or its environment did, or its
+    # process died; the same command tries again)
     status: str
     message: str = ""
 

@@ -18,6 +18,7 @@ from seqeval_rl.data.change import change_sizes
 from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import citation
 from seqeval_rl.data.stream import Stream, StreamSpec
+from seqeval_rl.environments.patience import with_patience
 from seqeval_rl.environments.spaces import check_time_limit, gymnasium_shapes
 from seqeval_rl.errors import UsageError, writing
 from seqeval_rl.experiments.grouping import (
@@ -96,12 +97,13 @@ def plan(
         stream = load_stream(spec, progress)
         spec = replace(spec, task=stream.task)
         if any(variant.protocol.episodes or variant.protocol.online for variant in variants):
-            if stream.blocks:
-                check_environment(stream.blocks[0].dataset)
-            else:
-                gymnasium_shapes(stream.task.environment)
-            for limit in {variant.protocol.max_episode_steps for variant in variants}:
-                check_time_limit(stream.task.environment, limit)
+            with with_patience(sweep.patience):
+                if stream.blocks:
+                    check_environment(stream.blocks[0].dataset)
+                else:
+                    gymnasium_shapes(stream.task.environment)
+                for limit in {variant.protocol.max_episode_steps for variant in variants}:
+                    check_time_limit(stream.task.environment, limit)
         dataset = describe_stream(stream, spec.mode, spec.clip_actions)
         for place, (variant, own) in enumerate(zip(variants, seeds, strict=True)):
             first = (place * len(sweep.streams) + number) * len(sweep.seeds)
@@ -196,7 +198,8 @@ class _Planner:
             recorder.check_links(self._overwrite)
             return -1
         result = read_results(run.directory)[0]
-        if result.status == "unfinished" or result.crashed:
+        again = result.status == "failed" and (result.crashed or self._sweep.retry_failed)
+        if result.status == "unfinished" or again:
             recorder.check_links(self._overwrite)
             resume_from = max(recorder.resumable(), default=-1)
             if resume_from >= 0 and not self._allow_changed_code:
@@ -213,7 +216,7 @@ class _Planner:
         key, runs = group[0].key, tuple(candidate.run for candidate in group)
         return Job(
             runs, key.task, key.algorithm, key.protocol, str(self._device), backend, self._sweep.precision,
-            self._overwrite, sum(candidate.seconds for candidate in group), self._sweep.loggers,
+            self._overwrite, sum(candidate.seconds for candidate in group), self._sweep.loggers, self._sweep.patience,
             group_bytes(group) if self._device.type == "cuda" else 0,
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import pickle
@@ -12,11 +13,12 @@ import traceback
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from seqeval_rl.data import cache
+from seqeval_rl.environments.patience import STEP, share
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.experiments.display import Display
 from seqeval_rl.experiments.grouping import free_memory
@@ -50,6 +52,8 @@ def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Dis
                 number, index = placed
                 workers[index].start(number, waiting.pop(number))
             ready = wait([part for worker in workers for part in (worker.connection, worker.process.sentinel)], _POLL)
+            for worker in workers:
+                worker.end_if_overdue()
             for worker in workers.copy():
                 if worker.connection not in ready and worker.process.sentinel not in ready:
                     continue
@@ -122,7 +126,8 @@ class _Worker:
         # spawn: forking after torch or MuJoCo have started threads can hang.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        arguments = os.getpid(), f"{__name__}:serve", theirs, device, threads, cache.verified()
+        self._overdue = context.RawValue("d", math.inf)  # when to end it, see `patience.share`
+        arguments = os.getpid(), f"{__name__}:serve", theirs, self._overdue, device, threads, cache.verified()
         self.process = context.Process(target=call_as_worker, args=arguments)
         self.process.start()
         theirs.close()  # so that this end sees when the process has died
@@ -130,6 +135,13 @@ class _Worker:
         self.number: int | None = None  # of the job that it works on
         self.free: float | None = None  # bytes on its device; None while it does not wait for a job
         self._job: Job | None = None  # the latest
+        self._hangs = False
+
+    def end_if_overdue(self) -> None:
+        """Kill it where its environment has hung for too long, and cannot be interrupted."""
+        self._hangs = time.monotonic() > self._overdue.value
+        if self._hangs:
+            self.process.kill()
 
     def start(self, number: int, job: Job) -> None:
         """Begin a job."""
@@ -156,6 +168,8 @@ class _Worker:
         """The ends of the runs that it worked on. Raises `SeqevalError` where it has not got that far."""
         self.process.join(_GRACE)
         how = _how_it_died(self.process.exitcode)
+        if self._hangs and self._job is not None:
+            how = f"was killed: an environment gave no answer within {STEP} = {self._job.patience.step:g} s"
         if self._job is None:
             raise SeqevalError(
                 f"a worker process did not start: it {how}. In a script, call this below `if __name__ == '__main__':`."
@@ -172,11 +186,14 @@ def _how_it_died(code: int | None) -> str:
     return f"was killed by {name}{memory}"
 
 
-def serve(connection: Connection, device: str, threads: int, verified: Collection[tuple[str, str]]) -> None:
+def serve(
+    connection: Connection, overdue: Any, device: str, threads: int, verified: Collection[tuple[str, str]]
+) -> None:
     """A worker process: train one job after the other, until the parent closes the connection."""
     leave_signals_to_parent()
     torch.set_num_threads(threads)
     cache.trust(verified)
+    share(overdue)
     with contextlib.suppress(OSError):  # the parent has closed it
         _work(connection, device, threads)
 

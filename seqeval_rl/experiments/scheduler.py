@@ -66,7 +66,9 @@ def raise_diverged(ends: Iterable[RunEnd]) -> None:
     """Raise `DivergedError` if a run diverged."""
     diverged = [end for end in ends if end.status == "failed"]
     if diverged:
-        raise DivergedError(f"{_first(diverged, 'diverged')}. They stay so unless they are run with --overwrite.")
+        raise DivergedError(
+            f"{_first(diverged, 'diverged')}. They stay so unless they are run with --retry-failed or --overwrite."
+        )
 
 
 def _first(ends: Sequence[RunEnd], how: str) -> str:

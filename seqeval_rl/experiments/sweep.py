@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from seqeval_rl.data.stream import StreamSpec
+from seqeval_rl.environments.patience import DEFAULT, Patience
 from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.interface.config import OFFLINE_STEPS
 from seqeval_rl.interface.registry import AlgorithmEntry
@@ -65,6 +66,8 @@ class Sweep:
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
     published: bool = False  # take each algorithm's `published` settings where `settings` and `swept` name none
     shard: Shard = Shard(1, 1)  # the part of it that is run
+    patience: Patience = DEFAULT  # with environments
+    retry_failed: bool = False  # try runs again that have diverged
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for no algorithm, stream or seed, one twice, a negative seed, or settings of other algorithms."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from seqeval_rl.environments.make import worthwhile_workers
+from seqeval_rl.environments.patience import with_patience
 from seqeval_rl.errors import RunError, SeqevalError
 from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
 from seqeval_rl.experiments.reporter import Reporter
@@ -56,7 +57,7 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
         progress = ProgressReporter(number, report)
         algorithm = find_algorithm(job.algorithm)
         module = algorithm.algorithm.__module__
-        with isolated(job.device), matrix_products(job.precision), closing(loggers):
+        with isolated(job.device), matrix_products(job.precision), with_patience(job.patience), closing(loggers):
             _Execution(job, algorithm, progress, loggers, environment_workers, ends).run(recorders)
         return [ends[run.directory] for run in job.runs]
     except (Exception, SystemExit) as error:
@@ -174,8 +175,8 @@ class _Execution:
         self.progress.report(Progress(self.progress.job, 0.0, warnings=(f"{first} and others: {text}",)))
         for member in members:
             member.recorder.event("warning", message=text)
-        for part in (members[:half], members[half:]):
-            unended = [member for member in part if member.run.directory not in self.ends]
+        for some in (members[:half], members[half:]):
+            unended = [member for member in some if member.run.directory not in self.ends]
             self._train_all(self._resume([(member.index, member.recorder) for member in unended]))
 
     def _train_together(

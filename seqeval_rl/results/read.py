@@ -244,7 +244,9 @@ def _how_it_ended(
     if finished and (directory / CHECKPOINTS).is_dir():
         saved = directory / CHECKPOINTS / checkpoint_name(expected - 1)
         finished = saved.exists() or any(event["event"] == "finished" for event in events)
-    diverged = [event for event in events if event["event"] == "failed"][-1:]
+    attempts = [place for place, event in enumerate(events) if event["event"] == "attempt"]
+    latest = events[attempts[-1] :] if attempts else events
+    diverged = [event for event in latest if event["event"] == "failed"][-1:]
     crashed = [event for event in events[-1:] if event["event"] == "crashed" and not finished]  # else tried again since
     failures = [str(event.get("message", "no reason recorded")) for event in diverged or crashed]
     status: Literal["finished", "failed", "unfinished"] = (

@@ -45,7 +45,9 @@ def episode_seed(seed: int, evaluation: int, episode: int) -> int:
 class _Episodes:
     """The running episodes of one evaluation, flat over runs and episodes: R·E environments."""
 
-    def __init__(self, runs: int, episodes: int):
+    def __init__(self, runs: int, episodes: int, seeds: Sequence[int]):
+        """`seeds` [R·E] are those of the environments."""
+        self._seeds = seeds
         self.returns, self.lengths = np.zeros(runs * episodes), np.zeros(runs * episodes, np.int64)
         self.terminated = np.zeros(runs * episodes, np.bool_)
         self.live = np.arange(runs * episodes)  # indices of the environments that are still stepped
@@ -93,7 +95,8 @@ class _Episodes:
         run, episode = divmod(index, self._episodes)
         if run in self.failures:
             return False
-        self.failures[run] = f"{what} in evaluation episode {episode} at time index {self.lengths[index]}"
+        where = f"in evaluation episode {episode} at time index {self.lengths[index]}"
+        self.failures[run] = f"{what} {where} (environment seed {self._seeds[index]})"
         self._active[run * self._episodes : (run + 1) * self._episodes] = False
         return True
 
@@ -143,7 +146,7 @@ class Evaluator:
         first, failed = attempt(lambda: envs.reset(starts))
         observations = np.ascontiguousarray(first, np.float32)  # [R·E, *obs]
         by_run = observations.reshape(runs, episodes, *envs.obs_shape)  # the same memory
-        record = _Episodes(runs, episodes)
+        record = _Episodes(runs, episodes, starts)
         record.add_failures(failed)
         for _ in range(envs.max_episode_length):
             if not len(record.live):

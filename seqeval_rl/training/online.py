@@ -194,7 +194,7 @@ class Interaction:
             for place, r in enumerate(runs.tolist()):
                 if not all(np.isfinite(part[place]).all() for part in found[:2]):
                     self.failures.setdefault(
-                        r, "non-finite reward or observation from the environment in the online phase"
+                        r, f"non-finite reward or observation from the environment {self._where(r)}"
                     )
                     for part in found:
                         part[place] = 0
@@ -202,7 +202,15 @@ class Interaction:
 
     def _add_failures(self, failures: Mapping[int, EnvironmentFailure]) -> None:
         for r, failure in failures.items():
-            self.failures[r], self.tracebacks[r] = f"{failure.message} in the online phase", failure.traceback
+            self.failures[r], self.tracebacks[r] = f"{failure.message} {self._where(r)}", failure.traceback
+
+    def _where(self, r: int) -> str:
+        """At which environment step run r is."""
+        episode = int(self._episodes[r])
+        return (
+            f"in the online phase, episode {episode} at time index {self.gathered - int(self._first[r])} (environment seed "
+            f"{episode_seed(self._seeds[r], episode)})"
+        )
 
     def _noise(self, env_step: int) -> NDArray[np.float32]:
         """Noise of an environment step, [R, act_dim]: at first the actions, uniform on [-1, 1], then standard normals."""

@@ -70,7 +70,7 @@ class WorkerProcess:
             TimeoutError: there was no answer after so many seconds; the process can only be killed.
             WorkerEndedError: the process ended by itself.
         """
-        if seconds is not None and not wait([self._answers], seconds):
+        if seconds is not None and not wait([self._answers.fileno()], seconds):
             raise TimeoutError(f"no answer after {seconds:g} s")
         try:
             answer, error, trace = pickle.load(self._answers)

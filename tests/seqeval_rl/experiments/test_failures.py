@@ -1,12 +1,21 @@
 """A failure costs only itself: processes that die, memory that does not suffice, plug-ins that change their process."""
 
+import re
 from dataclasses import replace
 
+import hangs
+import numpy as np
 import pytest
 import torch
-from groups import found, jobs_in, one_group, write_dataset
+from groups import CPU, found, jobs_in, one_group, write_dataset
+from synthetic import npz
 
+from seqeval_rl.algorithms.bc import BC
+from seqeval_rl.data.stream import StreamSpec
+from seqeval_rl.environments.patience import Patience
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import SeqevalError
+from seqeval_rl.experiments.planner import plan
 from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.experiments.worker import execute
@@ -38,7 +47,7 @@ class Killed(BC):
 
 
 def sweep_of(tmp_path, *algorithms, seeds=(0,)):
-    entries = tuple(find_algorithm(str(each)) for each in algorithms)
+    entries = tuple(find_algorithm(each) for each in algorithms)
     stream = write_dataset(tmp_path / "data.npz", [100, 50], seed=0)
     protocol = Protocol(initial=100, batch_size=16, evaluate_every=40, episodes=1)
     settings = {entry.name: {"hidden": (16, 16)} for entry in entries}
@@ -124,3 +133,65 @@ def test_what_a_plug_in_sets_does_not_reach_later_runs_of_its_process(jobs, tmp_
     assert end.status == "crashed"  # its own second update has no gradients
     execute(again, 1, lambda _: None, 1)
     assert found(tmp_path / "after") == found(tmp_path / "alone")
+
+
+def hanging(tmp_path, env_id, seeds, **patience):
+    """A sweep in an environment that hangs in some of its episodes."""
+    rng = np.random.default_rng(0)
+    path = npz(
+        tmp_path / "data.npz", observations=rng.standard_normal((300, 2)), next_observations=rng.standard_normal((300, 2)),
+        actions=rng.uniform(-1, 1, (300, 1)),
+    )  # fmt: skip
+    task = Task("hangs", env_id, 0.0, 5.0)
+    protocol = Protocol(initial=50, batch_size=16, evaluate_every=50, episodes=2)
+    return Sweep(
+        "hangs", (StreamSpec("data", (str(path),), task),), (find_algorithm("bc"),), protocol, seeds,
+        {"bc": {"hidden": (8, 8)}}, patience=Patience(**patience),
+    )  # fmt: skip
+
+
+def test_an_environment_that_hangs_ends_its_run_and_its_group_continues(tmp_path, registry):
+    """The first run meets the trouble at evaluation 4, the second at 2, the third never, see `test_worker`."""
+    sweep = hanging(tmp_path, hangs.register("sleep", every=13), (0, 1, 2), step=1.0)
+    jobs = plan(sweep, tmp_path / "out", CPU, "gymnasium", False).jobs
+    ends = execute(one_group(jobs), 0, lambda _: None, 1)
+    assert [end.status for end in ends] == ["crashed", "crashed", "finished"]
+    assert re.search(
+        r"environment 'test/Hangs-v0': OverdueError: no answer within --step-timeout = 1 s \(.*hangs.py, line \d+\) in "
+        r"evaluation episode \d at time index 2 \(environment seed \d+\) at 250 transitions",
+        ends[0].message,
+    )
+
+
+def test_an_environment_that_cannot_be_interrupted_costs_the_run_its_process(tmp_path, registry):
+    sweep = hanging(tmp_path, "hangs:test/HangsInLibrary-v0", (0, 2), step=5.0, grace=1.0)
+    ends = run_sweep(sweep, tmp_path / "out", "cpu", "gymnasium", progress=False)
+    assert {end.directory.name: end.status for end in ends} == {"seed-0": "crashed", "seed-2": "finished"}
+    message = next(end.message for end in ends if end.status == "crashed")
+    assert "an environment gave no answer within --step-timeout = 5 s" in message
+
+
+def test_a_run_that_has_diverged_is_tried_again_where_that_is_asked_for(tmp_path):
+    class Diverges(BC):  # in no file, so that it runs in this process
+        scale = float("nan")
+
+        def update(self, batch):
+            return {name: value * self.scale for name, value in super().update(batch).items()}
+
+    sweep, out = sweep_of(tmp_path, Diverges, "bc"), tmp_path / "out"
+
+    def run(**fields):
+        ends = run_sweep(replace(sweep, **fields), out, "cpu", "gymnasium", progress=False)
+        return {end.directory.parent.name: end.status for end in ends}
+
+    assert run() == {"diverges": "failed", "bc": "finished"}
+    assert run() == {"diverges": "failed"}
+    events = out / "data/diverges/seed-0/events.jsonl"
+    assert events.read_text().count('"attempt"') == 1
+    assert run(retry_failed=True) == {"diverges": "failed"}
+    assert events.read_text().count('"attempt"') == 2
+    Diverges.scale = 1.0
+    assert plan(sweep, out, CPU, "gymnasium", progress=False).jobs == ()
+    (job,) = plan(replace(sweep, retry_failed=True), out, CPU, "gymnasium", progress=False).jobs
+    assert [end.status for end in execute(job, 0, lambda _: None, 1)] == ["finished"]
+    assert {result.status for result in read_results(out)} == {"finished"}

@@ -149,7 +149,10 @@ def test_a_bad_action_fails_its_run_alone(counting, value, what):
     with Evaluator(counting(), seeds, episodes, workers=1) as evaluator:
         sound = evaluator.evaluate(constant(0.0), 0)
         found = evaluator.evaluate(act, 0)
-        assert found.failures == {1: f"{what} in evaluation episode {episode} at time index 2"}
+        where = (
+            f"in evaluation episode {episode} at time index 2 (environment seed {episode_seed(seeds[1], 0, episode)})"
+        )
+        assert found.failures == {1: f"{what} {where}"}
         np.testing.assert_array_equal(found.returns[[0, 2]], sound.returns[[0, 2]])
         np.testing.assert_array_equal(found.lengths[[0, 2]], lengths[[0, 2]])
         assert np.isnan(found.returns[1]).all()
@@ -173,7 +176,7 @@ def test_what_is_not_finite_in_the_environment_fails_the_run(counting, name):
     with Evaluator(counting(name), (0,), 6, workers=1) as evaluator:
         found = evaluator.evaluate(constant(0.0), 0)
     assert found.failures[0].startswith("non-finite reward or observation from the environment in evaluation episode")
-    assert found.failures[0].endswith(f"at time index {2 if name == 'observation' else 1}")
+    assert f" at time index {2 if name == 'observation' else 1} (environment seed " in found.failures[0]
     assert np.isnan(found.returns).all()
 
 
@@ -218,7 +221,7 @@ def test_an_environment_that_raises_fails_its_run_alone(registry, at, workers):
     episode = int(np.flatnonzero(starts[run] % every == 0)[0])
     assert re.fullmatch(
         r"environment 'test/Trouble-v0': ArithmeticError: the pole has fallen \(.*trouble\.py, line \d+\) in evaluation "
-        rf"episode {episode} at time index {2 if at == 'step' else 0}",
+        rf"episode {episode} at time index {2 if at == 'step' else 0} \(environment seed {starts[run][episode]}\)",
         found.failures[run],
     )
     assert "trouble.py" in found.tracebacks[run]

@@ -212,7 +212,12 @@ def test_an_environment_that_raises_ends_its_run_alone(registry, at):
     for r in range(len(seeds)):
         if r in bad:
             assert "ArithmeticError: the pole has fallen (" in last.failures[r]
-            assert last.failures[r].endswith(") in the online phase")
+            episode = episodes[seeds[r]].index(True)
+            assert (
+                f") in the online phase, episode {episode} at time index {0 if at == 'reset' else 1}"
+                in last.failures[r]
+            )
+            assert last.failures[r].endswith(f"(environment seed {episode_seed(seeds[r], episode)})")
             assert "trouble.py" in last.tracebacks[r]
         else:
             gymnasium.registry.pop("test/Trouble-v0")
@@ -224,7 +229,8 @@ def test_an_environment_that_raises_ends_its_run_alone(registry, at):
 
 def test_a_reward_that_is_not_finite_fails_its_run(registry):
     last = carry(troubled_runs((0,), returns={"reward": np.nan}))[-1]
-    assert last.failures == {0: "non-finite reward or observation from the environment in the online phase"}
+    where = f"in the online phase, episode 0 at time index 0 (environment seed {episode_seed(0, 0)})"
+    assert last.failures == {0: f"non-finite reward or observation from the environment {where}"}
     assert last.tracebacks == {}
     assert np.isfinite(last.states[0]["online"]["rows"].numpy()).all()
 
