@@ -38,9 +38,9 @@ class Run(Reading):
     environments: Literal["auto", "envpool", "gymnasium"] = "auto"
     # of matrix products; tf32 is faster on CUDA, bfloat16 on CPUs that have it, both round more
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    # more loggers than metrics.jsonl: registered names, module:Class, file.py:Class or file.py, separated by commas;
-    # default the suite's
-    logger: Annotated[str | None, arg(metavar="A,B")] = None
+    # more loggers than metrics.jsonl: tensorboard, wandb, trackio, other registered names, module:Class, file.py:Class or
+    # file.py, separated by commas; default the suite's
+    logger: Annotated[str | None, arg(metavar="A,B", aliases=["--track"])] = None
     # only the K-th of N parts of the runs, for one process of several that share the work; parts do not overlap
     shard: Annotated[str, arg(metavar="K/N")] = "1/1"
     mini: bool = False  # the suite's miniature: the same code path in well under a minute

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial, singledispatch
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from seqeval_rl.benchmarks.arguments.parsing import words
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
 from seqeval_rl.errors import SeqevalError, UsageError, writing
 from seqeval_rl.results.export import export
+from seqeval_rl.results.loggers.logger import OptionalLoggers, SweepSummary
 from seqeval_rl.results.read import RunResult, evaluation_share, read_results
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.text import file_name
@@ -161,15 +162,19 @@ def _registered_citations(names: set[str]) -> dict[str, str]:
     return {entry.name: entry.citation for entry in find_registered()[0] if entry.name in names and entry.citation}
 
 
-def summarise(out: Path) -> None:
-    """Write the derived files and the figure of a finished sweep, print its table. What cannot be made is a note: the runs are
-    all there."""
+def summarise(out: Path, loggers: Sequence[str] = ()) -> None:
+    """Write the derived files and the figure of a finished sweep, print its table, and give both to the loggers. What cannot be
+    made is a note: the runs are all there."""
     results = read_results(out)
     instead = plots.without_scores(results)
+    figures: list[Path] = []
+    markdown = ""
     with _noting(out / "results.parquet"):
         export(results, out / "results.parquet")
     with _noting("table"):
-        print(plots.score_table(results).text() if instead is None else instead)
+        table = None if instead is not None else plots.score_table(results)
+        print(instead if table is None else table.text())
+        markdown = "" if table is None else table.markdown()
     share = evaluation_share(results)
     if share is not None:
         print(f"evaluation: {share:.0%} of the runs' wall time")
@@ -181,6 +186,8 @@ def summarise(out: Path) -> None:
             figures = _prequential_instead(results, out, formats)
         for figure in figures[:1]:
             print(f"figure: {figure}")
+    with closing(OptionalLoggers(loggers, lambda text: _log.warning("%s", text))) as optional:
+        optional.summarize(SweepSummary(out, tuple(path for path in figures if path.suffix == ".png"), markdown))
 
 
 @contextmanager

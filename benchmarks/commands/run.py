@@ -145,6 +145,6 @@ def perform(command: Run) -> None:
         print(f"{end.directory}: failed, {end.message.rstrip('.')}. It is left out of the figure's means.")
     if len(failed) > _NAMED:
         print(f"and {len(failed) - _NAMED} more failed, see `seqeval status {out} --all`")
-    results.summarise(out)
+    results.summarise(out, sweep.loggers)
     raise_crashed(ends)
     raise_diverged(ends)

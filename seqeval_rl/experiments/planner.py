@@ -33,7 +33,7 @@ from seqeval_rl.experiments.grouping import (
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
 from seqeval_rl.protocol import Schedule
-from seqeval_rl.results.loggers.logger import find_logger
+from seqeval_rl.results.loggers.logger import check_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
@@ -84,7 +84,7 @@ def plan(
     variants = sweep.variants()
     _check_directories(sweep, variants)
     for logger in sweep.loggers:
-        find_logger(logger, sweep.where)
+        check_logger(logger, sweep.where)
     with writing(f"--out {out}", "Choose another directory."):
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
@@ -137,7 +137,7 @@ class _Planner:
         self._sweep, self._out, self._device = sweep, out, device
         self._overwrite, self._allow_changed_code = overwrite, allow_changed_code
         self._recorded = recorded_runs(out)
-        self._provenance = describe_provenance(str(device))
+        self._provenance = describe_provenance(device.type)
         if device.type == "cuda":
             self._provenance["device_name"] = torch.cuda.get_device_name(device)
         self._costs: dict[Any, UpdateCost] = {}

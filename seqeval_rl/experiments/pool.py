@@ -24,7 +24,7 @@ from seqeval_rl.experiments.display import Display
 from seqeval_rl.experiments.grouping import free_memory
 from seqeval_rl.experiments.job import Job, Progress, RunEnd
 from seqeval_rl.experiments.worker import died, execute
-from seqeval_rl.training.device import release_memory
+from seqeval_rl.training.device import only_visible, release_memory
 from seqeval_rl.utils.interruption import leave_signals_to_parent
 from seqeval_rl.utils.processes import available_cores, call_as_worker
 
@@ -147,7 +147,7 @@ class _Worker:
         """Begin a job."""
         self.number, self.free, self._job = number, None, job
         with contextlib.suppress(OSError):  # it has died, which `receive` finds
-            self.connection.send((number, replace(job, device=self.device)))
+            self.connection.send((number, job))
 
     def receive(self) -> Progress | _Ended:
         """What it reports, or how the runs of its job have ended where it has died. Raises what a job raised."""
@@ -191,6 +191,7 @@ def serve(
 ) -> None:
     """A worker process: train one job after the other, until the parent closes the connection."""
     leave_signals_to_parent()
+    device = only_visible(device)
     torch.set_num_threads(threads)
     cache.trust(verified)
     share(overdue)
@@ -208,7 +209,7 @@ def _work(connection: Connection, device: str, threads: int) -> None:
         ends: list[RunEnd] = []
         failure: BaseException | None = None
         try:
-            ends = execute(job, number, connection.send, threads)
+            ends = execute(replace(job, device=device), number, connection.send, threads)
         except BaseException as error:
             failure = sendable(error)
         release_memory(device)  # what the job had on the device

@@ -3,6 +3,7 @@ from .loggers.logger import (
     LoggedPoint as LoggedPoint,
     LoggedRun as LoggedRun,
     Logger as Logger,
+    SweepSummary as SweepSummary,
     find_logger as find_logger,
 )
 from .manifest import Manifest as Manifest

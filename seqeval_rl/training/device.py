@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
@@ -80,3 +81,15 @@ def choose_devices(device: str) -> tuple[torch.device, ...]:
         return (torch.device("cpu"),)
     # One that is there alone needs no number.
     return tuple(torch.device("cuda", index) for index in indices) if count > 1 else (torch.device("cuda"),)
+
+
+def only_visible(device: str) -> str:
+    """Hide all other CUDA devices from this process, which has not used CUDA yet, and from those that it starts.
+
+    Returns the name that the device has from then on. What goes by torch's current device (graphs, streams, a plug-in) is right.
+    """
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and chosen.index is not None:
+        visible = [part for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part.strip()]
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[chosen.index] if visible else str(chosen.index)
+    return chosen.type

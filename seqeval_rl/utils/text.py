@@ -56,7 +56,7 @@ def some(names: Sequence[Any], most: int = 3) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """An exception's type and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 

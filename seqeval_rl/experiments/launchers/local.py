@@ -6,8 +6,10 @@ Small sweeps of this project's algorithms in Gymnasium's environments train in t
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import gymnasium
+import torch
 
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.experiments.grouping import WORTH_A_PROCESS, room_for_groups
@@ -34,7 +36,8 @@ class LocalLauncher:
         if not planned.jobs:
             return list(planned.failed)
         names = [str(device) for device in devices]
-        small = sum(job.cost for job in planned.jobs) <= WORTH_A_PROCESS
+        # A device with a number is the only one that a process of its own sees.
+        small = sum(job.cost for job in planned.jobs) <= WORTH_A_PROCESS and devices[0].index is None
         if names == ["cpu"] and not small:
             worth = math.ceil(sum(job.cost for job in planned.jobs) / WORTH_A_PROCESS)
             names *= max(1, min(available_cores(), worth))
@@ -45,7 +48,8 @@ class LocalLauncher:
         ours = all(algorithm.is_ours for algorithm in algorithms)
         here |= small and ours and all(_is_gymnasiums(job.task) for job in planned.jobs)
         names = names[: 1 if here else len(planned.jobs)]
-        return [*planned.failed, *_train(request, planned.jobs, names, here)]
+        with torch.cuda.device(devices[0]) if devices[0].type == "cuda" and here else nullcontext():
+            return [*planned.failed, *_train(request, planned.jobs, names, here)]
 
 
 def _is_gymnasiums(task: Task) -> bool:

@@ -32,6 +32,8 @@ from seqeval_rl.utils.text import first_line
 _ATTEMPTS = 3  # at a run group whose worker or node is lost without one new evaluation
 _PATIENCE = 300.0  # seconds that a later attempt waits for the owner that was lost
 _POLL = 0.5  # seconds
+_PORT = 6379  # of a cluster's head, if no other is named
+_REACH = 10.0  # seconds
 _NOTICE = 60.0  # seconds without a task that begins, after which that is said
 _SMALLEST = 0.1  # of a GPU: each task takes a few hundred MB for CUDA alone
 
@@ -75,10 +77,11 @@ def _connected(address: str) -> Iterator[None]:
 
     before = ray.is_initialized()
     if not before:
-        full = address if not address or address == "auto" or ":" in address else f"{address}:6379"
+        full = address if not address or address == "auto" or ":" in address else f"{address}:{_PORT}"
         try:
+            _reach(full)
             ray.init(address=full or None, log_to_driver=False, logging_level="error")
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"--address {address or 'auto'}: no Ray cluster answers there ({first_line(error)}). Start one with "
                 "`ray start --head`, or name its head."
@@ -88,6 +91,13 @@ def _connected(address: str) -> Iterator[None]:
     finally:
         if not before:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Raise `OSError` where nothing answers at `HOST:PORT` or `ray://HOST:PORT`: Ray itself tries for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,20 @@ class LoggedPoint(EvaluationPoint):
     lengths: tuple[int, ...] = ()  # [E], environment steps
 
 
+@dataclass(frozen=True)
+class SweepSummary:
+    """What `seqeval run` shows at its end."""
+
+    results: Path  # the results directory
+    figures: tuple[Path, ...]  # PNG files
+    markdown: str  # the table of scores; "" where there are none
+
+
 class Logger(Protocol):
     """Built as `Logger()` in each process that trains; gets the evaluations of many runs, in each run's order.
+
+    It may have two more methods. A class method `check()` is called before anything is trained: the `UsageError` that it raises
+    is the command's. `summarize(summary)` is called on a logger of its own at the end of `seqeval run`, with a `SweepSummary`.
 
     A logger other than that of `metrics.jsonl` may fail: its exception is shown once as a warning, it is not called again, and
     training continues. After an interruption a run resumes from its newest checkpoint, so its last evaluation may be logged
@@ -78,6 +90,13 @@ def find_logger(reference: str, where: str = "--logger") -> type[Logger]:
     return logger
 
 
+def check_logger(reference: str, where: str = "--logger") -> None:
+    """Raise `UsageError` where there is no such logger, or where what it needs (its package, a login) is missing."""
+    check = getattr(find_logger(reference, where), "check", None)
+    if check is not None:
+        check()
+
+
 class OptionalLoggers:
     """The loggers that a sweep names: one that raises an exception is reported once and not called again."""
 
@@ -95,6 +114,13 @@ class OptionalLoggers:
             with self._guard(reference):
                 logger.log(run, point, dict(metrics))
 
+    def summarize(self, summary: SweepSummary) -> None:
+        """Give the sweep's figure and table to those that take them."""
+        for reference, logger in list(self._loggers.items()):
+            if hasattr(logger, "summarize"):
+                with self._guard(reference):
+                    logger.summarize(summary)
+
     def close(self) -> None:
         """See `Logger.close`."""
         for reference, logger in list(self._loggers.items()):
@@ -106,7 +132,7 @@ class OptionalLoggers:
     def _guard(self, reference: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._loggers.pop(reference, None)
             why = placed(error, text=first_line(error))
             self._warn(f"logger {reference}: {why}. It is not called again; metrics.jsonl is complete.")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from seqeval_rl.experiments.grouping import GroupCandidate, divide
+from seqeval_rl.experiments import grouping
+from seqeval_rl.experiments.grouping import GroupCandidate, divide, room_for_groups
 from seqeval_rl.interface.config import common_settings, grouped_config
 
 
@@ -46,3 +47,19 @@ def test_without_room_every_run_is_alone_and_with_room_none_is_split():
     candidates = [GroupCandidate(i, "key", "dataset", 10, 0) for i in range(5)]
     assert [len(group) for group in divide(candidates, 0)] == [1] * 5
     assert [len(group) for group in divide(candidates, 1e9)] == [5]
+
+
+def test_groups_are_halved_until_every_device_has_one():
+    candidates = [GroupCandidate(i, "a", "x", 100, 10) for i in range(5)]
+    assert [len(group) for group in divide(candidates, 1e9, workers=2)] == [3, 2]
+    assert sorted(len(group) for group in divide(candidates, 1e9, workers=4)) == [1, 1, 1, 2]
+    assert [len(group) for group in divide(candidates, 1e9, workers=9)] == [1] * 5
+    assert divide([], 1e9, workers=2) == []
+
+
+def test_the_room_is_that_of_the_fullest_device_unless_others_have_twice_as_much(monkeypatch):
+    devices = [torch.device("cuda", index) for index in range(3)]
+    free = dict(zip(devices, (80e9, 60e9, 10e9), strict=True))
+    monkeypatch.setattr(grouping, "free_memory", free.__getitem__)
+    assert room_for_groups(*devices) == grouping.MEMORY_SHARE * 60e9
+    assert room_for_groups(torch.device("cpu")) == 0
