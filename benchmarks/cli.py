@@ -13,7 +13,9 @@ import tyro
 from tyro.conf import subcommand
 
 from seqeval_rl.benchmarks.arguments.datasets import Datasets
-from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Status, Table
+from seqeval_rl.benchmarks.arguments.new import New
+from seqeval_rl.benchmarks.arguments.policy import Evaluate, PolicyOf
+from seqeval_rl.benchmarks.arguments.results import Cite, Export, Paper, Plot, Report, Select, Status, Table
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run, Settings
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
 from seqeval_rl.utils.console import finish_streams, prepare_streams
@@ -28,11 +30,15 @@ _COMMANDS: dict[str, tuple[type, str]] = {
     "report": (Report, "results.perform"),
     "select": (Select, "results.perform"),
     "export": (Export, "results.perform"),
+    "paper": (Paper, "results.perform"),
     "cite": (Cite, "results.perform"),
+    "policy": (PolicyOf, "policy.policy"),
+    "evaluate": (Evaluate, "policy.evaluate"),
     "datasets": (Datasets, "datasets.perform"),
     "algorithms": (Algorithms, "algorithms.algorithms"),
     "settings": (Settings, "settings.settings"),
     "check": (Check, "algorithms.check"),
+    "new": (New, "new.new"),
     "bench": (Bench, "bench.bench"),
 }
 

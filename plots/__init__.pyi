@@ -66,6 +66,7 @@ from .figures.learning_curves import curves as curves, paper_figure as paper_fig
 from .figures.prequential import correlation as correlation, prequential as prequential
 from .figures.style import line_styles as line_styles, save as save, styled as styled
 from .figures.update_ratio import HeatMap as HeatMap, heat_maps as heat_maps, ratio as ratio
+from .manuscript.build import write_paper as write_paper
 from .registry import (
     FIGURES as FIGURES,
     TABLES as TABLES,

@@ -1,4 +1,4 @@
-"""Arguments of the commands that read results: `plot`, `table`, `select`, `export`, `status`, `report`, `cite`.
+"""Arguments of the commands that read results: `plot`, `table`, `select`, `export`, `status`, `report`, `paper`, `cite`.
 
 `plot` and `table` get the options of every registered figure or table besides, see `options`; in the others the comment of
 a field is its help text.
@@ -84,6 +84,15 @@ class Report:
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     out: Annotated[Path | None, arg(metavar="FILE")] = None  # file to write; default RESULTS/report.html
+    style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Write all that a paper needs: figures (PDF), tables, a paragraph on the setup (LaTeX), BibTeX, and a main.tex with them."""
+
+    results: Annotated[Positional[Path], arg(metavar="RESULTS")]
+    out: Annotated[Path | None, arg(metavar="DIR")] = None  # where to write; default RESULTS/paper
     style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
 
 

@@ -1,4 +1,4 @@
-"""The commands that read results: `plot`, `table`, `report`, `select`, `export`, `cite`; what `run` prints at its end."""
+"""The commands that read results: `plot`, `table`, `report`, `select`, `export`, `paper`, `cite`; what `run` prints last."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from seqeval_rl import plots
 from seqeval_rl.benchmarks.arguments.options import given_options
 from seqeval_rl.benchmarks.arguments.parsing import words
-from seqeval_rl.benchmarks.arguments.results import Cite, Export, Plot, Report, Select, Table
+from seqeval_rl.benchmarks.arguments.results import Cite, Export, Paper, Plot, Report, Select, Table
 from seqeval_rl.errors import SeqevalError, UsageError, writing
 from seqeval_rl.results.export import export
 from seqeval_rl.results.loggers.logger import OptionalLoggers, SweepSummary
@@ -142,9 +142,7 @@ def _export(command: Export) -> None:
 @perform.register
 def _cite(command: Cite) -> None:
     results = [] if command.results is None else read_results(command.results)
-    # Older manifests have no citation; the installed algorithm of that name may have one.
-    lacking = {run.algorithm for run in results if "citation" not in run.manifest}
-    text = plots.bibliography(results, _registered_citations(lacking))
+    text = plots.bibliography(results, _registered_citations(results))
     if command.out is None:
         print(text, end="")
     else:
@@ -153,8 +151,19 @@ def _cite(command: Cite) -> None:
         print(command.out)
 
 
-def _registered_citations(names: set[str]) -> dict[str, str]:
-    """By name, the citations of those algorithms that are registered and have one."""
+@perform.register
+def _paper(command: Paper) -> None:
+    results = read_results(command.results)
+    with plots.styled(command.style):
+        for path in plots.write_paper(
+            results, command.out or command.results / "paper", _registered_citations(results)
+        ):
+            print(path)
+
+
+def _registered_citations(results: list[RunResult]) -> dict[str, str]:
+    """By name, the citations that registered algorithms have, for those whose manifests are older than that field."""
+    names = {run.algorithm for run in results if "citation" not in run.manifest}
     if not names:
         return {}
     from seqeval_rl.interface.registry import find_registered  # imports torch

@@ -70,11 +70,16 @@ def aggregate_intervals(
         for ax in axes[-1]:
             ax.set_xlabel(label)
 
-    text = (
+    text = aggregates_caption(results, scores) if caption else ""
+    return layout.framed(inches, down * (row * len(names) + 0.45) + 0.3 + _more(label), text, draw)
+
+
+def aggregates_caption(results: Sequence[RunResult], scores: Scores) -> str:
+    """What `aggregates` shows of these scores, and what is left out."""
+    return (
         f"Scores {scores.place}. Arrows point to what is better. {scores.sentence()}"
         f"{interval_sentence(scores, 'Bars')} {damage_sentence(results)}"
     )
-    return layout.framed(inches, down * (row * len(names) + 0.45) + 0.3 + _more(label), text if caption else "", draw)
 
 
 @figure("profile", help="share of the runs above each score, all datasets together")

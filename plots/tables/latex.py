@@ -1,4 +1,4 @@
-"""Tables as LaTeX, split over several `table` environments where one would not fit a page."""
+"""Tables as LaTeX; one that does not fit a page is split over several `table` environments, or a `longtable`."""
 
 from __future__ import annotations
 
@@ -14,44 +14,64 @@ HEIGHT = 38  # lines of a table that fit on one page with its caption
 _LETTER, _SMALL = 4.4, 3.3  # mean width in points of a letter of \small and of \scriptsize, at 10 points
 _CAPITALS = 1.2  # headers with names in capitals are wider by this factor
 _GAP = 6.0  # points between two columns
-_NAME, _HEADER = 18, 9  # letters after which a name and a header are broken
+_NAME, _HEADER = 18, 11  # letters after which a name and a header are broken
 _FIRST = 2  # columns that every part repeats: algorithm and runs
 
 _Cells = list[list[str]]  # the lines of a row's cells, by column: algorithm, runs, and the quantities
 
 
-def latex(name: str, headers: Sequence[str], rows: Sequence[FormattedRow], caption: str) -> str:
-    """One `table` environment, or as many as width and height of a page require, each with its caption and label."""
+def latex(name: str, headers: Sequence[str], rows: Sequence[FormattedRow], caption: str, long: bool = False) -> str:
+    """One `table` environment, or as many as width and height of a page require, each with its caption and label.
+
+    Args:
+        name: part of the label.
+        headers: of dataset, algorithm, runs, dataset mean, and the quantities.
+        rows: of the table, those of a dataset in succession.
+        caption: in plain text.
+        long: what is higher than a page is a `longtable`, which breaks across pages and needs the package of that name.
+    """
     names = [*headers[1:3], *headers[4:]]  # datasets and their means are lines of their own
     cells = [[_pieces(row.algorithm, _NAME), row.runs, *(cell.parts for cell in row.cells)] for row in rows]
-    parts = [(columns, page) for columns in _columns(names, cells) for page in _pages(rows, cells)]
+    pages = list(_pages(rows, cells))
+    environment = "longtable" if long and len(pages) > 1 else "table"
+    together = ""
+    if environment == "longtable":
+        pages, together = [[*range(len(rows))]], "*"  # no page ends after a line that this ends
+    parts = [(columns, page) for columns in _columns(names, cells) for page in pages]
     label = f"tab:seqeval-{name}"
     texts = []
     for number, (columns, page) in enumerate(parts, 1):
         title = latex_text(caption) + (f" Part 1 of {len(parts)}." if len(parts) > 1 else "")
         if number > 1:
             title = rf"Part {number} of {len(parts)} of Table~\ref{{{label}}}."
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{title}}}",
-            rf"\label{{{label if number == 1 else f'{label}-{number}'}}}",
-            r"\small",
-            rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
-            r"\toprule",
-            _line([_header(names[column], column) for column in columns]),
-        ]
+        head = rf"\caption{{{title}}}", rf"\label{{{label if number == 1 else f'{label}-{number}'}}}"
+        header = _line([_header(names[column], column) for column in columns])
+        body = []
         for index in page:
             row = rows[index]
             if index == page[0] or row.dataset != rows[index - 1].dataset:
                 mean = "" if row.dataset_mean == "–" else f" ({headers[3]} {row.dataset_mean})"
                 title_lines = _pieces(row.dataset + mean, int(WIDTH / _LETTER))
                 # No width of its own: it must not widen the first column.
-                lines += [r"\midrule", *(rf"\rlap{{\emph{{{latex_text(piece)}}}}} \\" for piece in title_lines)]
-            lines += _row_lines(row, cells[index], columns)
-        texts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
+                body.append(r"\midrule")
+                body += [rf"\rlap{{\emph{{{latex_text(piece)}}}}} \\{together}" for piece in title_lines]
+            *lines, last = _row_lines(row, cells[index], columns)
+            body += [*(line + together for line in lines), last]
+        texts.append("\n".join(_environment(environment, len(columns), head, header, body)))
     return "\n\n".join(texts) + "\n"
+
+
+def _environment(kind: str, columns: int, head: tuple[str, str], header: str, body: list[str]) -> list[str]:
+    """The lines of a `table` or a `longtable`; `head` are its caption and its label."""
+    aligned = f"{{l{'r' * (columns - 1)}}}"
+    size = r"\small", rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}"
+    if kind == "table":
+        begin = [r"\begin{table}", r"\centering", *head, *size, rf"\begin{{tabular}}{aligned}", r"\toprule", header]
+        return [*begin, *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    begin = [r"\begingroup", *size, r"\setlength{\LTcapwidth}{\textwidth}", rf"\begin{{longtable}}{aligned}"]
+    first = [rf"{head[0]}{head[1]} \\", r"\toprule", header, r"\endfirsthead"]
+    other = [r"\caption[]{Continued.} \\", r"\toprule", header, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot"]
+    return [*begin, *first, *other, *body, r"\end{longtable}", r"\endgroup"]
 
 
 def _header(name: str, column: int) -> str:

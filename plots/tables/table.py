@@ -69,9 +69,12 @@ class Table:
         caption = markdown_text(self._caption(intervals))
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption}\n"
 
-    def latex(self, intervals: bool = True) -> str:
-        r"""One or more `table` environments for `\input`, split to fit a page; they need `\usepackage{booktabs}` only."""
-        return latex(self.name, self.headers, self.formatted(intervals), self._caption(intervals))
+    def latex(self, intervals: bool = True, long: bool = False) -> str:
+        r"""One or more `table` environments for `\input`, split to fit a page; they need `\usepackage{booktabs}` only.
+
+        With `long` what is higher than a page is a `longtable`, which needs the package of that name too.
+        """
+        return latex(self.name, self.headers, self.formatted(intervals), self._caption(intervals), long)
 
     def csv(self) -> str:
         """One line per dataset, algorithm and quantity at full precision; missing numbers are empty.

@@ -89,8 +89,10 @@ class Display:
         for run, reason in progress.failures:
             self._failure(self._jobs[progress.job].runs[run].directory, "failed", reason)
         for text in progress.warnings:
-            if text not in self._warned:
-                self._warned.add(text)
+            # A logger that fails does so in each job, in words that may name the run: it is shown once.
+            about = text.partition(": ")[0] if text.startswith("logger ") else text
+            if about not in self._warned:
+                self._warned.add(about)
                 self._line(text, style="yellow")
                 if not self._shown:
                     logging.getLogger("seqeval_rl").warning("%s", text)

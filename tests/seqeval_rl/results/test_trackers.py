@@ -218,12 +218,11 @@ def test_a_tracker_that_cannot_write_warns_once_and_stops_nothing(suite, tmp_pat
     pytest.importorskip("wandb", reason="needs the extra wandb")
     import wandb
 
-    def unreachable(*args, **kwargs):
-        raise wandb.errors.CommError("no server")
+    def unreachable(*args, **settings):
+        raise wandb.errors.CommError(f"no server for {settings['id']}")
 
     monkeypatch.setattr(wandb, "init", unreachable)
     out = tmp_path / "out"
-    assert main(["run", str(suite), "--out", str(out), "--track", "wandb"]) == 0
-    (run,) = read_results(out)
-    assert (run.status, len(run.evaluations)) == ("finished", 3)
+    assert main(["run", str(suite), "--out", str(out), "--track", "wandb", "--seeds", "0,1"]) == 0
+    assert [(run.status, len(run.evaluations)) for run in read_results(out)] == [("finished", 3)] * 2
     assert Path(out / "run.log").read_text(encoding="utf-8").count("logger wandb: CommError: no server") == 1

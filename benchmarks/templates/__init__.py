@@ -1,0 +1,1 @@
+"""What `seqeval new` fills in: `@NAME@` is the name of a package, `@CLASS@` that of its class."""

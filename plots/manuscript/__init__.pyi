@@ -1,0 +1,1 @@
+from .build import write_paper as write_paper
