@@ -136,7 +136,7 @@ def test_files_and_names_that_a_page_mentions_exist(page):
             assert _resolves(span), f"{page.name} names {span}, which is not there"
 
 
-GROUPS = {f"seqeval_rl.{kind}" for kind in ("readers", "loggers", "figures", "tables")}  # of entry points
+GROUPS = {f"seqeval_rl.{kind}" for kind in ("readers", "loggers", "launchers", "figures", "tables")}  # of entry points
 
 
 def _resolves(name):
