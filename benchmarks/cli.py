@@ -13,6 +13,7 @@ from tyro.conf import subcommand
 
 from seqeval_rl.benchmarks.arguments.datasets import Datasets
 from seqeval_rl.benchmarks.arguments.new import New
+from seqeval_rl.benchmarks.arguments.policy import Evaluate, PolicyOf
 from seqeval_rl.benchmarks.arguments.results import Cite, Export, Paper, Plot, Report, Select, Status, Table
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Bench, Check, Run, Settings
 from seqeval_rl.errors import FileError, Interrupted, SeqevalError
@@ -31,6 +32,8 @@ _COMMANDS: dict[str, tuple[type, str]] = {
     "export": (Export, "results.perform"),
     "paper": (Paper, "results.perform"),
     "cite": (Cite, "results.perform"),
+    "policy": (PolicyOf, "policy.policy"),
+    "evaluate": (Evaluate, "policy.evaluate"),
     "datasets": (Datasets, "datasets.perform"),
     "algorithms": (Algorithms, "algorithms.algorithms"),
     "settings": (Settings, "settings.settings"),

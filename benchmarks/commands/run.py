@@ -90,7 +90,7 @@ def run(
         All runs under `out`. A run that diverged has the status `failed` and its reason.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the same call resumes.
+        Interrupted: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1; the same call resumes.
         SeqevalError: whatever is wrong, before any training; and a run that crashed, after the others.
     """
     chosen = [(section, name, value) for section, table in (settings or {}).items() for name, value in table.items()]

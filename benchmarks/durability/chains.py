@@ -47,6 +47,10 @@ class Report:
         code = world.run()
         if code != 0:
             self.wrong_exits.append(f"{what}, at last: exit {code}, {world.printed()[-400:]!r}")
+        self.compare(what, world, whole)
+
+    def compare(self, what: str, world: World, whole: World) -> None:
+        """Compare a finished sweep with one that nothing struck."""
         expected, found = metrics(whole.out), metrics(world.out)
         self.differing_runs += [f"{what}: {run}" for run in expected if found.get(run) != expected[run]]
         self.left_files += [f"{what}: {name}" for name in sorted(world.files() - whole.files())]
@@ -55,7 +59,7 @@ class Report:
 def strike_at(world: World, whole: World, faults: Sequence[Fault], report: Report) -> None:
     """Run the sweep once for each fault, each resuming what the one before has left, then to its end."""
     for fault in faults:
-        what, process = f"{fault.kind} at {fault.place} {fault.count}", world.start(fault)
+        what, process = f"{fault.kind} at {fault.place} {fault.call}", world.start(fault)
         process.join(120)
         report.judge_exit(what, process.exitcode, _EXPECTED.get(fault.kind, 75), world)
         left = wait_for_session(process.pid, 1.0)
@@ -81,18 +85,17 @@ def strike_at_random(
         while left:
             process = each.start()
             process.join(generator.uniform(0.05, span))
-            if process.exitcode is not None:
+            if not process.is_alive():
                 break
             started = time.monotonic()
             each.signal(process, kind)
             process.join(2 * PROMPT)
             seconds = time.monotonic() - started
-            left -= 1
-            what = f"{kind} in {each.directory.name}"
-            if process.exitcode == 0:  # it had just ended
-                left += 1
+            what, code = f"{kind} in {each.directory.name}", process.exitcode
+            if code == 0:  # it had just ended
                 break
-            report.judge_exit(what, process.exitcode, _EXPECTED.get(kind, 75), each)
+            left -= 1
+            report.judge_exit(what, code, _EXPECTED.get(kind, 75), each)
             report.orphans += [f"{what}: process {found}" for found in wait_for_session(process.pid, 1.0)]
             if kind != "SIGKILL":
                 report.slowest = max(report.slowest, seconds)
@@ -112,7 +115,7 @@ def race(directory: Path, whole: World, report: Report) -> None:
     report.strikes += 1
     if codes not in ([0, 76], [0, 0]):  # the second may come when the first has ended
         report.wrong_exits.append(f"race in {directory.name}: exits {codes}")
-    report.judge_end(f"race in {directory.name}", world, whole)
+    report.compare(f"race in {directory.name}", world, whole)
 
 
 def _unfinished(what: str, world: World) -> list[str]:

@@ -30,7 +30,7 @@ class Fault(NamedTuple):
     """See `faults.arm`."""
 
     place: str
-    count: int = 1
+    call: int = 1
     kind: Kind = "SIGKILL"
 
 
@@ -133,7 +133,7 @@ def _perform(command: tuple[str, ...], directory: Path, cache: Path, fault: Faul
     import seqeval_rl.experiments.launchers.local as local
     from seqeval_rl.benchmarks.cli import main
 
-    local.WORTH_A_PROCESS = math.inf  # the runs train in this process, which has the fault
+    vars(local)["WORTH_A_PROCESS"] = math.inf  # the runs train in this process, which has the fault
     if limit is not None:
         import resource
 

@@ -45,8 +45,8 @@ BUILDING = ("mid-build", "mid-cache", "between directories")
 ONLINE = ("mid-online-episode",)
 
 
-def arm(place: str, count: int, kind: Kind) -> None:
-    """Let the fault strike at the `count`-th call (from 1) in this process."""
+def arm(place: str, call: int, kind: Kind) -> None:
+    """Let the fault strike at that call (from 1) in this process."""
     name, _, attribute = PLACES[place].function.partition(":")
     *outer, last = attribute.split(".")
     owner: Any = import_module(name)
@@ -57,7 +57,7 @@ def arm(place: str, count: int, kind: Kind) -> None:
     def armed(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls != count:
+        if calls != call:
             return original(*arguments, **named)
         if moment == "amid":
             append_half(original, *arguments)

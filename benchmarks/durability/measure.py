@@ -59,11 +59,8 @@ def measure(directory: Path, share: float, seed: int) -> dict[str, Any]:
     def signals(place: str, most: int) -> Callable[[Report], None]:
         def strike(report: Report) -> None:
             faults = [Fault(place, generator.randint(1, most), _WARNINGS[n % 4]) for n in range(often(20))]
-            for number, fault in enumerate(faults):
-                world = World(directory / place / str(number), "online")
-                if place not in BUILDING:
-                    world = World(world.directory, "online", whole["online"].cache)
-                strike_at(world, whole["online"], [fault], report)
+            cache = None if place in BUILDING else whole["online"].cache
+            strike_at(World(directory / place, "online", cache), whole["online"], faults, report)
 
         return strike
 

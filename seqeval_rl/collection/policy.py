@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from seqeval_rl.environments.spaces import gymnasium_shapes
+from seqeval_rl.environments.spaces import Shapes, gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.trust import task_of_data
 from seqeval_rl.errors import DataError, UsageError
@@ -35,7 +35,11 @@ class Policy:
     """
 
     task: Task  # the run's environment and reference returns
+    shapes: Shapes  # of the environment's observations and actions, with the bounds of actions
+    seed: int  # of the run
     description: str = ""  # which run it comes from, and after how much training
+    evaluation: int = -1  # of the run, the last before its checkpoint; -1: it is of no run
+    max_episode_steps: int | None = None  # the run's time limit of episodes; None: the environment's own
 
     def __init__(self, entry: AlgorithmEntry, config: Any, task: Task, state: dict[str, Any], seed: int):
         """From a run's state, see `Trainer.states`; `load` does this for a run's directory.
@@ -52,7 +56,7 @@ class Policy:
             EnvironmentMissingError: the task's environment is not installed.
         """
         shapes = gymnasium_shapes(task.environment)[1]
-        self.task, self._shapes = task, shapes
+        self.task, self.shapes, self.seed = task, shapes, seed
         self._algorithm = entry.build(config, Spec(shapes.obs_shape, len(shapes.action_low), (seed,), _CPU))
         try:
             self._algorithm.load_state_dict(state["algorithm"])
@@ -85,13 +89,7 @@ class Policy:
             EnvironmentMissingError: the task's environment is not installed.
         """
         directory = Path(run_directory)
-        runs = read_results(directory)
-        if len(runs) != 1:
-            raise UsageError(
-                f"{directory}: expected the directory of one run, found {len(runs)} runs. Name one, for example "
-                f"{runs[0].path}."
-            )
-        run = runs[0]
+        run = one_run(directory)
         task = task_of_data(f"{run.path}/{MANIFEST}", run.manifest["task"], trust_environments)
         if task.env_id is None:
             raise UsageError(f"{directory}: expected a run whose task has an environment, found none. Use another run.")
@@ -103,6 +101,7 @@ class Policy:
             )
         policy = cls(entry, entry.configure(run.config, f"{directory}/manifest.json"), task, state, run.seed)
         done = run.evaluations[evaluation]["transitions"] if evaluation < len(run.evaluations) else "unrecorded"
+        policy.evaluation, policy.max_episode_steps = evaluation, run.protocol.get("max_episode_steps")
         policy.description = f"{run.algorithm}, seed {run.seed}, after {done} transitions of {run.dataset}"
         return policy
 
@@ -112,34 +111,47 @@ class Policy:
         Observations are raw, actions in the environment's units and in the dtype of its action space. Raises `DataError` for
         another shape.
         """
-        observations, shape = np.asarray(observation, np.float32), self._shapes.obs_shape
+        observations, shape = np.asarray(observation, np.float32), self.shapes.obs_shape
         single = observations.shape == shape
         if not single and observations.shape[1:] != shape:
             raise DataError(
                 f"policy of {self.task.env_id}: expected an observation of shape {shape} or a batch of them, found shape "
                 f"{observations.shape}."
             )
-        low, high = self._shapes.action_low, self._shapes.action_high
+        low, high = self.shapes.action_low, self.shapes.action_high
         batch = torch.from_numpy(observations[None] if single else observations)
-        # As `Preprocessing.observations` computes it, so that actions are equal to the last bit.
-        scaled = self._act(torch.addcmul(self._shift, batch.flatten(1), self._scale).view(batch.shape)).astype(
-            np.float64
-        )
-        actions = self._shapes.in_space(low + (scaled.clip(-1.0, 1.0) + 1.0) / 2.0 * (high - low))
+        scaled = self.scaled_actions(batch).numpy().astype(np.float64)
+        actions = self.shapes.in_space(low + (scaled.clip(-1.0, 1.0) + 1.0) / 2.0 * (high - low))
         return actions[0] if single else actions
+
+    @torch.no_grad()
+    def scaled_actions(self, observations: torch.Tensor) -> torch.Tensor:
+        """Greedy actions [B, act_dim] in [-1, 1] for raw observations [B, *obs_shape], both float32."""
+        # As `Preprocessing.now` computes it, so that actions are equal to the last bit.
+        seen = torch.addcmul(self._shift, observations.flatten(1), self._scale).view(observations.shape)
+        actions: torch.Tensor = self._algorithm.act(seen[None], None)[0]
+        return actions
 
     def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Actions [B, act_dim] in [-1, 1] for raw observations [B, *obs_shape]; exploring with standard normals [B, act_dim],
         greedy without."""
         # Not `addcmul`, which rounds once: collected datasets must stay the same.
         seen = torch.from_numpy(observations).flatten(1) * self._scale + self._shift
-        return self._act(seen.view(observations.shape), noise)
-
-    @torch.no_grad()
-    def _act(self, seen: torch.Tensor, noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         normals = None if noise is None else torch.from_numpy(noise)[None]
-        actions: NDArray[np.float32] = self._algorithm.act(seen[None], normals)[0].numpy()
+        with torch.no_grad():
+            actions: NDArray[np.float32] = self._algorithm.act(seen.view(1, *observations.shape), normals)[0].numpy()
         return actions
+
+
+def one_run(directory: Path) -> RunResult:
+    """The run of a directory. Raises `DataError` where there is none, and `UsageError` where there are several."""
+    runs = read_results(directory)
+    if len(runs) != 1:
+        raise UsageError(
+            f"{directory}: expected the directory of one run, found {len(runs)} runs. Name one, for example "
+            f"{runs[0].path}."
+        )
+    return runs[0]
 
 
 def observation_map(state: dict[str, Any], obs_dim: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,6 +8,7 @@ import difflib
 import functools
 import importlib
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,8 +87,10 @@ def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
     except DataError:  # of the wrappers below
         raise
     except (Exception, SystemExit) as error:  # the environment's own code may raise anything
+        renderer = os.environ.get("MUJOCO_GL")  # MuJoCo loads it when it is imported
+        chosen = f" MUJOCO_GL is {renderer}: is that installed?" if renderer else ""
         raise EnvironmentMissingError(
-            f"environment {env_id!r}: does not start ({one_line(error)}). Install what it needs, or name another one."
+            f"environment {env_id!r}: does not start ({one_line(error)}).{chosen} Install what it needs, or name another one."
         ) from error
     try:
         yield env
@@ -151,8 +154,11 @@ class Shapes:
         return same_bounds and (self.obs_shape, self.max_episode_length) == (other.obs_shape, other.max_episode_length)
 
 
-def open_environment(env: Any) -> Any:
-    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`: without a window, MuJoCo's warnings in the log."""
+def open_environment(env: Any, render_mode: str | None = None) -> Any:
+    """`gymnasium.make` of an id, an `EnvSpec` or an `EnvironmentSource`: without a window, MuJoCo's warnings in the log.
+
+    `render_mode`: in place of the registered one.
+    """
     mujoco_warnings_logged()
     spec: Any = env
     source = env if isinstance(env, EnvironmentSource) else EnvironmentSource("")
@@ -163,7 +169,8 @@ def open_environment(env: Any) -> Any:
     with warnings.catch_warnings():
         # An older version of an environment is chosen on purpose: datasets belong to one version.
         warnings.filterwarnings("ignore", ".*out of date")
-        opened = gymnasium.make(spec, disable_env_checker=True)
+        mode: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+        opened = gymnasium.make(spec, disable_env_checker=True, **mode)
     if source.obs_keys:
         opened = ConcatenatedKeys(opened, source.obs_keys)
     if source.action_low is not None or source.action_high is not None:

@@ -20,6 +20,7 @@ from seqeval_rl.results.lines import Lines, read_lines, require
 from seqeval_rl.results.manifest import read_manifest
 
 MANIFEST, METRICS, EVENTS = "manifest.json", "metrics.jsonl", "events.jsonl"
+SECOND_EVALUATIONS = "second_evaluations.jsonl"  # what `seqeval evaluate` adds to a finished run
 CHECKPOINTS = "checkpoint"  # directory of the newest checkpoints
 LOCK = ".lock"  # in a run's directory, held by the process that writes to it, see `ownership`
 PREQUENTIAL = "prequential/"  # before the names of prequential scores and of the two counts

@@ -17,7 +17,15 @@ from seqeval_rl.results.legacy import modern_manifest
 from seqeval_rl.results.lines import Lines, append_line, drop_damaged_end, read_lines
 from seqeval_rl.results.manifest import manifest_text, read_manifest
 from seqeval_rl.results.ownership import Ownership
-from seqeval_rl.results.read import CHECKPOINTS, EVENTS, MANIFEST, METRICS, check_evaluation, hashable
+from seqeval_rl.results.read import (
+    CHECKPOINTS,
+    EVENTS,
+    MANIFEST,
+    METRICS,
+    SECOND_EVALUATIONS,
+    check_evaluation,
+    hashable,
+)
 from seqeval_rl.utils.files import atomic_write, remove_partial_files
 
 _NAMED = ("stream", "algorithm", "seed")  # what `_names` gives
@@ -109,7 +117,7 @@ class RunRecorder:
 
     def check_links(self, overwrite: bool) -> None:
         """Raise `MismatchError` where links lead what is written, or deleted by `overwrite`, out of the directory."""
-        places = [self.directory / name for name in (MANIFEST, METRICS, EVENTS, CHECKPOINTS)]
+        places = [self.directory / name for name in (MANIFEST, METRICS, EVENTS, SECOND_EVALUATIONS, CHECKPOINTS)]
         if overwrite and any(place.exists() for place in places):
             places += [self.directory, *list(self.directory.parents)[:2]]  # of the run, of its variant, of its stream
         for place in places:
@@ -162,7 +170,7 @@ class RunRecorder:
             if overwrite or other_code:
                 # The manifest last: killed at any moment, what is left is a part of the old run, and its manifest says so.
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
-                for name in (METRICS, EVENTS) if overwrite else (METRICS,):
+                for name in (METRICS, SECOND_EVALUATIONS, *([EVENTS] if overwrite else ())):
                     (self.directory / name).unlink(missing_ok=True)
             if not (begun and self.resumable()):  # where nothing is kept, with the versions and the code of now
                 atomic_write(self.directory / MANIFEST, manifest_text(self.manifest))

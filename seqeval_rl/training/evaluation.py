@@ -19,7 +19,7 @@ from seqeval_rl.environments.vector_env import Transition
 from seqeval_rl.interface.returns import ROUNDING
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.floating]]
-_PURPOSE = zlib.crc32(b"evaluation episode")
+TRAINING = "evaluation episode"  # the purpose of the evaluations while a run trains
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Evaluation:
     seconds: float = 0.0
 
 
-def episode_seed(seed: int, evaluation: int, episode: int) -> int:
+def episode_seed(seed: int, evaluation: int, episode: int, purpose: str = TRAINING) -> int:
     """The environment's seed (0 ≤ · < 2**31) of one evaluation episode; it does not depend on the algorithm."""
-    words = np.random.SeedSequence([seed, _PURPOSE, evaluation, episode]).generate_state(1)
+    words = np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), evaluation, episode]).generate_state(1)
     return int(words[0] >> 1)
 
 
@@ -112,10 +112,11 @@ class Evaluator:
         backend: str = "auto",
         workers: int | None = None,
         max_episode_steps: int | None = None,
+        purpose: str = TRAINING,
     ):
-        """Open the task's environment for E = `episodes` ≥ 1 episodes of each of R runs, given by their seeds; other arguments
-        and errors as in `environments.make_vector_env`."""
-        self.task, self.seeds, self.episodes = task, tuple(seeds), episodes
+        """Open the task's environment for E = `episodes` ≥ 1 episodes of each of R runs, given by their seeds. Evaluations of
+        another `purpose` have other episodes. Other arguments and errors as in `environments.make_vector_env`."""
+        self.task, self.seeds, self.episodes, self._purpose = task, tuple(seeds), episodes, purpose
         self._envs = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers, max_episode_steps)
         self.backend = self._envs.backend
         self._closed = False
@@ -142,7 +143,7 @@ class Evaluator:
         started = time.perf_counter()
         envs, runs, episodes = self._envs, len(self.seeds), self.episodes
         low, span = envs.action_low, envs.action_high - envs.action_low
-        starts = [episode_seed(seed, evaluation, e) for seed in self.seeds for e in range(episodes)]
+        starts = [episode_seed(seed, evaluation, e, self._purpose) for seed in self.seeds for e in range(episodes)]
         first, failed = attempt(lambda: envs.reset(starts))
         observations = np.ascontiguousarray(first, np.float32)  # [R·E, *obs]
         by_run = observations.reshape(runs, episodes, *envs.obs_shape)  # the same memory

@@ -67,6 +67,7 @@ def test_commands_and_their_options_exist(page):
         ("figures-and-tables.md", [("plot",), ("table",), ("report",), ("paper",), ("cite",), ("select",)]),
         ("datasets.md", [("datasets", "show"), ("datasets", "fetch"), ("datasets", "collect")]),
         ("speed.md", [("bench",)]),
+        ("policies.md", [("policy",), ("evaluate",)]),
     ],
 )
 def test_a_page_names_every_option_of_its_commands(page, covered):
@@ -135,7 +136,7 @@ def test_files_and_names_that_a_page_mentions_exist(page):
             assert _resolves(span), f"{page.name} names {span}, which is not there"
 
 
-GROUPS = {f"seqeval_rl.{kind}" for kind in ("readers", "loggers", "figures", "tables")}  # of entry points
+GROUPS = {f"seqeval_rl.{kind}" for kind in ("readers", "loggers", "launchers", "figures", "tables")}  # of entry points
 
 
 def _resolves(name):

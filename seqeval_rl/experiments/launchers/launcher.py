@@ -116,7 +116,7 @@ def begun(jobs: Iterable[Job]) -> tuple[Job, ...]:
         for run in job.runs if job.overwrite else ():
             recorder = RunRecorder(run.directory, run.manifest)
             try:
-                recorder.open(overwrite=True)
+                recorder.open(job.overwrite)
             finally:
                 recorder.close()
     return tuple(replace(job, overwrite=False) for job in jobs)

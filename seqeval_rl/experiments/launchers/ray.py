@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -27,6 +29,7 @@ from seqeval_rl.experiments.pool import sendable
 from seqeval_rl.experiments.worker import died, execute
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.utils.files import atomic_write
+from seqeval_rl.utils.interruption import SIGNALS
 from seqeval_rl.utils.text import first_line
 
 _ATTEMPTS = 3  # at a run group whose worker or node is lost without one new evaluation
@@ -80,7 +83,11 @@ def _connected(address: str) -> Iterator[None]:
         full = address if not address or address == "auto" or ":" in address else f"{address}:{_PORT}"
         try:
             _reach(full)
+            handlers = {number: signal.getsignal(number) for number in SIGNALS}
             ray.init(address=full or None, log_to_driver=False, logging_level="error")
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():  # Ray has put its own in place of some
+                    signal.signal(number, handler)
         except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"--address {address or 'auto'}: no Ray cluster answers there ({first_line(error)}). Start one with "
@@ -139,14 +146,15 @@ class _Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         atomic_write(self.surroundings.shared, "")
-        # On the driver's node: no other node's loss may lose it.
+        # On the driver's node, if that can take it; where it is lost all the same, only what is shown is.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self.queue = Queue(actor_options={"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here})
         return self
 
     def __exit__(self, *error: object) -> None:
         self.surroundings.shared.unlink(missing_ok=True)
-        self.queue.shutdown(force=True)
+        with suppress(Exception):  # it may be lost
+            self.queue.shutdown(force=True)
 
     def devices(self) -> tuple[int, int]:
         """GPUs of the nodes that are there, and cores for each of them."""
@@ -166,8 +174,12 @@ class _Cluster:
 
     def progress(self) -> list[Progress]:
         """What tasks have reported since the last call."""
-        waiting = self.queue.qsize()
-        return list(self.queue.get_nowait_batch(waiting)) if waiting else []
+        import ray
+
+        with suppress(ray.exceptions.RayError):
+            waiting = self.queue.qsize()
+            return list(self.queue.get_nowait_batch(waiting)) if waiting else []
+        return []
 
 
 def _plan(request: SweepRequest, cluster: _Cluster) -> tuple[Plan, float]:
@@ -214,6 +226,10 @@ def _train(
     """The task: train a job's runs, or say why that is not possible."""
     import ray
 
+    def report(progress: Progress) -> None:
+        with suppress(ray.exceptions.RayError):  # training does not depend on what is shown
+            queue.put(progress)
+
     try:
         surroundings.enter()
         cores = max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
@@ -221,7 +237,7 @@ def _train(
         until = time.monotonic() + patience
         while True:
             try:
-                return execute(job, number, queue.put, cores)
+                return execute(job, number, report, cores)
             except BusyError:
                 if time.monotonic() > until:
                     raise

@@ -159,7 +159,7 @@ def minutes(text: str) -> int:
     days, dash, clock = text.rpartition("-")
     parts = clock.split(":")
     found = 0
-    if all(part.isascii() and part.isdecimal() for part in [days or "0", *parts]) and len(parts) <= 3:
+    if all(part.isascii() and part.isdecimal() for part in [days if dash else "0", *parts]) and len(parts) <= 3:
         # With days the first part is hours; without them one or two parts are minutes and seconds.
         parts = [*parts, "0", "0"][:3] if dash else ["0"] * (len(parts) < 3) + [*parts, "0"][: max(2, len(parts))]
         hours, of_hour, seconds = map(int, parts)

@@ -56,11 +56,11 @@ def test_an_observation_or_a_batch_gives_actions_in_the_environments_units(runs)
 
 def test_actions_are_scaled_to_the_bounds(runs, monkeypatch):
     policy = seqeval_rl.Policy.load(runs["bc"].path)
-    monkeypatch.setattr(policy, "_act", lambda seen: np.array([[-2.0, 0.0, 1.0]], np.float32).repeat(len(seen), 0))
+    monkeypatch.setattr(policy, "scaled_actions", lambda seen: torch.tensor([[-2.0, 0.0, 1.0]]).expand(len(seen), 3))
     monkeypatch.setattr(
         policy,
-        "_shapes",
-        policy._shapes.__class__((11,), np.dtype(float), np.zeros(3), np.array([1.0, 2.0, 4.0]), 1000, np.dtype(float)),
+        "shapes",
+        policy.shapes.__class__((11,), np.dtype(float), np.zeros(3), np.array([1.0, 2.0, 4.0]), 1000, np.dtype(float)),
     )
     assert policy(np.zeros(11)).tolist() == [0.0, 1.0, 4.0]
 
