@@ -61,7 +61,7 @@ class _Status:
             return
         self._shown = time.monotonic()
         text = f"check: {name}, about {duration(left)} left"
-        say(
+        print(
             f"\r{text}\x1b[K" if self._terminal else text,
             end="" if self._terminal else "\n",
             file=sys.stderr,

@@ -6,6 +6,7 @@ Imports matplotlib only when something is drawn, so that listing figures is quic
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -44,9 +45,14 @@ def shorten(text: str, width: float) -> str:
     """`text` with as much of its middle left out (…) as it takes to be at most `width` inches wide."""
     if text_width(text) <= width:
         return text
-    for kept in range(len(text) - 1, 1, -1):
-        short = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-        if text_width(short) <= width:
+
+    def without_middle(kept: int) -> str:
+        return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+
+    # Measuring each of thousands of letters takes minutes. Kerning can make a text a little wider where a letter is left out.
+    near = bisect_right(range(len(text)), width, key=lambda kept: text_width(without_middle(kept)))
+    for kept in range(min(len(text) - 1, near + 4), 1, -1):
+        if text_width(short := without_middle(kept)) <= width:
             return short
     return "…"
 

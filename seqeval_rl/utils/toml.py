@@ -37,9 +37,8 @@ def parse(contents: bytes) -> tuple[dict[str, Any], str]:
         None,
     )
     if wrong is not None:
-        line = line_of(text, wrong)
         raise ValueError(
-            f"line {line}: expected names and texts without the character NUL, found it in {wrong!r}. Correct it."
+            f"line {line_of(text, wrong)}: expected names and texts without the character NUL, found it in {wrong!r}. Correct it."
         )
     return tables, text
 
