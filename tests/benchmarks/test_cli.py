@@ -17,6 +17,7 @@ from synthetic import assert_one_line, npz
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.suite import suite_names
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.results.export import LONG_COLUMNS
 from seqeval_rl.results.read import read_results
 from seqeval_rl.utils.text import show
 
@@ -98,7 +99,7 @@ def test_a_suite_of_ones_own_runs_and_is_plotted_tabled_and_exported(suite, tmp_
     import pyarrow.parquet
 
     lines = (tmp_path / "all.csv").read_text().splitlines()
-    assert lines[0] == "run,dataset,algorithm,seed,phase,block,transitions,gradient_steps,env_steps,metric,value"
+    assert lines[0] == ",".join(LONG_COLUMNS)
     table = pyarrow.parquet.read_table(tmp_path / "all.parquet")
     assert table.column_names == lines[0].split(",")
     assert len(table) == len(lines) - 1 > 0
