@@ -105,8 +105,8 @@ def test_an_estimate_is_printed_and_saved(tmp_path, capsys, monkeypatch):
     report = json.loads(target.read_text())
     assert [row["algorithm"] for row in report["rows"]] == ["bc", "td3_bc"]
     for row in report["rows"]:
-        # 1 200 transitions, 200 of them visible at first, 50 more each time; evaluated at 0, 400, 800 and 1200.
-        assert (row["updates"], row["evaluations"], row["runs"]) == (20, 4, 2)
+        # 1 200 transitions, 200 of them visible at first, 50 more each time; evaluated at 200, 300, …, 1 200.
+        assert (row["updates"], row["evaluations"], row["runs"]) == (20, 11, 2)
     assert estimate.as_table(report) in shown
 
 
