@@ -31,7 +31,7 @@ def isolated(device: torch.device | str = "cpu") -> Iterator[None]:
         (torch.set_num_threads, threads := torch.get_num_threads(), threads),
     ]
     generators, directory = (random.getstate(), np.random.get_state()), os.getcwd()  # noqa: NPY002
-    cuda = [device] if torch.device(device).type == "cuda" else []
+    cuda = [device] if torch.device(device).type == "cuda" and torch.cuda.is_available() else []
     with torch.random.fork_rng(cuda), np.errstate():
         try:
             for set_mode, _, inside in modes:
