@@ -38,7 +38,10 @@ class AlgorithmEntry:
             return True
         module = sys.modules.get(self.algorithm.__module__)
         at_top_level = getattr(module, self.algorithm.__qualname__, None) is self.algorithm
-        return at_top_level and getattr(module, "__file__", None) is not None
+        # A module that is loaded here may be one that no path leads to.
+        package = self.algorithm.__module__.partition(".")[0]
+        found = any(finder.find_spec(package, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        return at_top_level and getattr(module, "__file__", None) is not None and found
 
     @property
     def is_ours(self) -> bool:

@@ -218,7 +218,7 @@ def test_a_missing_environment_is_one_line(runs, registered, capsys, monkeypatch
 
 
 def test_an_unfinished_run_is_not_evaluated_again(runs, tmp_path, capsys):
-    run = shutil.copytree(runs["bc"], tmp_path / "run")
+    run = shutil.copytree(runs["bc"], tmp_path / "run", ignore=shutil.ignore_patterns("second_*"))
     lines = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     (run / "metrics.jsonl").write_bytes(lines[0])
     assert "found one that is unfinished after 1 of 2 evaluations" in refused(capsys, 2, "evaluate", run)
