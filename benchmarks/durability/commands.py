@@ -132,6 +132,7 @@ def _perform(command: tuple[str, ...], directory: Path, cache: Path, fault: Faul
     for descriptor in (1, 2):
         os.dup2(target, descriptor)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored below `nohup`, and in some runners of tests
     import seqeval_rl.experiments.launchers.local as local
     from seqeval_rl.benchmarks.cli import main
 

@@ -40,7 +40,8 @@ class AlgorithmEntry:
         at_top_level = getattr(module, self.algorithm.__qualname__, None) is self.algorithm
         # A module that is loaded here may be one that no path leads to.
         package = self.algorithm.__module__.partition(".")[0]
-        found = any(finder.find_spec(package, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        finders = (finder for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        found = package == "__main__" or any(finder.find_spec(package, None) for finder in finders)
         return at_top_level and getattr(module, "__file__", None) is not None and found
 
     @property
