@@ -96,7 +96,7 @@ def test_a_name_of_5000_letters_does_not_hang_a_command(command: list[str], tmp_
     for seed in range(2):
         long = {key: f"{key} " + "ab-c" * 1250 for key in ("dataset", "algorithm", "suite")}
         result(tmp_path / "out" / f"{seed}", seed, "failed " + "x" * 5000 if seed else None, **long)
-    main([*command[:1], str(tmp_path / "out"), *command[1:]])
+    assert main([*command[:1], str(tmp_path / "out"), *command[1:]]) in (0, 2)
 
 
 def write_suite(path: Path, **changes: str) -> str:

@@ -304,7 +304,7 @@ def test_every_check_is_explained():
 
 
 def timed(kind, monkeypatch, seconds):
-    """The algorithm, whose every update takes so many seconds of a clock that stands still otherwise; and that clock."""
+    """The algorithm, whose every update takes so many seconds of a clock that moves only then; and that clock."""
     clock = [0.0]
     monkeypatch.setattr(contract.time, "monotonic", lambda: clock[0])
 
