@@ -170,18 +170,18 @@ def _commit(upload: Upload, files: dict[str, Path], private: bool, overwrite: bo
 
 def _namespaces(api: Any, upload: Upload) -> dict[str, str]:
     """The files, by their paths, with which Minari lists the repository's datasets; the card of a new repository with them."""
-    name, *parts = upload.identity.split("/")[:-1] or [None]
+    name, *parts = upload.identity.split("/")
     hub: dict[str, Any] = {"repo_id": upload.repository, "repo_type": "dataset"}
     card = _CARD.format(repository=upload.repository, user=upload.user, identity=upload.identity)
     texts = {} if api.file_exists(filename="README.md", **hub) else {"README.md": card}
-    if name is None:  # an id without a namespace: the repository is the dataset
+    if not parts:  # an id without a namespace: the repository is the dataset
         return texts
     listed: dict[str, Any] = {}
     if api.file_exists(filename=_NAMESPACE, **hub):
         listed = json.loads(
             Path(api.hf_hub_download(filename=_NAMESPACE, force_download=True, **hub)).read_text("utf-8")
         )
-    below = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    below = ["/".join(parts[:count]) for count in range(1, len(parts))]
     listed["datasets"] = sorted({*listed.get("datasets", ()), upload.identity})
     listed["namespaces"] = sorted({*listed.get("namespaces", ()), *(f"{name}/{part}" for part in below)})
     texts[_NAMESPACE] = json.dumps(listed)
