@@ -83,7 +83,8 @@ class SACN(ActorCritic):  # which has act, values and log_prob
     def target(self, batch: Batch, noise: Tensor) -> Tensor:
         """Equation (1), [R, B], for noise [R, B, A]."""
         # y = r + gamma m (min_i Q'_i(s', a') - alpha log pi(a' | s'))
-        next_actions, log_prob = tanh_normal(*self.actor(batch.next_observations), noise)
+        mean, log_std = self.actor(batch.next_observations)
+        next_actions, log_prob = tanh_normal(mean, log_std, noise)
         next_q = self.critic_target.minimum(batch.next_observations, next_actions)
         soft = next_q - self.log_alpha.exp().unsqueeze(1) * log_prob
         return batch.rewards + self.discount * batch.masks * soft
@@ -99,7 +100,8 @@ class SACN(ActorCritic):  # which has act, values and log_prob
     def actor_loss(self, observations: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Equation (3), [R], and the mean log-density of the sampled actions, [R], without gradient."""
         # L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
-        actions, log_prob = tanh_normal(*self.actor(observations), noise)
+        mean, log_std = self.actor(observations)
+        actions, log_prob = tanh_normal(mean, log_std, noise)
         q = self.critic(observations, actions, frozen=True).amin(1)
         return self.log_alpha.detach().exp() * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
 

@@ -68,7 +68,8 @@ def prepare(weights: Sequence[Tensor], together: bool | None = None, norms: Sequ
     runs = [parts] if parts else [[w.detach()[r] for w in everything] for r in range(weights[0].shape[0])]
     pieces = []
     for piece in runs:
-        matrices, scales = piece[: len(weights)], [*(piece[len(weights) :] or [None] * (len(weights) - 2)), None, None]
+        absent = [None] * (2 if norms else len(weights))  # the last layer is not normalized
+        matrices, scales = piece[: len(weights)], [*piece[len(weights) :], *absent]
         layers = zip(matrices[::2], matrices[1::2], scales[::2], scales[1::2], strict=True)
         pieces.append([Layer(w, b, w.mT, scale, shift) for w, b, scale, shift in layers])
     return Views(everything, pieces, weights[0].shape[1], together)
@@ -280,6 +281,7 @@ def _backward(
 
 def _through_norm(layer: Layer, hidden: Hidden, gradient: Tensor, into: list[Tensor], part: int) -> Tensor:
     """The gradient of a hidden layer's units from that of what they are normalized to; `into` as of `_backward`."""
+    assert layer.scale is not None
     units, mean, slope = hidden.units
     if into:
         _accumulate_sum(into[0], gradient * ((units - mean) * slope), part)
