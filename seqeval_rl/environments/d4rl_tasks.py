@@ -13,7 +13,7 @@ import importlib
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -87,7 +87,7 @@ _OUTCOMES: dict[str, Callable[[Any], tuple[float, bool]]] = {
 class Adroit(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
     """D4RL's door-v1, hammer-v1, pen-v1 or relocate-v1, with a hand of 24 joints."""
 
-    metadata: ClassVar = {"render_modes": ["human", "rgb_array", "depth_array"], "render_fps": 100}
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "depth_array"], "render_fps": 100}  # noqa: RUF012 (as gymnasium declares it)
 
     def __init__(self, task: str, render_mode: str | None = None):
         """Raises `ImportError` where gymnasium-robotics is not installed."""
@@ -127,7 +127,7 @@ class Maze2d(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
     column j is (i - 0.2, j - 0.2), while starts and the goal are at (i, j).
     """
 
-    metadata: ClassVar = {"render_modes": ["human", "rgb_array", "depth_array"], "render_fps": 50}
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "depth_array"], "render_fps": 50}  # noqa: RUF012 (as gymnasium declares it)
 
     def __init__(self, maze: str, render_mode: str | None = None):
         """Raises `ImportError` where gymnasium-robotics is not installed."""
