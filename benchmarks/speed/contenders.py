@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.benchmarks.speed.roofline import Products, record
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import Pixels
+from seqeval_rl.data.stream import Stream
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.experiments.grouping import random_batch, timed
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.training.replay_buffer import Transitions, build_replay_buffer
+from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
 from seqeval_rl.training.trainer import build_learner
+from seqeval_rl.training.visible_columns import VisibleColumns
 
 _IMAGES = 256  # different ones in the synthetic data
 
@@ -45,6 +49,15 @@ class Problem:
         rows[:, width + self.act_dim + 1] = 1.0
         return rows
 
+    @cached_property
+    def stream(self) -> Stream:
+        """The rows as episodes of 1 000 transitions, for the fields of batches that are made of episodes."""
+        starts = np.append(np.arange(0, self.transitions, 1000), self.transitions)
+        truncations = np.zeros(self.transitions, np.bool_)
+        task = Task("synthetic", None)
+        made = Dataset("synthetic", task, self.rows, self.obs_shape, self.act_dim, truncations, starts)
+        return Stream("synthetic", [made])
+
     def pixels(self) -> Pixels | None:
         """A few random images, repeated, where observations are images."""
         if len(self.obs_shape) == 1:
@@ -53,6 +66,14 @@ class Problem:
         frames = np.random.default_rng(0).integers(0, 256, (count + 1, *self.obs_shape), np.uint8)
         index = np.arange(self.transitions) % count
         return Pixels(frames, np.stack([index, index, index + 1], 1))
+
+
+def add_columns(entry: AlgorithmEntry, config: Any, problem: Problem, replay: ReplayBuffer, runs: int) -> None:
+    """Give batches the fields that the algorithm needs besides its transitions, all of which are visible."""
+    if names := entry.columns(config):
+        columns = VisibleColumns(names, [problem.stream] * runs, replay, [0.99] * runs, np.ones(runs))
+        columns.refresh(problem.transitions)
+        replay.columns = columns
 
 
 class LearnerLoop:
@@ -64,6 +85,7 @@ class LearnerLoop:
         initial = min(Protocol().initial, length // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), length)
         replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec)
+        add_columns(entry, config, problem, replay, spec.runs)
         self.learner = build_learner(entry, config, spec, replay, [schedule] * spec.runs, schedule.initial)
         self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]
         self._done = 0
@@ -82,7 +104,9 @@ class EagerLoop:
         """Only the first seed of `spec` is trained."""
         self.spec = Spec(spec.obs_shape, spec.act_dim, spec.seeds[:1], spec.device)
         self.algorithm = entry.build(config, self.spec)
-        self.replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), []), self.spec)
+        arrivals = [np.arange(problem.transitions)]
+        self.replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), self.spec)
+        add_columns(entry, config, problem, self.replay, 1)
         self.batch_size, self.noise_dim = problem.batch_size, entry.noise_dim(config, self.spec)
         self.draws = torch.Generator(spec.device).manual_seed(spec.seeds[0])
         self.metrics: dict[str, Tensor] = {}  # of the latest update, each [1]
@@ -119,7 +143,7 @@ class Contenders:
         self.learner = LearnerLoop(entry, config, spec, problem)
         self.eager = EagerLoop(entry, config, spec, problem)
         bare = entry.build(config, spec)
-        batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
+        batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec), entry.columns(config))
         self.period: int = getattr(bare, "period", 1)
         self.recording = record(lambda: bare.update(batch), self.period)
 

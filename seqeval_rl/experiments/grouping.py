@@ -21,6 +21,7 @@ from seqeval_rl.experiments.sweep import DECAY, Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.isolation import isolated
+from seqeval_rl.interface.per_seed import random_columns
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import CHUNK
@@ -146,8 +147,8 @@ def _measure(request: tuple[Any, ...]) -> UpdateCost:
     return cost_of_update(entry, entry.configure(settings, "the plan"), *rest)
 
 
-def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
-    """A batch of standard normals (actions in [-1, 1], no terminals) of the right shapes."""
+def random_batch(spec: Spec, batch_size: int, noise_dim: int, columns: tuple[str, ...] = ()) -> Batch:
+    """A batch of standard normals (actions in [-1, 1], no terminals) of the right shapes, with the optional fields `columns`."""
     rng = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -156,6 +157,7 @@ def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
     return Batch(
         normal(*spec.obs_shape), normal(spec.act_dim).tanh(), normal(), normal(*spec.obs_shape),
         torch.ones(spec.runs, batch_size, device=spec.device), normal(noise_dim),
+        **random_columns(columns, normal, spec.act_dim),
     )  # fmt: skip
 
 
@@ -189,7 +191,7 @@ def cost_of_update(
         torch.cuda.reset_peak_memory_stats(device)
     spec = Spec(obs_shape, act_dim, (0,), device)
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+    batch = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
     with torch_threads(1):
         algorithm.update(batch)
         seconds = timed(lambda: [algorithm.update(batch) for _ in range(4)], device) / 4

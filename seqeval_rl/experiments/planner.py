@@ -39,6 +39,7 @@ from seqeval_rl.results.loggers.logger import check_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
+from seqeval_rl.training.visible_columns import check_columns
 from seqeval_rl.utils.text import file_name
 
 _log = logging.getLogger("seqeval_rl")
@@ -160,6 +161,8 @@ class _Planner:
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
+        columns = variant.entry.columns(variant.config)
+        check_columns(variant.entry.name, columns, protocol, f"stream {spec.name!r} in {sweep.where}")
         self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
         for seed, number in seeds.items():
@@ -187,7 +190,8 @@ class _Planner:
                 GroupCandidate(
                     run, GroupKey.of(variant, schedule, stream.task, resume_from), spec,
                     sum(block.dataset.nbytes for block in stream.blocks),
-                    run_bytes=cost.bytes + 4 * protocol.online * stream.width, seconds=cost.seconds * left,
+                    run_bytes=cost.bytes + 4 * protocol.online * stream.width + 8 * len(columns) * schedule.total,
+                    seconds=cost.seconds * left,
                 )
             )  # fmt: skip
 

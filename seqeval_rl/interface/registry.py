@@ -98,6 +98,10 @@ class AlgorithmEntry:
         """Standard normals per transition that `update` takes; 0 where the algorithm does not say."""
         return per_seed.noise_dim(self.algorithm, config, spec)
 
+    def columns(self, config: Any) -> tuple[str, ...]:
+        """The optional fields of `Batch` that `update` takes; none where the algorithm does not say."""
+        return per_seed.columns(self.algorithm, config)
+
     def build(self, config: Any, spec: Spec) -> Algorithm:
         """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time."""
         return per_seed.build(self.algorithm, config, spec)

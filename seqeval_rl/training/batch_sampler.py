@@ -26,16 +26,23 @@ CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Py
 PREFETCHED_CHUNKS = 4
 
 
-def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int64]:
+def draw_positions(schedule: Schedule, seed: int, chunk: int, share: float | None = None) -> NDArray[np.int64]:
     """Arrival positions [CHUNK, B] of the gradient steps from `chunk * CHUNK` on, uniform over the window that each may sample.
 
-    In the first of an increment's K steps, the last min(γ, B) places hold the newest transitions.
+    In the first of an increment's K steps, the last min(γ, B) places hold the newest transitions. In an online phase, with a
+    `share` of the dataset, that share of the places is drawn from the dataset's part of the window, the rest from the other.
     """
     protocol = schedule.protocol
     gradient_steps = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=np.int64)
     low, high = schedule.window(gradient_steps)
     size = (CHUNK, protocol.batch_size)
-    positions = numpy_generator(seed, "batches", chunk).integers(low[:, None], high[:, None], size)
+    lowest, highest = low[:, None], high[:, None]
+    if share is not None:
+        mixed = (low < schedule.dataset_length) & (schedule.dataset_length < high)
+        of_dataset = np.arange(protocol.batch_size) < round(share * protocol.batch_size)
+        lowest = np.where(mixed[:, None] & ~of_dataset, schedule.dataset_length, lowest)
+        highest = np.where(mixed[:, None] & of_dataset, schedule.dataset_length, highest)
+    positions = numpy_generator(seed, "batches", chunk).integers(lowest, highest, size)
     first = gradient_steps % protocol.updates_per_increment == 0
     newest = min(protocol.increment, protocol.batch_size)
     # Counted from the end of the batch: place -k holds the k-th newest, if this increment revealed that many.
@@ -50,9 +57,18 @@ def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int6
 class BatchSampler:
     """The batches of consecutive gradient steps for R runs."""
 
-    def __init__(self, replay: ReplayBuffer, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
-        """Each run has its schedule (of one protocol) and its seed; each transition comes with n = `noise_dim` normals."""
+    def __init__(
+        self,
+        replay: ReplayBuffer,
+        schedules: Sequence[Schedule],
+        seeds: Sequence[int],
+        noise_dim: int,
+        shares: Sequence[float | None] | None = None,
+    ):
+        """Each run has its schedule (of one protocol), its seed and its share of the dataset (see `draw_positions`); each
+        transition comes with n = `noise_dim` normals."""
         self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
+        self.shares = tuple(shares or [None] * len(self.seeds))
         self._latest: tuple[int, NDArray[np.int64], NDArray[np.float32]] | None = None
 
     def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Batch]:
@@ -68,15 +84,16 @@ class BatchSampler:
             _, positions, noise = self._latest
             indices = torch.from_numpy(self.replay.indices(positions[:, inside])).to(device)
             batches = self.replay.batch(indices, torch.from_numpy(noise[inside]).to(device), shift, scale)
-            for columns in zip(*batches, strict=True):
+            absent = [None] * (end - start)
+            for columns in zip(*(absent if column is None else column for column in batches), strict=True):
                 yield Batch(*columns)
             start = end
 
     def draw(self, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The draws of the gradient steps from `chunk * CHUNK` on: arrival positions [R, CHUNK, B] and standard normals
         [CHUNK, R, B, n]. May be called from any thread."""
-        runs = zip(self.schedules, self.seeds, strict=True)
-        positions = np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs])
+        runs = zip(self.schedules, self.seeds, self.shares, strict=True)
+        positions = np.stack([draw_positions(schedule, seed, chunk, share) for schedule, seed, share in runs])
         shape = (*positions.shape[1:], self.noise_dim)
         noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
         if self.noise_dim:

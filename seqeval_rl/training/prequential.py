@@ -28,9 +28,9 @@ from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.interface.returns import check_actions, check_numbers
 from seqeval_rl.results.read import COUNT, PREQUENTIAL, VALUE_COUNT
 from seqeval_rl.training.learner import Learner
+from seqeval_rl.training.returns import observed_returns, return_complete
 
 PIECE = 512  # transitions of a run that are scored at once
-UNSEEN = 0.05  # largest weight of the rewards after the end of a cut episode at which its return counts as observed
 
 
 class Prequential:
@@ -150,46 +150,3 @@ def recorded(metrics: dict[str, float]) -> dict[str, float]:
     absent = {PREQUENTIAL + name for name in ("value_gap", "value_error", VALUE_COUNT) if not values}
     absent |= set() if count else {name for name in metrics if name.startswith(PREQUENTIAL)}
     return {name: value for name, value in metrics.items() if name not in absent}
-
-
-def observed_returns(stream: Stream, discount: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Discounted return [N] from each transition to its episode's end, and whether it counts as observed [N].
-
-    It does where the episode reached a terminal state, or where the rewards after its cut would weigh at most `UNSEEN`. When its
-    rewards are there is another question, see `return_complete`.
-    """
-    returns, observed = [np.empty(0, np.float32)], [np.empty(0, np.bool_)]
-    for block in stream.blocks:
-        dataset = block.dataset
-        starts, rewards = dataset.episode_starts, np.asarray(dataset.rewards, np.float64)
-        discounts = np.where(dataset.terminations, 0.0, discount)
-        value, weight = rewards.copy(), discounts.copy()
-        lengths = np.diff(starts)
-        # Backwards through all episodes at once: the k-th transition from the end of each that is long enough.
-        longest_first = np.argsort(-lengths, kind="stable")
-        for k in range(1, int(lengths.max())):
-            rows = starts[1:][longest_first[: int(np.count_nonzero(lengths > k))]] - 1 - k
-            value[rows] += discounts[rows] * value[rows + 1]
-            weight[rows] = discounts[rows] * weight[rows + 1]
-        returns.append(value.astype(np.float32))
-        observed.append(weight <= UNSEEN)
-    return np.concatenate(returns), np.concatenate(observed)
-
-
-def return_complete(stream: Stream, arrival: NDArray[np.int64]) -> NDArray[np.int32]:
-    """For each row [N], the latest arrival position of the rows from it to its episode's end, or to a terminal state before.
-
-    Args:
-        stream: of N transitions.
-        arrival: its rows in order of arrival, [N].
-    """
-    last = np.zeros(len(stream), np.bool_)
-    for block in stream.blocks:
-        last[block.start + block.dataset.episode_starts[1:] - 1] = True
-        last[block.start : block.stop] |= block.dataset.terminations
-    position = np.empty(len(stream), np.int64)
-    position[arrival] = np.arange(len(stream))
-    # A running maximum from the end; what is added grows from segment to segment, so that each begins anew.
-    added = np.cumsum(last[::-1]) * len(stream)
-    latest = np.maximum.accumulate(position[::-1] + added) - added
-    return latest[::-1].astype(np.int32)

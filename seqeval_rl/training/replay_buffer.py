@@ -6,6 +6,7 @@ Axes: N transitions, R runs, B transitions of a batch, D numbers of a packed row
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.interface.algorithm import Batch, Spec
+
+Columns = Callable[[Tensor], dict[str, Tensor]]
+"""From row indices [..., R, B] to optional fields of `Batch`, by name."""
 
 
 class Transitions(NamedTuple):
@@ -45,6 +49,7 @@ class ReplayBuffer:
             self.host.shape[1] - spec.act_dim - 2
         ) // 2  # of a row; 0 for images, which are not in the rows
         self.rows = _on_device(self.host, spec.device)
+        self.columns: Columns | None = None  # gives batches their optional fields
 
     def write(self, indices: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         """Replace the rows at indices [k] by packed rows [k, D]."""
@@ -74,6 +79,7 @@ class ReplayBuffer:
             next_observations=next_observations,
             masks=masks.squeeze(-1).contiguous(),
             noise=noise,
+            **({} if self.columns is None else self.columns(indices)),
         )
 
     def _observations(self, indices: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
-from seqeval_rl.interface.per_seed import build, noise_dim
+from seqeval_rl.interface.per_seed import build, columns, noise_dim, random_columns
 from seqeval_rl.interface.returns import check_actions, describe
 from seqeval_rl.seeding import torch_generator
 
@@ -78,10 +78,11 @@ def trained_group(algorithm: Any, periods: int = 1, more: int = 0) -> tuple[Algo
 def batches_of(algorithm: Any) -> Iterator[Batch]:
     """Endless random batches for `SEEDS`; those of a run depend on its seed alone."""
     width = noise_dim(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU))
+    names = columns(algorithm, algorithm.Config())
     generators = [torch_generator(seed, "contract batches") for seed in SEEDS]
 
-    def normal(size: int) -> Tensor:
-        return torch.stack([torch.randn(BATCH, size, generator=g) for g in generators])
+    def normal(*size: int) -> Tensor:
+        return torch.stack([torch.randn(BATCH, *size, generator=g) for g in generators])
 
     while True:
         yield Batch(
@@ -91,6 +92,7 @@ def batches_of(algorithm: Any) -> Iterator[Batch]:
             next_observations=normal(OBS_DIM),
             masks=(normal(1).squeeze(-1) < 1).to(torch.get_default_dtype()),
             noise=normal(width),
+            **random_columns(names, normal, ACT_DIM),
         )
 
 

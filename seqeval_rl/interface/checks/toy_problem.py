@@ -20,7 +20,7 @@ from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.checks.fixtures import CheckFailed, act
-from seqeval_rl.interface.per_seed import build, noise_dim
+from seqeval_rl.interface.per_seed import build, columns, noise_dim
 from seqeval_rl.seeding import torch_generator
 
 SCALE = 10.0  # of rewards, large compared to the usual temperatures
@@ -29,21 +29,30 @@ ACTION_NOISE = 0.1  # standard deviation of the noise of b in the dataset
 OBS_DIM, ACT_DIM, BATCH, UPDATES, EPISODES = 3, 2, 64, 600, 2000
 
 
-def dataset() -> Batch:
-    """The dataset as one batch without run axis and noise, two transitions per episode."""
+def dataset(names: tuple[str, ...] = (), discount: float = 1.0) -> Batch:
+    """The dataset as one batch without run axis and noise, two transitions per episode, with the fields of `names`."""
     generator = torch_generator(0, "tiny problem")
     x = torch.rand(EPISODES, generator=generator) * 2 - 1
     a = torch.rand(EPISODES, 2, generator=generator) * 2 - 1  # by stage; the second has no effect
     b = (0.8 * x[:, None] + ACTION_NOISE * torch.randn(EPISODES, 2, generator=generator)).clamp(-1, 1)
     zero, one, z = torch.zeros(EPISODES), torch.ones(EPISODES), a[:, 0]
     first, second = torch.stack([zero, x, zero], 1), torch.stack([one, x, z], 1)
+    actions = torch.stack([a.T.flatten(), b.T.flatten()], 1)
+    early, late = reward(0, x, z, b[:, 0]), reward(1, x, z, b[:, 1])
+    ranks = (early + late).argsort(descending=True).argsort() / EPISODES
+    columns = {
+        "next_actions": torch.cat([actions[EPISODES:], torch.full_like(actions[EPISODES:], torch.nan)]),
+        "returns": torch.cat([early + discount * late, late]),
+        "ranks": ranks.repeat(2),
+    }
     return Batch(
         observations=torch.cat([first, second]),
-        actions=torch.stack([a.T.flatten(), b.T.flatten()], 1),
-        rewards=torch.cat([reward(0, x, z, b[:, 0]), reward(1, x, z, b[:, 1])]),
+        actions=actions,
+        rewards=torch.cat([early, late]),
         next_observations=torch.cat([second, second]),
         masks=torch.cat([one, zero]),
         noise=torch.zeros(2 * EPISODES, 0),
+        **{name: columns[name] for name in names},
     )
 
 
@@ -73,14 +82,15 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
     spec = Spec((OBS_DIM,), ACT_DIM, (seed,), torch.device("cpu"))
     width = noise_dim(algorithm, config, spec)
     group = build(algorithm, config, spec)
-    data = dataset()
+    data = dataset(columns(algorithm, config), getattr(config, "discount", 1.0))
     return_range = getattr(config, "return_range", None)
-    data = data._replace(rewards=data.rewards * (1.0 if return_range is None else return_range / REFERENCE_RANGE))
+    scale = 1.0 if return_range is None else return_range / REFERENCE_RANGE
+    data = data._replace(rewards=data.rewards * scale, returns=None if data.returns is None else data.returns * scale)
     generator = torch_generator(seed, "tiny problem batches")
     for _ in range(updates):
         i = torch.randint(2 * EPISODES, (BATCH,), generator=generator)
         noise = torch.randn(1, BATCH, width, generator=generator)
-        group.update(Batch(*(column[i][None] for column in data))._replace(noise=noise))
+        group.update(data.each(lambda column, i=i: column[i][None])._replace(noise=noise))
     return score(group)
 
 

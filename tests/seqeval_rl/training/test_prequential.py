@@ -10,7 +10,8 @@ from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.prequential import UNSEEN, observed_returns, recorded, return_complete
+from seqeval_rl.training.prequential import recorded
+from seqeval_rl.training.returns import UNSEEN, observed_returns, return_complete
 from seqeval_rl.training.trainer import Run, Trainer
 
 CPU = torch.device("cpu")
