@@ -32,8 +32,8 @@ PROTOCOLS = {
     "mixed": {"increment": 3, "online": 30, "updates_per_increment": 2},
 }
 CASES = [(name, kind) for name in ("td3_bc", "iql", "cql") for kind in PROTOCOLS] + [
-    ("sac", "online"),
-    ("draws", "online"),
+    ("sac", "mixed"),
+    ("draws", "mixed"),
 ]
 
 
