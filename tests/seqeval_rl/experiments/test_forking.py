@@ -18,6 +18,7 @@ from seqeval_rl.experiments.planner import plan
 from seqeval_rl.experiments.scheduler import run_sweep
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
+from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results import algorithm_names, checkpoint
 from seqeval_rl.results.fork import Change, ChangedError
@@ -128,6 +129,8 @@ def test_a_fork_of_which_only_the_code_has_changed_computes_what_its_source_woul
     assert files(out / "data" / "td3_bc") == before
     run = fork_in(out)
     assert [change["field"] for change in run.manifest["forked_from"]["changed"]] == ["algorithm_sha256"]
+    (panel,) = collect(read_results(out))
+    assert [group.label for group in panel.groups] == [f"TD3+BC (fork={run.fork})", "TD3+BC (fork=none)"]
     assert found(out)[run.run] == whole
 
 
