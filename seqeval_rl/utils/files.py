@@ -144,7 +144,11 @@ def sync(path: Path) -> None:
 
 
 def require_room(directory: Path, needed: float) -> None:
-    """Raise `OSError` where a disk has no room for that many bytes, or a file may not have as many (`ulimit -f`)."""
+    """Raise `OSError` where a disk has no room for that many bytes, or a file may not have as many (`ulimit -f`).
+
+    The directory need not be there yet.
+    """
+    directory = next(one for one in (directory, *directory.absolute().parents) if one.exists())
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"{needed:,.0f} bytes are needed, {free:,} bytes are free", str(directory))
