@@ -165,7 +165,8 @@ def store(key: str, dataset: Dataset) -> Dataset:
         meta["log_returns"] = len(dataset.dataset_returns)
         arrays["log_returns"] = dataset.dataset_returns
     with _usable(place):
-        require_room(place.parent, sum(array.nbytes for array in arrays.values()))
+        sizes = [array.nbytes for array in arrays.values()]
+        require_room(place.parent, sum(sizes), max(sizes))
         with atomic_directory(place) as partial:
             for name, array in arrays.items():
                 np.save(partial / f"{name}.npy", array, allow_pickle=False)
