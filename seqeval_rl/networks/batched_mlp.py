@@ -2,7 +2,8 @@
 
 At these sizes torch's automatic differentiation, operation by operation, costs about as much as the matrix products
 themselves. On the CPU the runs are computed one after the other, each with all its members: the numbers of a run stay in the
-cache, and its result is the same to the last bit in every run group. On other devices all runs are computed at once.
+cache, and its result is the same to the last bit in every run group. On other devices all runs are computed at once, on CUDA
+by the kernels of `triton_mlp`.
 
 Axes: R runs, M members, B rows, K extra inputs of a row. A *piece* is what is computed at once: the M networks of one run, or
 all R * M of a run group; S is their number.
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from seqeval_rl.networks.triton_support import uses_triton
 
 BLOCK = 1024
 """About as many rows of extra inputs are computed at a time on the CPU, so that they stay in the cache."""
@@ -36,20 +39,24 @@ class Views(NamedTuple):
     pieces: list[list[Layer]]  # by piece and layer, without gradient
     members: int  # M
     together: bool  # one piece
+    fused: bool  # computed by `triton_mlp`
 
 
-def prepare(weights: Sequence[Tensor], together: bool | None = None) -> Views:
+def prepare(weights: Sequence[Tensor], together: bool | None = None, fused: bool | None = None) -> Views:
     """Views of the weights of all runs, valid until the weights move in memory.
 
     Args:
         weights: [R, M, in, out] and [R, M, 1, out] of each layer in turn.
         together: compute all runs at once; None: on every device but the CPU.
+        fused: use the kernels of `triton_mlp`; None: for float32 on CUDA, where Triton is installed.
     """
+    if fused is None:
+        fused = weights[0].dtype == torch.float32 and uses_triton(weights[0].device)
     together = weights[0].device.type != "cpu" if together is None else together
     parts = [w.detach().flatten(0, 1) for w in weights] if together else None
     runs = [parts] if parts else [[w.detach()[r] for w in weights] for r in range(weights[0].shape[0])]
     pieces = [[Layer(w, b, w.mT) for w, b in zip(piece[::2], piece[1::2], strict=True)] for piece in runs]
-    return Views(tuple(weights), pieces, weights[0].shape[1], together)
+    return Views(tuple(weights), pieces, weights[0].shape[1], together, fused)
 
 
 def evaluate(
@@ -122,6 +129,10 @@ def _forward(
 ) -> Tensor:
     """See `evaluate`; the hidden layers' values are appended to `kept`, in the order of computation."""
     count = members or views.members
+    if views.fused and not dropout:
+        from seqeval_rl.networks import triton_mlp  # Triton comes with torch for CUDA only
+
+        return triton_mlp.forward(x, extra, views.weights, views.members, count, kept)
     outputs = []
     for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
         layers, factors = _piece(views, members, i), _of_piece(dropout, views, i)
@@ -182,6 +193,13 @@ class _Perceptron(torch.autograd.Function):
         needs_x = ctx.needs_input_grad[0]
         count = ctx.members or views.members
         weight_gradients = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 5 else []
+        if views.fused and not ctx.dropout:
+            from seqeval_rl.networks import triton_mlp
+
+            of_x = triton_mlp.backward(
+                x, extra, views.weights, views.members, count, list(kept), gradient, weight_gradients, needs_x
+            )
+            return of_x, None, None, None, None, *weight_gradients
         x_gradients = []
         for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
             layers = _piece(views, ctx.members, i)
