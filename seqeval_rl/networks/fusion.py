@@ -17,7 +17,7 @@ _SHAPES = 256  # of its arguments that one function may be compiled for in a pro
 
 
 def fused(function: Callable[P, T]) -> Callable[P, T]:
-    """A pure function of tensors, such as a loss given the networks' outputs, that `torch.compile` turns into few kernels on CUDA.
+    """A pure function of tensors, such as a loss given networks' outputs, that `torch.compile` turns into few kernels on CUDA.
 
     On a CPU it is the function itself. Where it cannot be compiled (no C compiler, say) a warning tells once, and the function
     itself is called. What is computed in it may be rounded differently when compiled.

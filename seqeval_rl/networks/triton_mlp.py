@@ -188,7 +188,7 @@ def shape_of(x: Tensor, extra: Tensor | None, members: int, used: int) -> Shape:
 
 
 def forward(
-    x: Tensor, extra: Tensor | None, weights: Sequence[Tensor], members: int, used: int, kept: list[Tensor] | None
+    x: Tensor, extra: Tensor | None, weights: Sequence[Tensor], members: int, used: int, kept: list[Tensor]
 ) -> Tensor:
     """The output [R, m, N, O] of perceptrons with `weights` [R, M, in, out] and [R, M, 1, out] of each layer in turn.
 
@@ -211,7 +211,7 @@ def forward(
             BM=tiles.m, BN=tiles.n, BK=tiles.k, num_warps=_WARPS, num_stages=_STAGES,
         )  # fmt: skip
         h = out
-        if kept is not None and not last:
+        if not last:
             kept.append(h)
     return h.unflatten(0, (runs, used))
 
