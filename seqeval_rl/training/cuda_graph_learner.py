@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from seqeval_rl.environments.patience import UPDATE, Alarm
 from seqeval_rl.interface.algorithm import Algorithm, Batch
 from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.networks.triton_support import uses_triton
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, Prefetcher
 from seqeval_rl.training.cuda_graphs import Capture, CudaGraphs, forbid_synchronization, side_stream
-from seqeval_rl.training.learner import Learner
+from seqeval_rl.training.learner import Learner, TimedStep
 from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.training.replay_buffer import ReplayBuffer
 
@@ -94,7 +95,10 @@ class CudaGraphLearner(Learner):
     def train(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
         """See `Learner`."""
         self._steps += stop - start
-        step = start
+        with Alarm(UPDATE) as alarm:
+            self._train(start, stop, progress, alarm)
+
+    def _train(self, step: int, stop: int, progress: Callable[[int], None], alarm: Alarm) -> None:
         while step < stop:
             chunk, inside = divmod(step, CHUNK)
             end = min(stop, (chunk + 1) * CHUNK)
@@ -108,7 +112,8 @@ class CudaGraphLearner(Learner):
                 # A period begins where the count of gradient steps says so, also after an interruption.
                 phase = step % self._period
                 piece = Piece(phase, self._period if phase == 0 and end - step >= self._period else 1)
-                self._take(piece)
+                with TimedStep(alarm, step):
+                    self._take(piece)
                 step += piece.steps
                 self._expected_step += piece.steps
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqeval_rl.environments.patience import UPDATE, Alarm, OverdueError, within_limits
 from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.returns import check_actions, check_metrics
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler
@@ -28,10 +30,13 @@ class Learner:
     def train(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
         """Take gradient steps `start` to `stop` (exclusive); `progress` takes now and then the number of those taken so far."""
         shift, scale = self.preprocessing.shift, self.preprocessing.scale
-        for step, batch in enumerate(self.batches.between(start, stop, shift, scale), start):
-            if step % CHUNK == 0:
-                progress(step)
-            self._add(self.algorithm.update(batch))
+        with Alarm(UPDATE) as alarm:
+            for step, batch in enumerate(self.batches.between(start, stop, shift, scale), start):
+                if step % CHUNK == 0:
+                    progress(step)
+                with TimedStep(alarm, step):
+                    metrics = self.algorithm.update(batch)
+                self._add(metrics)
         self._steps += stop - start
 
     def _add(self, metrics: dict[str, Tensor]) -> None:
@@ -58,6 +63,23 @@ class Learner:
         return act(self.algorithm, preprocess, replay.device, replay.act_dim, bounded, observations, noise)
 
 
+class TimedStep:
+    """Inside of this context an algorithm takes a gradient step, whose number is named where it takes too long."""
+
+    def __init__(self, alarm: Alarm, step: int):
+        self._alarm, self._step = alarm, step
+
+    def __enter__(self) -> None:
+        self._alarm.begin()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._alarm.end()
+        if isinstance(error, OverdueError):
+            error.args = (f"{error} in gradient step {self._step}",)
+
+
 @torch.no_grad()
 def act(
     algorithm: Algorithm,
@@ -75,6 +97,8 @@ def act(
         WrongReturn: it is no tensor of that shape, or, if it is to be `bounded`, not in [-1, 1].
     """
     seen = preprocess(torch.from_numpy(observations).to(device))
-    actions = algorithm.act(seen, None if noise is None else torch.from_numpy(noise).to(device))
+    given = None if noise is None else torch.from_numpy(noise).to(device)
+    with within_limits(UPDATE):
+        actions = algorithm.act(seen, given)
     check_actions(algorithm, actions, (*observations.shape[:2], act_dim), bounded)
     return actions.cpu().numpy()
