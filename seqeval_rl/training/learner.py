@@ -24,7 +24,7 @@ class Learner:
         self.algorithm, self.batches, self.preprocessing = algorithm, batches, preprocessing
         self._names: list[str] = []  # of metrics; empty before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
-        self._sums: list[Tensor] = []
+        self._sums = torch.zeros(0)  # [metrics, R], float64, since thousands of values are summed
         self._steps = 0  # gradient steps that the sums are over
 
     def train(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
@@ -43,18 +43,16 @@ class Learner:
         check_metrics(self.algorithm, metrics, (len(self.batches.seeds),), self._names or None)
         if not self._names:
             self._names = list(metrics)
-            self._sums = [torch.zeros_like(value, dtype=torch.float64) for value in metrics.values()]
-        # One call for all metrics; float64, since thousands of values are summed.
-        torch._foreach_add_(self._sums, [metrics[name] for name in self._names])
+            self._sums = torch.zeros_like(torch.stack(list(metrics.values())), dtype=torch.float64)
+        self._sums.add_(torch.stack([metrics[name] for name in self._names]))
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Each metric's mean [R] over the gradient steps since last asked; empty where none were taken. Waits for the device."""
         steps, self._steps = self._steps, 0
         if not steps:
             return {}
-        means = {name: (total / steps).cpu().numpy() for name, total in zip(self._names, self._sums, strict=True)}
-        for total in self._sums:
-            total.zero_()  # in place: captured CUDA graphs add to these tensors
+        means = dict(zip(self._names, (self._sums / steps).cpu().numpy(), strict=True))
+        self._sums.zero_()  # in place: captured CUDA graphs add to this tensor
         return means
 
     def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
