@@ -144,13 +144,21 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def require_room(directory: Path, needed: float) -> None:
-    """Raise `OSError` where a disk has no room for that many bytes, or a file may not have as many (`ulimit -f`)."""
+def require_room(directory: Path, needed: float, largest: float | None = None) -> None:
+    """Raise `OSError` where a disk has no room, or a file may not be as large (`ulimit -f`).
+
+    Args:
+        directory: to write to; need not be there yet.
+        needed: bytes in all.
+        largest: bytes of the largest file; None: it is one file.
+    """
+    directory = next(one for one in (directory, *directory.absolute().parents) if one.exists())
     free, limit = shutil.disk_usage(directory).free, largest_file()
     if free < needed:
         raise OSError(errno.ENOSPC, f"{needed:,.0f} bytes are needed, {free:,} bytes are free", str(directory))
-    if limit < needed:
-        what = f"{needed:,.0f} bytes are needed, files may have {limit:,.0f} bytes (ulimit -f)"
+    largest = needed if largest is None else largest
+    if limit < largest:
+        what = f"{largest:,.0f} bytes are needed, files may have {limit:,.0f} bytes (ulimit -f)"
         raise OSError(errno.EFBIG, what, str(directory))
 
 
