@@ -19,6 +19,7 @@ from seqeval_rl.experiments.grouping import random_batch, timed
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.replay_buffer import Transitions, build_replay_buffer
 from seqeval_rl.training.trainer import build_learner
 
@@ -58,20 +59,25 @@ class Problem:
 class LearnerLoop:
     """A run group as `seqeval run` trains it: drawing, gathering, preprocessing and metrics included."""
 
-    def __init__(self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem):
+    def __init__(
+        self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem, capture: Capture | None = None
+    ):
+        """For `capture` see `build_learner`."""
         length = problem.transitions
         arrivals = [np.random.default_rng(seed).permutation(length) for seed in spec.seeds]
         initial = min(Protocol().initial, length // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), length)
         replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec)
-        self.learner = build_learner(entry, config, spec, replay, [schedule] * spec.runs, schedule.initial)
+        self.learner = build_learner(
+            entry, config, spec, replay, [schedule] * spec.runs, schedule.initial, capture=capture
+        )
         self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]
-        self._done = 0
+        self.done = 0
 
     def train(self, updates: int) -> None:
         """Take that many updates of all runs, in one call of the learner."""
-        start, self._done = self._done, self._done + updates
-        self.learner.train(start, self._done, lambda _: None)
+        start, self.done = self.done, self.done + updates
+        self.learner.train(start, self.done, lambda _: None)
         self.metrics = self.learner.metrics()
 
 
