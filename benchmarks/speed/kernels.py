@@ -16,6 +16,7 @@ from torch import Tensor
 
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
 from seqeval_rl.benchmarks.speed.roofline import Recording
+from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
@@ -91,13 +92,24 @@ def _bytes_moved(func: Any, args: tuple[Any, ...], keywords: dict[str, Any], mad
 
 def trace(entry: AlgorithmEntry, config: Any, problem: Problem, runs: int) -> Kernels:
     """The kernels of a period of updates of R = `runs` runs that the learner for CUDA takes, without computing anything; not
-    those of copying a chunk's draws to the device."""
+    those of copying a chunk's draws to the device.
+
+    Raises:
+        UsageError: the algorithm needs numbers, for example because it reads a tensor on the host.
+    """
     spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), torch.device("meta"))
     few = replace(problem, transitions=_TRANSITIONS)
-    learner = LearnerLoop(entry, config, spec, few, capture=lambda work: work).learner
-    period = int(getattr(learner.algorithm, "period", 1))
-    before = (WARM_UP + 1) * period  # what is done once is not counted, a capture included
-    learner.train(0, before, lambda _: None)
-    with Kernels(period) as kernels:
-        learner.train(before, before + period, lambda _: None)
+    try:
+        learner = LearnerLoop(entry, config, spec, few, capture=lambda work: work).learner
+        period = int(getattr(learner.algorithm, "period", 1))
+        before = (WARM_UP + 1) * period  # what is done once is not counted, a capture included
+        learner.train(0, before, lambda _: None)
+        with Kernels(period) as kernels:
+            learner.train(before, before + period, lambda _: None)
+    except RuntimeError as error:  # NotImplementedError is one
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"{entry.name}: expected an algorithm that can be traced on torch's meta device, found: {why.rstrip('.')}. "
+            "Leave it out by --algorithms, or read no tensor on the host."
+        ) from error
     return kernels

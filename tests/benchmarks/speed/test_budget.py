@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from seqeval_rl.benchmarks.speed.budget import Budget, Machine, budget_of
 from seqeval_rl.benchmarks.speed.contenders import Problem
 from seqeval_rl.benchmarks.speed.kernels import Kernel, Kernels, trace
 from seqeval_rl.benchmarks.speed.roofline import record
+from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.grouping import random_batch
 from seqeval_rl.interface.algorithm import Spec
-from seqeval_rl.interface.registry import find_algorithm, registered
+from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 from seqeval_rl.protocol import Protocol, Schedule
 
 SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4)
@@ -75,6 +77,33 @@ def test_more_runs_are_more_work_in_as_many_kernels():
     assert three.flop_per_update == 3 * one.flop_per_update
     adam = [sum(k.bytes for k in found.kernels if k.name == "_fused_adam_") for found in (one, three)]
     assert adam == [one.adam_bytes, 3 * one.adam_bytes]
+
+
+class ReadsOnTheHost:
+    """A plug-in that cannot be traced."""
+
+    @dataclass(frozen=True)
+    class Config:
+        """No settings."""
+
+    vectorized = True
+
+    def __init__(self, config, spec):
+        self.mean = torch.zeros(spec.runs, spec.act_dim, device=spec.device)
+
+    def update(self, batch):
+        return {"mean": self.mean.mean(1)} if batch.rewards.mean().item() else {}
+
+    def state_dict(self):
+        return {}
+
+
+def test_an_algorithm_that_needs_numbers_is_named():
+    entry = AlgorithmEntry("made", "a:test", ReadsOnTheHost)
+    with pytest.raises(
+        UsageError, match="made: expected an algorithm that can be traced on torch's meta device, found"
+    ):
+        trace(entry, ReadsOnTheHost.Config(), SMALL, 1)
 
 
 @settings(max_examples=30)
