@@ -92,7 +92,7 @@ class Transfer:
         """
         failures, most = 0, self._have()
         if self._wanted.size:
-            self._require_room(self._wanted.size - most)
+            self._require_room(self._wanted.size, most)
         with self._bar:
             while True:
                 try:
@@ -179,10 +179,10 @@ class Transfer:
                 self._check_beginning(answer.read1(_PIECE))  # how a page begins says more than its size
             raise self._failure(DataError, f"expected {self._wanted.size:,} bytes, the server has {size:,}", _OTHER)
         if size:
-            self._require_room(size - start)
+            self._require_room(size, start)
 
-    def _require_room(self, missing: int) -> None:
-        require_room(self._target.parent, missing + self._wanted.afterwards)
+    def _require_room(self, size: int, have: int) -> None:
+        require_room(self._target.parent, size - have + self._wanted.afterwards, size)
 
     def _pieces(self, answer: Any, start: int) -> Iterator[bytes]:
         """What the server sends, as it comes, within limits of time and size; checked first where it is a file's beginning."""
