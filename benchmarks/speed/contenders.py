@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.benchmarks.speed.roofline import Products, record
+from seqeval_rl.benchmarks.speed.roofline import Products, Recording, record
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.experiments.grouping import random_batch, timed
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.replay_buffer import Transitions, build_replay_buffer
 from seqeval_rl.training.trainer import build_learner
@@ -73,6 +75,11 @@ class LearnerLoop:
         )
         self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]
         self.done = 0
+        self.period: int = getattr(self.learner.algorithm, "period", 1)
+
+    def warm_up(self) -> None:
+        """Take the updates in which something is compiled or captured, which takes long."""
+        self.train((WARM_UP + 2) * self.period)
 
     def train(self, updates: int) -> None:
         """Take that many updates of all runs, in one call of the learner."""
@@ -106,6 +113,15 @@ class EagerLoop:
             self.metrics = self.algorithm.update(self.batch())
 
 
+def _traced(entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem) -> Recording:
+    """What a period of updates consists of in torch's own operations, of which Triton's kernels show nothing: traced on the meta
+    device. Raises RuntimeError where the algorithm cannot be."""
+    spec = replace(spec, device=torch.device("meta"))
+    algorithm = entry.build(config, spec)
+    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
+    return record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))
+
+
 class Contenders:
     """One algorithm with R runs on one problem, and what it is compared with.
 
@@ -128,6 +144,9 @@ class Contenders:
         batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
         self.period: int = getattr(bare, "period", 1)
         self.recording = record(lambda: bare.update(batch), self.period)
+        if device.type == "cuda":
+            with suppress(RuntimeError):  # of a plug-in that needs numbers
+                self.recording = _traced(entry, config, spec, problem)
 
         def update_bare(updates: int) -> None:
             for _ in range(updates):

@@ -100,12 +100,11 @@ def trace(entry: AlgorithmEntry, config: Any, problem: Problem, runs: int) -> Ke
     spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), torch.device("meta"))
     few = replace(problem, transitions=_TRANSITIONS)
     try:
-        learner = LearnerLoop(entry, config, spec, few, capture=lambda work: work).learner
-        period = int(getattr(learner.algorithm, "period", 1))
-        before = (WARM_UP + 1) * period  # what is done once is not counted, a capture included
-        learner.train(0, before, lambda _: None)
-        with Kernels(period) as kernels:
-            learner.train(before, before + period, lambda _: None)
+        loop = LearnerLoop(entry, config, spec, few, capture=lambda work: work)
+        before = (WARM_UP + 1) * loop.period  # what is done once is not counted, a capture included
+        loop.learner.train(0, before, lambda _: None)
+        with Kernels(loop.period) as kernels:
+            loop.learner.train(before, before + loop.period, lambda _: None)
     except RuntimeError as error:  # NotImplementedError is one
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(

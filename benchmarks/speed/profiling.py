@@ -23,7 +23,6 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.manifest import describe_provenance
 from seqeval_rl.training.batch_sampler import CHUNK
-from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.device import torch_threads
 from seqeval_rl.utils.processes import available_cores
 
@@ -63,9 +62,8 @@ def _row(entry: AlgorithmEntry, runs: int, device: torch.device, problem: Proble
     """The kernels of some updates of R = `runs` runs; each figure per update."""
     spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), device)
     loop = LearnerLoop(entry, entry.configure({}, "the profile"), spec, problem)
-    period = int(getattr(loop.learner.algorithm, "period", 1))
-    loop.train((WARM_UP + 2) * period)  # a capture included
-    updates = period
+    loop.warm_up()
+    updates = loop.period
     while (taken := timed(partial(loop.train, updates), device)) < SECONDS and 2 * updates <= MOST:
         updates *= 2
     cuda = device.type == "cuda"

@@ -66,7 +66,7 @@ def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:
     """Every measurement of one algorithm and number of runs, and the ratios; None where a contender is absent."""
     updates, seconds = {}, SECONDS[contenders.device.type]
     for name in contenders.by_name:
-        # Not timed, since a capture and whatever is compiled take long: else the measurements would be far too short.
+        # Not timed: a capture and whatever is compiled take long, and would make the measurements far too short.
         contenders.by_name[name]((WARM_UP + 2) * contenders.period)
         some = contenders.period
         while (taken := contenders.seconds(name, some)) < seconds / 8:
