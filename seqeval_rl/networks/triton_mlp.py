@@ -20,7 +20,6 @@ from torch import Tensor
 
 _FULL = 264  # programs that fill the multiprocessors of a large GPU twice
 _SPLIT = 256  # fewest rows of a partial sum
-_WARPS, _STAGES = 4, 3  # of a program
 
 
 @triton.jit
@@ -156,13 +155,10 @@ class Tiles(NamedTuple):
 
 
 def _tiles(networks: int, m: int, n: int, k: int) -> Tiles:
-    """Large tiles do less work for each product, small ones occupy more multiprocessors."""
-    wide = 64 if n > 32 else triton.next_power_of_2(max(n, 16))
-    inner = 32 if k > 16 else 16
-    if m <= 32:
-        return Tiles(triton.next_power_of_2(max(m, 16)), wide, inner)
-    large = networks * triton.cdiv(m, 64) * triton.cdiv(n, wide) >= _FULL
-    return Tiles(64 if large else 16, wide, inner)
+    """Large tiles do less work for each product, small ones occupy more multiprocessors; the fastest of some on an H100."""
+    large = m > 32 and networks * triton.cdiv(m, 64) * triton.cdiv(n, 32) >= _FULL
+    most = Tiles(64, 64 if _precision() == "tf32" else 32, 32) if large else Tiles(16, 32, 64)
+    return Tiles(most.m, *(min(limit, triton.next_power_of_2(max(x, 16))) for limit, x in ((most.n, n), (most.k, k))))
 
 
 def _precision() -> str:
@@ -208,7 +204,7 @@ def forward(
         _forward[grid](
             h, more, weight, bias, out, rows, repeat if first else 1, used, members, used if first else 1,
             X=weight.shape[-2] - extras, E=extras, OUT=outputs, RELU=not last, PRECISION=_precision(),
-            BM=tiles.m, BN=tiles.n, BK=tiles.k, num_warps=_WARPS, num_stages=_STAGES,
+            BM=tiles.m, BN=tiles.n, BK=tiles.k, num_warps=2, num_stages=3,
         )  # fmt: skip
         h = out
         if not last:
@@ -279,7 +275,7 @@ def _layer_backward(
             x, extra, weight, gradient, weight if found is None else found, weights, biases, rows, repeat if first else 1,
             used, members, used if first else 1, networks, programs,
             SUMMED=used if first else 1, PART=part, X=widths, E=extras, OUT=outputs, RELU=not first, PRECISION=_precision(),
-            BM=tiles.m, BN=tiles.n, BK=tiles.k, WM=turned.m, WN=turned.n, WK=turned.k, num_warps=_WARPS, num_stages=_STAGES,
+            BM=tiles.m, BN=tiles.n, BK=tiles.k, WM=turned.m, WN=turned.n, WK=turned.k, num_warps=2, num_stages=3,
         )  # fmt: skip
     if sums and sums[0] is not into[0]:
         for total, each in zip(into, sums, strict=True):
