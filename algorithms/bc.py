@@ -32,6 +32,7 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import OFFLINE_STEPS, Count, Layers, OpenFraction, Positive
 from seqeval_rl.interface.state import Stateful
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import TanhActor, setting
 from seqeval_rl.networks.optimizers import Adam
@@ -50,6 +51,22 @@ class BCConfig:
         None  # q, the share of transitions that are cloned, by the return of their episode; none: all
     )
     normalise_observations: bool = False  # by mean and std over the visible window
+
+
+@fused
+def cloning_loss(actions: Tensor, logged: Tensor) -> Tensor:
+    """Equation (1), [R], for pi(s) and the dataset's actions."""
+    # L = mean (pi(s) - a)^2
+    return (actions - logged).square().mean((1, 2))
+
+
+@fused
+def best_loss(actions: Tensor, logged: Tensor, ranks: Tensor, best: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Equation (2) for ranks [R, B], and the share of transitions with w = 1, each [R]."""
+    # L = sum w (pi(s) - a)^2 / sum w
+    weights = (ranks < best).to(actions.dtype)  # 0 where the rank is NaN
+    total = weights.sum(1)
+    return (weights * (actions - logged).square().mean(2)).sum(1) / total.clamp(min=1), total / ranks.shape[1]
 
 
 class BC(Stateful):
@@ -98,24 +115,16 @@ class BC(Stateful):
         factors = (noise >= self.threshold) / (1 - self.dropout)
         return list(factors.unsqueeze(1).split(self.hidden, -1))
 
-    def actor_loss(self, batch: Batch) -> Tensor:
-        """Equation (1) or (2), [R]."""
-        # L = mean (pi(s) - a)^2
-        square = (self.actor(batch.observations, self.kept(batch.noise)) - batch.actions).square()
-        if batch.ranks is None or self.best is None:
-            return square.mean((1, 2))
-        # L = sum w (pi(s) - a)^2 / sum w
-        weights = (batch.ranks < self.best).to(square.dtype)  # 0 where the rank is NaN
-        return (weights * square.mean(2)).sum(1) / weights.sum(1).clamp(min=1)
-
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step."""
-        loss = self.actor_loss(batch)
+        actions = self.actor(batch.observations, self.kept(batch.noise))
+        if batch.ranks is None:
+            loss, metrics = cloning_loss(actions, batch.actions), {}
+        else:
+            loss, cloned = best_loss(actions, batch.actions, batch.ranks, self.best)
+            metrics = {"actor/cloned": cloned}
         self.actor_optimiser.minimise(loss)
-        metrics = {"actor/loss": loss.detach()}
-        if batch.ranks is not None and self.best is not None:
-            metrics["actor/cloned"] = (batch.ranks < self.best).to(loss.dtype).mean(1)
-        return metrics
+        return {"actor/loss": loss.detach(), **metrics}
 
     @torch.no_grad()
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:

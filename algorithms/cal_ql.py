@@ -56,29 +56,21 @@ class CalQL(CQL):
 
     def __init__(self, config: CalQLConfig, spec: Spec) -> None:
         super().__init__(config, spec)
-        uniform = torch.arange(3 * config.sampled_actions, device=spec.device) < config.sampled_actions
-        self.uniform = uniform  # [3n], which of the actions of (2) are not the policy's
+        n = config.sampled_actions
+        # [1 + 3n], which actions are the policy's: neither that of the dataset nor one of the n uniform ones.
+        self.of_policy = torch.arange(1 + 3 * n, device=spec.device) > n
 
     @staticmethod
     def columns(config: CalQLConfig) -> tuple[str, ...]:
         """Batches have (1), -inf where it is not known."""
         return ("returns",)
 
-    def critic_loss(
-        self, batch: Batch, sampled: Tensor, log_density: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As of CQL, with (2)."""
+    def action_values(self, batch: Batch, actions: Tensor) -> Tensor:
+        """Equation (3) for the actions of (2), after Q_i at the dataset's action, [R, M, B, 1 + 3n]."""
         assert batch.returns is not None
-        # Q at the dataset's action, [R, M, B], and at the 3n others, [R, M, B, 3n]
-        q_all = self.critic.many(batch.observations, torch.cat([batch.actions.unsqueeze(2), sampled], 2))
-        q, q_sampled = q_all[..., 0], q_all[..., 1:]
         # B = max(Q_i(s, a_k), V(s)) for the policy's actions
-        bound = batch.returns[:, None, :, None].masked_fill(self.uniform, -torch.inf)
-        bounded = torch.maximum(q_sampled, bound)
-        # L = sum_i mean (Q_i - y)^2 + w sum_i mean (C_i - Q_i(s, a))
-        td_loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
-        gap = ((bounded - log_density.unsqueeze(1)).logsumexp(3) - q).mean(2).sum(1)
-        return td_loss, gap, q.detach().mean((1, 2))
+        bound = batch.returns[:, None, :, None].masked_fill(~self.of_policy, -torch.inf)
+        return torch.maximum(super().action_values(batch, actions), bound)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """As of CQL; also the share of transitions whose return is known."""

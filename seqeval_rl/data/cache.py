@@ -27,7 +27,7 @@ from seqeval_rl.data.images import Pixels
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.failures import Cause, cannot_read, cause_of
-from seqeval_rl.utils.files import atomic_directory, atomic_write, lock_file
+from seqeval_rl.utils.files import atomic_directory, atomic_write, lock_file, require_room
 
 FORMAT = 2  # of an entry; format 1 has no checksums and is still read, entries of other formats are rebuilt
 _META = "meta.json"
@@ -165,6 +165,8 @@ def store(key: str, dataset: Dataset) -> Dataset:
         meta["log_returns"] = len(dataset.dataset_returns)
         arrays["log_returns"] = dataset.dataset_returns
     with _usable(place):
+        sizes = [array.nbytes for array in arrays.values()]
+        require_room(place.parent, sum(sizes), max(sizes))
         with atomic_directory(place) as partial:
             for name, array in arrays.items():
                 np.save(partial / f"{name}.npy", array, allow_pickle=False)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from seqeval_rl.environments.patience import UPDATE, patience, within_limits
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.experiments.flop import Flop, count_flop
 from seqeval_rl.experiments.sweep import DECAY, Variant
@@ -122,7 +123,7 @@ def cost_of_run(
     if key not in known:
         measure = cost_of_update if entry.is_ours or not entry.importable else _measured_apart
         try:
-            with isolated(device):
+            with isolated(device), within_limits(UPDATE):
                 known[key] = measure(entry, variant.config, obs_shape, act_dim, batch_size, device)
         except (Exception, SystemExit):
             known[key] = UpdateCost(0.0, 0)
@@ -134,7 +135,7 @@ def _measured_apart(entry: AlgorithmEntry, config: Any, *rest: Any) -> UpdateCos
     worker = WorkerProcess(f"{__name__}:_measure")
     try:
         worker.send((entry.reference, dataclasses.asdict(config), *rest))
-        cost: UpdateCost = worker.receive(_PATIENCE)
+        cost: UpdateCost = worker.receive(min(_PATIENCE, patience().update))
         return cost
     finally:
         worker.kill()
@@ -173,6 +174,20 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
+def flop_on_paper(entry: AlgorithmEntry, config: Any, spec: Spec, batch_size: int) -> Flop | None:
+    """`count_flop` on torch's meta device, where shapes are known and numbers are not; None where the algorithm needs numbers.
+
+    On CUDA torch's counter sees nothing of what Triton's kernels compute.
+    """
+    spec = dataclasses.replace(spec, device=torch.device("meta"))
+    try:
+        algorithm = entry.build(config, spec)
+        batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+    except RuntimeError:
+        return None
+    return count_flop(algorithm, batch)
+
+
 class UpdateCost(NamedTuple):
     """The cost of one run of an algorithm."""
 
@@ -193,9 +208,10 @@ def cost_of_update(
     algorithm = entry.build(config, spec)
     batch = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
     with torch_threads(1):
-        algorithm.update(batch)
+        for _ in range(min(getattr(algorithm, "period", 1), 4)):  # the first may compile something
+            algorithm.update(batch)
         seconds = timed(lambda: [algorithm.update(batch) for _ in range(4)], device) / 4
-        flop = count_flop(algorithm, batch)
+        flop = (flop_on_paper(entry, config, spec, batch_size) if cuda else None) or count_flop(algorithm, batch)
     if not cuda:
         return UpdateCost(seconds, 0, flop)
     draws = CHUNK * batch_size * (8 + 4 * batch.noise.shape[-1])

@@ -2,7 +2,8 @@
 
 At these sizes torch's automatic differentiation, operation by operation, costs about as much as the matrix products
 themselves. On the CPU the runs are computed one after the other, each with all its members: the numbers of a run stay in the
-cache, and its result is the same to the last bit in every run group. On other devices all runs are computed at once.
+cache, and its result is the same to the last bit in every run group. On other devices all runs are computed at once, on CUDA
+by the kernels of `triton_mlp`.
 
 Axes: R runs, M members, B rows, K extra inputs of a row. A *piece* is what is computed at once: the M networks of one run, or
 all R * M of a run group; S is their number.
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from seqeval_rl.networks.triton_support import uses_triton
 
 EPSILON = 1e-5
 """Added to the variance of a layer's units where they are normalized, as in `torch.nn.LayerNorm`."""
@@ -38,30 +41,37 @@ class Hidden(NamedTuple):
     """A hidden layer's values in one block, [S, rows, units]; those after the first where they are normalized."""
 
     out: Tensor  # what the next layer gets
-    units: tuple[
-        Tensor, ...
-    ] = ()  # before the normalization; mean and 1 / standard deviation of each row, [S, rows, 1]
+    # Before the normalization; mean and 1 / standard deviation of each row, [S, rows, 1].
+    units: tuple[Tensor, ...] = ()
 
 
 class Views(NamedTuple):
     """Views of the weights of all runs, prepared once."""
 
-    weights: tuple[
-        Tensor, ...
-    ]  # [R, M, in, out] and [R, M, 1, out] of each layer in turn, then scales and shifts in turn
+    # [R, M, in, out] and [R, M, 1, out] of each layer in turn, then scales and shifts in turn
+    weights: tuple[Tensor, ...]
     pieces: list[list[Layer]]  # by piece and layer, without gradient
     members: int  # M
     together: bool  # one piece
+    fused: bool  # computed by `triton_mlp`
 
 
-def prepare(weights: Sequence[Tensor], together: bool | None = None, norms: Sequence[Tensor] = ()) -> Views:
+def prepare(
+    weights: Sequence[Tensor],
+    together: bool | None = None,
+    norms: Sequence[Tensor] = (),
+    fused: bool | None = None,
+) -> Views:
     """Views of the weights of all runs, valid until the weights move in memory.
 
     Args:
         weights: [R, M, in, out] and [R, M, 1, out] of each layer in turn.
         together: compute all runs at once; None: on every device but the CPU.
         norms: scale and shift [R, M, 1, out] of each hidden layer in turn; none: these are not normalized.
+        fused: use the kernels of `triton_mlp`; None: for float32 on CUDA, where Triton is installed and no layer is normalized.
     """
+    if fused is None:
+        fused = not norms and weights[0].dtype == torch.float32 and uses_triton(weights[0].device)
     together = weights[0].device.type != "cpu" if together is None else together
     everything = (*weights, *norms)
     parts = [w.detach().flatten(0, 1) for w in everything] if together else None
@@ -72,7 +82,7 @@ def prepare(weights: Sequence[Tensor], together: bool | None = None, norms: Sequ
         matrices, scales = piece[: len(weights)], [*piece[len(weights) :], *absent]
         layers = zip(matrices[::2], matrices[1::2], scales[::2], scales[1::2], strict=True)
         pieces.append([Layer(w, b, w.mT, scale, shift) for w, b, scale, shift in layers])
-    return Views(everything, pieces, weights[0].shape[1], together)
+    return Views(everything, pieces, weights[0].shape[1], together, fused)
 
 
 def evaluate(
@@ -151,6 +161,14 @@ def _forward(
 ) -> Tensor:
     """See `evaluate`; the hidden layers' values are appended to `kept`, in the order of computation."""
     count = members or views.members
+    if views.fused and not dropout:
+        from seqeval_rl.networks import triton_mlp  # Triton comes with torch for CUDA only
+
+        hidden: list[Tensor] = []
+        out = triton_mlp.forward(x, extra, views.weights, views.members, count, hidden)
+        if kept is not None:
+            kept += map(Hidden, hidden)
+        return out
     outputs = []
     for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
         layers, factors = _piece(views, members, i), _of_piece(dropout, views, i)
@@ -217,6 +235,13 @@ class _Perceptron(torch.autograd.Function):
         needs_x = ctx.needs_input_grad[0]
         count = ctx.members or views.members
         weight_gradients = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 5 else []
+        if views.fused and not ctx.dropout:
+            from seqeval_rl.networks import triton_mlp
+
+            of_x = triton_mlp.backward(
+                x, extra, views.weights, views.members, count, list(kept), gradient, weight_gradients, needs_x
+            )
+            return of_x, None, None, None, None, *weight_gradients
         x_gradients = []
         for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
             layers = _piece(views, ctx.members, i)

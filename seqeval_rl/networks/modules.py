@@ -20,6 +20,7 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.batched_mlp import Views, evaluate, prepare
 from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal_log_prob
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization, draw_weights
 from seqeval_rl.networks.input_gradients import input_gradients
 from seqeval_rl.seeding import torch_generator
@@ -185,6 +186,18 @@ class GaussianActor(nn.Module):
         return normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
 
 
+@fused
+def split_normal(
+    out: Tensor, low: float, high: float, factor: Tensor | None = None, offset: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and log standard deviation, each [R, B, A], from a network's output [R, 1, B, 2 * A]; the latter times `factor` plus
+    `offset`, each [R, 1, 1] where given, and then clipped."""
+    mean, log_std = out.squeeze(1).chunk(2, -1)
+    if factor is not None and offset is not None:
+        log_std = factor * log_std + offset
+    return mean, log_std.clamp(low, high)
+
+
 class TanhGaussianActor(nn.Module):
     """tanh of a normal whose mean and log standard deviation depend on the state."""
 
@@ -204,12 +217,7 @@ class TanhGaussianActor(nn.Module):
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """[R, B, O] -> mean and log standard deviation before tanh, each [R, B, A]."""
-        mean, log_std = self.net(observations).squeeze(1).chunk(2, -1)
-        return mean, self.scaled(log_std).clamp(self.log_std_min, self.log_std_max)
-
-    def scaled(self, log_std: Tensor) -> Tensor:
-        """The log standard deviation from the network's output, before it is clipped; for subclasses that scale it."""
-        return log_std
+        return split_normal(self.net(observations), self.log_std_min, self.log_std_max)
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """tanh of the mean, or with `noise` of a sample: [R, B, O], [R, B, A] -> [R, B, A]."""

@@ -23,7 +23,7 @@ from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.training.replay_buffer import ReplayBuffer
 
 CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
-PREFETCHED_CHUNKS = 4
+PREFETCHED_CHUNKS = 8
 
 
 def draw_positions(schedule: Schedule, seed: int, chunk: int, share: float | None = None) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data.images import join
 from seqeval_rl.data.stream import Stream
+from seqeval_rl.environments.patience import UPDATE, within_limits
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.config import grouped_config
@@ -182,7 +183,8 @@ class Trainer:
 
     def states(self) -> list[dict[str, Any]]:
         """One state per run: networks, optimizers, statistics, gathered transitions. Batches need none (see `BatchSampler`)."""
-        parts = {name: split_state(part.state_dict(), len(self.runs)) for name, part in self._parts().items()}
+        with within_limits(UPDATE):
+            parts = {name: split_state(part.state_dict(), len(self.runs)) for name, part in self._parts().items()}
         return [{name: states[r] for name, states in parts.items()} for r in range(len(self.runs))]
 
     def load_states(self, states: list[dict[str, Any]]) -> None:
@@ -218,7 +220,8 @@ def build_learner(
         moments = VisibleMoments(replay.host, replay.arrivals, obs_dim, schedules[0].protocol.window)
     preprocessing = Preprocessing(moments, obs_dim, spec, reward_scales)
     preprocessing.refresh(visible)
-    algorithm = entry.build(config, spec)
+    with within_limits(UPDATE):
+        algorithm = entry.build(config, spec)
     shares = _each(getattr(config, "dataset_share", None), spec.runs)
     batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec), shares)
     if capture is None and spec.device.type != "cuda":
