@@ -142,7 +142,7 @@ def _traced(entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem) ->
     device. Raises RuntimeError where the algorithm cannot be."""
     spec = replace(spec, device=torch.device("meta"))
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
+    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec), entry.columns(config))
     return record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))
 
 

@@ -182,7 +182,7 @@ def flop_on_paper(entry: AlgorithmEntry, config: Any, spec: Spec, batch_size: in
     spec = dataclasses.replace(spec, device=torch.device("meta"))
     try:
         algorithm = entry.build(config, spec)
-        batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+        batch = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
     except RuntimeError:
         return None
     return count_flop(algorithm, batch)
