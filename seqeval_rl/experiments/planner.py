@@ -39,6 +39,7 @@ from seqeval_rl.results.loggers.logger import check_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
+from seqeval_rl.training.sequences import check_sequences
 from seqeval_rl.utils.text import file_name
 
 _log = logging.getLogger("seqeval_rl")
@@ -160,6 +161,7 @@ class _Planner:
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
+        check_sequences(variant.entry, variant.config, protocol, stream, f"stream {spec.name!r} in {sweep.where}")
         self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
         for seed, number in seeds.items():

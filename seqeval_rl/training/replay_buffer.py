@@ -45,9 +45,12 @@ class ReplayBuffer:
             self.host.shape[1] - spec.act_dim - 2
         ) // 2  # of a row; 0 for images, which are not in the rows
         self.rows = _on_device(self.host, spec.device)
+        self.steps: Tensor | None = None  # [N] int32, which transition of its episode each is; of batches of sequences
 
-    def write(self, indices: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        """Replace the rows at indices [k] by packed rows [k, D]."""
+    def write(self, indices: NDArray[np.int64], values: NDArray[np.float32], steps: NDArray[np.int64]) -> None:
+        """Replace the rows at indices [k] by packed rows [k, D], which are those transitions [k] of their episodes."""
+        if self.steps is not None:
+            self.steps[torch.from_numpy(indices).to(self.device)] = torch.from_numpy(steps).to(self.steps)
         self.host[indices] = values
         if self.device.type != "cpu":
             self.rows[torch.from_numpy(indices).to(self.device)] = torch.from_numpy(values).to(self.device)

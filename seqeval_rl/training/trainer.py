@@ -30,6 +30,7 @@ from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.online import Interaction
 from seqeval_rl.training.prequential import Prequential
 from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
+from seqeval_rl.training.sequences import Sequences, check_complete, check_sequences
 
 CPU = torch.device("cpu")
 
@@ -72,15 +73,35 @@ class Trainer:
         if transitions.pixels is not None:
             _check_images(entry.name, stream.name, self._config, protocol)
         replay = build_replay_buffer(transitions, self._spec)
+        sequences = self._sequences(replay)
         self.interaction = self._open_environments(replay) if protocol.online else None
         scales = np.array([_reward_scale(run, protocol) for run in runs])
         # As published: statistics of the full dataset from the start, never refreshed.
         self._fixed_statistics = protocol.uses_future_data and len(stream) > 0
         visible = len(stream) if self._fixed_statistics else self.points()[0].transitions
-        self.learner = build_learner(entry, self._config, self._spec, replay, self.schedules, visible, scales, capture)
+        self.learner = build_learner(
+            entry, self._config, self._spec, replay, self.schedules, visible, scales, capture, sequences
+        )
         self.algorithm, self.preprocessing = self.learner.algorithm, self.learner.preprocessing
         self.prequential = Prequential([run.stream for run in runs], self.learner, self._config, scales)
         self._copy: Algorithm | None = None  # see `copy_policy`
+
+    def _sequences(self, replay: ReplayBuffer) -> Sequences | None:
+        """What makes batches of sequences, for an algorithm that asks for them."""
+        streams = [run.stream for run in self.runs]
+        where = [f"stream {stream.name!r}" for stream in streams]
+        lengths = {
+            check_sequences(self._entry, self._config, self._protocol, stream, name)
+            for stream, name in zip(streams, where, strict=True)
+        }
+        length = lengths.pop()
+        if length is None:
+            return None
+        sequences = Sequences(length, replay, streams, self._entry.returns_to_go)
+        for complete, schedule, name in zip(sequences.complete, self.schedules, where, strict=True):
+            if complete is not None:
+                check_complete(complete, schedule, f"{self._entry.name} in {name}")
+        return sequences
 
     def _open_environments(self, replay: ReplayBuffer) -> Interaction:
         """The environments of the online phase. Without a dataset, the first transitions are gathered here, because statistics
@@ -196,11 +217,13 @@ def build_learner(
     visible: int,
     reward_scales: float | NDArray[np.float64] = 1.0,
     capture: Capture | None = None,
+    sequences: Sequences | None = None,
 ) -> Learner:
     """An untrained algorithm with its batches and preprocessing, for R runs with a schedule each, of one protocol.
 
     The first statistics of observations are of `visible` transitions; `reward_scales`, one for all runs or [R], multiply
-    rewards. For `capture` see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured.
+    rewards. For `capture` see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured. With `sequences`
+    batches are of these.
     """
     obs_dim, moments = replay.obs_columns, None
     if obs_dim and getattr(config, "normalise_observations", False):
@@ -209,7 +232,7 @@ def build_learner(
     preprocessing.refresh(visible)
     with within_limits(UPDATE):
         algorithm = entry.build(config, spec)
-    batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec))
+    batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec), sequences)
     if capture is None and spec.device.type != "cuda":
         return Learner(algorithm, batches, preprocessing)
     return CudaGraphLearner(algorithm, batches, preprocessing, capture)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from seqeval_rl.interface.algorithm import Algorithm, Batch
+from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.checks.fixtures import (
     EPISODES,
     OBS_DIM,
@@ -104,7 +104,7 @@ def _expect_equal_training(algorithm: Any, together: Algorithm, alone: Sequence[
         batch = next(batches)
         together.update(batch)
         for r, single in enumerate(alone):
-            single.update(Batch(*(column[r : r + 1] for column in batch)))
+            single.update(batch.each(lambda column, r=r: column[r : r + 1]))
     joined = join_states([single.state_dict() for single in alone])
     expect_equal(joined, together.state_dict(), what, 1e-5)
 
