@@ -119,7 +119,8 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
         """One gradient step on (2) and (4), then the soft update."""
         noise, next_noise = batch.noise.chunk(2, -1)
         with torch.no_grad():
-            next_actions = sample(*self.actor(batch.next_observations), next_noise, self.limit)
+            mean, log_std = self.actor(batch.next_observations)
+            next_actions = sample(mean, log_std, next_noise, self.limit)
             next_q = self.critic_target(batch.next_observations, next_actions)
         q = self.critic(batch.observations, batch.actions)
         critic_loss, mean_q = critic_losses(q, next_q, batch.rewards, batch.masks, self.discount)

@@ -171,9 +171,9 @@ class CQL(ActorCritic):  # which has act, values and log_prob
         noise, next_noise, many_noise = batch.noise.split([act_dim, act_dim, batch.noise.shape[-1] - 2 * act_dim], -1)
         mean, log_std = self.actor(batch.observations)
         with torch.no_grad():
-            at_next = self.actor(batch.next_observations)
-            actions, log_density = proposals(mean, log_std, *at_next, many_noise, batch.actions)
-            next_actions, _ = draw(*at_next, next_noise)
+            next_mean, next_log_std = self.actor(batch.next_observations)
+            actions, log_density = proposals(mean, log_std, next_mean, next_log_std, many_noise, batch.actions)
+            next_actions, _ = draw(next_mean, next_log_std, next_noise)
             next_q = self.critic_target(batch.next_observations, next_actions)
         q_all = self.critic.many(batch.observations, actions)
         td_loss, gap, mean_q = critic_losses(q_all, log_density, next_q, batch.rewards, batch.masks, self.discount)

@@ -116,7 +116,8 @@ class SAC(ActorCritic):  # which has act, values and log_prob
         """One gradient step on (2), every `policy_delay`-th update also one on (3) and (4), then the soft update."""
         next_noise, noise = batch.noise.chunk(2, -1)
         with torch.no_grad():
-            next_actions, next_log_prob = draw(*self.actor(batch.next_observations), next_noise)
+            mean, log_std = self.actor(batch.next_observations)
+            next_actions, next_log_prob = draw(mean, log_std, next_noise)
             next_q = self.critic_target(batch.next_observations, next_actions)
         q = self.critic(batch.observations, batch.actions)
         critic_loss, mean_q = critic_losses(
@@ -125,7 +126,8 @@ class SAC(ActorCritic):  # which has act, values and log_prob
         self.critic_optimiser.minimise(critic_loss)
         self.turn = (self.turn + 1) % self.period
         if self.turn == 0:
-            actions, log_prob = draw(*self.actor(batch.observations), noise)
+            mean, log_std = self.actor(batch.observations)
+            actions, log_prob = draw(mean, log_std, noise)
             q = self.critic(batch.observations, actions, frozen=True)
             actor_loss, alpha_loss, log_prob = actor_losses(q, log_prob, self.log_alpha, self.target_entropy)
             self.actor_optimiser.minimise(actor_loss + alpha_loss)

@@ -268,6 +268,7 @@ def settings_of(run: RunResult) -> dict[str, Any]:
         "static": run.static,
         "interleaved": run.interleaved,
         "suite": manifest["suite"],
+        "fork": run.fork,
     }
     settings["precision"] = manifest.get("precision", "float32")  # of matrix products
     protocol = {name: value for name, value in run.protocol.items() if name not in settings}

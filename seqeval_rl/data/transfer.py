@@ -101,8 +101,8 @@ class Transfer:
                 except urllib.error.HTTPError as error:
                     error.close()
                     if error.code not in _RETRIED:
-                        answer = f"the server answers {error.code} {error.reason}"
-                        raise self._failure(FileError, answer, "Check the address, or name another server.") from error
+                        cause = f"the server answers {error.code} {error.reason}"
+                        raise self._failure(FileError, cause, "Check the address, or name another server.") from error
                     problem: Exception = error
                 except _FAILURES as error:
                     problem = error
@@ -200,10 +200,9 @@ class Transfer:
                 )
             taken = time.monotonic() - begun
             if taken > _GRACE and have - start < _SLOWEST * taken:
-                speed = (have - start) / taken
                 raise self._failure(
                     FileError,
-                    f"the server sends {speed:.0f} bytes per second, expected at least {_SLOWEST}",
+                    f"the server sends {(have - start) / taken:.0f} bytes per second, expected at least {_SLOWEST}",
                     "Try again, name another server, or get the file by other means. What came is kept, the same command "
                     "resumes.",
                 )

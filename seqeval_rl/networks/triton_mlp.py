@@ -23,7 +23,7 @@ _SPLIT = 256  # fewest rows of a partial sum
 
 
 @triton.jit
-def _inputs(x, extra, rows, columns, count, repeat, X: tl.constexpr, E: tl.constexpr):  # type: ignore[no-untyped-def]
+def _inputs(x, extra, rows, columns, count, repeat, X: tl.constexpr, E: tl.constexpr):
     """A tile of a layer's inputs: row i is row i / repeat of x [N / repeat, X], followed by row i of extra [N, E]."""
     inside = rows < count
     mask = inside & (columns < X)
@@ -35,7 +35,7 @@ def _inputs(x, extra, rows, columns, count, repeat, X: tl.constexpr, E: tl.const
 
 
 @triton.jit
-def _forward(  # type: ignore[no-untyped-def]
+def _forward(
     x, extra, weight, bias, out, count, repeat, used, members, shared,
     X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
@@ -66,7 +66,7 @@ def _forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _input_gradient(  # type: ignore[no-untyped-def]
+def _input_gradient(
     pid, gradient, weight, hidden, into, count, used, members,
     SUMMED: tl.constexpr, X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
@@ -97,7 +97,7 @@ def _input_gradient(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _weight_gradient(  # type: ignore[no-untyped-def]
+def _weight_gradient(
     pid, x, extra, gradient, weights, biases, count, repeat, shared, networks,
     PART: tl.constexpr, X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
@@ -127,7 +127,7 @@ def _weight_gradient(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _backward(  # type: ignore[no-untyped-def]
+def _backward(
     x, extra, weight, gradient, into, weights, biases, count, repeat, used, members, shared, networks, first,
     SUMMED: tl.constexpr, PART: tl.constexpr, X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, WM: tl.constexpr, WN: tl.constexpr,
@@ -260,7 +260,7 @@ def _layer_backward(
     tiles = _tiles(groups, rows, widths, outputs)
     programs = groups * triton.cdiv(rows, tiles.m) * triton.cdiv(widths, tiles.n) if needs_x else 0
     turned = _tiles(networks, inputs, outputs, rows)
-    part, sums, others = rows, (), 0
+    part, others, sums = rows, 0, tuple[Tensor, ...]()
     if into:
         area = networks * triton.cdiv(inputs, turned.m) * triton.cdiv(outputs, turned.n)
         parts = max(1, min(_FULL // area, rows // _SPLIT))

@@ -16,7 +16,7 @@ _BLOCK = 1024  # numbers of a program
 
 
 @triton.jit
-def _adam(  # type: ignore[no-untyped-def]
+def _adam(
     values, gradients, means, squares, count, rate, share, amount,
     SHARE: tl.constexpr, DECAYS: tl.constexpr, SIZES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -47,7 +47,7 @@ def _adam(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _soft_update(targets, values, rate, SIZES: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _soft_update(targets, values, rate, SIZES: tl.constexpr, BLOCK: tl.constexpr):
     """targets += rate (values - targets)."""
     program, first = tl.program_id(0), 0
     for i in tl.static_range(len(values)):

@@ -14,7 +14,7 @@ _BLOCK = 16  # transitions of a program
 
 
 @triton.jit
-def _gather(  # type: ignore[no-untyped-def]
+def _gather(
     rows, indices, drawn, step, shift, scale, observations, actions, rewards, next_observations, masks, noise, count, size,
     OBS: tl.constexpr, A: tl.constexpr, N: tl.constexpr, AFFINE: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
     NORMALS: tl.constexpr,

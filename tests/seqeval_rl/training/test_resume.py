@@ -13,7 +13,7 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results import checkpoint
-from seqeval_rl.training.batch_sampler import CHUNK
+from seqeval_rl.training.batch_sampler import CHUNK, draw_positions
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 
@@ -98,12 +98,13 @@ def outcomes(trainer, done=0, most=None):
 
 
 def next_batches(trainer, step, count=1000):
-    """Row indices [R, count, B] and noise of the next gradient steps."""
+    """Row indices [count, R, B] and noise of the next gradient steps."""
     batches, chunks = trainer.learner.batches, range(step // CHUNK, (step + count) // CHUNK + 1)
-    draws = [batches.draw(chunk) for chunk in chunks]
+    runs = list(zip(batches.schedules, batches.seeds, strict=True))
+    positions = [np.stack([draw_positions(*run, chunk) for run in runs]) for chunk in chunks]
+    parts = [batches.replay.indices(each) for each in positions], [batches.draw(chunk)[1] for chunk in chunks]
     first = step - chunks[0] * CHUNK
-    indices = np.concatenate([batches.replay.indices(positions) for positions, _ in draws])[first : first + count]
-    return indices, np.concatenate([noise for _, noise in draws])[first : first + count]
+    return [np.concatenate(part)[first : first + count] for part in parts]
 
 
 def same(one, other):
@@ -117,11 +118,12 @@ def test_a_run_that_resumes_at_ten_random_points_differs_in_nothing(name, kind, 
     """At each point: the state that is loaded, the next 1000 batches, and the state at the evaluation after it."""
     with trainer_of(name, kind) as trainer:
         points = trainer.points()
+        assert len(points) >= 12
+        rng = np.random.default_rng([14, CASES.index((name, kind))])
+        cuts = sorted(rng.choice(len(points) - 1, 10, replace=False).tolist())
+        followed = {cut: next_batches(trainer, points[cut].gradient_steps) for cut in cuts}
         whole = outcomes(trainer)
-        followed = [next_batches(trainer, point.gradient_steps) for point in points]
-    assert len(points) >= 12
-    rng = np.random.default_rng([14, CASES.index((name, kind))])
-    for cut in sorted(rng.choice(len(points) - 1, 10, replace=False).tolist()):
+    for cut in cuts:
         for run, state in enumerate(whole[cut].states):
             checkpoint.save(tmp_path / str(run), cut, state)
         with trainer_of(name, kind) as trainer:
