@@ -16,6 +16,7 @@ from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.checks import CHECKS, toy_problem
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, draw_positions
 from seqeval_rl.training.loop import sequential_evaluation
@@ -41,7 +42,7 @@ def numbered(lengths, first=0, cut=False):
 
 
 def made(blocks, length, protocol, seeds=(0, 1), interleave=False, returns_to_go=False, cut=False):
-    """A sampler of sequences over blocks of episodes of these lengths, orders of arrival, and each transition's episode and step."""
+    """A sampler of sequences over blocks of episodes of these lengths, orders of arrival, and transitions' episodes and steps."""
     firsts = np.cumsum([0, *(sum(lengths) for lengths in blocks)])
     stream = Stream(
         "numbered",
@@ -255,6 +256,12 @@ def test_what_has_no_sequences_is_refused(algorithm, changes, given_settings, er
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_the_contract_checks_take_sequences():
+    for name in ("metrics", "inputs", "capture", "resume", "isolation", "group"):
+        CHECKS[name](ReturnsBC)
+    assert toy_problem.learn(ReturnsBC, 300, hidden=(32, 32)) > -0.2
 
 
 def test_a_length_that_is_no_number_is_refused():
