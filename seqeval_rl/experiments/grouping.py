@@ -214,7 +214,7 @@ def cost_of_update(
         torch.cuda.reset_peak_memory_stats(device)
     spec = Spec(obs_shape, act_dim, (0,), device)
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+    batch: Any = random_batch(spec, batch_size, entry.noise_dim(config, spec))
     length = entry.sequence_length(config)
     if length is not None:
         batch = random_sequences(spec, batch_size, length, batch.noise, entry.returns_to_go)

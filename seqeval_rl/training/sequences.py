@@ -153,7 +153,7 @@ def check_sequences(entry: AlgorithmEntry, config: Any, protocol: Protocol, stre
     if protocol.order == "shuffled":
         raise UsageError(
             f"protocol.order for {what}: expected episodes or logged, found shuffled, in which the transitions of an episode do "
-            "not arrive one after the other. Set order=episodes."
+            "not arrive one after the other. Set protocol.order=episodes."
         )
     if stream.interleave and protocol.window is not None:
         raise UsageError(

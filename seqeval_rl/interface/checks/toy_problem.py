@@ -80,12 +80,14 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
     generator = torch_generator(seed, "tiny problem batches")
     length = sequence_length(algorithm, config)
     for _ in range(updates):
+        batch: Any
         i = torch.randint(2 * EPISODES, (BATCH,), generator=generator)
         noise = torch.randn(1, BATCH, width, generator=generator)
         if length is None:
-            group.update(data.each(lambda column, i=i: column[i][None])._replace(noise=noise))  # type: ignore[misc]
+            batch = Batch(*(column[i][None] for column in data))._replace(noise=noise)
         else:
-            group.update(_sequences(data, i, length, getattr(algorithm, "returns_to_go", False), noise))
+            batch = _sequences(data, i, length, getattr(algorithm, "returns_to_go", False), noise)
+        group.update(batch)
     return score(group)
 
 
