@@ -79,8 +79,8 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
     data = data._replace(rewards=data.rewards * (1.0 if return_range is None else return_range / REFERENCE_RANGE))
     generator = torch_generator(seed, "tiny problem batches")
     length = sequence_length(algorithm, config)
+    batch: Any
     for _ in range(updates):
-        batch: Any
         i = torch.randint(2 * EPISODES, (BATCH,), generator=generator)
         noise = torch.randn(1, BATCH, width, generator=generator)
         if length is None:

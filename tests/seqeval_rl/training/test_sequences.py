@@ -237,7 +237,7 @@ def test_sequences_are_learned_without_a_dataset():
 @pytest.mark.parametrize(
     ("algorithm", "changes", "given_settings", "error", "words"),
     [
-        (SequenceBC, {"order": "shuffled"}, {}, UsageError, ["protocol.order", "expected episodes or logged", "protocol.order=episodes"]),
+        (SequenceBC, {"order": "shuffled"}, {}, UsageError, ["protocol.order", "expected episodes or logged, found"]),
         (SequenceBC, {}, {"sequence_length": 156}, DataError, ["156 transitions", "at most 155"]),
         (ReturnsBC, {"online": 10}, {}, UsageError, ["returns to go", "protocol.online = 10"]),
         (ReturnsBC, {"initial": 20}, {}, DataError, ["complete episode", "Raise protocol.initial"]),
