@@ -20,7 +20,8 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.seeding import numpy_generator
-from seqeval_rl.training.replay_buffer import ReplayBuffer
+from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
+from seqeval_rl.training.row_pool import RowPool
 
 CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
 PREFETCHED_CHUNKS = 4
@@ -53,6 +54,11 @@ class BatchSampler:
     def __init__(self, replay: ReplayBuffer, schedules: Sequence[Schedule], seeds: Sequence[int], noise_dim: int):
         """Each run has its schedule (of one protocol) and its seed; each transition comes with n = `noise_dim` normals."""
         self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
+        self.last = (max(schedule.gradient_steps for schedule in schedules) - 1) // CHUNK  # chunk
+        self._pool: RowPool | None = None
+        if isinstance(replay, PooledReplayBuffer):
+            chunk_rows = CHUNK * len(self.seeds) * schedules[0].protocol.batch_size
+            self._pool = RowPool(replay, self._indices, chunk_rows, self.last)
         self._latest: tuple[int, NDArray[np.int64], NDArray[np.float32]] | None = None
 
     def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Batch]:
@@ -65,24 +71,38 @@ class BatchSampler:
             # Kept, because an evaluation may come in the middle of a chunk.
             if self._latest is None or self._latest[0] != chunk:
                 self._latest = (chunk, *self.draw(chunk))
-            _, positions, noise = self._latest
-            indices = torch.from_numpy(self.replay.indices(positions[:, inside])).to(device)
-            batches = self.replay.batch(indices, torch.from_numpy(noise[inside]).to(device), shift, scale)
-            for columns in zip(*batches, strict=True):
+            self.enter(chunk)
+            _, places, noise = self._latest
+            drawn = torch.from_numpy(places[inside]).to(device), torch.from_numpy(noise[inside]).to(device)
+            for columns in zip(*self.replay.batch(*drawn, shift, scale), strict=True):
                 yield Batch(*columns)
             start = end
 
     def draw(self, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The draws of the gradient steps from `chunk * CHUNK` on: arrival positions [R, CHUNK, B] and standard normals
-        [CHUNK, R, B, n]. May be called from any thread."""
-        runs = zip(self.schedules, self.seeds, strict=True)
-        positions = np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs])
-        shape = (*positions.shape[1:], self.noise_dim)
+        """The draws of the gradient steps from `chunk * CHUNK` on: places in the replay buffer's `rows` [CHUNK, R, B], to be
+        read once the chunk is entered, and standard normals [CHUNK, R, B, n]. May be called from any thread."""
+        places = self._indices(chunk) if self._pool is None else self._pool.places(chunk)
+        shape = (CHUNK, *places.shape[2:], self.noise_dim)
         noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
         if self.noise_dim:
             for r, seed in enumerate(self.seeds):
                 noise[:, r] = numpy_generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
-        return positions, noise
+        return places, noise
+
+    def enter(self, chunk: int) -> None:
+        """Make sure that the rows of a chunk are where `draw` says; before its first batch is gathered."""
+        if self._pool is not None:
+            self._pool.enter(chunk)
+
+    def close(self) -> None:
+        """Stop gathering rows for batches to come."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _indices(self, chunk: int) -> NDArray[np.int64]:
+        """The row indices of a chunk, [CHUNK, R, B]."""
+        runs = zip(self.schedules, self.seeds, strict=True)
+        return self.replay.indices(np.stack([draw_positions(schedule, seed, chunk) for schedule, seed in runs]))
 
 
 class Prefetcher:
@@ -92,11 +112,10 @@ class Prefetcher:
         self._batches = batches
         self._pool = ThreadPoolExecutor(max(1, min(PREFETCHED_CHUNKS, (os.cpu_count() or 1) - 1)), "draws")
         self._pending: dict[int, Future[tuple[Tensor, Tensor]]] = {}
-        self._last = (max(schedule.gradient_steps for schedule in batches.schedules) - 1) // CHUNK
 
     def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
-        """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; starts drawing the chunks after it."""
-        for number in range(chunk, max(chunk, min(chunk + PREFETCHED_CHUNKS - 1, self._last)) + 1):
+        """Places [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk, see `BatchSampler.draw`; starts drawing the chunks after it."""
+        for number in range(chunk, max(chunk, min(chunk + PREFETCHED_CHUNKS - 1, self._batches.last)) + 1):
             if number not in self._pending:
                 self._pending[number] = self._pool.submit(self._draw, number)
         for number in [number for number in self._pending if number < chunk]:
@@ -104,8 +123,8 @@ class Prefetcher:
         return self._pending.pop(chunk).result()
 
     def _draw(self, chunk: int) -> tuple[Tensor, Tensor]:
-        positions, noise = self._batches.draw(chunk)
-        tensors = torch.from_numpy(self._batches.replay.indices(positions)), torch.from_numpy(noise)
+        places, noise = self._batches.draw(chunk)
+        tensors = torch.from_numpy(places), torch.from_numpy(noise)
         if self._batches.replay.device.type == "cuda":
             # The host need not wait for a copy from page-locked memory; torch keeps the memory until the copy is done.
             tensors = tensors[0].pin_memory(), tensors[1].pin_memory()

@@ -117,6 +117,7 @@ class CudaGraphLearner(Learner):
             # page-locked memory would pile up, and the reported progress would not be real.
             self._chunk_started.synchronize()
             self._chunk_started.record()
+        self.batches.enter(chunk)
         self._indices.copy_(indices, non_blocking=True)
         self._noise.copy_(noise, non_blocking=True)
         self._chunk = chunk
