@@ -70,6 +70,22 @@ class DatasetsCollect:
 
 
 @dataclass(frozen=True)
+class DatasetsPush(Reading):
+    """Put a dataset on the Hugging Face Hub, in Minari's format. What is not a Minari dataset yet is first written as one."""
+
+    # what is uploaded, for example minari:mine/hopper/medium-v0 or data.npz
+    source: Annotated[Positional[str], arg(metavar="SOURCE")] = ""
+    to: Annotated[str | None, arg(metavar="USER")] = (
+        None  # user or organization on the Hub; by default who is logged in
+    )
+    # Minari id of the dataset, for a source that is not a Minari dataset
+    id: Annotated[str | None, arg(metavar="ID")] = None
+    private: bool = False  # a repository that is created is visible to its owners alone
+    overwrite: bool = False  # replace a dataset of that id
+    dry_run: bool = False  # only say what would be uploaded; no network, no login
+
+
+@dataclass(frozen=True)
 class DatasetsVerify(Reading):
     """Check a dataset on this machine, or all in the cache: hashes, episode boundaries, values."""
 
@@ -78,12 +94,13 @@ class DatasetsVerify(Reading):
 
 @dataclass(frozen=True)
 class Datasets:
-    """List, show, fetch, collect or verify datasets."""
+    """List, show, fetch, collect, push or verify datasets."""
 
     action: OmitSubcommandPrefixes[
         Annotated[DatasetsList, subcommand("list")]
         | Annotated[DatasetsShow, subcommand("show")]
         | Annotated[DatasetsFetch, subcommand("fetch")]
         | Annotated[DatasetsCollect, subcommand("collect")]
+        | Annotated[DatasetsPush, subcommand("push")]
         | Annotated[DatasetsVerify, subcommand("verify")]
     ] = field(default_factory=DatasetsList)

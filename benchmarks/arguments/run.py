@@ -49,6 +49,9 @@ class Run(Reading):
     paper: bool = False
     # resume runs whose algorithm's file has changed since they began; recorded in their events.jsonl
     allow_changed_code: bool = False
+    # where settings, data or the algorithm's file have changed since a run's checkpoint: start a new run from it, in a
+    # directory of its own
+    fork: bool = False
     retry_failed: bool = False  # also try runs again that have diverged, from their newest checkpoint
     # seconds for an environment step, a reset, or to open an environment; one that takes longer fails
     step_timeout: Annotated[float, arg(metavar="SECONDS")] = 300.0

@@ -15,6 +15,7 @@ from seqeval_rl.benchmarks.arguments.datasets import (
     DatasetsCollect,
     DatasetsFetch,
     DatasetsList,
+    DatasetsPush,
     DatasetsShow,
     DatasetsVerify,
 )
@@ -170,3 +171,22 @@ def _collect(command: DatasetsCollect) -> None:
     from seqeval_rl.benchmarks.commands.collect import collect
 
     collect(command)
+
+
+@perform.register
+def _push(command: DatasetsPush) -> None:
+    from seqeval_rl.collection.push import push_dataset
+
+    upload = push_dataset(
+        _named("push", command.source),
+        command.to,
+        identity=command.id,
+        private=command.private,
+        overwrite=command.overwrite,
+        dry_run=command.dry_run,
+        **command.options(),
+    )
+    for name, size in upload.files.items():
+        say(f"{upload.repository}/{name}  {size:,} bytes")
+    how = f"MINARI_REMOTE=hf://{upload.user} seqeval datasets fetch minari:{upload.identity}"
+    say(f"{upload.url}: others get it by {how}" if upload.url else "dry run: nothing was uploaded")

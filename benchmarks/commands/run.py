@@ -49,6 +49,7 @@ def run(
     mini: bool = False,
     paper: bool = False,
     allow_changed_code: bool = False,
+    fork: bool = False,
     retry_failed: bool = False,
     step_timeout: float = 300.0,
     episode_timeout: float = 3600.0,
@@ -78,6 +79,7 @@ def run(
         mini: the suite's miniature.
         paper: as the published runs.
         allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
+        fork: where settings, data or that file have changed since a run's checkpoint, start a new run from it.
         retry_failed: also try runs again that have diverged, from their newest checkpoint.
         step_timeout: seconds for an environment step, a reset, or to open an environment; one that takes longer fails.
         episode_timeout: seconds for all environment steps of an episode together.
@@ -106,7 +108,7 @@ def run(
     planned = replace(planned, shard=Shard.parse(shard), patience=patience, retry_failed=retry_failed)
     options = LaunchOptions(address, partition, time)
     ends = run_sweep(
-        planned, directory, device, environments, overwrite, progress, allow_changed_code, launcher, options
+        planned, directory, device, environments, overwrite, progress, allow_changed_code, launcher, options, fork
     )
     raise_crashed(ends)
     return read_results(directory)
@@ -139,7 +141,7 @@ def perform(command: Run) -> None:
     ends = run_sweep(
         sweep, out, command.device, command.environments, command.overwrite,
         allow_changed_code=command.allow_changed_code, launcher=command.launcher,
-        options=LaunchOptions(command.address, command.partition, command.time),
+        options=LaunchOptions(command.address, command.partition, command.time), fork=command.fork,
     )  # fmt: skip
     failed = [end for end in ends if end.status != "finished"]
     for end in failed[:_NAMED]:

@@ -20,7 +20,7 @@ Choose = Callable[[NDArray[Any], int, NDArray[np.int64]], NDArray[np.float32]]
 class Episode(NamedTuple):
     """One whole episode of T transitions."""
 
-    seed: int  # that the environment was reset with
+    seed: int | None  # that the environment was reset with; None: not known
     observations: NDArray[np.float64]  # [T + 1, obs]
     actions: NDArray[np.float32]  # [T, act] in the environment's units
     rewards: NDArray[np.float64]  # [T]
@@ -98,7 +98,7 @@ def columns_of(episodes: Sequence[Episode], time_limit: int) -> dict[str, Any]:
 
 
 def episodes_of(
-    rows: NDArray[np.float32], ends: NDArray[Any], terminals: NDArray[np.bool_], task: Task, seeds: Iterator[int]
+    rows: NDArray[np.float32], ends: NDArray[Any], terminals: NDArray[np.bool_], task: Task, seeds: Iterator[int | None]
 ) -> Iterator[Episode]:
     """The episodes in packed rows, in their order.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.download import check_form_of_sha256
+from seqeval_rl.data.hashes import check_form_of_sha256
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import (
     FetchOptions,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import shutil
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +17,7 @@ from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import FileError
 from seqeval_rl.utils.console import progress_bar
-from seqeval_rl.utils.files import atomic_directory, lock_file, restore_replaced
+from seqeval_rl.utils.files import atomic_directory, lock_file, require_room, restore_replaced
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def writer(new: NewDataset, replace_old: bool, progress: bool) -> Iterator[Calla
             if target.exists() and not replace_old:
                 yield lambda episodes: deque(shown(episodes), maxlen=0).clear()
                 return
-            _require_room(target, new.bytes)
+            require_room(target.parent, new.bytes)
             with atomic_directory(target) as partial:
                 directory = partial / "data"
                 directory.mkdir()
@@ -80,20 +77,6 @@ def writer(new: NewDataset, replace_old: bool, progress: bool) -> Iterator[Calla
             _create_namespace(new.identity.rpartition("/")[0])
     except OSError as error:
         raise unusable(f"minari:{new.identity}", error) from error
-
-
-def _require_room(target: Path, needed: float) -> None:
-    """Raise `OSError` where a file of that many bytes has no room on the disk, or is above the limit of sizes (`ulimit -f`)."""
-    free = shutil.disk_usage(target.parent).free
-    if free < needed:
-        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free", target)
-    if sys.platform != "win32":
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        if limit != resource.RLIM_INFINITY and limit < needed:
-            what = f"{needed / 1e6:.1f} MB are needed, files may have {limit / 1e6:.1f} MB (ulimit -f)"
-            raise OSError(errno.EFBIG, what, target)
 
 
 def _write(directory: Path, new: NewDataset, episodes: Iterable[Episode]) -> None:

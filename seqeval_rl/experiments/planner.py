@@ -21,6 +21,7 @@ from seqeval_rl.data.stream import Stream, StreamSpec
 from seqeval_rl.environments.patience import with_patience
 from seqeval_rl.environments.spaces import check_time_limit, gymnasium_shapes
 from seqeval_rl.errors import UsageError, writing
+from seqeval_rl.experiments.forking import first_state, forked
 from seqeval_rl.experiments.grouping import (
     GroupCandidate,
     GroupKey,
@@ -32,7 +33,8 @@ from seqeval_rl.experiments.grouping import (
 )
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
-from seqeval_rl.protocol import Schedule
+from seqeval_rl.protocol import EvaluationPoint, Schedule
+from seqeval_rl.results.fork import CODE, FORKED_FROM, ChangedError
 from seqeval_rl.results.loggers.logger import check_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
@@ -69,6 +71,7 @@ def plan(
     room: float | None = None,
     allow_changed_code: bool = False,
     workers: int = 1,
+    fork: bool = False,
 ) -> Plan:
     """Load (or build) the datasets, check everything that can be checked, and divide what is left to do into jobs.
 
@@ -89,7 +92,7 @@ def plan(
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     forget_streams()
-    planner = _Planner(sweep, out, device, overwrite, allow_changed_code)
+    planner = _Planner(sweep, out, device, overwrite, allow_changed_code, fork)
     for number, spec in enumerate(sweep.streams):
         seeds = [sweep.seeds_in_shard(number, place, len(variants)) for place in range(len(variants))]
         if not any(seeds):
@@ -133,9 +136,12 @@ def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:
 class _Planner:
     """What is left to do of a sweep, collected variant by variant."""
 
-    def __init__(self, sweep: Sweep, out: Path, device: torch.device, overwrite: bool, allow_changed_code: bool):
+    def __init__(
+        self, sweep: Sweep, out: Path, device: torch.device, overwrite: bool, allow_changed_code: bool, fork: bool
+    ):
         self._sweep, self._out, self._device = sweep, out, device
-        self._overwrite, self._allow_changed_code = overwrite, allow_changed_code
+        self._overwrite, self._allow_changed_code, self._fork = overwrite, allow_changed_code, fork
+        self._fitting: set[tuple[StreamSpec, Path]] = set()  # streams and variants of which a fork was checked
         self._recorded = recorded_runs(out)
         self._provenance = describe_provenance(device.type)
         if device.type == "cuda":
@@ -164,7 +170,13 @@ class _Planner:
             # A run that is there keeps its place: the same settings can belong to several sweeps, or to none.
             directory = self._recorded.get(identity(manifest), folder / f"seed-{seed}")
             run = PlannedRun(spec, settings, seed, directory, manifest, number)
-            resume_from = self._resume_from(run)
+            try:
+                resume_from = self._resume_from(run)
+            except ChangedError as error:
+                if not self._fork:
+                    raise
+                run = self._forked(run, error, points, stream, variant)
+                resume_from = self._resume_from(run)
             if resume_from is None:
                 continue
             cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
@@ -191,17 +203,29 @@ class _Planner:
             spec.name, variant.entry.name, stream.task.name, variant.entry.name,
         )  # fmt: skip
 
+    def _forked(
+        self, run: PlannedRun, error: ChangedError, points: list[EvaluationPoint], stream: Stream, variant: Variant
+    ) -> PlannedRun:
+        """A run that would not be resumed, as a fork. Raises `MismatchError` where that is impossible."""
+        changes = [change for change in error.changes if not (self._allow_changed_code and change.field == CODE)]
+        run = forked(run, changes, points)
+        kind = run.stream, run.directory.parent
+        if FORKED_FROM in run.manifest and not run.directory.exists() and kind not in self._fitting:
+            first_state(run, stream, variant.entry, variant.protocol, self._sweep.patience)
+            self._fitting.add(kind)
+        return run
+
     def _resume_from(self, run: PlannedRun) -> int | None:
         """The evaluation that the run resumes from, -1 for its start; None where nothing is left to do."""
         recorder = RunRecorder(run.directory, run.manifest)
         if not recorder.check(self._overwrite):
             recorder.check_links(self._overwrite)
-            return -1
+            return recorder.begins_after
         result = read_results(run.directory)[0]
         again = result.status == "failed" and (result.crashed or self._sweep.retry_failed)
         if result.status == "unfinished" or again:
             recorder.check_links(self._overwrite)
-            resume_from = max(recorder.resumable(), default=-1)
+            resume_from = max(recorder.resumable(), default=recorder.begins_after)
             if resume_from >= 0 and not self._allow_changed_code:
                 recorder.check_code()
             return resume_from

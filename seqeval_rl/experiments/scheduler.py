@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from seqeval_rl.errors import DivergedError, Interrupted, SeqevalError
+from seqeval_rl.errors import DivergedError, Interrupted, SeqevalError, UsageError
 from seqeval_rl.experiments.job import RunEnd, forget_streams
 from seqeval_rl.experiments.launchers.launcher import LaunchOptions, SweepRequest, find_launcher
 from seqeval_rl.experiments.sweep import Sweep
@@ -22,6 +22,7 @@ def run_sweep(
     allow_changed_code: bool = False,
     launcher: str = "local",
     options: LaunchOptions | None = None,
+    fork: bool = False,
 ) -> list[RunEnd]:
     """Plan and run; returns how each run ended, and which had failed before. Finished runs are not among them.
 
@@ -35,13 +36,17 @@ def run_sweep(
         allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
         launcher: where to train: `local`, `ray`, `slurm`, another registered name, `module:Class` or `file.py:Class`.
         options: of the launcher.
+        fork: where the settings, the data or the algorithm's code of a run have changed since its checkpoint, start a new run
+            from it, in a directory of its own.
 
     Raises:
         Interrupted: by a signal, see `signals_interrupt`; the same command resumes.
         SeqevalError: see `plan`; or what a job raised (a full disk, say), after the other processes have been stopped. A run
             that diverges or a plug-in that raises ends that job alone.
     """
-    request = SweepRequest(sweep, out, device, backend, overwrite, progress, allow_changed_code)
+    if fork and overwrite:
+        raise UsageError("--fork: expected no --overwrite, which deletes the runs that it starts from. Leave one out.")
+    request = SweepRequest(sweep, out, device, backend, overwrite, progress, allow_changed_code, fork)
     chosen = find_launcher(launcher)(options or LaunchOptions())
     try:
         with signals_interrupt():

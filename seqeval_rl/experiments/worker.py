@@ -15,11 +15,13 @@ import torch
 from seqeval_rl.environments.make import worthwhile_workers
 from seqeval_rl.environments.patience import with_patience
 from seqeval_rl.errors import RunError, SeqevalError
+from seqeval_rl.experiments.forking import first_state
 from seqeval_rl.experiments.job import Job, PlannedRun, Progress, ProgressReporter, RunEnd, Scored, load_stream
 from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.isolation import isolated
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import EvaluationPoint, Schedule
+from seqeval_rl.results.fork import FORKED_FROM
 from seqeval_rl.results.loggers.logger import OptionalLoggers
 from seqeval_rl.results.read import main_metric, scan_results
 from seqeval_rl.results.write import RunRecorder
@@ -145,7 +147,12 @@ class _Execution:
         for index, recorder in recorders:
             run = self.job.runs[index]
             recorded, state = recorder.resume()
-            schedule = Schedule(self.job.protocol, len(load_stream(run.stream)))
+            stream = load_stream(run.stream)
+            if not recorded and FORKED_FROM in run.manifest:
+                state = first_state(run, stream, self.algorithm, self.job.protocol, self.job.patience)
+                recorder.begin_fork(state)
+                recorded = recorder.begins_after + 1
+            schedule = Schedule(self.job.protocol, len(stream))
             groups[recorded].append(_Member(index, run, schedule, recorder, state))
         return groups
 

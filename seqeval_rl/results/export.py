@@ -29,7 +29,12 @@ LONG_COLUMNS = (
 
 def varied_settings(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     """Of each run the settings in which runs of its algorithm on one dataset differ, by name: `alpha`, `protocol.increment`."""
-    settings = [run.config | {f"protocol.{name}": value for name, value in run.protocol.items()} for run in results]
+    settings = [
+        run.config
+        | {f"protocol.{name}": value for name, value in run.protocol.items()}
+        | ({"fork": run.manifest["forked_from"]["id"]} if run.manifest.get("forked_from") else {})
+        for run in results
+    ]
     siblings = defaultdict(list)
     for result, own in zip(results, settings, strict=True):
         siblings[result.algorithm, result.dataset].append(own)

@@ -101,6 +101,10 @@ def _check_form(manifest: Mapping[str, Any]) -> None:
     for name in ("task", "protocol"):
         require({name: {}, **manifest}, name, dict)
     require({"online": 0, **manifest.get("protocol", {})}, "online", int, "protocol.")
+    fork = require({"forked_from": {}, **manifest}, "forked_from", dict)
+    if fork:
+        require(fork, "id", str, "forked_from.")
+        require(fork, "evaluation", int, "forked_from.")
     require(manifest, "seed", int)
     require(manifest, "evaluations_expected", int)
 

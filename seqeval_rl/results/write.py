@@ -13,9 +13,10 @@ from typing import Any
 
 from seqeval_rl.errors import MismatchError, writing
 from seqeval_rl.results import checkpoint
+from seqeval_rl.results.fork import CODE, FORKED_FROM, Change, ChangedError, differences, source_lines
 from seqeval_rl.results.legacy import modern_manifest
 from seqeval_rl.results.lines import Lines, append_line, drop_damaged_end, read_lines
-from seqeval_rl.results.manifest import manifest_text, read_manifest
+from seqeval_rl.results.manifest import FORMAT, manifest_text, read_manifest
 from seqeval_rl.results.ownership import Ownership
 from seqeval_rl.results.read import (
     CHECKPOINTS,
@@ -31,7 +32,7 @@ from seqeval_rl.utils.files import atomic_write, remove_partial_files
 _NAMED = ("stream", "algorithm", "seed")  # what `_names` gives
 # What makes two runs the same run. Versions, device and revision are recorded but may change between attempts. A difference is
 # looked for in this order: bounds of actions, which are of the task, also change the hash of the dataset.
-IDENTITY = ("suite", "task", "dataset", "algorithm", "protocol", "seed", "uses_future_data", "precision")
+IDENTITY = ("suite", "task", "dataset", "algorithm", "protocol", "seed", "uses_future_data", "precision", FORKED_FROM)
 
 # Of these, what each attempt records.
 _OF_ATTEMPT = ("device", "versions", "git_revision", "algorithm_sha256")
@@ -45,7 +46,7 @@ def identity(manifest: dict[str, Any]) -> Hashable:
 def _identifying(manifest: Any) -> dict[str, Any]:
     """What a manifest of any version says under the keys of `IDENTITY`, as JSON holds it."""
     modern = modern_manifest(json.loads(json.dumps(manifest)))
-    found = {key: modern.get(key) for key in IDENTITY}
+    found: dict[str, Any] = {key: modern.get(key) for key in IDENTITY}
     if isinstance(found["dataset"], dict):
         for block in found["dataset"].get("blocks", ()):
             block.pop("citation", None)  # may be corrected between attempts
@@ -73,12 +74,18 @@ class RunRecorder:
         self.checkpoints = directory / CHECKPOINTS
         self._ownership: Ownership | None = None  # while open
 
+    @property
+    def begins_after(self) -> int:
+        """The evaluation after which it begins: -1, unless it is a fork."""
+        return int(self.manifest.get(FORKED_FROM, {}).get("evaluation", -1))
+
     def check(self, overwrite: bool = False) -> bool:
         """True if this run was begun before and is not to be overwritten.
 
         Raises:
             MismatchError: the directory holds another run's results; with `overwrite` only where that run is of another dataset,
                 algorithm or seed, which nobody asked to delete.
+            ChangedError: without `overwrite`, where it is the same run with other settings or data.
         """
         path = self.directory / MANIFEST
         if not path.exists():
@@ -90,29 +97,46 @@ class RunRecorder:
                 )
             return False
         try:
-            recorded = _identifying(read_manifest(path))
+            manifest = read_manifest(path)
         except ValueError as error:
             if overwrite:
                 return False
             raise MismatchError(
                 f"{self.directory}: {error}. Move the directory away, or run with --overwrite."
             ) from None
-        asked_for = _identifying(self.manifest)
+        recorded, asked_for = _identifying(manifest), _identifying(self.manifest)
+        others = [
+            (what, old, new)
+            for what, old, new in zip(_NAMED, _names(recorded), _names(asked_for), strict=True)
+            if old != new
+        ]
         if overwrite:
-            for what, old, new in zip(_NAMED, _names(recorded), _names(asked_for), strict=True):
-                if old != new:
-                    raise MismatchError(
-                        f"{self.directory}: holds results of another {what}, {old!r}, asked for {new!r}. --overwrite deletes "
-                        "results of the same run only: choose another --out."
-                    )
-            return False
-        for key, asked in asked_for.items():
-            if recorded[key] != asked:
-                where, old, new = _first_difference(key, recorded[key], asked)
+            for what, old, new in others:
                 raise MismatchError(
-                    f"{self.directory}: holds results made with {where} = {old!r}, asked for {new!r}. "
-                    "Choose another --out, or --overwrite to begin again."
+                    f"{self.directory}: holds results of another {what}, {old!r}, asked for {new!r}. --overwrite deletes "
+                    "results of the same run only: choose another --out."
                 )
+            return False
+        if (version := manifest.get("format", 0)) > FORMAT:
+            raise MismatchError(
+                f"{self.directory}: holds files of format {version}, this version of seqeval-rl writes {FORMAT}. Use the version "
+                "that made them, or choose another --out."
+            )
+        changes = [
+            change
+            for key, asked in asked_for.items()
+            if recorded[key] != asked
+            for change in differences(key, recorded[key], asked)
+        ]
+        if changes:
+            where, old, new = changes[0]
+            text = f"{self.directory}: holds results made with {where} = {old!r}, asked for {new!r}. "
+            if others:
+                raise MismatchError(f"{text}Choose another --out, or --overwrite to begin again.")
+            raise ChangedError(
+                f"{text}Choose another --out, --fork to start new runs from its checkpoint, or --overwrite to begin again.",
+                [*changes, *self._changed_code()],
+            )
         return True
 
     def check_links(self, overwrite: bool) -> None:
@@ -129,23 +153,24 @@ class RunRecorder:
                 )
 
     def check_code(self) -> None:
-        """Raise `MismatchError` where the file that defines the algorithm has changed since the run began, unless nothing has
+        """Raise `ChangedError` where the file that defines the algorithm has changed since the run began, unless nothing has
         been trained: such a run begins again."""
-        recorded, asked = self._codes()
-        if recorded != asked and not self._untrained():
-            raise MismatchError(
+        changes = self._changed_code()
+        if changes and not self.untrained():
+            _, recorded, asked = changes[0]
+            raise ChangedError(
                 f"{self.directory}: began with an algorithm whose file had SHA-256 {recorded[:12]}…, found {asked[:12]}…: its "
-                "code has changed. Restore it, resume with --allow-changed-code, begin again with --overwrite, or choose "
-                "another --out."
+                "code has changed. Restore it, resume with --allow-changed-code, start new runs from its checkpoint with --fork, "
+                "begin again with --overwrite, or choose another --out.",
+                changes,
             )
 
-    def _codes(self) -> tuple[str, str]:
-        """SHA-256 of the algorithm's file when the run began, and now; equal where one is not known."""
-        recorded = read_manifest(self.directory / MANIFEST).get("algorithm_sha256")
-        asked = self.manifest.get("algorithm_sha256")
-        return (recorded, asked) if recorded and asked else ("", "")
+    def _changed_code(self) -> list[Change]:
+        """The SHA-256 of the algorithm's file when the run began, and now; empty where it is the same, or one is not known."""
+        recorded, asked = read_manifest(self.directory / MANIFEST).get(CODE), self.manifest.get(CODE)
+        return [Change(CODE, recorded, asked)] if recorded and asked and recorded != asked else []
 
-    def _untrained(self) -> bool:
+    def untrained(self) -> bool:
         """Whether there is nothing to resume from but the evaluation before the first gradient step."""
         return max(self.resumable(), default=0) == 0
 
@@ -166,7 +191,7 @@ class RunRecorder:
             for directory in (self.directory, self.checkpoints):
                 remove_partial_files(directory)
             begun = self.check(overwrite)
-            other_code = begun and len(set(self._codes())) > 1 and self._untrained()
+            other_code = begun and bool(self._changed_code()) and self.untrained()
             if overwrite or other_code:
                 # The manifest last: killed at any moment, what is left is a part of the old run, and its manifest says so.
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -214,6 +239,14 @@ class RunRecorder:
             atomic_write(path, b"".join(path.read_bytes().splitlines(keepends=True)[: newest + 1]))
         return newest + 1, state
 
+    def begin_fork(self, state: dict[str, Any]) -> None:
+        """Begin with the evaluations of the run that this one is forked from, and with this state after the last of them."""
+        fork = self.manifest[FORKED_FROM]
+        self.require_ownership()
+        atomic_write(self.directory / METRICS, source_lines(self.directory, fork))
+        checkpoint.save(self.checkpoints, fork["evaluation"], state)
+        self.event("forked", run=fork["run"], evaluation=fork["evaluation"])
+
     def event(self, event: str, **details: Any) -> None:
         """Append to `events.jsonl`: attempts, failures, the end. Raises `FileError`, and `BusyError` as `require_ownership`."""
         self.require_ownership()
@@ -238,13 +271,3 @@ def _names(identifying: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         *(part.get("name") if isinstance(part, dict) else None for part in (dataset, algorithm)),
         identifying["seed"],
     )
-
-
-def _first_difference(path: str, old: Any, new: Any) -> tuple[str, Any, Any]:
-    """The first leaf in which two JSON values differ, with its path."""
-    parts: list[tuple[str, Any, Any]] = []
-    if isinstance(old, dict) and isinstance(new, dict):
-        parts = [(f"{path}.{key}", old.get(key), new.get(key)) for key in sorted({*old, *new})]
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        parts = [(f"{path}[{index}]", a, b) for index, (a, b) in enumerate(zip(old, new, strict=True))]
-    return next((_first_difference(*part) for part in parts if part[1] != part[2]), (path, old, new))

@@ -48,6 +48,9 @@ class CudaGraphs:
                 with suppress(RuntimeError):
                     _end(graph, pool)
                 raise
+            finally:
+                # After a failure torch's allocators may go on recording in this pool: the next graph gets one of its own.
+                self._pool = None
             _end(graph, pool)
         self._pool = pool
         replay: Work = graph.replay

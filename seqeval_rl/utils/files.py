@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,20 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def require_room(directory: Path, needed: float) -> None:
+    """Raise `OSError` where a disk has no room for that many bytes, or a file may not have as many (`ulimit -f`)."""
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed:,.0f} bytes are needed, {free:,} bytes are free", str(directory))
+    if sys.platform != "win32":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if limit != resource.RLIM_INFINITY and limit < needed:
+            what = f"{needed:,.0f} bytes are needed, files may have {limit:,} bytes (ulimit -f)"
+            raise OSError(errno.EFBIG, what, str(directory))
 
 
 @contextlib.contextmanager

@@ -458,5 +458,6 @@ def test_old_metrics_never_pass_for_those_of_other_settings(suite, tmp_path, cap
     (run / "manifest.json").unlink()
     capsys.readouterr()
     assert main([*command, "--set", "bc.learning_rate=0.5"]) == 78
+    assert main([*command, "--fork", "--overwrite"]) == 2
     assert "holds metrics.jsonl without manifest.json" in capsys.readouterr().err
     assert not (run / "manifest.json").exists()

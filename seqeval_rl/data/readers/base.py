@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, NamedTuple
 
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.download import check_sha256
+from seqeval_rl.data.hashes import check_sha256
 from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.tasks import Bound, Task

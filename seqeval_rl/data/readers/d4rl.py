@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.download import check_sha256, recorded_sha256
+from seqeval_rl.data.hashes import check_sha256, recorded_sha256
 from seqeval_rl.data.readers import d4rl_index, npz
 from seqeval_rl.data.readers.base import HDF5_ENDINGS, FetchOptions, Listing, Reader, ReadOptions, has_ending
 from seqeval_rl.data.readers.d4rl_file import (
@@ -61,7 +61,7 @@ class D4rlReader(Reader):
         if (path := self.path_in(source)) is not None:
             return read(path, source, options)
         entry = d4rl_index.entry(source.removeprefix(self.prefix))
-        path = d4rl_index.obtain(entry, progress=options.progress)
+        path = d4rl_index.obtain(entry, progress=options.progress, afterwards=entry.cached)
         return read(path, source, replace(options, task=options.task or entry.task))
 
     def fetch(self, source: str, options: FetchOptions) -> Path:

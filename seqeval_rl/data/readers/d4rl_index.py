@@ -1,4 +1,5 @@
-"""D4RL's datasets (Fu et al., 2020, arXiv 2004.07219): their files, tasks, time limits and published statistics."""
+"""D4RL's datasets (Fu et al., 2020, arXiv 2004.07219): their files and where these come from, tasks, time limits and published
+statistics."""
 
 from __future__ import annotations
 
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.download import address, check_sha256, download
+from seqeval_rl.data.download import download, hub_address, sources
+from seqeval_rl.data.hashes import check_sha256
+from seqeval_rl.data.readers import hdf5
 from seqeval_rl.data.readers.base import HDF5_ENDINGS, has_ending
 from seqeval_rl.environments.tasks import TASKS, Task
-from seqeval_rl.errors import FileError, unknown
+from seqeval_rl.errors import DataError, FileError, unknown
 
 _SERVER = "https://rail.eecs.berkeley.edu/datasets/offline_rl"
+_COPY = "imone/D4RL"  # a dataset repository of the Hugging Face Hub with the same files, without their folders
 
 
 class Published(NamedTuple):
@@ -33,11 +37,23 @@ class Entry(NamedTuple):
     task: Task
     time_limit: int  # transitions after which D4RL's environment ends an episode
     published: Published | None
+    observations: int  # dimensions
+    actions: int  # dimensions
+    # Of the file on D4RL's server, as TensorFlow Datasets has recorded them (antmaze-medium-play, relocate-cloned and kitchen: as
+    # several users have); None: not known.
+    size: int | None = None  # bytes
+    sha256: str | None = None
 
     @property
     def file_name(self) -> str:
         """The file's name on this machine, as the d4rl package names it."""
         return self.path.rpartition("/")[2]
+
+    @property
+    def cached(self) -> int:
+        """Bytes of its entry in the cache; 0 where the number of its transitions is not published."""
+        width = 2 * self.observations + self.actions + 2
+        return 0 if self.published is None else 4 * width * self.published.transitions
 
 
 def _entries() -> Iterator[Entry]:
@@ -45,7 +61,10 @@ def _entries() -> Iterator[Entry]:
         for row in csv.DictReader(table):
             size, mean_return = row["transitions"], row["mean_return"]
             published = Published(int(size), float(mean_return)) if size else None
-            yield Entry(row["identity"], row["path"], TASKS[row["task"]], int(row["time_limit"]), published)
+            yield Entry(
+                *(row["identity"], row["path"], TASKS[row["task"]], int(row["time_limit"]), published),
+                *(int(row["observations"]), int(row["actions"]), int(row["bytes"] or 0) or None, row["sha256"] or None),
+            )
 
 
 ENTRIES = {entry.identity: entry for entry in _entries()}
@@ -117,16 +136,44 @@ def local() -> list[str]:
     return [f"d4rl:{found.identity}" for found in ENTRIES.values() if find(found) is not None]
 
 
-def url(found: Entry) -> str:
-    """The address of its file: on D4RL's server, or the mirror in `SEQEVAL_D4RL_MIRROR`; raises as `address` does."""
-    return address("SEQEVAL_D4RL_MIRROR", _SERVER, found.path)
+def addresses(found: Entry) -> list[str]:
+    """Where its file comes from, in this order: the mirrors in `SEQEVAL_D4RL_MIRROR`; else D4RL's server and a public copy.
+
+    Raises as `download.sources` does.
+    """
+    public = [f"{_SERVER}/{found.path}", hub_address(_COPY, found.file_name)]
+    return sources("SEQEVAL_D4RL_MIRROR", found.path, public)
 
 
-def obtain(found: Entry, sha256: str | None = None, offline: bool | None = None, progress: bool = True) -> Path:
-    """The dataset's file, downloaded where it is not on this machine; see `data.download.download`."""
+def obtain(
+    found: Entry, sha256: str | None = None, offline: bool | None = None, progress: bool = True, afterwards: int = 0
+) -> Path:
+    """The dataset's file, downloaded where it is not on this machine; see `data.download.download`.
+
+    A download must have the SHA-256 of the file on D4RL's server; where that is not known, observations and actions of the
+    task's dimensions.
+    """
     path = find(found)
     if path is None:
-        return download(url(found), folders()[-1] / found.file_name, sha256, offline, progress)
+        place, known = folders()[-1] / found.file_name, sha256 or found.sha256
+        return download(
+            *(addresses(found), place, known, offline, progress),
+            size=None if sha256 else found.size,
+            check=None if known else lambda partial: _check_dimensions(found, partial),
+            afterwards=afterwards,
+        )
     if sha256 is not None:
         check_sha256(path, sha256)
     return path
+
+
+def _check_dimensions(found: Entry, path: Path) -> None:
+    """Raise `DataError` unless a file has rows of the dataset's dimensions."""
+    with hdf5.opened(path) as file:
+        shapes = [getattr(file.get(key), "shape", None) for key in ("observations", "actions")]
+    expected = [found.observations, found.actions]
+    rows = {shape[0] for shape in shapes if shape}
+    if len(rows) != 1 or rows == {0} or [shape[1:] if shape else None for shape in shapes] != [(n,) for n in expected]:
+        raise DataError(
+            f"expected observations [N, {expected[0]}] and actions [N, {expected[1]}], found {shapes[0]} and {shapes[1]}"
+        )

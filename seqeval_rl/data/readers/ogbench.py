@@ -19,7 +19,7 @@ import numpy as np
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
-from seqeval_rl.data.download import address, download
+from seqeval_rl.data.download import download, hub_address, sources
 from seqeval_rl.data.images import Pixels, are_images
 from seqeval_rl.data.readers import npz
 from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions, has_ending
@@ -32,6 +32,13 @@ from seqeval_rl.utils.files import atomic_path, lock_file
 from seqeval_rl.utils.text import file_name, first_line
 
 _SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
+# A dataset repository of the Hugging Face Hub with the same files: one of OGBench's authors names it in OGBench's issue 49.
+_COPY = "zhouzypaul/ogbench_datasets"
+# Bytes and SHA-256 of files on OGBench's server, as several users have recorded them. OGBench publishes none.
+_KNOWN = {
+    "antmaze-large-navigate-v0": (242877817, "2dbe946ac107ca5ac524f82f7a72efa951ceab0be915201d6b32e612d823f2e7"),
+    "cube-double-play-v0": (297435656, "a73d1a33d029cedb8bc170ef94791ec585fa2d9450096f4f2a02b8cfbcf608c9"),
+}
 _EXAMPLE = "antmaze-large-navigate-singletask-v0"
 
 
@@ -73,7 +80,7 @@ def _obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pa
     """The file of a single-task dataset, in the directory of OGBench's package; computed where it is not on this machine.
 
     Rewards are not published. OGBench's package computes them from the goal-conditioned file, which is downloaded from OGBench's
-    server, or the mirror in `SEQEVAL_OGBENCH_MIRROR`.
+    server or a public copy, or from the mirrors in `SEQEVAL_OGBENCH_MIRROR`.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageError(f"dataset ogbench:{name}: expected a name such as {_EXAMPLE}. Correct it.")
@@ -92,10 +99,22 @@ def _obtain(name: str, progress: bool = True, offline: bool | None = None) -> Pa
         )
     *parts, version = name.split("-")
     goals = "-".join([*parts[: parts.index("singletask")], version])
-    url = address("SEQEVAL_OGBENCH_MIRROR", _SERVER, f"{goals}.npz")
-    found = download(url, path.with_stem(goals), offline=offline, progress=progress)
+    file = f"{goals}.npz"
+    addresses = sources("SEQEVAL_OGBENCH_MIRROR", file, [f"{_SERVER}/{file}", hub_address(_COPY, file)])
+    size, sha256 = _KNOWN.get(goals, (None, None))
+    found = download(addresses, path.with_stem(goals), sha256, offline, progress, size=size, check=_check_rows)
     _write_with_rewards(found, path, environment)
     return path
+
+
+def _check_rows(path: Path) -> None:
+    """Raise `DataError` unless a file is goal-conditioned data of OGBench's, with all of its arrays and equal lengths."""
+    columns = npz.load(path, OGBENCH.required)
+    missing = sorted({*OGBENCH.required} - columns.keys())
+    if missing:
+        raise DataError(f"expected arrays {', '.join(OGBENCH.required)}, found no {missing[0]}")
+    for key, column in columns.items():
+        check_length("the file", key, column, len(columns["observations"]))
 
 
 def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:

@@ -33,6 +33,7 @@ class SweepRequest:
     overwrite: bool
     progress: bool
     allow_changed_code: bool
+    fork: bool = False
 
     def plan(self, device: torch.device, room: float | None = None, workers: int = 1) -> Plan:
         """Check everything and divide what is missing into jobs, see `planner.plan`; shown in one line."""
@@ -46,6 +47,7 @@ class SweepRequest:
             room,
             self.allow_changed_code,
             workers,
+            self.fork,
         )
         self.show(planned)
         return planned

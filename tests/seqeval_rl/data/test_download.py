@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from web_server import Site, serving
 
-from seqeval_rl.data import download as download_module
-from seqeval_rl.data.download import download, recorded_sha256
+from seqeval_rl.data import transfer
+from seqeval_rl.data.download import download, sources
+from seqeval_rl.data.hashes import recorded_sha256
 from seqeval_rl.data.load import fetch
 from seqeval_rl.errors import DataError, FileError, UsageError
 
@@ -28,7 +30,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download_module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0.001)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -179,9 +181,17 @@ def test_a_hash_that_does_not_match_keeps_nothing(tmp_path: Path, site: Site) ->
 def test_no_room_is_seen_before_it_runs_out(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1, 1, 1000))
-    with pytest.raises(FileError, match=r"0 MB are needed, 0 MB are free\. Make room"):
+    with pytest.raises(FileError, match=r"100,008 bytes are needed, 1,000 bytes are free\)\. Make room there\."):
         download(f"{site.url}/log", tmp_path / "log", progress=False)
     assert leftovers(tmp_path) == []
+    assert len(site.requests) == 1
+    # Where its size is known nothing is asked for.
+    with pytest.raises(FileError, match=r"100,508 bytes are needed, 1,000 bytes are free"):
+        download([f"{site.url}/log", site.url], tmp_path / "log", progress=False, size=len(CONTENT), afterwards=500)
+    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path))
+    with pytest.raises(FileError, match="Make room, or set SEQEVAL_CACHE to a directory with room"):
+        download(f"{site.url}/log", tmp_path / "log", progress=False, size=len(CONTENT))
+    assert len(site.requests) == 1
 
 
 def test_an_unwritable_place_is_named(tmp_path: Path, site: Site) -> None:
@@ -242,13 +252,13 @@ def test_a_body_without_end_and_a_slow_one_are_ended(
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.length = False
-    monkeypatch.setattr(download_module, "_LARGEST", 50_000)
+    monkeypatch.setattr(transfer, "_LARGEST", 50_000)
     with pytest.raises(FileError, match="expected a dataset of at most 0 GB, the server sends more"):
         download(f"{site.url}/log.hdf5", tmp_path / "log.hdf5", progress=False)
     assert leftovers(tmp_path) == []
     monkeypatch.undo()
-    monkeypatch.setattr(download_module, "_GRACE", 0.0)
-    monkeypatch.setattr(download_module, "_SLOWEST", 1e15)
+    monkeypatch.setattr(transfer, "_GRACE", 0.0)
+    monkeypatch.setattr(transfer, "_SLOWEST", 1e15)
     site.length = True
     with pytest.raises(FileError, match=r"bytes per second, expected at least .* the same command resumes"):
         download(f"{site.url}/log.hdf5", tmp_path / "log.hdf5", progress=False)
@@ -265,5 +275,101 @@ def test_a_hash_that_is_none_is_refused_before_anything_is_asked_for(text: str, 
 
 def test_https_is_not_given_up() -> None:
     request = urllib.request.Request("https://example.org/log.hdf5")
-    with pytest.raises(FileError, match=r"expected an address with https, the server names 'http://other/log'"):
-        download_module._OnlyToHttps().redirect_request(request, None, 302, "", {}, "http://other/log")
+    with pytest.raises(Exception, match=r"expected an address with https, the server names 'http://other/log'"):
+        transfer._OnlyToHttps().redirect_request(request, None, 302, "", {}, "http://other/log")
+
+
+def refused(fault: str, site: Site, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a server give something else than the file; returns what is said of it."""
+    match fault:
+        case "page":
+            site.content = PAGE
+            return "expected an HDF5 file, the server sends one that begins with b'<!DOCTYPE"
+        case "gone":
+            site.statuses = [404]
+            return "the server answers 404"
+        case "down":
+            site.statuses = [503] * 9
+            return r"download failed 2 times \(HTTPError: HTTP Error 503"
+        case "size":
+            site.content = CONTENT + b"more"
+            return "expected 100,008 bytes, the server has 100,012"
+        case "hash":
+            site.content = CONTENT[:-1] + b"?"
+            return f"SHA-256 is [0-9a-f]{{64}}, expected {SHA256}"
+        case "endless":
+            site.content, site.length = CONTENT + b"more", False
+            return "expected 100008 bytes, found 100012"
+    raise ValueError(fault)
+
+
+@pytest.mark.parametrize("fault", ["page", "gone", "down", "size", "hash", "endless"])
+def test_the_next_source_is_tried_where_one_has_another_file(
+    fault: str, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = tmp_path / "log.hdf5"
+    with serving(CONTENT) as second:
+        said = refused(fault, site, monkeypatch)
+        addresses = [f"{site.url}/log.hdf5", f"{second.url}/copy"]
+        with caplog.at_level(logging.WARNING, "seqeval_rl"):
+            assert download(addresses, target, SHA256, progress=False, size=len(CONTENT)) == target
+        assert target.read_bytes() == CONTENT
+        assert second.paths == ["/copy"]
+    lines = [record.getMessage() for record in caplog.records if "trying http" in record.getMessage()]
+    assert len(lines) == 1
+    assert re.search(rf"^{site.url}/log\.hdf5: {said}.*; trying {second.url}/copy$", lines[0])
+    assert leftovers(tmp_path) == []
+
+
+def test_where_no_source_has_it_each_is_named_with_its_reason(tmp_path: Path, site: Site) -> None:
+    site.content = PAGE
+    target = tmp_path / "log.hdf5"
+    with serving(CONTENT[:-1] + b"?") as second, serving() as third:
+        third.statuses = [404]
+        addresses = [f"{one.url}/log.hdf5" for one in (site, second, third)]
+        with pytest.raises(FileError, match=r"log\.hdf5: none of its 3 sources has the file") as caught:
+            download(addresses, target, SHA256, progress=False, size=len(CONTENT))
+        said = str(caught.value)
+        places = [said.index(f"{address}: ") for address in addresses]
+        assert places == sorted(places)
+        for reason in ("DOCTYPE", f"expected {SHA256}", "404", f"put the file at {target}"):
+            assert reason in said
+        assert "\n" not in said
+        with pytest.raises(DataError, match="none of its 2 sources"):  # both have a file, and another one
+            download(addresses[:2], target, SHA256, progress=False)
+    assert not target.exists()
+    assert leftovers(tmp_path) == []
+
+
+def test_a_page_costs_no_part_that_another_source_sent(tmp_path: Path, site: Site) -> None:
+    interrupted(tmp_path, site)
+    (tmp_path / ".log.partial").rename(tmp_path / ".log.hdf5.partial")
+    (tmp_path / ".log.partial.json").rename(tmp_path / ".log.hdf5.partial.json")
+    with serving(PAGE) as second, pytest.raises(DataError, match="expected an HDF5 file"):
+        download(f"{second.url}/log", tmp_path / "log.hdf5", progress=False)
+    download(f"{site.url}/log", tmp_path / "log.hdf5", SHA256, progress=False)
+    assert [headers.get("Range") for headers in site.requests] == ["bytes=40000-"]
+
+
+def test_a_file_without_a_known_hash_is_checked_by_its_reader(tmp_path: Path, site: Site) -> None:
+    def check(path: Path) -> None:
+        if path.read_bytes() != CONTENT:
+            raise DataError("expected the file, found another")
+
+    with serving(CONTENT[:-1] + b"?") as first:
+        download([f"{first.url}/log", f"{site.url}/log"], tmp_path / "log", progress=False, check=check)
+    assert (tmp_path / "log").read_bytes() == CONTENT
+
+
+def test_mirrors_of_the_user_are_the_only_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    public = ["https://authors.org/data/log.hdf5", "https://copies.org/log.hdf5"]
+    monkeypatch.delenv("MIRROR", raising=False)
+    assert sources("MIRROR", "a/log.hdf5", public) == public
+    monkeypatch.setenv("MIRROR", "https://mine.org/d4rl/  http://other.org")
+    assert sources("MIRROR", "a/log.hdf5", public) == [
+        "https://mine.org/d4rl/a/log.hdf5",
+        "http://other.org/a/log.hdf5",
+    ]
+    monkeypatch.setenv("MIRROR", "https://mine.org ftp://other.org")
+    with pytest.raises(UsageError, match=r"MIRROR: expected an address such as .*found 'ftp://other\.org'"):
+        sources("MIRROR", "a/log.hdf5", public)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from synthetic import npz
 from web_server import Site, serving
 
 from seqeval_rl import load_dataset
-from seqeval_rl.data import download as download_module
+from seqeval_rl.data import transfer
 from seqeval_rl.data.load import fetch, known_datasets, verify
 from seqeval_rl.data.readers import d4rl_index
 from seqeval_rl.data.readers.d4rl_index import ENTRIES, Published
@@ -34,7 +35,7 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "d4rl"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download_module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture
@@ -42,10 +43,18 @@ def content(tmp_path: Path) -> bytes:
     return write(tmp_path / "made.hdf5", columns("...T....L." * 30, obs_dim=11, act_dim=3)).read_bytes()
 
 
+def known(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let D4RL's file be this one."""
+    entry = ENTRIES[NAME.removeprefix("d4rl:")]
+    sha256 = hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(ENTRIES, entry.identity, entry._replace(size=len(content), sha256=sha256))
+
+
 @pytest.fixture
 def site(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     with serving(content) as running:
         monkeypatch.setenv("SEQEVAL_D4RL_MIRROR", f"{running.url}/mirror/")
+        known(content, monkeypatch)
         yield running
 
 
@@ -67,16 +76,65 @@ def test_the_d4rl_packages_own_files_are_used(tmp_path: Path, site: Site, conten
     assert site.paths == []
 
 
-def test_every_address_is_d4rls_own_unless_a_mirror_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_comes_from_d4rls_server_or_a_public_copy_unless_mirrors_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("SEQEVAL_D4RL_MIRROR", raising=False)
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
     entry = d4rl_index.entry("antmaze-large-diverse-v2")
-    assert d4rl_index.url(entry) == (
-        "https://rail.eecs.berkeley.edu/datasets/offline_rl/ant_maze_v2/"
-        "Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_sparse_fixed.hdf5"
-    )
+    file = "Ant_maze_hardest-maze_noisy_multistart_True_multigoal_True_sparse_fixed.hdf5"
+    assert d4rl_index.addresses(entry) == [
+        f"https://rail.eecs.berkeley.edu/datasets/offline_rl/ant_maze_v2/{file}",
+        f"https://huggingface.co/datasets/imone/D4RL/resolve/main/{file}",
+    ]
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example.org/")
+    assert d4rl_index.addresses(entry)[1] == f"https://hub.example.org/datasets/imone/D4RL/resolve/main/{file}"
     monkeypatch.setenv("SEQEVAL_D4RL_MIRROR", "ftp://example.org")
     with pytest.raises(UsageError, match="SEQEVAL_D4RL_MIRROR: expected an address such as https"):
         fetch(NAME)
+
+
+def test_size_and_hash_of_d4rls_file_decide(
+    site: Site, content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = write(tmp_path / "other.hdf5", columns("...T....L." * 20, obs_dim=11, act_dim=3)).read_bytes()
+    with serving(other) as first:
+        monkeypatch.setenv("SEQEVAL_D4RL_MIRROR", f"{first.url} {site.url}")
+        assert fetch(NAME, progress=False).read_bytes() == content
+    assert all(len(entry.sha256 or "") in (0, 64) for entry in ENTRIES.values())
+    unknown = sorted(identity for identity, entry in ENTRIES.items() if entry.sha256 is None or entry.size is None)
+    assert unknown == [
+        *("maze2d-large-v1", "maze2d-medium-v1", "maze2d-umaze-v1", "relocate-expert-v1", "relocate-human-v1")
+    ]
+
+
+@pytest.mark.parametrize("dims", [(4, 3), (5, 2)])
+def test_without_a_known_hash_the_dimensions_decide(
+    dims: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = [write(tmp_path / f"{n}-{k}.hdf5", columns("..L" * 9, obs_dim=n, act_dim=k)) for n, k in (dims, (4, 2))]
+    with serving(files[0].read_bytes()) as first, serving(files[1].read_bytes()) as second:
+        monkeypatch.setenv("SEQEVAL_D4RL_MIRROR", first.url)
+        with pytest.raises(
+            DataError, match=r"another file \(.*observations \[N, 4\] and actions \[N, 2\], found \(27, "
+        ):
+            fetch("d4rl:maze2d-umaze-v1", progress=False)
+        monkeypatch.setenv("SEQEVAL_D4RL_MIRROR", f"{first.url} {second.url}")
+        assert fetch("d4rl:maze2d-umaze-v1", progress=False).read_bytes() == files[1].read_bytes()
+
+
+def test_a_disk_too_small_for_the_file_and_its_cache_is_refused_before_the_download(
+    site: Site, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1, 1, 10_000_000))
+    needed = len(content) + 999_998 * 4 * (2 * 11 + 3 + 2)
+    with pytest.raises(
+        FileError, match=rf"{needed:,} bytes are needed, 10,000,000 bytes are free\)\. Make room, or set SEQ"
+    ):
+        load_dataset(NAME, progress=False)
+    assert site.paths == []
+    assert fetch(NAME, progress=False).is_file()  # the file alone has room
 
 
 def test_a_hash_is_kept_and_checked(site: Site, content: bytes) -> None:

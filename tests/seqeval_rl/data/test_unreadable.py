@@ -18,7 +18,7 @@ from d4rl_files import TASK, columns, write
 
 from seqeval_rl import load_dataset
 from seqeval_rl.data import cache
-from seqeval_rl.data.download import recorded_sha256
+from seqeval_rl.data.hashes import recorded_sha256
 from seqeval_rl.data.readers.base import open_file
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.results import checkpoint

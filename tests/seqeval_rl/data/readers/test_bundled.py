@@ -242,7 +242,8 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_too_small_a_disk_is_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=200_000_000))
     with pytest.raises(
-        FileError, match=r"minari:seqeval/hopper/random-1000000-v0: .*\d+ MB are needed, 200 MB are free"
+        FileError,
+        match=r"minari:seqeval/hopper/random-1000000-v0: .*[\d,]+ bytes are needed, 200,000,000 bytes are free",
     ):
         build("random", 1_000_000)
     assert _left(tmp_path) == []
