@@ -83,7 +83,7 @@ class Check:
 @dataclass(frozen=True)
 class Bench:
     """Measure updates per second, compared with a plain loop and the machine's limit; or environment steps per second, compared
-    with a plain Gymnasium loop; or estimate how long a suite will take."""
+    with a plain Gymnasium loop; or training on a large dataset; or estimate how long a suite will take."""
 
     # names separated by commas; default all registered, or the suite's
     algorithms: Annotated[str | None, arg(metavar="A,B")] = None
@@ -99,4 +99,6 @@ class Bench:
     # instead measure the evaluation of these tasks, separated by commas
     evaluation: Annotated[str | None, arg(metavar="TASK,TASK")] = None
     backend: Literal["auto", "envpool", "gymnasium"] = "auto"  # with --evaluation: what steps the environments
+    # instead measure training on a dataset of so many transitions, which is written to the cache and deleted afterwards
+    transitions: Annotated[int | None, arg(metavar="N")] = None
     mini: bool = False  # with --estimate: the suite's miniature

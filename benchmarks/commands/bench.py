@@ -1,4 +1,5 @@
-"""`seqeval bench`: measures updates or environment steps per second, or estimates how long a suite will take."""
+"""`seqeval bench`: measures updates or environment steps per second, or training on a large dataset, or estimates how long a
+suite will take."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 
 from seqeval_rl.benchmarks.arguments.parsing import numbers, words
 from seqeval_rl.benchmarks.arguments.run import Bench
-from seqeval_rl.benchmarks.speed import estimate, evaluation, updates
+from seqeval_rl.benchmarks.speed import estimate, evaluation, large, updates
 from seqeval_rl.benchmarks.suite import build_sweep
 from seqeval_rl.environments.tasks import task_named
 from seqeval_rl.errors import UsageError
@@ -27,6 +28,9 @@ def bench(command: Bench) -> None:
     if command.estimate is not None:
         _estimate(command)
         return
+    if command.transitions is not None:
+        _bench_large(command, names)
+        return
     if command.mini:
         raise UsageError("bench --mini: expected --estimate SUITE with it, found none. Name a suite or leave it out.")
     if command.evaluation is None:
@@ -37,13 +41,7 @@ def bench(command: Bench) -> None:
         _refuse(command, ("device", "precision"), "with --evaluation", "The policy acts on one core in float32")
     device = choose_device(command.device)
     sizes = numbers(command.runs, "--runs") or list(updates.RUNS[device.type])
-    for option, least, found in (
-        ("runs", 1, min(sizes)),
-        ("repeats", 1, command.repeats),
-        ("threads", 0, command.threads),
-    ):
-        if found < least:
-            raise UsageError(f"bench --{option}: expected whole numbers from {least}, found {found}. Correct it.")
+    _check_numbers(runs=(1, min(sizes)), repeats=(1, command.repeats), threads=(0, command.threads))
     if command.evaluation is not None:
         _bench_evaluation(command, names, sizes if command.runs else [1, 5])
         return
@@ -70,6 +68,28 @@ def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int])
     _show(evaluation.as_table(report), report, command)
 
 
+def _bench_large(command: Bench, names: list[str] | None) -> None:
+    """`bench --transitions`: training on a dataset larger than memory."""
+    assert command.transitions is not None
+    options = ("runs", "precision", "evaluation", "backend", "mini")
+    _refuse(command, options, "with --transitions", "One run is trained, as it is by default")
+    if names is not None and len(names) > 1:
+        raise UsageError(f"--algorithms: expected one name with --transitions, found {len(names)}. Choose one.")
+    _check_numbers(
+        transitions=(2 * large.EPISODE, command.transitions), repeats=(1, command.repeats), threads=(0, command.threads)
+    )
+    entry, device = find_algorithm((names or ["td3_bc"])[0]), choose_device(command.device)
+    report = large.bench_large(entry, command.transitions, device, command.threads, command.repeats)
+    _show(large.as_table(report), report, command)
+
+
+def _check_numbers(**options: tuple[int, int]) -> None:
+    """Raise `UsageError` for an option, by name with the least number and the one that was found, that is too small."""
+    for option, (least, found) in options.items():
+        if found < least:
+            raise UsageError(f"bench --{option}: expected whole numbers from {least}, found {found}. Correct it.")
+
+
 def _show(table: str, report: dict[str, Any], command: Bench) -> None:
     print(table)
     if command.json:
@@ -89,7 +109,7 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 
 def _estimate(command: Bench) -> None:
     """`bench --estimate`: how long a suite will take on this machine."""
-    options = ("runs", "threads", "repeats", "evaluation", "backend")
+    options = ("runs", "threads", "repeats", "evaluation", "backend", "transitions")
     _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None
     device = choose_device(command.device)

@@ -42,6 +42,7 @@ class PackedRows:
         self.parts = tuple(parts)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
         self.shape: tuple[int, int] = (int(self._starts[-1]), parts[0].shape[1])
+        self.dtype = parts[0].dtype
         self.nbytes = sum(part.nbytes for part in parts)
 
     @classmethod
@@ -58,11 +59,11 @@ class PackedRows:
         if self.nbytes <= LARGE and len(self.parts) == 1:
             return np.asarray(self.parts[0])[wanted]
         order = np.argsort(wanted, axis=None)
-        found = np.empty((wanted.size, self.shape[1]), np.float32)
+        found = np.empty((wanted.size, self.shape[1]), self.dtype)
         self.copy_sorted(wanted.ravel()[order], found)
         unsorted = np.empty_like(found)
         unsorted[order] = found
-        return unsorted.reshape(*wanted.shape, -1)
+        return unsorted.reshape(*wanted.shape, self.shape[1])
 
     def __setitem__(self, indices: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         """Write rows [k, D] at indices [k]; into arrays that can be written."""

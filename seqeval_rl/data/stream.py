@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -200,3 +201,10 @@ class Stream:
         if self.interleave and transitions <= len(self):
             return INTERLEAVED
         return next((block.label for block in self.blocks if transitions <= block.stop), ONLINE)
+
+
+def first_rows(streams: Sequence[Stream]) -> list[int]:
+    """The first row of each of these streams where they are concatenated, the same one once."""
+    different = {id(stream): stream for stream in streams}
+    starts = dict(zip(different, accumulate(map(len, different.values()), initial=0), strict=False))
+    return [starts[id(stream)] for stream in streams]

@@ -94,6 +94,10 @@ class BatchSampler:
         if self._pool is not None:
             self._pool.enter(chunk)
 
+    def pool_of(self, chunk: int) -> range:
+        """The chunks whose rows are gathered together with those of this one."""
+        return range(chunk, chunk + 1) if self._pool is None else self._pool.chunks_of(chunk)
+
     def close(self) -> None:
         """Stop gathering rows for batches to come."""
         if self._pool is not None:
@@ -114,7 +118,7 @@ class Prefetcher:
         self._pending: dict[int, Future[tuple[Tensor, Tensor]]] = {}
 
     def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
-        """Places [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk, see `BatchSampler.draw`; starts drawing the chunks after it."""
+        """Places [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk, see `BatchSampler.draw`; starts drawing the next ones."""
         for number in range(chunk, max(chunk, min(chunk + PREFETCHED_CHUNKS - 1, self._batches.last)) + 1):
             if number not in self._pending:
                 self._pending[number] = self._pool.submit(self._draw, number)

@@ -19,7 +19,6 @@ from seqeval_rl.data.images import Pixels
 from seqeval_rl.data.packed_rows import LARGE, PackedRows
 from seqeval_rl.interface.algorithm import Batch, Spec
 
-
 DEVICE_SHARE = 0.5  # of a CUDA device's free memory that rows may take
 
 
@@ -54,6 +53,7 @@ class ReplayBuffer:
         self.obs_shape, self.act_dim, self.device = spec.obs_shape, spec.act_dim, spec.device
         rows, _, self.arrivals, self.written = transitions
         self.host = PackedRows.of(rows)
+        self.dtype = torch.from_numpy(np.empty(0, self.host.dtype)).dtype
         # Of a row; 0 for images, which are not in the rows.
         self.obs_columns = (self.host.shape[1] - spec.act_dim - 2) // 2
         self.rows = self._tensor(together)
@@ -64,7 +64,7 @@ class ReplayBuffer:
             return _on_device(parts[0], self.device)
         if self.device.type == "cpu" and not together:
             return None
-        rows = torch.empty(self.host.shape, device=self.device)
+        rows = torch.empty(self.host.shape, dtype=self.dtype, device=self.device)
         for part, target in zip(parts, rows.split([len(part) for part in parts]), strict=True):
             target.copy_(_on_device(part, torch.device("cpu")))
         return rows
@@ -92,9 +92,7 @@ class ReplayBuffer:
             packed = self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1)
         return self._batch(packed, indices, noise, shift, scale)
 
-    def batch_of(
-        self, indices: NDArray[np.int64], noise: Tensor, shift: Tensor | None, scale: Tensor | None
-    ) -> Batch:
+    def batch_of(self, indices: NDArray[np.int64], noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
         """The batch of any rows, by their indices [..., R, B] in `host`."""
         return self.batch(torch.from_numpy(indices).to(self.device), noise, shift, scale)
 
@@ -160,7 +158,7 @@ class PooledReplayBuffer(ReplayBuffer):
     def reserve(self, capacity: int) -> None:
         """Make room for a pool of that many rows."""
         self.capacity = capacity
-        self.rows = torch.empty((capacity + self.written, self.host.shape[1]), device=self.device)
+        self.rows = torch.empty((capacity + self.written, self.host.shape[1]), dtype=self.dtype, device=self.device)
         written = self.host[np.arange(len(self.host) - self.written, len(self.host))]
         self.rows[capacity:] = torch.from_numpy(written).to(self.device)
 
@@ -173,9 +171,7 @@ class PooledReplayBuffer(ReplayBuffer):
         """See `ReplayBuffer`; of written rows only."""
         return indices - (len(self.host) - self.written) + self.capacity
 
-    def batch_of(
-        self, indices: NDArray[np.int64], noise: Tensor, shift: Tensor | None, scale: Tensor | None
-    ) -> Batch:
+    def batch_of(self, indices: NDArray[np.int64], noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
         """See `ReplayBuffer`."""
         packed = torch.from_numpy(self.host[indices]).to(self.device)
         return self._batch(packed, torch.from_numpy(indices).to(self.device), noise, shift, scale)

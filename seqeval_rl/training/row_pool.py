@@ -62,14 +62,14 @@ class RowPool:
 
     def places(self, chunk: int) -> NDArray[np.int64]:
         """Where the transitions of a chunk will be in `replay.rows` once it is entered, [CHUNK, R, B]. From any thread."""
-        chunks = self._chunks(chunk)
+        chunks = self.chunks_of(chunk)
         return self._pool(chunks).result().places[chunk - chunks.start]
 
     def enter(self, chunk: int) -> None:
         """Copy the rows of a chunk to the device, unless they are there; then the next ones are gathered."""
         if chunk in self._entered:
             return
-        chunks = self._chunks(chunk)
+        chunks = self.chunks_of(chunk)
         pool = self._pool(chunks).result()
         assert pool.rows is not None
         self._replay.fill(pool.rows)
@@ -79,7 +79,7 @@ class RowPool:
                 self._pools.pop(other).cancel()
         self._entered = chunks
         if chunks.stop <= self._last:
-            self._pool(self._chunks(chunks.stop))
+            self._pool(self.chunks_of(chunks.stop))
 
     def close(self) -> None:
         """Stop gathering."""
@@ -88,7 +88,7 @@ class RowPool:
         if self._more is not None:
             self._more.shutdown(wait=False, cancel_futures=True)
 
-    def _chunks(self, chunk: int) -> range:
+    def chunks_of(self, chunk: int) -> range:
         """The chunks of the pool that this one is in. They depend on its number alone, and so do places."""
         start, count = 0, min(_FIRST, self._most)
         while count < self._most and chunk >= start + count:
@@ -110,7 +110,7 @@ class RowPool:
         wanted, inverse = np.unique(indices, return_inverse=True)
         count = int(np.searchsorted(wanted, written))  # the others are on the device
         cuda = replay.device.type == "cuda"
-        rows = torch.empty((count, replay.host.shape[1]), pin_memory=cuda)
+        rows = torch.empty((count, replay.host.shape[1]), dtype=replay.dtype, pin_memory=cuda)
         replay.host.copy_sorted(wanted[:count], rows.numpy(), self._each)
         where = np.concatenate([np.arange(count), replay.places(wanted[count:])])
         return _Pool(rows, where[inverse].reshape(indices.shape))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seqeval_rl.data.arrival import Arrival, Concatenated, Logged
 from seqeval_rl.data.images import join
 from seqeval_rl.data.packed_rows import PackedRows
-from seqeval_rl.data.stream import Stream
+from seqeval_rl.data.stream import Stream, first_rows
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.config import grouped_config
@@ -252,7 +252,7 @@ def _concatenate(runs: Sequence[Run], protocol: Protocol) -> Transitions:
     if protocol.online:
         if len({len(stream) for stream in streams}) > 1:
             raise ValueError("streams of a run group with an online phase: expected equal lengths")
-        parts.append(np.zeros((written, runs[0].stream.width), np.float32))
+        parts.append(np.zeros((written, runs[0].stream.width), parts[0].dtype if parts else np.float32))
     images = [pixels for stream in different if (pixels := stream.pixels()) is not None]
     return Transitions(PackedRows(parts), join(images) if images else None, arrivals, written)
 
