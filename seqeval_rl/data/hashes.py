@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,7 @@ def content_hash(dataset: Dataset) -> str:
     """SHA-256 over shapes and the SHA-256 of each block of the arrays, computed by threads in parallel."""
     blocks: list[tuple[NDArray[np.uint8], int]] = []
     pixels = dataset.pixels
-    more = [] if pixels is None else [pixels.frames, pixels.index]
+    more: list[NDArray[Any]] = [] if pixels is None else [pixels.frames, pixels.index]
     if dataset.dataset_returns is not None:
         more.append(dataset.dataset_returns)
     for array in (dataset.rows, dataset.truncations, dataset.episode_starts, *more):

@@ -11,6 +11,8 @@ from __future__ import annotations
 import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -20,18 +22,25 @@ from numpy.typing import NDArray
 
 LARGE = 1 << 30  # bytes
 _SLICE = 128 << 20  # bytes that are read before pages are given back
+_DENSE = 64 << 10  # bytes to a row that is wanted, below which a disk had better read everything in sequence
+_READERS = 8  # rows that a disk looks for at the same time, where few are wanted
 
 
 def release(array: NDArray[Any], start: int, stop: int) -> None:
     """Give back the pages of `array[start:stop]`, rows of a C-contiguous array, where it is a large memory map. Its contents stay
     in the kernel's cache, and are read again where they are used again."""
+    _advise(array, start, stop, "MADV_DONTNEED")
+
+
+def _advise(array: NDArray[Any], start: int, stop: int, advice: str) -> None:
+    """Tell the kernel what is going to happen to the rows `start` to `stop` of a large memory map."""
     mapped = getattr(array, "_mmap", None)
-    if mapped is None or not len(array) or array.nbytes <= LARGE or not hasattr(mmap, "MADV_DONTNEED"):
+    if mapped is None or not len(array) or array.nbytes <= LARGE or not hasattr(mmap, advice):
         return
     row = array.nbytes // len(array)
     first = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data  # bytes of the file before the array
     begin = (first + start * row) // mmap.PAGESIZE * mmap.PAGESIZE
-    mapped.madvise(mmap.MADV_DONTNEED, begin, min(first + stop * row, len(mapped)) - begin)
+    mapped.madvise(getattr(mmap, advice), begin, min(first + stop * row, len(mapped)) - begin)
 
 
 class PackedRows:
@@ -60,7 +69,8 @@ class PackedRows:
             return np.asarray(self.parts[0])[wanted]
         order = np.argsort(wanted, axis=None)
         found = np.empty((wanted.size, self.shape[1]), self.dtype)
-        self.copy_sorted(wanted.ravel()[order], found)
+        with ThreadPoolExecutor(_READERS) if self.nbytes > LARGE else nullcontext() as readers:
+            self.copy_sorted(wanted.ravel()[order], found, map if readers is None else readers.map)
         unsorted = np.empty_like(found)
         unsorted[order] = found
         return unsorted.reshape(*wanted.shape, self.shape[1])
@@ -96,6 +106,9 @@ def _copy_slice(
 ) -> None:
     """Copy those rows of `part` at sorted indices [k] that are between two bounds to their places in `out` [k, D]."""
     first, last = np.searchsorted(indices, bounds)
+    start, stop = bounds
+    if (stop - start) * part.nbytes < (last - first) * _DENSE * len(part):
+        _advise(part, start, min(2 * stop - start, len(part)), "MADV_WILLNEED")  # the next slice, too
     # "clip", since "raise" would copy once more.
     np.take(np.asarray(part), indices[first:last], axis=0, out=out[first:last], mode="clip")
-    release(part, *bounds)
+    release(part, start, stop)

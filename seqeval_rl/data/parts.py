@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,25 +22,23 @@ class _Column:
 
     def __init__(self, path: Path, kind: DTypeLike, row: tuple[int, ...]):
         self.path, self._kind, self._row, self.length = path, np.dtype(kind), row, 0
-        self._file: IO[bytes] = path.open("wb")
+        self.file: IO[bytes] = path.open("wb")
         self._write_header()
 
     def _write_header(self) -> None:
         # numpy leaves room for a longer length, so that a later header is as long as the first.
         shape = (self.length, *self._row)
         header = {"descr": np.lib.format.dtype_to_descr(self._kind), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
+        np.lib.format.write_array_header_1_0(self.file, header)
 
-    def append(self, rows: NDArray[np.generic]) -> None:
-        self._file.write(np.ascontiguousarray(rows, self._kind).data)
+    def append(self, rows: NDArray[Any]) -> None:
+        self.file.write(np.ascontiguousarray(rows, self._kind).data)
         self.length += len(rows)
 
-    def finish(self) -> NDArray[np.generic]:
-        """The array, memory-mapped."""
-        self._file.seek(0)
+    def finish(self) -> None:
+        """Write the header that fits the rows."""
+        self.file.seek(0)
         self._write_header()
-        self._file.close()
-        return np.load(self.path, mmap_mode="r")
 
 
 def store_parts(key: str, name: str, parts: Iterator[Dataset], nbytes: int = 0) -> Dataset:
@@ -69,20 +68,19 @@ def store_parts(key: str, name: str, parts: Iterator[Dataset], nbytes: int = 0) 
 
 
 def _written(folder: Path, name: str, parts: Iterator[Dataset]) -> tuple[Dataset, dict[str, Path]]:
-    first = part = next(parts)
+    first = next(parts)
     columns = {"rows": _Column(folder / "rows.npy", np.float32, first.rows.shape[1:])}
     columns["truncations"] = _Column(folder / "truncations.npy", np.bool_, ())
-    starts, clipped = [np.zeros(1, np.int64)], 0
-    while True:
-        starts.append(columns["rows"].length + part.episode_starts[1:])
-        for key, column in columns.items():
-            column.append(getattr(part, key))
-        clipped, cut = clipped + part.clipped_actions, part.cut
-        following = next(parts, None)
-        if following is None:
-            break
-        part = following
-    arrays = {key: column.finish() for key, column in columns.items()}
+    starts, clipped, cut = [np.zeros(1, np.int64)], 0, False
+    with columns["rows"].file, columns["truncations"].file:
+        for part in chain([first], parts):
+            starts.append(columns["rows"].length + part.episode_starts[1:])
+            for key, column in columns.items():
+                column.append(getattr(part, key))
+            clipped, cut = clipped + part.clipped_actions, part.cut
+        for column in columns.values():
+            column.finish()
+    arrays: dict[str, Any] = {key: np.load(column.path, mmap_mode="r") for key, column in columns.items()}
     dataset = replace(
         first, name=name, **arrays, episode_starts=np.concatenate(starts), clipped_actions=clipped, cut=cut, digest=""
     )

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.training.replay_buffer import PooledReplayBuffer
+from seqeval_rl.training.replay_buffer import PooledReplayBuffer, is_pooled
 
 POOL_BYTES = 256 << 20  # there are two such pools: one in use, the next being gathered
 _FIRST = 4  # chunks of the first pool, which training waits for; each next one is twice as long
@@ -124,3 +124,8 @@ class RowPool:
             copy(bounds)
 
         yield from (map if self._more is None else self._more.map)(unless_closed, slices)
+
+
+def bytes_on_device(nbytes: int, device: torch.device) -> int:
+    """What packed rows of so many bytes take on a device: all of them, or a pool."""
+    return POOL_BYTES if is_pooled(nbytes, device) else nbytes
