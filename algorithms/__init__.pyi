@@ -1,6 +1,10 @@
 from .awac import AWAC as AWAC
 from .bc import BC as BC
 from .cql import CQL as CQL
+from .edac import EDAC as EDAC
+from .fql import FQL as FQL
 from .iql import IQL as IQL
 from .sac import SAC as SAC
+from .sac_n import SACN as SACN
+from .td3 import TD3 as TD3
 from .td3_bc import TD3BC as TD3BC

@@ -33,6 +33,7 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Fraction, Layers, NonNegative, Positive
 from seqeval_rl.networks.distributions import normal_log_prob
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import ActorCritic, Critic, GaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
@@ -53,6 +54,34 @@ class AWACConfig:
     initialization: Initialization = "torch"  # of the networks; orthogonal in jaxrl
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
+
+
+@fused
+def sample(mean: Tensor, log_std: Tensor, noise: Tensor, limit: float) -> Tensor:
+    """An action of the normal policy, [R, B, A], within the limit."""
+    return (mean + log_std.exp() * noise).clamp(-limit, limit)
+
+
+@fused
+def critic_losses(
+    q: Tensor, next_q: Tensor, rewards: Tensor, masks: Tensor, discount: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Equations (1) and (2) for Q_i(s, a) and Q'_i(s', a'), [R, M, B]: the loss and the mean Q, each [R]."""
+    # y = r + gamma m min_i Q'_i(s', a');  L = sum_i mean (Q_i(s, a) - y)^2
+    target = rewards + discount * masks * next_q.amin(1)
+    return (q - target.unsqueeze(1)).square().mean(2).sum(1), q.detach().mean((1, 2))
+
+
+@fused
+def actor_losses(
+    mean: Tensor, log_std: Tensor, actions: Tensor, q: Tensor, sampled_q: Tensor, temperature: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Equations (3) and (4) for the policy at s, the dataset's actions, Q_i(s, a) and Q_i(s, b), [R, M, B], without gradient:
+    the loss and the mean log pi(a | s), each [R]."""
+    # A = min_i Q_i(s, a) - min_i Q_i(s, b);  w = softmax over the batch of A / lambda;  L = - sum w log pi(a | s)
+    log_prob = normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
+    weights = ((q.amin(1) - sampled_q.amin(1)) / temperature).softmax(1)
+    return -(weights * log_prob).sum(1), log_prob.detach().mean(1)
 
 
 class AWAC(ActorCritic):  # which has act, values and log_prob
@@ -86,43 +115,25 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
         """Two normals per action dimension: one action sampled at s and one at s'."""
         return 2 * spec.act_dim
 
-    def sample(self, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
-        """An action of the normal policy, [R, B, A], clipped if `clip_samples` says so."""
-        return (mean + log_std.exp() * noise).clamp(-self.limit, self.limit)
-
-    @torch.no_grad()
-    def target(self, batch: Batch, noise: Tensor) -> Tensor:
-        """Equation (1), [R, B]."""
-        # y = r + gamma m min_i Q'_i(s', a')
-        mean, log_std = self.actor(batch.next_observations)
-        next_actions = self.sample(mean, log_std, noise)
-        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
-        return batch.rewards + self.discount * batch.masks * next_q
-
-    @torch.no_grad()
-    def weights(self, batch: Batch, q: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
-        """Equation (3) and the weights of (4), [R, B]; `q` [R, M, B] is Q(s, a)."""
-        # A = min_i Q_i(s, a) - min_i Q_i(s, b);  w = softmax over the batch of A / lambda
-        advantage = q.amin(1) - self.critic.minimum(batch.observations, self.sample(mean, log_std, noise))
-        return (advantage / self.temperature).softmax(1)
-
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (2) and (4), then the soft update."""
         noise, next_noise = batch.noise.chunk(2, -1)
-        # (2)  L = sum_i mean (Q_i(s, a) - y)^2
+        with torch.no_grad():
+            mean, log_std = self.actor(batch.next_observations)
+            next_actions = sample(mean, log_std, next_noise, self.limit)
+            next_q = self.critic_target(batch.next_observations, next_actions)
         q = self.critic(batch.observations, batch.actions)
-        critic_loss = (q - self.target(batch, next_noise).unsqueeze(1)).square().mean(2).sum(1)
-        # (4)  L = - sum w log pi(a | s)
+        critic_loss, mean_q = critic_losses(q, next_q, batch.rewards, batch.masks, self.discount)
         mean, log_std = self.actor(batch.observations)
-        log_prob = normal_log_prob((batch.actions - mean) * (-log_std).exp(), log_std)
-        weights = self.weights(batch, q.detach(), mean, log_std, noise)
-        actor_loss = -(weights * log_prob).sum(1)
+        with torch.no_grad():
+            sampled_q = self.critic(batch.observations, sample(mean, log_std, noise, self.limit))
+        actor_loss, log_prob = actor_losses(mean, log_std, batch.actions, q.detach(), sampled_q, self.temperature)
         self.actor_optimiser.minimise(actor_loss)
         self.critic_optimiser.minimise(critic_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q.detach().mean((1, 2)),
+            "critic/q": mean_q,
             "actor/loss": actor_loss.detach(),
-            "actor/log_prob": log_prob.detach().mean(1),
+            "actor/log_prob": log_prob,
         }

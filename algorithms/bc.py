@@ -23,6 +23,7 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import OFFLINE_STEPS, Count, Layers, OpenFraction, Positive
 from seqeval_rl.interface.state import Stateful
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import TanhActor, setting
 from seqeval_rl.networks.optimizers import Adam
@@ -38,6 +39,13 @@ class BCConfig:
     dropout: OpenFraction | None = None  # share of the units of each hidden layer that are left out of a gradient step
     initialization: Initialization = "torch"  # of the networks; orthogonal in jaxrl
     normalise_observations: bool = False  # by mean and std over the visible window
+
+
+@fused
+def cloning_loss(actions: Tensor, logged: Tensor) -> Tensor:
+    """Equation (1), [R], for pi(s) and the dataset's actions."""
+    # L = mean (pi(s) - a)^2
+    return (actions - logged).square().mean((1, 2))
 
 
 class BC(Stateful):
@@ -80,14 +88,9 @@ class BC(Stateful):
         factors = (noise >= self.threshold) / (1 - self.dropout)
         return list(factors.unsqueeze(1).split(self.hidden, -1))
 
-    def actor_loss(self, batch: Batch) -> Tensor:
-        """Equation (1), [R]."""
-        # L = mean (pi(s) - a)^2
-        return (self.actor(batch.observations, self.kept(batch.noise)) - batch.actions).square().mean((1, 2))
-
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step."""
-        loss = self.actor_loss(batch)
+        loss = cloning_loss(self.actor(batch.observations, self.kept(batch.noise)), batch.actions)
         self.actor_optimiser.minimise(loss)
         return {"actor/loss": loss.detach()}
 

@@ -33,8 +33,9 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
 from seqeval_rl.networks.distributions import tanh_normal, uniform
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
-from seqeval_rl.networks.modules import ActorCritic, Critic, TanhGaussianActor, frozen_copy, setting
+from seqeval_rl.networks.modules import ActorCritic, Critic, TanhGaussianActor, frozen_copy, setting, split_normal
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
@@ -62,9 +63,71 @@ class ScaledTanhGaussianActor(TanhGaussianActor):
         self.multiplier = nn.Parameter(torch.ones(spec.runs, 1, 1, device=spec.device))
         self.offset = nn.Parameter(torch.full((spec.runs, 1, 1), -1.0, device=spec.device))
 
-    def scaled(self, log_std: Tensor) -> Tensor:
-        """c f(s) + d, [R, B, A]."""
-        return self.multiplier * log_std + self.offset
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """[R, B, O] -> mean and log standard deviation before tanh, each [R, B, A]."""
+        out = self.net(observations)
+        return split_normal(out, self.log_std_min, self.log_std_max, self.multiplier, self.offset)
+
+
+draw = fused(tanh_normal)
+
+
+@fused
+def proposals(
+    mean: Tensor, log_std: Tensor, next_mean: Tensor, next_log_std: Tensor, noise: Tensor, logged: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The dataset's action followed by those of (2), [R, B, 1 + 3n, A], and the logarithm of the latter's densities, [R, B, 3n].
+
+    Args:
+        mean: of pi(s), [R, B, A], as all but the noise.
+        log_std: its log standard deviation.
+        next_mean: of pi(s').
+        next_log_std: its log standard deviation.
+        noise: [R, B, 3n * A].
+        logged: the dataset's actions.
+    """
+    normals = noise.unflatten(-1, (3, -1, logged.shape[-1]))  # [R, B, 3, n, A]
+    means = torch.stack([mean, next_mean], 2).unsqueeze(3)
+    log_stds = torch.stack([log_std, next_log_std], 2).unsqueeze(3)
+    drawn, log_density = tanh_normal(means, log_stds, normals[:, :, 1:])
+    random = uniform(normals[:, :, :1])
+    log_uniform = torch.full_like(log_density[:, :, :1], -math.log(2) * random.shape[-1])
+    actions = torch.cat([random, drawn], 2).flatten(2, 3)
+    return torch.cat([logged.unsqueeze(2), actions], 2), torch.cat([log_uniform, log_density], 2).flatten(2, 3)
+
+
+@fused
+def critic_losses(
+    q_all: Tensor, log_density: Tensor, next_q: Tensor, rewards: Tensor, masks: Tensor, discount: float | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Equations (1) to (3): the first term of (3), the gap E [C_i - Q_i(s, a)] summed over i, and the mean Q, each [R].
+
+    Args:
+        q_all: Q at the dataset's action and at those of (2), [R, M, B, 1 + 3n].
+        log_density: log p of each of the latter, [R, B, 3n].
+        next_q: Q'_i(s', a'), [R, M, B].
+        rewards: [R, B].
+        masks: [R, B].
+        discount: gamma, a float or [R, 1].
+    """
+    # y = r + gamma m min_i Q'_i(s', a')
+    target = rewards + discount * masks * next_q.amin(1)
+    q, q_sampled = q_all[..., 0], q_all[..., 1:]
+    # L = sum_i mean (Q_i - y)^2 + w sum_i mean (C_i - Q_i(s, a))
+    td_loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
+    gap = ((q_sampled - log_density.unsqueeze(1)).logsumexp(3) - q).mean(2).sum(1)
+    return td_loss, gap, q.detach().mean((1, 2))
+
+
+@fused
+def actor_losses(
+    q: Tensor, log_prob: Tensor, log_alpha: Tensor, entropy: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Equations (4) and (5) for Q_i(s, b), [R, M, B], and log pi(b | s): both losses, its mean and alpha, each [R]."""
+    # L = mean (alpha log pi(b | s) - min_i Q_i(s, b));  L = - log alpha mean (log pi(b | s) + H)
+    alpha, mean = log_alpha.detach().exp(), log_prob.detach().mean(1)
+    actor_loss = alpha * log_prob.mean(1) - q.amin(1).mean(1)
+    return actor_loss, -log_alpha * (mean + entropy), mean, alpha
 
 
 class CQL(ActorCritic):  # which has act, values and log_prob
@@ -83,7 +146,6 @@ class CQL(ActorCritic):  # which has act, values and log_prob
     }"""
 
     def __init__(self, config: CQLConfig, spec: Spec) -> None:
-        self.sampled_actions = config.sampled_actions
         self.target_entropy = -float(spec.act_dim)
         self.discount = setting(config.discount, spec, 1)
         self.target_rate = setting(config.target_rate, spec)
@@ -101,62 +163,6 @@ class CQL(ActorCritic):  # which has act, values and log_prob
         """Per action dimension: one sample at s for (4), one at s' for (1), and n of each of the three kinds in (2)."""
         return (2 + 3 * config.sampled_actions) * spec.act_dim
 
-    @torch.no_grad()
-    def target(self, batch: Batch, mean: Tensor, log_std: Tensor, noise: Tensor) -> Tensor:
-        """Equation (1), [R, B]; `mean` and `log_std` are pi(s')."""
-        # y = r + gamma m min_i Q'_i(s', a')
-        next_actions = (mean + log_std.exp() * noise).tanh()
-        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
-        return batch.rewards + self.discount * batch.masks * next_q
-
-    @torch.no_grad()
-    def proposals(
-        self, at_s: tuple[Tensor, Tensor], at_next: tuple[Tensor, Tensor], noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The actions of (2), [R, B, 3n, A], and the logarithm of their densities, [R, B, 3n].
-
-        Args:
-            at_s: mean and log standard deviation of pi(s), each [R, B, A].
-            at_next: those of pi(s').
-            noise: [R, B, 3n * A].
-        """
-        normals = noise.unflatten(-1, (3, self.sampled_actions, -1))  # [R, B, 3, n, A]
-        means = torch.stack([at_s[0], at_next[0]], 2).unsqueeze(3)
-        log_stds = torch.stack([at_s[1], at_next[1]], 2).unsqueeze(3)
-        drawn, log_density = tanh_normal(means, log_stds, normals[:, :, 1:])
-        random = uniform(normals[:, :, :1])
-        actions = torch.cat([random, drawn], 2).flatten(2, 3)
-        log_uniform = torch.full_like(log_density[:, :, :1], -math.log(2) * random.shape[-1])
-        return actions, torch.cat([log_uniform, log_density], 2).flatten(2, 3)
-
-    def critic_loss(
-        self, batch: Batch, sampled: Tensor, log_density: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Equation (3): its first term, [R], the gap E [C_i - Q_i(s, a)] summed over i, [R], and the mean Q, [R].
-
-        Args:
-            batch: the batch.
-            sampled: the actions of (2), [R, B, 3n, A].
-            log_density: log p of each, [R, B, 3n].
-            target: (1), [R, B].
-        """
-        # Q at the dataset's action, [R, M, B], and at the 3n others, [R, M, B, 3n]
-        q_all = self.critic.many(batch.observations, torch.cat([batch.actions.unsqueeze(2), sampled], 2))
-        q, q_sampled = q_all[..., 0], q_all[..., 1:]
-        # L = sum_i mean (Q_i - y)^2 + w sum_i mean (C_i - Q_i(s, a))
-        td_loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
-        gap = ((q_sampled - log_density.unsqueeze(1)).logsumexp(3) - q).mean(2).sum(1)
-        return td_loss, gap, q.detach().mean((1, 2))
-
-    def actor_loss(
-        self, observations: Tensor, mean: Tensor, log_std: Tensor, noise: Tensor, alpha: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Equation (4), [R], and the mean log-density of the sampled actions, [R], without gradient."""
-        # L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
-        actions, log_prob = tanh_normal(mean, log_std, noise)
-        q = self.critic(observations, actions, frozen=True).amin(1)
-        return alpha * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
-
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (3), (4) and (5), then the soft update."""
         act_dim = batch.actions.shape[-1]
@@ -165,20 +171,21 @@ class CQL(ActorCritic):  # which has act, values and log_prob
         noise, next_noise, many_noise = batch.noise.split([act_dim, act_dim, batch.noise.shape[-1] - 2 * act_dim], -1)
         mean, log_std = self.actor(batch.observations)
         with torch.no_grad():
-            at_next = self.actor(batch.next_observations)
-            sampled, log_density = self.proposals((mean, log_std), at_next, many_noise)
-            target = self.target(batch, at_next[0], at_next[1], next_noise)
-        td_loss, gap, q = self.critic_loss(batch, sampled, log_density, target)
+            next_mean, next_log_std = self.actor(batch.next_observations)
+            actions, log_density = proposals(mean, log_std, next_mean, next_log_std, many_noise, batch.actions)
+            next_actions, _ = draw(next_mean, next_log_std, next_noise)
+            next_q = self.critic_target(batch.next_observations, next_actions)
+        q_all = self.critic.many(batch.observations, actions)
+        td_loss, gap, mean_q = critic_losses(q_all, log_density, next_q, batch.rewards, batch.masks, self.discount)
+        sampled, log_prob = draw(mean, log_std, noise)
+        q = self.critic(batch.observations, sampled, frozen=True)
+        actor_loss, alpha_loss, log_prob, alpha = actor_losses(q, log_prob, self.log_alpha, self.target_entropy)
         critic_loss = td_loss + self.min_q_weight * gap
-        alpha = self.log_alpha.detach().exp()
-        actor_loss, log_prob = self.actor_loss(batch.observations, mean, log_std, noise, alpha)
-        # (5)  L = - log alpha mean (log pi(b | s) + H)
-        alpha_loss = -self.log_alpha * (log_prob + self.target_entropy)
         self.optimiser.minimise(critic_loss + actor_loss + alpha_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q,
+            "critic/q": mean_q,
             "critic/td": td_loss.detach(),
             "critic/gap": gap.detach(),
             "actor/loss": actor_loss.detach(),

@@ -29,6 +29,8 @@ from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, OpenFraction, Positive
+from seqeval_rl.networks.distributions import normal_log_prob
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import ActorCritic, Critic, GaussianActor, Value, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
@@ -51,6 +53,36 @@ class IQLConfig:
     return_range: Positive | None = 1000.0  # distance of the task's reference returns after scaling
 
 
+@fused
+def value_losses(q: Tensor, value: Tensor, expectile: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Equations (1) and (2) for Q'_i(s, a), [R, M, B], and V(s), [R, B]: the loss, [R], and A without gradient, [R, B]."""
+    # A = min_i Q'_i(s, a) - V(s);  L = mean |tau - 1(A < 0)| A^2
+    advantage = q.amin(1) - value
+    below = advantage.detach() < 0
+    return ((expectile - below.to(advantage.dtype)).abs() * advantage.square()).mean(1), advantage.detach()
+
+
+@fused
+def critic_losses(
+    q: Tensor, next_value: Tensor, rewards: Tensor, masks: Tensor, discount: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Equation (3) for Q_i(s, a), [R, M, B], and V(s'), [R, B]: the loss and the mean Q, each [R]."""
+    # L = sum_i mean (Q_i(s, a) - r - gamma m V(s'))^2
+    target = rewards + discount * masks * next_value
+    return (q - target.unsqueeze(1)).square().mean(2).sum(1), q.detach().mean((1, 2))
+
+
+@fused
+def actor_losses(
+    mean: Tensor, log_std: Tensor, actions: Tensor, advantage: Tensor, temperature: float | Tensor, max_weight: Any
+) -> Tensor:
+    """Equation (4), [R], for the policy's mean and log standard deviation, the dataset's actions and A without gradient."""
+    # L = - mean min(exp(beta A), 100) log pi(a | s)
+    log_prob = normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
+    weight = (temperature * advantage).exp().clamp(max=max_weight)
+    return -(weight * log_prob).mean(1)
+
+
 class IQL(ActorCritic):  # which has act, values and log_prob
     """IQL for R runs at once."""
 
@@ -70,7 +102,7 @@ class IQL(ActorCritic):  # which has act, values and log_prob
         self.target_rate = setting(config.target_rate, spec)
         self.expectile = setting(config.expectile, spec, 1)
         self.temperature = setting(config.temperature, spec, 1)
-        self.max_weight = setting(config.max_weight, spec, 1)
+        self.max_weight: Any = setting(config.max_weight, spec, 1)
         initialization = config.initialization
         self.actor = GaussianActor(spec, "actor", config.hidden, -5.0, 2.0, initialization)
         self.critic = Critic(spec, "critic", config.hidden, initialization=initialization)
@@ -84,38 +116,16 @@ class IQL(ActorCritic):  # which has act, values and log_prob
             self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, decay_steps=config.decay_steps)
         self.optimiser = Adam([p for net in networks for p in net.parameters()], config.learning_rate)
 
-    @torch.no_grad()
-    def targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """min_i Q'_i(s, a) for (1), and r + gamma m V(s') for (3): each [R, B]."""
-        q = self.critic_target.minimum(batch.observations, batch.actions)
-        return q, batch.rewards + self.discount * batch.masks * self.value(batch.next_observations)
-
-    def value_loss(self, advantage: Tensor) -> Tensor:
-        """Equation (2), [R]."""
-        # L = mean |tau - 1(A < 0)| A^2
-        below = advantage.detach() < 0
-        return ((self.expectile - below.to(advantage.dtype)).abs() * advantage.square()).mean(1)
-
-    def critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Equation (3), [R], and the mean Q, [R]."""
-        # L = sum_i mean (Q_i(s, a) - y)^2
-        q = self.critic(batch.observations, batch.actions)
-        return (q - target.unsqueeze(1)).square().mean(2).sum(1), q.detach().mean((1, 2))
-
-    def actor_loss(self, batch: Batch, advantage: Tensor) -> Tensor:
-        """Equation (4), [R]."""
-        log_prob = self.actor.log_prob(batch.observations, batch.actions)
-        # L = - mean min(exp(beta A), 100) log pi(a | s)
-        weight = (self.temperature * advantage).exp().clamp(max=self.max_weight)
-        return -(weight * log_prob).mean(1)
-
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (2), (3) and (4), then the soft update."""
-        q_target, target = self.targets(batch)
-        advantage = q_target - self.value(batch.observations)
-        value_loss = self.value_loss(advantage)
-        critic_loss, q = self.critic_loss(batch, target)
-        actor_loss = self.actor_loss(batch, advantage.detach())
+        with torch.no_grad():
+            q_target = self.critic_target(batch.observations, batch.actions)
+            next_value = self.value(batch.next_observations)
+        value_loss, advantage = value_losses(q_target, self.value(batch.observations), self.expectile)
+        q = self.critic(batch.observations, batch.actions)
+        critic_loss, mean_q = critic_losses(q, next_value, batch.rewards, batch.masks, self.discount)
+        mean, log_std = self.actor(batch.observations)
+        actor_loss = actor_losses(mean, log_std, batch.actions, advantage, self.temperature, self.max_weight)
         if self.actor_optimiser is None:
             self.optimiser.minimise(value_loss + critic_loss + actor_loss)
         else:
@@ -124,8 +134,8 @@ class IQL(ActorCritic):  # which has act, values and log_prob
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q,
+            "critic/q": mean_q,
             "value/loss": value_loss.detach(),
             "actor/loss": actor_loss.detach(),
-            "actor/advantage": advantage.detach().mean(1),
+            "actor/advantage": advantage.mean(1),
         }

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, Positive
 from seqeval_rl.networks.distributions import tanh_normal
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.modules import ActorCritic, Critic, TanhGaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
@@ -43,6 +44,35 @@ class SACConfig:
     policy_delay: Count = 2  # critic updates for each update of actor and temperature
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
+
+
+draw = fused(tanh_normal)
+
+
+@fused
+def critic_losses(
+    q: Tensor,
+    next_q: Tensor,
+    log_prob: Tensor,
+    rewards: Tensor,
+    masks: Tensor,
+    log_alpha: Tensor,
+    discount: float | Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Equations (1) and (2) for Q_i(s, a) and Q'_i(s', a'), [R, M, B], and log pi(a' | s'): the loss and the mean Q, each [R]."""
+    # y = r + gamma m (min_i Q'_i(s', a') - alpha log pi(a' | s'));  L = sum_i mean (Q_i(s, a) - y)^2
+    soft = next_q.amin(1) - log_alpha.exp().unsqueeze(1) * log_prob
+    target = rewards + discount * masks * soft
+    return (q - target.unsqueeze(1)).square().mean(2).sum(1), q.detach().mean((1, 2))
+
+
+@fused
+def actor_losses(q: Tensor, log_prob: Tensor, log_alpha: Tensor, entropy: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Equations (3) and (4) for Q_i(s, b), [R, M, B], and log pi(b | s): both losses and the mean log-density, each [R]."""
+    # L = mean (alpha log pi(b | s) - min_i Q_i(s, b));  L = - log alpha mean (log pi(b | s) + H)
+    mean = log_prob.detach().mean(1)
+    actor_loss = log_alpha.detach().exp() * log_prob.mean(1) - q.amin(1).mean(1)
+    return actor_loss, -log_alpha * (mean + entropy), mean
 
 
 class SAC(ActorCritic):  # which has act, values and log_prob
@@ -82,48 +112,31 @@ class SAC(ActorCritic):  # which has act, values and log_prob
         """Two normals per action dimension: one action sampled at s' for (1) and one at s for (3)."""
         return 2 * spec.act_dim
 
-    @torch.no_grad()
-    def target(self, batch: Batch, noise: Tensor) -> Tensor:
-        """Equation (1), [R, B], for noise [R, B, A]."""
-        # y = r + gamma m (min_i Q'_i(s', a') - alpha log pi(a' | s'))
-        mean, log_std = self.actor(batch.next_observations)
-        next_actions, log_prob = tanh_normal(mean, log_std, noise)
-        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
-        soft = next_q - self.log_alpha.exp().unsqueeze(1) * log_prob
-        return batch.rewards + self.discount * batch.masks * soft
-
-    def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Equation (2), [R], and the mean Q, [R]."""
-        # L = sum_i mean (Q_i(s, a) - y)^2
-        q = self.critic(batch.observations, batch.actions)
-        loss = (q - self.target(batch, noise).unsqueeze(1)).square().mean(2).sum(1)
-        return loss, q.detach().mean((1, 2))
-
-    def actor_loss(self, observations: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Equation (3), [R], and the mean log-density of the sampled actions, [R], without gradient."""
-        # L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
-        mean, log_std = self.actor(observations)
-        actions, log_prob = tanh_normal(mean, log_std, noise)
-        q = self.critic(observations, actions, frozen=True).amin(1)
-        return self.log_alpha.detach().exp() * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
-
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (2), every `policy_delay`-th update also one on (3) and (4), then the soft update."""
         next_noise, noise = batch.noise.chunk(2, -1)
-        critic_loss, q = self.critic_loss(batch, next_noise)
+        with torch.no_grad():
+            mean, log_std = self.actor(batch.next_observations)
+            next_actions, next_log_prob = draw(mean, log_std, next_noise)
+            next_q = self.critic_target(batch.next_observations, next_actions)
+        q = self.critic(batch.observations, batch.actions)
+        critic_loss, mean_q = critic_losses(
+            q, next_q, next_log_prob, batch.rewards, batch.masks, self.log_alpha.detach(), self.discount
+        )
         self.critic_optimiser.minimise(critic_loss)
         self.turn = (self.turn + 1) % self.period
         if self.turn == 0:
-            actor_loss, log_prob = self.actor_loss(batch.observations, noise)
-            # (4)  L = - log alpha mean (log pi(b | s) + H)
-            alpha_loss = -self.log_alpha * (log_prob + self.target_entropy)
+            mean, log_std = self.actor(batch.observations)
+            actions, log_prob = draw(mean, log_std, noise)
+            q = self.critic(batch.observations, actions, frozen=True)
+            actor_loss, alpha_loss, log_prob = actor_losses(q, log_prob, self.log_alpha, self.target_entropy)
             self.actor_optimiser.minimise(actor_loss + alpha_loss)
             self.last_loss.copy_(actor_loss.detach())
             self.last_log_prob.copy_(log_prob)
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q,
+            "critic/q": mean_q,
             "actor/loss": self.last_loss.detach(),
             "actor/log_prob": self.last_log_prob.detach(),
             "actor/alpha": self.log_alpha.detach().exp(),

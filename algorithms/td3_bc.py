@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
 from seqeval_rl.interface.state import Stateful
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import Critic, TanhActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
@@ -51,6 +52,33 @@ class TD3BCConfig:
     initialization: Initialization = "torch"  # of the networks; those of torch in the authors' code
     normalise_observations: bool = True  # by mean and std over the visible window
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
+
+
+@fused
+def smooth(actions: Tensor, noise: Tensor, sigma: float | Tensor, clip: Any) -> Tensor:
+    """Equation (1) for pi'(s') = `actions`, [R, B, A]."""
+    # a' = clip(pi'(s') + clip(sigma e, -c, c), -1, 1)
+    return (actions + (noise * sigma).clamp(-clip, clip)).clamp(-1, 1)
+
+
+@fused
+def critic_losses(
+    q: Tensor, next_q: Tensor, rewards: Tensor, masks: Tensor, discount: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Equations (2) and (3) for Q_i(s, a) and Q'_i(s', a'), [R, M, B]: the loss and the mean Q, each [R]."""
+    # y = r + gamma m min_i Q'_i(s', a');  L = sum_i mean (Q_i(s, a) - y)^2
+    target = rewards + discount * masks * next_q.amin(1)
+    return (q - target.unsqueeze(1)).square().mean(2).sum(1), q.detach().mean((1, 2))
+
+
+@fused
+def actor_losses(actions: Tensor, q: Tensor, logged: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Equation (4) for pi(s), Q_1(s, pi(s)) [R, 1, B] and the dataset's actions: the loss and its cloning term, each [R]."""
+    # lambda = alpha / mean |Q_1|;  L = mean (pi(s) - a)^2 - lambda mean Q_1(s, pi(s))
+    q = q.squeeze(1)
+    weight = alpha / q.detach().abs().mean(1)
+    cloning = (actions - logged).square().mean((1, 2))
+    return cloning - weight * q.mean(1), cloning.detach()
 
 
 class TD3BC(Stateful):
@@ -95,38 +123,23 @@ class TD3BC(Stateful):
         return spec.act_dim
 
     @torch.no_grad()
-    def target(self, batch: Batch) -> Tensor:
-        """Equations (1) and (2), [R, B]."""
-        # a' = clip(pi'(s') + clip(sigma e, -c, c), -1, 1)
-        smoothing = (batch.noise * self.policy_noise).clamp(-self.noise_clip, self.noise_clip)
-        next_actions = (self.actor_target(batch.next_observations) + smoothing).clamp(-1, 1)
-        # y = r + gamma m min_i Q'_i(s', a')
-        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
-        return batch.rewards + self.discount * batch.masks * next_q
-
-    def critic_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Equation (3), [R], and the mean Q, [R]."""
-        # L = sum_i mean (Q_i(s, a) - y)^2
-        q = self.critic(batch.observations, batch.actions)
-        loss = (q - self.target(batch).unsqueeze(1)).square().mean(2).sum(1)
-        return loss, q.detach().mean((1, 2))
-
-    def actor_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Equation (4), [R], and its cloning term, [R]."""
-        actions = self.actor(batch.observations)
-        q = self.critic(batch.observations, actions, frozen=True, members=1).squeeze(1)
-        # lambda = alpha / mean |Q_1|;  L = mean (pi(s) - a)^2 - lambda mean Q_1(s, pi(s))
-        weight = self.alpha / q.detach().abs().mean(1)
-        cloning = (actions - batch.actions).square().mean((1, 2))
-        return cloning - weight * q.mean(1), cloning.detach()
+    def next_q(self, batch: Batch) -> Tensor:
+        """Q'_i(s', a') with equation (1), [R, M, B]."""
+        next_actions = smooth(
+            self.actor_target(batch.next_observations), batch.noise, self.policy_noise, self.noise_clip
+        )
+        return self.critic_target(batch.next_observations, next_actions)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (3); every `policy_delay`-th update also one on (4) and soft updates."""
-        critic_loss, q = self.critic_loss(batch)
+        q = self.critic(batch.observations, batch.actions)
+        critic_loss, mean_q = critic_losses(q, self.next_q(batch), batch.rewards, batch.masks, self.discount)
         self.critic_optimiser.minimise(critic_loss)
         self.turn = (self.turn + 1) % self.period
         if self.turn == 0:
-            actor_loss, cloning = self.actor_loss(batch)
+            actions = self.actor(batch.observations)
+            q = self.critic(batch.observations, actions, frozen=True, members=1)
+            actor_loss, cloning = actor_losses(actions, q, batch.actions, self.alpha)
             self.actor_optimiser.minimise(actor_loss)
             soft_update(self.critic_target, self.critic, self.target_rate)
             soft_update(self.actor_target, self.actor, self.target_rate)
@@ -134,7 +147,7 @@ class TD3BC(Stateful):
             self.last_cloning.copy_(cloning)
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q,
+            "critic/q": mean_q,
             "actor/loss": self.last_loss.detach(),
             "actor/cloning": self.last_cloning.detach(),
         }

@@ -120,7 +120,7 @@ def _cite_environments(cited: _Bibliography, results: Sequence[RunResult]) -> No
         cited.cite(reason, "towers2024gymnasium")
         if _MUJOCO.fullmatch(environment):
             cited.cite(reason, "todorov2012mujoco")
-        elif environment.startswith("gymnasium_robotics:"):
+        elif environment.startswith(("gymnasium_robotics:", "seqeval_rl.environments.d4rl_tasks:")):
             cited.cite(reason, "gymnasium_robotics", "todorov2012mujoco")
         else:
             cited.notes.append(f"Environment {environment}: opened by Gymnasium. No entry is known: cite its source.")

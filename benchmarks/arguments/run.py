@@ -57,6 +57,8 @@ class Run(Reading):
     step_timeout: Annotated[float, arg(metavar="SECONDS")] = 300.0
     # seconds for all environment steps of an episode together; an environment that takes longer fails
     episode_timeout: Annotated[float, arg(metavar="SECONDS")] = 3600.0
+    # seconds for a gradient step of runs that train together; an algorithm that takes longer fails
+    update_timeout: Annotated[float, arg(metavar="SECONDS")] = 3600.0
     overwrite: bool = False  # delete existing results of these runs and start again
     list: bool = False  # list the suites and exit
 

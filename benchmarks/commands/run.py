@@ -53,6 +53,7 @@ def run(
     retry_failed: bool = False,
     step_timeout: float = 300.0,
     episode_timeout: float = 3600.0,
+    update_timeout: float = 3600.0,
     overwrite: bool = False,
     progress: bool = True,
     task: Task | str | None = None,
@@ -83,6 +84,7 @@ def run(
         retry_failed: also try runs again that have diverged, from their newest checkpoint.
         step_timeout: seconds for an environment step, a reset, or to open an environment; one that takes longer fails.
         episode_timeout: seconds for all environment steps of an episode together.
+        update_timeout: seconds for a gradient step of runs that train together; an algorithm that takes longer fails.
         overwrite: delete existing results of these runs and start again.
         progress: show progress on standard error.
         task, reference_returns, action_low, action_high, clip_actions: in place of the streams' own, see `load_dataset`.
@@ -104,7 +106,7 @@ def run(
     directory = default_directory(suite, mini) if out is None else Path(out)
     reading = given_reading(task, reference_returns, action_low, action_high, clip_actions, "run", trust_environments)
     planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers, reading)
-    patience = Patience(step_timeout, episode_timeout)
+    patience = Patience(step_timeout, episode_timeout, update_timeout)
     planned = replace(planned, shard=Shard.parse(shard), patience=patience, retry_failed=retry_failed)
     options = LaunchOptions(address, partition, time)
     ends = run_sweep(
@@ -135,7 +137,7 @@ def perform(command: Run) -> None:
         numbers(command.seeds, "--seeds"), [parse_setting(text) for text in command.set], command.paper,
         command.precision, words(command.logger), command.options(),
     )  # fmt: skip
-    patience = Patience(command.step_timeout, command.episode_timeout)
+    patience = Patience(command.step_timeout, command.episode_timeout, command.update_timeout)
     sweep = replace(sweep, shard=Shard.parse(command.shard), patience=patience, retry_failed=command.retry_failed)
     out = command.out or default_directory(command.suite, command.mini)
     ends = run_sweep(

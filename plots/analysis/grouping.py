@@ -265,6 +265,7 @@ def _settings(run: RunResult) -> dict[str, Any]:
         "static": run.static,
         "interleaved": run.interleaved,
         "suite": manifest["suite"],
+        "fork": run.fork,
     }
     settings["precision"] = manifest.get("precision", "float32")  # of matrix products
     protocol = {name: value for name, value in run.protocol.items() if name not in settings}

@@ -54,6 +54,10 @@ KNOWN_ALGORITHMS = {
     "bc": ("BC", LineStyle("#000000", LINES["dotted"], "v")),
     "sac": ("SAC", LineStyle("#7A5C2E", LINES["long"], "*")),
 }
+# Of the project's other algorithms, whose looks are drawn like those of anybody's.
+OTHER_NAMES = {
+    "cal_ql": "Cal-QL", "edac": "EDAC", "fql": "FQL", "rebrac": "ReBRAC", "sac_n": "SAC-N", "td3": "TD3",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,9 @@ overrides: ContextVar[Mapping[str, Override]] = ContextVar("overrides", default=
 
 
 def display_name(algorithm: str) -> str:
-    """The name of the style file, else the one that papers use for a reference algorithm, else the algorithm's own."""
+    """The name of the style file, else the one that papers use for an algorithm of this project, else the algorithm's own."""
     override = overrides.get().get(algorithm, Override())
-    return override.name or KNOWN_ALGORITHMS.get(algorithm, (algorithm,))[0]
+    return override.name or KNOWN_ALGORITHMS.get(algorithm, (OTHER_NAMES.get(algorithm, algorithm),))[0]
 
 
 # By the end of its key, the line of each control.

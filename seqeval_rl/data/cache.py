@@ -160,7 +160,8 @@ def store(key: str, dataset: Dataset, written: Mapping[str, Path] = MappingProxy
         arrays["log_returns"] = dataset.dataset_returns
     with usable(place):
         root().mkdir(parents=True, exist_ok=True)
-        require_room(root(), sum(array.nbytes for name, array in arrays.items() if name not in written))
+        sizes = [array.nbytes for name, array in arrays.items() if name not in written]
+        require_room(root(), sum(sizes), max(sizes))
         with atomic_directory(place) as unfinished:
             for name, array in arrays.items():
                 if name in written:

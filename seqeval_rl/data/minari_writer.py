@@ -1,8 +1,14 @@
-"""Writing episodes as a Minari dataset (https://minari.farama.org)."""
+"""Writing episodes as a Minari dataset (https://minari.farama.org).
+
+HDF5 ends its process with a segmentation fault where a file cannot grow, so it writes in a process of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import shutil
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +23,11 @@ from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import FileError
 from seqeval_rl.utils.console import progress_bar
-from seqeval_rl.utils.files import atomic_directory, lock_file, require_room, restore_replaced
+from seqeval_rl.utils.files import atomic_directory, largest_file, lock_file, require_room, restore_replaced
+from seqeval_rl.utils.processes import WorkerEndedError, WorkerProcess
+
+_AT_ONCE = 10_000  # transitions that the other process is sent together
+_NEARLY = 2**21  # bytes by which HDF5 may have missed a limit
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,27 @@ def writer(new: NewDataset, replace_old: bool, progress: bool) -> Iterator[Calla
 
 
 def _write(directory: Path, new: NewDataset, episodes: Iterable[Episode]) -> None:
+    try:
+        _create(directory, new)
+    except OSError as error:
+        raise _cannot_grow(directory / "metadata.json", error) from error
+    process = WorkerProcess(f"{__name__}:_append")
+    try:
+        for first, some in _parts(episodes):
+            try:
+                process.send((directory, first, some))
+                process.receive()
+            except (OSError, RuntimeError, WorkerEndedError) as error:
+                raise _cannot_grow(directory / "main_data.hdf5", error) from error
+        process.end_input()
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        process.stop()
+
+
+def _create(directory: Path, new: NewDataset) -> None:
     import gymnasium
     from minari.dataset.minari_storage import MinariStorage
 
@@ -96,15 +127,50 @@ def _write(directory: Path, new: NewDataset, episodes: Iterable[Episode]) -> Non
         "requirements": [f"gymnasium=={version('gymnasium')}", f"mujoco=={version('mujoco')}"],
     }
     storage.update_metadata(metadata)
-    # One call for all: each call opens the file anew and measures its directory.
-    storage.update_episodes(_buffers(episodes))
 
 
-def _buffers(episodes: Iterable[Episode]) -> Iterator[Any]:
+def _parts(episodes: Iterable[Episode]) -> Iterator[tuple[int, list[Episode]]]:
+    """Consecutive episodes, at least `_AT_ONCE` transitions together, with the number of the first."""
+    first, some, transitions = 0, list[Episode](), 0
+    for episode in episodes:
+        some.append(episode)
+        transitions += len(episode.rewards)
+        if transitions >= _AT_ONCE:
+            yield first, some
+            first, some, transitions = first + len(some), [], 0
+    if some:
+        yield first, some
+
+
+def _cannot_grow(path: Path, error: Exception) -> OSError:
+    """Why one of a dataset's files could not be written."""
+    size = path.stat().st_size if path.exists() else 0
+    free, limit = shutil.disk_usage(path.parent).free, largest_file()
+    number = getattr(error, "errno", None)
+    if number == errno.EFBIG or (number is None and size + _NEARLY > limit):
+        number, why = errno.EFBIG, f"files may have {limit:,.0f} bytes (ulimit -f)"
+    elif number == errno.ENOSPC or (number is None and free < _NEARLY):
+        number, why = errno.ENOSPC, f"{free:,} bytes are free on its disk"
+    else:
+        ended = isinstance(error, WorkerEndedError) and error.status < 0
+        how = f"its process ended with {signal.Signals(-error.status).name}" if ended else str(error)
+        number, why = number or errno.EIO, how
+    return OSError(number, f"{size:,} bytes are written, {why}", str(path))
+
+
+def _append(request: tuple[Path, int, list[Episode]]) -> None:
+    """In the other process: write episodes, the first of which has that number."""
+    from minari.dataset.minari_storage import MinariStorage
+
+    directory, first, episodes = request
+    MinariStorage.read(directory).update_episodes(_buffers(first, episodes))
+
+
+def _buffers(first: int, episodes: Iterable[Episode]) -> Iterator[Any]:
     """Minari's form of episodes."""
     from minari.data_collector import EpisodeBuffer
 
-    for number, episode in enumerate(episodes):
+    for number, episode in enumerate(episodes, first):
         last = np.arange(1, len(episode.rewards) + 1) == len(episode.rewards)
         yield EpisodeBuffer(
             id=number,

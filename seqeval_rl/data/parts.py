@@ -60,7 +60,7 @@ def store_parts(key: str, name: str, parts: Iterator[Dataset], nbytes: int = 0) 
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         try:
-            require_room(folder, nbytes)
+            require_room(folder, nbytes, nbytes)
             dataset, written = _written(folder, name, parts)
             return cache.store(key, dataset, written)
         finally:

@@ -92,7 +92,7 @@ class Transfer:
         """
         failures, most = 0, self._have()
         if self._wanted.size:
-            self._require_room(self._wanted.size - most)
+            self._require_room(self._wanted.size, most)
         with self._bar:
             while True:
                 try:
@@ -101,8 +101,8 @@ class Transfer:
                 except urllib.error.HTTPError as error:
                     error.close()
                     if error.code not in _RETRIED:
-                        answer = f"the server answers {error.code} {error.reason}"
-                        raise self._failure(FileError, answer, "Check the address, or name another server.") from error
+                        cause = f"the server answers {error.code} {error.reason}"
+                        raise self._failure(FileError, cause, "Check the address, or name another server.") from error
                     problem: Exception = error
                 except _FAILURES as error:
                     problem = error
@@ -179,10 +179,10 @@ class Transfer:
                 self._check_beginning(answer.read1(_PIECE))  # how a page begins says more than its size
             raise self._failure(DataError, f"expected {self._wanted.size:,} bytes, the server has {size:,}", _OTHER)
         if size:
-            self._require_room(size - start)
+            self._require_room(size, start)
 
-    def _require_room(self, missing: int) -> None:
-        require_room(self._target.parent, missing + self._wanted.afterwards)
+    def _require_room(self, size: int, have: int) -> None:
+        require_room(self._target.parent, size - have + self._wanted.afterwards, size)
 
     def _pieces(self, answer: Any, start: int) -> Iterator[bytes]:
         """What the server sends, as it comes, within limits of time and size; checked first where it is a file's beginning."""
@@ -200,10 +200,9 @@ class Transfer:
                 )
             taken = time.monotonic() - begun
             if taken > _GRACE and have - start < _SLOWEST * taken:
-                speed = (have - start) / taken
                 raise self._failure(
                     FileError,
-                    f"the server sends {speed:.0f} bytes per second, expected at least {_SLOWEST}",
+                    f"the server sends {(have - start) / taken:.0f} bytes per second, expected at least {_SLOWEST}",
                     "Try again, name another server, or get the file by other means. What came is kept, the same command "
                     "resumes.",
                 )

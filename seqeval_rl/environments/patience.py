@@ -1,4 +1,4 @@
-"""How long an environment may take for a step and for an episode, and what ends one that takes longer."""
+"""How long an environment or an algorithm may take for a call, and what ends one that takes longer."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ _AGAIN = 1.0  # seconds between two interruptions of an environment that catches
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds that an environment may take."""
+    """Seconds that an environment, or an algorithm, may take."""
 
     step: float = 300.0  # for one environment step, for a reset, to open and to close
     episode: float = 3600.0  # for all environment steps of an episode together
-    grace: float = 30.0  # more than for a step, after which a process is ended whose environment cannot be interrupted
+    update: float = 3600.0  # for a gradient step of a run group, and each other call of an algorithm
+    grace: float = 30.0  # more than for a call, after which a process is ended in which it cannot be interrupted
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for a limit that is not positive."""
-        for name, option in (("step", STEP), ("episode", EPISODE)):
+        for name, option in (("step", STEP), ("episode", EPISODE), ("update", UPDATE)):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{option}: expected seconds above 0, found {getattr(self, name):g}. Correct it.")
 
 
-STEP, EPISODE = "--step-timeout", "--episode-timeout"  # options of the command
+STEP, EPISODE, UPDATE = "--step-timeout", "--episode-timeout", "--update-timeout"  # options of the command
+WHO = {STEP: "an environment", UPDATE: "its algorithm"}  # by the limit of a single call, whose it is
 DEFAULT = Patience()
 _current = DEFAULT
-_shared: Any = None  # of a worker process: a number that its parent reads, see `share`
+_shared: Any = None  # of a worker process: numbers that its parent reads, see `share`
 _active: Alarm | None = None
 _installed = False
 
@@ -56,26 +58,29 @@ def with_patience(given: Patience) -> Iterator[None]:
         _current = before
 
 
-def share(value: Any) -> None:
-    """Keep in `value.value` when (of `time.monotonic`) another process should end this one; infinite while no environment
-    works."""
+def share(values: Any) -> None:
+    """Keep in `values` when (of `time.monotonic`) another process should end this one, for each limit of `WHO`, in its order;
+    infinite while no such call is made."""
     global _shared
-    _shared = value
-    value.value = math.inf
+    _shared = values
+    values[:] = [math.inf] * len(WHO)
 
 
 class OverdueError(TimeoutError):
-    """An environment took longer than it may."""
+    """An environment or an algorithm took longer than it may."""
 
 
 class Alarm:
-    """Inside of its context, calls of environments that take too long are interrupted by `OverdueError`.
+    """Inside of its context, calls that take too long are interrupted by `OverdueError`.
 
     That is possible in the main thread, and not inside of a library. Elsewhere `share` helps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, option: str = STEP) -> None:
+        """For calls whose limit is that of `option`, one of `WHO`."""
         self._limits, self._until, self._begun, self._armed = patience(), math.inf, 0.0, False
+        self._option, self._place = option, list(WHO).index(option)
+        self._limit = self._limits.step if option == STEP else self._limits.update
         self._outer: Alarm | None = None
 
     def __enter__(self) -> Alarm:
@@ -85,7 +90,7 @@ class Alarm:
                 signal.signal(signal.SIGALRM, _ring)
                 _installed = True
             self._outer, _active, self._armed = _active, self, True
-            signal.setitimer(signal.ITIMER_REAL, self._limits.step)
+            signal.setitimer(signal.ITIMER_REAL, self._limit)
         return self
 
     def __exit__(
@@ -97,17 +102,17 @@ class Alarm:
             signal.setitimer(signal.ITIMER_REAL, 0.0 if _active is None else _AGAIN)
 
     def begin(self) -> None:
-        """A call of an environment begins."""
+        """A call begins."""
         self._begun = time.monotonic()
-        self._until = self._begun + self._limits.step
+        self._until = self._begun + self._limit
         if _shared is not None:
-            _shared.value = self._until + self._limits.grace
+            _shared[self._place] = self._until + self._limits.grace
 
     def end(self) -> float:
         """The call has ended; the seconds that it took."""
         self._until = math.inf
         if _shared is not None:
-            _shared.value = math.inf
+            _shared[self._place] = math.inf
         return time.monotonic() - self._begun
 
     def check_episode(self, seconds: float) -> None:
@@ -118,15 +123,15 @@ class Alarm:
     def ring(self) -> None:
         """The timer has run out."""
         left = self._until - time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, min(left, self._limits.step) if left > 0 else _AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, min(left, self._limit) if left > 0 else _AGAIN)
         if left <= 0:
-            raise OverdueError(f"no answer within {STEP} = {self._limits.step:g} s")
+            raise OverdueError(f"no answer within {self._option} = {self._limit:g} s")
 
 
 @contextlib.contextmanager
-def within_limits() -> Iterator[None]:
-    """Inside of this block one call of an environment may take as long as a step."""
-    with Alarm() as alarm:
+def within_limits(option: str = STEP) -> Iterator[None]:
+    """Inside of this block one call may take as long as the limit of `option`, one of `WHO`."""
+    with Alarm(option) as alarm:
         alarm.begin()
         try:
             yield

@@ -59,6 +59,10 @@ def _has_time_limit(env_id: str | EnvironmentSource) -> bool:
         return env.spec.max_episode_steps is not None
 
 
+# How to install modules that environments need.
+_INSTALL = {"gymnasium_robotics": "pip install 'seqeval-rl[robotics]'", "ogbench": "pip install ogbench"}
+
+
 @functools.lru_cache(maxsize=16)
 def environment_spaces(env_id: str | EnvironmentSource) -> tuple[Any, Any]:
     """Observation and action space of an environment, of any kind.
@@ -80,7 +84,8 @@ def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
         with within_limits():
             env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
-        hint = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
+        install = _INSTALL.get(getattr(error, "name", None) or "", "Install the package that registers it")
+        hint = nearest_ids(str(env_id), gymnasium.registry) or f" {install}."
         raise EnvironmentMissingError(
             f"environment {env_id!r}: unknown to gymnasium ({one_line(error)}).{hint}"
         ) from error

@@ -104,9 +104,11 @@ class Task:
             DataError: the task has no environment.
         """
         if self.env_id is None:
+            reason = next((f" ({why})" for name, why in _NOT_D4RLS.items() if self.name.startswith(name)), "")
             raise DataError(
-                f"task {self.name!r}: expected an environment, found a dataset without one. Name it: --task NAME or ENV_ID, "
-                "`task` of a stream or of load_dataset. Without one there are prequential scores only: protocol.episodes=0."
+                f"task {self.name!r}: expected an environment, found a dataset without one{reason}. Name it: --task NAME or "
+                "ENV_ID, `task` of a stream or of load_dataset. Without one there are prequential scores only: "
+                "protocol.episodes=0."
             )
         if self.env_spec or self.obs_keys or self.action_low is not None or self.action_high is not None:
             return EnvironmentSource(self.env_id, self.env_spec, self.obs_keys, self.action_low, self.action_high)
@@ -168,14 +170,23 @@ _OTHERS = {
     **dict.fromkeys(("kitchen-complete", "kitchen-partial", "kitchen-mixed"), (0.0, 4.0)),
 }
 _ENV_NAMES = {"hopper": "Hopper", "halfcheetah": "HalfCheetah", "walker2d": "Walker2d", "ant": "Ant"}
-# The environments that D4RL's data can be evaluated in. MuJoCo's v4 are those of its locomotion data. Its others were moved to
-# gymnasium-robotics, two of them as they were. Not the same there: pen (does not end when the pen is dropped, other time
-# limit), door (the distance to the handle is rewarded, not punished), the mazes and the kitchen (Dict observations, other
-# starts and goals). Ant's data have 111 observations with contact forces, Ant-v4 has 27 without.
+# The environments that D4RL's data can be evaluated in: MuJoCo's v4 are those of its locomotion data, and those of Adroit and
+# Maze2D are made from gymnasium-robotics.
 _D4RL_ENVIRONMENTS = {
     **{name: f"{_ENV_NAMES[name]}-v4" for name in ("hopper", "halfcheetah", "walker2d")},
-    "hammer": "gymnasium_robotics:AdroitHandHammer-v1",
-    "relocate": "gymnasium_robotics:AdroitHandRelocate-v1",
+    **{
+        name: f"seqeval_rl.environments.d4rl_tasks:d4rl/{name}-v1"
+        for name in ("door", "hammer", "pen", "relocate", "maze2d-umaze", "maze2d-medium", "maze2d-large")
+    },
+}
+
+# Why the others have none, by the beginning of the task's name. D4RL's: `locomotion/ant.py`, `kitchen/kitchen_envs.py`.
+_NOT_D4RLS = {
+    "d4rl/antmaze": "gymnasium-robotics' AntMaze has another ant than D4RL's, other observations and a smaller goal; "
+    "minari:D4RL/antmaze/... are data of that one",
+    "d4rl/kitchen": "gymnasium-robotics' FrankaKitchen has 59 observations without the goal and a tenth of the noise, D4RL's has "
+    "60 with it; minari:D4RL/kitchen/... are data of that one",
+    "d4rl/ant": "D4RL's data have 111 observations with contact forces, Ant-v4 has 27",
 }
 
 # By name. "hopper" is gymnasium's current environment with D4RL's reference returns, since it has none of its own; "d4rl/hopper"

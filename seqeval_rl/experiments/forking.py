@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.isolation import isolated
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import EvaluationPoint, Protocol
+from seqeval_rl.results import checkpoint
 from seqeval_rl.results.fork import CODE, FORKED_FROM, Change, fork_directory, fork_id, fork_point, source_state
 from seqeval_rl.results.manifest import read_manifest
 from seqeval_rl.results.read import MANIFEST
@@ -43,18 +44,19 @@ def forked(run: PlannedRun, changes: Sequence[Change], points: Sequence[Evaluati
     directory = fork_directory(source, changes)
     recorder = RunRecorder(source, run.manifest)
     begun = _recorded(directory)
-    if begun is None and recorder.untrained():
+    sound = [index for index in recorder.resumable() if checkpoint.load(recorder.checkpoints, index) is not None]
+    if begun is None and max(sound, default=0) == 0:
         return replace(run, directory=directory)
     origin = {"id": fork_id(changes), "run": "/".join(source.parts[-3:])}
     if begun is None:
-        point = fork_point(source, recorder.resumable(), points)
+        point = fork_point(source, sound, points)
         begun = {"evaluation": point.index, "transitions": point.transitions, "gradient_steps": point.gradient_steps}
     changed = [{"field": field, "from": old, "to": new} for field, old, new in changes]
     fork = begun | origin | {"changed": json.loads(json.dumps(changed))}
     return replace(run, directory=directory, manifest=run.manifest | {FORKED_FROM: fork})
 
 
-def _recorded(directory: Any) -> dict[str, Any] | None:
+def _recorded(directory: Path) -> dict[str, Any] | None:
     """What the manifest of a fork says of its beginning; None where there is no fork. Raises `MismatchError`."""
     if not (directory / MANIFEST).exists():
         return None
@@ -111,7 +113,7 @@ def first_state(
                 trainer.load_states([{name: state[name] for name in state.keys() - {"preprocessing", "prequential"}}])
                 trainer.refresh_statistics(point)
                 trainer.score_upcoming(point)
-                return copy.deepcopy(trainer.states()[0])
+                return trainer.states()[0]
     except Exception as error:
         raise MismatchError(
             f"{run.directory}: --fork expects settings that the checkpoint fits, found one that does not ({one_line(error)}). "

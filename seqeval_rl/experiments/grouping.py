@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from seqeval_rl.environments.patience import UPDATE, patience, within_limits
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.experiments.flop import Flop, count_flop
 from seqeval_rl.experiments.sweep import DECAY, Variant
@@ -121,7 +122,7 @@ def cost_of_run(
     if key not in known:
         measure = cost_of_update if entry.is_ours or not entry.importable else _measured_apart
         try:
-            with isolated(device):
+            with isolated(device), within_limits(UPDATE):
                 known[key] = measure(entry, variant.config, obs_shape, act_dim, batch_size, device)
         except (Exception, SystemExit):
             known[key] = UpdateCost(0.0, 0)
@@ -133,7 +134,7 @@ def _measured_apart(entry: AlgorithmEntry, config: Any, *rest: Any) -> UpdateCos
     worker = WorkerProcess(f"{__name__}:_measure")
     try:
         worker.send((entry.reference, dataclasses.asdict(config), *rest))
-        cost: UpdateCost = worker.receive(_PATIENCE)
+        cost: UpdateCost = worker.receive(min(_PATIENCE, patience().update))
         return cost
     finally:
         worker.kill()

@@ -180,7 +180,8 @@ class _Planner:
                 resume_from = self._resume_from(run)
             if resume_from is None:
                 continue
-            cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
+            with with_patience(sweep.patience):
+                cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
             if cost.flop is not None:
                 run.manifest["flop"] = cost.flop._asdict()
             left = schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from seqeval_rl.data import cache
-from seqeval_rl.environments.patience import STEP, share
+from seqeval_rl.environments.patience import STEP, WHO, share
 from seqeval_rl.errors import SeqevalError
 from seqeval_rl.experiments.display import Display
 from seqeval_rl.experiments.grouping import free_memory
@@ -126,7 +126,7 @@ class _Worker:
         # spawn: forking after torch or MuJoCo have started threads can hang.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self._overdue = context.RawValue("d", math.inf)  # when to end it, see `patience.share`
+        self._overdue = context.RawArray("d", [math.inf] * len(WHO))  # when to end it, see `patience.share`
         arguments = os.getpid(), f"{__name__}:serve", theirs, self._overdue, device, threads, cache.verified()
         self.process = context.Process(target=call_as_worker, args=arguments)
         self.process.start()
@@ -135,12 +135,13 @@ class _Worker:
         self.number: int | None = None  # of the job that it works on
         self.free: float | None = None  # bytes on its device; None while it does not wait for a job
         self._job: Job | None = None  # the latest
-        self._hangs = False
+        self._hangs: str | None = None  # the limit, of `WHO`, that was exceeded by far
 
     def end_if_overdue(self) -> None:
-        """Kill it where its environment has hung for too long, and cannot be interrupted."""
-        self._hangs = time.monotonic() > self._overdue.value
-        if self._hangs:
+        """Kill it where its environment or its algorithm has hung for too long, and cannot be interrupted."""
+        now = time.monotonic()
+        self._hangs = next((option for option, when in zip(WHO, self._overdue, strict=True) if now > when), None)
+        if self._hangs is not None:
             self.process.kill()
 
     def start(self, number: int, job: Job) -> None:
@@ -168,8 +169,10 @@ class _Worker:
         """The ends of the runs that it worked on. Raises `SeqevalError` where it has not got that far."""
         self.process.join(_GRACE)
         how = _how_it_died(self.process.exitcode)
-        if self._hangs and self._job is not None:
-            how = f"was killed: an environment gave no answer within {STEP} = {self._job.patience.step:g} s"
+        if self._hangs is not None and self._job is not None:
+            patience = self._job.patience
+            seconds = patience.step if self._hangs == STEP else patience.update
+            how = f"was killed: {WHO[self._hangs]} gave no answer within {self._hangs} = {seconds:g} s"
         if self._job is None:
             raise SeqevalError(
                 f"a worker process did not start: it {how}. In a script, call this below `if __name__ == '__main__':`."

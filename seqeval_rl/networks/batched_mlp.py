@@ -2,7 +2,8 @@
 
 At these sizes torch's automatic differentiation, operation by operation, costs about as much as the matrix products
 themselves. On the CPU the runs are computed one after the other, each with all its members: the numbers of a run stay in the
-cache, and its result is the same to the last bit in every run group. On other devices all runs are computed at once.
+cache, and its result is the same to the last bit in every run group. On other devices all runs are computed at once, on CUDA
+by the kernels of `triton_mlp`.
 
 Axes: R runs, M members, B rows, K extra inputs of a row. A *piece* is what is computed at once: the M networks of one run, or
 all R * M of a run group; S is their number.
@@ -10,46 +11,78 @@ all R * M of a run group; S is their number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from seqeval_rl.networks.triton_support import uses_triton
+
+EPSILON = 1e-5
+"""Added to the variance of a layer's units where they are normalized, as in `torch.nn.LayerNorm`."""
+
 BLOCK = 1024
 """About as many rows of extra inputs are computed at a time on the CPU, so that they stay in the cache."""
 
 
 class Layer(NamedTuple):
-    """The weights of one layer of a piece."""
+    """The weights of one layer of a piece; with `scale` and `shift` its units are normalized over the layer, after the ReLU."""
 
     weight: Tensor  # [S, in, out]
     bias: Tensor  # [S, 1, out]
     back: Tensor  # the transposed weight, [S, out, in]
+    scale: Tensor | None = None  # [S, 1, out]
+    shift: Tensor | None = None  # [S, 1, out]
+
+
+class Hidden(NamedTuple):
+    """A hidden layer's values in one block, [S, rows, units]; those after the first where they are normalized."""
+
+    out: Tensor  # what the next layer gets
+    # Before the normalization; mean and 1 / standard deviation of each row, [S, rows, 1].
+    units: tuple[Tensor, ...] = ()
 
 
 class Views(NamedTuple):
     """Views of the weights of all runs, prepared once."""
 
-    weights: tuple[Tensor, ...]  # [R, M, in, out] and [R, M, 1, out] of each layer in turn
+    # [R, M, in, out] and [R, M, 1, out] of each layer in turn, then scales and shifts in turn
+    weights: tuple[Tensor, ...]
     pieces: list[list[Layer]]  # by piece and layer, without gradient
     members: int  # M
     together: bool  # one piece
+    fused: bool  # computed by `triton_mlp`
 
 
-def prepare(weights: Sequence[Tensor], together: bool | None = None) -> Views:
+def prepare(
+    weights: Sequence[Tensor],
+    together: bool | None = None,
+    norms: Sequence[Tensor] = (),
+    fused: bool | None = None,
+) -> Views:
     """Views of the weights of all runs, valid until the weights move in memory.
 
     Args:
         weights: [R, M, in, out] and [R, M, 1, out] of each layer in turn.
         together: compute all runs at once; None: on every device but the CPU.
+        norms: scale and shift [R, M, 1, out] of each hidden layer in turn; none: these are not normalized.
+        fused: use the kernels of `triton_mlp`; None: for float32 on CUDA, where Triton is installed and no layer is normalized.
     """
+    if fused is None:
+        fused = not norms and weights[0].dtype == torch.float32 and uses_triton(weights[0].device)
     together = weights[0].device.type != "cpu" if together is None else together
-    parts = [w.detach().flatten(0, 1) for w in weights] if together else None
-    runs = [parts] if parts else [[w.detach()[r] for w in weights] for r in range(weights[0].shape[0])]
-    pieces = [[Layer(w, b, w.mT) for w, b in zip(piece[::2], piece[1::2], strict=True)] for piece in runs]
-    return Views(tuple(weights), pieces, weights[0].shape[1], together)
+    everything = (*weights, *norms)
+    parts = [w.detach().flatten(0, 1) for w in everything] if together else None
+    runs = [parts] if parts else [[w.detach()[r] for w in everything] for r in range(weights[0].shape[0])]
+    pieces = []
+    for piece in runs:
+        absent = [None] * (2 if norms else len(weights))  # the last layer is not normalized
+        matrices, scales = piece[: len(weights)], [*piece[len(weights) :], *absent]
+        layers = zip(matrices[::2], matrices[1::2], scales[::2], scales[1::2], strict=True)
+        pieces.append([Layer(w, b, w.mT, scale, shift) for w, b, scale, shift in layers])
+    return Views(everything, pieces, weights[0].shape[1], together, fused)
 
 
 def evaluate(
@@ -90,8 +123,14 @@ def _piece(views: Views, members: int | None, i: int) -> list[Layer]:
     if members is None or members == views.members:
         return layers
     if views.together:
-        return [Layer(*(t.unflatten(0, (-1, views.members))[:, :members].flatten(0, 1) for t in la)) for la in layers]
-    return [Layer(*(t[:members] for t in layer)) for layer in layers]
+        return [
+            _each(layer, lambda t: t.unflatten(0, (-1, views.members))[:, :members].flatten(0, 1)) for layer in layers
+        ]
+    return [_each(layer, lambda t: t[:members]) for layer in layers]
+
+
+def _each(layer: Layer, change: Callable[[Tensor], Tensor]) -> Layer:
+    return Layer(*(None if t is None else change(t) for t in layer))  # type: ignore[arg-type]
 
 
 def _inputs(x: Tensor, extra: Tensor | None, count: int, together: bool) -> list[list[tuple[Tensor, Tensor | None]]]:
@@ -118,16 +157,24 @@ def _forward(
     views: Views,
     members: int | None,
     dropout: Sequence[Tensor],
-    kept: list[Tensor] | None,
+    kept: list[Hidden] | None,
 ) -> Tensor:
     """See `evaluate`; the hidden layers' values are appended to `kept`, in the order of computation."""
     count = members or views.members
+    if views.fused and not dropout:
+        from seqeval_rl.networks import triton_mlp  # Triton comes with torch for CUDA only
+
+        hidden: list[Tensor] = []
+        out = triton_mlp.forward(x, extra, views.weights, views.members, count, hidden)
+        if kept is not None:
+            kept += map(Hidden, hidden)
+        return out
     outputs = []
     for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
         layers, factors = _piece(views, members, i), _of_piece(dropout, views, i)
         parts = []
         for h, more in blocks:
-            for n, (weight, bias, back) in enumerate(layers):
+            for n, (weight, bias, back, scale, shift) in enumerate(layers):
                 if n == 0 and more is not None:
                     width = more.shape[-1]
                     shared = torch.baddbmm(bias, h, weight[:, :-width])
@@ -141,8 +188,13 @@ def _forward(
                     h.relu_()
                     if factors:
                         h.mul_(factors[n])
+                    layer = Hidden(h)
+                    if scale is not None and shift is not None:
+                        normal, mean, slope = torch.native_layer_norm(h, h.shape[-1:], None, None, EPSILON)
+                        layer = Hidden(torch.addcmul(shift, normal, scale), (h, mean, slope))
+                        h = layer.out
                     if kept is not None:
-                        kept.append(h)
+                        kept.append(layer)
             parts.append(h)
         outputs.append(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
     if len(outputs) == 1:
@@ -167,9 +219,10 @@ class _Perceptron(torch.autograd.Function):
             raise ValueError("x and extra together get no gradient: expected tensors that require none")
         if members is not None and weights:
             raise ValueError("the weights of some members alone get no gradient: expected frozen weights")
-        kept: list[Tensor] = []
+        kept: list[Hidden] = []
         out = _forward(x, extra, views, members, dropout, kept)
-        ctx.save_for_backward(x, extra, *views.weights, *kept)  # with the weights, torch notices in-place changes
+        tensors = [tensor for layer in kept for tensor in (layer.out, *layer.units)]
+        ctx.save_for_backward(x, extra, *views.weights, *tensors)  # with the weights, torch notices in-place changes
         ctx.views, ctx.members, ctx.dropout = views, members, dropout
         return out
 
@@ -182,6 +235,13 @@ class _Perceptron(torch.autograd.Function):
         needs_x = ctx.needs_input_grad[0]
         count = ctx.members or views.members
         weight_gradients = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 5 else []
+        if views.fused and not ctx.dropout:
+            from seqeval_rl.networks import triton_mlp
+
+            of_x = triton_mlp.backward(
+                x, extra, views.weights, views.members, count, list(kept), gradient, weight_gradients, needs_x
+            )
+            return of_x, None, None, None, None, *weight_gradients
         x_gradients = []
         for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
             layers = _piece(views, ctx.members, i)
@@ -189,7 +249,8 @@ class _Perceptron(torch.autograd.Function):
             g = gradient.flatten(0, 1) if views.together else gradient[i]
             parts = g.split(g.shape[1] // x.shape[1] * blocks[0][0].shape[1], 1) if len(blocks) > 1 else [g]
             for part, (block, block_gradient) in enumerate(zip(blocks, parts, strict=True)):
-                hidden = [next(kept) for _ in layers[1:]]
+                normalized = 3 if layers[0].scale is not None else 0
+                hidden = [Hidden(next(kept), tuple(next(kept) for _ in range(normalized))) for _ in layers[1:]]
                 x_gradients.append(_backward(layers, block, hidden, factors, block_gradient, into, part, needs_x))
         if not needs_x:
             return None, None, None, None, None, *weight_gradients
@@ -201,10 +262,12 @@ class _Perceptron(torch.autograd.Function):
 def _backward(
     layers: list[Layer],  # of the piece
     block: tuple[Tensor, Tensor | None],  # the rows of `x` and of `extra`
-    hidden: list[Tensor],  # the hidden layers' values
+    hidden: list[Hidden],
     factors: list[Tensor],  # what dropout multiplied them by; empty: none
     gradient: Tensor,  # of the output
-    into: list[Tensor],  # where the gradients of the weights go, layer by layer; empty: they are frozen
+    into: list[
+        Tensor
+    ],  # where the gradients of the weights go, in the order of `Views.weights`; empty: they are frozen
     part: int,  # number of the block; the gradients of blocks after the first are added
     needs_x: bool,  # whether `x` needs its gradient
 ) -> Tensor:
@@ -212,7 +275,7 @@ def _backward(
     x, extra = block
     g = gradient
     for n in reversed(range(len(layers))):
-        h = hidden[n - 1] if n else x
+        h = hidden[n - 1].out if n else x
         if into:
             weight, bias = into[2 * n], into[2 * n + 1]
             if n == 0 and extra is not None:
@@ -226,18 +289,41 @@ def _backward(
                 _accumulate(weight.view(weight.shape[0], 1, -1), g.mT, h, part)
             else:
                 _accumulate(weight, h.mT, g, part)
-            if part:
-                bias += g.sum(1, keepdim=True)
-            else:
-                torch.sum(g, 1, keepdim=True, out=bias)
+            _accumulate_sum(bias, g, part)
         if n or needs_x:
             back = layers[n].back
             g = g * back if back.shape[1] == 1 else torch.bmm(g, back)
         if n:
+            if hidden[n - 1].units:
+                place = 2 * len(layers) + 2 * (n - 1)
+                g = _through_norm(layers[n - 1], hidden[n - 1], g, into[place : place + 2], part)
+                h = hidden[n - 1].units[0]
             if factors:
                 g.mul_(factors[n - 1])
             torch.ops.aten.threshold_backward.grad_input(g, h, 0, grad_input=g)
     return g
+
+
+def _through_norm(layer: Layer, hidden: Hidden, gradient: Tensor, into: list[Tensor], part: int) -> Tensor:
+    """The gradient of a hidden layer's units from that of what they are normalized to; `into` as of `_backward`."""
+    assert layer.scale is not None
+    units, mean, slope = hidden.units
+    if into:
+        _accumulate_sum(into[0], gradient * ((units - mean) * slope), part)
+        _accumulate_sum(into[1], gradient, part)
+    wanted, width = [True, False, False], units.shape[-1:]
+    through: Tensor = torch.ops.aten.native_layer_norm_backward(
+        gradient * layer.scale, units, width, mean, slope, None, None, wanted
+    )[0]
+    return through
+
+
+def _accumulate_sum(into: Tensor, terms: Tensor, part: int) -> None:
+    """Writes the sum of `terms` over rows to `into`; for parts after the first, adds it."""
+    if part:
+        into += terms.sum(1, keepdim=True)
+    else:
+        torch.sum(terms, 1, keepdim=True, out=into)
 
 
 def _accumulate(into: Tensor, a: Tensor, b: Tensor, part: int) -> None:

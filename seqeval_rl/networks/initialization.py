@@ -9,14 +9,16 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-Initialization = Literal["torch", "orthogonal", "haiku", "jaxcql"]
-"""How initial weights are drawn, n the number of a layer's inputs; biases are 0 except for torch.
+Initialization = Literal["torch", "orthogonal", "haiku", "jaxcql", "edac"]
+"""How initial weights are drawn, n the number of a layer's inputs; biases are 0 except for torch and edac.
 
 - `torch`: weights and biases uniform within 1/sqrt(n), as in `torch.nn.Linear`.
 - `orthogonal`: sqrt(2) times an orthogonal matrix, in the last layer too, as in jaxrl and the authors' IQL.
 - `haiku`: a normal of standard deviation 1/sqrt(n) without what lies beyond two of these, as in `haiku.Linear`.
 - `jaxcql`: hidden layers as flax's `Dense`, which is as haiku, scaled up to the variance 1/n; the last layer uniform with
   variance 0.01/n, as in young-geng's JaxCQL.
+- `edac`: hidden layers uniform within 1/sqrt(n), with biases of 0.1; weights and biases of the last layer uniform within 0.003,
+  as in the authors' EDAC, which has 0.001 for policies.
 """
 
 _TRUNCATED_STD = 0.87962566103423978  # standard deviation of a standard normal without what lies beyond 2
@@ -35,7 +37,12 @@ def draw_weights(layers: Sequence[Tensor], initialization: Initialization, gener
     for n in range(0, len(layers), 2):
         weight, bias = layers[n], layers[n + 1]
         bound = 1 / math.sqrt(len(weight))
-        if initialization == "torch":
+        if initialization == "edac" and n < last:
+            weight.uniform_(-bound, bound, generator=generator)
+            bias.fill_(0.1)
+            continue
+        if initialization in ("torch", "edac"):
+            bound = bound if initialization == "torch" else 3e-3
             for each in (weight, bias):
                 each.uniform_(-bound, bound, generator=generator)
             continue

@@ -20,7 +20,9 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.batched_mlp import Views, evaluate, prepare
 from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal_log_prob
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization, draw_weights
+from seqeval_rl.networks.input_gradients import input_gradients
 from seqeval_rl.seeding import torch_generator
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -50,8 +52,13 @@ class MLP(nn.Module):
         outputs: int,
         members: int = 1,
         initialization: Initialization = "torch",
+        layer_norm: bool = False,
     ) -> None:
-        """Draws the weights from the seeds and `purpose`, a name that differs between the networks of a run."""
+        """Draws the weights from the seeds and `purpose`, a name that differs between the networks of a run.
+
+        With `layer_norm` the units of each hidden layer are normalized over the layer (Ba et al. 2016), after the ReLU; its
+        scales begin at 1, its shifts at 0.
+        """
         super().__init__()
         sizes = (inputs, *hidden, outputs)
         shapes = [shape for i, o in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((i, o), (1, o))]
@@ -62,6 +69,10 @@ class MLP(nn.Module):
                 draw_weights([weight[r, m] for weight in weights], initialization, generator)
         # [R, M, in, out] and [R, M, 1, out] of each layer in turn
         self.weights = nn.ParameterList([weight.to(spec.device) for weight in weights])
+        # [R, M, 1, width], scale and shift of each hidden layer in turn
+        widths = hidden if layer_norm else ()
+        norms = [make(spec.runs, members, 1, width) for width in widths for make in (torch.ones, torch.zeros)]
+        self.norms = nn.ParameterList([norm.to(spec.device) for norm in norms])
         self._views: tuple[int, Views | None] = (0, None)
 
     def forward(
@@ -75,7 +86,7 @@ class MLP(nn.Module):
         """[R, B, in] -> [R, M, B, out]; see `seqeval_rl.networks.batched_mlp.evaluate` for the options."""
         address, views = self._views
         if views is None or address != views.weights[0].data_ptr():  # first call, or the weights have been moved
-            views = prepare(tuple(self.weights))
+            views = prepare(tuple(self.weights), norms=tuple(self.norms))
             self._views = (views.weights[0].data_ptr(), views)
         return evaluate(x, extra, views, frozen, members, dropout)
 
@@ -90,9 +101,10 @@ class Critic(nn.Module):
         hidden: Sequence[int],
         members: int = 2,
         initialization: Initialization = "torch",
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.net = MLP(spec, purpose, spec.obs_dim + spec.act_dim, hidden, 1, members, initialization)
+        self.net = MLP(spec, purpose, spec.obs_dim + spec.act_dim, hidden, 1, members, initialization, layer_norm)
 
     def forward(
         self, observations: Tensor, actions: Tensor, frozen: bool = False, members: int | None = None
@@ -103,6 +115,10 @@ class Critic(nn.Module):
     def minimum(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
         return self(observations, actions).amin(1)
+
+    def action_gradients(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """d Q_i(s, a) / d a, differentiable in the weights: [R, B, O], [R, B, A] -> [R, M, B, A]. Not with `layer_norm`."""
+        return input_gradients(torch.cat([observations, actions], -1), tuple(self.net.weights), actions.shape[-1])
 
     def many(self, observations: Tensor, actions: Tensor) -> Tensor:
         """[R, B, O], [R, B, K, A] -> [R, M, B, K]: K actions at each observation."""
@@ -170,6 +186,18 @@ class GaussianActor(nn.Module):
         return normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
 
 
+@fused
+def split_normal(
+    out: Tensor, low: float, high: float, factor: Tensor | None = None, offset: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and log standard deviation, each [R, B, A], from a network's output [R, 1, B, 2 * A]; the latter times `factor` plus
+    `offset`, each [R, 1, 1] where given, and then clipped."""
+    mean, log_std = out.squeeze(1).chunk(2, -1)
+    if factor is not None and offset is not None:
+        log_std = factor * log_std + offset
+    return mean, log_std.clamp(low, high)
+
+
 class TanhGaussianActor(nn.Module):
     """tanh of a normal whose mean and log standard deviation depend on the state."""
 
@@ -189,12 +217,7 @@ class TanhGaussianActor(nn.Module):
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """[R, B, O] -> mean and log standard deviation before tanh, each [R, B, A]."""
-        mean, log_std = self.net(observations).squeeze(1).chunk(2, -1)
-        return mean, self.scaled(log_std).clamp(self.log_std_min, self.log_std_max)
-
-    def scaled(self, log_std: Tensor) -> Tensor:
-        """The log standard deviation from the network's output, before it is clipped; for subclasses that scale it."""
-        return log_std
+        return split_normal(self.net(observations), self.log_std_min, self.log_std_max)
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """tanh of the mean, or with `noise` of a sample: [R, B, O], [R, B, A] -> [R, B, A]."""

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from seqeval_rl.networks.triton_support import uses_triton
+
 _VECTOR = 16  # float32 numbers in the longest vector register of a CPU
 _LEAST_DECAY = 32  # units of rounding: by less the weights are not decayed at once
 
@@ -33,6 +35,10 @@ def soft_update(target: nn.Module, online: nn.Module, rate: float | Tensor) -> N
     if isinstance(rate, Tensor):
         for t, o in zip(old, new, strict=True):
             t.lerp_(o, rate.reshape(-1, *[1] * (o.ndim - 1)))
+    elif uses_triton(old[0].device) and old[0].dtype == torch.float32:
+        from seqeval_rl.networks import triton_optimizers  # Triton comes with torch for CUDA only
+
+        triton_optimizers.soft_update(old, new, rate)
     else:
         torch._foreach_lerp_(old, new, rate)
 
@@ -84,6 +90,7 @@ class Adam:
         ]
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
         self.ones = torch.ones(runs, device=first.device)
+        self._fused = uses_triton(first.device) and first.dtype == torch.float32
         # The CPU kernel rounds the remainder after the last whole vector differently. Parameters whose size per run leaves a
         # remainder are therefore stepped in a padded copy, in which each run ends with a whole vector. So a run is the same
         # to the last bit at every place in a run group.
@@ -124,9 +131,16 @@ class Adam:
                 tensors if run is None else [t[run] for t in tensors] for tensors in (values, grads, means, squares)
             )
             now = rate if share is None else rate * share
+            amount = None
             if decay:
                 due = torch.remainder(self.count, every) == every // 2
                 amount = due * (every * decay * now)
+            if self._fused:
+                from seqeval_rl.networks import triton_optimizers
+
+                triton_optimizers.adam(p, g, m, s, self.count, now, amount)
+                continue
+            if amount is not None:
                 for each in p:
                     each.addcmul_(each, amount, value=-1.0)
             torch._fused_adam_(

@@ -30,9 +30,7 @@ LONG_COLUMNS = (
 def varied_settings(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     """Of each run the settings in which runs of its algorithm on one dataset differ, by name: `alpha`, `protocol.increment`."""
     settings = [
-        run.config
-        | {f"protocol.{name}": value for name, value in run.protocol.items()}
-        | ({"fork": run.manifest["forked_from"]["id"]} if run.manifest.get("forked_from") else {})
+        run.config | {f"protocol.{name}": value for name, value in run.protocol.items()} | {"fork": run.fork}
         for run in results
     ]
     siblings = defaultdict(list)

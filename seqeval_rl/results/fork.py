@@ -34,7 +34,7 @@ class Change(NamedTuple):
 class ChangedError(MismatchError):
     """A directory holds the same run with other settings, data or code: a fork can begin from it."""
 
-    def __init__(self, text: str, changes: Sequence[Change]):
+    def __init__(self, text: str, changes: Sequence[Change] = ()):  # with a default it can be sent to another process
         super().__init__(text)
         self.changes = tuple(changes)
 

@@ -94,6 +94,12 @@ class RunResult:
         return int(self.protocol["online"])
 
     @property
+    def fork(self) -> str | None:
+        """What tells it from the run that it was forked from, see `results.fork`; None: it was not."""
+        found: str | None = self.manifest.get("forked_from", {}).get("id")
+        return found
+
+    @property
     def main_metric(self) -> str:
         """What runs on its task are compared by: `score`, or `return` where the task has no reference returns."""
         return main_metric(self.manifest)

@@ -24,7 +24,7 @@ from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 from seqeval_rl.training.row_pool import RowPool
 
 CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
-PREFETCHED_CHUNKS = 4
+PREFETCHED_CHUNKS = 8
 
 
 def draw_positions(schedule: Schedule, seed: int, chunk: int) -> NDArray[np.int64]:

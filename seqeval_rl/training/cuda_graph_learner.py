@@ -18,12 +18,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqeval_rl.interface.algorithm import Algorithm
+from seqeval_rl.environments.patience import UPDATE, Alarm
+from seqeval_rl.interface.algorithm import Algorithm, Batch
 from seqeval_rl.interface.state import join_states, split_state
+from seqeval_rl.networks.triton_support import uses_triton
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, Prefetcher
 from seqeval_rl.training.cuda_graphs import Capture, CudaGraphs, forbid_synchronization, side_stream
-from seqeval_rl.training.learner import Learner
+from seqeval_rl.training.learner import Learner, TimedStep
 from seqeval_rl.training.normalization import Preprocessing
+from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 
 WARM_UP = 3  # eager gradient steps before a capture: libraries initialize themselves in these
 _log = logging.getLogger("seqeval_rl")
@@ -51,7 +54,7 @@ class _Snapshot(NamedTuple):
     counters: tuple[Any, ...]
     tensors: dict[str, Tensor]  # attributes of the algorithm itself: the same objects, not copies
     step_in_chunk: Tensor
-    sums: list[Tensor]
+    sums: Tensor
 
 
 class CudaGraphLearner(Learner):
@@ -71,6 +74,7 @@ class CudaGraphLearner(Learner):
         self._capture, self._period = capture or CudaGraphs(), int(getattr(algorithm, "period", 1))
         device, runs = batches.replay.device, len(batches.seeds)
         self._cuda = device.type == "cuda"
+        self._fused = uses_triton(device) and type(batches.replay) in (ReplayBuffer, PooledReplayBuffer)
         shape = (CHUNK, runs, batches.schedules[0].protocol.batch_size)
         # What the graphs read; these tensors are never replaced.
         self._indices = torch.zeros(shape, dtype=torch.int64, device=device)
@@ -91,7 +95,10 @@ class CudaGraphLearner(Learner):
     def train(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
         """See `Learner`."""
         self._steps += stop - start
-        step = start
+        with Alarm(UPDATE) as alarm:
+            self._train(start, stop, progress, alarm)
+
+    def _train(self, step: int, stop: int, progress: Callable[[int], None], alarm: Alarm) -> None:
         while step < stop:
             chunk, inside = divmod(step, CHUNK)
             end = min(stop, (chunk + 1) * CHUNK)
@@ -105,7 +112,8 @@ class CudaGraphLearner(Learner):
                 # A period begins where the count of gradient steps says so, also after an interruption.
                 phase = step % self._period
                 piece = Piece(phase, self._period if phase == 0 and end - step >= self._period else 1)
-                self._take(piece)
+                with TimedStep(alarm, step):
+                    self._take(piece)
                 step += piece.steps
                 self._expected_step += piece.steps
 
@@ -142,11 +150,18 @@ class CudaGraphLearner(Learner):
 
     def _take_eagerly(self, piece: Piece) -> None:
         for _ in range(piece.steps):
-            step = self._step_in_chunk
-            indices, noise = (drawn.index_select(0, step).squeeze(0) for drawn in (self._indices, self._noise))
-            shift, scale = self.preprocessing.shift, self.preprocessing.scale
-            self._add(self.algorithm.update(self.batches.replay.batch(indices, noise, shift, scale)))
-            step.add_(1)
+            self._add(self.algorithm.update(self._batch()))
+            self._step_in_chunk.add_(1)
+
+    def _batch(self) -> Batch:
+        replay, step = self.batches.replay, self._step_in_chunk
+        shift, scale = self.preprocessing.shift, self.preprocessing.scale
+        if self._fused:
+            from seqeval_rl.training.triton_gather import gather  # Triton comes with torch for CUDA only
+
+            return gather(replay, self._indices, self._noise, step, shift, scale)
+        indices, noise = (drawn.index_select(0, step).squeeze(0) for drawn in (self._indices, self._noise))
+        return replay.batch(indices, noise, shift, scale)
 
     def _warm_up(self, piece: Piece, check: bool) -> None:
         """Take gradient steps as CUDA asks for before a capture; with `check`, make sure that nothing synchronizes with the
@@ -206,16 +221,14 @@ class CudaGraphLearner(Learner):
     def _save(self) -> _Snapshot:
         tensors = {name: value for name, value in vars(self.algorithm).items() if isinstance(value, Tensor)}
         states = split_state(self.algorithm.state_dict(), len(self.batches.seeds))
-        sums = [total.clone() for total in self._sums]
-        return _Snapshot(states, self._counters(), tensors, self._step_in_chunk.clone(), sums)
+        return _Snapshot(states, self._counters(), tensors, self._step_in_chunk.clone(), self._sums.clone())
 
     def _restore(self, saved: _Snapshot) -> None:
         for name, tensor in saved.tensors.items():
             setattr(self.algorithm, name, tensor)
         self.algorithm.load_state_dict(join_states(saved.states))
         self._step_in_chunk.copy_(saved.step_in_chunk)
-        for total, value in zip(self._sums, saved.sums, strict=True):
-            total.copy_(value)
+        self._sums.copy_(saved.sums)
 
     def _python_changes(self, before: _Snapshot, counters: bool) -> str:
         """In words, what has changed in Python since then, with `counters` including these; empty where nothing has."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqeval_rl.environments.patience import UPDATE, Alarm, OverdueError, within_limits
 from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.returns import check_actions, check_metrics
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler
@@ -22,34 +24,35 @@ class Learner:
         self.algorithm, self.batches, self.preprocessing = algorithm, batches, preprocessing
         self._names: list[str] = []  # of metrics; empty before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
-        self._sums: list[Tensor] = []
+        self._sums = torch.zeros(0)  # [metrics, R], float64, since thousands of values are summed
         self._steps = 0  # gradient steps that the sums are over
 
     def train(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
         """Take gradient steps `start` to `stop` (exclusive); `progress` takes now and then the number of those taken so far."""
         shift, scale = self.preprocessing.shift, self.preprocessing.scale
-        for step, batch in enumerate(self.batches.between(start, stop, shift, scale), start):
-            if step % CHUNK == 0:
-                progress(step)
-            self._add(self.algorithm.update(batch))
+        with Alarm(UPDATE) as alarm:
+            for step, batch in enumerate(self.batches.between(start, stop, shift, scale), start):
+                if step % CHUNK == 0:
+                    progress(step)
+                with TimedStep(alarm, step):
+                    metrics = self.algorithm.update(batch)
+                self._add(metrics)
         self._steps += stop - start
 
     def _add(self, metrics: dict[str, Tensor]) -> None:
         check_metrics(self.algorithm, metrics, (len(self.batches.seeds),), self._names or None)
         if not self._names:
             self._names = list(metrics)
-            self._sums = [torch.zeros_like(value, dtype=torch.float64) for value in metrics.values()]
-        # One call for all metrics; float64, since thousands of values are summed.
-        torch._foreach_add_(self._sums, [metrics[name] for name in self._names])
+            self._sums = torch.zeros_like(torch.stack(list(metrics.values())), dtype=torch.float64)
+        self._sums.add_(torch.stack([metrics[name] for name in self._names]))
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Each metric's mean [R] over the gradient steps since last asked; empty where none were taken. Waits for the device."""
         steps, self._steps = self._steps, 0
         if not steps:
             return {}
-        means = {name: (total / steps).cpu().numpy() for name, total in zip(self._names, self._sums, strict=True)}
-        for total in self._sums:
-            total.zero_()  # in place: captured CUDA graphs add to these tensors
+        means = dict(zip(self._names, (self._sums / steps).cpu().numpy(), strict=True))
+        self._sums.zero_()  # in place: captured CUDA graphs add to this tensor
         return means
 
     def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
@@ -58,6 +61,23 @@ class Learner:
         self._acted.add(noise is None)
         preprocess = self.preprocessing.now(replay.device)
         return act(self.algorithm, preprocess, replay.device, replay.act_dim, bounded, observations, noise)
+
+
+class TimedStep:
+    """Inside of this context an algorithm takes a gradient step, whose number is named where it takes too long."""
+
+    def __init__(self, alarm: Alarm, step: int):
+        self._alarm, self._step = alarm, step
+
+    def __enter__(self) -> None:
+        self._alarm.begin()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._alarm.end()
+        if isinstance(error, OverdueError):
+            error.args = (f"{error} in gradient step {self._step}",)
 
 
 @torch.no_grad()
@@ -77,6 +97,8 @@ def act(
         WrongReturn: it is no tensor of that shape, or, if it is to be `bounded`, not in [-1, 1].
     """
     seen = preprocess(torch.from_numpy(observations).to(device))
-    actions = algorithm.act(seen, None if noise is None else torch.from_numpy(noise).to(device))
+    given = None if noise is None else torch.from_numpy(noise).to(device)
+    with within_limits(UPDATE):
+        actions = algorithm.act(seen, given)
     check_actions(algorithm, actions, (*observations.shape[:2], act_dim), bounded)
     return actions.cpu().numpy()

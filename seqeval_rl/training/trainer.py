@@ -16,6 +16,7 @@ from seqeval_rl.data.arrival import Arrival, Concatenated, Logged
 from seqeval_rl.data.images import join
 from seqeval_rl.data.packed_rows import PackedRows
 from seqeval_rl.data.stream import Stream, first_rows
+from seqeval_rl.environments.patience import UPDATE, within_limits
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.config import grouped_config
@@ -173,7 +174,8 @@ class Trainer:
 
     def states(self) -> list[dict[str, Any]]:
         """One state per run: networks, optimizers, statistics, gathered transitions. Batches need none (see `BatchSampler`)."""
-        parts = {name: split_state(part.state_dict(), len(self.runs)) for name, part in self._parts().items()}
+        with within_limits(UPDATE):
+            parts = {name: split_state(part.state_dict(), len(self.runs)) for name, part in self._parts().items()}
         return [{name: states[r] for name, states in parts.items()} for r in range(len(self.runs))]
 
     def load_states(self, states: list[dict[str, Any]]) -> None:
@@ -208,7 +210,8 @@ def build_learner(
         moments = VisibleMoments(replay.host, replay.arrivals, obs_dim, schedules[0].protocol.window)
     preprocessing = Preprocessing(moments, obs_dim, spec, reward_scales)
     preprocessing.refresh(visible)
-    algorithm = entry.build(config, spec)
+    with within_limits(UPDATE):
+        algorithm = entry.build(config, spec)
     batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec))
     if capture is None and spec.device.type != "cuda":
         return Learner(algorithm, batches, preprocessing)

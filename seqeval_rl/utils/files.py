@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import re
 import shutil
@@ -143,18 +144,32 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def require_room(directory: Path, needed: float) -> None:
-    """Raise `OSError` where a disk has no room for that many bytes, or a file may not have as many (`ulimit -f`)."""
-    free = shutil.disk_usage(directory).free
+def require_room(directory: Path, needed: float, largest: float | None = None) -> None:
+    """Raise `OSError` where a disk has no room, or a file may not be as large (`ulimit -f`).
+
+    Args:
+        directory: to write to; need not be there yet.
+        needed: bytes in all.
+        largest: bytes of the largest file; None: it is one file.
+    """
+    directory = next(one for one in (directory, *directory.absolute().parents) if one.exists())
+    free, limit = shutil.disk_usage(directory).free, largest_file()
     if free < needed:
         raise OSError(errno.ENOSPC, f"{needed:,.0f} bytes are needed, {free:,} bytes are free", str(directory))
-    if sys.platform != "win32":
-        import resource
+    largest = needed if largest is None else largest
+    if limit < largest:
+        what = f"{largest:,.0f} bytes are needed, files may have {limit:,.0f} bytes (ulimit -f)"
+        raise OSError(errno.EFBIG, what, str(directory))
 
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        if limit != resource.RLIM_INFINITY and limit < needed:
-            what = f"{needed:,.0f} bytes are needed, files may have {limit:,} bytes (ulimit -f)"
-            raise OSError(errno.EFBIG, what, str(directory))
+
+def largest_file() -> float:
+    """Bytes that a file that this process writes may have (`ulimit -f`)."""
+    if sys.platform == "win32":
+        return math.inf
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 @contextlib.contextmanager

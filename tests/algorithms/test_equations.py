@@ -6,20 +6,21 @@ import math
 
 import pytest
 import torch
+from one_run import ACT, RUN, SPEC, B, Net, PlainAdam, assert_metric, assert_same, batches, smaller, twins
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
 from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.algorithms.cql import CQL
-from seqeval_rl.algorithms.iql import IQL
+from seqeval_rl.algorithms.edac import EDAC
+from seqeval_rl.algorithms.fql import FQL
+from seqeval_rl.algorithms.iql import IQL, actor_losses
 from seqeval_rl.algorithms.sac import SAC
+from seqeval_rl.algorithms.sac_n import SACN
+from seqeval_rl.algorithms.td3 import TD3
 from seqeval_rl.algorithms.td3_bc import TD3BC
-from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.per_seed import noise_dim
 from seqeval_rl.networks.distributions import tanh_normal_log_prob
-
-OBS, ACT, B, RUN = 3, 2, 6, 1  # the run of the group that is compared
-SPEC = Spec((OBS,), ACT, (11, 12), torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True)
@@ -28,77 +29,6 @@ def _float64():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(before)
-
-
-def batches(width, count=3):
-    draws = torch.Generator().manual_seed(5)
-
-    def normal(*shape):
-        return torch.randn(2, B, *shape, generator=draws)
-
-    masks = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0]).expand(2, B)
-    return [
-        Batch(normal(OBS), normal(ACT).tanh(), normal(), normal(OBS), masks.clone(), normal(width))
-        for _ in range(count)
-    ]
-
-
-class Net:
-    """One perceptron as a list of separate leaves."""
-
-    def __init__(self, mlp, member=0):
-        self.leaves = [weight[RUN, member].detach().clone().requires_grad_() for weight in mlp.weights]
-
-    def __call__(self, x):
-        for i in range(0, len(self.leaves), 2):
-            x = x @ self.leaves[i] + self.leaves[i + 1]
-            if i < len(self.leaves) - 2:
-                x = x.clamp(min=0)
-        return x
-
-    def q(self, s, a):
-        return self(torch.cat([s, a], 1))[:, 0]
-
-    def towards(self, other, rate):
-        for mine, theirs in zip(self.leaves, other.leaves, strict=True):
-            mine.data = (1 - rate) * mine.data + rate * theirs.data
-
-
-class PlainAdam:
-    """Adam by the paper's algorithm; `decay` is decoupled."""
-
-    def __init__(self, leaves, rate, decay=0.0):
-        self.leaves, self.rate, self.decay, self.t = leaves, rate, decay, 0
-        self.m = [torch.zeros_like(p) for p in leaves]
-        self.v = [torch.zeros_like(p) for p in leaves]
-
-    def step(self, loss):
-        self.t += 1
-        for i, (p, g) in enumerate(
-            zip(self.leaves, torch.autograd.grad(loss, self.leaves, retain_graph=True), strict=True)
-        ):
-            self.m[i] = 0.9 * self.m[i] + 0.1 * g
-            self.v[i] = 0.999 * self.v[i] + 0.001 * g * g
-            m, v = self.m[i] / (1 - 0.9**self.t), self.v[i] / (1 - 0.999**self.t)
-            p.data = p.data - self.rate * self.decay * p.data - self.rate * m / (v.sqrt() + 1e-8)
-
-
-def assert_same(reference, mlp, member=0):
-    for mine, theirs in zip(reference.leaves, mlp.weights, strict=True):
-        torch.testing.assert_close(theirs[RUN, member].detach(), mine.detach(), rtol=1e-9, atol=1e-10)
-
-
-def assert_metric(metrics, name, value):
-    assert metrics[name].shape == (2,)
-    torch.testing.assert_close(metrics[name][RUN], value.detach(), rtol=1e-9, atol=1e-10)
-
-
-def twins(critic):
-    return [Net(critic.net, 0), Net(critic.net, 1)]
-
-
-def smaller(nets, s, a):
-    return torch.minimum(nets[0].q(s, a), nets[1].q(s, a))
 
 
 def test_bc():
@@ -242,9 +172,10 @@ def test_td3_bc_as_published_clips_unscaled_normals():
     algorithm = TD3BC(TD3BC.Config(hidden=(4, 5), **TD3BC.published), SPEC)
     batch = batches(ACT, 1)[0]
     actor, critics = Net(algorithm.actor_target.net), twins(algorithm.critic_target)
-    _, _, r, s2, m, e = batch.run(RUN)
+    _, _, _, s2, _, e = batch.run(RUN)
     a2 = (actor(s2).tanh() + e.clamp(-0.5, 0.5)).clamp(-1, 1)
-    torch.testing.assert_close(algorithm.target(batch)[RUN], (r + 0.99 * m * smaller(critics, s2, a2)).detach())
+    expected = torch.stack([critic.q(s2, a2) for critic in critics])
+    torch.testing.assert_close(algorithm.next_q(batch)[RUN], expected.detach())
 
 
 def test_iql_clips_its_weights():
@@ -252,7 +183,7 @@ def test_iql_clips_its_weights():
     batch = batches(0, 1)[0]
     mean, log_std = algorithm.actor(batch.observations)
     log_prob = Independent(Normal(mean, log_std.exp()), 1).log_prob(batch.actions)
-    loss = algorithm.actor_loss(batch, torch.ones(2, B))  # exp(1000) is infinite
+    loss = actor_losses(mean, log_std, batch.actions, torch.ones(2, B), 1e3, 100.0)  # exp(1000) is infinite
     torch.testing.assert_close(loss, -100 * log_prob.mean(1))
 
 
@@ -416,7 +347,7 @@ def test_a_squashed_density_is_finite_at_the_bounds_and_near_them(dtype):
     assert torch.allclose(found[0], tanh_normal_log_prob(mean, log_std, actions[6]), rtol=1e-3)
 
 
-@pytest.mark.parametrize("algorithm", [TD3BC, IQL, AWAC, CQL, SAC])
+@pytest.mark.parametrize("algorithm", [TD3BC, IQL, AWAC, CQL, SAC, TD3, SACN, EDAC, FQL])
 def test_only_a_terminal_masks_the_next_state(algorithm):
     """The critics' target has no next state where the mask is 0, and has it where the mask is 1 (a time limit keeps 1)."""
     width = noise_dim(algorithm, algorithm.Config(), SPEC)

@@ -11,8 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.algorithms.cql import CQL
+from seqeval_rl.algorithms.edac import EDAC
+from seqeval_rl.algorithms.fql import FQL
 from seqeval_rl.algorithms.iql import IQL
 from seqeval_rl.algorithms.sac import SAC
+from seqeval_rl.algorithms.sac_n import SACN
+from seqeval_rl.algorithms.td3 import TD3
 from seqeval_rl.algorithms.td3_bc import TD3BC
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.checks.toy_problem import learn
@@ -32,6 +36,10 @@ SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}
         (AWAC, {**SMALL, "actor_hidden": (64, 64)}),
         (CQL, {**SMALL, "sampled_actions": 4}),
         (SAC, {**SMALL, "updates": 1500}),  # its values of actions that the dataset lacks improve slowly
+        (TD3, {**SMALL, "updates": 1500}),
+        (SACN, {**SMALL, "critics": 4, "updates": 1000}),
+        (EDAC, {**SMALL, "critics": 4, "updates": 1000}),
+        (FQL, SMALL),
     ],
 )
 def test_values_are_bootstrapped(algorithm, settings):
@@ -47,6 +55,10 @@ def test_values_are_bootstrapped(algorithm, settings):
         (AWAC, {"actor_hidden": (64, 64)}),
         (CQL, {"sampled_actions": 4, "min_q_weight": 1.0}),
         (SAC, {}),
+        (TD3, {}),
+        (SACN, {"critics": 4}),
+        (EDAC, {"critics": 4}),
+        (FQL, {}),
     ],
 )
 def test_with_discount_0_the_immediate_reward_wins(algorithm, settings):
@@ -94,6 +106,10 @@ SWEEPS = {
         "min_q_weight": (1.0, 10.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5), "action_limit": (0.5, 0.9),
     },
     SAC: {"discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
+    TD3: {"discount": (0.9, 0.99), "target_rate": (0.01, 0.5), "policy_noise": (0.1, 0.3), "noise_clip": (0.2, 0.6)},
+    SACN: {"discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
+    EDAC: {"diversity": (0.5, 5.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
+    FQL: {"alpha": (1.0, 10.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
 }  # fmt: skip
 
 
@@ -140,7 +156,10 @@ def test_td3_bc_explores_with_its_own_noise():
     torch.testing.assert_close(added, torch.tensor([0.1, 0.2]).reshape(2, 1, 1).expand(2, 4, 2))
 
 
-@pytest.mark.parametrize(("algorithm", "name"), [(IQL, "IQL"), (AWAC, "AWAC"), (CQL, "CQL"), (SAC, "SAC")])
+@pytest.mark.parametrize(
+    ("algorithm", "name"),
+    [(IQL, "IQL"), (AWAC, "AWAC"), (CQL, "CQL"), (SAC, "SAC"), (SACN, "SAC-N"), (EDAC, "EDAC")],
+)
 def test_stochastic_policies_explore_by_sampling(algorithm, name):
     assert algorithm.name == name
     group = algorithm(algorithm.Config(hidden=(8,)), Spec((3,), 2, (0,), CPU))
@@ -161,6 +180,8 @@ def test_stochastic_policies_explore_by_sampling(algorithm, name):
         (CQL, {"hidden": ()}),
         (CQL, {"sampled_actions": 2.5}),
         (SAC, {"policy_delay": 0}),
+        (EDAC, {"critics": 1}),
+        (FQL, {"aggregation": "max"}),
         (IQL, {"return_range": float("inf")}),
     ],
 )
@@ -172,7 +193,7 @@ def test_settings_out_of_range_are_refused(algorithm, wrong):
         adapter.validate_python(right | wrong)
 
 
-@pytest.mark.parametrize(("algorithm", "width"), [(TD3BC, 2), (SAC, 4)])
+@pytest.mark.parametrize(("algorithm", "width"), [(TD3BC, 2), (TD3, 2), (SAC, 4)])
 def test_policy_delay_sets_the_period(algorithm, width):
     group = algorithm(algorithm.Config(hidden=(8,), policy_delay=3), Spec((3,), 2, (0,), CPU))
     assert group.period == 3

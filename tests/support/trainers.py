@@ -17,7 +17,13 @@ from seqeval_rl.training.trainer import Run, Trainer
 EXACT = {"rtol": 0, "atol": 0}
 ALGORITHMS = sorted(registered())
 SMALL = {"hidden": (32, 32)}
-SETTINGS = {"cql": {**SMALL, "sampled_actions": 3}, "awac": {**SMALL, "actor_hidden": (32, 32)}}
+SETTINGS = {
+    "cql": {**SMALL, "sampled_actions": 3},
+    "awac": {**SMALL, "actor_hidden": (32, 32)},
+    "sac_n": {**SMALL, "critics": 3},
+    "edac": {**SMALL, "critics": 3},
+    "fql": {**SMALL, "flow_steps": 3},
+}
 
 
 class FakeEvaluator:
@@ -129,6 +135,10 @@ SWEPT = {
     "awac": {"weight_decay": (0.0, 0.1), "temperature": (0.5, 2.0)},
     "bc": {"learning_rate": (1e-2, 1e-3)},
     "sac": {"discount": (0.9, 0.99), "learning_rate": (1e-2, 1e-3)},
+    "td3": dict.fromkeys(("discount", "target_rate", "policy_noise", "noise_clip"), (0.1, 0.3)),
+    "sac_n": {"discount": (0.9, 0.99), "target_rate": (0.1, 0.01)},
+    "edac": {"diversity": (0.5, 5.0), "learning_rate": (1e-2, 1e-3)},
+    "fql": {"alpha": (0.5, 5.0), "discount": (0.9, 0.99), "target_rate": (0.1, 0.01)},
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from seqeval_rl.data.validation import RawTransitions, check_length, flags, no_t
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError, writing
 from seqeval_rl.utils.failures import cause_of
-from seqeval_rl.utils.files import atomic_path, lock_file
+from seqeval_rl.utils.files import atomic_path, lock_file, require_room
 from seqeval_rl.utils.text import file_name, first_line
 
 _SERVER = "https://rail.eecs.berkeley.edu/datasets/ogbench"
@@ -136,12 +136,11 @@ def _write_with_rewards(goals: Path, path: Path, environment: str) -> None:
             f"{goals}: expected a dataset whose rewards OGBench's package can compute for {environment}, found "
             f"{first_line(error)}. Check that this is OGBench's file of that name, and the version of the package."
         ) from error
-    with (
-        writing(path, "Make room there."),
-        lock_file(path.with_name(f".{path.name}.lock")),
-        atomic_path(path) as temporary,
-    ):
-        np.savez(temporary, **{key: columns[key] for key in (*OGBENCH.required, "rewards", "masks")})
+    kept = {key: columns[key] for key in (*OGBENCH.required, "rewards", "masks")}
+    with writing(path, "Make room there."):
+        require_room(path.parent, sum(np.asarray(column).nbytes for column in kept.values()))
+        with lock_file(path.with_name(f".{path.name}.lock")), atomic_path(path) as temporary:
+            np.savez(temporary, **kept)
 
 
 def environment_of(name: str) -> str | None:

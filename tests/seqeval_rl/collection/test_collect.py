@@ -1,6 +1,8 @@
 """Datasets collected with policies: shorter ones are prefixes of longer ones; written atomically as Minari datasets."""
 
 import itertools
+import subprocess
+import sys
 
 import gymnasium
 import minari
@@ -163,6 +165,35 @@ def test_an_interrupted_dataset_leaves_what_was_there(there, minari_root):
     assert not any(part.endswith((".partial", ".old")) for path in files for part in path.parts)
     if there:
         assert minari.load_dataset("mine/log-v0").total_steps == 50
+
+
+LIMITED = """
+import resource, sys
+from seqeval_rl.collection.collect import play, uniform_behavior, write_dataset
+from seqeval_rl.data.minari_writer import NewDataset
+from seqeval_rl.environments.tasks import TASKS
+from seqeval_rl.errors import FileError
+NewDataset.bytes = 0.0  # the estimate is wrong
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+try:
+    new = NewDataset("mine/log-v0", TASKS["hopper"], 400, "made", "made for a test")
+    write_dataset(new, play(uniform_behavior(TASKS["hopper"]), 0, 400), progress=False)
+except FileError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("limit", [1_000, 100_000])
+def test_a_limit_of_file_sizes_that_hdf5_meets_is_named(limit, minari_root):
+    """The smaller one is met by the metadata or when the file is created, the other in its middle; HDF5 crashes at both."""
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(limit)], capture_output=True, text=True, check=False)
+    assert done.returncode == 74, done.stderr
+    assert "minari:mine/log-v0: cannot be read or written" in done.stdout
+    assert str(minari_root) in done.stdout
+    assert f"files may have {limit:,} bytes (ulimit -f)" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert [path for path in minari_root.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
 def test_a_dataset_that_was_taken_away_by_a_killed_process_comes_back(minari_root):

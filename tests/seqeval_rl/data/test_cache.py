@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,6 +52,18 @@ def test_what_is_stored_comes_back_memory_mapped() -> None:
         with pytest.raises(ValueError, match="read-only"):
             back.rows[0, 0] = 1
     assert cache.entries() == ["toy"]
+
+
+def test_a_disk_that_is_too_small_is_refused_and_costs_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.store("toy", make(50))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(
+        FileError, match=r"toy: .*2,492 bytes are needed, 1,000 bytes are free.*Make room.*SEQEVAL_CACHE"
+    ):
+        cache.store("toy", make(60))
+    found = cache.open("toy")
+    assert found is not None
+    assert len(found) == 50
 
 
 def test_storing_again_replaces_the_entry_and_leaves_open_maps_alone() -> None:

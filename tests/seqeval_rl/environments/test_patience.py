@@ -48,7 +48,7 @@ def test_an_environment_that_does_not_open_is_said_so(registry):
         make_vector_env(env_id, 1, "gymnasium", 1)
 
 
-@pytest.mark.parametrize("given", [{"step": 0.0}, {"episode": -1.0}, {"step": float("nan")}])
+@pytest.mark.parametrize("given", [{"step": 0.0}, {"episode": -1.0}, {"update": 0.0}, {"step": float("nan")}])
 def test_a_limit_is_positive(given):
     (name,) = given
     with pytest.raises(UsageError, match=f"--{name}-timeout: expected seconds above 0"):

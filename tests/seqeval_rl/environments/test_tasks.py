@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,12 @@ def test_a_task_is_found_by_its_name_or_its_environment() -> None:
         task_named("Pendulum-1")
     with pytest.raises(EnvironmentMissingError, match=r"Pendulm-v1.*Did you mean Pendulum-v1"):
         make_vector_env(task_named("Pendulm-v1").environment, 1)
+
+
+def test_an_environment_of_an_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    with pytest.raises(EnvironmentMissingError, match=r"d4rl/pen-v1.*pip install 'seqeval-rl\[robotics\]'\."):
+        make_vector_env(TASKS["d4rl/pen"].environment, 1)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

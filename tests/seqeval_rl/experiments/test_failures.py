@@ -1,6 +1,8 @@
 """A failure costs only itself: processes that die, memory that does not suffice, plug-ins that change their process."""
 
 import re
+import signal
+import time
 from dataclasses import replace
 
 import hangs
@@ -15,6 +17,8 @@ from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.patience import Patience
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import SeqevalError
+from seqeval_rl.experiments import grouping
+from seqeval_rl.experiments.grouping import cost_of_update
 from seqeval_rl.experiments.planner import plan
 from seqeval_rl.experiments.scheduler import raise_crashed, run_sweep
 from seqeval_rl.experiments.sweep import Sweep
@@ -195,3 +199,56 @@ def test_a_run_that_has_diverged_is_tried_again_where_that_is_asked_for(tmp_path
     (job,) = plan(replace(sweep, retry_failed=True), out, CPU, "gymnasium", progress=False).jobs
     assert [end.status for end in execute(job, 0, lambda _: None, 1)] == ["finished"]
     assert {result.status for result in read_results(out)} == {"finished"}
+
+
+class Sleeps(BC):
+    """Hangs in the method that is named."""
+
+    at = ""
+
+    def _hang(self, method):
+        if method == self.at:
+            time.sleep(60.0)
+
+    def update(self, batch):
+        self._hang("update")
+        return super().update(batch)
+
+    def act(self, observations, noise):
+        self._hang("act")
+        return super().act(observations, noise)
+
+    def state_dict(self):
+        self._hang("state_dict")
+        return super().state_dict()
+
+
+@pytest.mark.parametrize("method", ["update", "act", "state_dict"])
+def test_an_algorithm_that_hangs_ends_its_runs_and_the_sweep_continues(method, tmp_path):
+    class Hangs(Sleeps):  # in no file, so that it runs in this process
+        at = method
+
+    sweep = replace(sweep_of(tmp_path, Hangs, "bc"), patience=Patience(update=3.0))
+    began = time.monotonic()
+    ends = run_sweep(sweep, tmp_path / "out", "cpu", "gymnasium", progress=False)
+    assert {end.directory.parent.name: end.status for end in ends} == {"hangs": "crashed", "bc": "finished"}
+    message = next(end.message for end in ends if end.status == "crashed")
+    where = " in gradient step 0" if method == "update" else ""
+    assert message.startswith(f"OverdueError: no answer within --update-timeout = 3 s{where} (")
+    assert re.search(r"test_failures.py, line \d+\)$", message)
+    assert time.monotonic() - began < 30
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_an_algorithm_that_cannot_be_interrupted_costs_the_run_its_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(grouping, "_measured_apart", cost_of_update)  # a process less
+    bad = tmp_path / "hangs_in_library.py"
+    bad.write_text(
+        "from seqeval_rl.algorithms.bc import BC\n\nclass Hangs(BC):\n    count = 0\n    def update(self, batch):\n"
+        "        Hangs.count += 1\n        if Hangs.count == 20:\n            sum(range(10**11))\n"
+        "        return super().update(batch)\n"
+    )
+    sweep = replace(sweep_of(tmp_path, f"{bad}:Hangs"), patience=Patience(update=1.0, grace=0.5))
+    (end,) = run_sweep(sweep, tmp_path / "out", "cpu", "gymnasium", progress=False)
+    assert "its process was killed: its algorithm gave no answer within --update-timeout = 1 s" in end.message
+    assert read_results(tmp_path / "out")[0].crashed

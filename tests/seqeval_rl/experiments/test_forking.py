@@ -1,6 +1,7 @@
 """`--fork`: new runs from the checkpoints of runs whose settings, data or code have changed; those runs stay as they are."""
 
 import json
+import pickle
 import shutil
 from dataclasses import dataclass, replace
 
@@ -17,8 +18,10 @@ from seqeval_rl.experiments.planner import plan
 from seqeval_rl.experiments.scheduler import run_sweep
 from seqeval_rl.experiments.sweep import Sweep
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
+from seqeval_rl.plots.analysis.grouping import collect
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results import algorithm_names, checkpoint
+from seqeval_rl.results.fork import Change, ChangedError
 from seqeval_rl.results.manifest import manifest_text
 from seqeval_rl.results.read import read_results
 
@@ -126,6 +129,8 @@ def test_a_fork_of_which_only_the_code_has_changed_computes_what_its_source_woul
     assert files(out / "data" / "td3_bc") == before
     run = fork_in(out)
     assert [change["field"] for change in run.manifest["forked_from"]["changed"]] == ["algorithm_sha256"]
+    (panel,) = collect(read_results(out))
+    assert [group.label for group in panel.groups] == [f"TD3+BC (fork={run.fork})", "TD3+BC (fork=none)"]
     assert found(out)[run.run] == whole
 
 
@@ -251,6 +256,20 @@ def test_a_run_in_which_nothing_was_trained_begins_anew_in_the_place_of_a_fork(t
     train(changed, tmp_path / "fresh")
     assert found(out)[fork_in(out).run] == found(tmp_path / "fresh")["data/bc/seed-0"]
     assert train(changed, out) == []  # it is this sweep's run, with or without --fork
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+    out = tmp_path / "out"
+    train(sweep_of(tmp_path), out)
+    (out / "data/bc/seed-0/checkpoint/evaluation-000003.pt").write_bytes(b"damaged")
+    train(sweep_of(tmp_path, online=20), out, fork=True)
+    assert fork_in(out).manifest["forked_from"]["transitions"] == 160
+
+
+def test_the_refusal_reaches_another_process_as_it_is():
+    error = ChangedError("text", [Change("seed", 0, 1)])
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.changes, again.exit_code) == ("text", error.changes, 78)
 
 
 def test_a_fork_whose_source_is_gone_crashes_alone(tmp_path):

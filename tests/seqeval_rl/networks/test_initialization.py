@@ -61,3 +61,12 @@ def test_truncated_normals(initialization):
         bound = math.sqrt(3 * 0.01 / 60)
         assert stats.kstest(last.flatten() / bound, stats.uniform(-1, 2).cdf).pvalue > 1e-3
         assert last.var().item() == pytest.approx(0.01 / 60, rel=0.05)
+
+
+def test_weights_of_edac():
+    first, bias, last, last_bias = (weight.detach() for weight in net("edac", 1, 2).weights)
+    assert stats.kstest(first.flatten() * math.sqrt(40), stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    assert torch.equal(bias, torch.full_like(bias, 0.1))
+    for each in (last, last_bias):
+        assert stats.kstest(each.flatten() / 3e-3, stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    assert torch.equal(net("edac", 1, 2).weights[0][1:], net("edac", 2).weights[0])

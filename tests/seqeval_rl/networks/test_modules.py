@@ -14,6 +14,7 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.networks.batched_mlp import evaluate, prepare
 from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal, uniform
+from seqeval_rl.networks.input_gradients import _gradients
 from seqeval_rl.networks.modules import MLP, Critic, GaussianActor, Value, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 from seqeval_rl.seeding import torch_generator
@@ -142,6 +143,64 @@ class TestPerceptron:
         with pytest.raises(ValueError, match="dropout"):
             evaluate(x, x.detach().unsqueeze(2), views, dropout=factors)
 
+    def test_normalized_layers(self, members, out, together, monkeypatch):
+        """As torch's `LayerNorm` after each ReLU; also with extra inputs, in blocks, and of the first members alone."""
+        weights, x, _ = self.build(members, out, together)
+        draws = torch_generator(2, "norms")
+        norms = [
+            torch.randn(self.R, members, 1, w.shape[-1], generator=draws, dtype=torch.float64).requires_grad_()
+            for w in weights[:-2:2]
+            for _ in range(2)
+        ]
+        views = prepare(weights, together, norms)
+
+        def reference(x, members):
+            rows = []
+            for r, m in itertools.product(range(self.R), range(members)):
+                h = x[r]
+                for n in range(0, len(weights), 2):
+                    h = h @ weights[n][r, m] + weights[n + 1][r, m]
+                    if n < len(weights) - 2:
+                        scale, shift = norms[n][r, m, 0], norms[n + 1][r, m, 0]
+                        h = torch.nn.functional.layer_norm(h.relu(), scale.shape, scale, shift)
+                rows.append(h)
+            return torch.stack(rows).unflatten(0, (self.R, members))
+
+        extra = torch.randn(self.R, self.B, self.K, 2, dtype=torch.float64)
+        whole = torch.cat([x[..., :5].unsqueeze(2).expand(-1, -1, self.K, -1), extra], -1).flatten(1, 2)
+        for rows in (1024, 13):
+            monkeypatch.setattr("seqeval_rl.networks.batched_mlp.BLOCK", rows)
+            found = evaluate(x[..., :5], extra, views)
+            self.assert_same_derivatives(found, reference(whole, members), (*weights, *norms))
+        x.requires_grad_()
+        self.assert_same_derivatives(evaluate(x, None, views), reference(x, members), (x, *weights, *norms))
+        self.assert_same_derivatives(evaluate(x, None, views, True, 1), reference(x, 1), (x,))
+
+
+@pytest.mark.parametrize("hidden", [(6,), (6, 8, 7)])
+def test_gradients_by_the_action_and_their_derivatives(hidden):
+    """As automatic differentiation computes them twice; with a run axis that broadcasts, too, as on other devices."""
+    critic = Critic(spec(1, 2, 3), "critic", hidden, members=4).double()
+    draws = torch_generator(3, "input")
+    observations, actions = (torch.randn(3, 5, n, generator=draws, dtype=torch.float64) for n in (5, 2))
+    weights = tuple(critic.net.weights)
+    found = critic.action_gradients(observations, actions)
+    expected = []
+    for r, m in itertools.product(range(3), range(4)):
+        own = actions[r].clone().requires_grad_()
+        h = torch.cat([observations[r], own], 1)
+        for n in range(0, len(weights), 2):
+            h = h @ weights[n][r, m] + weights[n + 1][r, m]
+            h = h.relu() if n < len(weights) - 2 else h
+        expected += torch.autograd.grad(h.sum(), own, create_graph=True)
+    expected = torch.stack(expected).unflatten(0, (3, 4))
+    x = torch.cat([observations, actions], -1)
+    for each in (found, _gradients(x.unsqueeze(1), weights, 2)):
+        torch.testing.assert_close(each, expected)
+        ours, theirs = (torch.autograd.grad(g.pow(3).sum(), weights[::2], retain_graph=True) for g in (each, expected))
+        for mine, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine, other)
+
 
 def test_gradients_that_are_not_computed_are_refused():
     net = MLP(spec(1), "net", 5, (4,), 1, members=2)
@@ -160,14 +219,18 @@ def test_weights_changed_before_backward_are_refused():
         loss.backward()
 
 
-def test_a_result_is_the_same_to_the_last_bit_in_every_run_group():
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_result_is_the_same_to_the_last_bit_in_every_run_group(norm):
     """Values and gradients; the sizes are those of real runs."""
     x = torch.randn(3, 256, 13, generator=torch_generator(0, "x"))
-    nets = {seeds: Critic(spec(*seeds, obs_dim=11), "critic", (256, 256)) for seeds in ((1, 2, 3), (2,))}
+    nets = {
+        seeds: Critic(spec(*seeds, obs_dim=11), "critic", (256, 256), layer_norm=norm) for seeds in ((1, 2, 3), (2,))
+    }
 
     def value_and_gradient(net, rows):
-        q = net(rows[..., :11], rows[..., 11:])
-        return q, *torch.autograd.grad(q.square().sum(), list(net.parameters()))
+        q, slope = net(rows[..., :11], rows[..., 11:]), net.action_gradients(rows[..., :11], rows[..., 11:])
+        by_action = torch.autograd.grad(slope.square().sum(), list(net.net.weights)[::2])
+        return q, *torch.autograd.grad(q.square().sum(), list(net.parameters())), slope, *by_action
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -64,7 +64,7 @@ def test_published_settings_are_captured(name):
     published = dict(find_algorithm(name).published)
     if "decay_steps" in published:
         published["decay_steps"] = 150
-    options = {"settings": {**SETTINGS.get(name, SMALL), **published}}
+    options = {"settings": {**published, **SETTINGS.get(name, SMALL)}}
     assert_same(carry(name, capture=recorded, **options), carry(name, **options), **EXACT)
 
 

@@ -15,7 +15,14 @@ from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 
 ALGORITHMS = sorted(registered())
-SMALL = {"cql": {"hidden": (32, 32), "sampled_actions": 3}}  # CQL's full size would take most of the tests' time
+# Their full size would take most of the tests' time.
+SMALL = {
+    "cql": {"hidden": (32, 32), "sampled_actions": 3},
+    "sac_n": {"hidden": (32, 32), "critics": 3},
+    "edac": {"hidden": (32, 32), "critics": 3},
+    "fql": {"hidden": (32, 32)},
+    "td3": {"hidden": (32, 32)},
+}
 CPU = torch.device("cpu")
 
 

@@ -1,0 +1,70 @@
+"""The batch of one gradient step in one Triton kernel: what `ReplayBuffer.batch` does in a dozen operations of torch."""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from seqeval_rl.interface.algorithm import Batch
+from seqeval_rl.training.replay_buffer import ReplayBuffer
+
+_BLOCK = 16  # transitions of a program
+
+
+@triton.jit
+def _gather(
+    rows, indices, drawn, step, shift, scale, observations, actions, rewards, next_observations, masks, noise, count, size,
+    OBS: tl.constexpr, A: tl.constexpr, N: tl.constexpr, AFFINE: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr,
+    NORMALS: tl.constexpr,
+):  # fmt: skip
+    """Columns of the rows [., OBS | A | reward | mask | OBS] at the `count` indices of the step, and its N normals of each."""
+    D: tl.constexpr = 2 * OBS + A + 2
+    place, column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK), tl.arange(0, WIDTH)
+    inside = (place < count)[:, None]
+    drawn_at = tl.load(step) * count + place
+    row = tl.load(indices + drawn_at, mask=place < count, other=0)
+    c = column[None, :]
+    there = inside & (c < D)
+    values = tl.load(rows + row[:, None] * D + c, mask=there, other=0.0)
+    if AFFINE:
+        run = (place // size)[:, None] * D + c
+        values = values * tl.load(scale + run, mask=there, other=0.0) + tl.load(shift + run, mask=there, other=0.0)
+    p = place[:, None]
+    tl.store(observations + p * OBS + c, values, mask=inside & (c < OBS))
+    tl.store(actions + p * A + (c - OBS), values, mask=inside & (c >= OBS) & (c < OBS + A))
+    tl.store(rewards + p + (c - OBS - A), values, mask=inside & (c == OBS + A))
+    tl.store(masks + p + (c - OBS - A - 1), values, mask=inside & (c == OBS + A + 1))
+    tl.store(next_observations + p * OBS + (c - OBS - A - 2), values, mask=there & (c >= OBS + A + 2))
+    if N > 0:
+        n = tl.arange(0, NORMALS)[None, :]
+        mask = inside & (n < N)
+        tl.store(noise + p * N + n, tl.load(drawn + drawn_at[:, None] * N + n, mask=mask, other=0.0), mask=mask)
+
+
+def gather(
+    replay: ReplayBuffer, indices: Tensor, drawn: Tensor, step: Tensor, shift: Tensor | None, scale: Tensor | None
+) -> Batch:
+    """The batch at row indices [CHUNK, R, B] with normals [CHUNK, R, B, n] of the gradient step that `step` [1] holds; rows
+    become `row * scale + shift`, each [R, 1, D]."""
+    (_, runs, size), width, normals = indices.shape, replay.obs_columns, drawn.shape[-1]
+
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(runs, size, *shape, device=drawn.device)
+
+    batch = Batch(
+        observations=empty(width),
+        actions=empty(replay.act_dim),
+        rewards=empty(),
+        next_observations=empty(width),
+        masks=empty(),
+        noise=empty(normals),
+    )
+    affine = shift is not None and scale is not None
+    _gather[(triton.cdiv(runs * size, _BLOCK),)](
+        replay.rows, indices, drawn, step, shift if affine else drawn, scale if affine else drawn, *batch, runs * size, size,
+        OBS=width, A=replay.act_dim, N=normals, AFFINE=affine, BLOCK=_BLOCK,
+        WIDTH=triton.next_power_of_2(2 * width + replay.act_dim + 2), NORMALS=triton.next_power_of_2(max(normals, 1)),
+    )  # fmt: skip
+    return batch
