@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from seqeval_rl.data.packed_rows import release
 from seqeval_rl.errors import DataError, FileError, UsageError
 from seqeval_rl.utils.failures import cannot_read
 from seqeval_rl.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from seqeval_rl.data.dataset import Dataset
 
 # A file changed less than this before it was hashed could change again without a new modification time.
 _SETTLED = 2_000_000_000  # nanoseconds
@@ -93,8 +90,8 @@ def remembered(memory: Path, paths: Sequence[Path], compute: Callable[[], str]) 
     return found
 
 
-def content_hash(dataset: Dataset) -> str:
-    """SHA-256 over shapes and the SHA-256 of each block of the arrays, computed by threads in parallel."""
+def content_hash(dataset: Any) -> str:
+    """SHA-256 of a `Dataset`, over shapes and the SHA-256 of each block of the arrays, computed by threads in parallel."""
     blocks: list[tuple[NDArray[np.uint8], int]] = []
     pixels = dataset.pixels
     more: list[NDArray[Any]] = [] if pixels is None else [pixels.frames, pixels.index]
