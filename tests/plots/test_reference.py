@@ -18,7 +18,7 @@ from seqeval_rl import read_reference
 from seqeval_rl.api import read_results
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.errors import DataError, UsageError
-from seqeval_rl.plots import curves, reach_table, score_table
+from seqeval_rl.plots import block_table, curves, reach_table, score_table
 from seqeval_rl.results.read import RunResult
 from seqeval_rl.results.reference import FOLDER, read_exported
 
@@ -219,6 +219,10 @@ def test_tables_have_the_reference_after_the_runs_that_it_belongs_to(tmp_path: P
         assert "Reference: runs of this project (seqeval-rl " in table.text()
         assert "Reference" in table.caption
         assert make(results).rows == (table.rows[0], table.rows[2])
+    blocks = block_table(results, reference=True)
+    assert len(blocks.rows) == 12
+    assert [row.algorithm for row in blocks.rows[:2]] == ["TD3+BC", "TD3+BC, reference"]
+    assert "Reference: runs of this project" in blocks.text()
     assert results.table(reference=True).rows == score_table(results, reference=True).rows
 
 
