@@ -22,7 +22,8 @@ from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.interface.sequences import SequenceBatch
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.seeding import numpy_generator
-from seqeval_rl.training.replay_buffer import ReplayBuffer
+from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
+from seqeval_rl.training.row_pool import RowPool
 from seqeval_rl.training.sequences import CompleteEpisodes, Sequences
 
 CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
@@ -73,6 +74,11 @@ class BatchSampler:
         self.sequences = sequences
         # Several batches of sequences would be large.
         self._gathers_chunks = replay.gathers_chunks and sequences is None
+        self.last = (max(schedule.gradient_steps for schedule in schedules) - 1) // CHUNK  # chunk
+        self._pool: RowPool | None = None
+        if isinstance(replay, PooledReplayBuffer):
+            chunk_rows = CHUNK * len(self.seeds) * schedules[0].protocol.batch_size
+            self._pool = RowPool(replay, self._indices, chunk_rows, self.last)
         self._latest: tuple[int, NDArray[np.int64], NDArray[np.float32]] | None = None
 
     def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Any]:
@@ -85,8 +91,9 @@ class BatchSampler:
             # Kept, because an evaluation may come in the middle of a chunk.
             if self._latest is None or self._latest[0] != chunk:
                 self._latest = (chunk, *self.draw(chunk))
-            _, indices, noise = self._latest
-            drawn = torch.from_numpy(indices[inside]).to(device), torch.from_numpy(noise[inside]).to(device)
+            self.enter(chunk)
+            _, places, noise = self._latest
+            drawn = torch.from_numpy(places[inside]).to(device), torch.from_numpy(noise[inside]).to(device)
             batches = self.batch(*drawn, shift, scale)
             for columns in zip(*batches, strict=True):
                 yield type(batches)(*columns)
@@ -97,17 +104,33 @@ class BatchSampler:
         return (self.replay if self.sequences is None else self.sequences).batch(drawn, noise, shift, scale)
 
     def draw(self, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The draws of the gradient steps from `chunk * CHUNK` on: row indices [CHUNK, R, B], or what `Sequences.drawn` makes of
-        them, and standard normals [CHUNK, R, B, n]. May be called from any thread."""
-        indices = self._indices(chunk)
-        shape = (CHUNK, *indices.shape[2:], self.noise_dim)
+        """The draws of the gradient steps from `chunk * CHUNK` on: places in the replay buffer's `rows` [CHUNK, R, B], to be
+        read once the chunk is entered, or what `Sequences.drawn` makes of them, and standard normals [CHUNK, R, B, n]. May be
+        called from any thread."""
+        places = self._indices(chunk) if self._pool is None else self._pool.places(chunk)
+        shape = (CHUNK, *places.shape[2:], self.noise_dim)
         noise = np.empty((CHUNK, len(self.seeds), *shape[1:]), np.float32)
         if self.noise_dim:
             for r, seed in enumerate(self.seeds):
                 noise[:, r] = numpy_generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
-        return indices, noise
+        return places, noise
+
+    def enter(self, chunk: int) -> None:
+        """Make sure that the rows of a chunk are where `draw` says; before its first batch is gathered."""
+        if self._pool is not None:
+            self._pool.enter(chunk)
+
+    def pool_of(self, chunk: int) -> range:
+        """The chunks whose rows are gathered together with those of this one."""
+        return range(chunk, chunk + 1) if self._pool is None else self._pool.chunks_of(chunk)
+
+    def close(self) -> None:
+        """Stop gathering rows for batches to come."""
+        if self._pool is not None:
+            self._pool.close()
 
     def _indices(self, chunk: int) -> NDArray[np.int64]:
+        """The row indices of a chunk, [CHUNK, R, B]; of sequences see `Sequences.drawn`."""
         complete = [None] * len(self.seeds) if self.sequences is None else self.sequences.complete
         runs = zip(self.schedules, self.seeds, complete, strict=True)
         positions = np.stack([draw_positions(schedule, seed, chunk, each) for schedule, seed, each in runs])
@@ -126,11 +149,10 @@ class Prefetcher:
         self._batches = batches
         self._pool = ThreadPoolExecutor(max(1, min(PREFETCHED_CHUNKS, (os.cpu_count() or 1) - 1)), "draws")
         self._pending: dict[int, Future[tuple[Tensor, Tensor]]] = {}
-        self._last = (max(schedule.gradient_steps for schedule in batches.schedules) - 1) // CHUNK
 
     def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
-        """Row indices [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk; starts drawing the chunks after it."""
-        for number in range(chunk, max(chunk, min(chunk + PREFETCHED_CHUNKS - 1, self._last)) + 1):
+        """Places [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk, see `BatchSampler.draw`; starts drawing the next ones."""
+        for number in range(chunk, max(chunk, min(chunk + PREFETCHED_CHUNKS - 1, self._batches.last)) + 1):
             if number not in self._pending:
                 self._pending[number] = self._pool.submit(self._draw, number)
         for number in [number for number in self._pending if number < chunk]:
@@ -138,8 +160,8 @@ class Prefetcher:
         return self._pending.pop(chunk).result()
 
     def _draw(self, chunk: int) -> tuple[Tensor, Tensor]:
-        indices, noise = self._batches.draw(chunk)
-        tensors = torch.from_numpy(indices), torch.from_numpy(noise)
+        places, noise = self._batches.draw(chunk)
+        tensors = torch.from_numpy(places), torch.from_numpy(noise)
         if self._batches.replay.device.type == "cuda":
             # The host need not wait for a copy from page-locked memory; torch keeps the memory until the copy is done.
             tensors = tensors[0].pin_memory(), tensors[1].pin_memory()

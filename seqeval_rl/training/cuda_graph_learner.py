@@ -26,7 +26,7 @@ from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, Prefetcher
 from seqeval_rl.training.cuda_graphs import Capture, CudaGraphs, forbid_synchronization, side_stream
 from seqeval_rl.training.learner import Learner, TimedStep
 from seqeval_rl.training.normalization import Preprocessing
-from seqeval_rl.training.replay_buffer import ReplayBuffer
+from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 
 WARM_UP = 3  # eager gradient steps before a capture: libraries initialize themselves in these
 _log = logging.getLogger("seqeval_rl")
@@ -74,7 +74,8 @@ class CudaGraphLearner(Learner):
         self._capture, self._period = capture or CudaGraphs(), int(getattr(algorithm, "period", 1))
         device, runs = batches.replay.device, len(batches.seeds)
         self._cuda = device.type == "cuda"
-        self._fused = uses_triton(device) and type(batches.replay) is ReplayBuffer and batches.sequences is None
+        single = batches.sequences is None
+        self._fused = uses_triton(device) and single and type(batches.replay) in (ReplayBuffer, PooledReplayBuffer)
         shape = (CHUNK, runs, batches.schedules[0].protocol.batch_size)
         # What the graphs read; these tensors are never replaced.
         self._indices = torch.zeros(shape, dtype=torch.int64, device=device)
@@ -125,6 +126,7 @@ class CudaGraphLearner(Learner):
             # page-locked memory would pile up, and the reported progress would not be real.
             self._chunk_started.synchronize()
             self._chunk_started.record()
+        self.batches.enter(chunk)
         self._indices.copy_(indices, non_blocking=True)
         self._noise.copy_(noise, non_blocking=True)
         self._chunk = chunk

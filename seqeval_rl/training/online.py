@@ -241,7 +241,7 @@ class Interaction:
         self.gathered += 1
         for r in np.flatnonzero(self._ends[:, n]).tolist():
             rewards_column = self._replay.obs_columns + self._replay.act_dim
-            episode = self._replay.host[self._place(r, int(self._first[r]), n + 1), rewards_column]
+            episode = self._replay.host[self._place(r, int(self._first[r]), n + 1)][:, rewards_column]
             self._finished[r].append((float(episode.sum(dtype=np.float64)), len(episode)))
             self._episodes[r] += 1
             self._first[r] = n + 1

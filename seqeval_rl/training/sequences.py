@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.data.stream import Stream
+from seqeval_rl.data.stream import Stream, first_rows
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.interface.sequences import SequenceBatch, fold
 from seqeval_rl.protocol import Protocol, Schedule
-from seqeval_rl.training.replay_buffer import ReplayBuffer
+from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 
 
 class Sequences:
@@ -33,20 +33,27 @@ class Sequences:
 
     def __init__(self, length: int, replay: ReplayBuffer, streams: Sequence[Stream], returns_to_go: bool = False):
         """Of the streams of R runs, whose rows are in `replay`; those of an online phase are marked as they are written. With
-        `returns_to_go`, batches have these."""
+        `returns_to_go`, batches have these.
+
+        Raises:
+            DataError: the rows do not fit into memory.
+        """
         self.length, self._replay = length, replay
+        if isinstance(replay, PooledReplayBuffer):
+            raise DataError(
+                f"batches of sequences: expected data that are kept on the {replay.device.type} device, found {replay.host.nbytes:,} "
+                "bytes, which are read as they are needed. Use a shorter dataset."
+            )
         steps = np.zeros(len(replay.host), np.int32)
         to_go = np.zeros(len(replay.host) if returns_to_go else 0, np.float32)
         self.complete: list[CompleteEpisodes | None] = [None] * len(streams)  # of each run; none: it draws from all
-        for r, (stream, arrival) in enumerate(zip(streams, replay.arrivals, strict=True)):
+        for r, (stream, first) in enumerate(zip(streams, first_rows(streams), strict=True)):
             if not len(stream):
                 continue
-            arrived = np.asarray(arrival[np.arange(len(stream))])
-            first = int(arrived.min())
             steps[first : first + len(stream)] = _steps(stream)
             if returns_to_go:
                 to_go[first : first + len(stream)] = _returns_to_go(stream)
-                self.complete[r] = CompleteEpisodes(stream, arrived - first)
+                self.complete[r] = CompleteEpisodes(stream, replay.arrivals[r][: len(stream)] - first)
         device = replay.device
         replay.steps = self._steps = torch.from_numpy(steps).to(device)
         self._to_go = torch.from_numpy(to_go).to(device)

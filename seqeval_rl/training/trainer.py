@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqeval_rl.data.arrival import Arrival, Concatenated, Logged
 from seqeval_rl.data.images import join
-from seqeval_rl.data.stream import Stream
+from seqeval_rl.data.packed_rows import PackedRows
+from seqeval_rl.data.stream import Stream, first_rows
 from seqeval_rl.environments.patience import UPDATE, within_limits
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Algorithm, Spec
@@ -72,7 +74,7 @@ class Trainer:
         transitions = _concatenate(runs, protocol)
         if transitions.pixels is not None:
             _check_images(entry.name, stream.name, self._config, protocol)
-        replay = build_replay_buffer(transitions, self._spec)
+        replay = build_replay_buffer(transitions, self._spec, together=device.type != "cpu" or capture is not None)
         sequences = self._sequences(replay)
         self.interaction = self._open_environments(replay) if protocol.online else None
         scales = np.array([_reward_scale(run, protocol) for run in runs])
@@ -116,7 +118,8 @@ class Trainer:
         return interaction
 
     def close(self) -> None:
-        """Close the environments of the online phase."""
+        """Close the environments of the online phase, and stop gathering rows."""
+        self.learner.batches.close()
         if self.interaction is not None:
             self.interaction.close()
 
@@ -258,19 +261,26 @@ def _concatenate(runs: Sequence[Run], protocol: Protocol) -> Transitions:
     With M online transitions each run has M rows of its own after those of the datasets. Raises `ValueError` where streams of
     unequal length precede an online phase.
     """
-    streams = {id(run.stream): run.stream for run in runs}
-    starts = dict(zip(streams, np.cumsum([0, *(len(stream) for stream in streams.values())]), strict=False))
-    parts = [stream.rows() for stream in streams.values()]
-    arrivals = [starts[id(run.stream)] + run.stream.arrival(protocol.order, run.seed) for run in runs]
+    streams = [run.stream for run in runs]
+    different = {id(stream): stream for stream in streams}.values()
+    parts = [rows for stream in different for rows in stream.rows()]
+    arrivals: list[Arrival] = []
+    own = sum(len(stream) for stream in different)  # first row of the next run's own
+    for run, first in zip(runs, first_rows(streams), strict=True):
+        order = run.stream.arrival(protocol.order, run.seed)
+        segments: list[tuple[Arrival, int]] = [(order, first)] if len(order) else []
+        if protocol.online:
+            segments.append((Logged(protocol.online), own))
+            own += protocol.online
+        whole = Concatenated(segments)
+        arrivals.append(whole.array() if isinstance(order, np.ndarray) else whole)
+    written = len(runs) * protocol.online
     if protocol.online:
-        if len({len(run.stream) for run in runs}) > 1:
+        if len({len(stream) for stream in streams}) > 1:
             raise ValueError("streams of a run group with an online phase: expected equal lengths")
-        own = np.arange(protocol.online) + sum(len(part) for part in parts)
-        arrivals = [np.append(arrival, own + r * protocol.online) for r, arrival in enumerate(arrivals)]
-        parts.append(np.zeros((len(runs) * protocol.online, parts[0].shape[1]), parts[0].dtype))
-    rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    images = [pixels for stream in streams.values() if (pixels := stream.pixels()) is not None]
-    return Transitions(rows, join(images) if images else None, arrivals)
+        parts.append(np.zeros((written, runs[0].stream.width), parts[0].dtype if parts else np.float32))
+    images = [pixels for stream in different if (pixels := stream.pixels()) is not None]
+    return Transitions(PackedRows(parts), join(images) if images else None, arrivals, written)
 
 
 def _reward_scale(run: Run, protocol: Protocol) -> float:

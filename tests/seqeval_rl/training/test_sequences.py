@@ -11,6 +11,7 @@ from synthetic import noise_dataset
 from trainers import EXACT, SMALL, assert_same, carry, entry_of
 
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.packed_rows import PackedRows
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import TASKS, Task
@@ -49,7 +50,7 @@ def made(blocks, length, protocol, seeds=(0, 1), interleave=False, returns_to_go
         [numbered(lengths, int(first), cut) for lengths, first in zip(blocks, firsts, strict=False)],
         interleave=interleave,
     )
-    rows, arrivals = stream.rows(), [stream.arrival(protocol.order, seed) for seed in seeds]
+    rows, arrivals = PackedRows(stream.rows()), [stream.arrival(protocol.order, seed) for seed in seeds]
     replay = build_replay_buffer(Transitions(rows, None, arrivals), Spec((1,), 1, seeds, CPU))
     sequences = Sequences(length, replay, [stream] * len(seeds), returns_to_go)
     schedules = [Schedule(protocol, len(stream))] * len(seeds)
