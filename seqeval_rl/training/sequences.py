@@ -41,7 +41,7 @@ class Sequences:
         self.length, self._replay = length, replay
         if isinstance(replay, PooledReplayBuffer):
             raise DataError(
-                f"batches of sequences: expected data that are kept on the {replay.device.type} device, found {replay.host.nbytes:,} "
+                f"batches of sequences: expected data that fit into memory ({replay.device.type}), found {replay.host.nbytes:,} "
                 "bytes, which are read as they are needed. Use a shorter dataset."
             )
         steps = np.zeros(len(replay.host), np.int32)
