@@ -30,15 +30,12 @@ class Batch(NamedTuple):
     masks: Tensor  # [R, B]; 0 where terminated, 1 else (a time limit keeps 1)
     noise: Tensor  # [R, B, n] standard normal; n = Algo.noise_dim(config, spec), 0 if not defined
     # Those that Algo.columns(config) names, else None; as of the latest evaluation point, from visible transitions alone.
-    next_actions: Tensor | None = (
-        None  # [R, B, act_dim], of the next transition; NaN where it is not visible, or there is none
-    )
-    returns: Tensor | None = (
-        None  # [R, B], discounted, to the episode's end; -inf where this is not visible, or cut off
-    )
-    ranks: Tensor | None = (
-        None  # [R, B], share of transitions in episodes of larger returns; NaN in episodes not wholly visible
-    )
+    # [R, B, act_dim], of the next transition; NaN where it is not visible, or there is none.
+    next_actions: Tensor | None = None
+    # [R, B], discounted, to the episode's end; -inf where this is not visible, or cut off.
+    returns: Tensor | None = None
+    # [R, B], share of transitions in episodes of larger returns; NaN in episodes not wholly visible.
+    ranks: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `change` applied to each field that is there."""
@@ -87,6 +84,10 @@ class Algorithm(Protocol):
         noise_dim: static method `(config, spec) -> int`, how many standard normals per transition `update` needs. Absent: 0.
         columns: static method `(config) -> tuple of names`, which of `next_actions`, `returns` and `ranks` batches have. Absent:
             none.
+        sequence_length: H ≥ 1 (or a field of `Config` of that name): batches are `sequences.SequenceBatch`, [R, B, H, ...], of
+            consecutive transitions of one episode. Not with the order `shuffled`, nor with images. Absent or None: `Batch`.
+        returns_to_go: True if batches of sequences are to have returns to go: only transitions of complete episodes are drawn,
+            and there is no online phase. Absent: False.
         capturable: False if a CUDA graph cannot capture `update`. Absent: True.
         published: the settings of the published runs that are not the defaults, which `--paper` sets; the value `OFFLINE_STEPS`
             of a setting is the number of gradient steps that a run takes on its dataset. Absent: none.

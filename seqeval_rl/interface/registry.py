@@ -19,6 +19,7 @@ from seqeval_rl.errors import UsageError, at, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
+from seqeval_rl.interface.sequences import sequence_length
 from seqeval_rl.utils.text import one_line
 from seqeval_rl.utils.tracebacks import placed
 
@@ -101,6 +102,15 @@ class AlgorithmEntry:
     def columns(self, config: Any) -> tuple[str, ...]:
         """The optional fields of `Batch` that `update` takes; none where the algorithm does not say."""
         return per_seed.columns(self.algorithm, config)
+
+    def sequence_length(self, config: Any) -> int | None:
+        """H, where its batches are of sequences; None: of single transitions. Raises `UsageError`, see `sequences`."""
+        return sequence_length(self.algorithm, config)
+
+    @property
+    def returns_to_go(self) -> bool:
+        """Whether its batches of sequences have returns to go."""
+        return bool(getattr(self.algorithm, "returns_to_go", False))
 
     def build(self, config: Any, spec: Spec) -> Algorithm:
         """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time."""

@@ -17,15 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.data.stream import Stream
-from seqeval_rl.errors import UsageError
+from seqeval_rl.data.stream import Stream, first_rows
+from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.online import TERMINATED, Interaction
-from seqeval_rl.training.replay_buffer import ReplayBuffer
-from seqeval_rl.training.returns import observed_returns, return_complete, returns_of_rows
+from seqeval_rl.training.prequential import UNSEEN, observed_returns, return_complete
+from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 
-MISSING = {"next_actions": -1, "returns": -np.inf, "ranks": np.nan}
-"""By field, what stands in its table for a missing value; that of `next_actions` has row indices."""
+MISSING = {"next_actions": np.nan, "returns": -np.inf, "ranks": np.nan}
+"""By field, what stands for a missing value."""
 
 WHOLE = {"returns": "the returns", "ranks": "the ranks of episodes"}
 """Fields that are known once an episode is visible as a whole."""
@@ -63,29 +63,36 @@ class VisibleColumns:
             discounts: of each run's returns.
             scales: [R], what rewards are multiplied by for the algorithm.
             interaction: gathers the transitions of an online phase.
+
+        Raises:
+            DataError: the rows do not fit into memory.
         """
+        if isinstance(replay, PooledReplayBuffer):
+            raise DataError(
+                f"{' and '.join(names)} of batches: expected data that fit into memory ({replay.device.type}), found "
+                f"{replay.host.nbytes:,} bytes, which are read as they are needed. Use a shorter dataset."
+            )
         self._replay, self._interaction, self._scales = replay, interaction, scales
         self._discounts = list(discounts)
         self._runs = [
-            _Episodes(stream, arrival[: len(stream)], discount if "returns" in names else None)
-            for stream, arrival, discount in zip(streams, replay.arrivals, discounts, strict=True)
+            _Episodes(stream, first, arrival[: len(stream)], discount if "returns" in names else None)
+            for stream, first, arrival, discount in zip(
+                streams, first_rows(streams), replay.arrivals, discounts, strict=True
+            )
         ]
-        rows = len(replay.rows)
-        self._tables = {
-            name: torch.full((len(self._runs), rows), MISSING[name], device=replay.device) for name in names
-        }
+        rows = len(replay.host)
+        self._tables: dict[str, Tensor] = {}  # [R, rows] or [R, rows, A]
+        for name in names:
+            shape = (len(self._runs), rows, *([replay.act_dim] if name == "next_actions" else []))
+            self._tables[name] = torch.full(shape, MISSING[name], dtype=replay.dtype, device=replay.device)
         self._offsets = torch.arange(len(self._runs), device=replay.device).unsqueeze(1) * rows
         self._visible = 0
 
     def __call__(self, indices: Tensor) -> dict[str, Tensor]:
         """The fields at row indices [..., R, B]: [..., R, B], actions [..., R, B, A]."""
-        found = {name: table.take(indices + self._offsets) for name, table in self._tables.items()}
-        if "next_actions" in found:
-            rows, width = found["next_actions"], self._replay.obs_columns
-            packed = self._replay.rows.index_select(0, rows.clamp(min=0).flatten()).view(*rows.shape, -1)
-            actions = packed[..., width : width + self._replay.act_dim]
-            found["next_actions"] = actions.masked_fill((rows < 0).unsqueeze(-1), torch.nan)
-        return found
+        places = (indices + self._offsets).flatten()
+        found = {name: table.flatten(0, 1).index_select(0, places) for name, table in self._tables.items()}
+        return {name: values.view(*indices.shape, *values.shape[1:]) for name, values in found.items()}
 
     def refresh(self, transitions: int) -> None:
         """Compute the fields from the first `transitions` of each run."""
@@ -94,19 +101,25 @@ class VisibleColumns:
             online = None if self._interaction is None else self._interaction.ends[r]
             rows = self._replay.arrivals[r][len(episodes) : len(episodes) + (0 if online is None else len(online))]
             for name, table in self._tables.items():
-                values = np.full(table.shape[1], MISSING[name], np.float32 if name != "next_actions" else np.int64)
+                values = np.full(table.shape[1:], MISSING[name], np.float32)
                 place = slice(episodes.first, episodes.first + len(episodes))
-                of_online = np.empty(0) if online is None else online
+                of_online = np.empty(0, np.uint8) if online is None else online
                 values[place], values[rows] = getattr(self, f"_{name}")(r, episodes, transitions, rows, of_online)
                 table[r].copy_(torch.from_numpy(values))
 
     def _next_actions(
         self, r: int, episodes: _Episodes, visible: int, rows: NDArray[np.int64], ends: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows of the next actions, of the dataset's and of the online transitions."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The next actions of the dataset's and of the online transitions."""
+        width, act_dim = self._replay.obs_columns, self._replay.act_dim
+        found = []
         known = episodes.continues[:-1] & (episodes.position[1:] < visible)
-        after = np.append(np.where(known, episodes.first + np.arange(1, len(episodes)), -1), -1)[: len(episodes)]
-        return after, np.append(np.where(ends[:-1] == 0, rows[1:], -1), -1)[: len(rows)]
+        for places, there in ((episodes.first + np.arange(len(episodes)), known), (rows, ends[:-1] == 0)):
+            actions = np.full((len(places), act_dim), np.nan, np.float32)
+            before = np.flatnonzero(there)
+            actions[before] = self._replay.host[places[before + 1]][:, width : width + act_dim]
+            found.append(actions)
+        return found[0], found[1]
 
     def _returns(
         self, r: int, episodes: _Episodes, visible: int, rows: NDArray[np.int64], ends: NDArray[np.uint8]
@@ -117,7 +130,7 @@ class VisibleColumns:
         over = int(stops[-1]) if len(stops) else 0  # transitions of episodes that have ended
         of_online = np.full(len(rows), -np.inf, np.float32)
         terminal, starts = ends[:over] == TERMINATED, np.append(0, stops)
-        values, observed = returns_of_rows(self._rewards(rows[:over]), terminal, starts, self._discounts[r])
+        values, observed = _returns(self._rewards(rows[:over]), terminal, starts, self._discounts[r])
         of_online[:over] = np.where(observed, values * scale, -np.inf)
         return of_dataset.astype(np.float32), of_online
 
@@ -138,7 +151,7 @@ class VisibleColumns:
         return np.repeat(ranks[: len(episodes.sums)], episodes.lengths), of_online
 
     def _rewards(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._replay.host[rows, self._replay.obs_columns + self._replay.act_dim]
+        return self._replay.host[rows][:, self._replay.obs_columns + self._replay.act_dim]
 
     def state_dict(self) -> dict[str, Any]:
         """How many transitions were visible at the latest refresh; the rest follows from it."""
@@ -152,9 +165,10 @@ class VisibleColumns:
 class _Episodes:
     """The episodes of one run's stream, and when each of their transitions arrives."""
 
-    def __init__(self, stream: Stream, arrival: NDArray[np.int64], discount: float | None):
-        """`arrival` has the rows of the stream in the run's order; without a `discount` there are no returns."""
-        self.first = int(arrival.min()) if len(arrival) else 0  # row of the stream's first transition
+    def __init__(self, stream: Stream, first: int, arrival: NDArray[np.int64], discount: float | None):
+        """The stream's rows are those from `first` on, and arrive in the order `arrival`; without a `discount` there are no
+        returns."""
+        self.first = first
         self.position = np.empty(len(arrival), np.int64)  # [N], of arrival
         self.position[arrival - self.first] = np.arange(len(arrival))
         self.continues = np.ones(len(arrival), np.bool_)  # [N], whether the next row is its next transition
@@ -175,10 +189,22 @@ class _Episodes:
         if discount is not None:
             values, observed = observed_returns(stream, discount)
             self.returns = np.where(observed, values, -np.inf).astype(np.float32)  # [N]
-            self.complete = return_complete(stream, arrival - self.first)  # [N], position of the last of their rewards
+            self.complete = return_complete(stream, arrival, first)  # [N], position of the last of their rewards
 
     def __len__(self) -> int:
         return len(self.position)
+
+
+def _returns(
+    rewards: NDArray[np.float32], terminal: NDArray[np.bool_], starts: NDArray[np.int64], discount: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """As `observed_returns`, of the rows [n] of whole episodes; `starts` are the first of each, and n at the end."""
+    value, weight = np.array(rewards, np.float64), np.where(terminal, 0.0, discount)
+    for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        for row in range(stop - 2, start - 1, -1):
+            value[row] += discount * value[row + 1]
+            weight[row] = discount * weight[row + 1]
+    return value, weight <= UNSEEN
 
 
 def _ranks(sums: NDArray[np.float64], lengths: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.float32]:

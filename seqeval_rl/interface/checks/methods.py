@@ -11,7 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from seqeval_rl.interface import returns
-from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.interface.checks.fixtures import (
     ACT_DIM,
     BATCH,
@@ -25,6 +24,7 @@ from seqeval_rl.interface.checks.fixtures import (
     build_group,
     expect,
     expect_equal,
+    newest,
     period,
     trained_group,
 )
@@ -83,9 +83,9 @@ def check_inputs(algorithm: Any) -> str:
         batch = next(batches)
         kept = batch.each(torch.clone)
         group.update(batch)
-        act(group, batch.observations, torch.zeros(len(SEEDS), BATCH, ACT_DIM))
-        for name, now, before in zip(Batch._fields, batch, kept, strict=True):
-            same = now is None or torch.allclose(now, before, rtol=0, atol=0, equal_nan=True)
+        act(group, newest(batch), torch.zeros(len(SEEDS), BATCH, ACT_DIM))
+        for name, now, before in zip(batch._fields, batch, kept, strict=True):
+            same = now is before or torch.allclose(now, before, rtol=0, atol=0, equal_nan=True)
             expect(same, f"expected {name} to be unchanged, found it changed in place")
     return "inputs unchanged"
 

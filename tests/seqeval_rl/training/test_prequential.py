@@ -10,8 +10,7 @@ from seqeval_rl.data.stream import Stream
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.loop import sequential_evaluation
-from seqeval_rl.training.prequential import recorded
-from seqeval_rl.training.returns import UNSEEN, observed_returns, return_complete
+from seqeval_rl.training.prequential import UNSEEN, observed_returns, recorded, return_complete
 from seqeval_rl.training.trainer import Run, Trainer
 
 CPU = torch.device("cpu")
@@ -124,7 +123,7 @@ def test_scores_are_means_over_the_next_transitions_by_the_policy_before_them(na
         agent.load_states(before.states)
         agent.preprocessing.load_state_dict(earlier[0]["preprocessing"])
         arrival = stream.arrival("shuffled", 3)[before.point.transitions : after.point.transitions]
-        rows = stream.rows()[arrival]
+        rows = np.concatenate(stream.rows())[arrival]
         shift, scale = agent.preprocessing.shift, agent.preprocessing.scale
         seen = torch.from_numpy(rows)[None]
         seen = seen if shift is None else seen * scale + shift
