@@ -146,7 +146,9 @@ class BatchSampler:
         """The row indices of a chunk, [CHUNK, R, B]; of sequences see `Sequences.drawn`."""
         complete = [None] * len(self.seeds) if self.sequences is None else self.sequences.complete
         runs = zip(self.schedules, self.seeds, complete, self.shares, strict=True)
-        positions = np.stack([draw_positions(schedule, seed, chunk, *each) for schedule, seed, *each in runs])
+        positions = np.stack(
+            [draw_positions(schedule, seed, chunk, each, share) for schedule, seed, each, share in runs]
+        )
         indices = self.replay.indices(positions)
         if self.sequences is None:
             return indices

@@ -20,8 +20,8 @@ from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import draw_positions
 from seqeval_rl.training.online import RUNNING, TERMINATED, TRUNCATED
+from seqeval_rl.training.prequential import UNSEEN
 from seqeval_rl.training.replay_buffer import Transitions, build_replay_buffer
-from seqeval_rl.training.returns import UNSEEN
 from seqeval_rl.training.trainer import Run, Trainer
 from seqeval_rl.training.visible_columns import VisibleColumns
 
@@ -87,7 +87,7 @@ def test_fields_are_those_of_the_visible_transitions_alone(
     rows[[i for i in terminal if i < len(log)], 3 + 2 + 1] = 0  # also within an episode, as in antmaze
     log = replace(log, rows=rows)
     streams = [Stream("one", [log]), Stream("two", [other, log])]
-    parts = [stream.rows() for stream in streams]
+    parts = [np.concatenate(stream.rows()) for stream in streams]
     rng = np.random.default_rng(seed)
     own = rng.standard_normal((2 * len(online), parts[0].shape[1])).astype(np.float32)
     rows = np.concatenate([*parts, own])
@@ -131,19 +131,19 @@ def marks(dataset):
 def test_a_share_of_the_batches_of_an_online_phase_is_from_the_dataset():
     protocol = Protocol(initial=40, increment=1, batch_size=32, online=60)
     schedule = Schedule(protocol, 100)
-    offline = np.concatenate([draw_positions(schedule, 0, chunk, 0.25) for chunk in range(2)])[:60]
+    offline = np.concatenate([draw_positions(schedule, 0, chunk, share=0.25) for chunk in range(2)])[:60]
     for step, drawn in enumerate(offline):
         assert drawn.max() < 41 + step  # of what is visible, as without a share
-    online = np.concatenate([draw_positions(schedule, 0, chunk, 0.25) for chunk in range(2, 4)])
+    online = np.concatenate([draw_positions(schedule, 0, chunk, share=0.25) for chunk in range(2, 4)])
     for step, drawn in zip(range(64, 120), online, strict=False):
         assert (drawn[:8] < 100).all()
         assert ((drawn[8:] >= 100) & (drawn[8:] <= 40 + step)).all()
         assert drawn[-1] == 40 + step  # the newest
     for share in (0.0, 1.0):
-        drawn = draw_positions(schedule, 0, 3, share)[:20, :-1]
+        drawn = draw_positions(schedule, 0, 3, share=share)[:20, :-1]
         assert ((drawn < 100) == bool(share)).all()
     window = Schedule(protocol.model_copy(update={"window": 32}), 100)
-    assert (draw_positions(window, 0, 3, 0.5)[10:20] >= 100).all()  # the dataset has left the window
+    assert (draw_positions(window, 0, 3, share=0.5)[10:20] >= 100).all()  # the dataset has left the window
 
 
 @pytest.mark.parametrize(("name", "settings"), [("cal_ql", {}), ("bc", {"best": 0.1})])
