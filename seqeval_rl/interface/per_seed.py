@@ -32,11 +32,13 @@ def noise_dim(algorithm: type, config: Any, spec: Spec) -> int:
 
 def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
     """A run group of any algorithm: the algorithm itself if it is vectorized, else one instance per run."""
-    group = algorithm(config, spec) if getattr(algorithm, "vectorized", False) else PerSeed(algorithm, config, spec)
+    group: Any = (
+        algorithm(config, spec) if getattr(algorithm, "vectorized", False) else PerSeed(algorithm, config, spec)
+    )
     length = history_length(algorithm, config)
     if length is not None:
         group.history_length = length
-    return group  # type: ignore[no-any-return]
+    return group
 
 
 class PerSeed:

@@ -74,7 +74,7 @@ class Learner:
         replay, bounded = self.batches.replay, (noise is None) not in self._acted
         self._acted.add(noise is None)
         preprocess, scale = self.preprocessing.now(replay.device), self.preprocessing.reward_scale
-        return act(self.algorithm, preprocess, scale, replay.device, replay.act_dim, bounded, observations, noise)
+        return act(self.algorithm, preprocess, replay.device, replay.act_dim, bounded, observations, noise, scale)
 
 
 class TimedStep:
@@ -98,12 +98,12 @@ class TimedStep:
 def act(
     algorithm: Algorithm,
     preprocess: Callable[[Tensor], Tensor],
-    reward_scale: NDArray[np.float64],
     device: torch.device,
     act_dim: int,
     bounded: bool,
     observations: NDArray[np.float32] | Memory,
     noise: NDArray[np.float32] | None = None,
+    reward_scale: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """The action of an algorithm on `device` for raw observations [R, E, *obs], or histories whose rewards are multiplied by
     `reward_scale` [R]: [R, E, act_dim] in [-1, 1]; deterministic, or with standard normals [R, E, act_dim] exploring.
@@ -113,6 +113,7 @@ def act(
     """
     seen: Any
     if isinstance(observations, Memory):
+        assert reward_scale is not None
         seen = observations.history(preprocess, reward_scale, device)
     else:
         seen = preprocess(torch.from_numpy(observations).to(device))

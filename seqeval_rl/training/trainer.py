@@ -199,8 +199,8 @@ class Trainer:
         if self._copy is None:
             self._copy = self._entry.build(self._config, replace(self._spec, device=CPU))
         self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
-        maps = self.preprocessing.now(CPU), self.preprocessing.reward_scale
-        copied = partial(act, self._copy, *maps, CPU, self._spec.act_dim, first)
+        preprocess, scale = self.preprocessing.now(CPU), self.preprocessing.reward_scale
+        copied = partial(act, self._copy, preprocess, CPU, self._spec.act_dim, first, reward_scale=scale)
         length = getattr(self._copy, "history_length", None)
         if length is None:
             return copied
