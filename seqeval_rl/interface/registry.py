@@ -19,7 +19,7 @@ from seqeval_rl.errors import UsageError, at, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
-from seqeval_rl.interface.sequences import sequence_length
+from seqeval_rl.interface.sequences import history_length, sequence_length
 from seqeval_rl.utils.text import one_line
 from seqeval_rl.utils.tracebacks import placed
 
@@ -102,6 +102,10 @@ class AlgorithmEntry:
     def sequence_length(self, config: Any) -> int | None:
         """H, where its batches are of sequences; None: of single transitions. Raises `UsageError`, see `sequences`."""
         return sequence_length(self.algorithm, config)
+
+    def history_length(self, config: Any) -> int | None:
+        """H of the histories that `act` gets; None: observations alone."""
+        return history_length(self.algorithm, config)
 
     @property
     def returns_to_go(self) -> bool:
