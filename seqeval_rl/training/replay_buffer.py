@@ -188,7 +188,7 @@ class PooledReplayBuffer(ReplayBuffer):
 
 def is_pooled(nbytes: int, device: torch.device) -> bool:
     """Whether rows of so many bytes stay in the host's memory, or in memory maps, and are gathered from there."""
-    return nbytes > (LARGE if device.type == "cpu" else DEVICE_SHARE * torch.cuda.mem_get_info(device)[0])
+    return nbytes > (DEVICE_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else LARGE)
 
 
 def build_replay_buffer(transitions: Transitions, spec: Spec, together: bool = True) -> ReplayBuffer:
