@@ -58,7 +58,7 @@ class PerSeed:
             with self._random(r):
                 self.runs.append(algorithm(own, dataclasses.replace(spec, seeds=(seed,))))
         self.period: int = getattr(self.runs[0], "period", 1)
-        self._act_dim = spec.act_dim
+        self._act_dim, self._action_classes = spec.act_dim, spec.action_classes
         self._names: list[str] | None = None  # of metrics; None before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
 
@@ -74,12 +74,18 @@ class PerSeed:
         }
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """[R, E, *obs_shape] and [R, E, act_dim] or None -> [R, E, act_dim]. Raises WrongReturn where a run returns no such
-        actions."""
+        """[R, E, *obs_shape] and [R, E, act_dim] or None -> [R, E, act_dim], of discrete actions see `Algorithm.act`. Raises
+        WrongReturn where a run returns no such actions."""
         noises = [None] * len(self.runs) if noise is None else noise
         actions = self._each(lambda run, r: run.act(observations[r], noises[r]))
         for run, each in zip(self.runs, actions, strict=True):
-            check_actions(run, each, (observations.shape[1], self._act_dim), bounded=(noise is None) not in self._acted)
+            check_actions(
+                run,
+                each,
+                (observations.shape[1], self._act_dim),
+                (noise is None) not in self._acted,
+                self._action_classes,
+            )
         self._acted.add(noise is None)
         return torch.stack(actions)
 

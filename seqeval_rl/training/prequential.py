@@ -4,7 +4,8 @@ At each evaluation point the algorithm has not seen the transitions that arrive 
 the algorithm's hook `values`, pi its deterministic action, and G the discounted return observed in the dataset:
 
     td_error     = mean (r + gamma m Q(s', pi(s')) - Q(s, a))^2
-    action_error = mean |pi(s) - a|^2 / number of action dimensions
+    action_error = mean |pi(s) - a|^2 / number of action dimensions, not of discrete actions
+    agreement    = mean [pi(s) = a]                               of discrete actions
     nll          = mean - log pi(a | s)                           where the algorithm has the hook `log_prob`
     value_gap    = mean Q(s, a) - G,  value_error = mean (Q(s, a) - G)^2
 
@@ -105,9 +106,11 @@ class Prequential:
         shift, scale = self._preprocessing.shift, self._preprocessing.scale
         batch: Batch = self._replay.batch(torch.from_numpy(indices).to(device), noise, shift, scale)
         actions = self._act(batch.observations)
-        scores: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {
-            "action_error": ((actions - batch.actions).square().mean(-1), None)
-        }
+        scores: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {}
+        if self._replay.spec.action_classes is None:
+            scores["action_error"] = ((actions - batch.actions).square().mean(-1), None)
+        else:
+            scores["agreement"] = ((actions == batch.actions).to(batch.rewards.dtype), None)
         if self._log_prob is not None:
             density = self._log_prob(batch.observations, batch.actions)
             check_numbers(self._algorithm, "log_prob", density, indices.shape)
@@ -130,9 +133,10 @@ class Prequential:
         return scores
 
     def _act(self, observations: Tensor) -> Tensor:
-        """The deterministic action [R, P, act_dim]."""
-        actions = self._algorithm.act(observations, None)
-        check_actions(self._algorithm, actions, (*observations.shape[:2], self._replay.act_dim), bounded=False)
+        """The deterministic action [R, P, act_dim], or [R, P] of discrete ones."""
+        actions, spec = self._algorithm.act(observations, None), self._replay.spec
+        shape = *observations.shape[:2], spec.act_dim
+        check_actions(self._algorithm, actions, shape, bounded=False, action_classes=spec.action_classes)
         return actions
 
     def state_dict(self) -> dict[str, Any]:
