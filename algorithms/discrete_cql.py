@@ -4,8 +4,8 @@
     y = r + gamma m Q'(s', argmax_a' Q(s', a'))                        m = 0 where terminated, else 1             (1)
     L(Q) = alpha E [ log sum_a exp Q(s, a) - Q(s, a_data) ] + 1/2 E [ (Q(s, a_data) - y)^2 ]                      (2)
 
-(2) is the paper's CQL(H), equation (4), whose sum over actions is exact here. Different from the paper's Atari agent: it is on top
-of QR-DQN, whose values are quantiles; this one is on top of Double DQN, see `dqn`, also for what differs from that.
+(2) is the paper's CQL(H), equation (4), whose sum over actions is exact here. Different from the paper's Atari agent: it is on
+top of QR-DQN, whose values are quantiles; this one is on top of Double DQN, see `dqn`, also for what differs from that.
 
 alpha was 1 on the paper's larger Atari datasets and 4 on its smallest.
 """

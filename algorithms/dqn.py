@@ -5,13 +5,13 @@ Guez and Silver, "Deep Reinforcement Learning with Double Q-learning", AAAI 2016
     y = r + gamma m Q'(s', argmax_a' Q(s', a'))                        with `double`                              (2)
     L(Q) = E [ (Q(s, a) - y)^2 ]                                                                                  (3)
 
-The policy is greedy in Q; exploring, it takes a uniform action with probability epsilon. Every update is followed by a soft update
-of the target Q'.
+The policy is greedy in Q; exploring, it takes a uniform action with probability epsilon. Every update is followed by a soft
+update of the target Q'.
 
 Different from the papers: soft updates (Lillicrap et al. 2016) in place of a copy every 10 000 gradient steps, Adam in place of
-RMSProp, no clipping of errors and rewards, and epsilon is constant, since a schedule would be one of environment steps. Trained on
-a dataset it has nothing against values of actions that the data lack; it is the baseline of `discrete_cql`, and a reference in the
-online phase.
+RMSProp, no clipping of errors and rewards, and epsilon is constant, since a schedule would be one of environment steps. Trained
+on a dataset it has nothing against values of actions that the data lack; it is the baseline of `discrete_cql`, and a reference in
+the online phase.
 """
 
 from __future__ import annotations

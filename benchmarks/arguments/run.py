@@ -85,14 +85,15 @@ class Check:
 @dataclass(frozen=True)
 class Bench:
     """Measure updates per second, compared with a plain loop and the machine's limit; or environment steps per second, compared
-    with a plain Gymnasium loop; or estimate how long a suite will take."""
+    with a plain Gymnasium loop; or show what an update's time is spent on; or estimate how long a suite will take, here or on
+    an H100."""
 
     # names separated by commas; default all registered, or the suite's
     algorithms: Annotated[str | None, arg(metavar="A,B")] = None
     # numbers of runs trained together; default 1,5,20,40 on CUDA, else 1,2,4
     runs: Annotated[str | None, arg(metavar="1,2,4")] = None
     device: Literal["auto", "cpu", "cuda"] = "auto"  # where to train; auto: CUDA where available
-    threads: int = 0  # of torch, or with --evaluation processes; 0 = all cores
+    threads: int = 0  # of torch, with --evaluation processes, with --budget cores; 0 = all cores, of the H100's host 16
     repeats: int = 5  # measurements of each contender, interleaved; medians are reported
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"  # of matrix products
     json: Annotated[Path | None, arg(metavar="FILE")] = None  # also save every measurement
@@ -101,4 +102,9 @@ class Bench:
     # instead measure the evaluation of these tasks, separated by commas
     evaluation: Annotated[str | None, arg(metavar="TASK,TASK")] = None
     backend: Literal["auto", "envpool", "gymnasium"] = "auto"  # with --evaluation: what steps the environments
-    mini: bool = False  # with --estimate: the suite's miniature
+    profile: bool = (
+        False  # instead show the largest kernels of an update, on a CPU its operations, and the gaps between them
+    )
+    # instead compute what this suite should cost on an H100 and what bounds it; nothing is measured, no GPU is needed
+    budget: Annotated[str | None, arg(metavar="SUITE")] = None
+    mini: bool = False  # with --estimate or --budget: the suite's miniature

@@ -1,4 +1,4 @@
-"""`seqeval bench`: measures updates or environment steps per second, or estimates how long a suite will take."""
+"""`seqeval bench`: measures updates or environment steps per second, shows an update's kernels, or estimates a suite's time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from seqeval_rl.benchmarks.arguments.parsing import numbers, words
 from seqeval_rl.benchmarks.arguments.run import Bench
-from seqeval_rl.benchmarks.speed import estimate, evaluation, updates
+from seqeval_rl.benchmarks.speed import budget, estimate, evaluation, profiling, updates
 from seqeval_rl.benchmarks.suite import build_sweep
 from seqeval_rl.environments.tasks import task_named
 from seqeval_rl.errors import UsageError
@@ -27,23 +27,24 @@ def bench(command: Bench) -> None:
     if command.estimate is not None:
         _estimate(command)
         return
+    if command.budget is not None:
+        _budget(command)
+        return
     if command.mini:
-        raise UsageError("bench --mini: expected --estimate SUITE with it, found none. Name a suite or leave it out.")
+        raise UsageError(
+            "bench --mini: expected --estimate SUITE or --budget SUITE with it, found none. Name a suite or leave it out."
+        )
     if command.evaluation is None:
         _refuse(
             command, ("backend",), "without --evaluation", "It chooses what steps the environments of an evaluation"
         )
     else:
-        _refuse(command, ("device", "precision"), "with --evaluation", "The policy acts on one core in float32")
+        options = ("device", "precision", "profile")
+        _refuse(command, options, "with --evaluation", "The policy acts on one core in float32")
+    if command.profile:
+        _refuse(command, ("repeats",), "with --profile", "Every update of one measurement is shown")
     device = choose_device(command.device)
-    sizes = numbers(command.runs, "--runs") or list(updates.RUNS[device.type])
-    for option, least, found in (
-        ("runs", 1, min(sizes)),
-        ("repeats", 1, command.repeats),
-        ("threads", 0, command.threads),
-    ):
-        if found < least:
-            raise UsageError(f"bench --{option}: expected whole numbers from {least}, found {found}. Correct it.")
+    sizes = _sizes(command, updates.RUNS[device.type])
     if command.evaluation is not None:
         _bench_evaluation(command, names, sizes if command.runs else [1, 5])
         return
@@ -54,8 +55,26 @@ def bench(command: Bench) -> None:
     else:
         entries = [find_algorithm(name) for name in names]
     with matrix_products(command.precision):
-        report = updates.bench(entries, sizes, device, command.threads, command.repeats)
-    _show(updates.as_table(report), report, command)
+        if command.profile:
+            report = profiling.profile(entries, sizes, device, command.threads)
+            table = profiling.as_table(report)
+        else:
+            report = updates.bench(entries, sizes, device, command.threads, command.repeats)
+            table = updates.as_table(report)
+    _show(table, report, command)
+
+
+def _sizes(command: Bench, default: Sequence[int]) -> list[int]:
+    """The numbers of runs; `UsageError` for one of them, or another number, that is too small."""
+    sizes = numbers(command.runs, "--runs") or list(default)
+    for option, least, found in (
+        ("runs", 1, min(sizes)),
+        ("repeats", 1, command.repeats),
+        ("threads", 0, command.threads),
+    ):
+        if found < least:
+            raise UsageError(f"bench --{option}: expected whole numbers from {least}, found {found}. Correct it.")
+    return sizes
 
 
 def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int]) -> None:
@@ -89,7 +108,7 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 
 def _estimate(command: Bench) -> None:
     """`bench --estimate`: how long a suite will take on this machine."""
-    options = ("runs", "threads", "repeats", "evaluation", "backend")
+    options = ("runs", "threads", "repeats", "evaluation", "backend", "profile", "budget")
     _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None
     device = choose_device(command.device)
@@ -97,3 +116,15 @@ def _estimate(command: Bench) -> None:
     with matrix_products(command.precision):
         report = estimate.as_report(estimate.estimate(sweep, device), sweep, device)
     _show(estimate.as_table(report), report, command)
+
+
+def _budget(command: Bench) -> None:
+    """`bench --budget`: what a suite should cost on an H100."""
+    options = ("device", "repeats", "evaluation", "backend", "profile")
+    _refuse(command, options, "with --budget", "Nothing is measured")
+    assert command.budget is not None
+    sizes = _sizes(command, budget.RUNS)
+    sweep = build_sweep(command.budget, command.mini, words(command.algorithms))
+    machine = budget.Machine(cores=command.threads) if command.threads else budget.Machine()
+    report = budget.budget(sweep, sizes, machine, command.precision)
+    _show(budget.as_table(report), report, command)

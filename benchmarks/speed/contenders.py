@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.benchmarks.speed.roofline import Products, record
+from seqeval_rl.benchmarks.speed.roofline import Products, Recording, record
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.experiments.grouping import random_batch, timed
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.training.cuda_graph_learner import WARM_UP
+from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.replay_buffer import Transitions, build_replay_buffer
 from seqeval_rl.training.trainer import build_learner
 
@@ -48,6 +51,16 @@ class Problem:
         rows[:, width + self.act_dim + 1] = 1.0
         return rows
 
+    def suited(self, entry: AlgorithmEntry) -> Problem:
+        """This problem, or for an algorithm for discrete actions one with as many of them as this has action dimensions."""
+        if entry.action_space == "continuous" or self.action_classes is not None:
+            return self
+        return replace(self, act_dim=1, action_classes=max(self.act_dim, 2))
+
+    def spec(self, runs: int, device: torch.device) -> Spec:
+        """What R = `runs` runs on it may know."""
+        return Spec(self.obs_shape, self.act_dim, tuple(range(runs)), device, self.action_classes)
+
     def pixels(self) -> Pixels | None:
         """A few random images, repeated, where observations are images."""
         if len(self.obs_shape) == 1:
@@ -61,20 +74,30 @@ class Problem:
 class LearnerLoop:
     """A run group as `seqeval run` trains it: drawing, gathering, preprocessing and metrics included."""
 
-    def __init__(self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem):
+    def __init__(
+        self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem, capture: Capture | None = None
+    ):
+        """For `capture` see `build_learner`."""
         length = problem.transitions
         arrivals = [np.random.default_rng(seed).permutation(length) for seed in spec.seeds]
         initial = min(Protocol().initial, length // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), length)
         replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec)
-        self.learner = build_learner(entry, config, spec, replay, [schedule] * spec.runs, schedule.initial)
+        self.learner = build_learner(
+            entry, config, spec, replay, [schedule] * spec.runs, schedule.initial, capture=capture
+        )
         self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]
-        self._done = 0
+        self.done = 0
+        self.period: int = getattr(self.learner.algorithm, "period", 1)
+
+    def warm_up(self) -> None:
+        """Take the updates in which something is compiled or captured, which takes long."""
+        self.train((WARM_UP + 2) * self.period)
 
     def train(self, updates: int) -> None:
         """Take that many updates of all runs, in one call of the learner."""
-        start, self._done = self._done, self._done + updates
-        self.learner.train(start, self._done, lambda _: None)
+        start, self.done = self.done, self.done + updates
+        self.learner.train(start, self.done, lambda _: None)
         self.metrics = self.learner.metrics()
 
 
@@ -103,6 +126,15 @@ class EagerLoop:
             self.metrics = self.algorithm.update(self.batch())
 
 
+def _traced(entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem) -> Recording:
+    """What a period of updates consists of in torch's own operations, of which Triton's kernels show nothing: traced on the meta
+    device. Raises RuntimeError where the algorithm cannot be."""
+    spec = replace(spec, device=torch.device("meta"))
+    algorithm = entry.build(config, spec)
+    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
+    return record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))
+
+
 class Contenders:
     """One algorithm with R runs on one problem, and what it is compared with.
 
@@ -118,13 +150,17 @@ class Contenders:
         """Build everything for R = `runs` ≥ 1, with the algorithm's settings `config`, and take a first period of bare
         updates."""
         self.entry, self.runs, self.device = entry, runs, device
-        spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), device, problem.action_classes)
+        problem = problem.suited(entry)
+        spec = problem.spec(runs, device)
         self.learner = LearnerLoop(entry, config, spec, problem)
         self.eager = EagerLoop(entry, config, spec, problem)
         bare = entry.build(config, spec)
         batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
         self.period: int = getattr(bare, "period", 1)
         self.recording = record(lambda: bare.update(batch), self.period)
+        if device.type == "cuda":
+            with suppress(RuntimeError):  # of a plug-in that needs numbers
+                self.recording = _traced(entry, config, spec, problem)
 
         def update_bare(updates: int) -> None:
             for _ in range(updates):

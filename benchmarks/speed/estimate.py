@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -77,14 +77,17 @@ class _Stage(NamedTuple):
     seconds: Seconds
 
 
-def estimate(sweep: Sweep, device: torch.device, room: float | None = None) -> Estimate:
+def estimate(
+    sweep: Sweep, device: torch.device, room: float | None = None, cost: Callable[..., GroupCost] | None = None
+) -> Estimate:
     """Estimate a sweep of which nothing has been run yet, divided as by the planner and run as by the local scheduler.
 
     Args:
         sweep: what to run.
         device: where to train: on CUDA runs that fit together are one group, and jobs run one after the other; on a CPU
             each run is a job and each core a worker.
-        room: bytes that run groups may take, see `planner.plan`.
+        room: bytes that run groups may take, see `planner.plan`; infinite: memory is not measured.
+        cost: what a group costs, with the arguments of `group_cost.measure`; none: that function.
 
     Raises:
         SeqevalError: whatever is wrong with the sweep, before anything is measured.
@@ -95,7 +98,11 @@ def estimate(sweep: Sweep, device: torch.device, room: float | None = None) -> E
     workers = min(cores, len(groups)) if on_cpu else 1
     threads = max(1, cores // workers)
     known: dict[Any, GroupCost] = {}
-    stages = [_stages(group, device, threads, known) for group in groups]
+
+    def cost_of(left: Sequence[_Row]) -> GroupCost:
+        return _cost(left, device, threads, known, cost or measure)
+
+    stages = [_stages(group, cost_of) for group in groups]
     jobs = [_total([stage.seconds for stage in job]) for job in stages]
     forecasts = tuple(_forecast(row, seeds, [stage for job in stages for stage in job]) for row in rows)
     # As the scheduler: no more processes than the training is worth, and jobs in order of their training alone.
@@ -123,15 +130,15 @@ def _groups(rows: Sequence[_Row], seeds: int, device: torch.device, room: float)
         spec, size, variant, schedule = row
         key = GroupKey.of(variant, schedule, size.task)
         # On a CPU no memory is counted, so nothing needs to be measured.
-        cuda = device.type == "cuda"
+        limited = device.type == "cuda" and math.isfinite(room)
         shapes = size.obs_shape, size.act_dim
-        run_bytes = grouping.cost_of_run(variant, *shapes, device, known, size.action_classes).bytes if cuda else 0
+        run_bytes = grouping.cost_of_run(variant, *shapes, device, known, size.action_classes).bytes if limited else 0
         run_bytes += 4 * variant.protocol.online * size.width
         candidates += [GroupCandidate(row, key, spec, 4 * size.transitions * size.width, run_bytes)] * seeds
     return [[candidate.run for candidate in group] for group in grouping.divide(candidates, room)]
 
 
-def _stages(group: Sequence[_Row], device: torch.device, threads: int, known: dict[Any, GroupCost]) -> list[_Stage]:
+def _stages(group: Sequence[_Row], cost_of: Callable[[Sequence[_Row]], GroupCost]) -> list[_Stage]:
     """The stages of a job, whose runs begin together: one where all are equally long, else one more each time that a run ends."""
     stages: list[_Stage] = []
     updates = evaluations = 0
@@ -139,7 +146,7 @@ def _stages(group: Sequence[_Row], device: torch.device, threads: int, known: di
         left = tuple(row for row in group if row.schedule.gradient_steps >= end)
         evaluated = min(len(row.schedule.points()) for row in left)
         protocol, limit = left[0].variant.protocol, left[0].extent.time_limit
-        cost = _cost(left, device, threads, known)
+        cost = cost_of(left)
         # Runs with an online phase are equally long, so theirs is the only stage.
         seconds = seconds_of(cost, end - updates, evaluated - evaluations, protocol.episodes, protocol.online, limit)
         stages.append(_Stage(left, cost, seconds))
@@ -147,7 +154,13 @@ def _stages(group: Sequence[_Row], device: torch.device, threads: int, known: di
     return stages
 
 
-def _cost(rows: Sequence[_Row], device: torch.device, threads: int, known: dict[Any, GroupCost]) -> GroupCost:
+def _cost(
+    rows: Sequence[_Row],
+    device: torch.device,
+    threads: int,
+    known: dict[Any, GroupCost],
+    measured: Callable[..., GroupCost],
+) -> GroupCost:
     """The cost of a group of these runs, measured once for equal ones (`known`)."""
     size, variant = rows[0].extent, rows[0].variant
     entry, protocol = variant.entry, variant.protocol
@@ -158,7 +171,7 @@ def _cost(rows: Sequence[_Row], device: torch.device, threads: int, known: dict[
         size.action_classes, protocol.batch_size, protocol.episodes, len(rows),
     )  # fmt: skip
     if key not in known:
-        known[key] = measure(entry, config, size, protocol, len(rows), device, threads)
+        known[key] = measured(entry, config, size, protocol, len(rows), device, threads)
     return known[key]
 
 

@@ -117,7 +117,8 @@ def measure(
         transitions = min(extent.transitions or MAX_TRANSITIONS, MAX_TRANSITIONS)
         problem = Problem(extent.obs_shape, extent.act_dim, protocol.batch_size, transitions, extent.action_classes)
         loop = LearnerLoop(entry, config, spec, problem)
-        updates = 4 * int(getattr(loop.learner.algorithm, "period", 1))
+        loop.warm_up()
+        updates = loop.period
         # Twice as many each time: all but the last measurement are for warming up.
         while (taken := timed(partial(loop.train, updates), device)) < SECONDS:
             updates *= 2

@@ -95,12 +95,19 @@ class Recording(TorchDispatchMode):
                 self.adam_bytes += sum(7 * p.numel() * p.element_size() for p in args[0])
             with self:  # in inference mode compound operations such as `linear` arrive whole
                 result = func.decompose(*args, **keywords)
-            return func(*args, **keywords) if result is NotImplemented else result
+            if result is NotImplemented:
+                result = func(*args, **keywords)
+                self.add(func, args, keywords, result)
+            return result
         arguments = tuple(Operand.of(value) if isinstance(value, Tensor) else value for value in args)
         named = tuple((key, Operand.of(v) if isinstance(v, Tensor) else v) for key, v in keywords.items())
         result = func(*args, **keywords)
         self.products.append(Product(func, arguments, named, Operand.of(result)))
+        self.add(func, args, keywords, result)
         return result
+
+    def add(self, func: Any, args: tuple[Any, ...], keywords: dict[str, Any], result: Any) -> None:
+        """Called after each operation, views included."""
 
 
 def record(update: Callable[[], object], updates: int = 1) -> Recording:

@@ -17,12 +17,13 @@ from seqeval_rl.benchmarks.speed.contenders import Contenders, Problem
 from seqeval_rl.benchmarks.speed.roofline import copy_rate
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.manifest import describe_provenance
+from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.device import torch_threads
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.processes import available_cores
 
-SECONDS = 2.0  # target duration of one measurement
-LEAST = 10  # smallest number of updates of one measurement, and of the last warm-up: more than those before a capture
+SECONDS = {"cuda": 0.5, "cpu": 2.0}  # target duration of one measurement
+LEAST = 10  # smallest number of updates of one measurement
 _EARLIER_NAMES = {"engine": "learner", "engine_over_bare": "learner_over_bare"}  # in saved reports
 RUNS = {"cuda": (1, 5, 20, 40), "cpu": (1, 2, 4)}  # numbers of runs that are measured by default
 
@@ -52,7 +53,7 @@ def bench(
             "what": "updates per second; ratios are medians over repeats, in each of which all contenders ran in turn",
             "problem": asdict(problem),
             "repeats": repeats,
-            "seconds_aimed_at": SECONDS,
+            "seconds_aimed_at": SECONDS[device.type],
             "threads": torch.get_num_threads(),
             "torch_settings": _torch_settings(device),
             **describe_provenance(str(device)),
@@ -63,13 +64,14 @@ def bench(
 
 def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:
     """Every measurement of one algorithm and number of runs, and the ratios; None where a contender is absent."""
-    updates = {}
+    updates, seconds = {}, SECONDS[contenders.device.type]
     for name in contenders.by_name:
-        # Twice as many each time: all but the last are for warming up, a capture included.
-        some = contenders.whole_periods(5)
-        while (taken := contenders.seconds(name, some)) < SECONDS / 8 or some < LEAST:
+        # Not timed: a capture and whatever is compiled take long, and would make the measurements far too short.
+        contenders.by_name[name]((WARM_UP + 2) * contenders.period)
+        some = contenders.period
+        while (taken := contenders.seconds(name, some)) < seconds / 8:
             some *= 2
-        updates[name] = contenders.whole_periods(max(LEAST, SECONDS * some / taken))
+        updates[name] = contenders.whole_periods(max(LEAST, seconds * some / taken))
     speeds: dict[str, list[float]] = {name: [] for name in updates}
     for _ in range(repeats):
         for name in contenders.by_name:

@@ -16,6 +16,10 @@ _log = logging.getLogger("seqeval_rl")
 _SHAPES = 256  # of its arguments that one function may be compiled for in a process
 
 
+def _on_cuda(*values: object) -> bool:
+    return any(isinstance(value, Tensor) and value.is_cuda for value in values)
+
+
 def fused(function: Callable[P, T]) -> Callable[P, T]:
     """A pure function of tensors, such as a loss given networks' outputs, that `torch.compile` turns into few kernels on CUDA.
 
@@ -28,8 +32,7 @@ def fused(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         nonlocal compiled, failed
-        on_cuda = any(isinstance(value, Tensor) and value.is_cuda for value in (*args, *kwargs.values()))
-        if failed or not on_cuda:
+        if failed or not _on_cuda(*args, *kwargs.values()):
             return function(*args, **kwargs)
         if compiled is None:
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _SHAPES)
@@ -37,7 +40,7 @@ def fused(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return compiled(*args, **kwargs)
         except Exception as error:
-            if torch.cuda.is_current_stream_capturing():
+            if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
                 raise
             result = function(*args, **kwargs)  # raises what is the caller's own fault
             failed = True

@@ -400,7 +400,7 @@ def test_check_names_a_fault_of_a_file_once_with_its_line(tmp_path, capsys):
 
 
 def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("seqeval_rl.benchmarks.speed.updates.SECONDS", 0.05)
+    monkeypatch.setattr("seqeval_rl.benchmarks.speed.updates.SECONDS", {"cpu": 0.05, "cuda": 0.05})
     target = tmp_path / "bench.json"
     assert (
         main(

@@ -20,7 +20,7 @@ SETTINGS = {name: {"hidden": (8, 8)} for name in ("bc", "td3_bc")}
 
 @pytest.fixture
 def report(monkeypatch):
-    monkeypatch.setattr(updates, "SECONDS", 0.005)
+    monkeypatch.setitem(updates.SECONDS, "cpu", 0.005)
     return updates.bench([find_algorithm("bc"), find_algorithm("td3_bc")], [1, 3], CPU, 1, 2, SMALL, SETTINGS)
 
 
@@ -168,6 +168,12 @@ def test_evaluation_is_compared_with_a_plain_loop(tmp_path, capsys, monkeypatch)
             "bench --precision: expected no such option with --evaluation",
         ),
         (["--backend", "gymnasium"], "bench --backend: expected no such option without --evaluation, found gymnasium"),
+        (["--evaluation", "hopper", "--profile"], "bench --profile: expected no such option with --evaluation"),
+        (["--profile", "--repeats", "2"], "bench --repeats: expected no such option with --profile, found 2"),
+        (["--budget", "mujoco", "--device", "cpu"], "bench --device: expected no such option with --budget, found cpu"),
+        (["--budget", "mujoco", "--runs", "0"], "bench --runs: expected whole numbers from 1, found 0"),
+        (["--estimate", "mujoco", "--budget", "mujoco"], "bench --budget: expected no such option with --estimate"),
+        (["--mini"], "bench --mini: expected --estimate SUITE or --budget SUITE with it, found none"),
         (["--evaluation", ","], "--evaluation: expected at least one task, found none"),
         (["--evaluation", "hopper", "--repeats", "0"], "bench --repeats: expected whole numbers from 1, found 0"),
         (
@@ -176,6 +182,6 @@ def test_evaluation_is_compared_with_a_plain_loop(tmp_path, capsys, monkeypatch)
         ),
     ],
 )
-def test_what_an_evaluation_benchmark_refuses(options, message, capsys):
+def test_options_without_effect_are_refused(options, message, capsys):
     assert main(["bench", *options]) == 2
     assert message in capsys.readouterr().err

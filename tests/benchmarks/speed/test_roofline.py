@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from seqeval_rl.benchmarks.speed.contenders import Contenders, Problem
 from seqeval_rl.benchmarks.speed.roofline import Operand, Products, copy_rate, record
 from seqeval_rl.experiments.grouping import random_batch
 from seqeval_rl.interface.algorithm import Spec
@@ -121,16 +122,14 @@ def test_the_copy_rate_is_a_rate():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_on_cuda_the_backward_pass_is_seen_and_the_products_are_captured():
-    device = torch.device("cuda")
-    entry = find_algorithm("td3_bc")
-    config, spec = entry.configure({"hidden": (16, 8)}, "a test"), Spec((5,), 2, (0, 1), device)
-    algorithm = entry.build(config, spec)
-    batch = random_batch(spec, 4, entry.noise_dim(config, spec))
-    recording = record(lambda: algorithm.update(batch), 2)
+def test_on_cuda_the_products_are_those_of_torchs_operations_and_are_captured():
+    entry, problem = find_algorithm("td3_bc"), Problem((5,), 2, 4, 100)
+    config = entry.configure({"hidden": (16, 8)}, "a test")
+    contenders = Contenders(entry, 2, torch.device("cuda"), problem, config)
     on_cpu = record(updates_of("td3_bc")[1], 2)
-    assert recording.flop_per_update == on_cpu.flop_per_update
-    products = Products(recording.products, device)
+    assert contenders.recording.flop_per_update == on_cpu.flop_per_update
+    assert contenders.recording.adam_bytes > 0
+    products = Products(contenders.recording.products, contenders.device)
     products.run(3)
     torch.cuda.synchronize()
     assert all(tensor.isfinite().all() for tensor in products.tensors.values())

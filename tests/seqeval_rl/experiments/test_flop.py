@@ -5,7 +5,7 @@ import torch
 
 from seqeval_rl.benchmarks.speed.roofline import record
 from seqeval_rl.experiments.flop import count_flop
-from seqeval_rl.experiments.grouping import random_batch
+from seqeval_rl.experiments.grouping import flop_on_paper, random_batch
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm, registered
 
@@ -30,6 +30,14 @@ def test_it_is_the_count_of_the_roofline(name):
     period = int(getattr(algorithm, "period", 1))
     expected = record(lambda: algorithm.update(batch), period).flop_per_update
     assert count_flop(algorithm, batch).update == expected
+
+
+@pytest.mark.parametrize("name", sorted(registered()))
+def test_on_paper_it_is_the_same(name):
+    entry = find_algorithm(name)
+    spec = Spec((5,), 2, (0,), torch.device("cpu"))
+    on_paper = flop_on_paper(entry, entry.configure({"hidden": (16, 8)}, "a test"), spec, 4)
+    assert on_paper == count_flop(*built(name))
 
 
 def test_random_numbers_are_drawn_as_if_nothing_had_been_counted():
