@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.figures import layout, style
@@ -182,7 +181,7 @@ def _histograms(figure: Figure, place: SubplotSpec, blocks: Sequence[DatasetBloc
             ax.set_xlim(-1.02, 1.02)
             ax.set_xticks([-1, 0, 1])
         else:
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.set_xticks(np.unique(np.linspace(0, classes - 1, 5).round()))
         ax.set_ylim(bottom=0)
         ax.set_yticks([])  # each dimension has its own scale: a spike at a bound would flatten the others
         if dimension % across == 0:

@@ -114,7 +114,7 @@ class AlgorithmEntry:
         )
         others = [entry.name for entry in find_registered()[0] if entry.action_space == spec.action_space]
         raise UsageError(
-            f"{at(where, self.name)}: expected {self.action_space} actions, found {found}. Choose an algorithm for "
+            f"{where and f'{where}: '}{self.name} is for {self.action_space} actions, found {found}. Choose an algorithm for "
             f"{spec.action_space} actions: {', '.join(others) or 'none is installed'}."
         )
 
