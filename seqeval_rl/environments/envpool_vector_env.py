@@ -78,8 +78,8 @@ class EnvpoolVectorEnv(VectorEnv):
         shapes = envpool_shapes(env_id, max_episode_steps)
         if shapes.action_classes is not None:
             raise EnvironmentMissingError(
-                f"environment {env_id!r}: expected continuous actions for backend envpool, found {shapes.action_classes} discrete "
-                "ones. Use backend gymnasium."
+                f"environment {env_id!r}: expected continuous actions for backend envpool, found {shapes.action_classes} "
+                "discrete ones. Use backend gymnasium."
             )
         super().__init__(shapes, num_envs)
         self._env_id, self._threads, self._limit = env_id, threads, _limit(max_episode_steps)

@@ -35,7 +35,7 @@ from seqeval_rl.data.trajectories import trajectory_ends
 from seqeval_rl.data.validation import RawTransitions, column, flags, numbered, starts_of
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
 from seqeval_rl.environments.spaces import discrete_actions, environment_spaces, gymnasium_shapes
-from seqeval_rl.environments.tasks import TASKS, UNKNOWN, Bound, Task
+from seqeval_rl.environments.tasks import DISCRETE_TASKS, TASKS, UNKNOWN, Bound, Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import file_name
 
@@ -228,7 +228,8 @@ def _same_environment(known: Task, task: Task) -> bool:
 
 def _discrete(task: Task) -> tuple[int, int] | None:
     """The first discrete action of the task's environment and how many there are; None where its actions are continuous."""
-    own = task.env_id is not None and not any(_same_environment(known, task) for known in TASKS.values())
+    continuous = (known for name, known in TASKS.items() if name not in DISCRETE_TASKS)
+    own = task.env_id is not None and not any(_same_environment(known, task) for known in continuous)
     return discrete_actions(environment_spaces(task.environment)[1]) if own else None
 
 

@@ -238,7 +238,7 @@ def test_unusable_minari_datasets_are_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     spaces = {"observation_space": Box(-9, 9, (3,), np.float64), "action_space": MultiDiscrete([2, 2])}
     minari.create_dataset_from_buffers("toy/several-v0", [buffer], **spaces)
-    with pytest.raises(DataError, match="expected discrete actions, or .* found MultiDiscrete"):
+    with pytest.raises(DataError, match=r"expected discrete actions, or .* found MultiDiscrete"):
         load_dataset("minari:toy/several-v0", Task("toy", "Toy-v0", 0, 1))
     write_minari("toy/torn-v0")
     data = tmp_path / "minari" / "toy" / "torn-v0" / "data"

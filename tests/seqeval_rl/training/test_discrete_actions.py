@@ -84,7 +84,7 @@ def test_numbers_and_the_environments_units(classes: int, start: int, data: Any)
     assert Discrete(classes, start=start).contains(taken[0])
 
 
-@pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_readers_agree(tmp_path: Path) -> None:
     """The same transitions in each format; the digest depends on how many discrete actions there are."""
     arrays = cart(60)
