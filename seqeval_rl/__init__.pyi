@@ -1,4 +1,9 @@
-from .api import EvaluationResults as EvaluationResults, evaluate as evaluate, read_results as read_results
+from .api import (
+    EvaluationResults as EvaluationResults,
+    evaluate as evaluate,
+    read_reference as read_reference,
+    read_results as read_results,
+)
 from .collection.policy import Policy as Policy
 from .data.dataset import Dataset as Dataset
 from .data.load import load_dataset as load_dataset

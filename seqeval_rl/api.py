@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqeval_rl.errors import SeqevalError
-from seqeval_rl.results import read
+from seqeval_rl.results import read, reference
 from seqeval_rl.results.export import long_tables
 from seqeval_rl.results.read import Results
 
@@ -86,6 +86,14 @@ def read_results(path: str | Path) -> EvaluationResults:
     """
     results = read.read_results(path)
     return EvaluationResults(results, results.damaged)
+
+
+def read_reference() -> EvaluationResults:
+    """The reference results that come with seqeval-rl: runs of its suites on bundled datasets.
+
+    `results.plot(reference=True)` and `results.table(reference=True)` show those with the data and settings of `results`.
+    """
+    return EvaluationResults(reference.read_reference())
 
 
 def evaluate(

@@ -85,8 +85,8 @@ class Check:
 @dataclass(frozen=True)
 class Bench:
     """Measure updates per second, compared with a plain loop and the machine's limit; or environment steps per second, compared
-    with a plain Gymnasium loop; or show what an update's time is spent on; or estimate how long a suite will take, here or on
-    an H100."""
+    with a plain Gymnasium loop; or training on a large dataset; or show what an update's time is spent on; or estimate how
+    long a suite will take, here or on an H100."""
 
     # names separated by commas; default all registered, or the suite's
     algorithms: Annotated[str | None, arg(metavar="A,B")] = None
@@ -102,6 +102,8 @@ class Bench:
     # instead measure the evaluation of these tasks, separated by commas
     evaluation: Annotated[str | None, arg(metavar="TASK,TASK")] = None
     backend: Literal["auto", "envpool", "gymnasium"] = "auto"  # with --evaluation: what steps the environments
+    # instead measure training on a dataset of so many transitions, which is written to the cache and deleted afterwards
+    transitions: Annotated[int | None, arg(metavar="N")] = None
     profile: bool = (
         False  # instead show the largest kernels of an update, on a CPU its operations, and the gaps between them
     )

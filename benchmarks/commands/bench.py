@@ -9,7 +9,7 @@ from typing import Any
 
 from seqeval_rl.benchmarks.arguments.parsing import numbers, words
 from seqeval_rl.benchmarks.arguments.run import Bench
-from seqeval_rl.benchmarks.speed import budget, estimate, evaluation, profiling, updates
+from seqeval_rl.benchmarks.speed import budget, estimate, evaluation, large, profiling, updates
 from seqeval_rl.benchmarks.suite import build_sweep
 from seqeval_rl.environments.tasks import task_named
 from seqeval_rl.errors import UsageError
@@ -29,6 +29,9 @@ def bench(command: Bench) -> None:
         return
     if command.budget is not None:
         _budget(command)
+        return
+    if command.transitions is not None:
+        _bench_large(command, names)
         return
     if command.mini:
         raise UsageError(
@@ -89,6 +92,24 @@ def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int])
     _show(evaluation.as_table(report), report, command)
 
 
+def _bench_large(command: Bench, names: list[str] | None) -> None:
+    """`bench --transitions`: training on a dataset larger than memory."""
+    assert command.transitions is not None
+    options = ("runs", "precision", "evaluation", "backend", "profile", "mini")
+    _refuse(command, options, "with --transitions", "One run is trained, as it is by default")
+    if names is not None and len(names) > 1:
+        raise UsageError(f"--algorithms: expected one name with --transitions, found {len(names)}. Choose one.")
+    least = 2 * large.EPISODE
+    if command.transitions < least:
+        raise UsageError(
+            f"bench --transitions: expected whole numbers from {least}, found {command.transitions}. Correct it."
+        )
+    _sizes(command, [1])
+    entry, device = find_algorithm((names or ["td3_bc"])[0]), choose_device(command.device)
+    report = large.bench_large(entry, command.transitions, device, command.threads, command.repeats)
+    _show(large.as_table(report), report, command)
+
+
 def _show(table: str, report: dict[str, Any], command: Bench) -> None:
     print(table)
     if command.json:
@@ -108,7 +129,7 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 
 def _estimate(command: Bench) -> None:
     """`bench --estimate`: how long a suite will take on this machine."""
-    options = ("runs", "threads", "repeats", "evaluation", "backend", "profile", "budget")
+    options = ("runs", "threads", "repeats", "evaluation", "backend", "profile", "budget", "transitions")
     _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None
     device = choose_device(command.device)
@@ -120,7 +141,7 @@ def _estimate(command: Bench) -> None:
 
 def _budget(command: Bench) -> None:
     """`bench --budget`: what a suite should cost on an H100."""
-    options = ("device", "repeats", "evaluation", "backend", "profile")
+    options = ("device", "repeats", "evaluation", "backend", "profile", "transitions")
     _refuse(command, options, "with --budget", "Nothing is measured")
     assert command.budget is not None
     sizes = _sizes(command, budget.RUNS)

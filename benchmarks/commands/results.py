@@ -17,6 +17,7 @@ from seqeval_rl.errors import SeqevalError, UsageError, writing
 from seqeval_rl.results.export import export
 from seqeval_rl.results.loggers.logger import OptionalLoggers, SweepSummary
 from seqeval_rl.results.read import RunResult, evaluation_share, read_results
+from seqeval_rl.results.reference import write_manifest
 from seqeval_rl.utils.console import say
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.text import file_name
@@ -136,8 +137,11 @@ def _select(command: Select) -> None:
 
 @perform.register
 def _export(command: Export) -> None:
-    rows = export(read_results(command.results), command.file)
+    results = read_results(command.results)
+    rows = export(results, command.file)
     say(f"{command.file}: {rows:,} rows")
+    if command.manifest:
+        say(write_manifest(results, command.file))
 
 
 @perform.register

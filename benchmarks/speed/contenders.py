@@ -116,7 +116,7 @@ class EagerLoop:
     def batch(self) -> Batch:
         """B transitions of the full dataset, drawn with replacement, and noise."""
         size, device = (1, self.batch_size), self.spec.device
-        chosen = torch.randint(len(self.replay.rows), size, generator=self.draws, device=device)
+        chosen = torch.randint(len(self.replay.host), size, generator=self.draws, device=device)
         noise = torch.randn(*size, self.noise_dim, generator=self.draws, device=device)
         return self.replay.batch(chosen, noise, None, None)
 

@@ -11,6 +11,7 @@ from seqeval_rl.plots.analysis.curves import CurveSet
 from seqeval_rl.plots.analysis.grouping import Group, Panel
 from seqeval_rl.plots.analysis.naming import display_name, legend_order
 from seqeval_rl.plots.analysis.published import CITATION
+from seqeval_rl.plots.analysis.reference import reference_sentence
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.results.read import RunResult, damage
 
@@ -33,6 +34,8 @@ def curve_caption(results: Sequence[RunResult], curves: CurveSet) -> str:
     if spec.paper_curves:
         sentences.append(_published_sentence(curves))
     drawn = zip(panels, curves.segments, strict=True)
+    if spec.reference:
+        sentences.append(_reference_sentence(curves))
     empty = [panel.title for panel, of_panel in drawn if not any(parts for _, parts in of_panel)]
     if empty:
         sentences.append(f"No {spec.metric or 'score'} in the runs on {listed(empty)}.")
@@ -153,6 +156,11 @@ def _published_sentence(curves: CurveSet) -> str:
     missing = legend_order(shown - {name for published in curves.published for name in published})
     without = [display_name(name) for name in missing] + [panel.title for panel, published in pairs if not published]
     return sentence + (f" Not published: {listed(without)}." if without else "")
+
+
+def _reference_sentence(curves: CurveSet) -> str:
+    groups = [group for panel in curves.reference for group, parts in panel if parts]
+    return reference_sentence(groups, "Broad pale lines: reference results,")
 
 
 def _counts(groups: list[Group], status: str) -> str:

@@ -12,6 +12,7 @@ from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import align, last_values, measured
 from seqeval_rl.plots.analysis.published import PublishedCurve, behind
+from seqeval_rl.plots.analysis.reference import check_comparable, reference_groups
 from seqeval_rl.plots.analysis.statistics import AGGREGATES, Floats, Mask, Statistic, bootstrap_interval
 from seqeval_rl.results.read import PREQUENTIAL, RunResult
 
@@ -131,6 +132,7 @@ class CurveSpec:
     statistic: Statistic = "iqm"
     seed: int = 0  # of the bootstrap
     paper_curves: bool = False
+    reference: bool = False
     seeds_shown: bool = False
 
 
@@ -142,6 +144,7 @@ class CurveSet:
     panels: list[Panel]
     segments: list[list[tuple[Group, list[Segment]]]]  # of each panel
     published: list[dict[str, PublishedCurve]]  # of each panel, by algorithm; empty where not asked for
+    reference: list[list[tuple[Group, list[Segment]]]]  # of each panel; empty where not asked for
 
     @property
     def axis(self) -> Axis:
@@ -153,7 +156,8 @@ def curve_set(results: Sequence[RunResult], spec: CurveSpec) -> CurveSet:
     """All curves of these results, a panel per dataset.
 
     Raises:
-        UsageError: no run, nothing to draw, an unknown statistic or axis, or published curves over anything but transitions.
+        UsageError: no run, nothing to draw, an unknown statistic or axis, published curves over anything but transitions, or
+            reference results of wall time.
     """
     if spec.statistic not in AGGREGATES:
         raise unknown("statistic", spec.statistic, AGGREGATES)
@@ -161,14 +165,19 @@ def curve_set(results: Sequence[RunResult], spec: CurveSpec) -> CurveSet:
         raise unknown("x-axis", spec.x, AXES)
     if spec.paper_curves and spec.x != "transitions":
         raise UsageError(f"published curves: expected the x-axis transitions, found {spec.x}. They have no other.")
+    if spec.reference:
+        check_comparable(spec.metric, spec.x)
+
+    def parts_of(groups: Sequence[Group]) -> list[tuple[Group, list[Segment]]]:
+        return [(group, segments(group, spec.metric, spec.statistic, spec.seed, spec.x)) for group in groups]
+
     panels = collect(results)
-    parts = [
-        [(group, segments(group, spec.metric, spec.statistic, spec.seed, spec.x)) for group in panel.groups]
-        for panel in panels
-    ]
+    parts = [parts_of(panel.groups) for panel in panels]
     if not any(of_group for panel in parts for _, of_group in panel):
         raise _nothing_to_draw(results, spec.metric, spec.x)
-    return CurveSet(spec, panels, parts, [behind(panel) if spec.paper_curves else {} for panel in panels])
+    published = [behind(panel) if spec.paper_curves else {} for panel in panels]
+    references = reference_groups(panels) if spec.reference else [[] for _ in panels]
+    return CurveSet(spec, panels, parts, published, [parts_of(groups) for groups in references])
 
 
 def without_scores(results: Sequence[RunResult]) -> str | None:

@@ -123,7 +123,7 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
     by_panel: dict[Hashable, list[RunResult]] = defaultdict(list)
     streams: dict[Hashable, Hashable] = {}  # panel by the data, for interleaved controls, whatever their names are
     for run in sorted(results, key=lambda run: run.interleaved):
-        settings = _panel_settings(run)
+        settings = panel_settings(run)
         data = hashable(settings | {"name": None})
         panel = hashable(settings)
         if run.interleaved:
@@ -131,12 +131,12 @@ def collect(results: Sequence[RunResult]) -> list[Panel]:
         else:
             streams.setdefault(data, panel)
         by_panel[panel].append(run)
-    titles = _names({key: (runs[0].dataset, _panel_settings(runs[0])) for key, runs in by_panel.items()})
+    titles = _names({key: (runs[0].dataset, panel_settings(runs[0])) for key, runs in by_panel.items()})
 
     by_group: dict[tuple[Hashable, str, Hashable], list[RunResult]] = defaultdict(list)
     for panel, runs in by_panel.items():
         for run in runs:
-            by_group[panel, run.algorithm, hashable(_settings(run))].append(run)
+            by_group[panel, run.algorithm, hashable(settings_of(run))].append(run)
     varying = _varying(by_group)
 
     panels = []
@@ -181,7 +181,7 @@ def _group(algorithm: str, runs: list[RunResult], varying: Sequence[str]) -> Gro
                 f"results: {other.run} and {run.run} are the same run twice ({run.dataset}, {algorithm}, "
                 f"seed {run.seed}, equal settings). Give results that contain each run once."
             )
-    settings = _settings(runs[0])
+    settings = settings_of(runs[0])
     shown = [f"{name.rpartition('.')[2]}={show(settings.get(name))}" for name in varying if name != "uses_future_data"]
     shown += ["uses future data"] * settings["uses_future_data"]
     name = display_name(algorithm)
@@ -206,7 +206,7 @@ def _varying(groups: Mapping[tuple[Hashable, str, Hashable], list[RunResult]]) -
     """For each algorithm the settings in which its groups on some panel differ, so that labels agree on all panels."""
     siblings: dict[tuple[Hashable, str], list[dict[str, Any]]] = defaultdict(list)
     for (panel, algorithm, _), runs in groups.items():
-        siblings[panel, algorithm].append(_settings(runs[0]))
+        siblings[panel, algorithm].append(settings_of(runs[0]))
     varying: dict[str, set[str]] = defaultdict(set)
     for (_, algorithm), settings in siblings.items():
         varying[algorithm] |= set(differences(settings)) - _OF_CONTROLS
@@ -246,19 +246,22 @@ def _check(run: RunResult) -> None:
             )
 
 
-_OF_TASK = ("env_id", "reference_min", "reference_max", "action_low", "action_high")
+# Fields of the task that make a panel its own.
+OF_TASK = ("env_id", "reference_min", "reference_max", "action_low", "action_high")
 
 
-def _panel_settings(run: RunResult) -> dict[str, Any]:
+def panel_settings(run: RunResult) -> dict[str, Any]:
+    """What runs of one panel have in common: the data, how they were read, and the task."""
     dataset, task = run.manifest["dataset"], run.manifest["task"]
     # The first digits of the hash say as much as all of them, and fit into a title.
     settings = {"name": run.dataset, "transitions": dataset["transitions"], "sha256": str(dataset["sha256"])[:8]}
     settings["mode"] = dataset.get("mode", "native")  # of reading D4RL's files
     settings["clip_actions"] = dataset.get("clip_actions", False)
-    return settings | {name: task.get(name) for name in _OF_TASK}
+    return settings | {name: task.get(name) for name in OF_TASK}
 
 
-def _settings(run: RunResult) -> dict[str, Any]:
+def settings_of(run: RunResult) -> dict[str, Any]:
+    """What runs of one group have in common besides: `protocol.increment`, `algorithm.alpha`, `precision`, …"""
     manifest = run.manifest
     settings = {
         "uses_future_data": bool(manifest["uses_future_data"]),

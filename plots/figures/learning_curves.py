@@ -40,6 +40,7 @@ def curves(
     caption: bool = True,
     seed: int = 0,
     paper_curves: bool = False,
+    reference: bool = False,
     seeds_shown: bool = False,
     x: str = "transitions",
 ) -> Figure:
@@ -60,18 +61,20 @@ def curves(
         seed: of the bootstrap.
         paper_curves: draw the published mean curves behind those of the same dataset and algorithm; each point is a bin, at the
             mean number of transitions that its evaluations had seen.
+        reference: draw the reference results that come with seqeval-rl behind runs on the same data with the same settings.
         seeds_shown: draw each run too, as a hairline.
         x: the x-axis: transitions, share (of the dataset), gradient_steps or wall_time (seconds); the last two without block
             boundaries, which each run reaches at its own place.
 
     Raises:
         UsageError: no run, no run with that metric, an unknown width, statistic or axis, or published curves
-            over anything but transitions.
+            over anything but transitions; reference results of wall time.
     """
     label = "normalised score" if metric == "score" else metric or ""
     spec = CurveSpec(
-        metric, label, x=x, statistic=statistic, seed=seed, paper_curves=paper_curves, seeds_shown=seeds_shown
-    )
+        metric, label, x=x, statistic=statistic, seed=seed, paper_curves=paper_curves, reference=reference,
+        seeds_shown=seeds_shown,
+    )  # fmt: skip
     return draw_curves(results, spec, width, caption)
 
 
@@ -137,6 +140,8 @@ def _legend_entries(content: CurveSet, styles: dict[str, LineStyle]) -> list[tup
     groups = [group for panel in content.panels for group in panel.groups]
     if any(run.evaluations for group in groups for run in group.having("failed")):
         entries.append(("run failed", {"color": "black", "linestyle": "", "marker": "x", "markersize": 5}))
+    references = {group.label: group.style for panel in content.reference for group, parts in panel if parts}
+    entries += [(label, _reference_look(key, styles)) for label, key in references.items()]
     published = legend_order({name for curves in content.published for name in curves})
     return entries + [(f"{display_name(name)}, published", _published_look(name)) for name in published]
 
@@ -147,6 +152,9 @@ def _draw_panel(
     """The panel at `index`, on axes about `width` inches wide."""
     spec, axis, panel, drawn = content.spec, content.axis, content.panels[index], content.segments[index]
     segments = [segment for _, parts in drawn for segment in parts]
+    for group, parts in content.reference[index]:
+        for part in parts:
+            ax.plot(part.transitions, part.centre, **_reference_look(group.style, styles))
     for name, curve in content.published[index].items():
         inside = curve.transitions <= panel.extent
         ax.plot(curve.transitions[inside], curve.mean[inside], **_published_look(name))
@@ -224,6 +232,12 @@ def _published_look(algorithm: str) -> dict[str, Any]:
     """Thin and pale, without markers, in the algorithm's colour."""
     colour = style.line_styles([algorithm])[algorithm].colour
     return {"color": colour, "linewidth": 0.9, "alpha": 0.55, "zorder": 2}
+
+
+def _reference_look(key: str, styles: dict[str, LineStyle]) -> dict[str, Any]:
+    """Broad and pale, without markers, in the colour of the curve with that style; also seen behind one that is the same."""
+    colour = (styles if key in styles else style.line_styles([key]))[key].colour
+    return {"color": colour, "linewidth": 3.2, "alpha": 0.25, "zorder": 2, "solid_capstyle": "butt"}
 
 
 def _dataset_means(panel: Panel, axis: Axis) -> list[tuple[float, float, float]]:

@@ -9,6 +9,7 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.changes import change_of, group_curve
 from seqeval_rl.plots.analysis.grouping import collect
+from seqeval_rl.plots.analysis.reference import with_reference
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import Kind, row_of, statistic_text
@@ -17,7 +18,9 @@ from seqeval_rl.results.read import RunResult
 
 
 @table("blocks", help="score before and after block changes, dip and forgetting")
-def block_table(results: Sequence[RunResult], *, statistic: Statistic = "mean", seed: int = 0) -> Table:
+def block_table(
+    results: Sequence[RunResult], *, statistic: Statistic = "mean", seed: int = 0, reference: bool = False
+) -> Table:
     """Score before and after each block boundary, level, dip and forgetting, as in `plots.change`.
 
     A row is an algorithm at a boundary; its dataset mean is that of the block that begins there. Numbers are of the curve of
@@ -28,15 +31,18 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "mean", 
         results: from `seqeval_rl.read_results`.
         statistic: over seeds, "mean" or "iqm" (below four runs the mean).
         seed: of the bootstrap.
+        reference: put the reference results that come with seqeval-rl beside runs on the same data with the same settings.
 
     Raises:
         UsageError: no run, none on a mixed stream, or an unknown statistic.
     """
     rows, groups = [], []
-    for panel in collect(results):
+    panels = collect(results)
+    pairs, reference_note = with_reference(panels, reference)
+    for panel in panels:
         for block, next_block in pairwise(panel.blocks):
             boundary = f"{panel.title}: {block.label} → {next_block.label}"
-            for group in panel.groups:
+            for group in (group for each, group in pairs if each is panel):
                 if group.control:
                     continue
                 change = (next_block.start, next_block.stop)
@@ -54,8 +60,9 @@ def block_table(results: Sequence[RunResult], *, statistic: Statistic = "mean", 
         "level: mean over the last fifth of its evaluations, at least two; dip: before less the lowest score in the block, at "
         "least 0; forgotten: highest score up to the boundary less after, at least 0. "
         "Bold: best at the boundary, and values within its interval."
-        f"{table_notes(results, groups)}"
+        f"{table_notes(results, groups)}{f' {reference_note}' * reference}"
     )
     score, loss = Kind(), Kind(better="lower")
     quantities = ("before", "after", "level", "dip", "forgotten")
-    return Table(quantities, tuple(rows), caption, (score, score, score, loss, loss), "blocks", statistic=statistic)
+    kinds = (score, score, score, loss, loss)
+    return Table(quantities, tuple(rows), caption, kinds, "blocks", statistic=statistic, note=reference_note)

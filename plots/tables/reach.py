@@ -10,6 +10,7 @@ import numpy as np
 from seqeval_rl.plots.analysis.captions import table_notes
 from seqeval_rl.plots.analysis.grouping import Group, Panel, collect
 from seqeval_rl.plots.analysis.metrics import forgetting, measured, reach, reached, run_at_share
+from seqeval_rl.plots.analysis.reference import with_reference
 from seqeval_rl.plots.analysis.statistics import NOTHING, SAMPLES, Cell, Floats, Statistic, draws
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import Kind, Row, make_row, statistic_name, statistic_text
@@ -20,7 +21,9 @@ FINAL_SHARE = 0.9  # of the final score
 
 
 @table("reach", help="transitions to the dataset's mean score and to 90 % of the final score")
-def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0) -> Table:
+def reach_table(
+    results: Sequence[RunResult], *, statistic: Statistic = "iqm", seed: int = 0, reference: bool = False
+) -> Table:
     """Transitions to reach the dataset's mean score and 90 % of the run's own final score, for the first time and for good.
 
     Over the dataset alone, without an online phase. Medians over seeds, in which a run that never gets there counts as more than
@@ -32,11 +35,12 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         results: from `seqeval_rl.read_results`.
         statistic: of the fall from the best score over seeds, "iqm" (below four runs the mean) or "mean".
         seed: of the bootstrap.
+        reference: put the reference results that come with seqeval-rl beside runs on the same data with the same settings.
 
     Raises:
         UsageError: no run, or an unknown statistic.
     """
-    pairs = [(panel, group) for panel in collect(results) for group in panel.groups]
+    pairs, reference_note = with_reference(collect(results), reference)
     rows = tuple(_row(panel, group, statistic, seed) for panel, group in pairs)
     final = f"{100 * FINAL_SHARE:g} % of final"
     caption = (
@@ -47,7 +51,9 @@ def reach_table(results: Sequence[RunResult], *, statistic: Statistic = "iqm", s
         "Bold: fewest of the dataset, and values within its interval."
         f"{table_notes(results, [(panel.title, group) for panel, group in pairs])}"
     )
-    note = f"Transitions: median over seeds; fall from best: {statistic_name(rows, statistic)}."
+    said = f" {reference_note}" * reference
+    caption += said
+    note = f"Transitions: median over seeds; fall from best: {statistic_name(rows, statistic)}.{said}"
     quantities = ("to dataset mean", "kept", f"to {final}", f"{final} kept", "fall from best")
     soon, neutral = Kind("transitions", "lower"), Kind("transitions", None)
     return Table(quantities, rows, caption, (soon, soon, neutral, neutral, Kind(better="lower")), "reach", note=note)

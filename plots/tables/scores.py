@@ -10,6 +10,7 @@ from seqeval_rl.plots.analysis.captions import NEAREST, table_notes
 from seqeval_rl.plots.analysis.grouping import Panel, collect
 from seqeval_rl.plots.analysis.metrics import area_under_curve, check_share, measured, part, reached, run_at_share
 from seqeval_rl.plots.analysis.naming import metric_label
+from seqeval_rl.plots.analysis.reference import with_reference
 from seqeval_rl.plots.analysis.statistics import Statistic
 from seqeval_rl.plots.registry import table
 from seqeval_rl.plots.tables.rows import SHARES, measured_rows, statistic_text
@@ -24,6 +25,7 @@ def score_table(
     shares: Sequence[float] = SHARES,
     statistic: Statistic = "iqm",
     seed: int = 0,
+    reference: bool = False,
 ) -> Table:
     """Score at shares of the data, best, and area under the curve, per dataset and algorithm, over seeds.
 
@@ -35,12 +37,13 @@ def score_table(
         shares: of the data, above 0 and at most 1.
         statistic: "iqm", the interquartile mean (below four runs it is the mean), or "mean".
         seed: of the bootstrap.
+        reference: put the reference results that come with seqeval-rl beside runs on the same data with the same settings.
 
     Raises:
         UsageError: no run, a share outside (0, 1], or an unknown statistic.
     """
     check_share(*shares)
-    pairs = [(panel, group) for panel in collect(results) for group in panel.groups]
+    pairs, reference_note = with_reference(collect(results), reference)
     rows = measured_rows(pairs, lambda panel, run: _scores(panel, run, shares), statistic, seed)
     caption = (
         f"{metric_label(panel.metric for panel, _ in pairs).capitalize()}, {statistic_text(rows, statistic)}. "
@@ -52,6 +55,8 @@ def score_table(
     if any(panel.transitions and group.online for panel, group in pairs):
         note = "All on the dataset alone, without the online phase after it."
         caption += f" {note}"
+    if reference:
+        caption, note = f"{caption} {reference_note}", f"{note} {reference_note}".strip()
     caption += table_notes(results, [(panel.title, group) for panel, group in pairs])
     return Table(
         (*(f"{100 * share:g} %" for share in shares), "best", "area"), rows, caption, statistic=statistic, note=note

@@ -12,29 +12,31 @@ import hashlib
 import json
 import logging
 import os
-import time
+import tempfile
 import tokenize
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from seqeval_rl.data.dataset import Dataset, content_hash
+from seqeval_rl.data.arrival import LARGEST_ARRAY
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.hashes import content_hash, remembered, sha256_of
 from seqeval_rl.data.images import Pixels
+from seqeval_rl.data.packed_rows import LARGE
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, FileError
 from seqeval_rl.utils.failures import Cause, cannot_read, cause_of
-from seqeval_rl.utils.files import atomic_directory, atomic_write, lock_file, require_room
+from seqeval_rl.utils.files import atomic_directory, lock_file, require_room
 
 FORMAT = 2  # of an entry; format 1 has no checksums and is still read, entries of other formats are rebuilt
 _META = "meta.json"
 _HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
-# A file changed less than this before it was hashed could change again without a new modification time.
-_SETTLED = 2_000_000_000  # nanoseconds
-_STATE = ("size", "mtime_ns", "ctime_ns", "ino", "dev")  # of a file whose hash is remembered
 _MAPPED = ("rows", "frames", "frame_index")  # arrays that are memory-mapped
 # Raised by numpy for a damaged header, which it reads as a Python literal.
 _HEADER = (SyntaxError, tokenize.TokenError)
@@ -60,7 +62,7 @@ def root() -> Path:
 
 def entries() -> list[str]:
     """Keys of the existing entries, sorted; not verified."""
-    with _usable(root()):
+    with usable(root()):
         return sorted(path.parent.name for path in root().glob(f"[!.]*/{_META}"))
 
 
@@ -72,7 +74,7 @@ def lock(key: str) -> Iterator[None]:
         FileError: the root cannot be written.
     """
     path = root() / f".{key}.lock"
-    with _usable(root()):
+    with usable(root()):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     with lock_file(path):
@@ -101,45 +103,37 @@ def obtain(key: str, build: Callable[[], Dataset], find: Callable[[], Dataset | 
 
 
 def files_hash(paths: Sequence[Path]) -> str:
-    """SHA-256 over the names and contents of files; blocks are read and hashed in parallel.
+    """SHA-256 over the names and contents of files; blocks are read and hashed in parallel, and remembered (see `hashes`)."""
 
-    The hash of files that have not changed is remembered and not computed again: the same inodes, sizes and times, also that of
-    the last change of anything, which nobody can set.
-    """
-
-    def digest(part: tuple[str, int]) -> bytes:
-        with Path(part[0]).open("rb") as file:
+    def digest(part: tuple[Path, int]) -> bytes:
+        with part[0].open("rb") as file:
             file.seek(part[1])
             return hashlib.sha256(file.read(_HASH_BLOCK)).digest()
 
-    begun = time.time_ns()
-    try:
-        # Absolute, since a relative path depends on the working directory.
-        states = [(os.path.abspath(path), path.stat()) for path in paths]
-        files = [[path, *(getattr(state, f"st_{name}") for name in _STATE)] for path, state in states]
-        names = "\0".join(path for path, _ in states)
-        memory = root() / ".hashes" / f"{hashlib.sha256(names.encode()).hexdigest()[:32]}.json"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged: it is computed again
-            remembered = json.loads(memory.read_text(encoding="utf-8"))
-            if remembered["files"] == files:
-                return str(remembered["sha256"])
-        total = hashlib.sha256(repr([(Path(path).name, state.st_size) for path, state in states]).encode())
-        parts = [(path, start) for path, state in states for start in range(0, state.st_size, _HASH_BLOCK)]
+    def total() -> str:
+        sizes = [(path, path.stat().st_size) for path in paths]
+        found = hashlib.sha256(repr([(path.name, size) for path, size in sizes]).encode())
         with ThreadPoolExecutor(4) as pool:
-            for found in pool.map(digest, parts):
-                total.update(found)
+            for part in pool.map(digest, [(path, at) for path, size in sizes for at in range(0, size, _HASH_BLOCK)]):
+                found.update(part)
+        return found.hexdigest()
+
+    names = "\0".join(os.path.abspath(path) for path in paths)
+    try:
+        return remembered(_memory(hashlib.sha256(names.encode()).hexdigest()[:32]), paths, total)
     except OSError as error:
         raise FileError(cannot_read(error.filename, error)) from error
-    if all(begun - max(state.st_mtime_ns, state.st_ctime_ns) >= _SETTLED for _, state in states):
-        with contextlib.suppress(OSError):  # a full disk is not an error
-            atomic_write(memory, json.dumps({"files": files, "sha256": total.hexdigest()}))
-    return total.hexdigest()
 
 
-def store(key: str, dataset: Dataset) -> Dataset:
+def _memory(name: str) -> Path:
+    """The file that remembers a hash."""
+    return root() / ".hashes" / f"{name}.json"
+
+
+def store(key: str, dataset: Dataset, written: Mapping[str, Path] = MappingProxyType({})) -> Dataset:
     """Write an entry atomically, replacing an existing one; returns the dataset memory-mapped from it.
 
-    Call it under `lock(key)`.
+    Call it under `lock(key)`. Arrays that are `written` already, by name to files in the root, are moved.
 
     Raises:
         FileError: unwritable root, full disk.
@@ -166,16 +160,20 @@ def store(key: str, dataset: Dataset) -> Dataset:
     if dataset.dataset_returns is not None:
         meta["log_returns"] = len(dataset.dataset_returns)
         arrays["log_returns"] = dataset.dataset_returns
-    with _usable(place):
-        sizes = [array.nbytes for array in arrays.values()]
-        require_room(place.parent, sum(sizes), max(sizes))
-        with atomic_directory(place) as partial:
+    with usable(place):
+        root().mkdir(parents=True, exist_ok=True)
+        sizes = [array.nbytes for name, array in arrays.items() if name not in written]
+        require_room(root(), sum(sizes), max(sizes))
+        with atomic_directory(place) as unfinished:
             for name, array in arrays.items():
-                np.save(partial / f"{name}.npy", array, allow_pickle=False)
+                if name in written:
+                    written[name].rename(unfinished / f"{name}.npy")
+                else:
+                    np.save(unfinished / f"{name}.npy", array, allow_pickle=False)
             # `sha256` is that of the large arrays' contents.
-            meta["files"] = {name: _file_hash(partial / f"{name}.npy") for name in arrays if name not in _MAPPED}
+            meta["files"] = {name: sha256_of(unfinished / f"{name}.npy") for name in arrays if name not in _MAPPED}
             meta["checksum"] = _meta_hash(meta)
-            (partial / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+            (unfinished / _META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         mapped = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in arrays if name in _MAPPED}
     _verified.add((key, dataset.sha256))
     return _dataset(meta, {**arrays, **mapped})
@@ -201,10 +199,10 @@ def open(key: str) -> Dataset | None:
             raise ValueError(f"the checksum of {_META} is not that of its contents")
         names = ["rows", "truncations", "episode_starts", *(["frames", "frame_index"] if "frame_stack" in meta else [])]
         names += ["log_returns"] if "log_returns" in meta else []
-        for name, expected in meta.get("files", {}).items():
-            if _file_hash(place / f"{name}.npy") != expected:
-                raise ValueError(f"{name}.npy has another SHA-256 than it was written with")
-        arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r" if name in _MAPPED else None) for name in names}
+        paths = {name: place / f"{name}.npy" for name in names}
+        large = paths["rows"].stat().st_size > LARGE
+        mapped = names if large else _MAPPED
+        arrays = {name: np.load(path, mmap_mode="r" if name in mapped else None) for name, path in paths.items()}
         length, shape = meta["transitions"], meta["obs_shape"]
         width = meta["act_dim"] + 2
         if "frame_stack" in meta:
@@ -220,7 +218,9 @@ def open(key: str) -> Dataset | None:
             _expect("log_returns", arrays["log_returns"], np.dtype(np.float64), (meta["log_returns"], 2))
         dataset = _dataset(meta, arrays)
         if (key, meta["sha256"]) not in _trusted:
-            found = content_hash(dataset)
+            # What is large is not read again while its files do not change.
+            check = partial(_checked, dataset, {paths[name]: value for name, value in meta.get("files", {}).items()})
+            found = remembered(_memory(key), list(paths.values()), check) if large else check()
             if found != meta["sha256"]:
                 raise ValueError(f"SHA-256 is {found[:12]}…, expected {meta['sha256'][:12]}…")
         _verified.add((key, meta["sha256"]))
@@ -245,8 +245,28 @@ def open(key: str) -> Dataset | None:
     return dataset
 
 
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _checked(dataset: Dataset, files: dict[Path, str]) -> str:
+    """The SHA-256 of a dataset's contents; raises `ValueError` where that of a file is not as it is given."""
+    for path, expected in files.items():
+        if sha256_of(path) != expected:
+            raise ValueError(f"{path.name} has another SHA-256 than it was written with")
+    return content_hash(dataset)
+
+
+def scratch(length: int, kind: DTypeLike) -> NDArray[Any]:
+    """An array [length] to be filled: a long one in a file of the cache without a name, which ends with the array.
+
+    Raises:
+        FileError: the root cannot be written, or has no room.
+    """
+    if length <= LARGEST_ARRAY:
+        return np.empty(length, kind)
+    with usable(root()):
+        root().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root()) as file:
+            # Now, since a disk that becomes full while a memory map is written ends the process.
+            os.posix_fallocate(file.fileno(), 0, length * np.dtype(kind).itemsize)
+            return np.memmap(file, kind, "r+", shape=(length,))
 
 
 def _meta_hash(meta: dict[str, Any]) -> str:
@@ -276,7 +296,7 @@ def _dataset(meta: dict[str, Any], arrays: dict[str, Any]) -> Dataset:
 
 
 @contextlib.contextmanager
-def _usable(path: Path) -> Iterator[None]:
+def usable(path: Path) -> Iterator[None]:
     """An `OSError` inside of this context becomes a `FileError` about the cache."""
     try:
         yield

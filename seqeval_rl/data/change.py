@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.packed_rows import release
 
 _PIECE = 65_536  # transitions looked at together, so that a large dataset is not copied as a whole
 
@@ -52,5 +53,6 @@ def _moments(dataset: Dataset) -> _Moments:
         piece = columns[start : start + _PIECE].astype(np.float64) - origin
         total += piece.sum(0)
         square += np.square(piece).sum(0)
+        release(dataset.rows, start, min(start + _PIECE, len(columns)))
     shift = total / len(columns)
     return _Moments(origin + shift, np.maximum(square / len(columns) - np.square(shift), 0.0))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from seqeval_rl.data.hashes import content_hash
 from seqeval_rl.data.images import Pixels, PixelView, are_images, paired
+from seqeval_rl.data.packed_rows import release
 from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.data.validation import Columns, RawTransitions, column, image_column
 from seqeval_rl.environments.spaces import (
@@ -24,7 +25,7 @@ from seqeval_rl.environments.spaces import (
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 
-_HASH_BLOCK = 8 << 20  # bytes hashed at once by one thread
+PIECE = 1 << 20  # rows of whole episodes that are looked at together
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -135,8 +136,25 @@ class Dataset:
     @property
     def terminations(self) -> NDArray[np.bool_]:
         """[N], True where a terminal state was reached."""
-        masks = self.rows[:, self._obs_dim + self.act_dim + 1]
-        return np.equal(masks, 0)
+        return self.outcomes(0, len(self))[1]
+
+    def outcomes(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Rewards, a view, and terminations of the rows `start` to `stop` (exclusive)."""
+        rewards, masks = self.rows[start:stop, self._obs_dim + self.act_dim :].T[:2]
+        return rewards, np.equal(masks, 0)
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """The first episode, and that after the last one, of pieces of whole episodes, which together are the dataset.
+
+        A piece has `PIECE` rows or fewer, unless its only episode is longer. Rows that were read meanwhile are given back, see
+        `packed_rows`.
+        """
+        starts, episode = self.episode_starts, 0
+        while episode < len(starts) - 1:
+            stop = max(int(np.searchsorted(starts, starts[episode] + PIECE, side="right")) - 1, episode + 1)
+            yield episode, stop
+            release(self.rows, int(starts[episode]), int(starts[stop]))
+            episode = stop
 
     def episode_returns(self) -> NDArray[np.float64]:
         """Returns of the complete episodes; an episode cut by the dataset's end counts only if it is the only one.
@@ -146,7 +164,13 @@ class Dataset:
         """
         if self.dataset_returns is not None:
             return self.dataset_returns[:, 1]
-        return trajectory_returns(self.rewards, self.terminations, np.append(0, self._complete_ends()))
+        returns = np.concatenate(
+            [
+                trajectory_returns(*self.outcomes(int(starts[0]), int(starts[-1])), starts - starts[0])
+                for starts in (self.episode_starts[first : last + 1] for first, last in self.pieces())
+            ]
+        )
+        return returns[: len(self._complete_ends())]
 
     def _complete_ends(self) -> NDArray[np.int64]:
         """The row after the last one of each complete episode."""
@@ -157,7 +181,12 @@ class Dataset:
 
     def episode_scores(self) -> NDArray[np.float64]:
         """Normalized scores of the complete episodes, see `Task.score`; one succeeds if it reaches a terminal state."""
-        before = np.append(0, np.cumsum(self.terminations))[np.append(0, self._complete_ends())]
+        stops = np.append(0, self._complete_ends())
+        before = np.zeros(len(stops), np.int64)  # terminal rows before each of them
+        for first, last in self.pieces():
+            start, stop = (int(self.episode_starts[episode]) for episode in (first, last))
+            terminal = start + np.flatnonzero(self.outcomes(start, stop)[1])
+            before += np.searchsorted(terminal, stops)
         return self.task.score(self.episode_returns(), np.diff(before) > 0)
 
     def mean_score(self) -> float:
@@ -180,12 +209,14 @@ class Dataset:
             raise DataError(f"{name}: expected between 1 and {len(self)} transitions, found {n}. Ask for fewer.")
         if n == len(self):
             return replace(self, name=name)
-        truncations = self.truncations[:n].copy()
+        truncations = self.truncations[:n]
         starts = np.append(self.episode_starts[self.episode_starts < n], n)
         cut = n not in self.episode_starts  # a terminal state may be inside an episode
-        truncations[-1] |= cut and not self.terminations[n - 1]
-        for array in (truncations, starts):
-            array.flags.writeable = False
+        if cut and not self.outcomes(n - 1, n)[1].item() and not truncations[-1]:
+            truncations = truncations.copy()
+            truncations[-1] = True
+            truncations.flags.writeable = False
+        starts.flags.writeable = False
         returns = self.dataset_returns
         if returns is not None:  # of the episodes that are over by then
             returns = returns[over] if (over := returns[:, 0] <= n).any() else None
@@ -248,32 +279,6 @@ def _checked(name: str, raw: RawTransitions) -> tuple[Columns, Pixels | tuple[ND
 def _observations(name: str, key: str, values: ArrayLike, images: bool, length: int | None = None) -> NDArray[Any]:
     """A checked column of observations or next observations."""
     return image_column(name, key, values, length) if images else column(name, key, values, (2, 9), length)
-
-
-def content_hash(dataset: Dataset) -> str:
-    """SHA-256 over shapes and the SHA-256 of each block of the arrays, computed by threads in parallel."""
-    blocks: list[memoryview] = []
-    pixels = dataset.pixels
-    more = [] if pixels is None else [pixels.frames, pixels.index]
-    if dataset.dataset_returns is not None:
-        more.append(dataset.dataset_returns)
-    for array in (dataset.rows, dataset.truncations, dataset.episode_starts, *more):
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        blocks += [data[start : start + _HASH_BLOCK] for start in range(0, len(data), _HASH_BLOCK)]
-    header = (
-        f"{dataset.rows.shape} {tuple(dataset.obs_shape)} {dataset.act_dim} {len(dataset.episode_starts)} {dataset.cut}"
-    )
-    if pixels is not None:
-        header += f" {pixels.frames.shape} {pixels.stack}"
-    if dataset.action_classes is not None:
-        header += f" {dataset.action_classes} classes"
-    if dataset.dataset_returns is not None:
-        header += f" {len(dataset.dataset_returns)} returns"
-    total = hashlib.sha256(header.encode())
-    with ThreadPoolExecutor(4) as pool:
-        for digest in pool.map(lambda block: hashlib.sha256(block).digest(), blocks):
-            total.update(digest)
-    return total.hexdigest()
 
 
 def check_environment(dataset: Dataset) -> None:

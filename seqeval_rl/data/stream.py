@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqeval_rl.data.arrival import LARGEST_ARRAY, Arrival, Concatenated, Interleaved, arrange
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import Pixels, join
 from seqeval_rl.data.load import label, load_dataset
@@ -171,13 +173,9 @@ class Stream:
         """Numbers in a packed row."""
         return 2 * int(np.prod(self.obs_shape)) + self.act_dim + 2
 
-    def rows(self) -> NDArray[np.float32]:
-        """Packed rows (see `Dataset.rows`) in the datasets' order; of a single block its memory map."""
-        if len(self.blocks) == 1:
-            return self.blocks[0].dataset.rows
-        if not self.blocks:
-            return np.empty((0, self.width), np.float32)
-        return np.concatenate([block.dataset.rows for block in self.blocks])
+    def rows(self) -> list[NDArray[np.float32]]:
+        """Packed rows (see `Dataset.rows`) of each block; not copied."""
+        return [block.dataset.rows for block in self.blocks]
 
     def returns(self) -> NDArray[np.float64]:
         """Returns of the datasets' complete episodes."""
@@ -188,21 +186,20 @@ class Stream:
         parts = [block.dataset.pixels for block in self.blocks if block.dataset.pixels is not None]
         return join(parts) if parts else None
 
-    def arrival(self, order: Order, seed: int) -> NDArray[np.int64]:
-        """Row indices [N] in order of arrival. Depends on the blocks' lengths (and episodes), order and seed alone."""
+    def arrival(self, order: Order, seed: int) -> Arrival:
+        """Row indices [N] in order of arrival. Depends on the blocks' lengths (and episodes), order and seed alone.
+
+        Up to `LARGEST_ARRAY` transitions it is an array; beyond that rows are computed where they are asked for, and `shuffled`
+        is a permutation of another kind, see `arrival.Shuffled`.
+        """
+        large = len(self) > LARGEST_ARRAY
         parts = [
-            block.start + arrange(len(block.dataset), block.dataset.episode_starts, order, seed, index)
+            (arrange(len(block.dataset), block.dataset.episode_starts, order, seed, index, large), block.start)
             for index, block in enumerate(self.blocks)
         ]
-        arrival = np.concatenate([np.empty(0, np.int64), *parts])
-        if not self.interleave:
-            return arrival
         # Which block each transition comes from is a uniform permutation; with shuffled blocks so is the whole.
-        origins = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        places = np.argsort(numpy_generator(seed, "interleave").permutation(origins), kind="stable")
-        mixed = np.empty_like(arrival)
-        mixed[places] = arrival
-        return mixed
+        mixed = Interleaved(parts, numpy_generator(seed, "interleave")) if self.interleave else Concatenated(parts)
+        return mixed if large else mixed.array()
 
     def label_at(self, transitions: int) -> str:
         """Label of the block of the newest of `transitions` visible ones, or `interleaved`; `online` after the last block."""
@@ -211,28 +208,8 @@ class Stream:
         return next((block.label for block in self.blocks if transitions <= block.stop), ONLINE)
 
 
-def arrange(
-    length: int, episode_starts: NDArray[np.int64], order: Order, seed: int, block: int = 0
-) -> NDArray[np.int64]:
-    """One dataset's rows [length] in order of arrival.
-
-    `shuffled` permutes transitions, `episodes` permutes complete episodes, `logged` keeps the dataset's order.
-
-    Args:
-        length: transitions in the dataset.
-        episode_starts: first row of each episode, and `length` at the end, [episodes + 1].
-        order: one of the three.
-        seed: of the run.
-        block: its number in the stream, so that equal datasets in one stream are shuffled differently.
-    """
-    if order == "logged":
-        return np.arange(length, dtype=np.int64)
-    rng = numpy_generator(seed, "arrival", block)
-    if order == "shuffled":
-        return rng.permutation(np.arange(length, dtype=np.int64))
-    shuffled = rng.permutation(len(episode_starts) - 1)
-    lengths = np.diff(episode_starts)[shuffled]
-    # Row = episode's first row + place within the episode, for all episodes at once.
-    ends = np.cumsum(lengths)
-    offsets = np.repeat(episode_starts[:-1][shuffled] - (ends - lengths), lengths)
-    return np.arange(length, dtype=np.int64) + offsets
+def first_rows(streams: Sequence[Stream]) -> list[int]:
+    """The first row of each of these streams where they are concatenated, the same one once."""
+    different = {id(stream): stream for stream in streams}
+    starts = dict(zip(different, accumulate(map(len, different.values()), initial=0), strict=False))
+    return [starts[id(stream)] for stream in streams]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.data.dataset import Dataset, content_hash
-from seqeval_rl.data.hashes import recorded_sha256, sha256_of
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.hashes import content_hash, recorded_sha256, sha256_of
 from seqeval_rl.errors import DataError
 
 _ROWS = 65_536  # transitions checked at once

@@ -17,14 +17,14 @@ class Flop(NamedTuple):
     action: float  # of the action for one observation
 
 
-def count_flop(algorithm: Algorithm, batch: Batch) -> Flop | None:
+def count_flop(algorithm: Algorithm, batch: Any) -> Flop | None:
     """FLOP of an algorithm of one run, which is updated meanwhile; None where it does not run under the counter.
 
     Torch's global random generators are afterwards as before.
 
     Args:
         algorithm: for R = 1.
-        batch: [1, B, ...].
+        batch: [1, B, ...], a `Batch` or of sequences.
     """
     period = int(getattr(algorithm, "period", 1))
     devices = [batch.rewards.device] if batch.rewards.device.type == "cuda" else []
@@ -35,7 +35,8 @@ def count_flop(algorithm: Algorithm, batch: Batch) -> Flop | None:
                     algorithm.update(batch)
             update = counter.get_total_flops() / period
             with _counter() as counter, torch.no_grad():
-                algorithm.act(batch.observations[:, :1], None)
+                observations = batch.observations if isinstance(batch, Batch) else batch.observations[:, :, -1]
+                algorithm.act(observations[:, :1], None)
             return Flop(update, float(counter.get_total_flops()))
     except (Exception, SystemExit):  # of a plug-in or of the counter: a run does without this number
         return None

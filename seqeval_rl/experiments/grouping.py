@@ -23,6 +23,7 @@ from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.isolation import isolated
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
+from seqeval_rl.interface.sequences import SequenceBatch, fold
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import CHUNK
 from seqeval_rl.training.device import torch_threads
@@ -165,6 +166,15 @@ def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
     )  # fmt: skip
 
 
+def random_sequences(
+    spec: Spec, batch_size: int, length: int, noise: torch.Tensor, returns_to_go: bool
+) -> SequenceBatch:
+    """The same of sequences without padding, with this noise."""
+    batch = random_batch(spec, batch_size * length, 0)._replace(noise=noise)
+    last = torch.full((spec.runs, batch_size), length - 1, device=spec.device)
+    return fold(batch, last, last, batch.rewards if returns_to_go else None)
+
+
 def timed(work: Callable[[], object], device: torch.device) -> float:
     """Wall seconds of `work`, with the device's part."""
     cuda = device.type == "cuda"
@@ -210,7 +220,10 @@ def cost_of_update(
         torch.cuda.reset_peak_memory_stats(device)
     spec = Spec(obs_shape, act_dim, (0,), device, action_classes)
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+    batch: Any = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+    length = entry.sequence_length(config)
+    if length is not None:
+        batch = random_sequences(spec, batch_size, length, batch.noise, entry.returns_to_go)
     with torch_threads(1):
         for _ in range(min(getattr(algorithm, "period", 1), 4)):  # the first may compile something
             algorithm.update(batch)

@@ -40,6 +40,8 @@ from seqeval_rl.results.loggers.logger import check_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
+from seqeval_rl.training.row_pool import bytes_on_device
+from seqeval_rl.training.sequences import check_sequences
 from seqeval_rl.utils.text import file_name
 
 _log = logging.getLogger("seqeval_rl")
@@ -163,6 +165,7 @@ class _Planner:
         settings, points = variant.settings(schedule), schedule.points()
         actions = Spec(stream.obs_shape, stream.act_dim, (0,), self._device, stream.action_classes)
         variant.entry.check_action_space(actions, f"stream {spec.name!r} in {sweep.where}")
+        check_sequences(variant.entry, variant.config, protocol, stream, f"stream {spec.name!r} in {sweep.where}")
         self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
         for seed, number in seeds.items():
@@ -192,7 +195,7 @@ class _Planner:
             self.candidates.append(
                 GroupCandidate(
                     run, GroupKey.of(variant, schedule, stream.task, resume_from), spec,
-                    sum(block.dataset.nbytes for block in stream.blocks),
+                    _bytes_on_device(stream, self._device),
                     run_bytes=cost.bytes + 4 * protocol.online * stream.width, seconds=cost.seconds * left,
                 )
             )  # fmt: skip
@@ -249,6 +252,13 @@ class _Planner:
             self._overwrite, sum(candidate.seconds for candidate in group), self._sweep.loggers, self._sweep.patience,
             group_bytes(group) if self._device.type == "cuda" else 0,
         )  # fmt: skip
+
+
+def _bytes_on_device(stream: Stream, device: torch.device) -> int:
+    """What a stream's transitions take on a device."""
+    nbytes = sum(block.dataset.nbytes for block in stream.blocks)
+    images = any(block.dataset.pixels is not None for block in stream.blocks)
+    return nbytes if images else bytes_on_device(nbytes, device)
 
 
 def describe_stream(stream: Stream, mode: str = "native", clip_actions: bool = False) -> dict[str, Any]:

@@ -15,4 +15,10 @@ from .registry import (
     find_registered as find_registered,
     registered as registered,
 )
+from .sequences import (
+    SequenceBatch as SequenceBatch,
+    action_chunks as action_chunks,
+    n_step_returns as n_step_returns,
+    rewards_to_go as rewards_to_go,
+)
 from .state import Stateful as Stateful, join_states as join_states, split_state as split_state

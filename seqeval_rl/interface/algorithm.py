@@ -6,6 +6,7 @@ E episodes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -31,9 +32,13 @@ class Batch(NamedTuple):
     masks: Tensor  # [R, B]; 0 where terminated, 1 else (a time limit keeps 1)
     noise: Tensor  # [R, B, n] standard normal; n = Algo.noise_dim(config, spec), 0 if not defined
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with `change` applied to each field."""
+        return Batch(*(change(column) for column in self))
+
     def run(self, r: int) -> Batch:
         """The batch of run `r` alone, without the run axis."""
-        return Batch(*(column[r] for column in self))
+        return self.each(lambda column: column[r])
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,10 @@ class Algorithm(Protocol):
         action_space: "continuous" or "discrete", the actions that it is for. Absent: "continuous".
         period: after how many updates the kinds of updates repeat, 2 for a policy update every second step. Absent: 1.
         noise_dim: static method `(config, spec) -> int`, how many standard normals per transition `update` needs. Absent: 0.
+        sequence_length: H ≥ 1 (or a field of `Config` of that name): batches are `sequences.SequenceBatch`, [R, B, H, ...], of
+            consecutive transitions of one episode. Not with the order `shuffled`, nor with images. Absent or None: `Batch`.
+        returns_to_go: True if batches of sequences are to have returns to go: only transitions of complete episodes are drawn,
+            and there is no online phase. Absent: False.
         capturable: False if a CUDA graph cannot capture `update`. Absent: True.
         published: the settings of the published runs that are not the defaults, which `--paper` sets; the value `OFFLINE_STEPS`
             of a setting is the number of gradient steps that a run takes on its dataset. Absent: none.

@@ -19,6 +19,7 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.config import differing
 from seqeval_rl.interface.returns import check_actions, check_metrics, check_numbers
+from seqeval_rl.interface.sequences import SequenceBatch
 from seqeval_rl.interface.state import RUNS
 from seqeval_rl.seeding import torch_generator
 
@@ -62,7 +63,7 @@ class PerSeed:
         self._names: list[str] | None = None  # of metrics; None before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
+    def update(self, batch: Batch | SequenceBatch) -> dict[str, Tensor]:
         """One gradient step of every run. Raises WrongReturn where a run does not return metrics, or others than before."""
         metrics = self._each(lambda run, r: run.update(batch.run(r)))
         for run, each in zip(self.runs, metrics, strict=True):

@@ -19,6 +19,7 @@ from seqeval_rl.errors import UsageError, at, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
+from seqeval_rl.interface.sequences import sequence_length
 from seqeval_rl.utils.text import one_line
 from seqeval_rl.utils.tracebacks import placed
 
@@ -117,6 +118,15 @@ class AlgorithmEntry:
             f"{where and f'{where}: '}{self.name} is for {self.action_space} actions, found {found}. Choose an algorithm for "
             f"{spec.action_space} actions: {', '.join(others) or 'none is installed'}."
         )
+
+    def sequence_length(self, config: Any) -> int | None:
+        """H, where its batches are of sequences; None: of single transitions. Raises `UsageError`, see `sequences`."""
+        return sequence_length(self.algorithm, config)
+
+    @property
+    def returns_to_go(self) -> bool:
+        """Whether its batches of sequences have returns to go."""
+        return bool(getattr(self.algorithm, "returns_to_go", False))
 
     def build(self, config: Any, spec: Spec) -> Algorithm:
         """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time.

@@ -8,5 +8,6 @@ from .loggers.logger import (
 )
 from .manifest import Manifest as Manifest
 from .read import Results as Results, RunResult as RunResult, read_results as read_results
+from .reference import read_exported as read_exported
 from .status import RunStatus as RunStatus, Status as Status, read_status as read_status
 from .write import RunRecorder as RunRecorder

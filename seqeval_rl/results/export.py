@@ -20,6 +20,7 @@ from seqeval_rl.utils.text import csv_text, show
 if TYPE_CHECKING:
     import pyarrow
 
+TOTAL = "prequential_total/"  # before the names of prequential scores that are summed up to the evaluation
 LONG_COLUMNS = (
     "run", "dataset", "algorithm", "seed", "phase", "block",
     "transitions", "gradient_steps", "env_steps", "metric", "value",
@@ -77,7 +78,7 @@ def _long_table(result: RunResult, algorithm: str, settings: str) -> pyarrow.Tab
 
     evaluations = result.evaluations
     totals = [name for name in (*COUNTS, *result.prequential_scores()) if PREQUENTIAL + name in evaluations.metrics]
-    names = [*evaluations.metrics, *("prequential_total/" + name for name in totals)]
+    names = [*evaluations.metrics, *(TOTAL + name for name in totals)]
     columns = [*map(evaluations.metric, evaluations.metrics), *(result.cumulated(name)[0] for name in totals)]
     values = np.stack(columns, axis=1) if columns else np.zeros((len(evaluations), 0))
     recorded = [evaluations.recorded(name) for name in (*evaluations.metrics, *(PREQUENTIAL + name for name in totals))]

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.environments.patience import UPDATE, Alarm
-from seqeval_rl.interface.algorithm import Algorithm, Batch
+from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.networks.triton_support import uses_triton
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, Prefetcher
 from seqeval_rl.training.cuda_graphs import Capture, CudaGraphs, forbid_synchronization, side_stream
 from seqeval_rl.training.learner import Learner, TimedStep
 from seqeval_rl.training.normalization import Preprocessing
-from seqeval_rl.training.replay_buffer import ReplayBuffer
+from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 
 WARM_UP = 3  # eager gradient steps before a capture: libraries initialize themselves in these
 _log = logging.getLogger("seqeval_rl")
@@ -74,7 +74,8 @@ class CudaGraphLearner(Learner):
         self._capture, self._period = capture or CudaGraphs(), int(getattr(algorithm, "period", 1))
         device, runs = batches.replay.device, len(batches.seeds)
         self._cuda = device.type == "cuda"
-        self._fused = uses_triton(device) and type(batches.replay) is ReplayBuffer
+        single = batches.sequences is None
+        self._fused = uses_triton(device) and single and type(batches.replay) in (ReplayBuffer, PooledReplayBuffer)
         shape = (CHUNK, runs, batches.schedules[0].protocol.batch_size)
         # What the graphs read; these tensors are never replaced.
         self._indices = torch.zeros(shape, dtype=torch.int64, device=device)
@@ -125,6 +126,7 @@ class CudaGraphLearner(Learner):
             # page-locked memory would pile up, and the reported progress would not be real.
             self._chunk_started.synchronize()
             self._chunk_started.record()
+        self.batches.enter(chunk)
         self._indices.copy_(indices, non_blocking=True)
         self._noise.copy_(noise, non_blocking=True)
         self._chunk = chunk
@@ -152,7 +154,7 @@ class CudaGraphLearner(Learner):
             self._add(self.algorithm.update(self._batch()))
             self._step_in_chunk.add_(1)
 
-    def _batch(self) -> Batch:
+    def _batch(self) -> Any:
         replay, step = self.batches.replay, self._step_in_chunk
         shift, scale = self.preprocessing.shift, self.preprocessing.scale
         if self._fused:
@@ -160,7 +162,7 @@ class CudaGraphLearner(Learner):
 
             return gather(replay, self._indices, self._noise, step, shift, scale)
         indices, noise = (drawn.index_select(0, step).squeeze(0) for drawn in (self._indices, self._noise))
-        return replay.batch(indices, noise, shift, scale)
+        return self.batches.batch(indices, noise, shift, scale)
 
     def _warm_up(self, piece: Piece, check: bool) -> None:
         """Take gradient steps as CUDA asks for before a capture; with `check`, make sure that nothing synchronizes with the

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqeval_rl.data.arrival import Arrival
+from seqeval_rl.data.packed_rows import PackedRows
 from seqeval_rl.interface.algorithm import Spec
 
 EPSILON = 1e-3  # added to the standard deviation, as TD3+BC's authors do
@@ -19,13 +21,13 @@ class VisibleMoments:
     """Running mean and standard deviation of each run's visible window; the cost is that of the newly visible transitions."""
 
     def __init__(
-        self, rows: NDArray[np.float32], arrivals: Sequence[NDArray[np.int64]], width: int, window: int | None
+        self, rows: NDArray[np.float32] | PackedRows, arrivals: Sequence[Arrival], width: int, window: int | None
     ):
         """Over the first `width` columns of rows [N, D], for arrival orders [R][N]."""
         self._rows, self._arrivals, self._width, self._window = rows, list(arrivals), width, window
         self._visible = 0
         # Sums are of differences to the first transition: with a mean far from 0, E[x²] - E[x]² would cancel.
-        self._origin = np.stack([rows[arrival[0], :width].astype(np.float64) for arrival in self._arrivals])
+        self._origin = np.stack([rows[arrival[0]][:width].astype(np.float64) for arrival in self._arrivals])
         self._sum, self._square = np.zeros_like(self._origin), np.zeros_like(self._origin)
 
     def advance(self, transitions: int) -> None:
@@ -37,7 +39,7 @@ class VisibleMoments:
                 # In pieces, so that a large dataset is not copied as a whole.
                 for piece in range(start, stop, 65_536):
                     chosen = arrival[piece : min(piece + 65_536, stop)]
-                    values = self._rows[chosen, : self._width].astype(np.float64) - self._origin[r]
+                    values = self._rows[chosen][:, : self._width].astype(np.float64) - self._origin[r]
                     self._sum[r] += sign * values.sum(0)
                     self._square[r] += sign * np.square(values).sum(0)
         self._visible = transitions

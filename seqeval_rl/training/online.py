@@ -153,8 +153,9 @@ class Interaction:
         self._ends[:, :n] = ends
         self._finished = [[] for _ in self._seeds]
         for r in range(len(self._seeds)):
-            self._replay.write(self._place(r, 0, n), rows[r])
             ended = np.flatnonzero(ends[r])
+            before = np.append(0, ended + 1)[np.searchsorted(ended, np.arange(n))]  # first of each one's episode
+            self._replay.write(self._place(r, 0, n), rows[r], np.arange(n) - before)
             self._episodes[r], self._first[r] = len(ended), ended[-1] + 1 if len(ended) else 0
             self._begin(r)
             width, act_dim = self._replay.obs_columns, self._replay.act_dim
@@ -247,13 +248,13 @@ class Interaction:
         before, after = self._observations.reshape(runs, -1), next_observations.reshape(runs, -1)
         columns: list[NDArray[Any]] = [before, actions, rewards[:, None], 1.0 - terminated[:, None], after]
         rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
-        self._replay.write(np.array([self._place(r, n, n + 1)[0] for r in range(runs)]), rows)
+        self._replay.write(np.array([self._place(r, n, n + 1)[0] for r in range(runs)]), rows, n - self._first)
         self._observations[:] = next_observations
         self._ends[:, n] = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, RUNNING))
         self.gathered += 1
         for r in np.flatnonzero(self._ends[:, n]).tolist():
             rewards_column = self._replay.obs_columns + self._replay.act_dim
-            episode = self._replay.host[self._place(r, int(self._first[r]), n + 1), rewards_column]
+            episode = self._replay.host[self._place(r, int(self._first[r]), n + 1)][:, rewards_column]
             self._finished[r].append((float(episode.sum(dtype=np.float64)), len(episode)))
             self._episodes[r] += 1
             self._first[r] = n + 1

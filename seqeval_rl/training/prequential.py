@@ -24,13 +24,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.data.stream import Stream
+from seqeval_rl.data import cache
+from seqeval_rl.data.arrival import Arrival
+from seqeval_rl.data.dataset import PIECE
+from seqeval_rl.data.stream import Stream, first_rows
 from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.interface.returns import check_actions, check_numbers
 from seqeval_rl.results.read import COUNT, PREQUENTIAL, VALUE_COUNT
 from seqeval_rl.training.learner import Learner
 
-PIECE = 512  # transitions of a run that are scored at once
+_SCORED = 512  # transitions of a run that are scored at once
 UNSEEN = 0.05  # largest weight of the rewards after the end of a cut episode at which its return counts as observed
 
 
@@ -48,27 +51,27 @@ class Prequential:
         # Without a discount there is no temporal difference.
         self._discount: Tensor | None = None
         self._observed: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
+        self._complete: list[NDArray[np.signedinteger]] = []
         if self._values is not None and discount is not None:
             each = torch.as_tensor(discount, dtype=torch.float64).expand(len(streams))
             self._discount = each.to(device, dtype)[:, None]
-            keys = [(id(stream), gamma) for stream, gamma in zip(streams, each.tolist(), strict=True)]
-            different = dict(zip(keys, streams, strict=True))
-            returns = {key: observed_returns(stream, key[1]) for key, stream in different.items()}
-            self._observed = [returns[key] for key in keys]
-        # Index of the first row of each run's stream.
-        arrived = [arrival[: len(stream)] for arrival, stream in zip(replay.arrivals, streams, strict=True)]
-        self._starts = [int(rows.min()) if len(rows) else 0 for rows in arrived]
-        self._complete = [
-            return_complete(stream, rows - first)
-            for stream, rows, first in zip(streams, arrived, self._starts, strict=True)
-            if self._observed
-        ]
+            self._gammas = each.tolist()
+        self._streams, self._starts = tuple(streams), first_rows(streams)
         self._latest: dict[str, NDArray[np.float64]] = {}
 
     def scores(self) -> dict[str, NDArray[np.float64]]:
         """The scores on the transitions that have arrived since the previous evaluation point, each [R], and over how many of
         them they are means: 0 where a run had none."""
         return self._latest
+
+    def _observe(self) -> None:
+        """What the observed returns are, and when they are complete: not before it is asked for, since every row is read."""
+        keys = [(id(stream), gamma) for stream, gamma in zip(self._streams, self._gammas, strict=True)]
+        different = dict(zip(keys, self._streams, strict=True))
+        returns = {key: observed_returns(stream, key[1]) for key, stream in different.items()}
+        self._observed = [returns[key] for key in keys]
+        runs = zip(self._streams, self._replay.arrivals, self._starts, strict=True)
+        self._complete = [return_complete(stream, arrival, first) for stream, arrival, first in runs]
 
     @torch.no_grad()
     def score(self, start: int, stops: Sequence[int]) -> None:
@@ -77,12 +80,14 @@ class Prequential:
         counts = np.maximum(np.array(stops) - start, 0)  # [R]
         if not counts.max():
             return
+        if self._discount is not None and not self._observed:
+            self._observe()
         last = np.array([len(arrival) - 1 for arrival in self._replay.arrivals])
         # A run with fewer transitions than others is given its last one again, which is not counted.
         last = np.minimum(start + np.maximum(counts - 1, 0), last)[:, None]
         sums: dict[str, NDArray[np.float64]] = {}
-        for first in range(0, int(counts.max()), PIECE):
-            places = first + np.arange(min(PIECE, int(counts.max()) - first))
+        for first in range(0, int(counts.max()), _SCORED):
+            places = first + np.arange(min(_SCORED, int(counts.max()) - first))
             valid = places < counts[:, None]  # [R, P]
             indices = self._replay.indices(np.minimum(start + places, last)[:, None])[0]
             for name, (values, counted) in self._score_rows(indices, stops).items():
@@ -104,7 +109,7 @@ class Prequential:
         device = self._replay.device
         noise = torch.empty(*indices.shape, 0, device=device)
         shift, scale = self._preprocessing.shift, self._preprocessing.scale
-        batch: Batch = self._replay.batch(torch.from_numpy(indices).to(device), noise, shift, scale)
+        batch: Batch = self._replay.batch_of(indices, noise, shift, scale)
         actions = self._act(batch.observations)
         scores: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {}
         if self._replay.spec.action_classes is None:
@@ -162,38 +167,48 @@ def observed_returns(stream: Stream, discount: float) -> tuple[NDArray[np.float3
     It does where the episode reached a terminal state, or where the rewards after its cut would weigh at most `UNSEEN`. When its
     rewards are there is another question, see `return_complete`.
     """
-    returns, observed = [np.empty(0, np.float32)], [np.empty(0, np.bool_)]
+    returns = cache.scratch(len(stream), np.float32)
+    observed = cache.scratch(len(stream), np.bool_)
     for block in stream.blocks:
         dataset = block.dataset
-        starts, rewards = dataset.episode_starts, np.asarray(dataset.rewards, np.float64)
-        discounts = np.where(dataset.terminations, 0.0, discount)
-        value, weight = rewards.copy(), discounts.copy()
-        lengths = np.diff(starts)
-        # Backwards through all episodes at once: the k-th transition from the end of each that is long enough.
-        longest_first = np.argsort(-lengths, kind="stable")
-        for k in range(1, int(lengths.max())):
-            rows = starts[1:][longest_first[: int(np.count_nonzero(lengths > k))]] - 1 - k
-            value[rows] += discounts[rows] * value[rows + 1]
-            weight[rows] = discounts[rows] * weight[rows + 1]
-        returns.append(value.astype(np.float32))
-        observed.append(weight <= UNSEEN)
-    return np.concatenate(returns), np.concatenate(observed)
+        for first, last in dataset.pieces():
+            starts = dataset.episode_starts[first : last + 1]
+            rewards, terminated = dataset.outcomes(int(starts[0]), int(starts[-1]))
+            value, discounts = np.array(rewards, np.float64), np.where(terminated, 0.0, discount)
+            weight = discounts.copy()
+            lengths, ends = np.diff(starts), starts[1:] - starts[0]
+            # Backwards through all episodes at once: the k-th transition from the end of each that is long enough.
+            longest_first = np.argsort(-lengths, kind="stable")
+            for k in range(1, int(lengths.max())):
+                rows = ends[longest_first[: int(np.count_nonzero(lengths > k))]] - 1 - k
+                value[rows] += discounts[rows] * value[rows + 1]
+                weight[rows] = discounts[rows] * weight[rows + 1]
+            piece = slice(block.start + int(starts[0]), block.start + int(starts[-1]))
+            returns[piece], observed[piece] = value, weight <= UNSEEN
+    return returns, observed
 
 
-def return_complete(stream: Stream, arrival: NDArray[np.int64]) -> NDArray[np.int32]:
+def return_complete(stream: Stream, arrival: Arrival, first_row: int = 0) -> NDArray[np.signedinteger]:
     """For each row [N], the latest arrival position of the rows from it to its episode's end, or to a terminal state before.
 
     Args:
         stream: of N transitions.
-        arrival: its rows in order of arrival, [N].
+        arrival: its rows in order of arrival; what comes after the first N is not looked at.
+        first_row: what rows are counted from in `arrival`.
     """
-    last = np.zeros(len(stream), np.bool_)
+    length = len(stream)
+    position = cache.scratch(length, np.int32 if length <= np.iinfo(np.int32).max else np.int64)
+    for start in range(0, length, PIECE):
+        stop = min(start + PIECE, length)
+        position[arrival[start:stop] - first_row] = np.arange(start, stop)
     for block in stream.blocks:
-        last[block.start + block.dataset.episode_starts[1:] - 1] = True
-        last[block.start : block.stop] |= block.dataset.terminations
-    position = np.empty(len(stream), np.int64)
-    position[arrival] = np.arange(len(stream))
-    # A running maximum from the end; what is added grows from segment to segment, so that each begins anew.
-    added = np.cumsum(last[::-1]) * len(stream)
-    latest = np.maximum.accumulate(position[::-1] + added) - added
-    return latest[::-1].astype(np.int32)
+        dataset = block.dataset
+        for first, last in dataset.pieces():
+            starts = dataset.episode_starts[first : last + 1]
+            ends = dataset.outcomes(int(starts[0]), int(starts[-1]))[1]
+            ends[starts[1:] - 1 - starts[0]] = True
+            piece = position[block.start + starts[0] : block.start + starts[-1]]
+            # A running maximum from the end; what is added grows from segment to segment, so that each begins anew.
+            added = np.cumsum(ends[::-1]) * length
+            piece[::-1] = np.maximum.accumulate(piece[::-1] + added) - added
+    return position

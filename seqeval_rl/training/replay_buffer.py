@@ -6,6 +6,7 @@ Axes: N transitions, R runs, B transitions of a batch, D numbers of a packed row
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,16 +14,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqeval_rl.data.arrival import Arrival
 from seqeval_rl.data.images import Pixels
+from seqeval_rl.data.packed_rows import LARGE, PackedRows
 from seqeval_rl.interface.algorithm import Batch, Spec
+
+DEVICE_SHARE = 0.5  # of a CUDA device's free memory that rows may take
 
 
 class Transitions(NamedTuple):
     """The transitions of R runs."""
 
-    rows: NDArray[np.float32]  # [N, D], packed, see `Dataset.rows`
+    rows: NDArray[np.float32] | PackedRows  # [N, D], packed, see `Dataset.rows`
     pixels: Pixels | None  # their images, where observations are images
-    arrivals: list[NDArray[np.int64]]  # [R], each run's row indices in order of arrival
+    arrivals: Sequence[Arrival]  # [R], each run's row indices in order of arrival
+    written: int = 0  # rows at the end that are written while training
 
 
 def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
@@ -33,35 +39,74 @@ def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
 
 
 class ReplayBuffer:
-    """The streams' transitions on the device, rows [N, obs|act|reward|mask|next_obs], and each of R runs' order of arrival."""
+    """The streams' transitions, rows [N, obs|act|reward|mask|next_obs], and each of R runs' order of arrival.
+
+    `host` has all rows in the host's memory or in memory maps. `rows` is the tensor on the device that batches are gathered
+    from; None on a CPU where rows are in several arrays, which are not copied.
+    """
 
     gathers_chunks = True  # whether the batches of several gradient steps are gathered at once
+    rows: Tensor | None
 
-    def __init__(self, transitions: Transitions, spec: Spec):
-        """On the device of `spec`; `write` needs writable rows."""
+    def __init__(self, transitions: Transitions, spec: Spec, together: bool = True):
+        """On the device of `spec`; `write` needs writable rows. With `together` there is a tensor `rows` on a CPU, too."""
         self.spec, self.obs_shape, self.act_dim, self.device = spec, spec.obs_shape, spec.act_dim, spec.device
-        self.host, _, self.arrivals = transitions  # on a CPU `self.rows` shares the memory of `host`
-        self.obs_columns = (
-            self.host.shape[1] - spec.act_dim - 2
-        ) // 2  # of a row; 0 for images, which are not in the rows
-        self.rows = _on_device(self.host, spec.device)
+        rows, _, self.arrivals, self.written = transitions
+        self.host = PackedRows.of(rows)
+        self.dtype = torch.from_numpy(np.empty(0, self.host.dtype)).dtype
+        # Of a row; 0 for images, which are not in the rows.
+        self.obs_columns = (self.host.shape[1] - spec.act_dim - 2) // 2
+        self.rows = self._tensor(together)
+        self.steps: Tensor | None = None  # [N] int32, which transition of its episode each is; of batches of sequences
 
-    def write(self, indices: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        """Replace the rows at indices [k] by packed rows [k, D]."""
+    def _tensor(self, together: bool) -> Tensor | None:
+        parts = self.host.parts
+        if self.device.type == "cpu" and len(parts) == 1:
+            return _on_device(parts[0], self.device)
+        if self.device.type == "cpu" and not together:
+            return None
+        rows = torch.empty(self.host.shape, dtype=self.dtype, device=self.device)
+        for part, target in zip(parts, rows.split([len(part) for part in parts]), strict=True):
+            target.copy_(_on_device(part, torch.device("cpu")))
+        return rows
+
+    def write(self, indices: NDArray[np.int64], values: NDArray[np.float32], steps: NDArray[np.int64]) -> None:
+        """Replace the rows at indices [k], of the last `written` ones, by packed rows [k, D], which are those transitions [k] of
+        their episodes."""
+        if self.steps is not None:
+            self.steps[torch.from_numpy(indices).to(self.device)] = torch.from_numpy(steps).to(self.steps)
         self.host[indices] = values
-        if self.device.type != "cpu":
-            self.rows[torch.from_numpy(indices).to(self.device)] = torch.from_numpy(values).to(self.device)
+        if self.rows is not None:
+            places = torch.from_numpy(self.places(indices)).to(self.device)
+            self.rows[places] = torch.from_numpy(values).to(self.device)
+
+    def places(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the rows at these indices are in `rows`."""
+        return indices
 
     def indices(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row indices [CHUNK, R, B] for arrival positions [R, CHUNK, B]."""
         return np.stack([arrival[each] for arrival, each in zip(self.arrivals, positions, strict=True)], axis=1)
 
     def batch(self, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
-        """The batch at row indices [..., R, B] on the device; its rows become `row * scale + shift`, each [R, 1, D].
+        """The batch at places [..., R, B] of `rows` on the device; its rows become `row * scale + shift`, each [R, 1, D]."""
+        if self.rows is None:
+            packed = torch.from_numpy(self.host[indices.numpy()])
+        else:
+            packed = self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1)
+        return self._batch(packed, indices, noise, shift, scale)
+
+    def batch_of(self, indices: NDArray[np.int64], noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
+        """The batch of any rows, by their indices [..., R, B] in `host`."""
+        return self.batch(torch.from_numpy(indices).to(self.device), noise, shift, scale)
+
+    def _batch(
+        self, packed: Tensor, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None
+    ) -> Batch:
+        """Packed rows [..., R, B, D] as a batch.
 
         Columns are made contiguous: matrix products of strided inputs take twice as long.
         """
-        packed = self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1)
         if shift is not None and scale is not None:
             packed = torch.addcmul(shift, packed, scale)
         width = self.obs_columns
@@ -92,9 +137,9 @@ class ImageReplayBuffer(ReplayBuffer):
 
     gathers_chunks = False  # several batches of stacked images would take gigabytes
 
-    def __init__(self, transitions: Transitions, spec: Spec):
+    def __init__(self, transitions: Transitions, spec: Spec, together: bool = True):
         """See `ReplayBuffer`; the transitions must have images."""
-        super().__init__(transitions, spec)
+        super().__init__(transitions, spec, together)
         assert transitions.pixels is not None
         frames, index, stack = transitions.pixels.frames, transitions.pixels.index, transitions.pixels.stack
         self.frames, self.index = _on_device(frames, spec.device), _on_device(index, spec.device)
@@ -109,6 +154,45 @@ class ImageReplayBuffer(ReplayBuffer):
         return observations, next_observations
 
 
-def build_replay_buffer(transitions: Transitions, spec: Spec) -> ReplayBuffer:
-    """The replay buffer that suits the transitions, on the device of `spec`."""
-    return (ReplayBuffer if transitions.pixels is None else ImageReplayBuffer)(transitions, spec)
+class PooledReplayBuffer(ReplayBuffer):
+    """A `ReplayBuffer` of more rows than the device holds: in `rows` are those that the next gradient steps need, see
+    `row_pool.RowPool`, and after them the rows that are written while training."""
+
+    capacity = 0  # rows of the pool
+
+    def _tensor(self, together: bool) -> Tensor | None:
+        return None  # see `reserve`
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for a pool of that many rows."""
+        self.capacity = capacity
+        self.rows = torch.empty((capacity + self.written, self.host.shape[1]), dtype=self.dtype, device=self.device)
+        written = self.host[np.arange(len(self.host) - self.written, len(self.host))]
+        self.rows[capacity:] = torch.from_numpy(written).to(self.device)
+
+    def fill(self, pool: Tensor) -> None:
+        """Replace the pool by rows [n, D] of the host."""
+        assert self.rows is not None
+        self.rows[: len(pool)].copy_(pool, non_blocking=True)
+
+    def places(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See `ReplayBuffer`; of written rows only."""
+        return indices - (len(self.host) - self.written) + self.capacity
+
+    def batch_of(self, indices: NDArray[np.int64], noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
+        """See `ReplayBuffer`."""
+        packed = torch.from_numpy(self.host[indices]).to(self.device)
+        return self._batch(packed, torch.from_numpy(indices).to(self.device), noise, shift, scale)
+
+
+def is_pooled(nbytes: int, device: torch.device) -> bool:
+    """Whether rows of so many bytes stay in the host's memory, or in memory maps, and are gathered from there."""
+    return nbytes > (LARGE if device.type == "cpu" else DEVICE_SHARE * torch.cuda.mem_get_info(device)[0])
+
+
+def build_replay_buffer(transitions: Transitions, spec: Spec, together: bool = True) -> ReplayBuffer:
+    """The replay buffer that suits the transitions, on the device of `spec`; for `together` see `ReplayBuffer`."""
+    if transitions.pixels is not None:
+        return ImageReplayBuffer(transitions, spec, together)
+    pooled = is_pooled(transitions.rows.nbytes, spec.device)
+    return (PooledReplayBuffer if pooled else ReplayBuffer)(transitions, spec, together)

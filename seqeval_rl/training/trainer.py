@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqeval_rl.data.arrival import Arrival, Concatenated, Logged
 from seqeval_rl.data.images import join
-from seqeval_rl.data.stream import Stream
+from seqeval_rl.data.packed_rows import PackedRows
+from seqeval_rl.data.stream import Stream, first_rows
 from seqeval_rl.environments.patience import UPDATE, within_limits
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Algorithm, Spec
@@ -30,6 +32,7 @@ from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.online import Interaction
 from seqeval_rl.training.prequential import Prequential
 from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
+from seqeval_rl.training.sequences import Sequences, check_complete, check_sequences
 
 CPU = torch.device("cpu")
 
@@ -73,16 +76,36 @@ class Trainer:
         transitions = _concatenate(runs, protocol)
         if transitions.pixels is not None:
             _check_images(entry.name, stream.name, self._config, protocol)
-        replay = build_replay_buffer(transitions, self._spec)
+        replay = build_replay_buffer(transitions, self._spec, together=device.type != "cpu" or capture is not None)
+        sequences = self._sequences(replay)
         self.interaction = self._open_environments(replay) if protocol.online else None
         scales = np.array([_reward_scale(run, protocol) for run in runs])
         # As published: statistics of the full dataset from the start, never refreshed.
         self._fixed_statistics = protocol.uses_future_data and len(stream) > 0
         visible = len(stream) if self._fixed_statistics else self.points()[0].transitions
-        self.learner = build_learner(entry, self._config, self._spec, replay, self.schedules, visible, scales, capture)
+        self.learner = build_learner(
+            entry, self._config, self._spec, replay, self.schedules, visible, scales, capture, sequences
+        )
         self.algorithm, self.preprocessing = self.learner.algorithm, self.learner.preprocessing
         self.prequential = Prequential([run.stream for run in runs], self.learner, self._config, scales)
         self._copy: Algorithm | None = None  # see `copy_policy`
+
+    def _sequences(self, replay: ReplayBuffer) -> Sequences | None:
+        """What makes batches of sequences, for an algorithm that asks for them."""
+        streams = [run.stream for run in self.runs]
+        where = [f"stream {stream.name!r}" for stream in streams]
+        lengths = {
+            check_sequences(self._entry, self._config, self._protocol, stream, name)
+            for stream, name in zip(streams, where, strict=True)
+        }
+        length = lengths.pop()
+        if length is None:
+            return None
+        sequences = Sequences(length, replay, streams, self._entry.returns_to_go)
+        for complete, schedule, name in zip(sequences.complete, self.schedules, where, strict=True):
+            if complete is not None:
+                check_complete(complete, schedule, f"{self._entry.name} in {name}")
+        return sequences
 
     def _open_environments(self, replay: ReplayBuffer) -> Interaction:
         """The environments of the online phase. Without a dataset, the first transitions are gathered here, because statistics
@@ -97,7 +120,8 @@ class Trainer:
         return interaction
 
     def close(self) -> None:
-        """Close the environments of the online phase."""
+        """Close the environments of the online phase, and stop gathering rows."""
+        self.learner.batches.close()
         if self.interaction is not None:
             self.interaction.close()
 
@@ -198,11 +222,13 @@ def build_learner(
     visible: int,
     reward_scales: float | NDArray[np.float64] = 1.0,
     capture: Capture | None = None,
+    sequences: Sequences | None = None,
 ) -> Learner:
     """An untrained algorithm with its batches and preprocessing, for R runs with a schedule each, of one protocol.
 
     The first statistics of observations are of `visible` transitions; `reward_scales`, one for all runs or [R], multiply
-    rewards. For `capture` see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured.
+    rewards. For `capture` see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured. With `sequences`
+    batches are of these.
     """
     obs_dim, moments = replay.obs_columns, None
     if obs_dim and getattr(config, "normalise_observations", False):
@@ -211,7 +237,7 @@ def build_learner(
     preprocessing.refresh(visible)
     with within_limits(UPDATE):
         algorithm = entry.build(config, spec)
-    batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec))
+    batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec), sequences)
     if capture is None and spec.device.type != "cuda":
         return Learner(algorithm, batches, preprocessing)
     return CudaGraphLearner(algorithm, batches, preprocessing, capture)
@@ -237,19 +263,26 @@ def _concatenate(runs: Sequence[Run], protocol: Protocol) -> Transitions:
     With M online transitions each run has M rows of its own after those of the datasets. Raises `ValueError` where streams of
     unequal length precede an online phase.
     """
-    streams = {id(run.stream): run.stream for run in runs}
-    starts = dict(zip(streams, np.cumsum([0, *(len(stream) for stream in streams.values())]), strict=False))
-    parts = [stream.rows() for stream in streams.values()]
-    arrivals = [starts[id(run.stream)] + run.stream.arrival(protocol.order, run.seed) for run in runs]
+    streams = [run.stream for run in runs]
+    different = {id(stream): stream for stream in streams}.values()
+    parts = [rows for stream in different for rows in stream.rows()]
+    arrivals: list[Arrival] = []
+    own = sum(len(stream) for stream in different)  # first row of the next run's own
+    for run, first in zip(runs, first_rows(streams), strict=True):
+        order = run.stream.arrival(protocol.order, run.seed)
+        segments: list[tuple[Arrival, int]] = [(order, first)] if len(order) else []
+        if protocol.online:
+            segments.append((Logged(protocol.online), own))
+            own += protocol.online
+        whole = Concatenated(segments)
+        arrivals.append(whole.array() if isinstance(order, np.ndarray) else whole)
+    written = len(runs) * protocol.online
     if protocol.online:
-        if len({len(run.stream) for run in runs}) > 1:
+        if len({len(stream) for stream in streams}) > 1:
             raise ValueError("streams of a run group with an online phase: expected equal lengths")
-        own = np.arange(protocol.online) + sum(len(part) for part in parts)
-        arrivals = [np.append(arrival, own + r * protocol.online) for r, arrival in enumerate(arrivals)]
-        parts.append(np.zeros((len(runs) * protocol.online, parts[0].shape[1]), parts[0].dtype))
-    rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    images = [pixels for stream in streams.values() if (pixels := stream.pixels()) is not None]
-    return Transitions(rows, join(images) if images else None, arrivals)
+        parts.append(np.zeros((written, runs[0].stream.width), parts[0].dtype if parts else np.float32))
+    images = [pixels for stream in different if (pixels := stream.pixels()) is not None]
+    return Transitions(PackedRows(parts), join(images) if images else None, arrivals, written)
 
 
 def _reward_scale(run: Run, protocol: Protocol) -> float:

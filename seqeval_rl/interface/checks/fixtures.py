@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.per_seed import build, noise_dim
 from seqeval_rl.interface.returns import check_actions, describe
+from seqeval_rl.interface.sequences import fold, sequence_length
 from seqeval_rl.seeding import torch_generator
 
 OBS_DIM, ACT_DIM, CLASSES, BATCH, EPISODES = 5, 2, 3, 16, 4
@@ -68,12 +69,18 @@ def act(group: Algorithm, observations: Tensor, noise: Tensor | None, spec: Spec
     return actions
 
 
+def newest(batch: Any) -> Tensor:
+    """The observations [R, B, *obs] of a batch, of sequences those of their last transitions; a view."""
+    observations: Tensor = batch.observations
+    return observations if isinstance(batch, Batch) else observations[:, :, -1]
+
+
 def period(group: Algorithm) -> int:
     """After how many updates the kinds of updates repeat."""
     return int(getattr(group, "period", 1))
 
 
-def trained_group(algorithm: Any, periods: int = 1, more: int = 0) -> tuple[Algorithm, Iterator[Batch]]:
+def trained_group(algorithm: Any, periods: int = 1, more: int = 0) -> tuple[Algorithm, Iterator[Any]]:
     """A run group after so many periods and `more` updates, and the batches that come next."""
     group, batches = build_group(algorithm), batches_of(algorithm)
     for _ in range(periods * period(group) + more):
@@ -81,29 +88,37 @@ def trained_group(algorithm: Any, periods: int = 1, more: int = 0) -> tuple[Algo
     return group, batches
 
 
-def batches_of(algorithm: Any) -> Iterator[Batch]:
+def batches_of(algorithm: Any) -> Iterator[Any]:
     """Endless random batches for `SEEDS`; those of a run depend on its seed alone."""
-    spec = spec_of(algorithm)
+    length = sequence_length(algorithm, algorithm.Config())
+    places, spec = BATCH * (length or 1), spec_of(algorithm)
     width = noise_dim(algorithm, algorithm.Config(), spec)
     generators = [torch_generator(seed, "contract batches") for seed in SEEDS]
 
-    def normal(size: int) -> Tensor:
-        return torch.stack([torch.randn(BATCH, size, generator=g) for g in generators])
+    def normal(size: int, count: int = places) -> Tensor:
+        return torch.stack([torch.randn(count, size, generator=g) for g in generators])
 
     def actions() -> Tensor:
         if spec.action_classes is None:
             return normal(spec.act_dim).tanh()
-        return torch.stack([torch.randint(spec.action_classes, (BATCH,), generator=g) for g in generators])
+        return torch.stack([torch.randint(spec.action_classes, (places,), generator=g) for g in generators])
 
     while True:
-        yield Batch(
+        batch = Batch(
             observations=normal(OBS_DIM),
             actions=actions(),
             rewards=normal(1).squeeze(-1),
             next_observations=normal(OBS_DIM),
             masks=(normal(1).squeeze(-1) < 1).to(torch.get_default_dtype()),
-            noise=normal(width),
+            noise=normal(width, BATCH),
         )
+        if length is None:
+            yield batch
+            continue
+        # Episodes that begin in the sequence, or before it.
+        steps = (normal(1, BATCH).squeeze(-1).abs() * length).long()
+        to_go = normal(1).squeeze(-1) if getattr(algorithm, "returns_to_go", False) else None
+        yield fold(batch, steps, steps.clamp(max=length - 1), to_go)
 
 
 def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, path: str = "") -> None:

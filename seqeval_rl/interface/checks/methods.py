@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from seqeval_rl.interface import returns
-from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.checks.fixtures import (
     BATCH,
     EPISODES,
@@ -24,6 +24,7 @@ from seqeval_rl.interface.checks.fixtures import (
     build_group,
     expect,
     expect_equal,
+    newest,
     period,
     spec_of,
     trained_group,
@@ -85,10 +86,10 @@ def check_inputs(algorithm: Any) -> str:
     group, batches, spec = build_group(algorithm), batches_of(algorithm), spec_of(algorithm)
     for _ in range(period(group)):
         batch = next(batches)
-        kept = Batch(*(column.clone() for column in batch))
+        kept = batch.each(torch.clone)
         group.update(batch)
-        act(group, batch.observations, torch.zeros(len(SEEDS), BATCH, spec.act_noise_dim), spec)
-        for name, now, before in zip(Batch._fields, batch, kept, strict=True):
+        act(group, newest(batch), torch.zeros(len(SEEDS), BATCH, spec.act_noise_dim), spec)
+        for name, now, before in zip(batch._fields, batch, kept, strict=True):
             expect(torch.equal(now, before), f"expected {name} to be unchanged, found it changed in place")
     return "inputs unchanged"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from seqeval_rl.interface.algorithm import Algorithm, Batch
+from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.checks.fixtures import (
     EPISODES,
     OBS_DIM,
@@ -69,7 +69,8 @@ def check_isolation(algorithm: Any) -> str:
             batch = next(batches)
             if with_nan:
                 for column in batch:
-                    column[0] = torch.nan if column.is_floating_point() else 0
+                    if column.is_floating_point():
+                        column[0] = torch.nan
             group.update(batch)
         finals.append(split_state(group.state_dict(), len(SEEDS))[1])
     expect_equal(finals[0], finals[1], "run 1 while the batches of run 0 are finite and while they are NaN")
@@ -106,7 +107,7 @@ def _expect_equal_training(algorithm: Any, together: Algorithm, alone: Sequence[
         batch = next(batches)
         together.update(batch)
         for r, single in enumerate(alone):
-            single.update(Batch(*(column[r : r + 1] for column in batch)))
+            single.update(batch.each(lambda column, r=r: column[r : r + 1]))
     joined = join_states([single.state_dict() for single in alone])
     expect_equal(joined, together.state_dict(), what, 1e-5)
 

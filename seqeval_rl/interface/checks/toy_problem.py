@@ -24,6 +24,7 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.checks.fixtures import CheckFailed, act
 from seqeval_rl.interface.per_seed import build, noise_dim
+from seqeval_rl.interface.sequences import SequenceBatch, fold, sequence_length
 from seqeval_rl.seeding import torch_generator
 
 SCALE = 10.0  # of rewards, large compared to the usual temperatures
@@ -113,11 +114,27 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
     return_range = getattr(config, "return_range", None)
     data = data._replace(rewards=data.rewards * (1.0 if return_range is None else return_range / REFERENCE_RANGE))
     generator = torch_generator(seed, "tiny problem batches")
+    length = sequence_length(algorithm, config)
+    batch: Any
     for _ in range(updates):
         i = torch.randint(2 * EPISODES, (BATCH,), generator=generator)
         noise = torch.randn(1, BATCH, width, generator=generator)
-        group.update(Batch(*(column[i][None] for column in data))._replace(noise=noise))
+        if length is None:
+            batch = Batch(*(column[i][None] for column in data))._replace(noise=noise)
+        else:
+            batch = _sequences(data, i, length, getattr(algorithm, "returns_to_go", False), noise)
+        group.update(batch)
     return score(group, spec)
+
+
+def _sequences(data: Batch, last: Tensor, length: int, returns_to_go: bool, noise: Tensor) -> SequenceBatch:
+    """The batch of one run whose sequences end with the transitions `last` [B] of the dataset."""
+    stages = last // EPISODES
+    back = torch.arange(length - 1, -1, -1)
+    rows = (last[:, None] - EPISODES * torch.minimum(back, stages[:, None])).flatten()
+    to_go = data.rewards + torch.cat([data.rewards[EPISODES:], torch.zeros(EPISODES)])
+    batch = data.each(lambda column: column[rows][None])._replace(noise=noise)
+    return fold(batch, stages[None], stages[None], to_go[rows][None] if returns_to_go else None)
 
 
 def check_learning(algorithm: Any) -> str:

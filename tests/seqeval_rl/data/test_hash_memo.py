@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seqeval_rl.data import cache
+from seqeval_rl.data import cache, hashes
 from seqeval_rl.errors import FileError
 
 
@@ -20,7 +20,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a file that was changed just now is remembered."""
-    monkeypatch.setattr(cache, "_SETTLED", -1_000_000_000)
+    monkeypatch.setattr(hashes, "_SETTLED", -1_000_000_000)
 
 
 def settled(path: Path, content: bytes, time: int) -> Path:

@@ -12,9 +12,9 @@ from hypothesis import given, strategies as st
 from numpy.testing import assert_array_equal
 
 from seqeval_rl import load_dataset
+from seqeval_rl.data.arrival import arrange
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.readers.d4rl_index import ENTRIES
-from seqeval_rl.data.stream import arrange
 from seqeval_rl.data.trajectories import trajectory_ends, trajectory_returns
 from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import Task

@@ -123,7 +123,7 @@ def test_scores_are_means_over_the_next_transitions_by_the_policy_before_them(na
         agent.load_states(before.states)
         agent.preprocessing.load_state_dict(earlier[0]["preprocessing"])
         arrival = stream.arrival("shuffled", 3)[before.point.transitions : after.point.transitions]
-        rows = stream.rows()[arrival]
+        rows = np.concatenate(stream.rows())[arrival]
         shift, scale = agent.preprocessing.shift, agent.preprocessing.scale
         seen = torch.from_numpy(rows)[None]
         seen = seen if shift is None else seen * scale + shift

@@ -84,7 +84,7 @@ def precision(request, monkeypatch):
     """Numbers of that kind, on one thread: a product that several threads share is rounded by how they share it."""
     dtype = np.dtype(request.param)
     rows = Stream.rows
-    monkeypatch.setattr(Stream, "rows", lambda stream: rows(stream).astype(dtype))
+    monkeypatch.setattr(Stream, "rows", lambda stream: [part.astype(dtype) for part in rows(stream)])
     threads, default = torch.get_num_threads(), torch.get_default_dtype()
     torch.set_num_threads(1)
     torch.set_default_dtype(getattr(torch, request.param))
