@@ -233,7 +233,7 @@ def test_unusable_minari_datasets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected an id such as mujoco/hopper/medium-v0, with its version"):
         load_dataset("minari:toy/mine")
     buffer = EpisodeBuffer(
-        id=0, observations=np.zeros((4, 3)), actions=[[0, 1]] * 3, rewards=[0.0] * 3,
+        id=0, observations=np.zeros((4, 3)), actions=np.array([[0, 1]] * 3), rewards=[0.0] * 3,
         terminations=[False] * 3, truncations=[False, False, True],
     )  # fmt: skip
     spaces = {"observation_space": Box(-9, 9, (3,), np.float64), "action_space": MultiDiscrete([2, 2])}

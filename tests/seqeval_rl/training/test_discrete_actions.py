@@ -111,7 +111,8 @@ def test_readers_agree(tmp_path: Path) -> None:
     task = Task("CartPole-v1", "CartPole-v1")
     for source in (str(tmp_path / "cart.hdf5"), "minari:toy/cart-v0"):
         found = load_dataset(source, task)
-        assert (found.action_classes, found.sha256) == (2, own.sha256)
+        assert found.action_classes == 2
+        np.testing.assert_array_equal(found.rows, own.rows)
     several = RawTransitions(**columns(np.array([0, 1, 1])), action_classes=2)
     digests = {
         Dataset.from_arrays("toy", TOY, RawTransitions(**columns(np.array([0, 1, 1])), action_classes=n)).sha256
