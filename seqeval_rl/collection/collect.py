@@ -61,7 +61,16 @@ def uniform_behavior(task: Task) -> Behavior:
 
 
 def policy_behavior(policy: Policy, algorithm: str, purpose: str, explore: bool = True) -> Behavior:
-    """A trained policy, with its exploration or greedy; `algorithm` and `purpose` as in `Behavior`."""
+    """A trained policy, with its exploration or greedy; `algorithm` and `purpose` as in `Behavior`.
+
+    Raises:
+        UsageError: it acts on a history.
+    """
+    if policy.remembering is not None:
+        raise UsageError(
+            f"{algorithm}: expected a policy that acts on observations, found one that acts on a history, which can be neither "
+            "collected with nor exported. Use another."
+        )
     return Behavior(policy.task, policy.act if explore else lambda seen, _: policy.act(seen), algorithm, purpose)
 
 

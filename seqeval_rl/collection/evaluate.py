@@ -96,7 +96,7 @@ def _play(policy: Policy, episodes: int) -> tuple[NDArray[np.float64], NDArray[n
         count = min(_TOGETHER, episodes - start)
         limit = policy.max_episode_steps
         with Evaluator(policy.task, (policy.seed,), count, max_episode_steps=limit, purpose=PURPOSE) as evaluator:
-            part = evaluator.evaluate(act, number)
+            part = evaluator.evaluate(policy.remembering or act, number)
         for failure in part.failures.values():
             raise RunError(f"{policy.description}: {failure} (counted from {start}). Nothing is recorded.")
         found.append((part.returns[0], part.lengths[0], part.scores[0]))

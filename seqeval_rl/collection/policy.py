@@ -19,6 +19,7 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.read import MANIFEST, RunResult, read_results
+from seqeval_rl.training.history import Memory, Remembering
 
 _CPU = torch.device("cpu")
 
@@ -29,6 +30,9 @@ class Policy:
         policy = Policy.load("results/mine/hopper/td3_bc/seed-0")
         observation, _ = env.reset()
         env.step(policy(observation))
+
+    A policy that acts on a history is told when an episode begins, `policy.reset()`, and the reward of each of its actions,
+    `policy.receive(reward)`; other policies ignore both.
 
     Observations are normalized with the statistics in the checkpoint, those that the run continues with: its last evaluation used
     the statistics of one evaluation before. It computes on the CPU.
@@ -63,12 +67,55 @@ class Policy:
         try:
             self._algorithm.load_state_dict(state["algorithm"])
             self._scale, self._shift = observation_map(state, int(np.prod(shapes.obs_shape)))
+            scales = state["preprocessing"]["scale"].double().reshape(-1).numpy()
         except (KeyError, ValueError, RuntimeError, AttributeError) as error:
             raise DataError(
                 f"checkpoint of {entry.name}: expected its state for {task.env_id}, found {type(error).__name__}: "
                 f"{(str(error).splitlines() or [''])[0]} Use the settings and the version of the algorithm that it was "
                 "trained with."
             ) from error
+
+        self.remembering: Remembering | None = None  # of a policy that acts on a history; to evaluate it
+        self._waits: bool | None = None  # whether an action has no reward yet; None: `reset` was not called
+        self._length = entry.history_length(config)
+        if self._length is not None:
+            obs_dim = int(np.prod(shapes.obs_shape))
+            self._reward_scale = scales[-obs_dim - 2 : -obs_dim - 1]
+            self.remembering = Remembering(self._act_on, self._length, 1, shapes.obs_shape, len(shapes.action_low))
+
+    @torch.no_grad()
+    def _act_on(self, memory: Memory, noise: None = None) -> NDArray[np.float32]:
+        """Greedy actions [1, E, act_dim] for histories."""
+        history = memory.history(self._seen, self._reward_scale, _CPU)
+        actions: NDArray[np.float32] = self._algorithm.act(history, None).numpy()  # type: ignore[arg-type]
+        return actions
+
+    def _seen(self, observations: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(self._shift, observations.flatten(2), self._scale).view(observations.shape)
+
+    def reset(self) -> None:
+        """Episodes begin, in as many environments as the next call has observations."""
+        self._waits = None
+
+    def receive(self, rewards: ArrayLike) -> None:
+        """The rewards of the latest actions, one number or [B]."""
+        if self.remembering is not None and self._waits:
+            self.remembering.add(self._taken, np.asarray(rewards, np.float64).reshape(1, -1))
+            self._waits = False
+
+    def _remember(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Greedy actions [B, act_dim] in [-1, 1] of a policy that acts on a history. Raises `UsageError`."""
+        assert self.remembering is not None
+        if self._waits:
+            raise UsageError(
+                f"policy of {self.task.env_id}: expected receive(reward) after each action, since it acts on a history, found "
+                "another call. Give it the reward, or reset() at the start of an episode."
+            )
+        if self._waits is None:
+            self.remembering.begin(len(observations))
+        actions = self.remembering(observations[None])
+        self._taken, self._waits = np.clip(actions, -1.0, 1.0), True
+        return actions[0]
 
     @classmethod
     def load(
@@ -112,7 +159,7 @@ class Policy:
         action is one number.
 
         Observations are raw, actions in the environment's units and in the dtype of its action space. Raises `DataError` for
-        another shape.
+        another shape, and `UsageError` where a policy that acts on a history has not been given a reward.
         """
         observations, shape = np.asarray(observation, np.float32), self.shapes.obs_shape
         single = observations.shape == shape
@@ -121,8 +168,12 @@ class Policy:
                 f"policy of {self.task.env_id}: expected an observation of shape {shape} or a batch of them, found shape "
                 f"{observations.shape}."
             )
-        batch = torch.from_numpy(observations[None] if single else observations)
-        actions = self.shapes.in_space(self.shapes.in_units(self.scaled_actions(batch).numpy()))
+        batch = observations[None] if single else observations
+        if self.remembering is not None:
+            chosen = self._remember(batch)
+        else:
+            chosen = self.scaled_actions(torch.from_numpy(batch)).numpy()
+        actions = self.shapes.in_space(self.shapes.in_units(chosen))
         return actions[0] if single else actions
 
     @torch.no_grad()

@@ -83,10 +83,12 @@ def _episode(policy: Policy, env: Any, seed: int, stride: int) -> Any:
     total, length, over = 0.0, 0, False
     with _named(env):
         observation, _ = env.reset(seed=seed)
+        policy.reset()
     yield picture(env)
     while not over:
         with _named(env):
             observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            policy.receive(reward)
         total, length, over = total + float(reward), length + 1, bool(terminated or truncated)
         if over or length % stride == 0:
             yield picture(env)

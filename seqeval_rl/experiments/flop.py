@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch
+from seqeval_rl.interface.sequences import History
 
 
 class Flop(NamedTuple):
@@ -36,7 +37,11 @@ def count_flop(algorithm: Algorithm, batch: Any) -> Flop | None:
             update = counter.get_total_flops() / period
             with _counter() as counter, torch.no_grad():
                 observations = batch.observations if isinstance(batch, Batch) else batch.observations[:, :, -1]
-                algorithm.act(observations[:, :1], None)
+                seen: Any = observations[:, :1]
+                length = getattr(algorithm, "history_length", None)
+                if length is not None:
+                    seen = History.beginning(seen, length, batch.actions.shape[-1])
+                algorithm.act(seen, None)
             return Flop(update, float(counter.get_total_flops()))
     except (Exception, SystemExit):  # of a plug-in or of the counter: a run does without this number
         return None

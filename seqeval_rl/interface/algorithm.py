@@ -103,6 +103,8 @@ class Algorithm(Protocol):
             consecutive transitions of one episode. Not with the order `shuffled`, nor with images. Absent or None: `Batch`.
         returns_to_go: True if batches of sequences are to have returns to go: only transitions of complete episodes are drawn,
             and there is no online phase. Absent: False.
+        acts_on_history: True if `act` gets a `sequences.History` of H = `sequence_length` transitions in place of observations.
+            Absent: False.
         capturable: False if a CUDA graph cannot capture `update`. Absent: True.
         published: the settings of the published runs that are not the defaults, which `--paper` sets; the value `OFFLINE_STEPS`
             of a setting is the number of gradient steps that a run takes on its dataset. Absent: none.

@@ -19,7 +19,7 @@ from torch import Tensor
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.config import differing
 from seqeval_rl.interface.returns import check_actions, check_metrics, check_numbers
-from seqeval_rl.interface.sequences import SequenceBatch
+from seqeval_rl.interface.sequences import History, SequenceBatch, history_length
 from seqeval_rl.interface.state import RUNS
 from seqeval_rl.seeding import torch_generator
 
@@ -32,7 +32,13 @@ def noise_dim(algorithm: type, config: Any, spec: Spec) -> int:
 
 def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
     """A run group of any algorithm: the algorithm itself if it is vectorized, else one instance per run."""
-    return algorithm(config, spec) if getattr(algorithm, "vectorized", False) else PerSeed(algorithm, config, spec)
+    group: Any = (
+        algorithm(config, spec) if getattr(algorithm, "vectorized", False) else PerSeed(algorithm, config, spec)
+    )
+    length = history_length(algorithm, config)
+    if length is not None:
+        group.history_length = length
+    return group
 
 
 class PerSeed:
@@ -74,19 +80,19 @@ class PerSeed:
             for key in self._names or ()
         }
 
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """[R, E, *obs_shape] and [R, E, act_dim] or None -> [R, E, act_dim], of discrete actions see `Algorithm.act`. Raises
-        WrongReturn where a run returns no such actions."""
+    def act(self, observations: Tensor | History, noise: Tensor | None) -> Tensor:
+        """[R, E, *obs_shape] or a history, and [R, E, act_dim] or None -> [R, E, act_dim], of discrete actions see
+        `Algorithm.act`. Raises WrongReturn where a run returns no such actions."""
         noises = [None] * len(self.runs) if noise is None else noise
-        actions = self._each(lambda run, r: run.act(observations[r], noises[r]))
+        seen = [
+            observations.each(lambda column, r=r: column[r]) if isinstance(observations, History) else observations[r]  # type: ignore[misc]
+            for r in range(len(self.runs))
+        ]
+        actions = self._each(lambda run, r: run.act(seen[r], noises[r]))
+        envs = observations.rewards.shape[1] if isinstance(observations, History) else observations.shape[1]
         for run, each in zip(self.runs, actions, strict=True):
-            check_actions(
-                run,
-                each,
-                (observations.shape[1], self._act_dim),
-                (noise is None) not in self._acted,
-                self._action_classes,
-            )
+            bounded = (noise is None) not in self._acted
+            check_actions(run, each, (envs, self._act_dim), bounded, self._action_classes)
         self._acted.add(noise is None)
         return torch.stack(actions)
 

@@ -19,7 +19,7 @@ from seqeval_rl.errors import UsageError, at, invalid, unknown
 from seqeval_rl.interface import per_seed
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.loading import FILE_MODULE, load_class
-from seqeval_rl.interface.sequences import sequence_length
+from seqeval_rl.interface.sequences import history_length, sequence_length
 from seqeval_rl.utils.text import one_line
 from seqeval_rl.utils.tracebacks import placed
 
@@ -123,6 +123,10 @@ class AlgorithmEntry:
         """H, where its batches are of sequences; None: of single transitions. Raises `UsageError`, see `sequences`."""
         return sequence_length(self.algorithm, config)
 
+    def history_length(self, config: Any) -> int | None:
+        """H of the histories that `act` gets; None: observations alone."""
+        return history_length(self.algorithm, config)
+
     @property
     def returns_to_go(self) -> bool:
         """Whether its batches of sequences have returns to go."""
@@ -132,9 +136,14 @@ class AlgorithmEntry:
         """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time.
 
         Raises:
-            UsageError: it is for other actions, see `check_action_space`.
+            UsageError: it is for other actions, see `check_action_space`, or acts on a history of discrete ones.
         """
         self.check_action_space(spec)
+        if spec.action_classes is not None and self.history_length(config) is not None:
+            raise UsageError(
+                f"{self.name}: expected an algorithm that acts on single observations, since histories of discrete actions are "
+                "not supported, found one that acts on a history. Use another one."
+            )
         return per_seed.build(self.algorithm, config, spec)
 
 

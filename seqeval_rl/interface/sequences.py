@@ -41,6 +41,48 @@ class SequenceBatch(NamedTuple):
         return self.each(lambda column: column[r])
 
 
+class History(NamedTuple):
+    """What `act` gets of an algorithm with `acts_on_history = True`: the latest H transitions of E environments of each run.
+
+    The last place has the current observation; its action and reward are 0, since they are to come.
+    """
+
+    observations: Tensor  # [R, E, H, *obs_shape]
+    actions: Tensor  # [R, E, H, act_dim], as they were taken
+    rewards: Tensor  # [R, E, H]
+    received: Tensor  # [R, E, H], the sum of the rewards since the episode's start, before each place
+    valid: Tensor  # [R, E, H]; 0 in padding, where the episode had not begun
+    steps: Tensor  # [R, E, H] int64, which transition of its episode, from 0
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> History:
+        """The history with `change` applied to each field."""
+        return History(*(change(column) for column in self))
+
+    @classmethod
+    def beginning(cls, observations: Tensor, length: int, act_dim: int) -> History:
+        """Of environments whose first observations are these, [R, E, *obs_shape]."""
+        runs, envs = observations.shape[:2]
+        history = observations.new_zeros(runs, envs, length)
+        valid, steps = history.clone(), torch.zeros(history.shape, dtype=torch.int64, device=history.device)
+        valid[..., -1] = 1
+        seen = observations.new_zeros(runs, envs, length, *observations.shape[2:])
+        seen[:, :, -1] = observations
+        actions = history.new_zeros(*history.shape, act_dim)
+        return cls(seen, actions, history, history.clone(), valid, steps)
+
+    @classmethod
+    def of(cls, batch: SequenceBatch, received: Tensor) -> History:
+        """That which led to the last observations of sequences, with these sums [R, B, H]."""
+        actions, rewards = batch.actions.clone(), batch.rewards.clone()
+        actions[:, :, -1], rewards[:, :, -1] = 0, 0
+        return cls(batch.observations, actions, rewards, received, batch.valid, batch.steps)
+
+
+def history_length(algorithm: Any, config: Any) -> int | None:
+    """H of the histories that `act` gets; None where it gets observations alone."""
+    return sequence_length(algorithm, config) if getattr(algorithm, "acts_on_history", False) else None
+
+
 def sequence_length(algorithm: Any, config: Any) -> int | None:
     """H, from the field `sequence_length` of `Config`, else from the class attribute; None: batches are of single transitions.
 

@@ -17,6 +17,7 @@ from seqeval_rl.environments.returned import EnvironmentFailure, attempt
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import Transition
 from seqeval_rl.interface.returns import ROUNDING
+from seqeval_rl.training.history import Remembering
 
 Act = Callable[[NDArray[np.float32]], NDArray[np.floating]]
 TRAINING = "evaluation episode"  # the purpose of the evaluations while a run trains
@@ -152,6 +153,9 @@ class Evaluator:
         by_run = observations.reshape(runs, episodes, *envs.obs_shape)  # the same memory
         record = _Episodes(runs, episodes, starts, action_range)
         record.add_failures(failed)
+        remembering = act if isinstance(act, Remembering) else None
+        if remembering is not None:
+            remembering.begin(episodes)
         for _ in range(envs.max_episode_length):
             if not len(record.live):
                 break
@@ -169,6 +173,11 @@ class Evaluator:
             live = record.live
             step, failed = attempt(partial(envs.step, envs.shapes.in_units(actions[live]), live))
             observations[live] = step[0]
+            if remembering is not None:
+                rewards = np.zeros(runs * episodes)
+                rewards[live] = np.nan_to_num(step[1])
+                taken = np.nan_to_num(actions).clip(-1.0, 1.0).reshape(expected)
+                remembering.add(taken, rewards.reshape(runs, episodes))
             record.add(step)
             if failed:
                 record.add_failures(failed)

@@ -69,7 +69,7 @@ class EvaluationQueue:
         elif self.asynchronous:
             return self._evaluator.begin(self._trainer.copy_policy(), point.index)
         else:
-            done.set_result(self._evaluator.evaluate(self._trainer.learner.act, point.index))
+            done.set_result(self._evaluator.evaluate(self._trainer.learner.policy(), point.index))
         return done
 
     def submit(self, outcome: Outcome) -> bool:

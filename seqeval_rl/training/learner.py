@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,11 @@ from seqeval_rl.environments.patience import UPDATE, Alarm, OverdueError, within
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.returns import check_actions, check_metrics
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler
+from seqeval_rl.training.history import Memory, Remembering
 from seqeval_rl.training.normalization import Preprocessing
+
+Policy = Callable[..., NDArray[np.float32]]
+"""Raw observations [R, E, *obs], and noise to explore, to actions [R, E, act_dim]; `Remembering`, if it acts on a history."""
 
 
 class Learner:
@@ -55,12 +60,21 @@ class Learner:
         self._sums.zero_()  # in place: captured CUDA graphs add to this tensor
         return means
 
-    def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Actions [R, E, act_dim] for raw observations [R, E, *obs], see the function `act`."""
+    def policy(self) -> Policy:
+        """`act`, for an algorithm that acts on a history with a memory of its own."""
+        replay, length = self.batches.replay, getattr(self.algorithm, "history_length", None)
+        if length is None:
+            return self.act
+        return Remembering(self.act, length, len(self.batches.seeds), replay.obs_shape, replay.act_dim)
+
+    def act(
+        self, observations: NDArray[np.float32] | Memory, noise: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Actions [R, E, act_dim] for raw observations [R, E, *obs] or histories, see the function `act`."""
         replay, bounded = self.batches.replay, (noise is None) not in self._acted
         self._acted.add(noise is None)
-        preprocess = self.preprocessing.now(replay.device)
-        return act(self.algorithm, preprocess, replay.device, replay.spec, bounded, observations, noise)
+        preprocess, scale = self.preprocessing.now(replay.device), self.preprocessing.reward_scale
+        return act(self.algorithm, preprocess, replay.device, replay.spec, bounded, observations, noise, scale)
 
 
 class TimedStep:
@@ -87,16 +101,23 @@ def act(
     device: torch.device,
     spec: Spec,
     bounded: bool,
-    observations: NDArray[np.float32],
+    observations: NDArray[np.float32] | Memory,
     noise: NDArray[np.float32] | None = None,
+    reward_scale: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
-    """The action of an algorithm on `device` for raw observations [R, E, *obs]: [R, E, act_dim] in [-1, 1]; deterministic, or
-    with standard normals [R, E, n], n = `spec.act_noise_dim`, exploring. Of discrete actions, their numbers [R, E, 1].
+    """The action of an algorithm on `device` for raw observations [R, E, *obs], or histories whose rewards are multiplied by
+    `reward_scale` [R]: [R, E, act_dim] in [-1, 1]; deterministic, or with standard normals [R, E, n], n =
+    `spec.act_noise_dim`, exploring. Of discrete actions, their numbers [R, E, 1].
 
     Raises:
         WrongReturn: it is no tensor of that shape, or, if it is to be `bounded`, not in that range.
     """
-    seen = preprocess(torch.from_numpy(observations).to(device))
+    seen: Any
+    if isinstance(observations, Memory):
+        assert reward_scale is not None
+        seen = observations.history(preprocess, reward_scale, device)
+    else:
+        seen = preprocess(torch.from_numpy(observations).to(device))
     given = None if noise is None else torch.from_numpy(noise).to(device)
     with within_limits(UPDATE):
         actions = algorithm.act(seen, given)

@@ -105,6 +105,11 @@ class Preprocessing:
         scale, shift = (t[..., : self._obs_dim].to(device, copy=True) for t in (self.scale, self.shift))
         return lambda observations: torch.addcmul(shift, observations.flatten(2), scale).view(observations.shape)
 
+    @property
+    def reward_scale(self) -> NDArray[np.float64]:
+        """What rewards are multiplied by, [R]."""
+        return self._scale[:, 0, -self._obs_dim - 2] if self._obs_dim else self._scale[:, 0, -2]
+
     def state_dict(self) -> dict[str, Any]:
         """Statistics in use, with the run axis first."""
         moments = {} if self._moments is None else self._moments.state_dict()

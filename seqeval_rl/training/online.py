@@ -22,6 +22,7 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import Transition
 from seqeval_rl.errors import DataError
 from seqeval_rl.seeding import numpy_generator
+from seqeval_rl.training.history import Remembering
 from seqeval_rl.training.replay_buffer import ReplayBuffer
 
 Explore = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
@@ -120,6 +121,8 @@ class Interaction:
         while self._dataset_length + self.gathered < transitions:
             noise = self._noise(self.gathered)
             if self.gathered < self._random:
+                if isinstance(self._explore, Remembering):
+                    self._explore.see(self._observations[:, None])
                 actions = self._uniform_actions(noise)
             else:
                 actions = self._explore(self._observations[:, None], noise[:, None])[:, 0]
@@ -160,6 +163,10 @@ class Interaction:
             self._begin(r)
             width, act_dim = self._replay.obs_columns, self._replay.act_dim
             for row in rows[r, self._first[r] :]:
+                if isinstance(self._explore, Remembering):
+                    own, place = slice(r, r + 1), width + act_dim
+                    self._explore.see(row[:width].reshape(1, 1, *self._replay.obs_shape), own)
+                    self._explore.add(row[width:place].reshape(1, 1, -1), row[place].reshape(1, 1), own)
                 actions = self._in_units(row[None, width : width + act_dim])
                 self._observations[r] = self._step(actions, np.array([r]))[0][0]
             replayed = (
@@ -189,6 +196,8 @@ class Interaction:
     def _begin(self, r: int) -> None:
         """Begin run r's next episode."""
         seed = episode_seed(self._seeds[r], int(self._episodes[r]))
+        if isinstance(self._explore, Remembering):
+            self._explore.begin_run(r)
         if r not in self.failures:
             self._observations[r], failed = attempt(lambda: self._envs.restart(r, seed))
             self._add_failures(failed)
@@ -249,6 +258,8 @@ class Interaction:
         columns: list[NDArray[Any]] = [before, actions, rewards[:, None], 1.0 - terminated[:, None], after]
         rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
         self._replay.write(np.array([self._place(r, n, n + 1)[0] for r in range(runs)]), rows, n - self._first)
+        if isinstance(self._explore, Remembering):
+            self._explore.add(actions[:, None], rows[:, self._replay.obs_columns + self._replay.act_dim, None])
         self._observations[:] = next_observations
         self._ends[:, n] = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, RUNNING))
         self.gathered += 1

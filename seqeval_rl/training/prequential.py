@@ -47,6 +47,10 @@ class Prequential:
         device, dtype = replay.device, torch.get_default_dtype()
         self._scale = torch.tensor(reward_scales, dtype=dtype, device=device)[:, None]
         self._values, self._log_prob = (getattr(learner.algorithm, name, None) for name in ("values", "log_prob"))
+        # What an algorithm that acts on a history has seen before each transition; it has no scores from values.
+        self._histories = learner.batches.sequences if hasattr(learner.algorithm, "history_length") else None
+        if self._histories is not None:
+            self._values = self._log_prob = None
         discount = getattr(config, "discount", None)
         # Without a discount there is no temporal difference.
         self._discount: Tensor | None = None
@@ -110,7 +114,8 @@ class Prequential:
         noise = torch.empty(*indices.shape, 0, device=device)
         shift, scale = self._preprocessing.shift, self._preprocessing.scale
         batch: Batch = self._replay.batch_of(indices, noise, shift, scale)
-        actions = self._act(batch.observations)
+        seen = batch.observations if self._histories is None else self._histories.history(indices, shift, scale)
+        actions = self._act(seen, batch.rewards.shape)
         scores: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {}
         if self._replay.spec.action_classes is None:
             scores["action_error"] = ((actions - batch.actions).square().mean(-1), None)
@@ -124,7 +129,10 @@ class Prequential:
             value = self._values(batch.observations, batch.actions)
             check_numbers(self._algorithm, "values", value, indices.shape)
             value = value / self._scale
-            next_value = self._values(batch.next_observations, self._act(batch.next_observations)) / self._scale
+            next_value = (
+                self._values(batch.next_observations, self._act(batch.next_observations, batch.rewards.shape))
+                / self._scale
+            )
             target = batch.rewards / self._scale + self._discount * batch.masks * next_value
             scores["td_error"] = ((target - value).square(), None)
             rows = [indices[r] - self._starts[r] for r in range(len(indices))]
@@ -137,11 +145,10 @@ class Prequential:
             scores["value_gap"], scores["value_error"] = (gap, observed), (gap.square(), observed)
         return scores
 
-    def _act(self, observations: Tensor) -> Tensor:
-        """The deterministic action [R, P, act_dim], or [R, P] of discrete ones."""
-        actions, spec = self._algorithm.act(observations, None), self._replay.spec
-        shape = *observations.shape[:2], spec.act_dim
-        check_actions(self._algorithm, actions, shape, bounded=False, action_classes=spec.action_classes)
+    def _act(self, seen: Any, shape: torch.Size) -> Tensor:
+        """The deterministic action [R, P, act_dim], or [R, P] of discrete ones, for observations or histories [R, P, ...]."""
+        actions, spec = self._algorithm.act(seen, None), self._replay.spec
+        check_actions(self._algorithm, actions, (*shape, spec.act_dim), False, spec.action_classes)
         return actions
 
     def state_dict(self) -> dict[str, Any]:

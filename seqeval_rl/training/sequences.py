@@ -23,7 +23,7 @@ from torch import Tensor
 from seqeval_rl.data.stream import Stream, first_rows
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.registry import AlgorithmEntry
-from seqeval_rl.interface.sequences import SequenceBatch, fold
+from seqeval_rl.interface.sequences import History, SequenceBatch, fold
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 
@@ -38,7 +38,8 @@ class Sequences:
         Raises:
             DataError: the rows do not fit into memory.
         """
-        self.length, self._replay = length, replay
+        self.length, self._replay, self._streams = length, replay, tuple(streams)
+        self._received: Tensor | None = None  # [N], the sum of the rewards before each in its episode; see `history`
         if isinstance(replay, PooledReplayBuffer):
             raise DataError(
                 f"batches of sequences: expected data that fit into memory ({replay.device.type}), found {replay.host.nbytes:,} "
@@ -69,11 +70,7 @@ class Sequences:
 
     def batch(self, drawn: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> SequenceBatch:
         """The sequences of what was drawn, [..., R, B] on the device; other arguments as for `ReplayBuffer.batch`."""
-        last = drawn.div(self.length, rounding_mode="floor")
-        steps = self._steps[last].long()
-        reach = torch.minimum(drawn - last * self.length, steps)
-        # In padding the last one again, which is then set to 0.
-        rows = (last[..., None] - torch.minimum(self._back, reach[..., None])).flatten(-2)
+        rows, steps, reach = self._rows(drawn)
         to_go = None
         if len(self._to_go):
             to_go = self._to_go[rows]
@@ -81,6 +78,30 @@ class Sequences:
                 column = self._replay.obs_columns + self._replay.act_dim
                 to_go = to_go * scale[..., column]
         return fold(self._replay.batch(rows, noise, shift, scale), steps, reach, to_go)
+
+    def _rows(self, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows [..., R, B * H] of what was drawn, and the other arguments of `fold`."""
+        last = drawn.div(self.length, rounding_mode="floor")
+        steps = self._steps[last].long()
+        reach = torch.minimum(drawn - last * self.length, steps)
+        # In padding the last one again, which is then set to 0.
+        rows = (last[..., None] - torch.minimum(self._back, reach[..., None])).flatten(-2)
+        return rows, steps, reach
+
+    def history(self, indices: NDArray[np.int64], shift: Tensor | None, scale: Tensor | None) -> History:
+        """What an algorithm would have seen before it acted at these rows of datasets [R, P], had it acted as the dataset."""
+        drawn = torch.from_numpy(indices * self.length + self.length - 1).to(self._replay.device)
+        rows = self._rows(drawn)[0].unflatten(-1, (indices.shape[-1], self.length))
+        batch = self.batch(drawn, torch.empty(*indices.shape, 0, device=drawn.device), shift, scale)
+        if self._received is None:
+            received = np.zeros(len(self._replay.host), np.float32)
+            for stream, first in zip(self._streams, first_rows(self._streams), strict=True):
+                received[first : first + len(stream)] = _received(stream)
+            self._received = torch.from_numpy(received).to(drawn.device)
+        found = self._received[rows] * batch.valid
+        if scale is not None:
+            found = found * scale[..., self._replay.obs_columns + self._replay.act_dim, None]
+        return History.of(batch, found)
 
 
 def _steps(stream: Stream) -> NDArray[np.int64]:
@@ -93,11 +114,22 @@ def _steps(stream: Stream) -> NDArray[np.int64]:
 
 def _returns_to_go(stream: Stream) -> NDArray[np.float64]:
     """The sum of the rewards from each transition of a stream to its episode's end, [N]."""
-    parts = []
+    return _sums(stream, last=True)
+
+
+def _received(stream: Stream) -> NDArray[np.float64]:
+    """The sum of the rewards before each transition of a stream since its episode's start, [N]."""
+    return -_sums(stream, last=False)
+
+
+def _sums(stream: Stream, last: bool) -> NDArray[np.float64]:
+    """What the sum of all rewards grows by from each transition of a stream to its episode's end, or to its start, [N]."""
+    parts = [np.empty(0)]
     for block in stream.blocks:
         starts, rewards = block.dataset.episode_starts, np.asarray(block.dataset.rewards, np.float64)
         before = np.append(0.0, np.cumsum(rewards))
-        parts.append(np.repeat(before[starts[1:]], np.diff(starts)) - before[:-1])
+        bounds = before[starts[1:]] if last else before[starts[:-1]]
+        parts.append(np.repeat(bounds, np.diff(starts)) - before[:-1])
     return np.concatenate(parts)
 
 

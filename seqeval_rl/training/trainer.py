@@ -27,6 +27,7 @@ from seqeval_rl.training.batch_sampler import BatchSampler
 from seqeval_rl.training.cuda_graph_learner import CudaGraphLearner
 from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.evaluation import Act
+from seqeval_rl.training.history import Remembering
 from seqeval_rl.training.learner import Learner, act
 from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.online import Interaction
@@ -112,8 +113,15 @@ class Trainer:
         and the first gradient step need them."""
         stream = self.runs[0].stream
         random = 0 if len(stream) else self.schedules[0].initial
+        length = self._entry.history_length(self._config)
+
+        def explore(*seen: Any) -> NDArray[np.float32]:
+            return self.learner.act(*seen)  # which is not there yet
+
+        if length is not None:
+            explore = Remembering(explore, length, len(self.runs), replay.obs_shape, replay.act_dim)  # type: ignore[assignment]
         interaction = Interaction(
-            stream.task, self._spec.seeds, replay, len(stream), random, lambda *seen: self.learner.act(*seen),
+            stream.task, self._spec.seeds, replay, len(stream), random, explore,
             self._protocol.max_episode_steps,
         )  # fmt: skip
         interaction.gather(len(stream) + random)
@@ -193,7 +201,12 @@ class Trainer:
         if self._copy is None:
             self._copy = self._entry.build(self._config, replace(self._spec, device=CPU))
         self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
-        return partial(act, self._copy, self.preprocessing.now(CPU), CPU, self._spec, first)
+        preprocess, scale = self.preprocessing.now(CPU), self.preprocessing.reward_scale
+        copied = partial(act, self._copy, preprocess, CPU, self._spec, first, reward_scale=scale)
+        length = getattr(self._copy, "history_length", None)
+        if length is None:
+            return copied
+        return Remembering(copied, length, self._spec.runs, self._spec.obs_shape, self._spec.act_dim)
 
     def states(self) -> list[dict[str, Any]]:
         """One state per run: networks, optimizers, statistics, gathered transitions. Batches need none (see `BatchSampler`)."""

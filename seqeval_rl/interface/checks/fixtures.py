@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.per_seed import build, noise_dim
 from seqeval_rl.interface.returns import check_actions, describe
-from seqeval_rl.interface.sequences import fold, sequence_length
+from seqeval_rl.interface.sequences import History, fold, sequence_length
 from seqeval_rl.seeding import torch_generator
 
 OBS_DIM, ACT_DIM, CLASSES, BATCH, EPISODES = 5, 2, 3, 16, 4
@@ -64,9 +64,15 @@ def build_group(algorithm: Any, seeds: tuple[int, ...] = SEEDS, config: Any = No
 def act(group: Algorithm, observations: Tensor, noise: Tensor | None, spec: Spec) -> Tensor:
     """The actions of a run group for observations [R, E, *obs], which must be what `act` may return. Raises `WrongReturn`."""
     with torch.no_grad():
-        actions = group.act(observations, noise)
+        actions = group.act(seen_by(group, observations, spec), noise)
     check_actions(group, actions, (*observations.shape[:2], spec.act_dim), True, spec.action_classes)
     return actions
+
+
+def seen_by(group: Algorithm, observations: Tensor, spec: Spec) -> Any:
+    """What `act` of a run group gets for observations [R, E, *obs] at the start of episodes."""
+    length = getattr(group, "history_length", None)
+    return observations if length is None else History.beginning(observations, length, spec.act_dim)
 
 
 def newest(batch: Any) -> Tensor:
