@@ -169,10 +169,8 @@ class Policy:
                 f"{observations.shape}."
             )
         batch = observations[None] if single else observations
-        if self.remembering is not None:
-            chosen = self._remember(batch)
-        else:
-            chosen = self.scaled_actions(torch.from_numpy(batch)).numpy()
+        remembers = self.remembering is not None
+        chosen = self._remember(batch) if remembers else self.scaled_actions(torch.from_numpy(batch)).numpy()
         actions = self.shapes.in_space(self.shapes.in_units(chosen))
         return actions[0] if single else actions
 
