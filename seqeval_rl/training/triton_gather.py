@@ -68,6 +68,5 @@ def gather(
         OBS=width, A=replay.act_dim, N=normals, AFFINE=affine, BLOCK=_BLOCK,
         WIDTH=triton.next_power_of_2(2 * width + replay.act_dim + 2), NORMALS=triton.next_power_of_2(max(normals, 1)),
     )  # fmt: skip
-    if replay.columns is None:
-        return batch
-    return batch._replace(**replay.columns(indices.index_select(0, step).squeeze(0)))
+    more = {} if replay.columns is None else replay.columns(indices.index_select(0, step).squeeze(0))
+    return batch._replace(actions=replay.as_classes(batch.actions), **more)

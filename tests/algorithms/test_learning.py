@@ -12,6 +12,8 @@ from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.algorithms.cal_ql import CalQL
 from seqeval_rl.algorithms.cql import CQL
+from seqeval_rl.algorithms.discrete_cql import DiscreteCQL
+from seqeval_rl.algorithms.dqn import DQN
 from seqeval_rl.algorithms.edac import EDAC
 from seqeval_rl.algorithms.fql import FQL
 from seqeval_rl.algorithms.iql import IQL
@@ -44,6 +46,8 @@ SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}
         (FQL, SMALL),
         (ReBRAC, SMALL),
         (CalQL, {**SMALL, "sampled_actions": 4}),
+        (DQN, {**SMALL, "target_rate": 0.02}),
+        (DiscreteCQL, SMALL),
     ],
 )
 def test_values_are_bootstrapped(algorithm, settings):
@@ -65,6 +69,8 @@ def test_values_are_bootstrapped(algorithm, settings):
         (FQL, {}),
         (ReBRAC, {}),
         (CalQL, {"sampled_actions": 4, "min_q_weight": 1.0}),
+        (DQN, {}),
+        (DiscreteCQL, {}),
     ],
 )
 def test_with_discount_0_the_immediate_reward_wins(algorithm, settings):

@@ -35,6 +35,7 @@ LARGE = {
     "fql": {"hidden": (64, 64)},
     "rebrac": {"hidden": (64, 64), "learning_rate": 1e-3},
     "cal_ql": {"hidden": (64, 64), "sampled_actions": 4, "learning_rate": 1e-3},
+    **{name: {"hidden": (64, 64), "learning_rate": 1e-3} for name in ("discrete_bc", "discrete_cql", "dqn")},
 }
 
 
