@@ -1,6 +1,9 @@
 from .awac import AWAC as AWAC
 from .bc import BC as BC
 from .cql import CQL as CQL
+from .discrete_bc import DiscreteBC as DiscreteBC
+from .discrete_cql import DiscreteCQL as DiscreteCQL
+from .dqn import DQN as DQN
 from .edac import EDAC as EDAC
 from .fql import FQL as FQL
 from .iql import IQL as IQL

@@ -36,17 +36,30 @@ class Problem:
     act_dim: int = 3
     batch_size: int = 256
     transitions: int = 200_000  # at least 2
+    action_classes: int | None = None  # of discrete actions; then act_dim is 1
 
     @cached_property
     def rows(self) -> NDArray[np.float32]:
-        """Packed rows [transitions, D] (see `Dataset.rows`): standard normals, actions in [-1, 1], no terminals."""
+        """Packed rows [transitions, D] (see `Dataset.rows`): standard normals, actions in [-1, 1] or discrete, no terminals."""
         width = self.obs_shape[0] if len(self.obs_shape) == 1 else 0  # images are not in the rows
         rng = np.random.default_rng(0)
         rows = rng.standard_normal((self.transitions, 2 * width + self.act_dim + 2), dtype=np.float32)
         actions = slice(width, width + self.act_dim)
         rows[:, actions] = np.tanh(rows[:, actions])
+        if self.action_classes is not None:
+            rows[:, actions] = rng.integers(self.action_classes, size=(self.transitions, 1))
         rows[:, width + self.act_dim + 1] = 1.0
         return rows
+
+    def suited(self, entry: AlgorithmEntry) -> Problem:
+        """This problem, or for an algorithm for discrete actions one with as many of them as this has action dimensions."""
+        if entry.action_space == "continuous" or self.action_classes is not None:
+            return self
+        return replace(self, act_dim=1, action_classes=max(self.act_dim, 2))
+
+    def spec(self, runs: int, device: torch.device) -> Spec:
+        """What R = `runs` runs on it may know."""
+        return Spec(self.obs_shape, self.act_dim, tuple(range(runs)), device, self.action_classes)
 
     def pixels(self) -> Pixels | None:
         """A few random images, repeated, where observations are images."""
@@ -93,7 +106,7 @@ class EagerLoop:
 
     def __init__(self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem):
         """Only the first seed of `spec` is trained."""
-        self.spec = Spec(spec.obs_shape, spec.act_dim, spec.seeds[:1], spec.device)
+        self.spec = replace(spec, seeds=spec.seeds[:1])
         self.algorithm = entry.build(config, self.spec)
         self.replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), []), self.spec)
         self.batch_size, self.noise_dim = problem.batch_size, entry.noise_dim(config, self.spec)
@@ -137,7 +150,8 @@ class Contenders:
         """Build everything for R = `runs` ≥ 1, with the algorithm's settings `config`, and take a first period of bare
         updates."""
         self.entry, self.runs, self.device = entry, runs, device
-        spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), device)
+        problem = problem.suited(entry)
+        spec = problem.spec(runs, device)
         self.learner = LearnerLoop(entry, config, spec, problem)
         self.eager = EagerLoop(entry, config, spec, problem)
         bare = entry.build(config, spec)

@@ -113,18 +113,19 @@ def divide(candidates: Iterable[GroupCandidate], room: float, workers: int = 1) 
 
 
 def cost_of_run(
-    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost]
-) -> UpdateCost:
+    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost],
+    action_classes: int | None = None,
+) -> UpdateCost:  # fmt: skip
     """The cost of one gradient step of one run, measured once for equal settings (`known`); 0 for an algorithm that raises,
     crashes or hangs, which its own job will report."""
     entry, batch_size = variant.entry, variant.protocol.batch_size
     # Widths and counts change the cost, rates do not.
-    key = (entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
+    key = (entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size, action_classes)
     if key not in known:
         measure = cost_of_update if entry.is_ours or not entry.importable else _measured_apart
         try:
             with isolated(device), within_limits(UPDATE):
-                known[key] = measure(entry, variant.config, obs_shape, act_dim, batch_size, device)
+                known[key] = measure(entry, variant.config, obs_shape, act_dim, batch_size, device, action_classes)
         except (Exception, SystemExit):
             known[key] = UpdateCost(0.0, 0)
     return known[key]
@@ -149,14 +150,18 @@ def _measure(request: tuple[Any, ...]) -> UpdateCost:
 
 
 def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
-    """A batch of standard normals (actions in [-1, 1], no terminals) of the right shapes."""
+    """A batch of standard normals (actions in [-1, 1] or discrete, no terminals) of the right shapes."""
     rng = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(spec.runs, batch_size, *shape, generator=rng).to(spec.device)
 
+    if spec.action_classes is None:
+        actions = normal(spec.act_dim).tanh()
+    else:
+        actions = torch.randint(spec.action_classes, (spec.runs, batch_size), generator=rng).to(spec.device)
     return Batch(
-        normal(*spec.obs_shape), normal(spec.act_dim).tanh(), normal(), normal(*spec.obs_shape),
+        normal(*spec.obs_shape), actions, normal(), normal(*spec.obs_shape),
         torch.ones(spec.runs, batch_size, device=spec.device), normal(noise_dim),
     )  # fmt: skip
 
@@ -205,14 +210,15 @@ class UpdateCost(NamedTuple):
 
 
 def cost_of_update(
-    entry: AlgorithmEntry, config: Any, obs_shape: tuple[int, ...], act_dim: int, batch_size: int, device: torch.device
-) -> UpdateCost:
+    entry: AlgorithmEntry, config: Any, obs_shape: tuple[int, ...], act_dim: int, batch_size: int, device: torch.device,
+    action_classes: int | None = None,
+) -> UpdateCost:  # fmt: skip
     """A quick measurement for planning: bare updates of one run, on a CPU on one thread."""
     cuda = device.type == "cuda"
     before = torch.cuda.memory_allocated(device) if cuda else 0
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    spec = Spec(obs_shape, act_dim, (0,), device)
+    spec = Spec(obs_shape, act_dim, (0,), device, action_classes)
     algorithm = entry.build(config, spec)
     batch: Any = random_batch(spec, batch_size, entry.noise_dim(config, spec))
     length = entry.sequence_length(config)

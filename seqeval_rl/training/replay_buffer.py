@@ -50,7 +50,7 @@ class ReplayBuffer:
 
     def __init__(self, transitions: Transitions, spec: Spec, together: bool = True):
         """On the device of `spec`; `write` needs writable rows. With `together` there is a tensor `rows` on a CPU, too."""
-        self.obs_shape, self.act_dim, self.device = spec.obs_shape, spec.act_dim, spec.device
+        self.spec, self.obs_shape, self.act_dim, self.device = spec, spec.obs_shape, spec.act_dim, spec.device
         rows, _, self.arrivals, self.written = transitions
         self.host = PackedRows.of(rows)
         self.dtype = torch.from_numpy(np.empty(0, self.host.dtype)).dtype
@@ -114,12 +114,16 @@ class ReplayBuffer:
         observations, next_observations = self._observations(indices, before, after)
         return Batch(
             observations=observations,
-            actions=actions.contiguous(),
+            actions=self.as_classes(actions.contiguous()),
             rewards=rewards.squeeze(-1).contiguous(),
             next_observations=next_observations,
             masks=masks.squeeze(-1).contiguous(),
             noise=noise,
         )
+
+    def as_classes(self, actions: Tensor) -> Tensor:
+        """Actions [..., act_dim] as in a row in the form of a `Batch`: discrete ones are int64 [...]."""
+        return actions if self.spec.action_classes is None else actions.squeeze(-1).long()
 
     def _observations(self, indices: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Observations and next observations [..., R, B, *obs] from the rows' columns of both."""

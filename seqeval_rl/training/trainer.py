@@ -71,7 +71,9 @@ class Trainer:
         self._points = [schedule.points() for schedule in self.schedules]
         self._config = grouped_config([run.config for run in runs])
         stream = runs[0].stream
-        self._spec = Spec(stream.obs_shape, stream.act_dim, tuple(run.seed for run in runs), device)
+        seeds = tuple(run.seed for run in runs)
+        self._spec = Spec(stream.obs_shape, stream.act_dim, seeds, device, stream.action_classes)
+        entry.check_action_space(self._spec, f"stream {stream.name!r}")
         transitions = _concatenate(runs, protocol)
         if transitions.pixels is not None:
             _check_images(entry.name, stream.name, self._config, protocol)
@@ -200,7 +202,7 @@ class Trainer:
             self._copy = self._entry.build(self._config, replace(self._spec, device=CPU))
         self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
         preprocess, scale = self.preprocessing.now(CPU), self.preprocessing.reward_scale
-        copied = partial(act, self._copy, preprocess, CPU, self._spec.act_dim, first, reward_scale=scale)
+        copied = partial(act, self._copy, preprocess, CPU, self._spec, first, reward_scale=scale)
         length = getattr(self._copy, "history_length", None)
         if length is None:
             return copied

@@ -67,4 +67,4 @@ def gather(
         OBS=width, A=replay.act_dim, N=normals, AFFINE=affine, BLOCK=_BLOCK,
         WIDTH=triton.next_power_of_2(2 * width + replay.act_dim + 2), NORMALS=triton.next_power_of_2(max(normals, 1)),
     )  # fmt: skip
-    return batch
+    return batch._replace(actions=replay.as_classes(batch.actions))

@@ -11,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.algorithms.cql import CQL
+from seqeval_rl.algorithms.discrete_cql import DiscreteCQL
+from seqeval_rl.algorithms.dqn import DQN
 from seqeval_rl.algorithms.edac import EDAC
 from seqeval_rl.algorithms.fql import FQL
 from seqeval_rl.algorithms.iql import IQL
@@ -40,6 +42,8 @@ SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}
         (SACN, {**SMALL, "critics": 4, "updates": 1000}),
         (EDAC, {**SMALL, "critics": 4, "updates": 1000}),
         (FQL, SMALL),
+        (DQN, {**SMALL, "target_rate": 0.02}),
+        (DiscreteCQL, SMALL),
     ],
 )
 def test_values_are_bootstrapped(algorithm, settings):
@@ -59,6 +63,8 @@ def test_values_are_bootstrapped(algorithm, settings):
         (SACN, {"critics": 4}),
         (EDAC, {"critics": 4}),
         (FQL, {}),
+        (DQN, {}),
+        (DiscreteCQL, {}),
     ],
 )
 def test_with_discount_0_the_immediate_reward_wins(algorithm, settings):

@@ -16,7 +16,6 @@ from seqeval_rl.benchmarks.speed.kernels import Kernel, Kernels, trace
 from seqeval_rl.benchmarks.speed.roofline import record
 from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.grouping import random_batch
-from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
 from seqeval_rl.protocol import Protocol, Schedule
 
@@ -57,7 +56,7 @@ def test_operations_are_kernels_unless_they_are_views_or_only_allocate(device):
 @pytest.mark.parametrize("name", sorted(registered()))
 def test_an_update_on_paper_has_the_products_of_one_that_is_computed(name):
     entry, config = small(name)
-    spec = Spec(SMALL.obs_shape, SMALL.act_dim, (0, 1), torch.device("cpu"))
+    spec = SMALL.suited(entry).spec(2, torch.device("cpu"))
     algorithm = entry.build(config, spec)
     batch = random_batch(spec, SMALL.batch_size, entry.noise_dim(config, spec))
     computed = record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))

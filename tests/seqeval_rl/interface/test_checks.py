@@ -33,6 +33,7 @@ LARGE = {
     "sac_n": {"hidden": (64, 64), "critics": 4, "learning_rate": 1e-3},
     "edac": {"hidden": (64, 64), "critics": 4, "learning_rate": 1e-3},
     "fql": {"hidden": (64, 64)},
+    **{name: {"hidden": (64, 64), "learning_rate": 1e-3} for name in ("discrete_bc", "discrete_cql", "dqn")},
 }
 
 
