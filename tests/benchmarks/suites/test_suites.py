@@ -65,7 +65,7 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
         assert {p["static"] for p in protocols} == {False, True}
     if name == "breadth":  # every registered algorithm for vectors and continuous actions, and %BC
         assert {"edac", "fql", "rebrac", "cal_ql", "sac_n", "td3"} < {result.algorithm for result in results}
-        assert {result.manifest["config"]["best"] for result in results if result.algorithm == "bc"} == {None, 0.1}
+        assert {result.config["best"] for result in results if result.algorithm == "bc"} == {None, 0.1}
     if name == "orders":
         assert {p["order"] for p in protocols} == {"shuffled", "logged"}
     if name == "mixed":
