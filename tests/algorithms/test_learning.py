@@ -44,7 +44,7 @@ SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}
         (SACN, {**SMALL, "critics": 4, "updates": 1000}),
         (EDAC, {**SMALL, "critics": 4, "updates": 1000}),
         (FQL, SMALL),
-        (ReBRAC, SMALL),
+        (ReBRAC, {**SMALL, "actor_penalty": 0.1, "updates": 1000}),
         (CalQL, {**SMALL, "sampled_actions": 4}),
         (DQN, {**SMALL, "target_rate": 0.02}),
         (DiscreteCQL, SMALL),
