@@ -1,6 +1,7 @@
 from .awac import AWAC as AWAC
 from .bc import BC as BC
 from .cql import CQL as CQL
+from .decision_transformer import DecisionTransformer as DecisionTransformer
 from .edac import EDAC as EDAC
 from .fql import FQL as FQL
 from .iql import IQL as IQL
