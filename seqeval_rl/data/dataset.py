@@ -171,6 +171,8 @@ class Dataset:
 
     def episode_scores(self) -> NDArray[np.float64]:
         """Normalized scores of the complete episodes, see `Task.score`; one succeeds if it reaches a terminal state."""
+        if not self.task.success:
+            return self.task.score(self.episode_returns())
         stops = np.append(0, self._complete_ends())
         before = np.zeros(len(stops), np.int64)  # terminal rows before each of them
         for first, last in self.pieces():
