@@ -15,8 +15,7 @@ the token s_t. To act, g_1 is the target return, and g_t what is left of it afte
 
 As in the authors' code: ReLU, a layer normalization of the embedded tokens, tanh, decoupled weight decay. Different from it: no
 dropout, no warm-up of the learning rate, no clipping of gradients; a sequence is drawn by its last transition, where the authors
-draw its first one; weight decay of all parameters; initial weights of `torch.nn.Linear`, for the embedding of steps 0.02 times
-normals.
+draw its first one; weight decay of all parameters; initial weights of `torch.nn.Linear`.
 
 Rewards are scaled so that the task's reference returns are `return_range` apart, and `target_return` is in these units: with the
 defaults it is 1.1 times their distance, on Hopper 3580 and on Walker2d 5050, where the paper has 3600 and 5000.
@@ -36,7 +35,6 @@ from seqeval_rl.interface.sequences import History, SequenceBatch
 from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.modules import MLP, setting
 from seqeval_rl.networks.optimizers import Adam
-from seqeval_rl.seeding import torch_generator
 
 
 @dataclass(frozen=True)
@@ -103,9 +101,7 @@ class Transformer(nn.Module):
         self.embed_return = MLP(spec, "embed return", 1, (), width)
         self.embed_observation = MLP(spec, "embed observation", spec.obs_dim, (), width)
         self.embed_action = MLP(spec, "embed action", spec.act_dim, (), width)
-        draws = [torch_generator(seed, "embed step") for seed in spec.seeds]
-        steps = torch.stack([0.02 * torch.randn(config.most_steps, width, generator=each) for each in draws])
-        self.steps = nn.Parameter(steps.to(spec.device))  # [R, most_steps, width]
+        self.embed_step = MLP(spec, "embed step", config.most_steps, (), width)  # of one-hot vectors, see `forward`
         self.normalization, self.last = Normalization(spec, width), Normalization(spec, width)
         self.layers = nn.ModuleList(Layer(spec, f"layer {i}", width, config.heads) for i in range(config.layers))
         self.predict = MLP(spec, "predict", width, (), spec.act_dim)
@@ -118,7 +114,8 @@ class Transformer(nn.Module):
             return net(column.reshape(runs, batch * length, -1)).view(runs, batch, length, -1)
 
         of_run = torch.arange(runs, device=steps.device)[:, None, None]
-        when = self.steps[of_run, steps.clamp(max=self.steps.shape[1] - 1)]
+        table, shift = (weight[:, 0] for weight in self.embed_step.weights)  # [R, most_steps, width], [R, 1, width]
+        when = table[of_run, steps.clamp(max=table.shape[1] - 1)] + shift.unsqueeze(1)
         tokens = torch.stack(
             [
                 embedded(self.embed_return, to_go) + when,

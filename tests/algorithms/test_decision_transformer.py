@@ -53,7 +53,10 @@ def predicted(net, r, to_go, s, a, steps, count):
     """The actions at the last `count` transitions of one sequence, from its tokens alone: padding is left out."""
     tokens = []
     for t in range(H - count, H):
-        when = net.steps[r, min(int(steps[t]), SMALL["most_steps"] - 1)]
+        when = (
+            net.embed_step.weights[0][r, 0, min(int(steps[t]), SMALL["most_steps"] - 1)]
+            + net.embed_step.weights[1][r, 0, 0]
+        )
         tokens.append(linear(net.embed_return, r, to_go[t : t + 1]) + when)
         tokens.append(linear(net.embed_observation, r, s[t]) + when)
         tokens.append(linear(net.embed_action, r, a[t]) + when)
