@@ -53,8 +53,8 @@ class Select:
     """Pick an algorithm and its settings for each dataset by prequential scores alone; with true scores, what the pick costs."""
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
-    # prequential score to pick by: the lowest is best; of value_gap, the nearest to 0
-    score: Literal["action_error", "nll", "td_error", "value_error", "value_gap"] = "action_error"
+    # prequential score to pick by: the lowest is best; of agreement the highest, of value_gap the nearest to 0
+    score: Literal["action_error", "agreement", "nll", "td_error", "value_error", "value_gap"] = "action_error"
     share: float = 1.0  # share of the data that the score is over, above 0 and at most 1
     # pick among the settings of this algorithm; default: of all
     algorithm: Annotated[str | None, arg(metavar="NAME")] = None

@@ -99,8 +99,11 @@ def _numbers(dataset: Dataset) -> Iterator[tuple[str, Any]]:
     yield "transitions", f"{len(dataset):,}"
     yield "episodes", f"{len(dataset.episode_starts) - 1:,}"
     yield "observations", dataset.obs_shape
-    yield "actions", dataset.act_dim
-    yield "clipped", f"{dataset.clipped_actions:,} transitions with an action outside its bounds"
+    if dataset.action_classes is None:
+        yield "actions", dataset.act_dim
+        yield "clipped", f"{dataset.clipped_actions:,} transitions with an action outside its bounds"
+    else:
+        yield "actions", f"{dataset.action_classes} discrete"
     yield "terminations", f"{int(dataset.terminations.sum()):,}"
     yield "time limits", f"{int(dataset.truncations.sum()):,}"
     yield "returns", f"{low:.1f} to {high:.1f}"
@@ -134,7 +137,7 @@ def _drawn(label: str, dataset: Dataset) -> DatasetBlock:
     if dataset.cut:
         ends[-1] = CUT
     returns = trajectory_returns(dataset.rewards, dataset.terminations, starts)
-    return DatasetBlock(label, returns, np.diff(starts), ends, dataset.actions)
+    return DatasetBlock(label, returns, np.diff(starts), ends, dataset.actions, dataset.action_classes)
 
 
 @perform.register

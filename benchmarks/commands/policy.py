@@ -7,8 +7,14 @@ import math
 from seqeval_rl.benchmarks.arguments.policy import Evaluate, PolicyOf
 from seqeval_rl.collection.evaluate import evaluate_run
 from seqeval_rl.collection.policy import Policy
+from seqeval_rl.environments.spaces import Shapes
 from seqeval_rl.errors import UsageError
 from seqeval_rl.results.read import SECOND_EVALUATIONS
+
+
+def _box(shapes: Shapes) -> str:
+    low, high = (", ".join(f"{bound:g}" for bound in bounds) for bounds in (shapes.action_low, shapes.action_high))
+    return f"actions {shapes.action_low.shape} from ({low}) to ({high})"
 
 
 def policy(command: PolicyOf) -> None:
@@ -20,8 +26,11 @@ def policy(command: PolicyOf) -> None:
     found = Policy.load(command.run, command.algorithm, command.trust_environment)
     shapes = found.shapes
     print(f"{found.description}, in {found.task.env_id}")
-    low, high = (", ".join(f"{bound:g}" for bound in bounds) for bounds in (shapes.action_low, shapes.action_high))
-    print(f"observations {shapes.obs_shape} -> actions {shapes.action_low.shape} from ({low}) to ({high})")
+    if shapes.action_classes is not None:
+        first, last = (int(bound[0]) for bound in (shapes.action_low, shapes.action_high))
+        print(f"observations {shapes.obs_shape} -> a discrete action from {first} to {last}")
+    else:
+        print(f"observations {shapes.obs_shape} -> {_box(shapes)}")
     if command.export is not None:
         from seqeval_rl.collection.export import FORMATS, export_policy
 

@@ -20,7 +20,6 @@ from seqeval_rl.benchmarks.speed.estimate import duration, estimate
 from seqeval_rl.benchmarks.speed.group_cost import Extent, GroupCost
 from seqeval_rl.benchmarks.speed.kernels import trace
 from seqeval_rl.experiments.sweep import Sweep
-from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.device import Precision
@@ -93,7 +92,7 @@ def budget_of(
         for kernel in found.kernels
     ]
     launching, computing, moving = (sum(column) / found.updates for column in zip(*times, strict=True))
-    spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), torch.device("meta"))
+    spec = problem.suited(entry).spec(runs, torch.device("meta"))
     indices = runs * problem.batch_size
     normals = indices * entry.noise_dim(config, spec)
     return Budget(
@@ -117,7 +116,7 @@ def budget(
     machine, bounds = machine or Machine(), dict[GroupCost, str]()
 
     def cost(entry: AlgorithmEntry, config: Any, size: Extent, protocol: Protocol, runs: int, *_: Any) -> GroupCost:
-        problem = Problem(size.obs_shape, size.act_dim, protocol.batch_size)
+        problem = Problem(size.obs_shape, size.act_dim, protocol.batch_size, action_classes=size.action_classes)
         found = budget_of(entry, config, problem, runs, 0.0, machine, precision)
         of_a_step = runs * max(protocol.episodes, 1) / machine.env_steps_per_core / machine.cores
         made = GroupCost(found.seconds, 0.0, of_a_step)

@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.benchmarks.speed.roofline import Products, Recording, record
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import Pixels
+from seqeval_rl.data.stream import Stream
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.experiments.grouping import random_batch, timed
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.cuda_graphs import Capture
-from seqeval_rl.training.replay_buffer import Transitions, build_replay_buffer
+from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
 from seqeval_rl.training.trainer import build_learner
+from seqeval_rl.training.visible_columns import VisibleColumns
 
 _IMAGES = 256  # different ones in the synthetic data
 
@@ -36,17 +40,39 @@ class Problem:
     act_dim: int = 3
     batch_size: int = 256
     transitions: int = 200_000  # at least 2
+    action_classes: int | None = None  # of discrete actions; then act_dim is 1
 
     @cached_property
     def rows(self) -> NDArray[np.float32]:
-        """Packed rows [transitions, D] (see `Dataset.rows`): standard normals, actions in [-1, 1], no terminals."""
+        """Packed rows [transitions, D] (see `Dataset.rows`): standard normals, actions in [-1, 1] or discrete, no terminals."""
         width = self.obs_shape[0] if len(self.obs_shape) == 1 else 0  # images are not in the rows
         rng = np.random.default_rng(0)
         rows = rng.standard_normal((self.transitions, 2 * width + self.act_dim + 2), dtype=np.float32)
         actions = slice(width, width + self.act_dim)
         rows[:, actions] = np.tanh(rows[:, actions])
+        if self.action_classes is not None:
+            rows[:, actions] = rng.integers(self.action_classes, size=(self.transitions, 1))
         rows[:, width + self.act_dim + 1] = 1.0
         return rows
+
+    @cached_property
+    def stream(self) -> Stream:
+        """The rows as episodes of 1 000 transitions, for the fields of batches that are made of episodes."""
+        starts = np.append(np.arange(0, self.transitions, 1000), self.transitions)
+        truncations = np.zeros(self.transitions, np.bool_)
+        task = Task("synthetic", None)
+        made = Dataset("synthetic", task, self.rows, self.obs_shape, self.act_dim, truncations, starts)
+        return Stream("synthetic", [made])
+
+    def suited(self, entry: AlgorithmEntry) -> Problem:
+        """This problem, or for an algorithm for discrete actions one with as many of them as this has action dimensions."""
+        if entry.action_space == "continuous" or self.action_classes is not None:
+            return self
+        return replace(self, act_dim=1, action_classes=max(self.act_dim, 2))
+
+    def spec(self, runs: int, device: torch.device) -> Spec:
+        """What R = `runs` runs on it may know."""
+        return Spec(self.obs_shape, self.act_dim, tuple(range(runs)), device, self.action_classes)
 
     def pixels(self) -> Pixels | None:
         """A few random images, repeated, where observations are images."""
@@ -56,6 +82,14 @@ class Problem:
         frames = np.random.default_rng(0).integers(0, 256, (count + 1, *self.obs_shape), np.uint8)
         index = np.arange(self.transitions) % count
         return Pixels(frames, np.stack([index, index, index + 1], 1))
+
+
+def add_columns(entry: AlgorithmEntry, config: Any, problem: Problem, replay: ReplayBuffer, runs: int) -> None:
+    """Give batches the fields that the algorithm needs besides its transitions, all of which are visible."""
+    if names := entry.columns(config):
+        columns = VisibleColumns(names, [problem.stream] * runs, replay, [0.99] * runs, np.ones(runs))
+        columns.refresh(problem.transitions)
+        replay.columns = columns
 
 
 class LearnerLoop:
@@ -70,6 +104,7 @@ class LearnerLoop:
         initial = min(Protocol().initial, length // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), length)
         replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec)
+        add_columns(entry, config, problem, replay, spec.runs)
         self.learner = build_learner(
             entry, config, spec, replay, [schedule] * spec.runs, schedule.initial, capture=capture
         )
@@ -93,9 +128,11 @@ class EagerLoop:
 
     def __init__(self, entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem):
         """Only the first seed of `spec` is trained."""
-        self.spec = Spec(spec.obs_shape, spec.act_dim, spec.seeds[:1], spec.device)
+        self.spec = replace(spec, seeds=spec.seeds[:1])
         self.algorithm = entry.build(config, self.spec)
-        self.replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), []), self.spec)
+        arrivals = [np.arange(problem.transitions)]
+        self.replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), self.spec)
+        add_columns(entry, config, problem, self.replay, 1)
         self.batch_size, self.noise_dim = problem.batch_size, entry.noise_dim(config, self.spec)
         self.draws = torch.Generator(spec.device).manual_seed(spec.seeds[0])
         self.metrics: dict[str, Tensor] = {}  # of the latest update, each [1]
@@ -118,7 +155,7 @@ def _traced(entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem) ->
     device. Raises RuntimeError where the algorithm cannot be."""
     spec = replace(spec, device=torch.device("meta"))
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
+    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec), entry.columns(config))
     return record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))
 
 
@@ -137,11 +174,12 @@ class Contenders:
         """Build everything for R = `runs` ≥ 1, with the algorithm's settings `config`, and take a first period of bare
         updates."""
         self.entry, self.runs, self.device = entry, runs, device
-        spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), device)
+        problem = problem.suited(entry)
+        spec = problem.spec(runs, device)
         self.learner = LearnerLoop(entry, config, spec, problem)
         self.eager = EagerLoop(entry, config, spec, problem)
         bare = entry.build(config, spec)
-        batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
+        batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec), entry.columns(config))
         self.period: int = getattr(bare, "period", 1)
         self.recording = record(lambda: bare.update(batch), self.period)
         if device.type == "cuda":

@@ -131,7 +131,8 @@ def _groups(rows: Sequence[_Row], seeds: int, device: torch.device, room: float)
         key = GroupKey.of(variant, schedule, size.task)
         # On a CPU no memory is counted, so nothing needs to be measured.
         limited = device.type == "cuda" and math.isfinite(room)
-        run_bytes = grouping.cost_of_run(variant, size.obs_shape, size.act_dim, device, known).bytes if limited else 0
+        shapes = size.obs_shape, size.act_dim
+        run_bytes = grouping.cost_of_run(variant, *shapes, device, known, size.action_classes).bytes if limited else 0
         run_bytes += 4 * variant.protocol.online * size.width
         candidates += [GroupCandidate(row, key, spec, 4 * size.transitions * size.width, run_bytes)] * seeds
     return [[candidate.run for candidate in group] for group in grouping.divide(candidates, room)]
@@ -167,7 +168,7 @@ def _cost(
     # The cost depends on widths and counts, and on which floats differ between runs, but not on the floats' values.
     key = (
         entry.reference, common_settings(variant.config), differing(config), size.task, size.obs_shape, size.act_dim,
-        protocol.batch_size, protocol.episodes, len(rows),
+        size.action_classes, protocol.batch_size, protocol.episodes, len(rows),
     )  # fmt: skip
     if key not in known:
         known[key] = measured(entry, config, size, protocol, len(rows), device, threads)

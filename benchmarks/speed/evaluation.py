@@ -54,9 +54,9 @@ def bench_evaluation(
 
 def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: int, repeats: int) -> dict[str, Any]:
     shapes = gymnasium_shapes(task.environment)[1]
-    spec = Spec(shapes.obs_shape, len(shapes.action_low), tuple(range(runs)), _CPU)
+    spec = Spec(shapes.obs_shape, shapes.act_dim, tuple(range(runs)), _CPU, shapes.action_classes)
     algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
-    untrained = partial(act, algorithm, lambda observations: observations, _CPU, spec.act_dim, True)
+    untrained = partial(act, algorithm, lambda observations: observations, _CPU, spec, True)
     speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
     workers = workers or worthwhile_workers(task.environment, runs * EPISODES, backend, available_cores())
     evaluator = Evaluator(task, spec.seeds, EPISODES, backend, workers)

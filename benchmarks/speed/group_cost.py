@@ -40,6 +40,7 @@ class Extent:
     obs_shape: tuple[int, ...]
     act_dim: int
     time_limit: int | None  # of an episode, in environment steps; None: the environment has none
+    action_classes: int | None = None  # of discrete actions
 
     @property
     def width(self) -> int:
@@ -55,7 +56,8 @@ def extent(spec: StreamSpec) -> Extent:
     """
     if not spec.sources:
         stream = spec.load()
-        return Extent(0, stream.task, stream.obs_shape, stream.act_dim, _time_limit(stream.task))
+        limit = _time_limit(stream.task)
+        return Extent(0, stream.task, stream.obs_shape, stream.act_dim, limit, stream.action_classes)
     blocks = [_block(source, spec) for source in spec.sources]
     first = blocks[0]
     for source, block in zip(spec.sources, blocks, strict=True):
@@ -75,11 +77,14 @@ def _block(source: str, spec: StreamSpec) -> Extent:
         bundled.check(task_name, level, transitions)
         task = spec.task or task_named(task_name)
         shapes = gymnasium_shapes(task.environment)[1]
-        return Extent(transitions, task, shapes.obs_shape, len(shapes.action_low), shapes.max_episode_length)
+        return Extent(
+            transitions, task, shapes.obs_shape, shapes.act_dim, shapes.max_episode_length, shapes.action_classes
+        )
     dataset = spec.read(source)
     if dataset.task.env_id is not None:
         check_environment(dataset)
-    return Extent(len(dataset), dataset.task, dataset.obs_shape, dataset.act_dim, _time_limit(dataset.task))
+    limit = _time_limit(dataset.task)
+    return Extent(len(dataset), dataset.task, dataset.obs_shape, dataset.act_dim, limit, dataset.action_classes)
 
 
 def _time_limit(task: Task) -> int | None:
@@ -107,9 +112,10 @@ def measure(
     """Train R = `runs` runs on synthetic data, and step their environments with that policy; takes about 3 times `SECONDS` for
     each. `threads` are those of torch, and the most workers for the environments."""
     with torch_threads(threads):
-        spec = Spec(extent.obs_shape, extent.act_dim, tuple(range(runs)), device)
+        spec = Spec(extent.obs_shape, extent.act_dim, tuple(range(runs)), device, extent.action_classes)
+        entry.check_action_space(spec, extent.task.name)
         transitions = min(extent.transitions or MAX_TRANSITIONS, MAX_TRANSITIONS)
-        problem = Problem(extent.obs_shape, extent.act_dim, protocol.batch_size, transitions)
+        problem = Problem(extent.obs_shape, extent.act_dim, protocol.batch_size, transitions, extent.action_classes)
         loop = LearnerLoop(entry, config, spec, problem)
         loop.warm_up()
         updates = loop.period
@@ -127,7 +133,6 @@ def _evaluation_cost(task: Task, runs: int, episodes: int, act: Act, threads: in
     workers = worthwhile_workers(task.environment, runs * episodes, "auto", threads)
     with make_vector_env(task.environment, runs * episodes, "auto", workers) as envs:
         everyone = np.arange(envs.num_envs)
-        low, span = envs.action_low, envs.action_high - envs.action_low
         resetting, stepping, resets, steps = 0.0, 0.0, 0, 0
         while resetting + stepping < SECONDS:
             started = time.perf_counter()
@@ -138,7 +143,7 @@ def _evaluation_cost(task: Task, runs: int, episodes: int, act: Act, threads: in
                 seen = np.ascontiguousarray(observations, np.float32).reshape(runs, episodes, *envs.obs_shape)
                 actions = act(seen).reshape(envs.num_envs, -1).astype(np.float64)
                 # The policy was trained on random data and may return anything; steps are timed with valid actions.
-                chosen = low + (np.clip(np.nan_to_num(actions), -1.0, 1.0) + 1.0) / 2.0 * span
+                chosen = envs.shapes.in_units(np.nan_to_num(actions))
                 observations, _, terminated, truncated = envs.step(chosen, everyone)
                 running, now = not (terminated | truncated).any(), time.perf_counter()
                 steps += 1

@@ -17,7 +17,6 @@ from torch import Tensor
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
 from seqeval_rl.benchmarks.speed.roofline import Recording
 from seqeval_rl.errors import UsageError
-from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 
@@ -97,7 +96,8 @@ def trace(entry: AlgorithmEntry, config: Any, problem: Problem, runs: int) -> Ke
     Raises:
         UsageError: the algorithm needs numbers, for example because it reads a tensor on the host.
     """
-    spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), torch.device("meta"))
+    problem = problem.suited(entry)
+    spec = problem.spec(runs, torch.device("meta"))
     few = replace(problem, transitions=_TRANSITIONS)
     try:
         loop = LearnerLoop(entry, config, spec, few, capture=lambda work: work)

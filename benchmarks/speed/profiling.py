@@ -19,7 +19,6 @@ from torch.profiler import ProfilerActivity, profile as profiler
 
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
 from seqeval_rl.experiments.grouping import timed
-from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.manifest import describe_provenance
 from seqeval_rl.training.batch_sampler import CHUNK
@@ -60,7 +59,8 @@ def profile(
 
 def _row(entry: AlgorithmEntry, runs: int, device: torch.device, problem: Problem) -> dict[str, Any]:
     """The kernels of some updates of R = `runs` runs; each figure per update."""
-    spec = Spec(problem.obs_shape, problem.act_dim, tuple(range(runs)), device)
+    problem = problem.suited(entry)
+    spec = problem.spec(runs, device)
     loop = LearnerLoop(entry, entry.configure({}, "the profile"), spec, problem)
     loop.warm_up()
     updates = loop.period

@@ -17,11 +17,12 @@ from seqeval_rl.results.read import RunResult
 
 @dataclass(frozen=True)
 class Score:
-    """A prequential score; lower is better."""
+    """A prequential score; lower is better unless `higher`."""
 
     label: str  # of an axis
     positive: bool = True  # as squares are; then the axis is logarithmic
     signed: bool = False  # better the nearer to 0
+    higher: bool = False  # higher is better
 
 
 SCORES: dict[str, Score] = {
@@ -30,10 +31,11 @@ SCORES: dict[str, Score] = {
     "td_error": Score("squared TD error"),
     "value_error": Score("squared value error"),
     "value_gap": Score("value minus observed return", positive=False, signed=True),
+    "agreement": Score("agreement with the dataset's actions", positive=False, higher=True),
 }
 
 
-DEFAULT_SCORE = "action_error"  # which every algorithm has
+DEFAULT_SCORE = "action_error"  # which every algorithm for continuous actions has; one for discrete ones has agreement
 
 
 def running_mean(run: RunResult, score: str) -> tuple[NDArray[np.int64], Floats]:
@@ -69,6 +71,8 @@ class Candidate:
 
     def cost(self, score: str) -> float:
         """What a choice by that score minimises."""
+        if SCORES[score].higher:
+            return -self.score
         return abs(self.score) if SCORES[score].signed else self.score
 
 
@@ -190,7 +194,7 @@ def select(
 
     Args:
         results: from `seqeval_rl.read_results`.
-        score: a prequential score, lower is better; `value_gap` counts by its distance from 0.
+        score: a prequential score, lower is better, of agreement higher; `value_gap` counts by its distance from 0.
         share: of the data up to which the score is summed, above 0 and at most 1.
         algorithm: choose among this algorithm's settings only; by default among all.
 

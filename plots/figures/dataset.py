@@ -44,7 +44,8 @@ class DatasetBlock:
     returns: NDArray[np.floating]  # [E], of every episode in order, cut ones too
     lengths: NDArray[np.integer]  # [E], transitions; they add up to N
     ends: NDArray[np.integer]  # [E], of TERMINAL, TIME_LIMIT and CUT
-    actions: NDArray[np.floating]  # [N, A] in [-1, 1]
+    actions: NDArray[Any]  # [N, A] in [-1, 1]; discrete ones [N], from 0 on
+    action_classes: int | None = None  # how many discrete actions there are; None: actions are continuous
 
 
 def dataset_figure(
@@ -65,12 +66,13 @@ def dataset_figure(
         UsageError: no block, blocks of different action dimensions, or an unknown width.
     """
     inches = layout.figure_width(width)
-    dimensions = {block.actions.shape[1] for block in blocks}
-    if len(dimensions) != 1:
+    kinds = {(1 if block.action_classes else block.actions.shape[1], block.action_classes or 0) for block in blocks}
+    if len(kinds) != 1:
         raise UsageError(
-            f"dataset {title!r}: expected one block or more with the same action dimensions, found {sorted(dimensions)}."
+            f"dataset {title!r}: expected one block or more with the same action dimensions, found {sorted(kinds)} (dimensions, "
+            "discrete actions)."
         )
-    every = dimensions.pop()
+    every = kinds.pop()[0]
     shown = min(every, _MOST_DIMENSIONS)
     across = min(shown, max(1, min(_ACROSS, int(inches / 0.8))))
     window = max(5, sum(len(block.returns) for block in blocks) // 40)
@@ -164,22 +166,27 @@ def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
 
 
 def _histograms(figure: Figure, place: SubplotSpec, blocks: Sequence[DatasetBlock], shown: int, across: int) -> None:
-    """Shares of the actions in bins over [-1, 1], a line per block: the first `shown` dimensions, `across` in a row."""
+    """Shares of the actions in bins over [-1, 1], a line per block: the first `shown` dimensions, `across` in a row. Of discrete
+    actions the share of each."""
     cells = place.subgridspec(-(-shown // across), across)
-    edges = np.linspace(-1, 1, _BINS + 1)
+    classes = blocks[0].action_classes
+    edges = np.linspace(-1, 1, _BINS + 1) if classes is None else np.arange(classes + 1) - 0.5
     several = len(blocks) > 1
     for dimension in range(shown):
         ax = figure.add_subplot(cells[dimension // across, dimension % across])
         for block, look in zip(blocks, _block_looks(len(blocks)), strict=True):
-            counts = np.histogram(block.actions[:, dimension], edges)[0]
+            counts = np.histogram(block.actions.reshape(len(block.actions), -1)[:, dimension], edges)[0]
             ax.stairs(counts / len(block.actions), edges, fill=not several, linewidth=0.9, **look)
-        ax.set_xlim(-1.02, 1.02)
-        ax.set_xticks([-1, 0, 1])
+        if classes is None:
+            ax.set_xlim(-1.02, 1.02)
+            ax.set_xticks([-1, 0, 1])
+        else:
+            ax.set_xticks(np.unique(np.linspace(0, classes - 1, 5).round()))
         ax.set_ylim(bottom=0)
         ax.set_yticks([])  # each dimension has its own scale: a spike at a bound would flatten the others
         if dimension % across == 0:
             ax.set_ylabel("share")
-        ax.set_title(f"action {dimension}", pad=2)
+        ax.set_title(f"action {dimension}" if classes is None else f"{classes} discrete actions", pad=2)
 
 
 def _entries(blocks: Sequence[DatasetBlock], window: int) -> list[tuple[str, dict[str, Any]]]:

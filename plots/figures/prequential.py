@@ -56,7 +56,7 @@ def prequential(
 
     Args:
         results: from `seqeval_rl.read_results`.
-        score: prequential score: action_error, nll, td_error, value_error or value_gap.
+        score: prequential score: action_error, agreement, nll, td_error, value_error or value_gap.
         statistic: over seeds: iqm, the interquartile mean (below four runs it is the mean), or mean.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.
@@ -113,7 +113,7 @@ def correlation(
 
     Args:
         results: from `seqeval_rl.read_results`.
-        score: prequential score: action_error, nll, td_error, value_error or value_gap.
+        score: prequential score: action_error, agreement, nll, td_error, value_error or value_gap.
         share: of the data at which both are taken, above 0 and at most 1.
         width: column (3.25 in), page (6.75 in), slide (10 in), or inches; text stays 8 pt.
         caption: write under the figure what it shows.

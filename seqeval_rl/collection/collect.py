@@ -22,15 +22,16 @@ from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, WorkerPool
 from seqeval_rl.environments.make import make_vector_env
-from seqeval_rl.environments.spaces import check_time_limit
+from seqeval_rl.environments.spaces import check_time_limit, discrete_actions, environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.vector_env import VectorEnv
 from seqeval_rl.errors import DataError, MismatchError, UsageError
-from seqeval_rl.networks.distributions import uniform
+from seqeval_rl.networks.distributions import uniform, uniform_class
 from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.utils.processes import available_cores
 
-# Raw observations float32 [B, *obs] and standard normals float32 [B, act_dim] to actions [B, act_dim] in [-1, 1].
+# Raw observations float32 [B, *obs] and standard normals float32 [B, n] to actions [B, act_dim] in [-1, 1], or the numbers of
+# discrete ones, [B, 1]; n = `Spec.act_noise_dim`.
 Act = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 _NOISE = 1024  # draws of an episode at once
 _WORTH_WORKERS = 20_000  # transitions from which on processes for the environments pay
@@ -48,7 +49,15 @@ class Behavior:
 
 def uniform_behavior(task: Task) -> Behavior:
     """Actions uniform on the whole action space."""
-    return Behavior(task, lambda _, noise: uniform(torch.from_numpy(noise)).numpy(), "uniform random actions", "random")
+    discrete = discrete_actions(environment_spaces(task.environment)[1])
+
+    def act(_: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        numbers = uniform(torch.from_numpy(noise))
+        if discrete is None:
+            return numbers.numpy()
+        return uniform_class(numbers[:, 1:], discrete[1]).float().numpy()
+
+    return Behavior(task, act, "uniform random actions", "random")
 
 
 def policy_behavior(policy: Policy, algorithm: str, purpose: str, explore: bool = True) -> Behavior:
@@ -123,7 +132,8 @@ def _play_chunk(behavior: Behavior, envs: VectorEnv, seed: int, chunk: int) -> l
     purpose = f"collect/{behavior.purpose}"
     middle, half = (envs.action_high + envs.action_low) / 2, (envs.action_high - envs.action_low) / 2
     low, high = envs.action_low.astype(np.float32), envs.action_high.astype(np.float32)
-    noise = np.empty((EPISODES_PER_CHUNK, _NOISE, envs.act_dim), np.float32)
+    normals = envs.act_dim if envs.action_classes is None else 2
+    noise = np.empty((EPISODES_PER_CHUNK, _NOISE, normals), np.float32)
 
     def choose(observations: NDArray[Any], time: int, live: NDArray[np.int64]) -> NDArray[np.float32]:
         if time % _NOISE == 0:
@@ -136,6 +146,8 @@ def _play_chunk(behavior: Behavior, envs: VectorEnv, seed: int, chunk: int) -> l
                 f"{behavior.algorithm}: expected finite actions, found others in an episode at time index {time}. "
                 "The policy has diverged: use an earlier one."
             )
+        if envs.action_classes is not None:
+            return envs.shapes.in_units(actions).astype(np.float32)
         return np.clip((middle + np.clip(actions, -1, 1) * half).astype(np.float32), low, high)
 
     seeds = [int(numpy_generator(seed, f"{purpose}/start", number).integers(2**31)) for number in numbers]

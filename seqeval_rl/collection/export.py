@@ -25,7 +25,8 @@ Act = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class ExportedPolicy(nn.Module):
-    """What is exported: raw observations float32 [B, *obs_shape] to actions float32 [B, act_dim] in the environment's units."""
+    """What is exported: raw observations float32 [B, *obs_shape] to actions float32 [B, act_dim] in the environment's units, of
+    discrete actions int64 [B]."""
 
     low: Tensor
     high: Tensor
@@ -34,12 +35,15 @@ class ExportedPolicy(nn.Module):
         super().__init__()
         self._policy = policy
         self._whole = policy.shapes.action_dtype.kind in "iu"
+        self._discrete = policy.shapes.action_classes is not None
         low, high = policy.shapes.action_low, policy.shapes.action_high
         self.register_buffer("low", torch.from_numpy(low).float())
         self.register_buffer("high", torch.from_numpy(high).float())
 
     def forward(self, observations: Tensor) -> Tensor:
         """See the class."""
+        if self._discrete:
+            return (self._policy.scaled_actions(observations) + self.low).round().long().squeeze(-1)
         scaled = self._policy.scaled_actions(observations).clamp(-1.0, 1.0)
         actions = self.low + (scaled + 1.0) / 2.0 * (self.high - self.low)
         return torch.minimum(torch.maximum(actions.round() if self._whole else actions, self.low), self.high)

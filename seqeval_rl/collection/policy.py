@@ -61,7 +61,9 @@ class Policy:
         """
         shapes = gymnasium_shapes(task.environment)[1]
         self.task, self.shapes, self.seed = task, shapes, seed
-        self._algorithm = entry.build(config, Spec(shapes.obs_shape, len(shapes.action_low), (seed,), _CPU))
+        self._algorithm = entry.build(
+            config, Spec(shapes.obs_shape, shapes.act_dim, (seed,), _CPU, shapes.action_classes)
+        )
         try:
             self._algorithm.load_state_dict(state["algorithm"])
             self._scale, self._shift = observation_map(state, int(np.prod(shapes.obs_shape)))
@@ -153,7 +155,8 @@ class Policy:
         return policy
 
     def __call__(self, observation: ArrayLike) -> NDArray[Any]:
-        """The greedy action [act_dim] for an observation [*obs_shape], or actions [B, act_dim] for [B, *obs_shape].
+        """The greedy action [act_dim] for an observation [*obs_shape], or actions [B, act_dim] for [B, *obs_shape]; a discrete
+        action is one number.
 
         Observations are raw, actions in the environment's units and in the dtype of its action space. Raises `DataError` for
         another shape, and `UsageError` where a policy that acts on a history has not been given a reward.
@@ -165,32 +168,30 @@ class Policy:
                 f"policy of {self.task.env_id}: expected an observation of shape {shape} or a batch of them, found shape "
                 f"{observations.shape}."
             )
-        low, high = self.shapes.action_low, self.shapes.action_high
         batch = observations[None] if single else observations
-        if self.remembering is not None:
-            scaled = self._remember(batch).astype(np.float64)
-        else:
-            scaled = self.scaled_actions(torch.from_numpy(batch)).numpy().astype(np.float64)
-        actions = self.shapes.in_space(low + (scaled.clip(-1.0, 1.0) + 1.0) / 2.0 * (high - low))
+        remembers = self.remembering is not None
+        chosen = self._remember(batch) if remembers else self.scaled_actions(torch.from_numpy(batch)).numpy()
+        actions = self.shapes.in_space(self.shapes.in_units(chosen))
         return actions[0] if single else actions
 
     @torch.no_grad()
     def scaled_actions(self, observations: torch.Tensor) -> torch.Tensor:
-        """Greedy actions [B, act_dim] in [-1, 1] for raw observations [B, *obs_shape], both float32."""
+        """Greedy actions [B, act_dim] in [-1, 1] for raw observations [B, *obs_shape], both float32; of discrete actions their
+        numbers from 0 on, [B, 1]."""
         # As `Preprocessing.now` computes it, so that actions are equal to the last bit.
         seen = torch.addcmul(self._shift, observations.flatten(1), self._scale).view(observations.shape)
         actions: torch.Tensor = self._algorithm.act(seen[None], None)[0]
-        return actions
+        return actions if self.shapes.action_classes is None else actions.unsqueeze(-1).float()
 
     def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Actions [B, act_dim] in [-1, 1] for raw observations [B, *obs_shape]; exploring with standard normals [B, act_dim],
-        greedy without."""
+        """Actions as of `scaled_actions` for raw observations [B, *obs_shape]; exploring with standard normals [B, n], where n is
+        `Spec.act_noise_dim`, greedy without."""
         # Not `addcmul`, which rounds once: collected datasets must stay the same.
         seen = torch.from_numpy(observations).flatten(1) * self._scale + self._shift
         normals = None if noise is None else torch.from_numpy(noise)[None]
         with torch.no_grad():
-            actions: NDArray[np.float32] = self._algorithm.act(seen.view(1, *observations.shape), normals)[0].numpy()
-        return actions
+            actions: NDArray[Any] = self._algorithm.act(seen.view(1, *observations.shape), normals)[0].numpy()
+        return actions if self.shapes.action_classes is None else actions[:, None].astype(np.float32)
 
 
 def one_run(directory: Path) -> RunResult:

@@ -151,6 +151,8 @@ def store(key: str, dataset: Dataset, written: Mapping[str, Path] = MappingProxy
         "sha256": dataset.sha256,
         "action_repeat": dataset.action_repeat,
     }
+    if dataset.action_classes is not None:
+        meta["action_classes"] = dataset.action_classes
     arrays = {name: getattr(dataset, name) for name in ("rows", "truncations", "episode_starts")}
     if dataset.pixels is not None:
         meta["frame_stack"] = dataset.pixels.stack
@@ -289,6 +291,7 @@ def _dataset(meta: dict[str, Any], arrays: dict[str, Any]) -> Dataset:
         pixels=None if stack is None else Pixels(arrays["frames"], arrays["frame_index"], stack),
         dataset_returns=arrays.get("log_returns"),
         action_repeat=meta.get("action_repeat", 1),
+        action_classes=meta.get("action_classes"),
     )
 
 

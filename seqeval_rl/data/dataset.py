@@ -15,7 +15,13 @@ from seqeval_rl.data.images import Pixels, PixelView, are_images, paired
 from seqeval_rl.data.packed_rows import release
 from seqeval_rl.data.trajectories import trajectory_returns
 from seqeval_rl.data.validation import Columns, RawTransitions, column, image_column
-from seqeval_rl.environments.spaces import GIVE_BOUNDS, environment_spaces
+from seqeval_rl.environments.spaces import (
+    GIVE_BOUNDS,
+    described_actions,
+    discrete_actions,
+    environment_spaces,
+    unsupported_actions,
+)
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
 
@@ -46,6 +52,7 @@ class Dataset:
     # [E, 2]: for each complete episode the number of rows up to its end, and its return; None: sums of the rows' rewards
     dataset_returns: NDArray[np.float64] | None = None
     action_repeat: int = 1  # the environment's own time steps in a transition
+    action_classes: int | None = None  # how many discrete actions there are; None: actions are continuous
 
     @classmethod
     def from_arrays(cls, name: str, task: Task, raw: RawTransitions, action_repeat: int = 1) -> Dataset:
@@ -84,10 +91,11 @@ class Dataset:
             table.cut,
             pixels=pixels,
             action_repeat=action_repeat,
+            action_classes=raw.action_classes,
         )
 
     def __repr__(self) -> str:
-        shapes = f"observations {self.obs_shape}, {self.act_dim} actions"
+        shapes = f"observations {self.obs_shape}, {described_actions(self.act_dim, self.action_classes)}"
         return f"<Dataset {self.name}: {len(self):,} transitions of {self.task.name}, {shapes}>"
 
     def __len__(self) -> int:
@@ -107,8 +115,10 @@ class Dataset:
         return self.rows[:, : self._obs_dim].reshape(-1, *self.obs_shape)
 
     @property
-    def actions(self) -> NDArray[np.float32]:
-        """[N, act_dim] in [-1, 1], a view."""
+    def actions(self) -> NDArray[Any]:
+        """[N, act_dim] in [-1, 1], a view; discrete ones [N], int64 from 0 to `action_classes` - 1."""
+        if self.action_classes is not None:
+            return self.rows[:, self._obs_dim].astype(np.int64)
         return self.rows[:, self._obs_dim : self._obs_dim + self.act_dim]
 
     @property
@@ -277,17 +287,24 @@ def check_environment(dataset: Dataset) -> None:
     """Check that a dataset has the shapes of its task's environment, and that both or neither have images.
 
     Raises:
-        DataError: shapes differ, the environment's actions are not a bounded box, or the task has no environment.
+        DataError: shapes or kinds of actions differ, the environment's actions are neither discrete nor a bounded box, or the
+            task has no environment.
         EnvironmentMissingError: the environment is not installed.
     """
     from gymnasium.spaces import Box
 
     env_id = dataset.task.environment
     observations, actions = environment_spaces(env_id)
-    for what, space, found in (
-        ("observations", observations, dataset.obs_shape),
-        ("actions", actions, (dataset.act_dim,)),
-    ):
+    discrete = discrete_actions(actions)
+    if discrete is None and not isinstance(actions, Box):
+        raise DataError(f"{dataset.name}: actions of {env_id}: {unsupported_actions(actions)}")
+    if dataset.action_classes != (None if discrete is None else discrete[1]):
+        raise DataError(
+            f"{dataset.name}: has {described_actions(dataset.act_dim, dataset.action_classes)}, expected {actions} as in "
+            f"{env_id}. Check that the task names the environment of the dataset."
+        )
+    compared = [("observations", observations, dataset.obs_shape), ("actions", actions, (dataset.act_dim,))]
+    for what, space, found in compared if discrete is None else compared[:1]:
         if not isinstance(space, Box):
             raise DataError(f"{dataset.name}: {what} of {env_id} are {space}, expected a Box. Use another environment.")
         if space.shape != found:
@@ -301,5 +318,5 @@ def check_environment(dataset: Dataset) -> None:
             f"{dataset.name}: observations are {kind}, expected {observations.dtype} as in {env_id}. Dataset and environment "
             "must both have images from 0 to 255, or neither."
         )
-    if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
+    if discrete is None and not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
         raise DataError(f"{dataset.name}: actions of {env_id} have no bounds, expected finite ones. {GIVE_BOUNDS}")

@@ -110,7 +110,7 @@ def episodes_of(
         seeds: that the environment was reset with, episode by episode.
     """
     shapes = gymnasium_shapes(task.environment)[1]
-    width, act_dim = int(np.prod(shapes.obs_shape)), len(shapes.action_low)
+    width, act_dim = int(np.prod(shapes.obs_shape)), shapes.act_dim
     stops = np.flatnonzero(ends) + 1
     if not len(stops) or stops[-1] < len(rows):
         stops = np.append(stops, len(rows))
@@ -118,6 +118,6 @@ def episodes_of(
     for start, stop in zip(np.append(0, stops[:-1]), stops, strict=True):
         part = rows[start:stop].astype(np.float64)
         trail = np.concatenate([part[:, :width], part[-1:, -width:]]).reshape(-1, *shapes.obs_shape)
-        actions = low + (part[:, width : width + act_dim] + 1) / 2 * (high - low)
+        actions = shapes.in_units(part[:, width : width + act_dim])
         taken, rewards = np.clip(actions, low, high).astype(np.float32), part[:, width + act_dim]
         yield Episode(next(seeds), trail, taken, rewards, bool(terminals[stop - 1]))

@@ -106,6 +106,8 @@ def content_hash(dataset: Any) -> str:
     )
     if pixels is not None:
         header += f" {pixels.frames.shape} {pixels.stack}"
+    if dataset.action_classes is not None:
+        header += f" {dataset.action_classes} classes"
     if dataset.dataset_returns is not None:
         header += f" {len(dataset.dataset_returns)} returns"
     total = hashlib.sha256(header.encode())

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from seqeval_rl.data.episodes import Episode, cut_to
-from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.spaces import discrete_actions, environment_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import FileError
 from seqeval_rl.utils.console import progress_bar
@@ -163,11 +163,13 @@ def _append(request: tuple[Path, int, list[Episode]]) -> None:
     from minari.dataset.minari_storage import MinariStorage
 
     directory, first, episodes = request
-    MinariStorage.read(directory).update_episodes(_buffers(first, episodes))
+    storage = MinariStorage.read(directory)
+    discrete = discrete_actions(storage.action_space) is not None
+    storage.update_episodes(_buffers(first, episodes, discrete))
 
 
-def _buffers(first: int, episodes: Iterable[Episode]) -> Iterator[Any]:
-    """Minari's form of episodes."""
+def _buffers(first: int, episodes: Iterable[Episode], discrete: bool) -> Iterator[Any]:
+    """Minari's form of episodes, in which discrete actions are int64 [T]."""
     from minari.data_collector import EpisodeBuffer
 
     for number, episode in enumerate(episodes, first):
@@ -176,7 +178,7 @@ def _buffers(first: int, episodes: Iterable[Episode]) -> Iterator[Any]:
             id=number,
             seed=episode.seed,
             observations=episode.observations,
-            actions=episode.actions,
+            actions=episode.actions[:, 0].astype(np.int64) if discrete else episode.actions,
             rewards=episode.rewards,
             terminations=last & episode.terminated,
             truncations=last & (not episode.terminated),

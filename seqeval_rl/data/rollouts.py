@@ -48,7 +48,7 @@ class Chunk:
 
 
 class BehaviorPolicy:
-    """A tanh-Gaussian behavior policy; format in `bundled_policies/README.md`."""
+    """A tanh-Gaussian behavior policy, or of discrete actions an epsilon-greedy one; format in `bundled_policies/README.md`."""
 
     def __init__(self, task: str, checkpoint: str, folder: Traversable | None = None):
         """One of the bundled policies, or of those in a folder with the same layout."""
@@ -56,24 +56,41 @@ class BehaviorPolicy:
         with path.open("rb") as file, np.load(file) as arrays:
             self._weights = [arrays[key].astype(np.float64) for key in ("w0", "b0", "w2", "b2")]
             w1, b1 = (arrays[key].astype(np.float64) for key in ("w1", "b1"))
+            self.epsilon = float(arrays["epsilon"]) if "epsilon" in arrays else None  # of discrete actions
         # Products of this size stay on one thread of the linear algebra library, whose threads would otherwise wait for
         # one another at every one of a million small products as soon as another process needs a core.
         parts = -(-w1.shape[1] // _COLUMNS)
         self._hidden = list(zip(np.array_split(w1, parts, axis=1), np.array_split(b1, parts, axis=1), strict=True))
 
-    def mean_and_log_std(self, observations: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Of the Gaussian before tanh, each [B, act], for observations [B, obs]."""
+    def outputs(self, observations: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of the network, [B, outputs], for observations [B, obs]."""
         w0, b0, w2, b2 = self._weights
         hidden = np.maximum(observations @ w0 + b0, 0.0)
         hidden = np.concatenate([np.maximum(hidden @ w1 + b1, 0.0) for w1, b1 in self._hidden], axis=1)
-        mean, log_std = np.split(hidden @ w2 + b2, 2, axis=1)
+        found: NDArray[np.float64] = hidden @ w2 + b2
+        return found
+
+    def mean_and_log_std(self, observations: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of the Gaussian before tanh, each [B, act], for observations [B, obs]."""
+        mean, log_std = np.split(self.outputs(observations), 2, axis=1)
         return mean, np.clip(log_std, -5.0, 2.0)
+
+    def classes(self, observations: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Discrete actions [B] for numbers uniform on [0, 1), [B, 2]."""
+        values = self.outputs(observations)
+        explores = numbers[:, 0] < (self.epsilon or 0.0)
+        return np.where(explores, uniform_classes(numbers, values.shape[1]), values.argmax(1))
 
     def act(self, observations: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sampled actions [B, act] in [-1, 1] for standard normal `noise` [B, act]."""
         mean, log_std = self.mean_and_log_std(observations)
         actions: NDArray[np.float64] = np.tanh(mean + np.exp(log_std) * noise)
         return actions
+
+
+def uniform_classes(numbers: NDArray[np.float64], classes: int) -> NDArray[np.int64]:
+    """Discrete actions [B], each as likely, from the second of the numbers uniform on [0, 1), [B, 2]."""
+    return (numbers[:, 1] * classes).astype(np.int64)
 
 
 @lru_cache(maxsize=8)
@@ -99,15 +116,26 @@ def roll_out(chunk: Chunk) -> list[Episode]:
     """The chunk's episodes in order."""
     envs = _environments(chunk.env_id)
     policy = None if chunk.checkpoint is None else _policy(chunk.task, chunk.checkpoint)
-    seeds, draws = [], np.empty((EPISODES_PER_CHUNK, time_limit(chunk.env_id), envs.act_dim))
+    classes = envs.action_classes
+    width = envs.act_dim if classes is None else 2
+    seeds, draws = [], np.empty((EPISODES_PER_CHUNK, time_limit(chunk.env_id), width))
     for i in range(EPISODES_PER_CHUNK):
         purpose = f"bundled/{chunk.task}/{chunk.level}/{chunk.checkpoint}"
         rng = numpy_generator(chunk.seed, purpose, chunk.index * EPISODES_PER_CHUNK + i)
         seeds.append(int(rng.integers(2**31)))
         # All of an episode's draws at once, so that those of one episode do not depend on the length of another.
-        draws[i] = rng.uniform(-1.0, 1.0, draws.shape[1:]) if policy is None else rng.standard_normal(draws.shape[1:])
+        if classes is not None:
+            draws[i] = rng.random(draws.shape[1:])
+        else:
+            draws[i] = (
+                rng.uniform(-1.0, 1.0, draws.shape[1:]) if policy is None else rng.standard_normal(draws.shape[1:])
+            )
 
     def choose(observations: NDArray[Any], time: int, live: NDArray[np.int64]) -> NDArray[np.float32]:
+        if classes is not None:
+            numbers = draws[:, time]
+            chosen = uniform_classes(numbers, classes) if policy is None else policy.classes(observations, numbers)
+            return envs.shapes.in_units(chosen[:, None]).astype(np.float32)
         actions = draws[:, time] if policy is None else policy.act(observations, draws[:, time])
         rounded: NDArray[np.float64] = np.round(actions / ACTION_GRID) * ACTION_GRID * envs.action_high
         return rounded.astype(np.float32)

@@ -15,7 +15,7 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import Pixels, join
 from seqeval_rl.data.load import label, load_dataset
 from seqeval_rl.data.readers.base import Mode
-from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.environments.spaces import described_actions, discrete_actions, environment_spaces
 from seqeval_rl.environments.tasks import Bound, Task, as_bound, task_named
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.protocol import Order
@@ -127,16 +127,20 @@ class Stream:
         if datasets:
             first = datasets[0]
             self.task, self.obs_shape, self.act_dim = first.task, first.obs_shape, first.act_dim
+            self.action_classes = first.action_classes
         elif task is None:
             raise UsageError(f"stream {name!r}: expected at least one dataset, or a task to learn online, found none.")
         else:
             observations, actions = environment_spaces(task.environment)
-            if not observations.shape or len(actions.shape or ()) != 1:
+            discrete = discrete_actions(actions)
+            vector = hasattr(actions, "low") and len(actions.shape or ()) == 1
+            if not observations.shape or not (discrete or vector):
                 raise DataError(
-                    f"stream {name!r}: expected boxes of observations and of action vectors in {task.env_id}, found "
-                    f"{observations} and {actions}. Use another task."
+                    f"stream {name!r}: expected a box of observations, and discrete actions or a box of action vectors, in "
+                    f"{task.env_id}, found {observations} and {actions}. Use another task."
                 )
-            self.task, self.obs_shape, self.act_dim = task, observations.shape, actions.shape[0]
+            self.task, self.obs_shape = task, observations.shape
+            self.act_dim, self.action_classes = (1, discrete[1]) if discrete else (actions.shape[0], None)
         start = 0
         for dataset in datasets:
             self._check_same_task(dataset, datasets[0])
@@ -144,12 +148,13 @@ class Stream:
             start += len(dataset)
 
     def _check_same_task(self, dataset: Dataset, first: Dataset) -> None:
-        mine = (self.task, self.obs_shape, self.act_dim)
-        found = (dataset.task, dataset.obs_shape, dataset.act_dim)
+        mine = (self.task, self.obs_shape, self.act_dim, self.action_classes)
+        found = (dataset.task, dataset.obs_shape, dataset.act_dim, dataset.action_classes)
         if mine != found:
             raise DataError(
-                f"stream {self.name!r}: {dataset.name} has task {found[0].name}, observations {found[1]}, {found[2]} actions; "
-                f"expected those of {first.name}: {mine[0].name}, {mine[1]}, {mine[2]}. Blocks must share one task."
+                f"stream {self.name!r}: {dataset.name} has task {found[0].name}, observations {found[1]}, "
+                f"{described_actions(*found[2:])}; expected those of {first.name}: {mine[0].name}, {mine[1]}, "
+                f"{described_actions(*mine[2:])}. Blocks must share one task."
             )
         stacks = [None if one.pixels is None else one.pixels.stack for one in (first, dataset)]
         if stacks[0] != stacks[1]:

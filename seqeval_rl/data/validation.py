@@ -18,6 +18,7 @@ from seqeval_rl.errors import DataError
 
 # Actions this far outside their bounds, as a share of the bounds' range, are clipped; farther ones are refused.
 CLIP_TOLERANCE = 1e-3
+MAX_CLASSES = 2**24  # whole numbers up to here are exact in float32
 
 
 def column(
@@ -39,7 +40,10 @@ def column(
         raise DataError(f"{name}: {column} have type {found.dtype}, expected numbers. Convert them.")
     if not axes[0] <= found.ndim <= axes[1]:
         layout = {(1, 1): "[N]", (2, 2): "[N, act_dim]"}.get(axes, "[N, *obs_shape]")
-        raise DataError(f"{name}: {column} have shape {found.shape}, expected {layout}. Reshape them.")
+        numbers = (
+            " Discrete actions need action_classes, or a task with discrete actions." if column == "actions" else ""
+        )
+        raise DataError(f"{name}: {column} have shape {found.shape}, expected {layout}. Reshape them.{numbers}")
     check_length(name, column, found, length)
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are refused below
         result = found.astype(np.float32)
@@ -126,6 +130,38 @@ def scale_actions(
     return np.clip(scaled, -1.0, 1.0), clipped
 
 
+def numbered(name: str, actions: ArrayLike, first: int) -> NDArray[np.float32]:
+    """Discrete actions of an environment, whose first one is `first`, numbered from 0."""
+    return column(name, "actions", actions, (1, 2)) - np.float32(first)
+
+
+def checked_classes(name: str, actions: NDArray[np.float32], raw: RawTransitions) -> NDArray[np.float32]:
+    """Discrete actions [N] or [N, 1] as a column [N, 1]: whole numbers from 0 to `action_classes` - 1, which float32 holds."""
+    classes = raw.action_classes
+    if raw.action_low is not None or raw.action_high is not None or raw.clip_actions:
+        raise DataError(
+            f"{name}: expected neither bounds nor clipping of {classes} discrete actions, found some. Leave out action_low, "
+            "action_high and clip_actions."
+        )
+    if not isinstance(classes, int) or not 2 <= classes <= MAX_CLASSES:
+        raise DataError(
+            f"{name}: expected 2 to {MAX_CLASSES:,} discrete actions, found {classes}. Correct action_classes."
+        )
+    if actions.ndim == 2 and actions.shape[1] != 1:
+        raise DataError(
+            f"{name}: actions have shape {actions.shape}, expected [N] of the numbers of {classes} discrete actions. One-hot, "
+            "multi-binary and multi-discrete actions are not supported: number the combinations."
+        )
+    flat = actions.reshape(-1)
+    wrong = np.flatnonzero((flat != np.floor(flat)) | (flat < 0) | (flat >= classes))
+    if len(wrong):
+        raise DataError(
+            f"{name}: actions[{wrong[0]}] is {flat[wrong[0]]:.6g}, expected a whole number from 0 to {classes - 1}, and so in "
+            f"{len(wrong):,} of {len(flat):,} rows. Check that the task names the environment of the dataset."
+        )
+    return flat[:, None]
+
+
 def starts_of(ends: NDArray[np.bool_]) -> NDArray[np.int64]:
     """First row of each episode and N at the end, from the rows [N] that end one."""
     return np.unique(np.concatenate(([0], np.flatnonzero(ends) + 1, [len(ends)]))).astype(np.int64)
@@ -157,7 +193,9 @@ class RawTransitions:
     """The arrays of N transitions as a reader returns them, in logged order, for `Dataset.from_arrays`."""
 
     observations: ArrayLike | Pixels  # [N, *obs_shape]; uint8 with two axes or more are images; `Pixels` are not copied
-    actions: ArrayLike  # [N, act_dim] in the environment's units
+    actions: (
+        ArrayLike  # [N, act_dim] in the environment's units; discrete ones are whole numbers from 0 on, [N] or [N, 1]
+    )
     rewards: ArrayLike  # [N]
     terminations: ArrayLike  # [N], true where a terminal state was reached
     truncations: ArrayLike  # [N], true where an episode ended for another reason, such as a time limit
@@ -168,13 +206,16 @@ class RawTransitions:
     action_low: ArrayLike | None = None  # the environment's lower bound of actions, a number or [act_dim]; None: -1
     action_high: ArrayLike | None = None  # its upper bound; None: 1
     clip_actions: bool = False  # clip actions however far outside; otherwise those beyond the 0.1 % are refused
+    action_classes: int | None = (
+        None  # how many discrete actions there are, numbered from 0; None: actions are continuous
+    )
 
 
 @dataclass(frozen=True)
 class Columns:
     """The columns of N transitions without their observations, checked and scaled."""
 
-    actions: NDArray[np.float32]  # [N, act_dim] in [-1, 1]
+    actions: NDArray[np.float32]  # [N, act_dim] in [-1, 1]; of discrete ones the numbers, [N, 1]
     rewards: NDArray[np.float32]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
@@ -188,11 +229,15 @@ class Columns:
     ) -> Columns:
         """The checked columns of a dataset with these checked observations; raises as `Dataset.from_arrays` does."""
         length = len(observations)
-        act = column(name, "actions", raw.actions, (2, 2), length)
+        discrete = raw.action_classes is not None
+        act = column(name, "actions", raw.actions, (1, 2) if discrete else (2, 2), length)
         reward = column(name, "rewards", raw.rewards, (1, 1), length)
         terminated = flags(name, "terminations", raw.terminations, length)
         truncated = flags(name, "truncations", raw.truncations, length)
-        scaled, clipped = scale_actions(name, act, raw.action_low, raw.action_high, raw.clip_actions)
+        if raw.action_classes is not None:
+            scaled, clipped = checked_classes(name, act, raw), np.zeros(length, np.bool_)
+        else:
+            scaled, clipped = scale_actions(name, act, raw.action_low, raw.action_high, raw.clip_actions)
         if raw.episode_starts is None:
             starts = starts_of(trajectory_ends(terminated, truncated, observations, next_observations))
         else:

@@ -36,7 +36,7 @@ def envpool_ids() -> frozenset[str]:
 
 def envpool_has(env_id: str) -> bool:
     """True if envpool has this id, with the shapes, bounds and time limit of gymnasium's if gymnasium has it too."""
-    if env_id not in envpool_ids():
+    if env_id not in envpool_ids() or envpool_shapes(env_id).action_classes is not None:
         return False
     return env_id not in gymnasium.registry or gymnasium_shapes(env_id)[1].fits(envpool_shapes(env_id))
 
@@ -75,7 +75,13 @@ class EnvpoolVectorEnv(VectorEnv):
             raise EnvironmentMissingError(
                 f"environment {env_id!r}: unknown to envpool.{nearest_ids(env_id, known)} Or use backend gymnasium."
             )
-        super().__init__(envpool_shapes(env_id, max_episode_steps), num_envs)
+        shapes = envpool_shapes(env_id, max_episode_steps)
+        if shapes.action_classes is not None:
+            raise EnvironmentMissingError(
+                f"environment {env_id!r}: expected continuous actions for backend envpool, found {shapes.action_classes} "
+                "discrete ones. Use backend gymnasium."
+            )
+        super().__init__(shapes, num_envs)
         self._env_id, self._threads, self._limit = env_id, threads, _limit(max_episode_steps)
         self._pool: Any = None
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box, Dict, Discrete
 from gymnasium.utils import RecordConstructorArgs
 from numpy.typing import NDArray
 
@@ -113,16 +113,39 @@ def close_environment(env: Any) -> None:
 
 
 def shapes_of_spaces(env_id: str | EnvironmentSource, observations: Any, actions: Any, limit: int) -> Shapes:
-    """Shapes and bounds of two spaces; raises `DataError` for anything but boxes with finite action bounds."""
-    if not (isinstance(observations, Box) and isinstance(actions, Box) and len(actions.shape) == 1):
+    """Shapes and bounds of two spaces; raises `DataError` for anything but a box of observations, and actions that are discrete
+    or a box with finite bounds."""
+    if not isinstance(observations, Box):
         raise DataError(
-            f"environment {env_id!r}: expected boxes of observations and of action vectors, found {observations} and "
-            f"{actions}. Discrete and composite spaces are not supported."
+            f"environment {env_id!r}: expected a box of observations, found {observations}. Discrete and composite observations "
+            "are not supported: use a wrapper, or another environment."
         )
+    if isinstance(actions, Discrete):
+        first = np.array([actions.start], np.float64)
+        last, classes = first + float(actions.n) - 1, int(actions.n)
+        return Shapes(observations.shape, np.dtype(observations.dtype), first, last, limit, np.dtype(np.int64), classes)
+    if not isinstance(actions, Box) or len(actions.shape) != 1:
+        raise DataError(f"environment {env_id!r}: {unsupported_actions(actions)}")
     low, high = actions.low.astype(np.float64), actions.high.astype(np.float64)
     if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
         raise DataError(f"environment {env_id!r}: expected finite action bounds, found {low} to {high}. {GIVE_BOUNDS}")
     return Shapes(observations.shape, np.dtype(observations.dtype), low, high, limit, np.dtype(actions.dtype))
+
+
+def unsupported_actions(space: Any) -> str:
+    """What to say of an action space that no algorithm can be given."""
+    several = "expected discrete actions, or vectors in a box with finite bounds, found"
+    return f"{several} {space}. Multi-binary, multi-discrete and composite actions are not supported: use another one."
+
+
+def described_actions(act_dim: int, classes: int | None) -> str:
+    """Actions in words."""
+    return f"{act_dim} actions" if classes is None else f"{classes} discrete actions"
+
+
+def discrete_actions(space: Any) -> tuple[int, int] | None:
+    """The first discrete action of a space and how many there are; None where its actions are not discrete."""
+    return (int(space.start), int(space.n)) if isinstance(space, Discrete) else None
 
 
 def nearest_ids(name: str, known: Iterable[str]) -> str:
@@ -137,16 +160,36 @@ class Shapes:
 
     obs_shape: tuple[int, ...]
     obs_dtype: np.dtype[Any]
-    action_low: NDArray[np.float64]  # [act_dim]
-    action_high: NDArray[np.float64]  # [act_dim]
+    action_low: NDArray[np.float64]  # [act_dim]; [1] of discrete actions, the first one
+    action_high: NDArray[np.float64]  # [act_dim]; [1] of discrete actions, the last one
     max_episode_length: int  # environment steps
     action_dtype: np.dtype[Any]
+    action_classes: int | None = None  # how many discrete actions there are; None: actions are continuous
+
+    @property
+    def act_dim(self) -> int:
+        """Numbers that an action has in a packed row: its dimensions, 1 for a discrete one."""
+        return len(self.action_low)
+
+    @property
+    def action_range(self) -> tuple[float, float]:
+        """Between which an algorithm's actions are: -1 and 1, or 0 and the number of discrete actions - 1."""
+        return (-1.0, 1.0) if self.action_classes is None else (0.0, self.action_classes - 1.0)
+
+    def in_units(self, actions: NDArray[Any]) -> NDArray[np.float64]:
+        """Actions in the environment's units, for those of an algorithm [..., act_dim], which are clipped to their range."""
+        chosen = actions.astype(np.float64).clip(*self.action_range)
+        if self.action_classes is not None:
+            return self.action_low + chosen
+        return self.action_low + (chosen + 1.0) / 2.0 * (self.action_high - self.action_low)
 
     def in_space(self, actions: NDArray[np.floating]) -> NDArray[Any]:
-        """Actions [..., act_dim] in the dtype of the action space, and within its bounds; for integers the nearest ones."""
+        """Actions [..., act_dim] in the dtype of the action space, and within its bounds; for integers the nearest ones.
+        Discrete actions [..., 1] become [...]."""
         taken = np.rint(actions) if self.action_dtype.kind in "iu" else actions
         # The dtype first: rounding to it may leave the bounds.
-        return taken.astype(self.action_dtype).clip(*self._bounds)
+        found = taken.astype(self.action_dtype).clip(*self._bounds)
+        return found if self.action_classes is None else found.squeeze(-1)
 
     @functools.cached_property
     def _bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -156,7 +199,9 @@ class Shapes:
         """True if the two could be the same environment."""
         mine, others = (self.action_low, self.action_high), (other.action_low, other.action_high)
         same_bounds = all(a.shape == b.shape and np.allclose(a, b) for a, b in zip(mine, others, strict=True))
-        return same_bounds and (self.obs_shape, self.max_episode_length) == (other.obs_shape, other.max_episode_length)
+        same_kind = self.action_classes == other.action_classes
+        same_shape = (self.obs_shape, self.max_episode_length) == (other.obs_shape, other.max_episode_length)
+        return same_bounds and same_kind and same_shape
 
 
 def open_environment(env: Any, render_mode: str | None = None) -> Any:

@@ -180,6 +180,14 @@ _D4RL_ENVIRONMENTS = {
     },
 }
 
+# With discrete actions. Reference returns: the mean return of 1000 (Acrobot 60, LunarLander 300) episodes of uniform actions,
+# and the largest return of CartPole, for the others gymnasium's reward threshold.
+DISCRETE_TASKS = {
+    "cartpole": ("CartPole-v1", 22.2, 500.0),
+    "acrobot": ("Acrobot-v1", -495.1, -100.0),
+    "lunarlander": ("LunarLander-v3", -181.3, 200.0),
+}
+
 # Why the others have none, by the beginning of the task's name. D4RL's: `locomotion/ant.py`, `kitchen/kitchen_envs.py`.
 _NOT_D4RLS = {
     "d4rl/antmaze": "gymnasium-robotics' AntMaze has another ant than D4RL's, other observations and a smaller goal; "
@@ -199,6 +207,7 @@ TASKS = {
             Task(f"d4rl/{name}", _D4RL_ENVIRONMENTS.get(name), *references)
             for name, references in (_LOCOMOTION | _OTHERS).items()
         ),
+        *(Task(name, *facts) for name, facts in DISCRETE_TASKS.items()),
     )
 }
 

@@ -32,11 +32,11 @@ class VectorEnv(ABC):
     backend = "gymnasium"  # or "envpool"
 
     def __init__(self, shapes: Shapes, num_envs: int):
-        self._shapes = shapes
+        self.shapes = self._shapes = shapes
         self.num_envs, self.max_episode_length = num_envs, shapes.max_episode_length
         self.obs_shape, self.obs_dtype = shapes.obs_shape, shapes.obs_dtype
         self.action_low, self.action_high = shapes.action_low, shapes.action_high
-        self.act_dim = len(shapes.action_low)
+        self.act_dim, self.action_classes = shapes.act_dim, shapes.action_classes
 
     @abstractmethod
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:

@@ -99,7 +99,7 @@ def first_state(
         before = {field.removeprefix(_SETTING): old for field, old in changed.items() if field.startswith(_SETTING)}
         with isolated(), with_patience(patience):
             if before.keys() <= run.settings.keys() and before:
-                spec = Spec(stream.obs_shape, stream.act_dim, (run.seed,), _CPU)
+                spec = Spec(stream.obs_shape, stream.act_dim, (run.seed,), _CPU, stream.action_classes)
                 old, new = (
                     entry.build(each, spec).state_dict()
                     for each in (entry.configure(run.settings | before, "the checkpoint"), config)

@@ -22,6 +22,7 @@ from seqeval_rl.experiments.sweep import DECAY, Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.isolation import isolated
+from seqeval_rl.interface.per_seed import random_columns
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.interface.sequences import fold
 from seqeval_rl.protocol import Protocol, Schedule
@@ -113,18 +114,19 @@ def divide(candidates: Iterable[GroupCandidate], room: float, workers: int = 1) 
 
 
 def cost_of_run(
-    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost]
-) -> UpdateCost:
+    variant: Variant, obs_shape: tuple[int, ...], act_dim: int, device: torch.device, known: dict[Any, UpdateCost],
+    action_classes: int | None = None,
+) -> UpdateCost:  # fmt: skip
     """The cost of one gradient step of one run, measured once for equal settings (`known`); 0 for an algorithm that raises,
     crashes or hangs, which its own job will report."""
     entry, batch_size = variant.entry, variant.protocol.batch_size
     # Widths and counts change the cost, rates do not.
-    key = (entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size)
+    key = (entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size, action_classes)
     if key not in known:
         measure = cost_of_update if entry.is_ours or not entry.importable else _measured_apart
         try:
             with isolated(device), within_limits(UPDATE):
-                known[key] = measure(entry, variant.config, obs_shape, act_dim, batch_size, device)
+                known[key] = measure(entry, variant.config, obs_shape, act_dim, batch_size, device, action_classes)
         except (Exception, SystemExit):
             known[key] = UpdateCost(0.0, 0)
     return known[key]
@@ -148,22 +150,28 @@ def _measure(request: tuple[Any, ...]) -> UpdateCost:
     return cost_of_update(entry, entry.configure(settings, "the plan"), *rest)
 
 
-def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
-    """A batch of standard normals (actions in [-1, 1], no terminals) of the right shapes."""
+def random_batch(spec: Spec, batch_size: int, noise_dim: int, columns: tuple[str, ...] = ()) -> Batch:
+    """A batch of standard normals (actions in [-1, 1] or discrete, no terminals) of the right shapes, with `columns`."""
     rng = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(spec.runs, batch_size, *shape, generator=rng).to(spec.device)
 
+    if spec.action_classes is None:
+        actions = normal(spec.act_dim).tanh()
+    else:
+        actions = torch.randint(spec.action_classes, (spec.runs, batch_size), generator=rng).to(spec.device)
     return Batch(
-        normal(*spec.obs_shape), normal(spec.act_dim).tanh(), normal(), normal(*spec.obs_shape),
+        normal(*spec.obs_shape), actions, normal(), normal(*spec.obs_shape),
         torch.ones(spec.runs, batch_size, device=spec.device), normal(noise_dim),
+        **random_columns(columns, normal, spec.act_dim),
     )  # fmt: skip
 
 
 def random_batch_of(entry: AlgorithmEntry, config: Any, spec: Spec, batch_size: int) -> Any:
     """The same as an algorithm with these settings takes it; sequences are without padding."""
-    batch, length = random_batch(spec, batch_size, entry.noise_dim(config, spec)), entry.sequence_length(config)
+    length = entry.sequence_length(config)
+    batch = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
     if length is None:
         return batch
     rows = random_batch(spec, batch_size * length, 0)._replace(noise=batch.noise)
@@ -206,14 +214,15 @@ class UpdateCost(NamedTuple):
 
 
 def cost_of_update(
-    entry: AlgorithmEntry, config: Any, obs_shape: tuple[int, ...], act_dim: int, batch_size: int, device: torch.device
-) -> UpdateCost:
+    entry: AlgorithmEntry, config: Any, obs_shape: tuple[int, ...], act_dim: int, batch_size: int, device: torch.device,
+    action_classes: int | None = None,
+) -> UpdateCost:  # fmt: skip
     """A quick measurement for planning: bare updates of one run, on a CPU on one thread."""
     cuda = device.type == "cuda"
     before = torch.cuda.memory_allocated(device) if cuda else 0
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    spec = Spec(obs_shape, act_dim, (0,), device)
+    spec = Spec(obs_shape, act_dim, (0,), device, action_classes)
     algorithm = entry.build(config, spec)
     batch = random_batch_of(entry, config, spec, batch_size)
     with torch_threads(1):

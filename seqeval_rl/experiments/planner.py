@@ -33,6 +33,7 @@ from seqeval_rl.experiments.grouping import (
 )
 from seqeval_rl.experiments.job import Job, PlannedRun, RunEnd, forget_streams, load_stream
 from seqeval_rl.experiments.sweep import Sweep, Variant
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.protocol import EvaluationPoint, Schedule
 from seqeval_rl.results.fork import CODE, FORKED_FROM, ChangedError
 from seqeval_rl.results.loggers.logger import check_logger
@@ -41,6 +42,7 @@ from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
 from seqeval_rl.training.row_pool import bytes_on_device
 from seqeval_rl.training.sequences import check_sequences
+from seqeval_rl.training.visible_columns import check_columns
 from seqeval_rl.utils.text import file_name
 
 _log = logging.getLogger("seqeval_rl")
@@ -162,6 +164,10 @@ class _Planner:
         sweep, protocol = self._sweep, variant.protocol
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
+        actions = Spec(stream.obs_shape, stream.act_dim, (0,), self._device, stream.action_classes)
+        variant.entry.check_action_space(actions, f"stream {spec.name!r} in {sweep.where}")
+        columns = variant.entry.columns(variant.config)
+        check_columns(variant.entry.name, columns, protocol, f"stream {spec.name!r} in {sweep.where}")
         check_sequences(variant.entry, variant.config, protocol, stream, f"stream {spec.name!r} in {sweep.where}")
         self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
@@ -183,7 +189,9 @@ class _Planner:
             if resume_from is None:
                 continue
             with with_patience(sweep.patience):
-                cost = cost_of_run(variant, stream.obs_shape, stream.act_dim, self._device, self._costs)
+                cost = cost_of_run(
+                    variant, stream.obs_shape, stream.act_dim, self._device, self._costs, stream.action_classes
+                )
             if cost.flop is not None:
                 run.manifest["flop"] = cost.flop._asdict()
             left = schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps
@@ -191,7 +199,8 @@ class _Planner:
                 GroupCandidate(
                     run, GroupKey.of(variant, schedule, stream.task, resume_from), spec,
                     _bytes_on_device(stream, self._device),
-                    run_bytes=cost.bytes + 4 * protocol.online * stream.width, seconds=cost.seconds * left,
+                    run_bytes=cost.bytes + 4 * protocol.online * stream.width + 8 * len(columns) * schedule.total,
+                    seconds=cost.seconds * left,
                 )
             )  # fmt: skip
 
@@ -293,6 +302,7 @@ def describe_stream(stream: Stream, mode: str = "native", clip_actions: bool = F
         "sha256": hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
         "observation_shape": list(stream.obs_shape),
         "action_dimensions": stream.act_dim,
+        **({} if stream.action_classes is None else {"action_classes": stream.action_classes}),
         "mean_score": mean("mean_score") if scored else None,
         **({} if scored else {"mean_return": mean("mean_return")}),
         "blocks": blocks,

@@ -30,6 +30,24 @@ def noise_dim(algorithm: type, config: Any, spec: Spec) -> int:
     return 0 if declared is None else int(declared(config, spec))
 
 
+def columns(algorithm: type, config: Any) -> tuple[str, ...]:
+    """The optional fields of `Batch` that an algorithm's `update` needs; none if it does not define `columns`."""
+    declared = getattr(algorithm, "columns", None)
+    return () if declared is None else tuple(declared(config))
+
+
+def random_columns(names: tuple[str, ...], normal: Callable[..., Tensor], act_dim: int) -> dict[str, Tensor]:
+    """Values of such fields for batches of random numbers, a quarter of them missing; `normal` draws [R, B, *its arguments]."""
+    missing = {"next_actions": torch.nan, "returns": -torch.inf, "ranks": torch.nan}
+    made = {}
+    for name in names:
+        values = normal(act_dim).tanh() if name == "next_actions" else normal()
+        values = torch.special.ndtr(values) if name == "ranks" else values
+        absent = normal(1) < -0.67
+        made[name] = values.masked_fill(absent if name == "next_actions" else absent.squeeze(-1), missing[name])
+    return made
+
+
 def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
     """A run group of any algorithm: the algorithm itself if it is vectorized, else one instance per run."""
     group: Any = (
@@ -65,7 +83,7 @@ class PerSeed:
             with self._random(r):
                 self.runs.append(algorithm(own, dataclasses.replace(spec, seeds=(seed,))))
         self.period: int = getattr(self.runs[0], "period", 1)
-        self._act_dim = spec.act_dim
+        self._act_dim, self._action_classes = spec.act_dim, spec.action_classes
         self._names: list[str] | None = None  # of metrics; None before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
 
@@ -81,8 +99,8 @@ class PerSeed:
         }
 
     def act(self, observations: Tensor | History, noise: Tensor | None) -> Tensor:
-        """[R, E, *obs_shape] or a history, and [R, E, act_dim] or None -> [R, E, act_dim]. Raises WrongReturn where a run returns
-        no such actions."""
+        """[R, E, *obs_shape] or a history, and [R, E, act_dim] or None -> [R, E, act_dim], of discrete actions see
+        `Algorithm.act`. Raises WrongReturn where a run returns no such actions."""
         noises = [None] * len(self.runs) if noise is None else noise
         seen = [
             observations.each(lambda column, r=r: column[r]) if isinstance(observations, History) else observations[r]  # type: ignore[misc]
@@ -91,7 +109,8 @@ class PerSeed:
         actions = self._each(lambda run, r: run.act(seen[r], noises[r]))
         envs = observations.rewards.shape[1] if isinstance(observations, History) else observations.shape[1]
         for run, each in zip(self.runs, actions, strict=True):
-            check_actions(run, each, (envs, self._act_dim), bounded=(noise is None) not in self._acted)
+            bounded = (noise is None) not in self._acted
+            check_actions(run, each, (envs, self._act_dim), bounded, self._action_classes)
         self._acted.add(noise is None)
         return torch.stack(actions)
 

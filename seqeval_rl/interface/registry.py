@@ -99,6 +99,30 @@ class AlgorithmEntry:
         """Standard normals per transition that `update` takes; 0 where the algorithm does not say."""
         return per_seed.noise_dim(self.algorithm, config, spec)
 
+    def columns(self, config: Any) -> tuple[str, ...]:
+        """The optional fields of `Batch` that `update` takes; none where the algorithm does not say."""
+        return per_seed.columns(self.algorithm, config)
+
+    @property
+    def action_space(self) -> str:
+        """The kind of actions that its class is for, see `Spec.action_space`."""
+        return str(getattr(self.algorithm, "action_space", "continuous"))
+
+    def check_action_space(self, spec: Spec, where: str = "") -> None:
+        """Raise `UsageError` unless it is for actions as `spec` has them, which were found `where`."""
+        if self.action_space == spec.action_space:
+            return
+        found = (
+            f"{spec.act_dim} continuous dimensions"
+            if spec.action_classes is None
+            else f"{spec.action_classes} discrete ones"
+        )
+        others = [entry.name for entry in find_registered()[0] if entry.action_space == spec.action_space]
+        raise UsageError(
+            f"{where and f'{where}: '}{self.name} is for {self.action_space} actions, found {found}. Choose an algorithm for "
+            f"{spec.action_space} actions: {', '.join(others) or 'none is installed'}."
+        )
+
     def sequence_length(self, config: Any) -> int | None:
         """H, where its batches are of sequences; None: of single transitions. Raises `UsageError`, see `sequences`."""
         return sequence_length(self.algorithm, config)
@@ -113,7 +137,17 @@ class AlgorithmEntry:
         return bool(getattr(self.algorithm, "returns_to_go", False))
 
     def build(self, config: Any, spec: Spec) -> Algorithm:
-        """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time."""
+        """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time.
+
+        Raises:
+            UsageError: it is for other actions, see `check_action_space`, or acts on a history of discrete ones.
+        """
+        self.check_action_space(spec)
+        if spec.action_classes is not None and self.history_length(config) is not None:
+            raise UsageError(
+                f"{self.name}: expected an algorithm that acts on single observations, since histories of discrete actions are "
+                "not supported, found one that acts on a history. Use another one."
+            )
         return per_seed.build(self.algorithm, config, spec)
 
 

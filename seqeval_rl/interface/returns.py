@@ -76,12 +76,18 @@ def _check_metric(algorithm: Any, name: str, value: Any, shape: tuple[int, ...])
         raise WrongReturn(algorithm, "update", expected, "one with a gradient", "Return it with .detach()")
 
 
-def check_actions(algorithm: Any, actions: Any, shape: tuple[int, ...], bounded: bool) -> None:
+def check_actions(
+    algorithm: Any, actions: Any, shape: tuple[int, ...], bounded: bool, action_classes: int | None = None
+) -> None:
     """Check what `act` returns: a tensor of this shape, and, if it is to be `bounded`, in [-1, 1]; NaN is left to the evaluation.
+    Of discrete actions, of which there are `action_classes`: int64 of that shape without its last axis, from 0 on.
 
     Raises:
         WrongReturn: it is not.
     """
+    if action_classes is not None:
+        _check_classes(algorithm, actions, shape[:-1], bounded, action_classes)
+        return
     if not isinstance(actions, Tensor) or actions.shape != shape:
         axes = (
             "[R, E, act_dim]"
@@ -97,6 +103,19 @@ def check_actions(algorithm: Any, actions: Any, shape: tuple[int, ...], bounded:
         if largest > 1 + ROUNDING:
             remedy = "End the policy in tanh, or clamp what it returns"
             raise WrongReturn(algorithm, "act", "actions in [-1, 1]", f"{largest:.4g}", remedy)
+
+
+def _check_classes(algorithm: Any, actions: Any, shape: tuple[int, ...], bounded: bool, classes: int) -> None:
+    if not isinstance(actions, Tensor) or actions.shape != shape or actions.dtype != torch.int64:
+        axes = "[R, E]" if len(shape) == 2 else "[E] (this is a single-run algorithm, vectorized = False)"
+        found = f"{actions.dtype} of shape {tuple(actions.shape)}" if isinstance(actions, Tensor) else describe(actions)
+        remedy = "Return the number of one action for each observation, such as q.argmax(-1)"
+        raise WrongReturn(algorithm, "act", f"an int64 tensor of shape {shape}, {axes}", found, remedy)
+    if bounded and actions.numel():
+        low, high = int(actions.min()), int(actions.max())
+        if low < 0 or high >= classes:
+            expected = f"discrete actions from 0 to {classes - 1}"
+            raise WrongReturn(algorithm, "act", expected, str(low if low < 0 else high), "Clamp what it returns")
 
 
 def check_numbers(algorithm: Any, hook: str, found: Any, shape: tuple[int, ...]) -> None:

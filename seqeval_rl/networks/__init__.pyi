@@ -1,8 +1,13 @@
 from .distributions import (
+    class_log_prob as class_log_prob,
+    epsilon_greedy as epsilon_greedy,
     normal_log_prob as normal_log_prob,
+    of_class as of_class,
+    sampled_class as sampled_class,
     tanh_normal as tanh_normal,
     tanh_normal_log_prob as tanh_normal_log_prob,
     uniform as uniform,
+    uniform_class as uniform_class,
 )
 from .initialization import Initialization as Initialization
 from .modules import (

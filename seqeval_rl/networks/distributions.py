@@ -41,3 +41,30 @@ def tanh_normal_log_prob(mean: Tensor, log_std: Tensor, actions: Tensor) -> Tens
 def uniform(noise: Tensor) -> Tensor:
     """Maps standard normals to uniform numbers on [-1, 1] by the normal distribution function."""
     return torch.erf(noise * math.sqrt(0.5))
+
+
+def uniform_class(numbers: Tensor, classes: int) -> Tensor:
+    """Maps numbers uniform on [-1, 1] to discrete actions, int64 from 0 to `classes` - 1, each as likely."""
+    return ((numbers + 1) / 2 * classes).long().clamp(0, classes - 1)
+
+
+def of_class(values: Tensor, actions: Tensor) -> Tensor:
+    """What belongs to discrete actions [...] among values for each, [..., n] -> [...]."""
+    return values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+
+def class_log_prob(logits: Tensor, actions: Tensor) -> Tensor:
+    """Log-probability of discrete actions [...] under softmax of logits [..., n]: [...]."""
+    return of_class(logits.log_softmax(-1), actions)
+
+
+def sampled_class(logits: Tensor, noise: Tensor) -> Tensor:
+    """A sample of softmax of logits [..., n], from the first of the standard normals [..., 2], by the distribution function."""
+    below = torch.special.ndtr(noise[..., :1]) > logits.softmax(-1).cumsum(-1)
+    return below.sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def epsilon_greedy(greedy: Tensor, noise: Tensor, epsilon: float | Tensor, classes: int) -> Tensor:
+    """The greedy actions [R, E], or with probability `epsilon` uniform ones, from standard normals [R, E, 2]."""
+    explores = torch.special.ndtr(noise[..., 0]) < epsilon
+    return torch.where(explores, uniform_class(uniform(noise[..., 1]), classes), greedy)

@@ -46,9 +46,9 @@ def episode_seed(seed: int, evaluation: int, episode: int, purpose: str = TRAINI
 class _Episodes:
     """The running episodes of one evaluation, flat over runs and episodes: R·E environments."""
 
-    def __init__(self, runs: int, episodes: int, seeds: Sequence[int]):
-        """`seeds` [R·E] are those of the environments."""
-        self._seeds = seeds
+    def __init__(self, runs: int, episodes: int, seeds: Sequence[int], action_range: tuple[float, float]):
+        """`seeds` [R·E] are those of the environments; `action_range` as in `Shapes`."""
+        self._seeds, self._range = seeds, action_range
         self.returns, self.lengths = np.zeros(runs * episodes), np.zeros(runs * episodes, np.int64)
         self.terminated = np.zeros(runs * episodes, np.bool_)
         self.live = np.arange(runs * episodes)  # indices of the environments that are still stepped
@@ -57,9 +57,11 @@ class _Episodes:
         self._episodes, self._active = episodes, np.ones(runs * episodes, np.bool_)
 
     def check_actions(self, actions: NDArray[np.floating]) -> None:
-        """Stop the runs with a live environment whose action [R·E, act_dim] is not finite or outside [-1, 1]."""
+        """Stop the runs with a live environment whose action [R·E, act_dim] is not finite or outside its range."""
         self._fail(self._active & ~np.isfinite(actions).all(-1), "non-finite action")
-        self._fail(self._active & (np.abs(actions) > 1.0 + ROUNDING).any(-1), "action outside [-1, 1]")
+        low, high = self._range
+        inside = (low - ROUNDING <= actions) & (actions <= high + ROUNDING)
+        self._fail(self._active & ~inside.all(-1), f"action outside [{low:g}, {high:g}]")
         self.live = np.flatnonzero(self._active)
 
     def add(self, step: Transition) -> None:
@@ -134,7 +136,8 @@ class Evaluator:
         finite, has failed: it is stepped no further, and the other runs continue.
 
         Args:
-            act: raw observations, float32 [R, E, *obs], to actions [R, E, act_dim] in [-1, 1]. The array is reused, and
+            act: raw observations, float32 [R, E, *obs], to actions [R, E, act_dim] in [-1, 1]; of discrete actions the
+                numbers [R, E, 1]. The array of observations is reused, and
                 the rows of episodes that have ended keep their last observation.
             evaluation: index of the evaluation in the run; with the run's seed and the episode it gives the environment's seed.
 
@@ -143,12 +146,12 @@ class Evaluator:
         """
         started = time.perf_counter()
         envs, runs, episodes = self._envs, len(self.seeds), self.episodes
-        low, span = envs.action_low, envs.action_high - envs.action_low
+        low, high = action_range = envs.shapes.action_range
         starts = [episode_seed(seed, evaluation, e, self._purpose) for seed in self.seeds for e in range(episodes)]
         first, failed = attempt(lambda: envs.reset(starts))
         observations = np.ascontiguousarray(first, np.float32)  # [R·E, *obs]
         by_run = observations.reshape(runs, episodes, *envs.obs_shape)  # the same memory
-        record = _Episodes(runs, episodes, starts)
+        record = _Episodes(runs, episodes, starts, action_range)
         record.add_failures(failed)
         remembering = act if isinstance(act, Remembering) else None
         if remembering is not None:
@@ -163,13 +166,12 @@ class Evaluator:
                 raise ValueError(f"act: expected actions of shape {expected}, found {actions.shape}")
             actions = actions.reshape(runs * episodes, envs.act_dim).astype(np.float64)
             # Checks look at all numbers at once; only where something is wrong do they look for what it is.
-            if not (np.abs(actions) <= 1.0 + ROUNDING).all():
+            if not ((low - ROUNDING <= actions) & (actions <= high + ROUNDING)).all():
                 record.check_actions(actions)
                 if not len(record.live):
                     break
             live = record.live
-            chosen = low + (actions[live].clip(-1.0, 1.0) + 1.0) / 2.0 * span
-            step, failed = attempt(partial(envs.step, chosen, live))
+            step, failed = attempt(partial(envs.step, envs.shapes.in_units(actions[live]), live))
             observations[live] = step[0]
             if remembering is not None:
                 rewards = np.zeros(runs * episodes)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.environments.patience import UPDATE, Alarm, OverdueError, within_limits
-from seqeval_rl.interface.algorithm import Algorithm
+from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.returns import check_actions, check_metrics
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler
 from seqeval_rl.training.history import Memory, Remembering
@@ -70,11 +70,11 @@ class Learner:
     def act(
         self, observations: NDArray[np.float32] | Memory, noise: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Actions [R, E, act_dim] in [-1, 1] for raw observations [R, E, *obs] or histories, see the function `act`."""
+        """Actions [R, E, act_dim] for raw observations [R, E, *obs] or histories, see the function `act`."""
         replay, bounded = self.batches.replay, (noise is None) not in self._acted
         self._acted.add(noise is None)
         preprocess, scale = self.preprocessing.now(replay.device), self.preprocessing.reward_scale
-        return act(self.algorithm, preprocess, replay.device, replay.act_dim, bounded, observations, noise, scale)
+        return act(self.algorithm, preprocess, replay.device, replay.spec, bounded, observations, noise, scale)
 
 
 class TimedStep:
@@ -99,17 +99,18 @@ def act(
     algorithm: Algorithm,
     preprocess: Callable[[Tensor], Tensor],
     device: torch.device,
-    act_dim: int,
+    spec: Spec,
     bounded: bool,
     observations: NDArray[np.float32] | Memory,
     noise: NDArray[np.float32] | None = None,
     reward_scale: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """The action of an algorithm on `device` for raw observations [R, E, *obs], or histories whose rewards are multiplied by
-    `reward_scale` [R]: [R, E, act_dim] in [-1, 1]; deterministic, or with standard normals [R, E, act_dim] exploring.
+    `reward_scale` [R]: [R, E, act_dim] in [-1, 1]; deterministic, or with standard normals [R, E, n], n =
+    `spec.act_noise_dim`, exploring. Of discrete actions, their numbers [R, E, 1].
 
     Raises:
-        WrongReturn: it is no tensor of that shape, or, if it is to be `bounded`, not in [-1, 1].
+        WrongReturn: it is no tensor of that shape, or, if it is to be `bounded`, not in that range.
     """
     seen: Any
     if isinstance(observations, Memory):
@@ -120,5 +121,7 @@ def act(
     given = None if noise is None else torch.from_numpy(noise).to(device)
     with within_limits(UPDATE):
         actions = algorithm.act(seen, given)
-    check_actions(algorithm, actions, (*observations.shape[:2], act_dim), bounded)
+    check_actions(algorithm, actions, (*observations.shape[:2], spec.act_dim), bounded, spec.action_classes)
+    if spec.action_classes is not None:
+        return actions.unsqueeze(-1).cpu().numpy().astype(np.float32)
     return actions.cpu().numpy()

@@ -44,6 +44,10 @@ def _placed(part: NDArray[Any], places: NDArray[np.int64], length: int) -> NDArr
     return whole
 
 
+def _discrete(classes: int | None) -> str:
+    return "" if classes is None else f" ({classes} discrete actions)"
+
+
 def _closed(observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
     raise RuntimeError("the environments of this online phase are closed")
 
@@ -73,8 +77,9 @@ class Interaction:
             seeds: of the runs.
             replay: with room for each run's M transitions at the arrival positions from `dataset_length` on.
             dataset_length: N, transitions of the dataset.
-            random: number of first actions that are uniform on [-1, 1], for runs without a dataset.
-            explore: raw observations float32 [R, 1, *obs] and standard normals [R, 1, act_dim] to actions [R, 1, act_dim].
+            random: number of first actions that are uniform, for runs without a dataset.
+            explore: raw observations float32 [R, 1, *obs] and standard normals [R, 1, n], n = `Spec.act_noise_dim`, to actions
+                [R, 1, act_dim], of discrete actions their numbers.
             max_episode_steps: time limit, see `environments.make_vector_env`.
 
         Raises:
@@ -86,12 +91,14 @@ class Interaction:
         self._envs = open_here(*gymnasium_shapes(task.environment, max_episode_steps), len(self._seeds))
         self.failures: dict[int, str] = {}  # run -> why its environment cannot be used, in one line
         self.tracebacks: dict[int, str] = {}  # run -> traceback, of the failures that the environment raised
-        found, expected = (self._envs.obs_shape, self._envs.act_dim), (replay.obs_shape, replay.act_dim)
+        found = self._envs.obs_shape, self._envs.act_dim, self._envs.action_classes
+        expected = replay.obs_shape, replay.act_dim, replay.spec.action_classes
         if found != expected:
             self._envs.close()
             raise DataError(
-                f"environment {task.env_id!r}: observations and actions have shapes {found}, expected {expected} as in the "
-                "dataset. Check that the task names the environment of the dataset."
+                f"environment {task.env_id!r}: observations and actions have shapes {found[:2]}{_discrete(found[2])}, expected "
+                f"{expected[:2]}{_discrete(expected[2])} as in the dataset. Check that the task names the environment of the "
+                "dataset."
             )
         room = len(replay.arrivals[0]) - dataset_length
         self.gathered = 0  # n
@@ -116,13 +123,18 @@ class Interaction:
             if self.gathered < self._random:
                 if isinstance(self._explore, Remembering):
                     self._explore.see(self._observations[:, None])
-                actions = noise
+                actions = self._uniform_actions(noise)
             else:
                 actions = self._explore(self._observations[:, None], noise[:, None])[:, 0]
                 # A diverged policy is detected by its evaluation; until then the other runs continue.
-                actions = np.clip(np.nan_to_num(actions, posinf=0.0, neginf=0.0), -1.0, 1.0)
+                actions = np.clip(np.nan_to_num(actions, posinf=0.0, neginf=0.0), *self._envs.shapes.action_range)
             self._advance(actions.astype(np.float32))
         self._seconds += time.perf_counter() - started
+
+    @property
+    def ends(self) -> NDArray[np.uint8]:
+        """[R, n], the state of the episode after each transition that has been gathered: running, terminated or truncated."""
+        return self._ends[:, : self.gathered]
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Since last asked, each [R]: mean return and length of the exploration episodes that ended, NaN where a run had none;
@@ -183,9 +195,8 @@ class Interaction:
         return self._replay.arrivals[r][self._dataset_length + start : self._dataset_length + stop]
 
     def _in_units(self, actions: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Actions in the environment's own units, for actions in [-1, 1]."""
-        low, high = self._envs.action_low, self._envs.action_high
-        return low + (actions.astype(np.float64) + 1.0) / 2.0 * (high - low)
+        """Actions in the environment's own units."""
+        return self._envs.shapes.in_units(actions)
 
     def _begin(self, r: int) -> None:
         """Begin run r's next episode."""
@@ -223,10 +234,10 @@ class Interaction:
         )
 
     def _noise(self, env_step: int) -> NDArray[np.float32]:
-        """Noise of an environment step, [R, act_dim]: at first the actions, uniform on [-1, 1], then standard normals."""
+        """Noise of an environment step, [R, n]: at first uniform on [-1, 1], then standard normals."""
         chunk, place = divmod(env_step, CHUNK)
         if self._drawn is None or self._drawn[0] != chunk:
-            shape, first = (CHUNK, self._replay.act_dim), chunk * CHUNK
+            shape, first = (CHUNK, self._replay.spec.act_noise_dim), chunk * CHUNK
             generators = [numpy_generator(seed, "exploration", chunk) for seed in self._seeds]
             drawn = np.stack([generator.standard_normal(shape, dtype=np.float32) for generator in generators])
             uniform = max(0, min(self._random - first, CHUNK))
@@ -235,8 +246,15 @@ class Interaction:
             self._drawn = (chunk, drawn)
         return self._drawn[1][:, place]
 
+    def _uniform_actions(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Actions [R, act_dim] uniform on their range, from numbers uniform on [-1, 1], [R, n]."""
+        classes = self._replay.spec.action_classes
+        if classes is None:
+            return noise
+        return np.minimum(np.floor((noise[:, :1] + 1) / 2 * classes), classes - 1)
+
     def _advance(self, actions: NDArray[np.float32]) -> None:
-        """One environment step of every run with actions [R, act_dim] in [-1, 1]."""
+        """One environment step of every run with an algorithm's actions [R, act_dim]."""
         runs, n = len(self._seeds), self.gathered
         live = np.array([r for r in range(runs) if r not in self.failures], np.int64)
         found = self._step(self._in_units(actions[live]), live)

@@ -4,7 +4,8 @@ At each evaluation point the algorithm has not seen the transitions that arrive 
 the algorithm's hook `values`, pi its deterministic action, and G the discounted return observed in the dataset:
 
     td_error     = mean (r + gamma m Q(s', pi(s')) - Q(s, a))^2
-    action_error = mean |pi(s) - a|^2 / number of action dimensions
+    action_error = mean |pi(s) - a|^2 / number of action dimensions, not of discrete actions
+    agreement    = mean [pi(s) = a]                               of discrete actions
     nll          = mean - log pi(a | s)                           where the algorithm has the hook `log_prob`
     value_gap    = mean Q(s, a) - G,  value_error = mean (Q(s, a) - G)^2
 
@@ -115,9 +116,11 @@ class Prequential:
         batch: Batch = self._replay.batch_of(indices, noise, shift, scale)
         seen = batch.observations if self._histories is None else self._histories.history(indices, shift, scale)
         actions = self._act(seen, batch.rewards.shape)
-        scores: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {
-            "action_error": ((actions - batch.actions).square().mean(-1), None)
-        }
+        scores: dict[str, tuple[Tensor, NDArray[np.bool_] | None]] = {}
+        if self._replay.spec.action_classes is None:
+            scores["action_error"] = ((actions - batch.actions).square().mean(-1), None)
+        else:
+            scores["agreement"] = ((actions == batch.actions).to(batch.rewards.dtype), None)
         if self._log_prob is not None:
             density = self._log_prob(batch.observations, batch.actions)
             check_numbers(self._algorithm, "log_prob", density, indices.shape)
@@ -143,9 +146,9 @@ class Prequential:
         return scores
 
     def _act(self, seen: Any, shape: torch.Size) -> Tensor:
-        """The deterministic action [R, P, act_dim] for observations or histories [R, P, ...]."""
-        actions = self._algorithm.act(seen, None)
-        check_actions(self._algorithm, actions, (*shape, self._replay.act_dim), bounded=False)
+        """The deterministic action [R, P, act_dim], or [R, P] of discrete ones, for observations or histories [R, P, ...]."""
+        actions, spec = self._algorithm.act(seen, None), self._replay.spec
+        check_actions(self._algorithm, actions, (*shape, spec.act_dim), False, spec.action_classes)
         return actions
 
     def state_dict(self) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOpti
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
 from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.data.verification import Check
-from seqeval_rl.environments.spaces import environment_spaces
-from seqeval_rl.environments.tasks import Task, task_named
+from seqeval_rl.environments.spaces import discrete_actions, environment_spaces
+from seqeval_rl.environments.tasks import DISCRETE_TASKS, Task, task_named
 from seqeval_rl.errors import FileError, UsageError, unknown
 from seqeval_rl.utils.processes import available_cores
 
@@ -106,7 +106,7 @@ def build(
     Where the dataset ends inside an episode, its last transition is marked truncated.
 
     Args:
-        task_name: "hopper", "halfcheetah" or "walker2d".
+        task_name: "hopper", "halfcheetah", "walker2d" or "cartpole".
         level: "random", "medium", "expert" or "replay".
         transitions: size of the dataset, at most 1 000 000.
         workers: processes to roll out with; default one per core. The dataset does not depend on it.
@@ -115,7 +115,7 @@ def build(
     Raises:
         UsageError: unknown task or level, size out of range.
         FileError: the cache or Minari's directory cannot be written.
-        EnvironmentMissingError: MuJoCo's environments are not installed.
+        EnvironmentMissingError: the task's environment is not installed.
     """
     check(task_name, level, transitions)
     name = f"bundled/{task_name}/{level}"
@@ -163,14 +163,20 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
     with writer(new, False, progress) as write, WorkerPool(workers) as pool:
         write(collected())
     columns = columns_of(trail, time_limit(str(task.environment)))
-    raw = RawTransitions(**columns, action_low=action_space.low, action_high=action_space.high)
+    discrete = discrete_actions(action_space)
+    if discrete is None:
+        raw = RawTransitions(**columns, action_low=action_space.low, action_high=action_space.high)
+    else:
+        columns["actions"] = columns["actions"] - np.float32(discrete[0])
+        raw = RawTransitions(**columns, action_classes=discrete[1])
     return Dataset.from_arrays(name, task, raw)
 
 
 def policy_name(task_name: str, level: str) -> str:
     """What chose the actions of a bundled dataset, for metadata."""
     checkpoints = ", ".join(behaviors()[task_name][level])
-    return f"SAC, checkpoints {checkpoints}" if checkpoints else "uniform random actions"
+    trained = "DQN" if task_name in DISCRETE_TASKS else "SAC"
+    return f"{trained}, checkpoints {checkpoints}" if checkpoints else "uniform random actions"
 
 
 def dataset_of(

@@ -32,10 +32,10 @@ from seqeval_rl.data.readers.d4rl_file import (
 )
 from seqeval_rl.data.readers.layouts import D4RL
 from seqeval_rl.data.trajectories import trajectory_ends
-from seqeval_rl.data.validation import RawTransitions, column, flags, starts_of
+from seqeval_rl.data.validation import RawTransitions, column, flags, numbered, starts_of
 from seqeval_rl.data.verification import Check, check_file, verify_dataset
-from seqeval_rl.environments.spaces import environment_spaces, gymnasium_shapes
-from seqeval_rl.environments.tasks import TASKS, UNKNOWN, Bound, Task
+from seqeval_rl.environments.spaces import discrete_actions, environment_spaces, gymnasium_shapes
+from seqeval_rl.environments.tasks import DISCRETE_TASKS, TASKS, UNKNOWN, Bound, Task
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.text import file_name
 
@@ -141,6 +141,7 @@ def read(path: Path, name: str, options: ReadOptions) -> Dataset:
     low, high = _bounds(task, options)
     reading = f"{options.mode}-terminate" if options.terminate_on_end else options.mode
     facts = [cache.files_hash(files_of(path)), _VERSION, reading, _limit(path, task), low.tolist(), high.tolist()]
+    facts += [discrete] if (discrete := _discrete(task)) is not None else []
     facts.append(d4rl_index.continues_at_goal(path.name, task))
     key = f"d4rl-{file_name(path.stem, 'data')}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
     dataset = cache.obtain(options.cache_key(key), lambda: convert(path, name, task, options))
@@ -193,7 +194,11 @@ def convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
         if not len(rows):
             raise DataError(f"{name}: expected transitions that qlearning_dataset keeps, found none in {length} rows.")
         arrays = kept_columns(columns, terminals, terminals & over | final, rows)
-    raw = options.bounded(RawTransitions(**arrays, action_low=low, action_high=high))
+    surroundings: dict[str, Any] = {"action_low": low, "action_high": high}
+    if (discrete := _discrete(task)) is not None:
+        arrays["actions"] = numbered(name, arrays["actions"], discrete[0])
+        surroundings = {"action_classes": discrete[1]}
+    raw = options.bounded(RawTransitions(**arrays, **surroundings))
     dataset = Dataset.from_arrays(name, task, raw)
     returns = complete_returns(columns, terminals, over, rows)
     returns.flags.writeable = False
@@ -219,6 +224,13 @@ def _limit(path: Path, task: Task) -> int | None:
 def _same_environment(known: Task, task: Task) -> bool:
     """Whether a task is a known one, perhaps with other reference returns or bounds."""
     return (known.name, known.env_id, known.env_spec) == (task.name, task.env_id, task.env_spec)
+
+
+def _discrete(task: Task) -> tuple[int, int] | None:
+    """The first discrete action of the task's environment and how many there are; None where its actions are continuous."""
+    continuous = (known for name, known in TASKS.items() if name not in DISCRETE_TASKS)
+    own = task.env_id is not None and not any(_same_environment(known, task) for known in continuous)
+    return discrete_actions(environment_spaces(task.environment)[1]) if own else None
 
 
 def _bounds(task: Task, options: ReadOptions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,6 +12,7 @@ from seqeval_rl.errors import DataError
 ARRAYS = "arrays"  # name of a dataset whose arrays are in memory
 SCALARS = ("env_id", "reference_min", "reference_max")
 BOUNDS = ("action_low", "action_high")
+CLASSES = "action_classes"  # how many discrete actions there are
 _log = logging.getLogger("seqeval_rl")
 
 
@@ -86,7 +87,7 @@ OWN = Layout(
     required=("observations", "actions", "rewards", "terminations", "truncations"),
     optional=("next_observations", "episode_starts"),
     foreign=("terminals", "timeouts", "dones", "masks", "valids"),
-    scalars=(*SCALARS, *BOUNDS),
+    scalars=(*SCALARS, *BOUNDS, CLASSES),
 )
 # Of files and of groups, `infos` and `metadata`, in HDF5.
 D4RL = Layout(

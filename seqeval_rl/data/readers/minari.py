@@ -25,7 +25,7 @@ from seqeval_rl.data.readers import hdf5
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, unreadable
 from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_dataset
 from seqeval_rl.environments.recording import without_recording
-from seqeval_rl.environments.spaces import concatenate
+from seqeval_rl.environments.spaces import concatenate, discrete_actions, unsupported_actions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.trust import checked_task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError, unknown
@@ -183,7 +183,10 @@ def _convert(name: str, directory: Path, source: Any, keys: Sequence[str], optio
     if limit is not None and starts[-1] - starts[-2] < limit and not arrays["terminations"][-1]:
         # Neither a terminal state nor the time limit: recording stopped here.
         arrays["truncations"][-1] = False
-    arrays |= {"action_low": source.action_space.low, "action_high": source.action_space.high}
+    if (discrete := discrete_actions(source.action_space)) is not None:
+        arrays |= {"actions": arrays["actions"] - discrete[0], "action_classes": discrete[1]}
+    else:
+        arrays |= {"action_low": source.action_space.low, "action_high": source.action_space.high}
     if are_images(trails[0]):
         pixels = of_trails(np.concatenate(trails), np.array([len(trail) for trail in trails]))
         return Dataset.from_arrays(name, task, options.bounded(RawTransitions(pixels, **arrays, episode_starts=starts)))
@@ -217,12 +220,12 @@ def _unreadable(name: str, directory: Path, error: Exception) -> SeqevalError:
 
 
 def _check_spaces(name: str, source: Any, keys: Sequence[str]) -> None:
-    """Check that observations are a Box, or a Dict with Boxes under `keys`, and actions a Box."""
+    """Check that observations are a Box, or a Dict with Boxes under `keys`, and actions a Box or discrete."""
     from gymnasium.spaces import Box, Dict
 
     observations, actions = source.observation_space, source.action_space
-    if not isinstance(actions, Box):
-        raise DataError(f"{name}: expected actions in a Box, found {actions}. Such datasets are not supported.")
+    if not isinstance(actions, Box) and discrete_actions(actions) is None:
+        raise DataError(f"{name}: {unsupported_actions(actions)}")
     if isinstance(observations, Box):
         if keys:
             raise UsageError(f"dataset {name}: expected no '@', found one: observations are one Box. Leave it out.")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.readers.base import Reader, ReadOptions, has_ending, open_file, require_memory
-from seqeval_rl.data.readers.layouts import ARRAYS, BOUNDS, OWN, SCALARS, Layout, fitting
-from seqeval_rl.data.validation import RawTransitions, task_of_dataset
-from seqeval_rl.environments.spaces import environment_spaces
+from seqeval_rl.data.readers.layouts import ARRAYS, BOUNDS, CLASSES, OWN, SCALARS, Layout, fitting
+from seqeval_rl.data.validation import RawTransitions, numbered, task_of_dataset
+from seqeval_rl.environments.spaces import discrete_actions, environment_spaces
 from seqeval_rl.environments.tasks import Task, as_bound
 from seqeval_rl.errors import DataError, EnvironmentMissingError, SeqevalError
 from seqeval_rl.utils.text import file_name
@@ -42,9 +42,10 @@ class NpzReader(Reader):
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
         path = Path(source.removeprefix(self.prefix)).expanduser()
-        few = load(path, (*SCALARS, *BOUNDS))
+        few = load(path, (*SCALARS, *BOUNDS, CLASSES))
         task, low, high = _surroundings(source, names(path), few, options)
         facts = [cache.files_hash([path]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
+        facts += [discrete] if (discrete := _discrete(source, few, task)) is not None else []
         key = f"npz-{file_name(path.stem, 'data')}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
         dataset = cache.obtain(options.cache_key(key), lambda: _dataset(source, load(path), task, (low, high), options))
         return replace(dataset, name=source, task=task)
@@ -81,6 +82,29 @@ def _surroundings(
     return task, bounds[0], bounds[1]
 
 
+def _discrete(name: str, columns: Mapping[str, Any], task: Task) -> tuple[int, int] | None:
+    """The first discrete action and how many there are, as the environment says or, without one, `action_classes`; None where
+    actions are continuous."""
+    given = columns.get(CLASSES)
+    stated: int | None = None
+    if given is not None:
+        value = np.asarray(given)
+        if value.size != 1 or value.dtype.kind not in "iu":
+            raise DataError(
+                f"{name}: expected {CLASSES} to be one whole number, found {value.dtype} of shape {value.shape}. Correct it."
+            )
+        stated = int(value.item())
+    if task.env_id is None:
+        return None if stated is None else (0, stated)
+    space = environment_spaces(task.environment)[1]
+    own = discrete_actions(space)
+    if stated is not None and (own is None or own[1] != stated):
+        raise DataError(
+            f"{name}: {CLASSES} is {stated}, expected {space} as in {task.env_id}. Correct it, or name the right task."
+        )
+    return own
+
+
 def _on_the_same_scale(task: Task, bounds: Mapping[str, Any]) -> Task:
     """The task whose environment gets actions scaled by the data's own bounds, where these differ from the environment's."""
     try:
@@ -94,7 +118,11 @@ def _on_the_same_scale(task: Task, bounds: Mapping[str, Any]) -> Task:
 def _dataset(name: str, columns: Mapping[str, Any], task: Task, bounds: Sequence[Any], options: ReadOptions) -> Dataset:
     optional: dict[str, Any] = {key: columns.get(key) for key in ("next_observations", "episode_starts")}
     optional |= dict(zip(BOUNDS, bounds, strict=True))
-    raw = RawTransitions(**{key: columns[key] for key in OWN.required}, **optional)
+    arrays = {key: columns[key] for key in OWN.required}
+    if (discrete := _discrete(name, columns, task)) is not None:
+        arrays["actions"] = numbered(name, arrays["actions"], discrete[0])
+        optional[CLASSES] = discrete[1]
+    raw = RawTransitions(**arrays, **optional)
     return Dataset.from_arrays(name, task, options.bounded(raw))
 
 

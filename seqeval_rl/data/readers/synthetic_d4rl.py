@@ -23,6 +23,7 @@ from seqeval_rl.data.readers.base import FetchOptions, Reader, ReadOptions
 from seqeval_rl.data.readers.d4rl import read
 from seqeval_rl.data.readers.d4rl_index import Entry
 from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
+from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import UsageError, unknown, writing
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import atomic_path
@@ -60,7 +61,8 @@ class SyntheticD4rlReader(Reader):
 
 def names() -> list[str]:
     """Every dataset of D4RL with a synthetic counterpart, `synthetic:d4rl/<id>`."""
-    return [f"{PREFIX}{task}-{level}-v2" for task in sorted(bundled.behaviors()) for level in _LEVELS]
+    tasks = [task for task in sorted(bundled.behaviors()) if f"d4rl/{task}" in TASKS]
+    return [f"{PREFIX}{task}-{level}-v2" for task in tasks for level in _LEVELS]
 
 
 def build(name: str, rows: int | None, progress: bool = True) -> tuple[Path, Entry]:

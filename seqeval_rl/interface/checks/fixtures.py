@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
-from seqeval_rl.interface.per_seed import build, noise_dim
+from seqeval_rl.interface.per_seed import build, columns, noise_dim, random_columns
 from seqeval_rl.interface.returns import check_actions, describe
 from seqeval_rl.interface.sequences import History, fold, sequence_length
 from seqeval_rl.seeding import torch_generator
 
-OBS_DIM, ACT_DIM, BATCH, EPISODES = 5, 2, 16, 4
+OBS_DIM, ACT_DIM, CLASSES, BATCH, EPISODES = 5, 2, 3, 16, 4
 SEEDS = (3, 8)
 CPU = torch.device("cpu")
 
@@ -49,24 +49,30 @@ class HostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def spec_of(algorithm: Any, seeds: tuple[int, ...] = SEEDS) -> Spec:
+    """What an algorithm is built for here: `ACT_DIM` continuous dimensions or `CLASSES` discrete actions, as it declares."""
+    discrete = getattr(algorithm, "action_space", "continuous") == "discrete"
+    return Spec((OBS_DIM,), 1, seeds, CPU, CLASSES) if discrete else Spec((OBS_DIM,), ACT_DIM, seeds, CPU)
+
+
 def build_group(algorithm: Any, seeds: tuple[int, ...] = SEEDS, config: Any = None) -> Algorithm:
     """A run group, with default settings unless `config` is given."""
     config = algorithm.Config() if config is None else config
-    return build(algorithm, config, Spec((OBS_DIM,), ACT_DIM, seeds, CPU))
+    return build(algorithm, config, spec_of(algorithm, seeds))
 
 
-def act(group: Algorithm, observations: Tensor, noise: Tensor | None) -> Tensor:
+def act(group: Algorithm, observations: Tensor, noise: Tensor | None, spec: Spec) -> Tensor:
     """The actions of a run group for observations [R, E, *obs], which must be what `act` may return. Raises `WrongReturn`."""
     with torch.no_grad():
-        actions = group.act(seen_by(group, observations), noise)
-    check_actions(group, actions, (*observations.shape[:2], ACT_DIM), bounded=True)
+        actions = group.act(seen_by(group, observations, spec), noise)
+    check_actions(group, actions, (*observations.shape[:2], spec.act_dim), True, spec.action_classes)
     return actions
 
 
-def seen_by(group: Algorithm, observations: Tensor) -> Any:
+def seen_by(group: Algorithm, observations: Tensor, spec: Spec) -> Any:
     """What `act` of a run group gets for observations [R, E, *obs] at the start of episodes."""
     length = getattr(group, "history_length", None)
-    return observations if length is None else History.beginning(observations, length, ACT_DIM)
+    return observations if length is None else History.beginning(observations, length, spec.act_dim)
 
 
 def newest(batch: Any) -> Tensor:
@@ -91,27 +97,34 @@ def trained_group(algorithm: Any, periods: int = 1, more: int = 0) -> tuple[Algo
 def batches_of(algorithm: Any) -> Iterator[Any]:
     """Endless random batches for `SEEDS`; those of a run depend on its seed alone."""
     length = sequence_length(algorithm, algorithm.Config())
-    places = BATCH * (length or 1)
-    width = noise_dim(algorithm, algorithm.Config(), Spec((OBS_DIM,), ACT_DIM, SEEDS, CPU))
+    places, spec = BATCH * (length or 1), spec_of(algorithm)
+    width = noise_dim(algorithm, algorithm.Config(), spec)
+    names = columns(algorithm, algorithm.Config())
     generators = [torch_generator(seed, "contract batches") for seed in SEEDS]
 
-    def normal(size: int, count: int = places) -> Tensor:
-        return torch.stack([torch.randn(count, size, generator=g) for g in generators])
+    def normal(*size: int, count: int = places) -> Tensor:
+        return torch.stack([torch.randn(count, *size, generator=g) for g in generators])
+
+    def actions() -> Tensor:
+        if spec.action_classes is None:
+            return normal(spec.act_dim).tanh()
+        return torch.stack([torch.randint(spec.action_classes, (places,), generator=g) for g in generators])
 
     while True:
         batch = Batch(
             observations=normal(OBS_DIM),
-            actions=normal(ACT_DIM).tanh(),
+            actions=actions(),
             rewards=normal(1).squeeze(-1),
             next_observations=normal(OBS_DIM),
             masks=(normal(1).squeeze(-1) < 1).to(torch.get_default_dtype()),
-            noise=normal(width, BATCH),
+            noise=normal(width, count=BATCH),
+            **random_columns(names, normal, ACT_DIM),
         )
         if length is None:
             yield batch
             continue
         # Episodes that begin in the sequence, or before it.
-        steps = (normal(1, BATCH).squeeze(-1).abs() * length).long()
+        steps = (normal(1, count=BATCH).squeeze(-1).abs() * length).long()
         to_go = normal(1).squeeze(-1) if getattr(algorithm, "returns_to_go", False) else None
         yield fold(batch, steps, steps.clamp(max=length - 1), to_go)
 

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from seqeval_rl.interface import returns
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.checks.fixtures import (
-    ACT_DIM,
     BATCH,
     EPISODES,
     OBS_DIM,
@@ -26,6 +26,7 @@ from seqeval_rl.interface.checks.fixtures import (
     expect_equal,
     newest,
     period,
+    spec_of,
     trained_group,
 )
 from seqeval_rl.interface.state import split_state
@@ -64,28 +65,33 @@ def check_metrics(algorithm: Any) -> str:
 
 
 def check_act(algorithm: Any) -> str:
-    """`act` returns finite actions [R, E, act_dim] in [-1, 1], greedy and exploring; greedy actions are deterministic."""
+    """`act` returns finite actions [R, E, act_dim] in [-1, 1], greedy and exploring; greedy actions are deterministic.
+
+    Discrete actions are int64 [R, E] from 0 to `action_classes` - 1.
+    """
     group, _ = trained_group(algorithm)
+    spec = spec_of(algorithm)
     observations = 10 * torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(0, "contract act"))
-    noise = 3 * torch.randn(len(SEEDS), EPISODES, ACT_DIM, generator=torch_generator(1, "contract act"))
+    noise = 3 * torch.randn(len(SEEDS), EPISODES, spec.act_noise_dim, generator=torch_generator(1, "contract act"))
     for kind, given in (("greedy", None), ("exploring", noise)):
-        finite = act(group, observations, given).isfinite().all()
+        finite = act(group, observations, given, spec).isfinite().all()
         expect(finite, f"{kind} actions: expected finite numbers, found NaN or infinity")
-    repeated = torch.equal(act(group, observations, None), act(group, observations, None))
+    repeated = torch.equal(act(group, observations, None, spec), act(group, observations, None, spec))
     expect(repeated, "greedy actions: expected the same for the same observations, found different ones")
     return "shape, range, and greedy actions repeat"
 
 
 def check_inputs(algorithm: Any) -> str:
     """`update` and `act` do not change their arguments in place: the harness reuses the memory."""
-    group, batches = build_group(algorithm), batches_of(algorithm)
+    group, batches, spec = build_group(algorithm), batches_of(algorithm), spec_of(algorithm)
     for _ in range(period(group)):
         batch = next(batches)
         kept = batch.each(torch.clone)
         group.update(batch)
-        act(group, newest(batch), torch.zeros(len(SEEDS), BATCH, ACT_DIM))
+        act(group, newest(batch), torch.zeros(len(SEEDS), BATCH, spec.act_noise_dim), spec)
         for name, now, before in zip(batch._fields, batch, kept, strict=True):
-            expect(torch.equal(now, before), f"expected {name} to be unchanged, found it changed in place")
+            same = now is before or torch.allclose(now, before, rtol=0, atol=0, equal_nan=True)
+            expect(same, f"expected {name} to be unchanged, found it changed in place")
     return "inputs unchanged"
 
 
@@ -94,13 +100,14 @@ def check_randomness(algorithm: Any) -> str:
 
     A single-run algorithm may draw from the global generator, which the harness replaces by one of the run's own.
     """
-    finals = []
+    finals, spec = [], spec_of(algorithm)
+    ones = torch.ones(len(SEEDS), EPISODES, spec.act_noise_dim)
     for global_seed in (1, 2):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
             before = torch.get_rng_state()
             group, _ = trained_group(algorithm)
-            act(group, torch.zeros(len(SEEDS), EPISODES, OBS_DIM), torch.ones(len(SEEDS), EPISODES, ACT_DIM))
+            act(group, torch.zeros(len(SEEDS), EPISODES, OBS_DIM), ones, spec)
             same = torch.equal(before, torch.get_rng_state())
             expect(same, "expected all noise from batch.noise and seeds, found torch's global generator drawn from")
         finals.append(group.state_dict())
@@ -136,8 +143,7 @@ def check_hooks(algorithm: Any) -> str:
     if "values" in defined and "discount" not in {field.name for field in dataclasses.fields(algorithm.Config)}:
         raise CheckFailed("values: expected a setting discount in Config, without which it is never called, found none")
     observations = torch.randn(len(SEEDS), BATCH, OBS_DIM, generator=torch_generator(3, "contract hooks"))
-    actions = torch.randn(len(SEEDS), BATCH, ACT_DIM, generator=torch_generator(4, "contract hooks")).clamp(-1, 1)
-    actions[:, 0], actions[:, 1] = 1, -1
+    actions = _logged_actions(spec_of(algorithm))
     for name in defined:
         numbers = _result(name, group, observations, actions)
         for piece in (slice(0, 1), slice(1, BATCH)):
@@ -153,6 +159,16 @@ def check_hooks(algorithm: Any) -> str:
             alone = getattr(single, name)(observations[r : r + 1], actions[r : r + 1])
             _close(f"{name}: run {r} in the run group and alone", numbers[r], alone[0])
     return ", ".join(defined) or "has neither values nor log_prob: no scores from values, no nll"
+
+
+def _logged_actions(spec: Spec) -> Tensor:
+    """Actions [R, B, A] with both bounds among them, or discrete ones [R, B]."""
+    generator = torch_generator(4, "contract hooks")
+    if spec.action_classes is not None:
+        return torch.randint(spec.action_classes, (len(SEEDS), BATCH), generator=generator)
+    actions = torch.randn(len(SEEDS), BATCH, spec.act_dim, generator=generator).clamp(-1, 1)
+    actions[:, 0], actions[:, 1] = 1, -1
+    return actions
 
 
 def _result(name: str, group: Any, observations: Tensor, actions: Tensor) -> Tensor:

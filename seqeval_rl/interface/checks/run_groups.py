@@ -20,6 +20,7 @@ from seqeval_rl.interface.checks.fixtures import (
     expect,
     expect_equal,
     period,
+    spec_of,
     trained_group,
 )
 from seqeval_rl.interface.config import grouped_config
@@ -29,9 +30,10 @@ from seqeval_rl.seeding import torch_generator
 
 def check_seeds(algorithm: Any) -> str:
     """Runs with different seeds start from different weights."""
-    actions = act(build_group(algorithm), torch.ones(len(SEEDS), 1, OBS_DIM), None)
+    observations = torch.randn(1, 64, OBS_DIM, generator=torch_generator(5, "contract act")).repeat(len(SEEDS), 1, 1)
+    actions = act(build_group(algorithm), observations, None, spec_of(algorithm))
     differ = not torch.equal(actions[0], actions[1])
-    expect(differ, f"expected runs of seeds {SEEDS} to act differently at the start, found the same action")
+    expect(differ, f"expected runs of seeds {SEEDS} to act differently at the start, found the same actions")
     return "weights depend on the seed"
 
 
@@ -52,8 +54,8 @@ def check_resume(algorithm: Any) -> str:
         group.update(batch)
         other.update(batch)
     expect_equal(group.state_dict(), other.state_dict(), "uninterrupted and resumed")
-    observations = torch.ones(len(SEEDS), EPISODES, OBS_DIM)
-    same = torch.equal(act(group, observations, None), act(other, observations, None))
+    observations, spec = torch.ones(len(SEEDS), EPISODES, OBS_DIM), spec_of(algorithm)
+    same = torch.equal(act(group, observations, None, spec), act(other, observations, None, spec))
     expect(same, "expected the same actions from the uninterrupted and the resumed run group, found different ones")
     return "resumed equals uninterrupted"
 
@@ -67,7 +69,7 @@ def check_isolation(algorithm: Any) -> str:
             batch = next(batches)
             if with_nan:
                 for column in batch:
-                    if column.is_floating_point():
+                    if column is not None and column.is_floating_point():
                         column[0] = torch.nan
             group.update(batch)
         finals.append(split_state(group.state_dict(), len(SEEDS))[1])
@@ -117,10 +119,11 @@ def check_state(algorithm: Any) -> str:
     parts = split_state(state, len(SEEDS))
     expect_equal(join_states(parts), state, "state split and joined")
     observations = torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(2, "contract act"))
-    actions = act(group, observations, None)
+    spec = spec_of(algorithm)
+    actions = act(group, observations, None, spec)
     for r, part in enumerate(parts):
         single = build_group(algorithm, (SEEDS[r] + 1000,))
         single.load_state_dict(part)
-        gap = (act(single, observations[r : r + 1], None)[0] - actions[r]).abs().max()
+        gap = (act(single, observations[r : r + 1], None, spec)[0] - actions[r]).abs().max().double()
         expect(gap <= 1e-5, f"expected run {r} to act alone as in the run group, found actions {gap:.3g} apart")
     return "splits by run and joins"

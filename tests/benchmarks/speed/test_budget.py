@@ -17,7 +17,6 @@ from seqeval_rl.benchmarks.speed.kernels import Kernel, Kernels, trace
 from seqeval_rl.benchmarks.speed.roofline import record
 from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.grouping import random_batch
-from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
 
@@ -58,15 +57,16 @@ def test_operations_are_kernels_unless_they_are_views_or_only_allocate(device):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_update_on_paper_has_the_products_of_one_that_is_computed(name):
     entry, config = small(name)
-    spec = Spec(SMALL.obs_shape, SMALL.act_dim, (0, 1), torch.device("cpu"))
+    spec = SMALL.suited(entry).spec(2, torch.device("cpu"))
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, SMALL.batch_size, entry.noise_dim(config, spec))
+    batch = random_batch(spec, SMALL.batch_size, entry.noise_dim(config, spec), entry.columns(config))
     computed = record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))
     found = trace(entry, config, SMALL, 2)
     assert found.flop_per_update == computed.flop_per_update == sum(k.flop for k in found.kernels) / found.updates
     # The gathering of the batch is kernels, too.
     names = [kernel.name for kernel in found.kernels]
-    assert names.count("index_select") == 3 * found.updates  # the draws of this step: indices and noise; and the rows
+    # The draws of this step: indices and noise; the rows; and what the batch has of other transitions.
+    assert names.count("index_select") == (3 + len(entry.columns(config))) * found.updates
     assert all(kernel.bytes > 0 for kernel in found.kernels if "noise" not in kernel.name)
 
 

@@ -51,7 +51,8 @@ class Elementwise:
 @pytest.mark.parametrize(("loop", "runs"), [(LearnerLoop, 2), (EagerLoop, 1)])
 def test_loops_make_finite_progress(name, loop, runs):
     entry, config = small(name)
-    made = loop(entry, config, Spec((5,), 2, (0, 1), CPU), SMALL)
+    problem = SMALL.suited(entry)
+    made = loop(entry, config, problem.spec(2, CPU), problem)
     algorithm = made.learner.algorithm if loop is LearnerLoop else made.algorithm
     before = [t.clone() for t in tensors(algorithm.state_dict())]
     made.train(4)

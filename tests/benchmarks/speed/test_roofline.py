@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from synthetic import spec_for
 from torch import nn
 from trainers import ALGORITHMS
 
 from seqeval_rl.benchmarks.speed.contenders import Contenders, Problem
 from seqeval_rl.benchmarks.speed.roofline import Operand, Products, copy_rate, record
 from seqeval_rl.experiments.grouping import random_batch
-from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 
 CPU = torch.device("cpu")
@@ -18,9 +18,9 @@ def updates_of(name, runs=2, batch=4, **settings):
     """A small run group of an algorithm, ready to be called."""
     entry = find_algorithm(name)
     config = entry.configure({"hidden": (16, 8), **settings}, "a test")
-    spec = Spec((5,), 2, tuple(range(runs)), CPU)
+    spec = spec_for(name, tuple(range(runs)))
     algorithm = entry.build(config, spec)
-    made = random_batch(spec, batch, entry.noise_dim(config, spec))
+    made = random_batch(spec, batch, entry.noise_dim(config, spec), entry.columns(config))
     return algorithm, lambda: algorithm.update(made)
 
 

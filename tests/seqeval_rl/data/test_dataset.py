@@ -236,7 +236,7 @@ def test_an_environment_that_fits_is_accepted_and_others_are_not() -> None:
     with pytest.raises(DataError, match=r"actions have shape \(2,\), expected \(3,\)"):
         check_environment(Dataset.from_arrays("toy", TASKS["hopper"], RawTransitions(**arrays)))
     discrete = Task("cart", "CartPole-v1", 0, 500)
-    with pytest.raises(DataError, match="expected a Box"):
+    with pytest.raises(DataError, match=r"toy: has \d actions, expected Discrete\(2\) as in CartPole-v1"):
         check_environment(Dataset.from_arrays("toy", discrete, RawTransitions(**columns([(3, "limit")], obs_dim=4))))
 
 

@@ -11,7 +11,7 @@ import gymnasium
 import minari
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, MultiDiscrete
 from minari.data_collector import EpisodeBuffer
 from numpy.testing import assert_array_equal
 
@@ -233,13 +233,13 @@ def test_unusable_minari_datasets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected an id such as mujoco/hopper/medium-v0, with its version"):
         load_dataset("minari:toy/mine")
     buffer = EpisodeBuffer(
-        id=0, observations=np.zeros((4, 3)), actions=[0, 1, 1], rewards=[0.0] * 3,
+        id=0, observations=np.zeros((4, 3)), actions=np.array([[0, 1]] * 3), rewards=[0.0] * 3,
         terminations=[False] * 3, truncations=[False, False, True],
     )  # fmt: skip
-    spaces = {"observation_space": Box(-9, 9, (3,), np.float64), "action_space": Discrete(2)}
-    minari.create_dataset_from_buffers("toy/discrete-v0", [buffer], **spaces)
-    with pytest.raises(DataError, match="expected actions in a Box, found Discrete"):
-        load_dataset("minari:toy/discrete-v0", Task("toy", "Toy-v0", 0, 1))
+    spaces = {"observation_space": Box(-9, 9, (3,), np.float64), "action_space": MultiDiscrete([2, 2])}
+    minari.create_dataset_from_buffers("toy/several-v0", [buffer], **spaces)
+    with pytest.raises(DataError, match=r"expected discrete actions, or .* found MultiDiscrete"):
+        load_dataset("minari:toy/several-v0", Task("toy", "Toy-v0", 0, 1))
     write_minari("toy/torn-v0")
     data = tmp_path / "minari" / "toy" / "torn-v0" / "data"
     metadata = json.loads((data / "metadata.json").read_text())

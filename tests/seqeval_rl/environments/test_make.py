@@ -286,8 +286,12 @@ def test_what_cannot_be_sent_to_a_worker_runs_in_this_process(crowd):
 def test_spaces_that_are_not_boxes_with_bounds_are_refused(crowd):
     import crowd as module
 
-    with pytest.raises(DataError, match=r"'CartPole-v1': expected boxes .* found .*Discrete\(2\)"):
-        make_vector_env("CartPole-v1", 1)
+    class Several(module.Crowd):
+        action_space = gymnasium.spaces.MultiDiscrete([2, 3])
+
+    gymnasium.register("test/Several-v0", Several)
+    with pytest.raises(DataError, match=r"'test/Several-v0': expected discrete actions, or .* found MultiDiscrete"):
+        make_vector_env("test/Several-v0", 1)
 
     class Boundless(module.Crowd):
         action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))

@@ -2,20 +2,20 @@
 
 import pytest
 import torch
+from synthetic import spec_for
 from trainers import ALGORITHMS
 
 from seqeval_rl.benchmarks.speed.roofline import record
 from seqeval_rl.experiments.flop import count_flop
 from seqeval_rl.experiments.grouping import flop_on_paper, random_batch
-from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 
 
 def built(name, **settings):
     entry = find_algorithm(name)
     config = entry.configure({"hidden": (16, 8), **settings}, "a test")
-    spec = Spec((5,), 2, (0,), torch.device("cpu"))
-    return entry.build(config, spec), random_batch(spec, 4, entry.noise_dim(config, spec))
+    spec = spec_for(name, (0,))
+    return entry.build(config, spec), random_batch(spec, 4, entry.noise_dim(config, spec), entry.columns(config))
 
 
 def test_a_perceptron_is_counted_as_by_hand():
@@ -36,7 +36,7 @@ def test_it_is_the_count_of_the_roofline(name):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_on_paper_it_is_the_same(name):
     entry = find_algorithm(name)
-    spec = Spec((5,), 2, (0,), torch.device("cpu"))
+    spec = spec_for(name, (0,))
     on_paper = flop_on_paper(entry, entry.configure({"hidden": (16, 8)}, "a test"), spec, 4)
     assert on_paper == count_flop(*built(name))
 

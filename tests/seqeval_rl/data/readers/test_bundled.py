@@ -21,11 +21,13 @@ import gymnasium
 import minari
 import numpy as np
 import pytest
+from gymnasium.spaces import Discrete
 from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl.data import cache, rollouts
 from seqeval_rl.data.dataset import Dataset, check_environment
 from seqeval_rl.data.episodes import Episode
+from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, BehaviorPolicy, Chunk, WorkerPool, roll_out
 from seqeval_rl.environments.tasks import TASKS
@@ -57,8 +59,8 @@ def same(a: Dataset, b: Dataset) -> None:
     assert (a.name, a.task, a.sha256, a.cut, a.clipped_actions) == (b.name, b.task, b.sha256, b.cut, b.clipped_actions)
 
 
-def test_there_are_twelve() -> None:
-    assert len(bundled.names()) == 12
+def test_there_are_sixteen() -> None:
+    assert len(bundled.names()) == 16
     assert "bundled/walker2d/replay" in bundled.names()
     for behavior in bundled.behaviors().values():
         used = {name for level in bundled.LEVELS for name in behavior[level]}
@@ -149,6 +151,27 @@ def test_the_policy_is_the_one_in_the_file(task: str) -> None:
     assert_allclose(BehaviorPolicy(task, checkpoint).act(observations, noise), expected, atol=1e-12)
 
 
+def test_a_policy_of_discrete_actions_is_epsilon_greedy() -> None:
+    policy = BehaviorPolicy("cartpole", "0003000")
+    rng = np.random.default_rng(0)
+    observations, numbers = rng.normal(size=(5000, 4)), rng.random((5000, 2))
+    greedy = policy.outputs(observations).argmax(1)
+    chosen = policy.classes(observations, numbers)
+    explores = numbers[:, 0] < 0.1
+    assert_array_equal(chosen[~explores], greedy[~explores])
+    assert_array_equal(chosen[explores], (numbers[explores, 1] >= 0.5).astype(int))
+
+
+def test_cartpole_has_discrete_actions_and_is_an_ordinary_minari_dataset() -> None:
+    log = bundled.build("cartpole", "expert", 900, progress=False)
+    check_environment(log)
+    assert (log.action_classes, sorted(set(log.actions.tolist()))) == (2, [0, 1])
+    assert 30 < log.mean_score() < 100
+    found = load_dataset("minari:seqeval/cartpole/expert-900-v0")
+    assert (found.sha256, found.task) == (log.sha256, log.task)
+    assert minari.load_dataset("seqeval/cartpole/expert-900-v0").action_space == Discrete(2)
+
+
 def test_random_actions_are_uniform_and_all_lie_on_the_grid() -> None:
     actions = np.concatenate([e.actions for i in range(4) for e in roll_out(_chunk(None, i, "random"))])
     assert np.abs(actions).max() <= 1
@@ -159,10 +182,10 @@ def test_random_actions_are_uniform_and_all_lie_on_the_grid() -> None:
     assert abs(np.square(actions).mean() - 1 / 3) < 4 * np.sqrt(4 / 45 / count)
 
 
-@pytest.mark.parametrize("task", ["hopper", "halfcheetah", "walker2d"])
+@pytest.mark.parametrize("task", ["hopper", "halfcheetah", "walker2d", "cartpole"])
 def test_a_level_has_the_returns_that_were_measured(task: str) -> None:
     behavior = bundled.behaviors()[task]
-    checkpoint = "0050000"
+    checkpoint = "0002000" if task == "cartpole" else "0050000"
     mean, std, length = behavior["returns"][checkpoint]
     episodes = roll_out(Chunk(task, behavior["env_id"], "replay", checkpoint, 0))
     returns = np.array([episode.rewards.sum() for episode in episodes])
