@@ -1,5 +1,6 @@
 from .awac import AWAC as AWAC
 from .bc import BC as BC
+from .cal_ql import CalQL as CalQL
 from .cql import CQL as CQL
 from .discrete_bc import DiscreteBC as DiscreteBC
 from .discrete_cql import DiscreteCQL as DiscreteCQL
@@ -7,6 +8,7 @@ from .dqn import DQN as DQN
 from .edac import EDAC as EDAC
 from .fql import FQL as FQL
 from .iql import IQL as IQL
+from .rebrac import ReBRAC as ReBRAC
 from .sac import SAC as SAC
 from .sac_n import SACN as SACN
 from .td3 import TD3 as TD3

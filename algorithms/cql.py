@@ -163,6 +163,10 @@ class CQL(ActorCritic):  # which has act, values and log_prob
         """Per action dimension: one sample at s for (4), one at s' for (1), and n of each of the three kinds in (2)."""
         return (2 + 3 * config.sampled_actions) * spec.act_dim
 
+    def action_values(self, batch: Batch, actions: Tensor) -> Tensor:
+        """Q_i at the actions of `proposals`, [R, M, B, 1 + 3n]; for subclasses that bound it."""
+        return self.critic.many(batch.observations, actions)
+
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (3), (4) and (5), then the soft update."""
         act_dim = batch.actions.shape[-1]
@@ -175,7 +179,7 @@ class CQL(ActorCritic):  # which has act, values and log_prob
             actions, log_density = proposals(mean, log_std, next_mean, next_log_std, many_noise, batch.actions)
             next_actions, _ = draw(next_mean, next_log_std, next_noise)
             next_q = self.critic_target(batch.next_observations, next_actions)
-        q_all = self.critic.many(batch.observations, actions)
+        q_all = self.action_values(batch, actions)
         td_loss, gap, mean_q = critic_losses(q_all, log_density, next_q, batch.rewards, batch.masks, self.discount)
         sampled, log_prob = draw(mean, log_std, noise)
         q = self.critic(batch.observations, sampled, frozen=True)

@@ -6,16 +6,16 @@ arXiv 2110.01548): SAC-N whose critics are kept from agreeing on how Q changes w
     D = E [ 1/(N-1) sum_(i != j) g_i(s, a) . g_j(s, a) ]               over ordered pairs                         (3)
     L(Q) = sum_i E [ (Q_i(s, a) - y)^2 ] + eta D                                                                  (4)
 
-Where all critics rise in one direction from an action of the dataset, their minimum rises too, and many critics are needed until
-one of them does not. With (4) fewer are: the paper has 10 to 50 where SAC-N has 10 to 500. The sum in (3) is computed as
+Where all critics rise in one direction from an action of the dataset, their minimum rises too, and many critics are needed
+until one of them does not. With (4) fewer are: the paper has 10 to 50 where SAC-N has 10 to 500. The sum in (3) is computed as
 |sum_i g_i|^2 - sum_i |g_i|^2.
 
-As in the authors' code (snu-mllab/EDAC): 1e-10 is added to the length in (2). Different from it: (3) is over all critics, as in
-the paper, while the code draws as many of them as there are action dimensions, at most, for each batch, and divides by one less
-than that number. Its D of k critics is about k / N of ours. For the rest see `sac_n`.
+As in the authors' code (snu-mllab/EDAC): 1e-10 is added to the length in (2). Different from it: (3) is over all critics, as
+in the paper, while the code draws as many of them as there are action dimensions, at most, for each batch, and divides by one
+less than that number. Its D of k critics is about k / N of ours. For the rest see `sac_n`.
 
-`critics` and `diversity` are to be chosen for each task; in the paper N is 10 in HalfCheetah and Walker2d, 50 in Hopper, and eta
-1 or 5, on random data also 0.
+`critics` and `diversity` are to be chosen for each task; in the paper N is 10 in HalfCheetah and Walker2d, 50 in Hopper, and
+eta 1 or 5, on random data also 0.
 """
 
 from __future__ import annotations

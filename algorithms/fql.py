@@ -12,13 +12,13 @@ mu(s, z), imitates the whole flow and maximizes Q:
 x_0, z, z' ~ N(0, 1); f has no gradient. |.|^2 is a mean over action dimensions. Every update ends with a soft update of Q' by
 `target_rate`.
 
-As in the authors' code (seohongpark/fql): |.|^2 is that mean; the critics' layers are normalized, those of v and mu are not; all
-losses are computed at the same weights. Different from it: ReLU instead of GELU, and initial weights of `torch.nn.Linear`; the
-greedy action, which the harness evaluates, is that of z = 0, where the authors draw z.
+As in the authors' code (seohongpark/fql): |.|^2 is that mean; the critics' layers are normalized, those of v and mu are not;
+all losses are computed at the same weights. Different from it: ReLU instead of GELU, and initial weights of `torch.nn.Linear`;
+the greedy action, which the harness evaluates, is that of z = 0, where the authors draw z.
 
-`alpha` is to be chosen for each task and scale of rewards: the larger, the closer to cloning. With a `return_range` the scale is
-known; `normalise_q` divides Q in (5) by the batch's mean |Q|, as the code can. The paper has four layers of 512 units, which take
-about ten times the time of the default: `published`.
+`alpha` is to be chosen for each task and scale of rewards: the larger, the closer to cloning. With a `return_range` the scale
+is known; `normalise_q` divides Q in (5) by the batch's mean |Q|, as the code can. The paper has four layers of 512 units,
+which take about ten times the time of the default: `published`.
 """
 
 from __future__ import annotations

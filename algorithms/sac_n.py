@@ -6,9 +6,9 @@ arXiv 2110.01548): soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905) wi
     L(pi) = E [ alpha log pi(b | s) - min_i Q_i(s, b) ]                b ~ pi(s), reparametrised                  (3)
     L(alpha) = - log alpha E [ log pi(b | s) + H ]                     H = - number of action dimensions          (4)
 
-Nothing but the minimum over many critics keeps the policy near the dataset: where actions are rare in it, the critics disagree,
-and their minimum is low. Every update ends with a soft update of Q' by `target_rate`. The policy is tanh of a normal whose log
-standard deviation is clipped to [-5, 2]; the greedy action is tanh of the mean.
+Nothing but the minimum over many critics keeps the policy near the dataset: where actions are rare in it, the critics
+disagree, and their minimum is low. Every update ends with a soft update of Q' by `target_rate`. The policy is tanh of a normal
+whose log standard deviation is clipped to [-5, 2]; the greedy action is tanh of the mean.
 
 As in the authors' code (snu-mllab/EDAC): all losses are computed at the same weights; log alpha in (4), where the paper has
 alpha; initial weights. Different from it: the policy's last layer begins within 0.003 of 0, not within 0.001.

@@ -1,5 +1,5 @@
-"""TD3 (Fujimoto, van Hoof and Meger, "Addressing Function Approximation Error in Actor-Critic Methods", ICML 2018,
-arXiv 1802.09477), a deterministic online algorithm without offline regularization.
+"""TD3 (Fujimoto, van Hoof and Meger, "Addressing Function Approximation Error in Actor-Critic Methods", ICML 2018, arXiv
+1802.09477), a deterministic online algorithm without offline regularization.
 
     a' = clip(pi'(s') + clip(sigma e, -c, c), -1, 1)                   e ~ N(0, 1)                                (1)
     y = r + gamma m min_i Q'_i(s', a')                                 m = 0 where terminated, else 1             (2)
@@ -9,12 +9,12 @@ arXiv 1802.09477), a deterministic online algorithm without offline regularizati
 Every `policy_delay`-th update also takes a step on (4), after the critics' step, and a soft update of both targets by
 `target_rate`. Online the policy adds `exploration_noise` times a standard normal to its action.
 
-It is the reference for runs without a dataset, and the algorithm that TD3+BC adds a cloning term to. Trained on a dataset alone,
-its critics overestimate actions that the dataset lacks, and nothing corrects them.
+It is the reference for runs without a dataset, and the algorithm that TD3+BC adds a cloning term to. Trained on a dataset
+alone, its critics overestimate actions that the dataset lacks, and nothing corrects them.
 
-The defaults are the paper's, whose batch has 100 transitions; the authors' present code (sfujim/TD3) has two layers of 256 units,
-a learning rate of 3e-4 and batches of 256. Both take uniform actions at first, 1 000 or 10 000 in the paper, 25 000 in the code:
-here these are the `initial` transitions of a run without a dataset.
+The defaults are the paper's, whose batch has 100 transitions; the authors' present code (sfujim/TD3) has two layers of 256
+units, a learning rate of 3e-4 and batches of 256. Both take uniform actions at first, 1 000 or 10 000 in the paper, 25 000 in
+the code: here these are the `initial` transitions of a run without a dataset.
 """
 
 from __future__ import annotations

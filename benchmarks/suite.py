@@ -214,4 +214,6 @@ def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, st
                     f"suite {place}: expected {section}.{setting} once, found it in [{table}] and in "
                     f"[sweep.{section}]. Delete one."
                 )
-        yield "sweep", section, {setting: Several(several) for setting, several in swept.items()}
+        # TOML has no word for none; as on the command line, "none" is it.
+        values = {setting: [None if each == "none" else each for each in several] for setting, several in swept.items()}
+        yield "sweep", section, {setting: Several(several) for setting, several in values.items()}

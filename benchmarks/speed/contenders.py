@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.benchmarks.speed.roofline import Products, Recording, record
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import Pixels
+from seqeval_rl.data.stream import Stream
+from seqeval_rl.environments.tasks import Task
 from seqeval_rl.experiments.grouping import random_batch, timed
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.cuda_graphs import Capture
-from seqeval_rl.training.replay_buffer import Transitions, build_replay_buffer
+from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
 from seqeval_rl.training.trainer import build_learner
+from seqeval_rl.training.visible_columns import VisibleColumns
 
 _IMAGES = 256  # different ones in the synthetic data
 
@@ -51,6 +55,15 @@ class Problem:
         rows[:, width + self.act_dim + 1] = 1.0
         return rows
 
+    @cached_property
+    def stream(self) -> Stream:
+        """The rows as episodes of 1 000 transitions, for the fields of batches that are made of episodes."""
+        starts = np.append(np.arange(0, self.transitions, 1000), self.transitions)
+        truncations = np.zeros(self.transitions, np.bool_)
+        task = Task("synthetic", None)
+        made = Dataset("synthetic", task, self.rows, self.obs_shape, self.act_dim, truncations, starts)
+        return Stream("synthetic", [made])
+
     def suited(self, entry: AlgorithmEntry) -> Problem:
         """This problem, or for an algorithm for discrete actions one with as many of them as this has action dimensions."""
         if entry.action_space == "continuous" or self.action_classes is not None:
@@ -71,6 +84,14 @@ class Problem:
         return Pixels(frames, np.stack([index, index, index + 1], 1))
 
 
+def add_columns(entry: AlgorithmEntry, config: Any, problem: Problem, replay: ReplayBuffer, runs: int) -> None:
+    """Give batches the fields that the algorithm needs besides its transitions, all of which are visible."""
+    if names := entry.columns(config):
+        columns = VisibleColumns(names, [problem.stream] * runs, replay, [0.99] * runs, np.ones(runs))
+        columns.refresh(problem.transitions)
+        replay.columns = columns
+
+
 class LearnerLoop:
     """A run group as `seqeval run` trains it: drawing, gathering, preprocessing and metrics included."""
 
@@ -83,6 +104,7 @@ class LearnerLoop:
         initial = min(Protocol().initial, length // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), length)
         replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec)
+        add_columns(entry, config, problem, replay, spec.runs)
         self.learner = build_learner(
             entry, config, spec, replay, [schedule] * spec.runs, schedule.initial, capture=capture
         )
@@ -108,7 +130,9 @@ class EagerLoop:
         """Only the first seed of `spec` is trained."""
         self.spec = replace(spec, seeds=spec.seeds[:1])
         self.algorithm = entry.build(config, self.spec)
-        self.replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), []), self.spec)
+        arrivals = [np.arange(problem.transitions)]
+        self.replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), self.spec)
+        add_columns(entry, config, problem, self.replay, 1)
         self.batch_size, self.noise_dim = problem.batch_size, entry.noise_dim(config, self.spec)
         self.draws = torch.Generator(spec.device).manual_seed(spec.seeds[0])
         self.metrics: dict[str, Tensor] = {}  # of the latest update, each [1]
@@ -131,7 +155,7 @@ def _traced(entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem) ->
     device. Raises RuntimeError where the algorithm cannot be."""
     spec = replace(spec, device=torch.device("meta"))
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
+    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec), entry.columns(config))
     return record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))
 
 
@@ -155,7 +179,7 @@ class Contenders:
         self.learner = LearnerLoop(entry, config, spec, problem)
         self.eager = EagerLoop(entry, config, spec, problem)
         bare = entry.build(config, spec)
-        batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec))
+        batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec), entry.columns(config))
         self.period: int = getattr(bare, "period", 1)
         self.recording = record(lambda: bare.update(batch), self.period)
         if device.type == "cuda":

@@ -22,6 +22,7 @@ from seqeval_rl.experiments.sweep import DECAY, Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.isolation import isolated
+from seqeval_rl.interface.per_seed import random_columns
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.interface.sequences import SequenceBatch, fold
 from seqeval_rl.protocol import Protocol, Schedule
@@ -149,8 +150,8 @@ def _measure(request: tuple[Any, ...]) -> UpdateCost:
     return cost_of_update(entry, entry.configure(settings, "the plan"), *rest)
 
 
-def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
-    """A batch of standard normals (actions in [-1, 1] or discrete, no terminals) of the right shapes."""
+def random_batch(spec: Spec, batch_size: int, noise_dim: int, columns: tuple[str, ...] = ()) -> Batch:
+    """A batch of standard normals (actions in [-1, 1] or discrete, no terminals) of the right shapes, with `columns`."""
     rng = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -163,6 +164,7 @@ def random_batch(spec: Spec, batch_size: int, noise_dim: int) -> Batch:
     return Batch(
         normal(*spec.obs_shape), actions, normal(), normal(*spec.obs_shape),
         torch.ones(spec.runs, batch_size, device=spec.device), normal(noise_dim),
+        **random_columns(columns, normal, spec.act_dim),
     )  # fmt: skip
 
 
@@ -195,7 +197,7 @@ def flop_on_paper(entry: AlgorithmEntry, config: Any, spec: Spec, batch_size: in
     spec = dataclasses.replace(spec, device=torch.device("meta"))
     try:
         algorithm = entry.build(config, spec)
-        batch = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+        batch = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
     except RuntimeError:
         return None
     return count_flop(algorithm, batch)
@@ -220,7 +222,7 @@ def cost_of_update(
         torch.cuda.reset_peak_memory_stats(device)
     spec = Spec(obs_shape, act_dim, (0,), device, action_classes)
     algorithm = entry.build(config, spec)
-    batch: Any = random_batch(spec, batch_size, entry.noise_dim(config, spec))
+    batch: Any = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
     length = entry.sequence_length(config)
     if length is not None:
         batch = random_sequences(spec, batch_size, length, batch.noise, entry.returns_to_go)

@@ -42,6 +42,7 @@ from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
 from seqeval_rl.training.row_pool import bytes_on_device
 from seqeval_rl.training.sequences import check_sequences
+from seqeval_rl.training.visible_columns import check_columns
 from seqeval_rl.utils.text import file_name
 
 _log = logging.getLogger("seqeval_rl")
@@ -165,6 +166,8 @@ class _Planner:
         settings, points = variant.settings(schedule), schedule.points()
         actions = Spec(stream.obs_shape, stream.act_dim, (0,), self._device, stream.action_classes)
         variant.entry.check_action_space(actions, f"stream {spec.name!r} in {sweep.where}")
+        columns = variant.entry.columns(variant.config)
+        check_columns(variant.entry.name, columns, protocol, f"stream {spec.name!r} in {sweep.where}")
         check_sequences(variant.entry, variant.config, protocol, stream, f"stream {spec.name!r} in {sweep.where}")
         self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
@@ -196,7 +199,8 @@ class _Planner:
                 GroupCandidate(
                     run, GroupKey.of(variant, schedule, stream.task, resume_from), spec,
                     _bytes_on_device(stream, self._device),
-                    run_bytes=cost.bytes + 4 * protocol.online * stream.width, seconds=cost.seconds * left,
+                    run_bytes=cost.bytes + 4 * protocol.online * stream.width + 8 * len(columns) * schedule.total,
+                    seconds=cost.seconds * left,
                 )
             )  # fmt: skip
 

@@ -31,10 +31,17 @@ class Batch(NamedTuple):
     next_observations: Tensor  # [R, B, *obs_shape]
     masks: Tensor  # [R, B]; 0 where terminated, 1 else (a time limit keeps 1)
     noise: Tensor  # [R, B, n] standard normal; n = Algo.noise_dim(config, spec), 0 if not defined
+    # Those that Algo.columns(config) names, else None; as of the latest evaluation point, from visible transitions alone.
+    # [R, B, act_dim], of the next transition; NaN where it is not visible, or there is none.
+    next_actions: Tensor | None = None
+    # [R, B], discounted, to the episode's end; -inf where this is not visible, or cut off.
+    returns: Tensor | None = None
+    # [R, B], share of transitions in episodes of larger returns; NaN in episodes not wholly visible.
+    ranks: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The batch with `change` applied to each field."""
-        return Batch(*(change(column) for column in self))
+        """The batch with `change` applied to each field that is there."""
+        return Batch(*(None if column is None else change(column) for column in self))  # type: ignore[arg-type]
 
     def run(self, r: int) -> Batch:
         """The batch of run `r` alone, without the run axis."""
@@ -99,6 +106,8 @@ class Algorithm(Protocol):
         action_space: "continuous" or "discrete", the actions that it is for. Absent: "continuous".
         period: after how many updates the kinds of updates repeat, 2 for a policy update every second step. Absent: 1.
         noise_dim: static method `(config, spec) -> int`, how many standard normals per transition `update` needs. Absent: 0.
+        columns: static method `(config) -> tuple of names`, which of `next_actions`, `returns` and `ranks` batches have. Absent:
+            none.
         sequence_length: H ≥ 1 (or a field of `Config` of that name): batches are `sequences.SequenceBatch`, [R, B, H, ...], of
             consecutive transitions of one episode. Not with the order `shuffled`, nor with images. Absent or None: `Batch`.
         returns_to_go: True if batches of sequences are to have returns to go: only transitions of complete episodes are drawn,
@@ -115,6 +124,8 @@ class Algorithm(Protocol):
         return_range (float | None): scale rewards so that the task's reference returns are this far apart. Absent or None:
             rewards as in the dataset.
         discount (float): gamma, which the prequential scores of `values` need.
+        dataset_share (float | None): in an online phase the share of each batch that is drawn from the dataset. Absent or None:
+            batches are drawn uniformly from all visible transitions.
         decay_steps (int | None): set to the run's gradient steps under a protocol that uses future data, if there is no online
             phase and `published` does not name it.
 

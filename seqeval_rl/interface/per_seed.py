@@ -30,6 +30,24 @@ def noise_dim(algorithm: type, config: Any, spec: Spec) -> int:
     return 0 if declared is None else int(declared(config, spec))
 
 
+def columns(algorithm: type, config: Any) -> tuple[str, ...]:
+    """The optional fields of `Batch` that an algorithm's `update` needs; none if it does not define `columns`."""
+    declared = getattr(algorithm, "columns", None)
+    return () if declared is None else tuple(declared(config))
+
+
+def random_columns(names: tuple[str, ...], normal: Callable[..., Tensor], act_dim: int) -> dict[str, Tensor]:
+    """Values of such fields for batches of random numbers, a quarter of them missing; `normal` draws [R, B, *its arguments]."""
+    missing = {"next_actions": torch.nan, "returns": -torch.inf, "ranks": torch.nan}
+    made = {}
+    for name in names:
+        values = normal(act_dim).tanh() if name == "next_actions" else normal()
+        values = torch.special.ndtr(values) if name == "ranks" else values
+        absent = normal(1) < -0.67
+        made[name] = values.masked_fill(absent if name == "next_actions" else absent.squeeze(-1), missing[name])
+    return made
+
+
 def build(algorithm: type, config: Any, spec: Spec) -> Algorithm:
     """A run group of any algorithm: the algorithm itself if it is vectorized, else one instance per run."""
     group: Any = (

@@ -99,6 +99,10 @@ class AlgorithmEntry:
         """Standard normals per transition that `update` takes; 0 where the algorithm does not say."""
         return per_seed.noise_dim(self.algorithm, config, spec)
 
+    def columns(self, config: Any) -> tuple[str, ...]:
+        """The optional fields of `Batch` that `update` takes; none where the algorithm does not say."""
+        return per_seed.columns(self.algorithm, config)
+
     @property
     def action_space(self) -> str:
         """The kind of actions that its class is for, see `Spec.action_space`."""

@@ -31,12 +31,17 @@ PREFETCHED_CHUNKS = 8
 
 
 def draw_positions(
-    schedule: Schedule, seed: int, chunk: int, complete: CompleteEpisodes | None = None
+    schedule: Schedule,
+    seed: int,
+    chunk: int,
+    complete: CompleteEpisodes | None = None,
+    share: float | None = None,
 ) -> NDArray[np.int64]:
     """Arrival positions [CHUNK, B] of the gradient steps from `chunk * CHUNK` on, uniform over the window that each may sample.
 
     In the first of an increment's K steps, the last min(γ, B) places hold the newest transitions. With `complete` only
-    transitions of complete episodes are drawn, and the newest are those of the latest to be complete.
+    transitions of complete episodes are drawn, and the newest are those of the latest to be complete. In an online phase, with a
+    `share` of the dataset, that share of the places is drawn from the dataset's part of the window, the rest from the other.
     """
     protocol = schedule.protocol
     gradient_steps = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=np.int64)
@@ -45,7 +50,13 @@ def draw_positions(
     if complete is not None:  # numbers of transitions in the order in which their episodes are complete
         low, high, before = complete.left(low), complete.count(high), complete.count(before)
     size = (CHUNK, protocol.batch_size)
-    positions = numpy_generator(seed, "batches", chunk).integers(low[:, None], high[:, None], size)
+    lowest, highest = low[:, None], high[:, None]
+    if share is not None:
+        mixed = (low < schedule.dataset_length) & (schedule.dataset_length < high)
+        of_dataset = np.arange(protocol.batch_size) < round(share * protocol.batch_size)
+        lowest = np.where(mixed[:, None] & ~of_dataset, schedule.dataset_length, lowest)
+        highest = np.where(mixed[:, None] & of_dataset, schedule.dataset_length, highest)
+    positions = numpy_generator(seed, "batches", chunk).integers(lowest, highest, size)
     first = gradient_steps % protocol.updates_per_increment == 0
     newest = min(protocol.increment, protocol.batch_size)
     # Counted from the end of the batch: place -k holds the k-th newest, if this increment revealed that many.
@@ -67,11 +78,12 @@ class BatchSampler:
         seeds: Sequence[int],
         noise_dim: int,
         sequences: Sequences | None = None,
+        shares: Sequence[float | None] | None = None,
     ):
         """Each run has its schedule (of one protocol) and its seed; each transition comes with n = `noise_dim` normals. With
-        `sequences`, batches are of sequences that end with what is drawn."""
+        `sequences`, batches are of sequences that end with what is drawn; `shares` of the dataset as of `draw_positions`."""
         self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
-        self.sequences = sequences
+        self.sequences, self.shares = sequences, tuple(shares or [None] * len(self.seeds))
         # Several batches of sequences would be large.
         self._gathers_chunks = replay.gathers_chunks and sequences is None
         self.last = (max(schedule.gradient_steps for schedule in schedules) - 1) // CHUNK  # chunk
@@ -95,7 +107,8 @@ class BatchSampler:
             _, places, noise = self._latest
             drawn = torch.from_numpy(places[inside]).to(device), torch.from_numpy(noise[inside]).to(device)
             batches = self.batch(*drawn, shift, scale)
-            for columns in zip(*batches, strict=True):
+            absent = [None] * (end - start)
+            for columns in zip(*(absent if column is None else column for column in batches), strict=True):
                 yield type(batches)(*columns)
             start = end
 
@@ -132,8 +145,10 @@ class BatchSampler:
     def _indices(self, chunk: int) -> NDArray[np.int64]:
         """The row indices of a chunk, [CHUNK, R, B]; of sequences see `Sequences.drawn`."""
         complete = [None] * len(self.seeds) if self.sequences is None else self.sequences.complete
-        runs = zip(self.schedules, self.seeds, complete, strict=True)
-        positions = np.stack([draw_positions(schedule, seed, chunk, each) for schedule, seed, each in runs])
+        runs = zip(self.schedules, self.seeds, complete, self.shares, strict=True)
+        positions = np.stack(
+            [draw_positions(schedule, seed, chunk, each, share) for schedule, seed, each, share in runs]
+        )
         indices = self.replay.indices(positions)
         if self.sequences is None:
             return indices

@@ -131,6 +131,11 @@ class Interaction:
             self._advance(actions.astype(np.float32))
         self._seconds += time.perf_counter() - started
 
+    @property
+    def ends(self) -> NDArray[np.uint8]:
+        """[R, n], the state of the episode after each transition that has been gathered: running, terminated or truncated."""
+        return self._ends[:, : self.gathered]
+
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Since last asked, each [R]: mean return and length of the exploration episodes that ended, NaN where a run had none;
         wall seconds of the interaction, which all runs share."""

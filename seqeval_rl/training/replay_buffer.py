@@ -6,7 +6,7 @@ Axes: N transitions, R runs, B transitions of a batch, D numbers of a packed row
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,9 @@ from seqeval_rl.data.arrival import Arrival
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.data.packed_rows import LARGE, PackedRows
 from seqeval_rl.interface.algorithm import Batch, Spec
+
+Columns = Callable[[Tensor], dict[str, Tensor]]
+"""From row indices [..., R, B] to optional fields of `Batch`, by name."""
 
 DEVICE_SHARE = 0.5  # of a CUDA device's free memory that rows may take
 
@@ -57,6 +60,7 @@ class ReplayBuffer:
         # Of a row; 0 for images, which are not in the rows.
         self.obs_columns = (self.host.shape[1] - spec.act_dim - 2) // 2
         self.rows = self._tensor(together)
+        self.columns: Columns | None = None  # gives batches their optional fields
         self.steps: Tensor | None = None  # [N] int32, which transition of its episode each is; of batches of sequences
 
     def _tensor(self, together: bool) -> Tensor | None:
@@ -119,6 +123,7 @@ class ReplayBuffer:
             next_observations=next_observations,
             masks=masks.squeeze(-1).contiguous(),
             noise=noise,
+            **({} if self.columns is None else self.columns(indices)),
         )
 
     def as_classes(self, actions: Tensor) -> Tensor:
@@ -187,7 +192,7 @@ class PooledReplayBuffer(ReplayBuffer):
 
 def is_pooled(nbytes: int, device: torch.device) -> bool:
     """Whether rows of so many bytes stay in the host's memory, or in memory maps, and are gathered from there."""
-    return nbytes > (LARGE if device.type == "cpu" else DEVICE_SHARE * torch.cuda.mem_get_info(device)[0])
+    return nbytes > (DEVICE_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else LARGE)
 
 
 def build_replay_buffer(transitions: Transitions, spec: Spec, together: bool = True) -> ReplayBuffer:

@@ -34,6 +34,7 @@ from seqeval_rl.training.online import Interaction
 from seqeval_rl.training.prequential import Prequential
 from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
 from seqeval_rl.training.sequences import Sequences, check_complete, check_sequences
+from seqeval_rl.training.visible_columns import VisibleColumns, check_columns
 
 CPU = torch.device("cpu")
 
@@ -74,6 +75,8 @@ class Trainer:
         seeds = tuple(run.seed for run in runs)
         self._spec = Spec(stream.obs_shape, stream.act_dim, seeds, device, stream.action_classes)
         entry.check_action_space(self._spec, f"stream {stream.name!r}")
+        names = entry.columns(self._config)
+        check_columns(entry.name, names, protocol, f"stream {stream.name!r}")
         transitions = _concatenate(runs, protocol)
         if transitions.pixels is not None:
             _check_images(entry.name, stream.name, self._config, protocol)
@@ -88,7 +91,14 @@ class Trainer:
             entry, self._config, self._spec, replay, self.schedules, visible, scales, capture, sequences
         )
         self.algorithm, self.preprocessing = self.learner.algorithm, self.learner.preprocessing
-        self.prequential = Prequential([run.stream for run in runs], self.learner, self._config, scales)
+        streams = [run.stream for run in runs]
+        self.columns: VisibleColumns | None = None
+        if names:
+            discounts = _each(getattr(self._config, "discount", 1.0), len(runs))
+            self.columns = VisibleColumns(names, streams, replay, discounts, scales, self.interaction)
+            self.columns.refresh(visible)
+            replay.columns = self.columns
+        self.prequential = Prequential(streams, self.learner, self._config, scales)
         self._copy: Algorithm | None = None  # see `copy_policy`
 
     def _sequences(self, replay: ReplayBuffer) -> Sequences | None:
@@ -187,9 +197,11 @@ class Trainer:
         self.prequential.score(point.transitions, stops)
 
     def refresh_statistics(self, point: EvaluationPoint) -> None:
-        """Normalize by statistics of what is visible at this evaluation point from now on."""
+        """Normalize by statistics of what is visible at this evaluation point from now on; the same for columns of batches."""
         if not self._fixed_statistics:
             self.preprocessing.refresh(point.transitions)
+            if self.columns is not None:
+                self.columns.refresh(point.transitions)
 
     def labels(self, point: EvaluationPoint) -> tuple[str, ...]:
         """[R], label of the block that the newest visible transition belongs to."""
@@ -223,7 +235,8 @@ class Trainer:
     def _parts(self) -> dict[str, Any]:
         """What has a state, by its name in checkpoints."""
         parts = {"algorithm": self.algorithm, "preprocessing": self.preprocessing, "prequential": self.prequential}
-        return parts if self.interaction is None else {**parts, "online": self.interaction}
+        more = {"online": self.interaction, "columns": self.columns}  # loaded in this order
+        return {**parts, **{name: part for name, part in more.items() if part is not None}}
 
 
 def build_learner(
@@ -250,10 +263,16 @@ def build_learner(
     preprocessing.refresh(visible)
     with within_limits(UPDATE):
         algorithm = entry.build(config, spec)
-    batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec), sequences)
+    shares = _each(getattr(config, "dataset_share", None), spec.runs)
+    batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec), sequences, shares)
     if capture is None and spec.device.type != "cuda":
         return Learner(algorithm, batches, preprocessing)
     return CudaGraphLearner(algorithm, batches, preprocessing, capture)
+
+
+def _each(value: Any, runs: int) -> list[Any]:
+    """A setting of each run: that of all, or those of a tensor [R]."""
+    return value.tolist() if isinstance(value, torch.Tensor) else [value] * runs
 
 
 def _check_images(algorithm: str, stream: str, config: Any, protocol: Protocol) -> None:

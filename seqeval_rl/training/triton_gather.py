@@ -63,8 +63,10 @@ def gather(
     )
     affine = shift is not None and scale is not None
     _gather[(triton.cdiv(runs * size, _BLOCK),)](
-        replay.rows, indices, drawn, step, shift if affine else drawn, scale if affine else drawn, *batch, runs * size, size,
+        replay.rows, indices, drawn, step, shift if affine else drawn, scale if affine else drawn, *batch[:6], runs * size,
+        size,
         OBS=width, A=replay.act_dim, N=normals, AFFINE=affine, BLOCK=_BLOCK,
         WIDTH=triton.next_power_of_2(2 * width + replay.act_dim + 2), NORMALS=triton.next_power_of_2(max(normals, 1)),
     )  # fmt: skip
-    return batch._replace(actions=replay.as_classes(batch.actions))
+    more = {} if replay.columns is None else replay.columns(indices.index_select(0, step).squeeze(0))
+    return batch._replace(actions=replay.as_classes(batch.actions), **more)

@@ -10,19 +10,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from seqeval_rl.algorithms.awac import AWAC
 from seqeval_rl.algorithms.bc import BC
+from seqeval_rl.algorithms.cal_ql import CalQL
 from seqeval_rl.algorithms.cql import CQL
 from seqeval_rl.algorithms.discrete_cql import DiscreteCQL
 from seqeval_rl.algorithms.dqn import DQN
 from seqeval_rl.algorithms.edac import EDAC
 from seqeval_rl.algorithms.fql import FQL
 from seqeval_rl.algorithms.iql import IQL
+from seqeval_rl.algorithms.rebrac import ReBRAC
 from seqeval_rl.algorithms.sac import SAC
 from seqeval_rl.algorithms.sac_n import SACN
 from seqeval_rl.algorithms.td3 import TD3
 from seqeval_rl.algorithms.td3_bc import TD3BC
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.checks.toy_problem import learn
-from seqeval_rl.interface.per_seed import noise_dim
+from seqeval_rl.interface.per_seed import columns, noise_dim, random_columns
 from seqeval_rl.interface.state import join_states
 from seqeval_rl.seeding import torch_generator
 
@@ -42,6 +44,8 @@ SMALL = {"hidden": (64, 64), "learning_rate": 1e-3}
         (SACN, {**SMALL, "critics": 4, "updates": 1000}),
         (EDAC, {**SMALL, "critics": 4, "updates": 1000}),
         (FQL, SMALL),
+        (ReBRAC, SMALL),
+        (CalQL, {**SMALL, "sampled_actions": 4}),
         (DQN, {**SMALL, "target_rate": 0.02}),
         (DiscreteCQL, SMALL),
     ],
@@ -63,6 +67,8 @@ def test_values_are_bootstrapped(algorithm, settings):
         (SACN, {"critics": 4}),
         (EDAC, {"critics": 4}),
         (FQL, {}),
+        (ReBRAC, {}),
+        (CalQL, {"sampled_actions": 4, "min_q_weight": 1.0}),
         (DQN, {}),
         (DiscreteCQL, {}),
     ],
@@ -93,6 +99,11 @@ def test_cloning_as_published_ends_at_the_level_of_the_dataset():
     assert abs(learn(BC, seed=1, **{**BC.published, "decay_steps": 600}) - 0.1) < 0.1
 
 
+def test_cloning_the_best_episodes_is_better_than_the_dataset():
+    """Their first actions cost less later; cloning a tenth of them is as good as a tenth of the way to the best policy."""
+    assert learn(BC, seed=1, best=0.1) > 0.5
+
+
 def test_untrained_is_far_below_the_dataset():
     assert learn(TD3BC, updates=0) < -1
 
@@ -115,6 +126,10 @@ SWEEPS = {
     TD3: {"discount": (0.9, 0.99), "target_rate": (0.01, 0.5), "policy_noise": (0.1, 0.3), "noise_clip": (0.2, 0.6)},
     SACN: {"discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
     EDAC: {"diversity": (0.5, 5.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
+    ReBRAC: {
+        "actor_penalty": (0.01, 0.1), "critic_penalty": (0.01, 0.5), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5),
+    },
+    CalQL: {"min_q_weight": (1.0, 10.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
     FQL: {"alpha": (1.0, 10.0), "discount": (0.9, 0.99), "target_rate": (0.01, 0.5)},
 }  # fmt: skip
 
@@ -141,10 +156,13 @@ def test_a_sweep_in_one_run_group_equals_single_runs(algorithm):
         return torch.randn(2, batch_size, *shape, generator=draws)
 
     for _ in range(4):
-        batch = Batch(normal(3), normal(2).tanh(), normal(), normal(3), torch.ones(2, batch_size), normal(width))
+        more = random_columns(columns(algorithm, config), normal, 2)
+        batch = Batch(
+            normal(3), normal(2).tanh(), normal(), normal(3), torch.ones(2, batch_size), normal(width), **more
+        )
         metrics = together.update(batch)
         for r, single in enumerate(alone):
-            for name, value in single.update(Batch(*(column[r : r + 1] for column in batch))).items():
+            for name, value in single.update(batch.each(lambda column, r=r: column[r : r + 1])).items():
                 torch.testing.assert_close(metrics[name][r : r + 1], value, rtol=1e-4, atol=1e-5)
     joined, state = join_states([single.state_dict() for single in alone]), together.state_dict()
     for net in {"actor", "critic", "critic_target"} & joined.keys():
@@ -187,6 +205,8 @@ def test_stochastic_policies_explore_by_sampling(algorithm, name):
         (CQL, {"sampled_actions": 2.5}),
         (SAC, {"policy_delay": 0}),
         (EDAC, {"critics": 1}),
+        (BC, {"best": 0.0}),
+        (CalQL, {"dataset_share": 1.5}),
         (FQL, {"aggregation": "max"}),
         (IQL, {"return_range": float("inf")}),
     ],
@@ -199,11 +219,11 @@ def test_settings_out_of_range_are_refused(algorithm, wrong):
         adapter.validate_python(right | wrong)
 
 
-@pytest.mark.parametrize(("algorithm", "width"), [(TD3BC, 2), (TD3, 2), (SAC, 4)])
+@pytest.mark.parametrize(("algorithm", "width"), [(TD3BC, 2), (TD3, 2), (SAC, 4), (ReBRAC, 2)])
 def test_policy_delay_sets_the_period(algorithm, width):
     group = algorithm(algorithm.Config(hidden=(8,), policy_delay=3), Spec((3,), 2, (0,), CPU))
     assert group.period == 3
-    batch = Batch(*(torch.ones(1, 4, *shape) for shape in ((3,), (2,), (), (3,), (), (width,))))
+    batch = Batch(*(torch.ones(1, 4, *shape) for shape in ((3,), (2,), (), (3,), (), (width,), (2,))))
     weights = []
     for _ in range(6):
         group.update(batch)

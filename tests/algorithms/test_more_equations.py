@@ -1,4 +1,4 @@
-"""Updates of TD3, SAC-N, EDAC and FQL against reference implementations of one run, written from the equations, in float64."""
+"""Updates of TD3, SAC-N, EDAC, FQL, ReBRAC, Cal-QL and %BC against reference implementations of one run, in float64."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import torch
 from one_run import ACT, RUN, SPEC, B, Net, PlainAdam, assert_metric, assert_same, batches, smaller, twins
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
+from seqeval_rl.algorithms.bc import BC
+from seqeval_rl.algorithms.cal_ql import CalQL
+from seqeval_rl.algorithms.cql import CQL
 from seqeval_rl.algorithms.edac import EDAC
 from seqeval_rl.algorithms.fql import FQL
+from seqeval_rl.algorithms.rebrac import ReBRAC
 from seqeval_rl.algorithms.sac_n import SACN
 from seqeval_rl.algorithms.td3 import TD3
 from seqeval_rl.interface.per_seed import noise_dim
@@ -55,7 +59,7 @@ def test_td3():
     critic_adam = PlainAdam(critics[0].leaves + critics[1].leaves, 3e-4)
     for t, batch in enumerate(batches(ACT, 4), 1):
         metrics = algorithm.update(batch)
-        s, a, r, s2, m, e = batch.run(RUN)
+        s, a, r, s2, m, e = batch.run(RUN)[:6]
         a2 = (actor_target(s2).tanh() + (0.4 * e).clamp(-0.5, 0.5)).clamp(-1, 1)
         y = (r + 0.99 * m * smaller(critic_targets, s2, a2)).detach()
         critic_loss = ((critics[0].q(s, a) - y) ** 2).mean() + ((critics[1].q(s, a) - y) ** 2).mean()
@@ -104,7 +108,7 @@ def test_sac_n_and_edac(kind, eta):
 
     for batch in batches(2 * ACT, 4):
         metrics = algorithm.update(batch)
-        s, a, r, s2, m, e = batch.run(RUN)
+        s, a, r, s2, m, e = batch.run(RUN)[:6]
         normal, squashed = policy(s2)
         a2 = (normal.mean + normal.stddev * e[:, :ACT]).tanh()
         y = (r + 0.99 * m * (least(targets, s2, a2) - log_alpha.exp() * squashed.log_prob(a2))).detach()
@@ -133,7 +137,7 @@ def test_sac_n_and_edac(kind, eta):
     for i in range(n):
         assert_same(critics[i], algorithm.critic.net, i)
         assert_same(targets[i], algorithm.critic_target.net, i)
-    s, a, *_ = batch.run(RUN)
+    s, a, *_ = batch.run(RUN)[:6]
     found = algorithm.values(batch.observations, batch.actions)[RUN]
     torch.testing.assert_close(found, least(critics, s, a).detach())
 
@@ -168,7 +172,7 @@ def test_fql(variant):
 
     for batch in batches(width):
         metrics = algorithm.update(batch)
-        s, a, r, s2, m, e = batch.run(RUN)
+        s, a, r, s2, m, e = batch.run(RUN)[:6]
         x0, z, z2, t = e[:, :ACT], e[:, ACT : 2 * ACT], e[:, 2 * ACT : 3 * ACT], Normal(0, 1).cdf(e[:, 3 * ACT :])
         next_q = torch.stack([target.q(s2, mu(s2, z2).clamp(-1, 1)) for target in targets])
         next_q = next_q.min(0).values if variant else next_q.mean(0)
@@ -201,3 +205,119 @@ def test_fql(variant):
     values = torch.stack([critic.q(s[RUN], batch.actions[RUN]) for critic in critics])
     expected = values.min(0).values if variant else values.mean(0)
     torch.testing.assert_close(algorithm.values(s, batch.actions)[RUN], expected.detach())
+
+
+def test_rebrac():
+    config = ReBRAC.Config(hidden=(4, 5), policy_noise=0.4, actor_penalty=0.7, critic_penalty=0.3)
+    algorithm = ReBRAC(config, SPEC)
+    assert algorithm.period == 2
+    actor, actor_target = Net(algorithm.actor.net), Net(algorithm.actor_target.net)
+    critics, targets = (
+        [NormalizedNet(each.net, i) for i in (0, 1)] for each in (algorithm.critic, algorithm.critic_target)
+    )
+    actor_adam = PlainAdam(actor.leaves, 3e-4)
+    critic_adam = PlainAdam(critics[0].leaves + critics[1].leaves, 3e-4)
+    for t, batch in enumerate(batches(ACT, 4, ("next_actions",)), 1):
+        logged = batch.next_actions[RUN]
+        logged[t] = torch.nan
+        metrics = algorithm.update(batch)
+        s, a, r, s2, m, e = batch.run(RUN)[:6]
+        a2 = (actor_target(s2).tanh() + (0.4 * e).clamp(-0.5, 0.5)).clamp(-1, 1)
+        unknown = logged.isnan().any(1)
+        assert 0 < unknown.sum() < B
+        distance = torch.stack(
+            [torch.tensor(0.0) if unknown[j] else ((a2[j] - logged[j]) ** 2).sum() for j in range(B)]
+        )
+        y = (r + 0.99 * m * (smaller(targets, s2, a2) - 0.3 * distance)).detach()
+        critic_loss = sum(((critic.q(s, a) - y) ** 2).mean() for critic in critics)
+        critic_adam.step(critic_loss)
+        assert_metric(metrics, "critic/loss", critic_loss)
+        assert_metric(metrics, "critic/known", 1 - unknown.double().mean())
+        if t % 2 == 0:
+            b = actor(s).tanh()
+            q = smaller(critics, s, b)
+            actor_loss = (0.7 * ((b - a) ** 2).sum(1) - q / q.abs().mean().detach()).mean()
+            actor_adam.step(actor_loss)
+            assert_metric(metrics, "actor/loss", actor_loss)
+            actor_target.towards(actor, 0.005)
+            for i in (0, 1):
+                targets[i].towards(critics[i], 0.005)
+    assert_same(actor, algorithm.actor.net)
+    assert_same(actor_target, algorithm.actor_target.net)
+    for i in (0, 1):
+        assert_same_normalized(critics[i], algorithm.critic.net, i)
+        assert_same_normalized(targets[i], algorithm.critic_target.net, i)
+
+
+def test_cal_ql_is_cql_with_values_of_the_policys_actions_bounded_from_below():
+    """The critic's step by hand; the rest is CQL's, as without a bound all of it is."""
+    n = 3
+    config = CalQL.Config(hidden=(4, 5), sampled_actions=n)
+    width = noise_dim(CalQL, config, SPEC)
+    batch = batches(width, 1, ("returns",))[0]
+    assert batch.returns[RUN].isinf().any()
+    algorithm, plain = CalQL(config, SPEC), CQL(CQL.Config(hidden=(4, 5), sampled_actions=n), SPEC)
+    actor, critics, targets = Net(algorithm.actor.net), twins(algorithm.critic), twins(algorithm.critic_target)
+    s, a, r, s2, m, e = batch.run(RUN)[:6]
+    bound = batch.returns[RUN]
+
+    def policy(s):
+        out = actor(s)
+        normal = Normal(out[:, :ACT], (out[:, ACT:] - 1).clamp(-20, 2).exp())
+        return normal, Independent(TransformedDistribution(normal, TanhTransform()), 1)
+
+    e_next, e_many = e[:, ACT : 2 * ACT], e[:, 2 * ACT :].reshape(B, 3, n, ACT)
+    (normal, squashed), (normal2, squashed2) = policy(s), policy(s2)
+    y = (r + 0.99 * m * smaller(targets, s2, (normal2.mean + normal2.stddev * e_next).tanh())).detach()
+    gap = td = 0.0
+    met = 0
+    for critic in critics:
+        total = torch.zeros(B)
+        for k in range(n):
+            uniform = 2 * Normal(0, 1).cdf(e_many[:, 0, k]) - 1
+            total = total + torch.exp(critic.q(s, uniform) - ACT * torch.tensor(0.5).log())
+            for kind, (base, density) in ((1, (normal, squashed)), (2, (normal2, squashed2))):
+                action = (base.mean + base.stddev * e_many[:, kind, k]).tanh().detach()
+                q = critic.q(s, action)
+                met += int((q < bound).sum())
+                total = total + torch.exp(torch.where(q < bound, bound, q) - density.log_prob(action).detach())
+        gap = gap + (total.log() - critic.q(s, a)).mean()
+        td = td + ((critic.q(s, a) - y) ** 2).mean()
+    assert met > 0
+    leaves = critics[0].leaves + critics[1].leaves
+    PlainAdam(leaves, 3e-4).step(td + 5.0 * gap)
+    metrics = algorithm.update(batch)
+    assert_metric(metrics, "critic/td", td)
+    assert_metric(metrics, "critic/gap", gap)
+    assert_metric(metrics, "critic/known", bound.isfinite().double().mean())
+    for i in (0, 1):
+        assert_same(critics[i], algorithm.critic.net, i)
+    algorithm = CalQL(config, SPEC)
+    for each in batches(width):
+        expected = plain.update(each)
+        found = algorithm.update(each._replace(returns=torch.full((2, B), -torch.inf)))
+        for name, value in expected.items():
+            assert torch.equal(found[name], value)
+
+
+def test_bc_of_the_best_share():
+    algorithm = BC(BC.Config(hidden=(4, 5), best=0.6), SPEC)
+    actor = Net(algorithm.actor.net)
+    adam = PlainAdam(actor.leaves, 1e-3)
+    for batch in batches(0, 3, ("ranks",)):
+        metrics = algorithm.update(batch)
+        s, a, *_ = batch.run(RUN)[:6]
+        best = [j for j in range(B) if batch.ranks[RUN, j] < 0.6]
+        assert 0 < len(best) < B
+        loss = ((actor(s[best]).tanh() - a[best]) ** 2).mean()
+        adam.step(loss)
+        assert_metric(metrics, "actor/loss", loss)
+        assert_metric(metrics, "actor/cloned", torch.tensor(len(best) / B))
+    assert_same(actor, algorithm.actor.net)
+    before = [weight.detach().clone() for weight in algorithm.actor.parameters()]
+    unknown = batch._replace(ranks=torch.full((2, B), torch.nan))
+    fresh = BC(BC.Config(hidden=(4, 5), best=0.6), SPEC)
+    start = [weight.detach().clone() for weight in fresh.actor.parameters()]
+    assert not fresh.update(unknown)["actor/loss"].any()  # nothing is known: nothing is learned
+    assert all(torch.equal(one, two) for one, two in zip(start, fresh.actor.parameters(), strict=True))
+    assert not all(torch.equal(one, two) for one, two in zip(start, before, strict=True))

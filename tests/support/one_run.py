@@ -3,12 +3,14 @@
 import torch
 
 from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.interface.per_seed import random_columns
 
 OBS, ACT, B, RUN = 3, 2, 6, 1  # the run of the group that is compared
 SPEC = Spec((OBS,), ACT, (11, 12), torch.device("cpu"))
 
 
-def batches(width, count=3):
+def batches(width, count=3, names=()):
+    """Batches of two runs with `width` normals, and with the optional fields `names`."""
     draws = torch.Generator().manual_seed(5)
 
     def normal(*shape):
@@ -16,7 +18,15 @@ def batches(width, count=3):
 
     masks = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0]).expand(2, B)
     return [
-        Batch(normal(OBS), normal(ACT).tanh(), normal(), normal(OBS), masks.clone(), normal(width))
+        Batch(
+            normal(OBS),
+            normal(ACT).tanh(),
+            normal(),
+            normal(OBS),
+            masks.clone(),
+            normal(width),
+            **random_columns(names, normal, ACT),
+        )
         for _ in range(count)
     ]
 

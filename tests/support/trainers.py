@@ -23,7 +23,9 @@ SETTINGS = {
     "sac_n": {**SMALL, "critics": 3},
     "edac": {**SMALL, "critics": 3},
     "fql": {**SMALL, "flow_steps": 3},
+    "cal_ql": {**SMALL, "sampled_actions": 3},
 }
+PROTOCOL = {"cal_ql": {"order": "episodes"}}  # which needs whole episodes
 
 
 class FakeEvaluator:
@@ -58,7 +60,8 @@ def make(name, device="cpu", settings=None, protocol=None, entry=None, capture=N
     settings = SETTINGS.get(name, SMALL) if settings is None else settings
     each = settings if isinstance(settings, list) else [settings] * 2
     configs = [entry.configure(one, "test") for one in each]
-    protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 47, "episodes": 1, **(protocol or {})})
+    own = PROTOCOL.get(name, {}) | (protocol or {})
+    protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 47, "episodes": 1, **own})
     return Trainer(
         [Run(stream, config, seed) for seed, config in enumerate(configs)],
         entry,
@@ -140,6 +143,8 @@ SWEPT = {
     "sac_n": {"discount": (0.9, 0.99), "target_rate": (0.1, 0.01)},
     "edac": {"diversity": (0.5, 5.0), "learning_rate": (1e-2, 1e-3)},
     "fql": {"alpha": (0.5, 5.0), "discount": (0.9, 0.99), "target_rate": (0.1, 0.01)},
+    "rebrac": dict.fromkeys(("actor_penalty", "critic_penalty", "discount", "target_rate"), (0.1, 0.3)),
+    "cal_ql": {"min_q_weight": (1.0, 5.0), "discount": (0.9, 0.99), "dataset_share": (0.25, 0.5)},
     "discrete_bc": {"learning_rate": (1e-2, 1e-3)},
     "discrete_cql": {"alpha": (0.5, 5.0), "discount": (0.9, 0.99)},
     "dqn": {"discount": (0.9, 0.99), "target_rate": (0.1, 0.01)},

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
-from seqeval_rl.interface.per_seed import build, noise_dim
+from seqeval_rl.interface.per_seed import build, columns, noise_dim, random_columns
 from seqeval_rl.interface.returns import check_actions, describe
 from seqeval_rl.interface.sequences import History, fold, sequence_length
 from seqeval_rl.seeding import torch_generator
@@ -99,10 +99,11 @@ def batches_of(algorithm: Any) -> Iterator[Any]:
     length = sequence_length(algorithm, algorithm.Config())
     places, spec = BATCH * (length or 1), spec_of(algorithm)
     width = noise_dim(algorithm, algorithm.Config(), spec)
+    names = columns(algorithm, algorithm.Config())
     generators = [torch_generator(seed, "contract batches") for seed in SEEDS]
 
-    def normal(size: int, count: int = places) -> Tensor:
-        return torch.stack([torch.randn(count, size, generator=g) for g in generators])
+    def normal(*size: int, count: int = places) -> Tensor:
+        return torch.stack([torch.randn(count, *size, generator=g) for g in generators])
 
     def actions() -> Tensor:
         if spec.action_classes is None:
@@ -116,13 +117,14 @@ def batches_of(algorithm: Any) -> Iterator[Any]:
             rewards=normal(1).squeeze(-1),
             next_observations=normal(OBS_DIM),
             masks=(normal(1).squeeze(-1) < 1).to(torch.get_default_dtype()),
-            noise=normal(width, BATCH),
+            noise=normal(width, count=BATCH),
+            **random_columns(names, normal, ACT_DIM),
         )
         if length is None:
             yield batch
             continue
         # Episodes that begin in the sequence, or before it.
-        steps = (normal(1, BATCH).squeeze(-1).abs() * length).long()
+        steps = (normal(1, count=BATCH).squeeze(-1).abs() * length).long()
         to_go = normal(1).squeeze(-1) if getattr(algorithm, "returns_to_go", False) else None
         yield fold(batch, steps, steps.clamp(max=length - 1), to_go)
 

@@ -69,7 +69,7 @@ def check_isolation(algorithm: Any) -> str:
             batch = next(batches)
             if with_nan:
                 for column in batch:
-                    if column.is_floating_point():
+                    if column is not None and column.is_floating_point():
                         column[0] = torch.nan
             group.update(batch)
         finals.append(split_state(group.state_dict(), len(SEEDS))[1])

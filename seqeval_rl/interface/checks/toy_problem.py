@@ -23,7 +23,7 @@ from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.checks.fixtures import CheckFailed, act
-from seqeval_rl.interface.per_seed import build, noise_dim
+from seqeval_rl.interface.per_seed import build, columns, noise_dim
 from seqeval_rl.interface.sequences import SequenceBatch, fold, sequence_length
 from seqeval_rl.seeding import torch_generator
 
@@ -42,8 +42,8 @@ def spec_of(algorithm: Any, seed: int) -> Spec:
     return Spec((OBS_DIM,), ACT_DIM, (seed,), torch.device("cpu"))
 
 
-def dataset(discrete: bool = False) -> Batch:
-    """The dataset as one batch without run axis and noise, two transitions per episode."""
+def dataset(discrete: bool = False, names: tuple[str, ...] = (), discount: float = 1.0) -> Batch:
+    """The dataset as one batch without run axis and noise, two transitions per episode, with the optional fields `names`."""
     generator = torch_generator(0, "tiny problem")
     x = torch.rand(EPISODES, generator=generator) * 2 - 1
     if discrete:
@@ -58,13 +58,19 @@ def dataset(discrete: bool = False) -> Batch:
         actions = torch.stack([a.T.flatten(), b.T.flatten()], 1)
     zero, one, z = torch.zeros(EPISODES), torch.ones(EPISODES), a[:, 0]
     first, second = torch.stack([zero, x, zero], 1), torch.stack([one, x, z], 1)
+    early, late = reward(0, x, z, b[:, 0]), reward(1, x, z, b[:, 1])
+    ranks = (early + late).argsort(descending=True).argsort() / EPISODES
+    columns = {"returns": torch.cat([early + discount * late, late]), "ranks": ranks.repeat(2)}
+    if not discrete:
+        columns["next_actions"] = torch.cat([actions[EPISODES:], torch.full((EPISODES, ACT_DIM), torch.nan)])
     return Batch(
         observations=torch.cat([first, second]),
         actions=actions,
-        rewards=torch.cat([reward(0, x, z, b[:, 0]), reward(1, x, z, b[:, 1])]),
+        rewards=torch.cat([early, late]),
         next_observations=torch.cat([second, second]),
         masks=torch.cat([one, zero]),
         noise=torch.zeros(2 * EPISODES, 0),
+        **{name: columns[name] for name in names},
     )
 
 
@@ -104,15 +110,21 @@ def score(group: Algorithm, spec: Spec) -> float:
     return (value - of_dataset) / (best - of_dataset)
 
 
+def _chosen(data: Batch, places: Tensor) -> Batch:
+    """The transitions at these places, with a run axis."""
+    return data.each(lambda column: column[places][None])
+
+
 def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any) -> float:
     """Trains one run on batches of 64 transitions, with fields of `Config` that differ from the defaults; its `score`."""
     config = algorithm.Config(**settings)
     spec = spec_of(algorithm, seed)
     width = noise_dim(algorithm, config, spec)
     group = build(algorithm, config, spec)
-    data = dataset(spec.action_classes is not None)
+    data = dataset(spec.action_classes is not None, columns(algorithm, config), getattr(config, "discount", 1.0))
     return_range = getattr(config, "return_range", None)
-    data = data._replace(rewards=data.rewards * (1.0 if return_range is None else return_range / REFERENCE_RANGE))
+    scale = 1.0 if return_range is None else return_range / REFERENCE_RANGE
+    data = data._replace(rewards=data.rewards * scale, returns=None if data.returns is None else data.returns * scale)
     generator = torch_generator(seed, "tiny problem batches")
     length = sequence_length(algorithm, config)
     batch: Any
@@ -120,7 +132,7 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
         i = torch.randint(2 * EPISODES, (BATCH,), generator=generator)
         noise = torch.randn(1, BATCH, width, generator=generator)
         if length is None:
-            batch = Batch(*(column[i][None] for column in data))._replace(noise=noise)
+            batch = _chosen(data, i)._replace(noise=noise)
         else:
             batch = _sequences(data, i, length, getattr(algorithm, "returns_to_go", False), noise)
         group.update(batch)

@@ -58,13 +58,14 @@ def test_an_update_on_paper_has_the_products_of_one_that_is_computed(name):
     entry, config = small(name)
     spec = SMALL.suited(entry).spec(2, torch.device("cpu"))
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, SMALL.batch_size, entry.noise_dim(config, spec))
+    batch = random_batch(spec, SMALL.batch_size, entry.noise_dim(config, spec), entry.columns(config))
     computed = record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))
     found = trace(entry, config, SMALL, 2)
     assert found.flop_per_update == computed.flop_per_update == sum(k.flop for k in found.kernels) / found.updates
     # The gathering of the batch is kernels, too.
     names = [kernel.name for kernel in found.kernels]
-    assert names.count("index_select") == 3 * found.updates  # the draws of this step: indices and noise; and the rows
+    # The draws of this step: indices and noise; the rows; and what the batch has of other transitions.
+    assert names.count("index_select") == (3 + len(entry.columns(config))) * found.updates
     assert all(kernel.bytes > 0 for kernel in found.kernels if "noise" not in kernel.name)
 
 

@@ -19,7 +19,7 @@ def updates_of(name, runs=2, batch=4, **settings):
     config = entry.configure({"hidden": (16, 8), **settings}, "a test")
     spec = spec_for(name, tuple(range(runs)))
     algorithm = entry.build(config, spec)
-    made = random_batch(spec, batch, entry.noise_dim(config, spec))
+    made = random_batch(spec, batch, entry.noise_dim(config, spec), entry.columns(config))
     return algorithm, lambda: algorithm.update(made)
 
 

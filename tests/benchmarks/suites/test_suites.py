@@ -15,9 +15,9 @@ WHOLE = {"d4rl": (12, 60), "mixed": (6, 30), "finetune": (12, 60), "mujoco": (12
 
 
 def test_every_suite_says_in_one_line_what_it_is():
-    assert {"quickstart", "medium", "d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"} == set(
-        suite_names()
-    )
+    assert {"quickstart", "medium", "d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"} | {
+        "breadth"
+    } == set(suite_names())
     for name in suite_names():
         assert "\n" not in read_suite(name)[1].description.strip()
 
@@ -46,7 +46,7 @@ def test_offline_evaluations_fall_on_multiples_of_their_spacing(name, mini):
         assert len(offline) > 10
 
 
-@pytest.mark.parametrize("name", ["d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"])
+@pytest.mark.parametrize("name", ["d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco", "breadth"])
 def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
     assert cli.main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
     results = read_results(tmp_path)
@@ -63,6 +63,9 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
         assert len({(p["increment"], p["updates_per_increment"]) for p in protocols}) == 4
     if name == "static":
         assert {p["static"] for p in protocols} == {False, True}
+    if name == "breadth":  # every registered algorithm for vectors and continuous actions, and %BC
+        assert {"edac", "fql", "rebrac", "cal_ql", "sac_n", "td3"} < {result.algorithm for result in results}
+        assert {result.manifest["config"]["best"] for result in results if result.algorithm == "bc"} == {None, 0.1}
     if name == "orders":
         assert {p["order"] for p in protocols} == {"shuffled", "logged"}
     if name == "mixed":

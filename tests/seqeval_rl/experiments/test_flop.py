@@ -14,7 +14,7 @@ def built(name, **settings):
     entry = find_algorithm(name)
     config = entry.configure({"hidden": (16, 8), **settings}, "a test")
     spec = spec_for(name, (0,))
-    return entry.build(config, spec), random_batch(spec, 4, entry.noise_dim(config, spec))
+    return entry.build(config, spec), random_batch(spec, 4, entry.noise_dim(config, spec), entry.columns(config))
 
 
 def test_a_perceptron_is_counted_as_by_hand():

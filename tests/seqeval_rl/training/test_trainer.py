@@ -22,7 +22,10 @@ SMALL = {
     "edac": {"hidden": (32, 32), "critics": 3},
     "fql": {"hidden": (32, 32)},
     "td3": {"hidden": (32, 32)},
+    "rebrac": {"hidden": (32, 32)},
+    "cal_ql": {"hidden": (32, 32), "sampled_actions": 3},
 }
+PROTOCOL = {"cal_ql": {"order": "episodes"}}  # which needs whole episodes
 CPU = torch.device("cpu")
 
 
@@ -41,6 +44,7 @@ def trainer_of_seeds(name, seeds, datasets=None, **settings):
 
 
 def make_trainer(name, runs, **settings):
+    settings = {**PROTOCOL.get(name, {}), **settings}
     protocol = Protocol(**{"initial": 100, "batch_size": 16, "evaluate_every": 50, "episodes": 1, **settings})
     return Trainer(runs, find_algorithm(name), protocol, CPU)
 
