@@ -2,6 +2,7 @@ from .awac import AWAC as AWAC
 from .bc import BC as BC
 from .cal_ql import CalQL as CalQL
 from .cql import CQL as CQL
+from .decision_transformer import DecisionTransformer as DecisionTransformer
 from .discrete_bc import DiscreteBC as DiscreteBC
 from .discrete_cql import DiscreteCQL as DiscreteCQL
 from .dqn import DQN as DQN

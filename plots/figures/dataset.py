@@ -66,13 +66,14 @@ def dataset_figure(
         UsageError: no block, blocks of different action dimensions, or an unknown width.
     """
     inches = layout.figure_width(width)
-    kinds = {(1 if block.action_classes else block.actions.shape[1], block.action_classes or 0) for block in blocks}
-    if len(kinds) != 1:
+    dimensions = {1 if block.action_classes else block.actions.shape[1] for block in blocks}
+    classes = {block.action_classes for block in blocks}
+    if len(dimensions) != 1 or len(classes) != 1:
+        kinds = sorted(dimensions) if len(classes) <= 1 else "discrete actions in different numbers"
         raise UsageError(
-            f"dataset {title!r}: expected one block or more with the same action dimensions, found {sorted(kinds)} (dimensions, "
-            "discrete actions)."
+            f"dataset {title!r}: expected one block or more with the same action dimensions, found {kinds}."
         )
-    every = kinds.pop()[0]
+    every = dimensions.pop()
     shown = min(every, _MOST_DIMENSIONS)
     across = min(shown, max(1, min(_ACROSS, int(inches / 0.8))))
     window = max(5, sum(len(block.returns) for block in blocks) // 40)

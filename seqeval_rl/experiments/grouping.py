@@ -24,7 +24,7 @@ from seqeval_rl.interface.config import common_settings
 from seqeval_rl.interface.isolation import isolated
 from seqeval_rl.interface.per_seed import random_columns
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
-from seqeval_rl.interface.sequences import SequenceBatch, fold
+from seqeval_rl.interface.sequences import fold
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.batch_sampler import CHUNK
 from seqeval_rl.training.device import torch_threads
@@ -168,13 +168,15 @@ def random_batch(spec: Spec, batch_size: int, noise_dim: int, columns: tuple[str
     )  # fmt: skip
 
 
-def random_sequences(
-    spec: Spec, batch_size: int, length: int, noise: torch.Tensor, returns_to_go: bool
-) -> SequenceBatch:
-    """The same of sequences without padding, with this noise."""
-    batch = random_batch(spec, batch_size * length, 0)._replace(noise=noise)
+def random_batch_of(entry: AlgorithmEntry, config: Any, spec: Spec, batch_size: int) -> Any:
+    """The same as an algorithm with these settings takes it; sequences are without padding."""
+    length = entry.sequence_length(config)
+    batch = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
+    if length is None:
+        return batch
+    rows = random_batch(spec, batch_size * length, 0)._replace(noise=batch.noise)
     last = torch.full((spec.runs, batch_size), length - 1, device=spec.device)
-    return fold(batch, last, last, batch.rewards if returns_to_go else None)
+    return fold(rows, last, last, rows.rewards if entry.returns_to_go else None)
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
@@ -197,7 +199,7 @@ def flop_on_paper(entry: AlgorithmEntry, config: Any, spec: Spec, batch_size: in
     spec = dataclasses.replace(spec, device=torch.device("meta"))
     try:
         algorithm = entry.build(config, spec)
-        batch = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
+        batch = random_batch_of(entry, config, spec, batch_size)
     except RuntimeError:
         return None
     return count_flop(algorithm, batch)
@@ -222,10 +224,7 @@ def cost_of_update(
         torch.cuda.reset_peak_memory_stats(device)
     spec = Spec(obs_shape, act_dim, (0,), device, action_classes)
     algorithm = entry.build(config, spec)
-    batch: Any = random_batch(spec, batch_size, entry.noise_dim(config, spec), entry.columns(config))
-    length = entry.sequence_length(config)
-    if length is not None:
-        batch = random_sequences(spec, batch_size, length, batch.noise, entry.returns_to_go)
+    batch = random_batch_of(entry, config, spec, batch_size)
     with torch_threads(1):
         for _ in range(min(getattr(algorithm, "period", 1), 4)):  # the first may compile something
             algorithm.update(batch)

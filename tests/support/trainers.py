@@ -15,7 +15,10 @@ from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 
 EXACT = {"rtol": 0, "atol": 0}
-ALGORITHMS = sorted(registered())
+# Those that learn from single transitions, in any order.
+ALGORITHMS = sorted(
+    name for name in registered() if (entry := find_algorithm(name)).sequence_length(entry.algorithm.Config()) is None
+)
 SMALL = {"hidden": (32, 32)}
 SETTINGS = {
     "cql": {**SMALL, "sampled_actions": 3},

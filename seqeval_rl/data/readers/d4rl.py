@@ -141,7 +141,7 @@ def read(path: Path, name: str, options: ReadOptions) -> Dataset:
     low, high = _bounds(task, options)
     reading = f"{options.mode}-terminate" if options.terminate_on_end else options.mode
     facts = [cache.files_hash(files_of(path)), _VERSION, reading, _limit(path, task), low.tolist(), high.tolist()]
-    facts += [discrete] if (discrete := _discrete(task)) is not None else []
+    facts += [discrete] if (discrete := _discrete(task, options)) is not None else []
     facts.append(d4rl_index.continues_at_goal(path.name, task))
     key = f"d4rl-{file_name(path.stem, 'data')}-{reading}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
     dataset = cache.obtain(options.cache_key(key), lambda: convert(path, name, task, options))
@@ -195,7 +195,7 @@ def convert(path: Path, name: str, task: Task, options: ReadOptions) -> Dataset:
             raise DataError(f"{name}: expected transitions that qlearning_dataset keeps, found none in {length} rows.")
         arrays = kept_columns(columns, terminals, terminals & over | final, rows)
     surroundings: dict[str, Any] = {"action_low": low, "action_high": high}
-    if (discrete := _discrete(task)) is not None:
+    if (discrete := _discrete(task, options)) is not None:
         arrays["actions"] = numbered(name, arrays["actions"], discrete[0])
         surroundings = {"action_classes": discrete[1]}
     raw = options.bounded(RawTransitions(**arrays, **surroundings))
@@ -226,10 +226,12 @@ def _same_environment(known: Task, task: Task) -> bool:
     return (known.name, known.env_id, known.env_spec) == (task.name, task.env_id, task.env_spec)
 
 
-def _discrete(task: Task) -> tuple[int, int] | None:
-    """The first discrete action of the task's environment and how many there are; None where its actions are continuous."""
+def _discrete(task: Task, options: ReadOptions) -> tuple[int, int] | None:
+    """The first discrete action of the task's environment and how many there are; None where its actions are continuous, as
+    those with given bounds are."""
     continuous = (known for name, known in TASKS.items() if name not in DISCRETE_TASKS)
     own = task.env_id is not None and not any(_same_environment(known, task) for known in continuous)
+    own &= None in (options.action_low, options.action_high)
     return discrete_actions(environment_spaces(task.environment)[1]) if own else None
 
 

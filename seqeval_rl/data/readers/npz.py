@@ -45,7 +45,7 @@ class NpzReader(Reader):
         few = load(path, (*SCALARS, *BOUNDS, CLASSES))
         task, low, high = _surroundings(source, names(path), few, options)
         facts = [cache.files_hash([path]), _VERSION, np.asarray(low).tolist(), np.asarray(high).tolist()]
-        facts += [discrete] if (discrete := _discrete(source, few, task)) is not None else []
+        facts += [discrete] if (discrete := _discrete(source, few, task, (low, high))) is not None else []
         key = f"npz-{file_name(path.stem, 'data')}-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}"
         dataset = cache.obtain(options.cache_key(key), lambda: _dataset(source, load(path), task, (low, high), options))
         return replace(dataset, name=source, task=task)
@@ -82,9 +82,9 @@ def _surroundings(
     return task, bounds[0], bounds[1]
 
 
-def _discrete(name: str, columns: Mapping[str, Any], task: Task) -> tuple[int, int] | None:
+def _discrete(name: str, columns: Mapping[str, Any], task: Task, bounds: Sequence[Any]) -> tuple[int, int] | None:
     """The first discrete action and how many there are, as the environment says or, without one, `action_classes`; None where
-    actions are continuous."""
+    actions are continuous, as those with bounds are."""
     given = columns.get(CLASSES)
     stated: int | None = None
     if given is not None:
@@ -94,7 +94,7 @@ def _discrete(name: str, columns: Mapping[str, Any], task: Task) -> tuple[int, i
                 f"{name}: expected {CLASSES} to be one whole number, found {value.dtype} of shape {value.shape}. Correct it."
             )
         stated = int(value.item())
-    if task.env_id is None:
+    if task.env_id is None or all(bound is not None for bound in bounds):
         return None if stated is None else (0, stated)
     space = environment_spaces(task.environment)[1]
     own = discrete_actions(space)
@@ -119,7 +119,7 @@ def _dataset(name: str, columns: Mapping[str, Any], task: Task, bounds: Sequence
     optional: dict[str, Any] = {key: columns.get(key) for key in ("next_observations", "episode_starts")}
     optional |= dict(zip(BOUNDS, bounds, strict=True))
     arrays = {key: columns[key] for key in OWN.required}
-    if (discrete := _discrete(name, columns, task)) is not None:
+    if (discrete := _discrete(name, columns, task, bounds)) is not None:
         arrays["actions"] = numbered(name, arrays["actions"], discrete[0])
         optional[CLASSES] = discrete[1]
     raw = RawTransitions(**arrays, **optional)

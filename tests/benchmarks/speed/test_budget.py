@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from trainers import ALGORITHMS
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.speed import budget
@@ -16,7 +17,7 @@ from seqeval_rl.benchmarks.speed.kernels import Kernel, Kernels, trace
 from seqeval_rl.benchmarks.speed.roofline import record
 from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.grouping import random_batch
-from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
+from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 from seqeval_rl.protocol import Protocol, Schedule
 
 SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4)
@@ -53,7 +54,7 @@ def test_operations_are_kernels_unless_they_are_views_or_only_allocate(device):
     ]
 
 
-@pytest.mark.parametrize("name", sorted(registered()))
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_update_on_paper_has_the_products_of_one_that_is_computed(name):
     entry, config = small(name)
     spec = SMALL.suited(entry).spec(2, torch.device("cpu"))

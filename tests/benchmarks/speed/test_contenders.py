@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from trainers import ALGORITHMS
 
 from seqeval_rl.benchmarks.speed.contenders import Contenders, EagerLoop, LearnerLoop, Problem
 from seqeval_rl.interface.algorithm import Spec
-from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm, registered
+from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 
 CPU = torch.device("cpu")
 SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4, transitions=100)
@@ -46,7 +47,7 @@ class Elementwise:
         self.mean.copy_(state["mean"])
 
 
-@pytest.mark.parametrize("name", sorted(registered()))
+@pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize(("loop", "runs"), [(LearnerLoop, 2), (EagerLoop, 1)])
 def test_loops_make_finite_progress(name, loop, runs):
     entry, config = small(name)

@@ -4,11 +4,12 @@ import pytest
 import torch
 from synthetic import spec_for
 from torch import nn
+from trainers import ALGORITHMS
 
 from seqeval_rl.benchmarks.speed.contenders import Contenders, Problem
 from seqeval_rl.benchmarks.speed.roofline import Operand, Products, copy_rate, record
 from seqeval_rl.experiments.grouping import random_batch
-from seqeval_rl.interface.registry import find_algorithm, registered
+from seqeval_rl.interface.registry import find_algorithm
 
 CPU = torch.device("cpu")
 
@@ -59,7 +60,7 @@ def test_bytes_of_adam_are_four_read_and_three_written_for_each_number():
     assert record(lambda: torch.ones(2) + 1).adam_bytes == 0
 
 
-@pytest.mark.parametrize("name", sorted(registered()))
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_products_run_again_have_the_same_shapes_strides_and_order(name):
     algorithm, update = updates_of(name)
     recording = record(update, getattr(algorithm, "period", 1))

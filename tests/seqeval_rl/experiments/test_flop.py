@@ -3,11 +3,12 @@
 import pytest
 import torch
 from synthetic import spec_for
+from trainers import ALGORITHMS
 
 from seqeval_rl.benchmarks.speed.roofline import record
 from seqeval_rl.experiments.flop import count_flop
 from seqeval_rl.experiments.grouping import flop_on_paper, random_batch
-from seqeval_rl.interface.registry import find_algorithm, registered
+from seqeval_rl.interface.registry import find_algorithm
 
 
 def built(name, **settings):
@@ -24,7 +25,7 @@ def test_a_perceptron_is_counted_as_by_hand():
     assert count_flop(*built("bc")) == (update, 2 * sum(layers))
 
 
-@pytest.mark.parametrize("name", sorted(registered()))
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_it_is_the_count_of_the_roofline(name):
     algorithm, batch = built(name)
     period = int(getattr(algorithm, "period", 1))
@@ -32,7 +33,7 @@ def test_it_is_the_count_of_the_roofline(name):
     assert count_flop(algorithm, batch).update == expected
 
 
-@pytest.mark.parametrize("name", sorted(registered()))
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_on_paper_it_is_the_same(name):
     entry = find_algorithm(name)
     spec = spec_for(name, (0,))

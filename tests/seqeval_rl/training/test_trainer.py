@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 from synthetic import noise_dataset, noise_for
+from trainers import ALGORITHMS
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError
-from seqeval_rl.interface.registry import find_algorithm, registered
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 
-ALGORITHMS = sorted(registered())
 # Their full size would take most of the tests' time.
 SMALL = {
     "cql": {"hidden": (32, 32), "sampled_actions": 3},
