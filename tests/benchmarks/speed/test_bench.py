@@ -70,7 +70,13 @@ def test_the_report_survives_json_and_says_what_it_was_measured_on(report, tmp_p
     assert again["threads"] == 1
     assert {"versions", "processor", "platform", "git_revision", "copy_bytes_per_second"} <= set(again)
     assert again["torch_settings"]["default_dtype"] == "torch.float32"
-    assert again["problem"] == {"obs_shape": [5], "act_dim": 2, "batch_size": 4, "transitions": 100}
+    assert again["problem"] == {
+        "obs_shape": [5],
+        "act_dim": 2,
+        "batch_size": 4,
+        "transitions": 100,
+        "action_classes": None,
+    }
 
 
 def test_a_benchmark_puts_the_number_of_threads_back():
