@@ -140,9 +140,15 @@ class AlgorithmEntry:
         """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time.
 
         Raises:
-            UsageError: it is for other actions, see `check_action_space`, or acts on a history of discrete ones.
+            UsageError: it is for other actions, see `check_action_space`, or acts on a history of discrete ones; or its batches
+                are of sequences and it asks for `columns`.
         """
         self.check_action_space(spec)
+        if self.sequence_length(config) is not None and (names := self.columns(config)):
+            raise UsageError(
+                f"{self.name}: expected no columns with batches of sequences, which do not have any, found {', '.join(names)}. "
+                "Leave out `columns` or `sequence_length`."
+            )
         if spec.action_classes is not None and self.history_length(config) is not None:
             raise UsageError(
                 f"{self.name}: expected an algorithm that acts on single observations, since histories of discrete actions are "

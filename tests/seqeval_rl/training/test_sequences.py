@@ -272,3 +272,18 @@ def test_a_length_that_is_no_number_is_refused():
 
     with pytest.raises(UsageError, match="whole number from 1, found 0"):
         entry_of(Broken).sequence_length(object())
+
+
+def test_what_batches_of_sequences_do_not_have_is_refused():
+    class Both(SequenceBC):
+        columns = staticmethod(lambda config: ("returns",))
+
+    class Discrete(SequenceBC):
+        action_space = "discrete"
+        acts_on_history = True
+
+    config = entry_of(Both).configure(SMALL, "a test")
+    with pytest.raises(UsageError, match="expected no columns with batches of sequences"):
+        entry_of(Both).build(config, Spec((5,), 2, (0,), torch.device("cpu")))
+    with pytest.raises(UsageError, match="histories of discrete actions are not supported"):
+        entry_of(Discrete).build(config, Spec((5,), 1, (0,), torch.device("cpu"), action_classes=3))
