@@ -66,7 +66,7 @@ def test_values(name):
     adam = PlainAdam(q.leaves, 3e-3)
     for batch in discrete_batches(4):
         metrics = algorithm.update(batch)
-        s, a, r, s2, m, _ = batch.run(RUN)
+        s, a, r, s2, m, _ = batch.run(RUN)[:6]
         next_q = target(s2)
         y = r + 0.9 * m * (next_q.amax(1) if name == "dqn" else taken(next_q, q(s2).argmax(1)))
         error = (taken(q(s), a) - y.detach()).square().mean()
