@@ -71,7 +71,7 @@ def batch(runs, seed=0, size=8):
 
 
 def take(whole, r):
-    return Batch(*(column[r : r + 1] for column in whole))
+    return whole.each(lambda column: column[r : r + 1])
 
 
 def test_an_instance_sees_one_run():
@@ -125,7 +125,7 @@ def test_runs_resume_from_their_saved_states_in_another_run_group():
     other = PerSeed(SingleRun, Config(), spec(9, 8))
     other.load_state_dict(join_states(parts[::-1]))
     losses = first.update(batch(2, 1))["actor/loss"]
-    swapped = Batch(*(column.flip(0) for column in batch(2, 1)))
+    swapped = batch(2, 1).each(lambda column: column.flip(0))
     assert torch.equal(other.update(swapped)["actor/loss"], losses.flip(0))
     with pytest.raises(ValueError, match="expected 2 runs, found 1"):
         other.load_state_dict(parts[0])
