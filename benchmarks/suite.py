@@ -215,5 +215,7 @@ def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, st
                     f"[sweep.{section}]. Delete one."
                 )
         # TOML has no word for none; as on the command line, "none" is it.
-        values = {setting: [None if each == "none" else each for each in several] for setting, several in swept.items()}
+        values = {
+            setting: tuple(None if each == "none" else each for each in several) for setting, several in swept.items()
+        }
         yield "sweep", section, {setting: Several(several) for setting, several in values.items()}

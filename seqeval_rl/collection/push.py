@@ -179,7 +179,7 @@ def _namespaces(api: Any, upload: Upload) -> dict[str, str]:
     listed: dict[str, Any] = {}
     if api.file_exists(filename=_NAMESPACE, **hub):
         listed = json.loads(
-            Path(api.hf_hub_download(filename=_NAMESPACE, force_download=True, **hub)).read_text("utf-8")
+            Path(api.hf_hub_download(filename=_NAMESPACE, force_download=True, **hub)).read_text(encoding="utf-8")
         )
     below = ["/".join(parts[:count]) for count in range(1, len(parts))]
     listed["datasets"] = sorted({*listed.get("datasets", ()), upload.identity})

@@ -17,7 +17,7 @@ _ADDED: dict[str, dict[str, Any]] = {
 }
 # The same for settings of algorithms; AWAC is not among them, since its earlier runs had another weight decay.
 _ADDED_SETTINGS: dict[str, dict[str, Any]] = {
-    "bc": {"initialization": "torch", "dropout": None, "decay_steps": None},
+    "bc": {"initialization": "torch", "dropout": None, "decay_steps": None, "best": None},
     "cql": {"initialization": "torch", "action_limit": None},
     "iql": {"initialization": "torch"},
     "td3_bc": {"initialization": "torch"},

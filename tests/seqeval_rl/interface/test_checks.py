@@ -42,6 +42,8 @@ LARGE = {
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", sorted(REGISTERED))
 def test_registered_algorithms(name, check):
+    if (name, check) == ("decision_transformer", "learning"):
+        pytest.skip("takes two minutes: seqeval check decision_transformer")
     algorithm = REGISTERED[name].load()
     if check == "learning" and name in LARGE:
         algorithm = made_small(algorithm, **LARGE[name])
