@@ -68,7 +68,8 @@ def _row(entry: AlgorithmEntry, runs: int, device: torch.device, problem: Proble
         updates *= 2
     cuda = device.type == "cuda"
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else torch's profiler writes to stderr that it starts and stops
-    with profiler(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as found:
+    # With `acc_events`, since torch 2.11 warns without it that several cycles would not be kept.
+    with profiler(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU], acc_events=True) as found:
         timed(partial(loop.learner.train, loop.done, loop.done + updates, lambda _: None), device)
     spans: list[tuple[float, float]] = []
     kernels: dict[str, list[float]] = {}
