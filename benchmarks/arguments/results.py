@@ -66,7 +66,7 @@ class Export:
 
     results: Annotated[Positional[Path], arg(metavar="RESULTS")]
     file: Annotated[Positional[Path], arg(metavar="FILE")]  # ends in .csv or .parquet
-    manifest: bool = False  # also write settings, versions and hardware of the runs beside it, ending in .json
+    manifest: bool = False  # also write settings, versions and hardware of the runs next to it, ending in .json
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The reference results: the project's own runs, kept as evaluations in long format with a manifest beside them.
+"""The reference results: the project's own runs, kept as evaluations in long format with a manifest next to them.
 
 `seqeval export RESULTS FILE.parquet --manifest` writes such a pair of files; those in `seqeval_rl/reference/` come with the
 package.
@@ -51,7 +51,7 @@ def _replay_ratio(run: RunResult) -> dict[str, float]:
 
 
 def read_exported(path: Path) -> list[RunResult]:
-    """The runs of an exported Parquet file that has its manifest beside it, without returns of single episodes.
+    """The runs of an exported Parquet file that has its manifest next to it, without returns of single episodes.
 
     Raises:
         DataError: one of the two files is missing or damaged, or they are not of the same runs.
