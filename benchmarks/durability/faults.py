@@ -29,6 +29,7 @@ PLACES = {
     "mid-append": Place("seqeval_rl.results.loggers.jsonl:append_line", "amid"),
     "after append": Place("seqeval_rl.results.loggers.jsonl:append_line", "after"),
     "mid-checkpoint": Place("seqeval_rl.results.checkpoint:_HashingWriter.write"),
+    "after checkpoint": Place("seqeval_rl.results.checkpoint:prune"),
     "old checkpoint": Place("pathlib:Path.unlink", "after"),
     "mid-growth": Place("seqeval_rl.training.trainer:Trainer.reveal", "after"),
     "mid-update": Place("seqeval_rl.training.trainer:Trainer.update"),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from seqeval_rl.benchmarks.durability.chains import Report, race, strike_at, strike_at_random
-from seqeval_rl.benchmarks.durability.commands import SUITES, Fault, World
+from seqeval_rl.benchmarks.durability.commands import SUITES, Fault, World, metrics
 from seqeval_rl.benchmarks.durability.faults import BUILDING, ONLINE, PLACES, Kind
 from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.processes import available_cores
@@ -50,6 +50,8 @@ def measure(directory: Path, share: float, seed: int) -> dict[str, Any]:
             chosen = [*BUILDING, *(place for place in PLACES if place not in BUILDING)]
             faults = [Fault(place) for place in chosen if place not in ONLINE or name == "online"]
             strike_at(World(directory / "places" / name, name), world, faults, report)
+            last = Fault("after checkpoint", sum(len(lines) for lines in metrics(world.out).values()))
+            strike_at(World(directory / "finished" / name, name, world.cache), world, [last], report)
 
     def kills(report: Report) -> None:
         for name, world in whole.items():

@@ -242,6 +242,7 @@ class _Planner:
             if resume_from >= 0 and not self._allow_changed_code:
                 recorder.check_code()
             return resume_from
+        recorder.tidy()
         if result.status == "finished":
             self.finished += 1
         else:

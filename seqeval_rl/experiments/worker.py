@@ -78,13 +78,14 @@ def execute(job: Job, number: int, report: Callable[[Progress], None], environme
 
 def died(run: PlannedRun, reason: str) -> RunEnd:
     """How a run has ended whose process has died: this is recorded in its events, unless it had ended before."""
-    found = scan_results(run.directory)
+    found, recorder = scan_results(run.directory), RunRecorder(run.directory, run.manifest)
     if found and (found[0].status == "finished" or (found[0].status == "failed" and not found[0].crashed)):
+        recorder.tidy()
         return RunEnd(run.directory, found[0].status, found[0].failure or "")
     if found:
         at = f"after evaluation {len(found[0].evaluations) - 1}" if len(found[0].evaluations) else "at its start"
         reason = f"{reason} ({at})"
-        RunRecorder(run.directory, run.manifest).event("crashed", message=reason)
+        recorder.event("crashed", message=reason)
     return RunEnd(run.directory, "crashed", reason)
 
 

@@ -48,6 +48,11 @@ def save(directory: Path, evaluation: int, state: dict[str, Any]) -> None:
         raise FileError(
             f"checkpoint {target}: could not be written ({cause.what}). {cause.remedy} Or choose another --out."
         ) from error
+    prune(directory)
+
+
+def prune(directory: Path) -> None:
+    """Delete all but the newest `GENERATIONS`, and what was not written to its end."""
     for old in available(directory)[:-GENERATIONS]:
         _path(directory, old).unlink(missing_ok=True)
     remove_partial_files(directory)

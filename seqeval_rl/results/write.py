@@ -8,16 +8,17 @@ import shutil
 import socket
 import time
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from seqeval_rl.errors import MismatchError, writing
+from seqeval_rl.errors import BusyError, MismatchError, writing
 from seqeval_rl.results import checkpoint
 from seqeval_rl.results.fork import CODE, FORKED_FROM, Change, ChangedError, differences, source_lines
 from seqeval_rl.results.legacy import modern_manifest
 from seqeval_rl.results.lines import Lines, append_line, drop_damaged_end, read_lines
 from seqeval_rl.results.manifest import FORMAT, manifest_text, read_manifest
-from seqeval_rl.results.ownership import Ownership
+from seqeval_rl.results.ownership import OWNER, Ownership, is_owned
 from seqeval_rl.results.read import (
     CHECKPOINTS,
     EVENTS,
@@ -251,6 +252,20 @@ class RunRecorder:
         """Append to `events.jsonl`: attempts, failures, the end. Raises `FileError`, and `BusyError` as `require_ownership`."""
         self.require_ownership()
         append_line(self.directory / EVENTS, {"time": time.time(), "event": event, **details})
+
+    def tidy(self) -> None:
+        """Delete what a process left that was killed between the run's end and its own; nothing where another one writes here,
+        or where nothing can be written."""
+        if not (self.directory / OWNER).exists() or is_owned(self.directory):
+            return
+        ownership = Ownership(self.directory)
+        with suppress(BusyError, OSError):
+            ownership.take()
+            try:
+                remove_partial_files(self.directory)
+                checkpoint.prune(self.checkpoints)
+            finally:
+                ownership.give_up()
 
     def close(self) -> None:
         """Give up ownership."""

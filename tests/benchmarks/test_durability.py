@@ -35,6 +35,13 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_if_it_had_not_been(whole
     assert report.strikes == len(faults)
 
 
+def test_a_sweep_that_is_killed_when_its_runs_have_just_finished_is_tidied(whole, tmp_path):
+    checkpoints = sum(len(lines) for lines in metrics(whole.out).values())
+    report = Report()
+    strike_at(World(tmp_path, "online", whole.cache), whole, [Fault("after checkpoint", checkpoints)], report)
+    assert report.problems() == []
+
+
 def test_signals_end_the_command_with_75_wherever_it_is_and_leave_nothing(whole, tmp_path):
     faults = [
         Fault("mid-build", 1, "SIGTERM"), Fault("mid-cache", 2, "SIGHUP"), Fault("mid-checkpoint", 3, "SIGUSR1"),
