@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import pytest
 from synthetic import assert_one_line, npz
 
 from seqeval_rl.benchmarks.cli import main
-from seqeval_rl.benchmarks.suite import suite_names
 from seqeval_rl.protocol import Protocol
 from seqeval_rl.results.export import LONG_COLUMNS
 from seqeval_rl.results.read import read_results
@@ -30,30 +28,6 @@ def comparable(directory):
         {**entry, "metrics": {k: v for k, v in entry["metrics"].items() if "seconds" not in k}}
         for entry in read_results(directory)[0].evaluations
     ]
-
-
-@pytest.mark.parametrize("name", suite_names())
-def test_every_suite_has_a_miniature_that_leaves_everything_a_run_leaves(name, tmp_path, capsys):
-    assert main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
-    shown = capsys.readouterr().out
-    assert f"figure: {tmp_path / 'curves.png'}" in shown
-    assert re.search(r"evaluation: \d+% of the runs' wall time", shown)
-    assert "TD3+BC" in shown
-    results = read_results(tmp_path)
-    assert all(result.status == "finished" for result in results)
-    for result in results:
-        assert result.manifest["suite"] == f"{name} (mini)"
-        assert len(result.evaluations) == result.manifest["evaluations_expected"]
-        assert {"versions", "device", "git_revision", "uses_future_data", "task", "protocol"} <= set(result.manifest)
-        assert all(len(block["sha256"]) == 64 for block in result.manifest["dataset"]["blocks"])
-        assert result.evaluations[0]["gradient_steps"] == 0
-        assert np.isfinite(result.curve()[1]).all()
-    for file in ("curves.png", "curves.pdf", "results.parquet"):
-        assert (tmp_path / file).stat().st_size > 1000
-    # The same command again has nothing left to do, and changes no result.
-    before = [(tmp_path / r.run / "metrics.jsonl").read_bytes() for r in results]
-    assert main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
-    assert [(tmp_path / r.run / "metrics.jsonl").read_bytes() for r in results] == before
 
 
 def test_a_suite_of_ones_own_runs_and_is_plotted_tabled_and_exported(suite, tmp_path, capsys):

@@ -1,7 +1,9 @@
 """Every suite's miniature, from its file to its figure."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 
 from seqeval_rl.benchmarks import cli
@@ -46,12 +48,31 @@ def test_offline_evaluations_fall_on_multiples_of_their_spacing(name, mini):
         assert len(offline) > 10
 
 
-@pytest.mark.parametrize("name", ["d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco", "breadth"])
+def assert_whole(name, out, shown):
+    """A suite's miniature has left everything that a run leaves, and said so."""
+    assert f"figure: {out / 'curves.png'}" in shown
+    assert re.search(r"evaluation: \d+% of the runs' wall time", shown)
+    for result in read_results(out):
+        assert result.status == "finished"
+        assert result.manifest["suite"] == f"{name} (mini)"
+        assert len(result.evaluations) == result.manifest["evaluations_expected"]
+        assert {"versions", "device", "git_revision", "uses_future_data", "task", "protocol"} <= set(result.manifest)
+        assert all(len(block["sha256"]) == 64 for block in result.manifest["dataset"]["blocks"])
+        assert result.evaluations[0]["gradient_steps"] == 0
+        assert np.isfinite(result.curve()[1]).all()
+    for file in ("curves.png", "curves.pdf", "results.parquet"):
+        assert (out / file).stat().st_size > 1_000
+
+
+@pytest.mark.parametrize("name", suite_names())
 def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
     assert cli.main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
+    assert_whole(name, tmp_path, capsys.readouterr().out)
     results = read_results(tmp_path)
-    assert {result.status for result in results} == {"finished"}
-    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    # The same command again has nothing left to do, and changes no result.
+    before = [(tmp_path / r.run / "metrics.jsonl").read_bytes() for r in results]
+    assert cli.main(["run", name, "--mini", "--out", str(tmp_path)]) == 0
+    assert [(tmp_path / r.run / "metrics.jsonl").read_bytes() for r in results] == before
     protocols = [result.manifest["protocol"] for result in results]
     phases = {entry["phase"] for result in results for entry in result.evaluations}
     if name == "finetune":
