@@ -54,6 +54,12 @@ class BCConfig:
 
 
 @fused
+def dropout_factors(noise: Tensor, threshold: Tensor, probability: float | Tensor) -> Tensor:
+    """What dropout multiplies a unit by, of a standard normal: 0 if below the threshold, else 1 / (1 - p)."""
+    return (noise >= threshold) / (1 - probability)
+
+
+@fused
 def cloning_loss(actions: Tensor, logged: Tensor) -> Tensor:
     """Equation (1), [R], for pi(s) and the dataset's actions."""
     # L = mean (pi(s) - a)^2
@@ -112,7 +118,7 @@ class BC(Stateful):
         """What dropout multiplies each hidden layer by, [R, 1, B, units]: 0 with probability p, else 1 / (1 - p)."""
         if self.dropout is None:
             return []
-        factors = (noise >= self.threshold) / (1 - self.dropout)
+        factors = dropout_factors(noise, self.threshold, self.dropout)
         return list(factors.unsqueeze(1).split(self.hidden, -1))
 
     def update(self, batch: Batch) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ from torch import Tensor
 from seqeval_rl.algorithms.cql import CQL, CQLConfig
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Fraction
+from seqeval_rl.networks.fusion import fused
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,19 @@ class CalQLConfig(CQLConfig):
     """Settings of Cal-QL; those of CQL, and one of the online phase."""
 
     dataset_share: Fraction | None = 0.5  # of each batch of an online phase; none: batches are drawn uniformly
+
+
+@fused
+def bounded(q: Tensor, returns: Tensor, of_policy: Tensor) -> Tensor:
+    """Equation (3) for Q_i(s, a_k), [R, M, B, K], V(s), [R, B], and which actions are the policy's, [K]."""
+    # B = max(Q_i(s, a_k), V(s)) for the policy's actions
+    return torch.maximum(q, returns[:, None, :, None].masked_fill(~of_policy, -torch.inf))
+
+
+@fused
+def share_known(returns: Tensor) -> Tensor:
+    """The share of transitions whose return is known, [R]."""
+    return returns.isfinite().to(returns.dtype).mean(1)
 
 
 class CalQL(CQL):
@@ -68,12 +82,9 @@ class CalQL(CQL):
     def action_values(self, batch: Batch, actions: Tensor) -> Tensor:
         """Equation (3) for the actions of (2), after Q_i at the dataset's action, [R, M, B, 1 + 3n]."""
         assert batch.returns is not None
-        # B = max(Q_i(s, a_k), V(s)) for the policy's actions
-        bound = batch.returns[:, None, :, None].masked_fill(~self.of_policy, -torch.inf)
-        return torch.maximum(super().action_values(batch, actions), bound)
+        return bounded(super().action_values(batch, actions), batch.returns, self.of_policy)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """As of CQL; also the share of transitions whose return is known."""
         assert batch.returns is not None
-        known = batch.returns.isfinite().to(batch.rewards.dtype).mean(1)
-        return {**super().update(batch), "critic/known": known}
+        return {**super().update(batch), "critic/known": share_known(batch.returns)}

@@ -33,10 +33,12 @@ class DiscreteCQLConfig(DQNConfig):
 
 
 @fused
-def conservative_gap(q: Tensor, actions: Tensor) -> Tensor:
-    """The conservative term of (2), without its weight, [R], for Q(s, .), [R, B, n], and the dataset's actions, [R, B]."""
-    # mean log sum_a exp Q(s, a) - Q(s, a_data)
-    return (q.logsumexp(-1) - of_class(q, actions)).mean(1)
+def conservative_loss(q: Tensor, actions: Tensor, td_loss: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Equation (2) for Q(s, .), [R, B, n], the dataset's actions, [R, B], and E [(Q - y)^2], [R]: the loss and its conservative
+    term without the weight, each [R]."""
+    # L = alpha mean (log sum_a exp Q(s, a) - Q(s, a_data)) + 1/2 mean (Q(s, a_data) - y)^2
+    gap = (q.logsumexp(-1) - of_class(q, actions)).mean(1)
+    return alpha * gap + 0.5 * td_loss, gap.detach()
 
 
 class DiscreteCQL(DQN):
@@ -60,5 +62,5 @@ class DiscreteCQL(DQN):
         """Equation (2), [R], and metrics, each [R]."""
         q, next_value = self.q(batch.observations), self.next_value(batch)
         td, mean_q = td_loss(q, batch.actions, next_value, batch.rewards, batch.masks, self.discount)
-        gap = conservative_gap(q, batch.actions)
-        return self.alpha * gap + 0.5 * td, {"critic/q": mean_q, "critic/gap": gap.detach()}
+        loss, gap = conservative_loss(q, batch.actions, td, self.alpha)
+        return loss, {"critic/q": mean_q, "critic/gap": gap}

@@ -29,6 +29,7 @@ from torch import Tensor
 from seqeval_rl.algorithms.sac_n import SACN, SACNConfig
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import NonNegative
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.modules import setting
 
 SHORTEST = 1e-10
@@ -45,6 +46,17 @@ class EDACConfig(SACNConfig):
     critics: MoreThanOne = 10  # N
 
 
+@fused
+def diverse_loss(td_loss: Tensor, slopes: Tensor, diversity: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Equation (4) for its first term, [R], and d Q_i(s, a) / d a, [R, N, B, A]: the loss and (3), each [R]."""
+    # g_i = d Q_i / d a / |d Q_i / d a|
+    directions = slopes / (slopes.norm(dim=-1, keepdim=True) + SHORTEST)
+    # D = mean (|sum_i g_i|^2 - sum_i |g_i|^2) / (N - 1)
+    pairs = directions.sum(1).square().sum(-1) - directions.square().sum((1, -1))
+    similarity = pairs.mean(1) / (slopes.shape[1] - 1)
+    return td_loss + diversity * similarity, similarity.detach()
+
+
 class EDAC(SACN):
     """EDAC for R runs at once."""
 
@@ -55,17 +67,9 @@ class EDAC(SACN):
         super().__init__(config, spec)
         self.diversity = setting(config.diversity, spec)
 
-    def similarity(self, batch: Batch) -> Tensor:
-        """Equations (2) and (3), [R]."""
-        # g_i = d Q_i / d a / |d Q_i / d a|
-        slopes = self.critic.action_gradients(batch.observations, batch.actions)  # [R, N, B, A]
-        directions = slopes / (slopes.norm(dim=-1, keepdim=True) + SHORTEST)
-        # D = mean (|sum_i g_i|^2 - sum_i |g_i|^2) / (N - 1)
-        pairs = directions.sum(1).square().sum(-1) - directions.square().sum((1, -1))
-        return pairs.mean(1) / (slopes.shape[1] - 1)
-
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Equation (4), [R], and metrics, each [R]."""
-        loss, metrics = super().critic_loss(batch, noise)
-        similarity = self.similarity(batch)
-        return loss + self.diversity * similarity, {**metrics, "critic/similarity": similarity.detach()}
+        q, slopes = self.critic.with_slopes(batch.observations, batch.actions)
+        td_loss, metrics = self.td_loss(q, batch, noise)
+        loss, similarity = diverse_loss(td_loss, slopes, self.diversity)
+        return loss, {**metrics, "critic/similarity": similarity}

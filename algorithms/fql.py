@@ -34,6 +34,7 @@ from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
 from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.distributions import uniform
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import MLP, Critic, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
@@ -55,6 +56,50 @@ class FQLConfig:
     initialization: Initialization = "torch"  # of the networks
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
+
+
+@fused
+def between(noise: Tensor, actions: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
+    """x_t of (1) for x_0 and a, [R, B, A], and t, [R, B, 1], which is made of a standard normal of that shape."""
+    t = (uniform(normal) + 1) / 2
+    return (1 - t) * noise + t * actions, t
+
+
+@fused
+def flow_losses(velocity: Tensor, noise: Tensor, actions: Tensor) -> Tensor:
+    """Equation (1), [R], for v(s, x_t, t), x_0 and a, [R, B, A]."""
+    # L = mean (v(s, x_t, t) - (a - x_0))^2
+    return (velocity - (actions - noise)).square().mean((1, 2))
+
+
+@fused
+def euler_step(x: Tensor, velocity: Tensor, steps: int) -> Tensor:
+    """x_(k+1) of (2) for x_k and v(s, x_k, k/K), [R, B, A]."""
+    # x_(k+1) = x_k + v(s, x_k, k/K) / K
+    return x + velocity / steps
+
+
+@fused
+def critic_losses(
+    q: Tensor, next_q: Tensor, rewards: Tensor, masks: Tensor, discount: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Equations (3) and (4) for Q_i(s, a), [R, M, B], and the mean Q' at s', [R, B]: the loss and the mean Q, each [R]."""
+    # y = r + gamma m mean_i Q'_i(s', a');  L = sum_i mean (Q_i(s, a) - y)^2
+    target = rewards + discount * masks * next_q
+    return (q - target.unsqueeze(1)).square().mean(2).sum(1), q.detach().mean((1, 2))
+
+
+@fused
+def actor_losses(
+    actions: Tensor, flow: Tensor, q: Tensor, alpha: float | Tensor, normalise_q: bool
+) -> tuple[Tensor, Tensor]:
+    """Equation (5) for mu(s, z), f(s, z) and Q_i(s, mu(s, z)), [R, M, B]: the loss and the distance to the flow in it, each
+    [R]."""
+    # L = alpha mean (mu(s, z) - f(s, z))^2 - mean Q(s, clip(mu(s, z), -1, 1))
+    distance = (actions - flow).square().mean((1, 2))
+    q = q.mean(1)
+    value = q.mean(1) / q.detach().abs().mean(1) if normalise_q else q.mean(1)
+    return alpha * distance - value, distance.detach()
 
 
 class FQL(Stateful):
@@ -98,53 +143,42 @@ class FQL(Stateful):
         """v(s, x, t): [R, B, O], [R, B, A], [R, B, 1] -> [R, B, A]."""
         return self.flow(torch.cat([observations, x, t], -1)).squeeze(1)
 
-    def flow_loss(self, batch: Batch, x: Tensor, t: Tensor) -> Tensor:
-        """Equation (1), [R], for x_0 [R, B, A] and t [R, B, 1]."""
-        # L = mean (v(s, (1 - t) x_0 + t a, t) - (a - x_0))^2
-        between = (1 - t) * x + t * batch.actions
-        return (self.velocity(batch.observations, between, t) - (batch.actions - x)).square().mean((1, 2))
-
     @torch.no_grad()
     def flow_actions(self, observations: Tensor, z: Tensor) -> Tensor:
         """Equation (2): [R, B, O], [R, B, A] -> [R, B, A]."""
         x = z
         for k in range(self.steps):
-            # x_(k+1) = x_k + v(s, x_k, k/K) / K
-            x = x + self.velocity(observations, x, torch.full_like(x[..., :1], k / self.steps)) / self.steps
+            t = torch.full_like(x[..., :1], k / self.steps)
+            x = euler_step(x, self.velocity(observations, x, t), self.steps)
         return x.clamp(-1, 1)
 
-    @torch.no_grad()
-    def target(self, batch: Batch, z: Tensor) -> Tensor:
-        """Equation (3), [R, B]."""
-        # y = r + gamma m mean_i Q'_i(s', clip(mu(s', z'), -1, 1))
-        next_actions = self.one_step(batch.next_observations, z).clamp(-1, 1)
-        next_q = self.critic_target(batch.next_observations, next_actions)
-        return batch.rewards + self.discount * batch.masks * (next_q.amin(1) if self.lowest else next_q.mean(1))
+    def aggregate(self, q: Tensor) -> Tensor:
+        """The mean over critics, or the least: [R, M, B] -> [R, B]."""
+        return q.amin(1) if self.lowest else q.mean(1)
 
-    def actor_loss(self, observations: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Equation (5), [R], and the distance to the flow in it, [R], without gradient."""
-        # L = alpha mean (mu(s, z) - f(s, z))^2 - mean Q(s, clip(mu(s, z), -1, 1))
-        actions = self.one_step(observations, z)
-        distance = (actions - self.flow_actions(observations, z)).square().mean((1, 2))
-        q = self.critic(observations, actions.clamp(-1, 1), frozen=True).mean(1)
-        value = q.mean(1) / q.detach().abs().mean(1) if self.normalise_q else q.mean(1)
-        return self.alpha * distance - value, distance.detach()
+    @torch.no_grad()
+    def next_q(self, batch: Batch, z: Tensor) -> Tensor:
+        """mean_i Q'_i(s', clip(mu(s', z'), -1, 1)), [R, B]."""
+        next_actions = self.one_step(batch.next_observations, z).clamp(-1, 1)
+        return self.aggregate(self.critic_target(batch.next_observations, next_actions))
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (1), (4) and (5), then the soft update."""
         width = batch.actions.shape[-1]
-        x, z, next_z, t = batch.noise.split([width, width, width, 1], -1)
-        # (4)  L = sum_i mean (Q_i(s, a) - y)^2
+        x, z, next_z, normal = batch.noise.split([width, width, width, 1], -1)
         q = self.critic(batch.observations, batch.actions)
-        critic_loss = (q - self.target(batch, next_z).unsqueeze(1)).square().mean(2).sum(1)
-        flow_loss = self.flow_loss(batch, x, (uniform(t) + 1) / 2)
-        actor_loss, distance = self.actor_loss(batch.observations, z)
+        critic_loss, mean_q = critic_losses(q, self.next_q(batch, next_z), batch.rewards, batch.masks, self.discount)
+        x_t, t = between(x, batch.actions, normal)
+        flow_loss = flow_losses(self.velocity(batch.observations, x_t, t), x, batch.actions)
+        actions, flow = self.one_step(batch.observations, z), self.flow_actions(batch.observations, z)
+        q = self.critic(batch.observations, actions.clamp(-1, 1), frozen=True)
+        actor_loss, distance = actor_losses(actions, flow, q, self.alpha, self.normalise_q)
         self.actor_optimiser.minimise(flow_loss + actor_loss)
         self.critic_optimiser.minimise(critic_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q.detach().mean((1, 2)),
+            "critic/q": mean_q,
             "actor/loss": actor_loss.detach(),
             "actor/flow": flow_loss.detach(),
             "actor/distance": distance,
@@ -159,5 +193,4 @@ class FQL(Stateful):
     @torch.no_grad()
     def values(self, observations: Tensor, actions: Tensor) -> Tensor:
         """mean_i Q_i(s, a), or the least: [R, B, O], [R, B, A] -> [R, B]."""
-        q = self.critic(observations, actions)
-        return q.amin(1) if self.lowest else q.mean(1)
+        return self.aggregate(self.critic(observations, actions))

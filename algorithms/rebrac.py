@@ -31,11 +31,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from seqeval_rl.algorithms.td3_bc import smooth  # the same equation (1)
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
-from seqeval_rl.interface.state import Stateful
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
-from seqeval_rl.networks.modules import Critic, TanhActor, frozen_copy, setting
+from seqeval_rl.networks.modules import Critic, DeterministicActorCritic, TanhActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
@@ -59,7 +60,38 @@ class ReBRACConfig:
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
-class ReBRAC(Stateful):
+@fused
+def critic_losses(
+    q: Tensor,
+    next_q: Tensor,
+    next_actions: Tensor,
+    logged: Tensor,
+    rewards: Tensor,
+    masks: Tensor,
+    penalty: float | Tensor,
+    discount: float | Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Equations (2) and (3) for Q_i(s, a) and Q'_i(s', a'), [R, M, B], and for a' and d', [R, B, A]; d' is NaN where it is not
+    known. The loss, the mean Q and the share of transitions whose d' is known, each [R]."""
+    # y = r + gamma m (min_i Q'_i(s', a') - beta_2 k |a' - d'|^2);  L = sum_i mean (Q_i(s, a) - y)^2
+    known = logged.isfinite().all(-1)
+    distance = (next_actions - logged).square().sum(-1).where(known, 0.0)
+    target = rewards + discount * masks * (next_q.amin(1) - penalty * distance)
+    loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
+    return loss, q.detach().mean((1, 2)), known.to(q.dtype).mean(1)
+
+
+@fused
+def actor_losses(actions: Tensor, q: Tensor, logged: Tensor, penalty: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Equation (4) for pi(s), Q_i(s, pi(s)) [R, M, B] and the dataset's actions: the loss and the squared distance in it, each
+    [R]."""
+    # lambda = 1 / mean |min_i Q_i|;  L = mean (beta_1 |pi(s) - a|^2 - lambda min_i Q_i(s, pi(s)))
+    q = q.amin(1)
+    cloning = (actions - logged).square().sum(2).mean(1)
+    return penalty * cloning - q.mean(1) / q.detach().abs().mean(1), cloning.detach()
+
+
+class ReBRAC(DeterministicActorCritic):  # which has act and values
     """ReBRAC for R runs at once."""
 
     Config = ReBRACConfig
@@ -106,38 +138,23 @@ class ReBRAC(Stateful):
         """Batches have d' of (2)."""
         return ("next_actions",)
 
-    @torch.no_grad()
-    def target(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Equations (1) and (2), [R, B], and the share of transitions whose d' is known, [R]."""
-        assert batch.next_actions is not None
-        # a' = clip(pi'(s') + clip(sigma e, -c, c), -1, 1)
-        smoothing = (batch.noise * self.policy_noise).clamp(-self.noise_clip, self.noise_clip)
-        next_actions = (self.actor_target(batch.next_observations) + smoothing).clamp(-1, 1)
-        # y = r + gamma m (min_i Q'_i(s', a') - beta_2 k |a' - d'|^2)
-        known = batch.next_actions.isfinite().all(-1)
-        distance = (next_actions - batch.next_actions).square().sum(-1).where(known, 0.0)
-        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
-        penalized = next_q - self.critic_penalty * distance
-        return batch.rewards + self.discount * batch.masks * penalized, known.to(next_q.dtype).mean(1)
-
-    def actor_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Equation (4), [R], and the squared distance in it, [R]."""
-        actions = self.actor(batch.observations)
-        q = self.critic(batch.observations, actions, frozen=True).amin(1)
-        # lambda = 1 / mean |min_i Q_i|;  L = mean (beta_1 |pi(s) - a|^2 - lambda min_i Q_i(s, pi(s)))
-        cloning = (actions - batch.actions).square().sum(2).mean(1)
-        return self.actor_penalty * cloning - q.mean(1) / q.detach().abs().mean(1), cloning.detach()
-
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (3); every `policy_delay`-th update also one on (4) and soft updates."""
-        # (3)  L = sum_i mean (Q_i(s, a) - y)^2
+        assert batch.next_actions is not None
+        with torch.no_grad():
+            next_actions = self.actor_target(batch.next_observations)
+            next_actions = smooth(next_actions, batch.noise, self.policy_noise, self.noise_clip)
+            next_q = self.critic_target(batch.next_observations, next_actions)
         q = self.critic(batch.observations, batch.actions)
-        target, known = self.target(batch)
-        critic_loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
+        critic_loss, mean_q, known = critic_losses(
+            q, next_q, next_actions, batch.next_actions, batch.rewards, batch.masks, self.critic_penalty, self.discount
+        )
         self.critic_optimiser.minimise(critic_loss)
         self.turn = (self.turn + 1) % self.period
         if self.turn == 0:
-            actor_loss, cloning = self.actor_loss(batch)
+            actions = self.actor(batch.observations)
+            q = self.critic(batch.observations, actions, frozen=True)
+            actor_loss, cloning = actor_losses(actions, q, batch.actions, self.actor_penalty)
             self.actor_optimiser.minimise(actor_loss)
             soft_update(self.critic_target, self.critic, self.target_rate)
             soft_update(self.actor_target, self.actor, self.target_rate)
@@ -145,19 +162,8 @@ class ReBRAC(Stateful):
             self.last_cloning.copy_(cloning)
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q.detach().mean((1, 2)),
+            "critic/q": mean_q,
             "critic/known": known,
             "actor/loss": self.last_loss.detach(),
             "actor/cloning": self.last_cloning.detach(),
         }
-
-    @torch.no_grad()
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's action, with `noise` plus `exploration_noise` times it: [R, E, O], [R, E, A] -> [R, E, A]."""
-        actions: Tensor = self.actor(observations)
-        return actions if noise is None else (actions + self.exploration_noise * noise).clamp(-1, 1)
-
-    @torch.no_grad()
-    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.critic.minimum(observations, actions)

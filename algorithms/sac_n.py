@@ -24,9 +24,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from seqeval_rl.algorithms.sac import actor_losses, critic_losses, draw  # the same equations
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, Positive
-from seqeval_rl.networks.distributions import tanh_normal
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import ActorCritic, Critic, TanhGaussianActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
@@ -47,6 +48,12 @@ class SACNConfig:
     initialization: Initialization = "edac"  # of the networks
     normalise_observations: bool = False  # by mean and std over the visible window
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
+
+
+@fused
+def spread_of(q: Tensor) -> Tensor:
+    """The mean over transitions of the critics' standard deviation, [R], for Q_i(s, a), [R, N, B]."""
+    return q.detach().std(1, correction=0).mean(1)
 
 
 class SACN(ActorCritic):  # which has act, values and log_prob
@@ -80,38 +87,31 @@ class SACN(ActorCritic):  # which has act, values and log_prob
         return 2 * spec.act_dim
 
     @torch.no_grad()
-    def target(self, batch: Batch, noise: Tensor) -> Tensor:
-        """Equation (1), [R, B], for noise [R, B, A]."""
-        # y = r + gamma m (min_i Q'_i(s', a') - alpha log pi(a' | s'))
+    def next_q(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Q'_i(s', a'), [R, N, B], and log pi(a' | s'), [R, B], for noise [R, B, A]."""
         mean, log_std = self.actor(batch.next_observations)
-        next_actions, log_prob = tanh_normal(mean, log_std, noise)
-        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
-        soft = next_q - self.log_alpha.exp().unsqueeze(1) * log_prob
-        return batch.rewards + self.discount * batch.masks * soft
+        next_actions, log_prob = draw(mean, log_std, noise)
+        return self.critic_target(batch.next_observations, next_actions), log_prob
 
     def critic_loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Equation (2), [R], and metrics, each [R]."""
-        # L = sum_i mean (Q_i(s, a) - y)^2
-        q = self.critic(batch.observations, batch.actions)
-        loss = (q - self.target(batch, noise).unsqueeze(1)).square().mean(2).sum(1)
-        spread = q.detach().std(1, correction=0).mean(1)
-        return loss, {"critic/loss": loss.detach(), "critic/q": q.detach().mean((1, 2)), "critic/spread": spread}
+        """Equations (1) and (2), [R], and metrics, each [R]."""
+        return self.td_loss(self.critic(batch.observations, batch.actions), batch, noise)
 
-    def actor_loss(self, observations: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Equation (3), [R], and the mean log-density of the sampled actions, [R], without gradient."""
-        # L = mean (alpha log pi(b | s) - min_i Q_i(s, b))
-        mean, log_std = self.actor(observations)
-        actions, log_prob = tanh_normal(mean, log_std, noise)
-        q = self.critic(observations, actions, frozen=True).amin(1)
-        return self.log_alpha.detach().exp() * log_prob.mean(1) - q.mean(1), log_prob.detach().mean(1)
+    def td_loss(self, q: Tensor, batch: Batch, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The same for Q_i(s, a), [R, N, B]."""
+        loss, mean_q = critic_losses(
+            q, *self.next_q(batch, noise), batch.rewards, batch.masks, self.log_alpha.detach(), self.discount
+        )
+        return loss, {"critic/loss": loss.detach(), "critic/q": mean_q, "critic/spread": spread_of(q)}
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (2), (3) and (4), then the soft update."""
         next_noise, noise = batch.noise.chunk(2, -1)
         critic_loss, metrics = self.critic_loss(batch, next_noise)
-        actor_loss, log_prob = self.actor_loss(batch.observations, noise)
-        # (4)  L = - log alpha mean (log pi(b | s) + H)
-        alpha_loss = -self.log_alpha * (log_prob + self.target_entropy)
+        mean, log_std = self.actor(batch.observations)
+        actions, log_prob = draw(mean, log_std, noise)
+        q = self.critic(batch.observations, actions, frozen=True)
+        actor_loss, alpha_loss, log_prob = actor_losses(q, log_prob, self.log_alpha, self.target_entropy)
         self.actor_optimiser.minimise(actor_loss + alpha_loss)
         self.critic_optimiser.minimise(critic_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)

@@ -25,11 +25,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqeval_rl.algorithms.td3_bc import critic_losses, smooth  # the same equations (1) to (3)
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
-from seqeval_rl.interface.state import Stateful
+from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
-from seqeval_rl.networks.modules import Critic, TanhActor, frozen_copy, setting
+from seqeval_rl.networks.modules import Critic, DeterministicActorCritic, TanhActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
@@ -50,7 +51,14 @@ class TD3Config:
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
-class TD3(Stateful):
+@fused
+def actor_losses(q: Tensor) -> Tensor:
+    """Equation (4), [R], for Q_1(s, pi(s)), [R, 1, B]."""
+    # L = - mean Q_1(s, pi(s))
+    return -q.mean((1, 2))
+
+
+class TD3(DeterministicActorCritic):  # which has act and values
     """TD3 for R runs at once."""
 
     Config = TD3Config
@@ -88,52 +96,28 @@ class TD3(Stateful):
         return spec.act_dim
 
     @torch.no_grad()
-    def target(self, batch: Batch) -> Tensor:
-        """Equations (1) and (2), [R, B]."""
-        # a' = clip(pi'(s') + clip(sigma e, -c, c), -1, 1)
-        smoothing = (batch.noise * self.policy_noise).clamp(-self.noise_clip, self.noise_clip)
-        next_actions = (self.actor_target(batch.next_observations) + smoothing).clamp(-1, 1)
-        # y = r + gamma m min_i Q'_i(s', a')
-        next_q = self.critic_target.minimum(batch.next_observations, next_actions)
-        return batch.rewards + self.discount * batch.masks * next_q
-
-    def critic_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Equation (3), [R], and the mean Q, [R]."""
-        # L = sum_i mean (Q_i(s, a) - y)^2
-        q = self.critic(batch.observations, batch.actions)
-        loss = (q - self.target(batch).unsqueeze(1)).square().mean(2).sum(1)
-        return loss, q.detach().mean((1, 2))
-
-    def actor_loss(self, observations: Tensor) -> Tensor:
-        """Equation (4), [R]."""
-        # L = - mean Q_1(s, pi(s))
-        actions = self.actor(observations)
-        return -self.critic(observations, actions, frozen=True, members=1).mean((1, 2))
+    def next_q(self, batch: Batch) -> Tensor:
+        """Q'_i(s', a') with equation (1), [R, M, B]."""
+        next_actions = smooth(
+            self.actor_target(batch.next_observations), batch.noise, self.policy_noise, self.noise_clip
+        )
+        return self.critic_target(batch.next_observations, next_actions)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (3); every `policy_delay`-th update also one on (4) and soft updates."""
-        critic_loss, q = self.critic_loss(batch)
+        q = self.critic(batch.observations, batch.actions)
+        critic_loss, mean_q = critic_losses(q, self.next_q(batch), batch.rewards, batch.masks, self.discount)
         self.critic_optimiser.minimise(critic_loss)
         self.turn = (self.turn + 1) % self.period
         if self.turn == 0:
-            actor_loss = self.actor_loss(batch.observations)
+            actions = self.actor(batch.observations)
+            actor_loss = actor_losses(self.critic(batch.observations, actions, frozen=True, members=1))
             self.actor_optimiser.minimise(actor_loss)
             soft_update(self.critic_target, self.critic, self.target_rate)
             soft_update(self.actor_target, self.actor, self.target_rate)
             self.last_loss.copy_(actor_loss.detach())
         return {
             "critic/loss": critic_loss.detach(),
-            "critic/q": q,
+            "critic/q": mean_q,
             "actor/loss": self.last_loss.detach(),
         }
-
-    @torch.no_grad()
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's action, with `noise` plus `exploration_noise` times it: [R, E, O], [R, E, A] -> [R, E, A]."""
-        actions: Tensor = self.actor(observations)
-        return actions if noise is None else (actions + self.exploration_noise * noise).clamp(-1, 1)
-
-    @torch.no_grad()
-    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.critic.minimum(observations, actions)

@@ -29,10 +29,9 @@ from torch import Tensor, nn
 
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
-from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization
-from seqeval_rl.networks.modules import Critic, TanhActor, frozen_copy, setting
+from seqeval_rl.networks.modules import Critic, DeterministicActorCritic, TanhActor, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
 
@@ -81,7 +80,7 @@ def actor_losses(actions: Tensor, q: Tensor, logged: Tensor, alpha: float | Tens
     return cloning - weight * q.mean(1), cloning.detach()
 
 
-class TD3BC(Stateful):
+class TD3BC(DeterministicActorCritic):  # which has act and values
     """TD3+BC for R runs at once."""
 
     Config = TD3BCConfig
@@ -151,14 +150,3 @@ class TD3BC(Stateful):
             "actor/loss": self.last_loss.detach(),
             "actor/cloning": self.last_cloning.detach(),
         }
-
-    @torch.no_grad()
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """The policy's action, with `noise` plus `exploration_noise` times it: [R, E, O], [R, E, A] -> [R, E, A]."""
-        actions: Tensor = self.actor(observations)
-        return actions if noise is None else (actions + self.exploration_noise * noise).clamp(-1, 1)
-
-    @torch.no_grad()
-    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
-        return self.critic.minimum(observations, actions)

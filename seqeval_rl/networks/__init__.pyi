@@ -14,6 +14,7 @@ from .modules import (
     MLP as MLP,
     ActorCritic as ActorCritic,
     Critic as Critic,
+    DeterministicActorCritic as DeterministicActorCritic,
     GaussianActor as GaussianActor,
     TanhActor as TanhActor,
     TanhGaussianActor as TanhGaussianActor,

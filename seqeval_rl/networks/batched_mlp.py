@@ -115,7 +115,7 @@ def evaluate(
         weights = () if frozen or not views.weights[0].requires_grad else views.weights
         if weights or x.requires_grad:
             return _Perceptron.apply(x, extra, views, members, dropout, *weights)
-    return _forward(x, extra, views, members, dropout, None)
+    return forward(x, extra, views, members, dropout, None)
 
 
 def _piece(views: Views, members: int | None, i: int) -> list[Layer]:
@@ -151,7 +151,7 @@ def _of_piece(tensors: Sequence[Tensor], views: Views, i: int) -> list[Tensor]:
     return [t.flatten(0, 1) if views.together else t[i] for t in tensors]
 
 
-def _forward(
+def forward(
     x: Tensor,
     extra: Tensor | None,
     views: Views,
@@ -220,7 +220,7 @@ class _Perceptron(torch.autograd.Function):
         if members is not None and weights:
             raise ValueError("the weights of some members alone get no gradient: expected frozen weights")
         kept: list[Hidden] = []
-        out = _forward(x, extra, views, members, dropout, kept)
+        out = forward(x, extra, views, members, dropout, kept)
         tensors = [tensor for layer in kept for tensor in (layer.out, *layer.units)]
         ctx.save_for_backward(x, extra, *views.weights, *tensors)  # with the weights, torch notices in-place changes
         ctx.views, ctx.members, ctx.dropout = views, members, dropout

@@ -22,7 +22,7 @@ from seqeval_rl.networks.batched_mlp import Views, evaluate, prepare
 from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal_log_prob
 from seqeval_rl.networks.fusion import fused
 from seqeval_rl.networks.initialization import Initialization, draw_weights
-from seqeval_rl.networks.input_gradients import input_gradients
+from seqeval_rl.networks.input_gradients import value_and_slopes
 from seqeval_rl.seeding import torch_generator
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -84,11 +84,15 @@ class MLP(nn.Module):
         dropout: Sequence[Tensor] = (),
     ) -> Tensor:
         """[R, B, in] -> [R, M, B, out]; see `seqeval_rl.networks.batched_mlp.evaluate` for the options."""
+        return evaluate(x, extra, self.views(), frozen, members, dropout)
+
+    def views(self) -> Views:
+        """Views of the weights where they are now."""
         address, views = self._views
         if views is None or address != views.weights[0].data_ptr():  # first call, or the weights have been moved
             views = prepare(tuple(self.weights), norms=tuple(self.norms))
             self._views = (views.weights[0].data_ptr(), views)
-        return evaluate(x, extra, views, frozen, members, dropout)
+        return views
 
 
 class Critic(nn.Module):
@@ -116,9 +120,10 @@ class Critic(nn.Module):
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
         return self(observations, actions).amin(1)
 
-    def action_gradients(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """d Q_i(s, a) / d a, differentiable in the weights: [R, B, O], [R, B, A] -> [R, M, B, A]. Not with `layer_norm`."""
-        return input_gradients(torch.cat([observations, actions], -1), tuple(self.net.weights), actions.shape[-1])
+    def with_slopes(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Q_i(s, a) and d Q_i(s, a) / d a, differentiable in the weights: [R, B, O], [R, B, A] -> [R, M, B], [R, M, B, A]. Not
+        with `layer_norm`."""
+        return value_and_slopes(torch.cat([observations, actions], -1), self.net.views(), actions.shape[-1])
 
     def many(self, observations: Tensor, actions: Tensor) -> Tensor:
         """[R, B, O], [R, B, K, A] -> [R, M, B, K]: K actions at each observation."""
@@ -228,6 +233,25 @@ class TanhGaussianActor(nn.Module):
         """log pi(a | s): [R, B, O], [R, B, A] -> [R, B]."""
         mean, log_std = self(observations)
         return tanh_normal_log_prob(mean, log_std, actions)
+
+
+class DeterministicActorCritic(Stateful):
+    """A base class for algorithms with action values `critic` and a deterministic policy `actor`: `act` and `values`."""
+
+    actor: TanhActor
+    critic: Critic
+    exploration_noise: float | Tensor  # std of what is added online, a float or [R, 1, 1]
+
+    @torch.no_grad()
+    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
+        """The policy's action, with `noise` plus `exploration_noise` times it: [R, E, O], [R, E, A] -> [R, E, A]."""
+        actions: Tensor = self.actor(observations)
+        return actions if noise is None else (actions + self.exploration_noise * noise).clamp(-1, 1)
+
+    @torch.no_grad()
+    def values(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
+        return self.critic.minimum(observations, actions)
 
 
 class ActorCritic(Stateful):

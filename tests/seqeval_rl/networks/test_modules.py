@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,6 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.networks.batched_mlp import evaluate, prepare
 from seqeval_rl.networks.distributions import normal_log_prob, tanh_normal, uniform
-from seqeval_rl.networks.input_gradients import _gradients
 from seqeval_rl.networks.modules import MLP, Critic, GaussianActor, Value, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 from seqeval_rl.seeding import torch_generator
@@ -178,28 +178,42 @@ class TestPerceptron:
 
 
 @pytest.mark.parametrize("hidden", [(6,), (6, 8, 7)])
-def test_gradients_by_the_action_and_their_derivatives(hidden):
-    """As automatic differentiation computes them twice; with a run axis that broadcasts, too, as on other devices."""
+@pytest.mark.parametrize("together", [False, True])
+def test_values_with_slopes_and_their_derivatives(hidden, together, monkeypatch):
+    """As automatic differentiation computes them twice; all runs at once, too, as on other devices."""
+    monkeypatch.setattr("seqeval_rl.networks.modules.prepare", partial(prepare, together=together))
     critic = Critic(spec(1, 2, 3), "critic", hidden, members=4).double()
     draws = torch_generator(3, "input")
     observations, actions = (torch.randn(3, 5, n, generator=draws, dtype=torch.float64) for n in (5, 2))
     weights = tuple(critic.net.weights)
-    found = critic.action_gradients(observations, actions)
-    expected = []
+    values, slopes = [], []
     for r, m in itertools.product(range(3), range(4)):
         own = actions[r].clone().requires_grad_()
         h = torch.cat([observations[r], own], 1)
         for n in range(0, len(weights), 2):
             h = h @ weights[n][r, m] + weights[n + 1][r, m]
             h = h.relu() if n < len(weights) - 2 else h
-        expected += torch.autograd.grad(h.sum(), own, create_graph=True)
-    expected = torch.stack(expected).unflatten(0, (3, 4))
-    x = torch.cat([observations, actions], -1)
-    for each in (found, _gradients(x.unsqueeze(1), weights, 2)):
-        torch.testing.assert_close(each, expected)
-        ours, theirs = (torch.autograd.grad(g.pow(3).sum(), weights[::2], retain_graph=True) for g in (each, expected))
+        values.append(h.squeeze(1))
+        slopes += torch.autograd.grad(h.sum(), own, create_graph=True)
+    found = critic.with_slopes(observations, actions)
+    expected = [torch.stack(each).unflatten(0, (3, 4)) for each in (values, slopes)]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    for of_value, of_slopes in ((1, 0), (0, 1), (1, 1)):  # losses on either, and on both
+        ours, theirs = (
+            torch.autograd.grad(
+                of_value * q.square().sum() + of_slopes * g.pow(3).sum(), weights, retain_graph=True, allow_unused=True
+            )
+            for q, g in (found, expected)
+        )
         for mine, other in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(mine, other)
+            torch.testing.assert_close(mine, torch.zeros_like(mine) if other is None else other)
+
+
+def test_slopes_of_normalized_layers_are_refused():
+    critic = Critic(spec(1), "critic", (6,), layer_norm=True)
+    with pytest.raises(ValueError, match="layer_norm"):
+        critic.with_slopes(torch.zeros(1, 3, 5), torch.zeros(1, 3, 2))
 
 
 def test_gradients_that_are_not_computed_are_refused():
@@ -228,9 +242,15 @@ def test_a_result_is_the_same_to_the_last_bit_in_every_run_group(norm):
     }
 
     def value_and_gradient(net, rows):
-        q, slope = net(rows[..., :11], rows[..., 11:]), net.action_gradients(rows[..., :11], rows[..., 11:])
-        by_action = torch.autograd.grad(slope.square().sum(), list(net.net.weights)[::2])
-        return q, *torch.autograd.grad(q.square().sum(), list(net.parameters())), slope, *by_action
+        inputs = rows[..., :11], rows[..., 11:]
+        q = net(*inputs)
+        found = [q, *torch.autograd.grad(q.square().sum(), list(net.parameters()))]
+        if norm:
+            return found
+        value, slopes = net.with_slopes(*inputs)
+        assert torch.equal(value, q)
+        loss = value.square().sum() + slopes.square().sum()
+        return [*found, slopes, *torch.autograd.grad(loss, list(net.parameters()))]
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,6 +1,7 @@
 """The Triton kernels compute what the operations of torch compute: on CUDA, or elsewhere in Triton's interpreter."""
 
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -10,8 +11,12 @@ if DEVICE.type == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # read where kernels are defined
 pytest.importorskip("triton", reason="Triton is not installed")
 
+from trainers import ALGORITHMS, SETTINGS  # noqa: E402
+
+from seqeval_rl.experiments.grouping import random_batch  # noqa: E402
 from seqeval_rl.interface.algorithm import Spec  # noqa: E402
-from seqeval_rl.networks import triton_mlp, triton_optimizers  # noqa: E402
+from seqeval_rl.interface.registry import find_algorithm  # noqa: E402
+from seqeval_rl.networks import batched_mlp, modules, optimizers, triton_mlp, triton_optimizers  # noqa: E402
 from seqeval_rl.networks.batched_mlp import evaluate, prepare  # noqa: E402
 from seqeval_rl.networks.optimizers import Adam  # noqa: E402
 from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions  # noqa: E402
@@ -119,3 +124,24 @@ def test_a_batch(affine, normals):
     found = gather(replay, indices, noise, torch.tensor([2], device=DEVICE), shift, scale)
     for one, other in zip(found[:6], replay.batch(indices[2], noise[2], shift, scale)[:6], strict=True):
         torch.testing.assert_close(one, other, **NEAR)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_updates_of_every_algorithm(name, monkeypatch):
+    entry = find_algorithm(name)
+    classes = 3 if entry.action_space == "discrete" else None
+    spec = Spec((5,), 2 if classes is None else 1, (0, 1), DEVICE, classes)
+    config = entry.configure({**SETTINGS.get(name, {}), "hidden": (6, 5)}, "a test")
+    torch.manual_seed(0)
+    batch = random_batch(spec, 4, entry.noise_dim(config, spec), entry.columns(config))
+    monkeypatch.setattr(modules, "prepare", partial(prepare, together=True))
+    found = []
+    for fused in (True, False):
+        for module in (batched_mlp, optimizers):
+            monkeypatch.setattr(module, "uses_triton", lambda _, fused=fused: fused)
+        algorithm = entry.build(config, spec)
+        for _ in range(getattr(algorithm, "period", 1) + 1):
+            metrics = algorithm.update(batch)
+        found.append(metrics)
+    for key, expected in found[1].items():
+        torch.testing.assert_close(found[0][key], expected, rtol=1e-3, atol=1e-4)

@@ -68,6 +68,20 @@ def test_published_settings_are_captured(name):
     assert_same(carry(name, capture=recorded, **options), carry(name, **options), **EXACT)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("bc", {"best": 0.5}),
+        ("dqn", {"double": True}),
+        ("fql", {"aggregation": "min", "normalise_q": True}),
+        ("rebrac", {"layer_norm": False}),
+    ],
+)
+def test_settings_that_compute_something_else_are_captured(name, settings):
+    options = {"settings": {**SETTINGS.get(name, SMALL), **settings}, "protocol": {"order": "episodes"}}
+    assert_same(carry(name, capture=recorded, **options), carry(name, **options), **EXACT)
+
+
 def test_the_branches_of_one_device_are_captured(monkeypatch):
     """On the branches that CUDA takes: all runs in one product, and parameters stepped where they are."""
     monkeypatch.setattr("seqeval_rl.networks.modules.prepare", partial(prepare, together=True))
