@@ -73,7 +73,7 @@ def _block(source: str, spec: StreamSpec) -> Extent:
     base, size = parse_source(source)
     if base in bundled.names():
         _, task_name, level = base.split("/")
-        transitions = bundled.FULL if size is None else size
+        transitions = bundled.full_size(task_name) if size is None else size
         bundled.check(task_name, level, transitions)
         task = spec.task or task_named(task_name)
         shapes = gymnasium_shapes(task.environment)[1]

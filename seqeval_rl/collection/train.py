@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl.collection.policy import Policy
+from seqeval_rl.data.minari_writer import check_vectors
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.spaces import check_time_limit
 from seqeval_rl.environments.tasks import Task
@@ -112,11 +113,13 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
     way is deleted first.
 
     Raises:
+        UsageError: the task's observations are images.
         MismatchError: the directory holds a run of other settings.
         BusyError: another process writes to it.
         FileError: it cannot be written.
         SeqevalError: the training diverged, or its environment raised.
     """
+    check_vectors(training.task, f"training in {training.task.name}")
     recorder = RunRecorder(training.directory, training.manifest(device))
     try:
         recorder.check()

@@ -21,34 +21,38 @@ class Episode(NamedTuple):
     """One whole episode of T transitions."""
 
     seed: int | None  # that the environment was reset with; None: not known
-    observations: NDArray[np.float64]  # [T + 1, obs]
+    observations: NDArray[Any]  # [T + 1, *obs], float64; images stay uint8
     actions: NDArray[np.float32]  # [T, act] in the environment's units
     rewards: NDArray[np.float64]  # [T]
     terminated: bool  # ended in a terminal state; else by the time limit
 
 
-def play_episodes(envs: VectorEnv, seeds: Sequence[int], choose: Choose) -> list[Episode]:
+def play_episodes(
+    envs: VectorEnv, seeds: Sequence[int], choose: Choose, transitions: int | None = None
+) -> list[Episode]:
     """One episode in each of E environments, which step together until the last has ended, at the latest at the time limit.
 
     Args:
         envs: E copies.
         seeds: of their starts, E.
         choose: the actions.
+        transitions: of an episode, after which it is not played on; None: all.
 
     Raises:
         EnvironmentFailedError: an environment raised, or returned what cannot be used.
     """
     current = envs.reset(seeds)
-    trails: list[list[NDArray[np.float64]]] = [[np.array(one, np.float64)] for one in current]
+    kind = envs.obs_dtype if envs.images else np.dtype(np.float64)
+    trails: list[list[NDArray[Any]]] = [[np.array(one, kind)] for one in current]
     actions: list[list[NDArray[np.float32]]] = [[] for _ in seeds]
     rewards: list[list[float]] = [[] for _ in seeds]
     terminals, active = np.zeros(len(seeds), bool), np.ones(len(seeds), bool)
-    for time in range(envs.max_episode_length):
+    for time in range(envs.max_episode_length if transitions is None else transitions):
         live = np.flatnonzero(active)
         chosen = choose(current, time, live)
         observations, received, terminated, truncated = envs.step(chosen[live], live)
         for place, index in enumerate(live.tolist()):
-            trails[index].append(np.array(observations[place], np.float64))
+            trails[index].append(np.array(observations[place], kind))
             actions[index].append(chosen[index])
             rewards[index].append(float(received[place]))
         current[live] = observations

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from seqeval_rl.data.episodes import Episode, cut_to
-from seqeval_rl.environments.spaces import discrete_actions, environment_spaces
+from seqeval_rl.environments.spaces import discrete_actions, environment_spaces, gymnasium_shapes
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.errors import FileError
+from seqeval_rl.errors import FileError, UsageError
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.files import atomic_directory, largest_file, lock_file, require_room, restore_replaced
 from seqeval_rl.utils.processes import WorkerEndedError, WorkerProcess
@@ -48,6 +48,15 @@ class NewDataset:
         return self.transitions * (1.4 * (8 * observation + 4 * action + 10) + 16e3 / self.episode_length)
 
 
+def check_vectors(task: Task, what: str) -> None:
+    """Raise `UsageError` where the observations of a task are images, of which no Minari dataset is written."""
+    if gymnasium_shapes(task.environment)[1].images:
+        raise UsageError(
+            f"{what}: expected a task whose observations are vectors, found images in {task.env_id}. Datasets of images are "
+            "bundled (bundled/walker_walk/medium:10000) or read from files."
+        )
+
+
 @contextlib.contextmanager
 def writer(new: NewDataset, replace_old: bool, progress: bool) -> Iterator[Callable[[Iterable[Episode]], None]]:
     """A function that writes the first `new.transitions` of episodes, atomically: the dataset appears when the block succeeds.
@@ -60,9 +69,12 @@ def writer(new: NewDataset, replace_old: bool, progress: bool) -> Iterator[Calla
         progress: show a bar.
 
     Raises:
+        UsageError: the task's observations are images.
         FileError: Minari's directory cannot be written, or there is too little room.
     """
     from minari.storage import get_dataset_path
+
+    check_vectors(new.task, f"minari:{new.identity}")
 
     def shown(episodes: Iterable[Episode]) -> Iterator[Episode]:
         with progress_bar(f"minari:{new.identity}", new.transitions, progress) as bar:

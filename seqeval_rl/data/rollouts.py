@@ -1,7 +1,7 @@
 """Seeded roll-outs of the behavior policies with plain gymnasium, in worker processes.
 
-An episode depends on (seed, task, level, checkpoint, its number) alone. Episodes are rolled out in chunks of
-`EPISODES_PER_CHUNK`, always with a batch of as many observations, so that neither the number of workers nor the length of the
+An episode depends on (seed, task, level, checkpoint, its number) alone. Episodes are rolled out in chunks of one size for all
+chunks of a task, always with a batch of as many observations, so that neither the number of workers nor the length of the
 dataset changes an episode.
 """
 
@@ -37,7 +37,7 @@ _alone = threading.Lock()  # a process has one set of environments
 
 @dataclass(frozen=True)
 class Chunk:
-    """Episodes `index * EPISODES_PER_CHUNK` and the next ones of a policy."""
+    """Episodes `index * episodes` and the next ones of a policy."""
 
     task: str
     env_id: str
@@ -45,6 +45,8 @@ class Chunk:
     checkpoint: str | None  # None: uniform random actions
     index: int
     seed: int = 0  # 0 for the bundled datasets
+    episodes: int = EPISODES_PER_CHUNK
+    transitions: int | None = None  # of an episode, after which it is not played on; None: all
 
 
 class BehaviorPolicy:
@@ -99,29 +101,25 @@ def _policy(task: str, checkpoint: str) -> BehaviorPolicy:
 
 
 @lru_cache(maxsize=1)
-def _environments(env_id: str) -> SyncVectorEnv:
-    return SyncVectorEnv(*gymnasium_shapes(env_id), EPISODES_PER_CHUNK)
+def _environments(env_id: str, episodes: int) -> SyncVectorEnv:
+    return SyncVectorEnv(*gymnasium_shapes(env_id), episodes)
 
 
 def time_limit(env_id: str) -> int:
     """Transitions after which the environment truncates an episode."""
-    import gymnasium
-
-    limit = gymnasium.spec(env_id).max_episode_steps
-    assert limit is not None
-    return int(limit)
+    return gymnasium_shapes(env_id)[1].max_episode_length
 
 
 def roll_out(chunk: Chunk) -> list[Episode]:
-    """The chunk's episodes in order."""
-    envs = _environments(chunk.env_id)
+    """The chunk's episodes in order. Where an environment has images, the policy sees its `state`."""
+    envs = _environments(chunk.env_id, chunk.episodes)
     policy = None if chunk.checkpoint is None else _policy(chunk.task, chunk.checkpoint)
     classes = envs.action_classes
     width = envs.act_dim if classes is None else 2
-    seeds, draws = [], np.empty((EPISODES_PER_CHUNK, time_limit(chunk.env_id), width))
-    for i in range(EPISODES_PER_CHUNK):
+    seeds, draws = [], np.empty((chunk.episodes, envs.max_episode_length, width))
+    for i in range(chunk.episodes):
         purpose = f"bundled/{chunk.task}/{chunk.level}/{chunk.checkpoint}"
-        rng = numpy_generator(chunk.seed, purpose, chunk.index * EPISODES_PER_CHUNK + i)
+        rng = numpy_generator(chunk.seed, purpose, chunk.index * chunk.episodes + i)
         seeds.append(int(rng.integers(2**31)))
         # All of an episode's draws at once, so that those of one episode do not depend on the length of another.
         if classes is not None:
@@ -132,15 +130,16 @@ def roll_out(chunk: Chunk) -> list[Episode]:
             )
 
     def choose(observations: NDArray[Any], time: int, live: NDArray[np.int64]) -> NDArray[np.float32]:
+        seen = np.stack(envs.attributes("state")) if envs.images else observations
         if classes is not None:
             numbers = draws[:, time]
-            chosen = uniform_classes(numbers, classes) if policy is None else policy.classes(observations, numbers)
+            chosen = uniform_classes(numbers, classes) if policy is None else policy.classes(seen, numbers)
             return envs.shapes.in_units(chosen[:, None]).astype(np.float32)
-        actions = draws[:, time] if policy is None else policy.act(observations, draws[:, time])
+        actions = draws[:, time] if policy is None else policy.act(seen, draws[:, time])
         rounded: NDArray[np.float64] = np.round(actions / ACTION_GRID) * ACTION_GRID * envs.action_high
         return rounded.astype(np.float32)
 
-    return play_episodes(envs, seeds, choose)
+    return play_episodes(envs, seeds, choose, chunk.transitions)
 
 
 class WorkerPool:
@@ -192,20 +191,20 @@ class WorkerPool:
         return episodes
 
 
-def episodes(chunks: Iterator[Chunk], pool: WorkerPool, needed: int, expected_length: float) -> Iterator[Episode]:
+def episodes(chunks: Iterator[Chunk], pool: WorkerPool, needed: int, expected: float) -> Iterator[Episode]:
     """Episodes in order until they have at least `needed` transitions together.
 
     Args:
         chunks: what to roll out, in order, without end.
         pool: the workers.
         needed: transitions.
-        expected_length: of an episode; chunks are submitted early only while they are expected to be needed.
+        expected: transitions of a chunk; chunks are submitted early only while they are expected to be needed.
     """
     pending: deque[Future[list[Episode]]] = deque()
     have = 0
     while have < needed:
         while len(pending) < 2 * pool.workers:
-            if pending and have + len(pending) * EPISODES_PER_CHUNK * expected_length >= needed:
+            if pending and have + len(pending) * expected >= needed:
                 break
             pending.append(pool.submit(next(chunks)))
             if pool.workers == 1:

@@ -127,7 +127,7 @@ class Stream:
         if datasets:
             first = datasets[0]
             self.task, self.obs_shape, self.act_dim = first.task, first.obs_shape, first.act_dim
-            self.action_classes = first.action_classes
+            self.action_classes, images = first.action_classes, first.pixels is not None
         elif task is None:
             raise UsageError(f"stream {name!r}: expected at least one dataset, or a task to learn online, found none.")
         else:
@@ -140,7 +140,9 @@ class Stream:
                     f"{task.env_id}, found {observations} and {actions}. Use another task."
                 )
             self.task, self.obs_shape = task, observations.shape
+            images = observations.dtype == np.uint8 and len(self.obs_shape) > 1
             self.act_dim, self.action_classes = (1, discrete[1]) if discrete else (actions.shape[0], None)
+        self.images = images
         start = 0
         for dataset in datasets:
             self._check_same_task(dataset, datasets[0])
@@ -170,8 +172,17 @@ class Stream:
 
     @property
     def width(self) -> int:
-        """Numbers in a packed row."""
-        return 2 * int(np.prod(self.obs_shape)) + self.act_dim + 2
+        """Numbers in a packed row, see `Dataset.rows`."""
+        return (0 if self.images else 2 * int(np.prod(self.obs_shape))) + self.act_dim + 2
+
+    @property
+    def online_bytes(self) -> int:
+        """What a transition of an online phase takes on a device: its row, and where observations are images, room for two of
+        them, and their places."""
+        if not self.images:
+            return 4 * self.width
+        stored = self.blocks[0].dataset.pixels if self.blocks else None
+        return 4 * self.width + 2 * int(np.prod(self.obs_shape)) // (1 if stored is None else stored.stack) + 24
 
     def rows(self) -> list[NDArray[np.float32]]:
         """Packed rows (see `Dataset.rows`) of each block; not copied."""
@@ -182,7 +193,12 @@ class Stream:
         return np.concatenate([np.empty(0), *(block.dataset.episode_returns() for block in self.blocks)])
 
     def pixels(self) -> Pixels | None:
-        """The images of the transitions, in the order of `rows`; None where observations are vectors."""
+        """The images of the transitions, in the order of `rows`; None where observations are vectors.
+
+        Without a dataset an observation is one image, since it is not known how an environment stacks them.
+        """
+        if self.images and not self.blocks:
+            return Pixels(np.empty((0, *self.obs_shape), np.uint8), np.empty((0, 3), np.int64))
         parts = [block.dataset.pixels for block in self.blocks if block.dataset.pixels is not None]
         return join(parts) if parts else None
 

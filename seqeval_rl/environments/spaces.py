@@ -60,7 +60,11 @@ def _has_time_limit(env_id: str | EnvironmentSource) -> bool:
 
 
 # How to install modules that environments need.
-_INSTALL = {"gymnasium_robotics": "pip install 'seqeval-rl[robotics]'", "ogbench": "pip install ogbench"}
+_INSTALL = {
+    "dm_control": "pip install 'seqeval-rl[vision]'",
+    "gymnasium_robotics": "pip install 'seqeval-rl[robotics]'",
+    "ogbench": "pip install ogbench",
+}
 
 
 @functools.lru_cache(maxsize=16)
@@ -84,12 +88,13 @@ def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
         with within_limits():
             env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
-        install = _INSTALL.get(getattr(error, "name", None) or "", "Install the package that registers it")
-        hint = nearest_ids(str(env_id), gymnasium.registry) or f" {install}."
+        missing = getattr(error, "name", None) or ""
+        near = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
+        hint = f" {_INSTALL[missing]}." if missing in _INSTALL else near
         raise EnvironmentMissingError(
             f"environment {env_id!r}: unknown to gymnasium ({one_line(error)}).{hint}"
         ) from error
-    except DataError:  # of the wrappers below
+    except (DataError, EnvironmentMissingError):  # of the wrappers below, and of what cannot be rendered
         raise
     except (Exception, SystemExit) as error:  # the environment's own code may raise anything
         renderer = os.environ.get("MUJOCO_GL")  # MuJoCo loads it when it is imported
@@ -170,6 +175,11 @@ class Shapes:
     def act_dim(self) -> int:
         """Numbers that an action has in a packed row: its dimensions, 1 for a discrete one."""
         return len(self.action_low)
+
+    @property
+    def images(self) -> bool:
+        """Whether observations are images: bytes with two axes or more."""
+        return self.obs_dtype == np.uint8 and len(self.obs_shape) > 1
 
     @property
     def action_range(self) -> tuple[float, float]:

@@ -188,6 +188,14 @@ DISCRETE_TASKS = {
     "lunarlander": ("LunarLander-v3", -181.3, 200.0),
 }
 
+# V-D4RL's tasks in dm_control: images of 84 pixels, as its 84px directories, of 64, and states. A return is at most 1000 rewards
+# from 0 to 1; V-D4RL's scores are returns / 10.
+VISION_TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")
+VISION_RETURNS = (0.0, 1000.0)
+VISION_STACK = 3  # images in an observation
+VISION_REPEAT = 2  # steps of dm_control that an action is taken for
+_VISION_VARIANTS = ("", "-64px", "-state")
+
 # Why the others have none, by the beginning of the task's name. D4RL's: `locomotion/ant.py`, `kitchen/kitchen_envs.py`.
 _NOT_D4RLS = {
     "d4rl/antmaze": "gymnasium-robotics' AntMaze has another ant than D4RL's, other observations and a smaller goal; "
@@ -208,6 +216,10 @@ TASKS = {
             for name, references in (_LOCOMOTION | _OTHERS).items()
         ),
         *(Task(name, *facts) for name, facts in DISCRETE_TASKS.items()),
+        *(
+            Task(name, f"seqeval_rl.environments.dm_control_tasks:dm_control/{name}-v0", *VISION_RETURNS)
+            for name in (f"{domain}{variant}" for domain in VISION_TASKS for variant in _VISION_VARIANTS)
+        ),
     )
 }
 

@@ -22,7 +22,12 @@ from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.utils.text import one_line
 
 # Packages that tasks of this package name, and that register their environments when they are imported.
-_KNOWN = ("gymnasium_robotics", "ogbench", "seqeval_rl.environments.d4rl_tasks")
+_KNOWN = (
+    "gymnasium_robotics",
+    "ogbench",
+    "seqeval_rl.environments.d4rl_tasks",
+    "seqeval_rl.environments.dm_control_tasks",
+)
 _WRAPPERS = "gymnasium.wrappers"  # a package, whose wrappers data may name
 # A path that leaves the working directory, or a name with a module or a scheme before it.
 _PLACE = re.compile(r"^[/~\\]|(^|[/\\])\.\.([/\\]|$)|:")

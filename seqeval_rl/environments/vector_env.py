@@ -37,6 +37,7 @@ class VectorEnv(ABC):
         self.obs_shape, self.obs_dtype = shapes.obs_shape, shapes.obs_dtype
         self.action_low, self.action_high = shapes.action_low, shapes.action_high
         self.act_dim, self.action_classes = shapes.act_dim, shapes.action_classes
+        self.images = shapes.images
 
     @abstractmethod
     def reset(self, seeds: Sequence[int]) -> NDArray[Any]:
@@ -126,6 +127,10 @@ class SyncVectorEnv(VectorEnv):
                 except (Exception, SystemExit) as error:
                     failures[index] = returned.failure(self._spec, error)
         return self._result(found, failures)
+
+    def attributes(self, name: str) -> list[Any]:
+        """An attribute of the environment of each copy, of which all have begun an episode."""
+        return [getattr(env.unwrapped, name) for env in self._envs]
 
     def close(self) -> None:
         """See `VectorEnv`."""

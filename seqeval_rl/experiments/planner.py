@@ -199,7 +199,7 @@ class _Planner:
                 GroupCandidate(
                     run, GroupKey.of(variant, schedule, stream.task, resume_from), spec,
                     _bytes_on_device(stream, self._device),
-                    run_bytes=cost.bytes + 4 * protocol.online * stream.width + 8 * len(columns) * schedule.total,
+                    run_bytes=cost.bytes + protocol.online * stream.online_bytes + 8 * len(columns) * schedule.total,
                     seconds=cost.seconds * left,
                 )
             )  # fmt: skip

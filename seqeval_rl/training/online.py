@@ -91,6 +91,7 @@ class Interaction:
         self._envs = open_here(*gymnasium_shapes(task.environment, max_episode_steps), len(self._seeds))
         self.failures: dict[int, str] = {}  # run -> why its environment cannot be used, in one line
         self.tracebacks: dict[int, str] = {}  # run -> traceback, of the failures that the environment raised
+        self.images = replay.online  # None: observations are vectors, which are in the rows
         found = self._envs.obs_shape, self._envs.act_dim, self._envs.action_classes
         expected = replay.obs_shape, replay.act_dim, replay.spec.action_classes
         if found != expected:
@@ -99,6 +100,12 @@ class Interaction:
                 f"environment {task.env_id!r}: observations and actions have shapes {found[:2]}{_discrete(found[2])}, expected "
                 f"{expected[:2]}{_discrete(expected[2])} as in the dataset. Check that the task names the environment of the "
                 "dataset."
+            )
+        if self._envs.images != (self.images is not None):
+            self._envs.close()
+            raise DataError(
+                f"environment {task.env_id!r}: expected images of bytes from it and in the dataset, or from neither. Check that "
+                "the task names the environment of the dataset."
             )
         room = len(replay.arrivals[0]) - dataset_length
         self.gathered = 0  # n
@@ -109,9 +116,11 @@ class Interaction:
         self._finished: list[list[tuple[float, int]]] = [[] for _ in self._seeds]
         self._seconds = 0.0  # of wall time, since last asked
         self._drawn: tuple[int, NDArray[np.float32]] | None = None
-        self._observations = np.empty((len(self._seeds), *replay.obs_shape), np.float32)
+        kind = np.float32 if self.images is None else np.uint8
+        self._observations = np.empty((len(self._seeds), *replay.obs_shape), kind)
         for r in range(len(self._seeds)):
             self._begin(r)
+            self._keep(r, self._observations[r], begins=True)
 
     def gather(self, transitions: int) -> None:
         """Act until there are that many transitions, those of the dataset included."""
@@ -125,7 +134,8 @@ class Interaction:
                     self._explore.see(self._observations[:, None])
                 actions = self._uniform_actions(noise)
             else:
-                actions = self._explore(self._observations[:, None], noise[:, None])[:, 0]
+                seen = self._observations[:, None].astype(np.float32, copy=False)
+                actions = self._explore(seen, noise[:, None])[:, 0]
                 # A diverged policy is detected by its evaluation; until then the other runs continue.
                 actions = np.clip(np.nan_to_num(actions, posinf=0.0, neginf=0.0), *self._envs.shapes.action_range)
             self._advance(actions.astype(np.float32))
@@ -174,13 +184,15 @@ class Interaction:
                     self._explore.add(row[width:place].reshape(1, 1, -1), row[place].reshape(1, 1), own)
                 actions = self._in_units(row[None, width : width + act_dim])
                 self._observations[r] = self._step(actions, np.array([r]))[0][0]
-            replayed = (
-                np.array_equal(self._observations[r].ravel(), rows[r, -1, -width:]) if n > self._first[r] else True
-            )
+            if self.images is not None:
+                replayed, cause = np.array_equal(self._observations[r], self.images.newest(r)), ", or another renderer"
+            else:
+                last = rows[r, -1:, -width:].ravel()
+                replayed, cause = n == self._first[r] or np.array_equal(self._observations[r].ravel(), last), ""
             if not replayed and r not in self.failures:
                 self.failures[r] = (
                     f"environment {self._env_id!r}: replaying the running episode gives observations other than before. It is "
-                    "another version, or draws at random without its seed: begin again with --overwrite"
+                    f"another version{cause}, or draws at random without its seed: begin again with --overwrite"
                 )
                 self.tracebacks[r] = ""
 
@@ -206,6 +218,19 @@ class Interaction:
         if r not in self.failures:
             self._observations[r], failed = attempt(lambda: self._envs.restart(r, seed))
             self._add_failures(failed)
+
+    def _keep(self, r: int, observation: NDArray[Any], begins: bool = False) -> None:
+        """Keep the image that run r's next transition leads to, or that its episode begins with.
+
+        A run has failed where an observation is no stack as the dataset's are, which cannot be kept.
+        """
+        if self.images is not None and not self.images.add(r, observation, begins) and r not in self.failures:
+            self.failures[r] = (
+                f"environment {self._env_id!r}: expected observations that are stacks as the dataset's, of the newest "
+                f"{self.images.stack} images, oldest first, and of one image at an episode's start, found another one "
+                f"{self._where(r)}"
+            )
+            self.tracebacks[r] = ""
 
     def _step(self, actions: NDArray[np.float64], runs: NDArray[np.int64]) -> Transition:
         """One environment step of these runs, with their actions in the environment's units; zeros for those that fail."""
@@ -259,19 +284,22 @@ class Interaction:
         live = np.array([r for r in range(runs) if r not in self.failures], np.int64)
         found = self._step(self._in_units(actions[live]), live)
         next_observations, rewards, terminated, truncated = (_placed(part, live, runs) for part in found)
-        before, after = self._observations.reshape(runs, -1), next_observations.reshape(runs, -1)
+        width = self._replay.obs_columns  # 0 for images, which are not in the rows
+        before, after = (each.reshape(runs, -1)[:, :width] for each in (self._observations, next_observations))
+        for r in range(runs):
+            self._keep(r, next_observations[r])
         columns: list[NDArray[Any]] = [before, actions, rewards[:, None], 1.0 - terminated[:, None], after]
         rows = np.concatenate(columns, axis=1, dtype=np.float32, casting="same_kind")
         self._replay.write(np.array([self._place(r, n, n + 1)[0] for r in range(runs)]), rows, n - self._first)
         if isinstance(self._explore, Remembering):
-            self._explore.add(actions[:, None], rows[:, self._replay.obs_columns + self._replay.act_dim, None])
+            self._explore.add(actions[:, None], rows[:, width + self._replay.act_dim, None])
         self._observations[:] = next_observations
         self._ends[:, n] = np.where(terminated, TERMINATED, np.where(truncated, TRUNCATED, RUNNING))
         self.gathered += 1
         for r in np.flatnonzero(self._ends[:, n]).tolist():
-            rewards_column = self._replay.obs_columns + self._replay.act_dim
-            episode = self._replay.host[self._place(r, int(self._first[r]), n + 1)][:, rewards_column]
+            episode = self._replay.host[self._place(r, int(self._first[r]), n + 1)][:, width + self._replay.act_dim]
             self._finished[r].append((float(episode.sum(dtype=np.float64)), len(episode)))
             self._episodes[r] += 1
             self._first[r] = n + 1
             self._begin(r)
+            self._keep(r, self._observations[r], begins=True)

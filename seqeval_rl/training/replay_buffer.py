@@ -18,6 +18,7 @@ from seqeval_rl.data.arrival import Arrival
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.data.packed_rows import LARGE, PackedRows
 from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.training.online_images import OnlineImages
 
 Columns = Callable[[Tensor], dict[str, Tensor]]
 """From row indices [..., R, B] to optional fields of `Batch`, by name."""
@@ -50,6 +51,7 @@ class ReplayBuffer:
 
     gathers_chunks = True  # whether the batches of several gradient steps are gathered at once
     rows: Tensor | None
+    online: OnlineImages | None = None  # images of an online phase, where observations are images
 
     def __init__(self, transitions: Transitions, spec: Spec, together: bool = True):
         """On the device of `spec`; `write` needs writable rows. With `together` there is a tensor `rows` on a CPU, too."""
@@ -146,9 +148,15 @@ class ImageReplayBuffer(ReplayBuffer):
         """See `ReplayBuffer`; the transitions must have images."""
         super().__init__(transitions, spec, together)
         assert transitions.pixels is not None
-        frames, index, stack = transitions.pixels.frames, transitions.pixels.index, transitions.pixels.stack
-        self.frames, self.index = _on_device(frames, spec.device), _on_device(index, spec.device)
-        self._back = torch.arange(stack - 1, -1, -1, device=spec.device)
+        pixels = transitions.pixels
+        if self.written:
+            own = self.written // spec.runs
+            places = [np.asarray(arrival[len(arrival) - own : len(arrival)]) for arrival in self.arrivals]
+            self.online = OnlineImages(pixels, places, spec.device)
+            self.frames, self.index = self.online.frames, self.online.index
+        else:
+            self.frames, self.index = (_on_device(each, spec.device) for each in (pixels.frames, pixels.index))
+        self._back = torch.arange(pixels.stack - 1, -1, -1, device=spec.device)
 
     def _observations(self, indices: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         first, *newest = self.index.index_select(0, indices.flatten()).unbind(-1)

@@ -79,7 +79,7 @@ class Trainer:
         check_columns(entry.name, names, protocol, f"stream {stream.name!r}")
         transitions = _concatenate(runs, protocol)
         if transitions.pixels is not None:
-            _check_images(entry.name, stream.name, self._config, protocol)
+            _check_images(entry.name, stream.name, self._config)
         replay = build_replay_buffer(transitions, self._spec, together=device.type != "cpu" or capture is not None)
         sequences = self._sequences(replay)
         self.interaction = self._open_environments(replay) if protocol.online else None
@@ -235,7 +235,8 @@ class Trainer:
     def _parts(self) -> dict[str, Any]:
         """What has a state, by its name in checkpoints."""
         parts = {"algorithm": self.algorithm, "preprocessing": self.preprocessing, "prequential": self.prequential}
-        more = {"online": self.interaction, "columns": self.columns}  # loaded in this order
+        images = None if self.interaction is None else self.interaction.images
+        more = {"images": images, "online": self.interaction, "columns": self.columns}  # loaded in this order
         return {**parts, **{name: part for name, part in more.items() if part is not None}}
 
 
@@ -275,17 +276,12 @@ def _each(value: Any, runs: int) -> list[Any]:
     return value.tolist() if isinstance(value, torch.Tensor) else [value] * runs
 
 
-def _check_images(algorithm: str, stream: str, config: Any, protocol: Protocol) -> None:
+def _check_images(algorithm: str, stream: str, config: Any) -> None:
     """Raise `UsageError` for settings that do not suit a dataset of images."""
     if getattr(config, "normalise_observations", False):
         raise UsageError(
             f"{algorithm}.normalise_observations: expected false for images, found true on {stream}. Set it to "
             "false; images come with values from 0 to 255, and scaling them is the algorithm's."
-        )
-    if protocol.online:
-        raise UsageError(
-            f"protocol.online: expected 0 for images, found {protocol.online} on {stream}. An online phase on images is not "
-            "supported: leave it out."
         )
 
 

@@ -53,3 +53,27 @@ class Picture(gymnasium.Env):
     def step(self, action):
         reward = 1.0 - abs(float(action[0]) - (self.level / 127.5 - 1.0))
         return self._seen(), reward, False, False, {}
+
+
+class Film(gymnasium.Env):
+    """Grey images, of which an observation is the newest three; the best action is the newest one's brightness."""
+
+    def __init__(self, side=6, stack=3):
+        self.action_space = Box(-1.0, 1.0, (1,), np.float32)
+        self.observation_space = Box(0, 255, (3 * stack, side, side), np.uint8)
+        self.stack = stack
+
+    def _seen(self):
+        self.level = int(self.np_random.integers(256))
+        newest = np.full((3, *self.observation_space.shape[1:]), self.level, np.uint8)
+        self.images = [*(self.images or [newest] * self.stack)[1:], newest]
+        return np.concatenate(self.images)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.images = None
+        return self._seen(), {}
+
+    def step(self, action):
+        reward = 1.0 - abs(float(action[0]) - (self.level / 127.5 - 1.0))
+        return self._seen(), reward, bool(self.np_random.random() < 0.2), False, {}

@@ -1,7 +1,7 @@
 """Bundled datasets: seeded roll-outs of the behavior policies that ship with the package, built on first use.
 
 No network is needed. A dataset is stored twice: in the cache, and as an ordinary Minari dataset,
-`seqeval/<task>/<level>-<transitions>-v0`.
+`seqeval/<task>/<level>-<transitions>-v0`. One of images is in the cache alone, which keeps every image once.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqeval_rl.data import cache
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode, columns_of, cut_to
+from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.minari_writer import NewDataset, writer
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions
-from seqeval_rl.data.rollouts import Chunk, WorkerPool, episodes, time_limit
+from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, Chunk, WorkerPool, episodes, time_limit
 from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.data.verification import Check
 from seqeval_rl.environments.spaces import discrete_actions, environment_spaces
-from seqeval_rl.environments.tasks import DISCRETE_TASKS, Task, task_named
+from seqeval_rl.environments.tasks import DISCRETE_TASKS, VISION_REPEAT, VISION_STACK, VISION_TASKS, Task, task_named
 from seqeval_rl.errors import FileError, UsageError, unknown
+from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.processes import available_cores
 
-FULL = 1_000_000  # transitions in the largest and default dataset
+FULL = 1_000_000  # transitions in the largest and default dataset, unless `levels.json` says another number
 LEVELS = ("random", "medium", "expert", "replay")
 VERSION = 0  # of the datasets' contents; raise it with any change of them
 _PER_WORKER = 5_000  # a worker costs a second to start, worth it from about this many transitions on
@@ -50,7 +53,7 @@ class BundledReader(Reader):
     def read(self, source: str, options: ReadOptions) -> Dataset:
         """See `Reader`."""
         _, task_name, level = source.split("/")
-        size = FULL if options.transitions is None else options.transitions
+        size = full_size(task_name) if options.transitions is None else options.transitions
         dataset = build(task_name, level, size, progress=options.progress)
         return dataset if options.task is None else replace(dataset, task=options.task)
 
@@ -81,22 +84,27 @@ def behaviors() -> dict[str, Any]:
 
 def names() -> list[str]:
     """Every bundled dataset, `bundled/<task>/<level>`."""
-    return [f"bundled/{task}/{level}" for task in sorted(behaviors()) for level in LEVELS]
+    return [f"bundled/{task}/{level}" for task in sorted(behaviors()) for level in LEVELS if level in behaviors()[task]]
 
 
-def check(task_name: str, level: str, transitions: int = FULL) -> None:
+def full_size(task_name: str) -> int:
+    """Transitions in the largest and default dataset of a task."""
+    return int(behaviors().get(task_name, {}).get("transitions", FULL))
+
+
+def check(task_name: str, level: str, transitions: int) -> None:
     """Raise `UsageError` unless there is such a dataset of such a size; builds nothing."""
     name = f"bundled/{task_name}/{level}"
     if name not in names():
         raise unknown("bundled dataset", name, names())
-    if not 1 <= transitions <= FULL:
+    if not 1 <= transitions <= (most := full_size(task_name)):
         raise UsageError(
-            f"{name}:{transitions}: expected 1 to {FULL} transitions, found {transitions}. Change the size."
+            f"{name}:{transitions}: expected 1 to {most} transitions, found {transitions}. Change the size."
         )
 
 
 def build(
-    task_name: str, level: str, transitions: int = FULL, workers: int | None = None, progress: bool = True
+    task_name: str, level: str, transitions: int | None = None, workers: int | None = None, progress: bool = True
 ) -> Dataset:
     """A bundled dataset, from the cache where it or a larger one is there, else rolled out.
 
@@ -106,9 +114,9 @@ def build(
     Where the dataset ends inside an episode, its last transition is marked truncated.
 
     Args:
-        task_name: "hopper", "halfcheetah", "walker2d" or "cartpole".
+        task_name: "hopper", "halfcheetah", "walker2d", "cartpole" or "walker_walk".
         level: "random", "medium", "expert" or "replay".
-        transitions: size of the dataset, at most 1 000 000.
+        transitions: size of the dataset, at most and by default 1 000 000, of images 100 000.
         workers: processes to roll out with; default one per core. The dataset does not depend on it.
         progress: show a bar.
 
@@ -117,9 +125,10 @@ def build(
         FileError: the cache or Minari's directory cannot be written.
         EnvironmentMissingError: the task's environment is not installed.
     """
+    name, full = f"bundled/{task_name}/{level}", full_size(task_name)
+    transitions = full if transitions is None else transitions
     check(task_name, level, transitions)
-    name = f"bundled/{task_name}/{level}"
-    if transitions != FULL:
+    if transitions != full:
         name = f"{name}:{transitions}"
     stem = f"bundled-{task_name}-{level}-v{VERSION}-"
     return cache.obtain(
@@ -140,9 +149,11 @@ def _cached(stem: str, transitions: int) -> Dataset | None:
 
 def _build(name: str, task: Task, level: str, transitions: int, workers: int | None, progress: bool) -> Dataset:
     _, action_space = environment_spaces(task.environment)
+    behavior = behaviors()[task.name]
     if workers is None:
         workers = max(1, min(available_cores(), transitions // _PER_WORKER))
-    behavior = behaviors()[task.name]
+    if task.name in VISION_TASKS:
+        return _build_images(name, task, level, transitions, workers, progress)
     lengths = [behavior["returns"][checkpoint][2] for checkpoint in behavior[level] or ["random"]]
     new = NewDataset(
         f"seqeval/{task.name}/{level}-{transitions}-v{VERSION}",
@@ -172,6 +183,28 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
     return Dataset.from_arrays(name, task, raw)
 
 
+def _build_images(name: str, task: Task, level: str, transitions: int, workers: int, progress: bool) -> Dataset:
+    """A dataset of images, whose episodes all end at the time limit."""
+    limit = time_limit(behaviors()[task.name]["env_id"])
+    frames: NDArray[np.uint8] | None = None
+    seen, trail = 0, list[Episode]()  # the latter without its images
+    with progress_bar(name, transitions, progress) as bar, WorkerPool(workers) as pool:
+        for episode in dataset_of(task, level, transitions, pool):
+            images = episode.observations
+            if frames is None:
+                frames = np.empty((transitions + -(-transitions // limit), *images.shape[1:]), np.uint8)
+            frames[seen : seen + len(images)] = images
+            seen += len(images)
+            trail.append(episode._replace(observations=images[:, :0]))
+            bar.update(len(episode.rewards))
+    assert frames is not None
+    columns = columns_of(trail, limit)
+    del columns["next_observations"]
+    lengths = np.array([len(episode.rewards) + 1 for episode in trail])
+    raw = RawTransitions(**columns | {"observations": of_trails(frames, lengths, VISION_STACK)})
+    return Dataset.from_arrays(name, task, raw, VISION_REPEAT)
+
+
 def policy_name(task_name: str, level: str) -> str:
     """What chose the actions of a bundled dataset, for metadata."""
     checkpoints = ", ".join(behaviors()[task_name][level])
@@ -194,14 +227,23 @@ def dataset_of(
     """
     behavior = behaviors()[task.name]
     checkpoints: list[str | None] = list(behavior[level]) or [None]
+    # Images take most of the time: of these no more than is needed is rolled out, one episode after the other.
+    images = task.name in VISION_TASKS
+    size = 1 if images else EPISODES_PER_CHUNK
+
+    def chunks(checkpoint: str | None, left: int, length: int) -> Iterator[Chunk]:
+        for index in count():
+            needed = max(1, min(length, left - index * length)) if images else None
+            yield Chunk(task.name, behavior["env_id"], level, checkpoint, index, seed, size, needed)
 
     def whole() -> Iterator[Episode]:
         have = 0
         for number, checkpoint in enumerate(checkpoints, 1):
             # Shares are those of the full dataset, whatever the size, so that a smaller one is a prefix.
-            boundary = min(round((full or FULL) * number / len(checkpoints)), transitions)
-            chunks = (Chunk(task.name, str(task.environment), level, checkpoint, index, seed) for index in count())
-            for episode in episodes(chunks, pool, boundary - have, behavior["returns"][checkpoint or "random"][2]):
+            share = round((full or full_size(task.name)) * number / len(checkpoints))
+            length = behavior["returns"][checkpoint or "random"][2]
+            some = chunks(checkpoint, transitions - have, length)
+            for episode in episodes(some, pool, min(share, transitions) - have, size * length):
                 have += len(episode.rewards)
                 yield episode
 

@@ -24,15 +24,21 @@ from seqeval_rl.data.readers.base import HDF5_ENDINGS, Reader, ReadOptions, has_
 from seqeval_rl.data.readers.d4rl_file import keys_of
 from seqeval_rl.data.readers.layouts import Layout
 from seqeval_rl.data.validation import RawTransitions, check_length, column, flags, image_column, no_transitions
-from seqeval_rl.environments.tasks import UNKNOWN, Task
+from seqeval_rl.environments.tasks import (
+    TASKS,
+    UNKNOWN,
+    VISION_REPEAT,
+    VISION_RETURNS,
+    VISION_STACK,
+    VISION_TASKS,
+    Task,
+)
 from seqeval_rl.errors import DataError
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.text import file_name, some
 
-FRAME_STACK = 3
-ACTION_REPEAT = 2
-TASKS = ("walker_walk", "cheetah_run", "humanoid_walk")  # names of directories on the paths of their datasets
-RETURN_RANGE = (0.0, 1000.0)  # of every task in dm_control: 1000 rewards from 0 to 1
+# Directories of V-D4RL whose data come from environments that were changed, which are not those of the tasks.
+_CHANGED = ("distracting", "multitask")
 
 _KINDS = {".hdf5": HDF5_ENDINGS, ".npz": (".npz",)}
 _LAYOUTS = {
@@ -48,7 +54,7 @@ Columns = dict[str, NDArray[Any]]
 class Vd4rlReader(Reader):
     """A directory of V-D4RL, with `*.hdf5` or `*.npz`, for example `vd4rl_data/main/walker_walk/random/84px`.
 
-    The task is by default that of dm_control which the path names, without an environment, since gymnasium has none.
+    The task is by default the one that the path names, see `environments.dm_control_tasks`.
     """
 
     prefix = "vd4rl:"
@@ -62,10 +68,9 @@ class Vd4rlReader(Reader):
         files = _files(source, path)
         kind = ".hdf5" if has_ending(files[0].name, HDF5_ENDINGS) else ".npz"
         _LAYOUTS[kind].name_unused(source, sorted(keys_of(files[0])))
-        task = options.task or _task(path)
         key = f"vd4rl-{file_name('-'.join(path.absolute().parts[-3:]), 'data')}-{cache.files_hash(files)[:16]}"
-        dataset = cache.obtain(options.cache_key(key), lambda: _convert(source, files, replace(options, task=task)))
-        return replace(dataset, name=source, task=task)
+        dataset = cache.obtain(options.cache_key(key), lambda: _convert(source, files, options))
+        return replace(dataset, name=source, task=options.task or _task(path, dataset.obs_shape[-1]))
 
     def label(self, source: str) -> str:
         """See `Reader`: the directory, without the one that names the size of images."""
@@ -94,9 +99,15 @@ def _numbers(file: Path) -> list[Any]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
 
 
-def _task(path: Path) -> Task:
-    named = next((part for part in reversed(path.absolute().parts) if part in TASKS), None)
-    return Task(UNKNOWN, None) if named is None else Task(named, None, *RETURN_RANGE)
+def _task(path: Path, side: int) -> Task:
+    """The task that a path names, for images of so many pixels on a side."""
+    parts = path.absolute().parts
+    named = next((part for part in reversed(parts) if part in VISION_TASKS), None)
+    if named is None:
+        return Task(UNKNOWN, None)
+    if {*parts} & {*_CHANGED}:
+        return Task(named, None, *VISION_RETURNS)
+    return TASKS.get(f"{named}-{side}px", TASKS[named])
 
 
 def _convert(name: str, files: list[Path], options: ReadOptions) -> Dataset:
@@ -135,7 +146,7 @@ def _dataset(name: str, options: ReadOptions, frames: NDArray[np.uint8], columns
     if not first[0] or (last & ~begins).any():
         row = int(np.flatnonzero(last & ~begins)[0]) + 1 if first[0] else 0
         raise DataError(f"{name}: row {row} continues an episode without a first row, expected one. Get it again.")
-    pixels = of_trails(frames, np.diff(np.append(np.flatnonzero(first), len(frames))), FRAME_STACK)
+    pixels = of_trails(frames, np.diff(np.append(np.flatnonzero(first), len(frames))), VISION_STACK)
     if not len(pixels):
         raise no_transitions(name)
     origin, newest, reached = pixels.index.T
@@ -148,8 +159,7 @@ def _dataset(name: str, options: ReadOptions, frames: NDArray[np.uint8], columns
         last[reached] & ~terminated,
         episode_starts=np.flatnonzero(newest == origin),
     )
-    assert options.task is not None
-    return Dataset.from_arrays(name, options.task, options.bounded(raw), ACTION_REPEAT)
+    return Dataset.from_arrays(name, Task(UNKNOWN, None), options.bounded(raw), VISION_REPEAT)
 
 
 def _shard(file: Path) -> Columns:

@@ -174,14 +174,6 @@ def test_observations_that_are_images_are_not_normalised(tmp_path: Path) -> None
         make_trainer([stream], [0], settings={"normalise_observations": True})
 
 
-def test_an_online_phase_on_images_is_refused(tmp_path: Path) -> None:
-    stream = Stream("bright", [bright_dataset(tmp_path / "walker_walk", 0)])
-    entry = find_algorithm("bc")
-    runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
-    with pytest.raises(UsageError, match=r"protocol\.online: expected 0 for images, found 10 on bright"):
-        Trainer(runs, entry, Protocol(initial=100, batch_size=16, online=10), CPU)
-
-
 def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:
     stream = Stream("bright", [bright_dataset(tmp_path / "walker_walk", 0)])
     entry = find_algorithm("bc")

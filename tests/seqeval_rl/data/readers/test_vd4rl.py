@@ -14,8 +14,9 @@ from numpy.testing import assert_array_equal
 from vd4rl_files import episodes, write_episode, write_shard
 
 from seqeval_rl.data import cache
+from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset, parse_source
-from seqeval_rl.environments.tasks import Task
+from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 
 
@@ -62,7 +63,7 @@ def test_shards_of_84_pixels(tmp_path: Path) -> None:
     dataset = load(directory)
     assert_holds(dataset, made)
     assert (dataset.obs_shape, dataset.action_repeat, dataset.cut) == ((9, 84, 84), 2, False)
-    assert dataset.task == Task("walker_walk", None, 0.0, 1000.0)
+    assert dataset.task == TASKS["walker_walk"]
     assert dataset.pixels is not None
     assert isinstance(dataset.pixels.frames, np.memmap)
     assert dataset.pixels.frames.shape == (15, 3, 84, 84)
@@ -81,7 +82,7 @@ def test_episodes_of_64_pixels(tmp_path: Path) -> None:
     write_episode(directory / "20220101T000001-aa-4.npz", made[1], is_first=None, is_last=None, is_terminal=None)
     dataset = load(directory)
     assert_holds(dataset, made)
-    assert (dataset.obs_shape, dataset.task.name) == ((9, 64, 64), "cheetah_run")
+    assert (dataset.obs_shape, dataset.task) == ((9, 64, 64), TASKS["cheetah_run-64px"])
     (directory / "20220101T000001-aa-4.npz").unlink()
     write_episode(directory / "20220101T000000-ab-5.npz", made[0], discount=None)  # is_terminal tells it too
     assert_holds(load(directory), made[:1])
@@ -210,6 +211,22 @@ def test_paths_without_a_dataset_are_refused(tmp_path: Path) -> None:
         load(tmp_path / "empty")
     write_shard(tmp_path / "unknown" / "0.hdf5", episodes([3], side=4))
     assert load(tmp_path / "unknown").task == Task("unknown", None)
+
+
+@pytest.mark.parametrize("kind", ["distracting", "multitask"])
+def test_data_of_changed_environments_have_none(tmp_path: Path, kind: str) -> None:
+    directory = tmp_path / kind / "walker_walk" / "random"
+    write_shard(directory / "0.hdf5", episodes([3], side=4))
+    assert load(directory).task == Task("walker_walk", None, 0.0, 1000.0)
+
+
+def test_images_of_another_size_than_the_environments_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("dm_control", reason="dm_control is not installed (extra `vision`)")
+    write_shard(tmp_path / "walker_walk" / "0.hdf5", episodes([3], side=4, act_dim=6))
+    with pytest.raises(
+        DataError, match=r"observations have shape \(9, 4, 4\), expected \(9, 84, 84\) as in .*walker_walk"
+    ):
+        check_environment(load(tmp_path / "walker_walk"))
 
 
 @pytest.mark.parametrize("kind", ["hdf5", "npz"])

@@ -1,0 +1,147 @@
+"""V-D4RL's tasks in dm_control: what dm_control itself says and paints, and what is said where it or a renderer is missing."""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from needs_vision import HAS_DM_CONTROL, needs_dm_control, renders
+from numpy.testing import assert_array_equal
+
+from seqeval_rl.environments import dm_control_tasks, rendering
+from seqeval_rl.environments.make import make_vector_env
+from seqeval_rl.environments.spaces import gymnasium_shapes, open_environment
+from seqeval_rl.environments.tasks import TASKS
+from seqeval_rl.errors import EnvironmentMissingError
+
+PREFIX = "seqeval_rl.environments.dm_control_tasks:dm_control/"
+LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
+PAINT = f"""
+from seqeval_rl.environments.spaces import open_environment
+print(int(open_environment("{PREFIX}walker_walk-v0").reset(seed=3)[0].sum()))
+"""
+
+
+@renders
+@pytest.mark.parametrize(
+    ("name", "state", "actions"), [("walker_walk", 24, 6), ("cheetah_run", 17, 6), ("humanoid_walk", 67, 21)]
+)
+def test_shapes_and_horizon_are_v_d4rls(name: str, state: int, actions: int) -> None:
+    for variant, shape in (("", (9, 84, 84)), ("-64px", (9, 64, 64)), ("-state", (state,))):
+        task = TASKS[f"{name}{variant}"]
+        shapes = gymnasium_shapes(task.environment)[1]
+        assert (shapes.obs_shape, shapes.act_dim, shapes.max_episode_length) == (shape, actions, 500)
+        assert shapes.obs_dtype == (np.float64 if variant == "-state" else np.uint8)
+        assert_array_equal([shapes.action_low, shapes.action_high], [[-1] * actions, [1] * actions])
+        assert task.score(500.0) == 50
+
+
+@renders
+@pytest.mark.parametrize("name", ["walker_walk", "cheetah_run"])
+def test_images_and_rewards_are_dm_controls_own(name: str) -> None:
+    from dm_control import suite
+
+    rng = np.random.default_rng(0)
+    theirs: Any = suite.load(*name.split("_"), task_kwargs={"random": 5})
+
+    def image() -> Any:
+        return theirs.physics.render(84, 84, camera_id=0).transpose(2, 0, 1)
+
+    with open_environment(f"{PREFIX}{name}-v0") as ours:
+        theirs.reset()
+        newest = [image()] * 3
+        assert_array_equal(ours.reset(seed=5)[0], np.concatenate(newest))
+        for _ in range(4):
+            action = rng.uniform(-1, 1, 6).astype(np.float32)
+            found = [theirs.step(action) for _ in range(2)]
+            newest = [*newest[1:], image()]
+            seen, reward, terminated, truncated, _ = ours.step(action)
+            assert_array_equal(seen, np.concatenate(newest))
+            assert (reward, terminated, truncated) == (sum(step.reward for step in found), False, False)
+            state = np.concatenate([np.ravel(part) for part in found[-1].observation.values()])
+            assert_array_equal(ours.unwrapped.state, state)
+    theirs.physics.free()
+
+
+@needs_dm_control
+def test_an_episode_ends_at_its_time_limit_alone() -> None:
+    with open_environment(f"{PREFIX}walker_walk-state-v0") as env:
+        first, _ = env.reset(seed=1)
+        ends = [env.step(np.zeros(6, np.float32))[2:4] for _ in range(500)]
+        assert ends == [(False, False)] * 499 + [(False, True)]
+        assert not np.array_equal(env.reset(seed=2)[0], first)
+        assert_array_equal(env.reset(seed=1)[0], first)
+
+
+@renders
+def test_copies_see_the_same_in_threads_and_in_processes() -> None:
+    actions = np.random.default_rng(0).uniform(-1, 1, (2, 2, 6))
+
+    def play(workers: int) -> list[Any]:
+        with make_vector_env(f"{PREFIX}walker_walk-v0", 2, "gymnasium", workers) as envs:
+            return [envs.reset([3, 4]), *(envs.step(action, np.arange(2))[0] for action in actions)]
+
+    here = play(1)
+    found: list[Any] = [play(2)]
+    thread = threading.Thread(target=lambda: found.append(play(1)))
+    thread.start()
+    thread.join()
+    for one in found:
+        assert_array_equal(one, here)
+
+
+@pytest.mark.parametrize("renderer", LIBRARIES)
+def test_it_is_painted_without_a_display(renderer: str) -> None:
+    if not HAS_DM_CONTROL or ctypes.util.find_library(LIBRARIES[renderer]) is None:
+        pytest.skip(f"needs dm_control (extra `vision`), and {LIBRARIES[renderer]}")
+    hidden = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "PYOPENGL_PLATFORM")}
+    painted = subprocess.run(
+        [sys.executable, "-c", PAINT], env={**hidden, "MUJOCO_GL": renderer}, capture_output=True, text=True, check=True
+    )
+    # Renderers differ in some colors by a little.
+    assert 4.2e6 < int(painted.stdout) < 4.5e6
+
+
+@pytest.mark.parametrize(
+    ("display", "egl", "osmesa", "chosen"),
+    [("", True, True, "egl"), ("", False, True, "osmesa"), ("", False, False, None), (":0", True, True, None)],
+)
+def test_a_renderer_is_chosen_that_works(
+    monkeypatch: pytest.MonkeyPatch, display: str, egl: bool, osmesa: bool, chosen: str | None
+) -> None:
+    for name, value in (("MUJOCO_GL", "x"), ("WAYLAND_DISPLAY", ""), ("DISPLAY", display)):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rendering, "_egl_works", lambda: egl)
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: "there" if osmesa and name == "OSMesa" else None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    rendering.choose_offscreen()
+    assert os.environ["MUJOCO_GL"] == "x"  # what is set is kept
+    monkeypatch.delenv("MUJOCO_GL")
+    rendering.choose_offscreen()
+    assert os.environ.get("MUJOCO_GL") == chosen
+
+
+@renders
+def test_what_nothing_renders_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dm_control_tasks, "_painter", lambda *_: 1 / 0)
+    monkeypatch.setattr(dm_control_tasks, "_painters", threading.local())
+    with pytest.raises(
+        EnvironmentMissingError, match=r"cannot be rendered \(.*\)\. Install EGL or OSMesa \(Debian: lib"
+    ):
+        gymnasium_shapes(TASKS["walker_walk"].environment)
+    gymnasium_shapes(TASKS["walker_walk-state"].environment)  # needs none
+
+
+def test_without_the_extra_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "dm_control.suite", raising=False)
+    monkeypatch.setitem(sys.modules, "dm_control", None)
+    with pytest.raises(EnvironmentMissingError) as raised:
+        gymnasium_shapes(TASKS["walker_walk"].environment)
+    assert str(raised.value).endswith("pip install 'seqeval-rl[vision]'.")
+    assert "\n" not in str(raised.value)
