@@ -21,6 +21,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from seqeval_rl.environments.rendering import cannot_render, choose_offscreen
+from seqeval_rl.environments.spaces import mujoco_warnings_logged
 from seqeval_rl.environments.tasks import VISION_REPEAT, VISION_STACK, VISION_TASKS
 
 EPISODE = 500  # actions
@@ -40,7 +41,7 @@ class DmControl(gymnasium.Env[NDArray[Any], NDArray[np.floating]]):
         """Raises `ModuleNotFoundError` where dm_control is not installed, `EnvironmentMissingError` where nothing renders."""
         domain, _, name = task.partition("_")
         self._name, self._size, self.render_mode = task, size, render_mode
-        self._task: Any = _suite(task).load(domain, name, task_kwargs={"random": 0})
+        self._task: Any = dm_control_suite(task).load(domain, name, task_kwargs={"random": 0})
         bounds = self._task.action_spec()
         low, high = (np.broadcast_to(bound, bounds.shape) for bound in (bounds.minimum, bounds.maximum))
         self.action_space = Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
@@ -113,8 +114,8 @@ class DmControl(gymnasium.Env[NDArray[Any], NDArray[np.floating]]):
         return known[self._name, size](physics)
 
 
-def _suite(task: str) -> Any:
-    """dm_control's suite, with a renderer chosen before it is imported."""
+def dm_control_suite(task: str) -> Any:
+    """dm_control's suite, with a renderer chosen before it is imported. Raises `EnvironmentMissingError` for that task."""
     choose_offscreen()
     try:
         suite = importlib.import_module("dm_control.suite")
@@ -128,6 +129,7 @@ def _suite(task: str) -> Any:
         # dm_control 1.0.50 asks for arrays of flexible bodies that MuJoCo 4 no longer has; these tasks have no such bodies.
         for gone in [field for field in sizes[name] if not hasattr(struct, field)]:
             del sizes[name][gone]
+    mujoco_warnings_logged.__wrapped__()  # again: dm_control sends them elsewhere when it is imported
     return suite
 
 

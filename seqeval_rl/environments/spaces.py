@@ -88,7 +88,7 @@ def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
         with within_limits():
             env = open_environment(env_id)
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
-        missing = getattr(error, "name", None) or ""
+        missing = (getattr(error, "name", None) or "").partition(".")[0]
         near = nearest_ids(str(env_id), gymnasium.registry) or " Install the package that registers it."
         hint = f" {_INSTALL[missing]}." if missing in _INSTALL else near
         raise EnvironmentMissingError(

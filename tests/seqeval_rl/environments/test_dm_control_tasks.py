@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -42,31 +43,34 @@ def test_shapes_and_horizon_are_v_d4rls(name: str, state: int, actions: int) -> 
         assert task.score(500.0) == 50
 
 
+def dm_controls_own(name: str, actions: Any) -> list[Any]:
+    """Observation, reward and state after the start and each action, painted by dm_control."""
+    env: Any = dm_control_tasks.dm_control_suite(name).load(*name.split("_"), task_kwargs={"random": 5})
+    step, found, newest = env.reset(), list[Any](), list[Any]()
+    for action in [None, *actions]:
+        steps = [step] if action is None else [env.step(action) for _ in range(2)]
+        image = env.physics.render(84, 84, camera_id=0).transpose(2, 0, 1)
+        newest = [*(newest or [image] * 3)[1:], image]
+        state = np.concatenate([np.ravel(part) for part in steps[-1].observation.values()])
+        found.append((np.concatenate(newest), sum(each.reward or 0.0 for each in steps), state))
+    env.physics.free()
+    return found
+
+
 @renders
 @pytest.mark.parametrize("name", ["walker_walk", "cheetah_run"])
 def test_images_and_rewards_are_dm_controls_own(name: str) -> None:
-    from dm_control import suite
-
-    rng = np.random.default_rng(0)
-    theirs: Any = suite.load(*name.split("_"), task_kwargs={"random": 5})
-
-    def image() -> Any:
-        return theirs.physics.render(84, 84, camera_id=0).transpose(2, 0, 1)
-
-    with open_environment(f"{PREFIX}{name}-v0") as ours:
-        theirs.reset()
-        newest = [image()] * 3
-        assert_array_equal(ours.reset(seed=5)[0], np.concatenate(newest))
-        for _ in range(4):
-            action = rng.uniform(-1, 1, 6).astype(np.float32)
-            found = [theirs.step(action) for _ in range(2)]
-            newest = [*newest[1:], image()]
-            seen, reward, terminated, truncated, _ = ours.step(action)
-            assert_array_equal(seen, np.concatenate(newest))
-            assert (reward, terminated, truncated) == (sum(step.reward for step in found), False, False)
-            state = np.concatenate([np.ravel(part) for part in found[-1].observation.values()])
-            assert_array_equal(ours.unwrapped.state, state)
-    theirs.physics.free()
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 6)).astype(np.float32)
+    # In a thread of its own: dm_control takes its OpenGL context for the current one until it makes another one current.
+    with ThreadPoolExecutor(1) as thread:
+        expected = thread.submit(dm_controls_own, name, actions).result()
+    with open_environment(f"{PREFIX}{name}-v0") as env:
+        assert_array_equal(env.reset(seed=5)[0], expected[0][0])
+        for action, (observation, reward, state) in zip(actions, expected[1:], strict=True):
+            seen, *others, _ = env.step(action)
+            assert_array_equal(seen, observation)
+            assert others == [reward, False, False]
+            assert_array_equal(env.unwrapped.state, state)
 
 
 @needs_dm_control
