@@ -162,13 +162,9 @@ def _painter(model: Any, size: int) -> _Painter:
     return paint
 
 
+_VARIANTS: dict[str, dict[str, Any]] = {"": {}, "-64px": {"size": 64}, "-frame": {"stack": 1}, "-state": {"size": None}}
 for _name in VISION_TASKS:
-    for _suffix, _kwargs in {
-        "": {},
-        "-64px": {"size": 64},
-        "-frame": {"stack": 1},
-        "-state": {"size": None},
-    }.items():
+    for _suffix, _kwargs in _VARIANTS.items():
         gymnasium.register(
             f"dm_control/{_name}{_suffix}-v0", f"{__name__}:DmControl", max_episode_steps=EPISODE,
             kwargs={"task": _name, **_kwargs},

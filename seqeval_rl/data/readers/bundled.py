@@ -97,7 +97,8 @@ def check(task_name: str, level: str, transitions: int) -> None:
     name = f"bundled/{task_name}/{level}"
     if name not in names():
         raise unknown("bundled dataset", name, names())
-    if not 1 <= transitions <= (most := full_size(task_name)):
+    most = full_size(task_name)
+    if not 1 <= transitions <= most:
         raise UsageError(
             f"{name}:{transitions}: expected 1 to {most} transitions, found {transitions}. Change the size."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ CPU = torch.device("cpu")
 SIDE = 6
 PLUG_IN = str(Path(__file__).parents[2] / "support" / "pixel_bc.py") + ":PixelBC"
 TASK = Task("film", "test/Film-v0", 0.0, 5.0)
-PROTOCOL = Protocol(initial=20, increment=5, batch_size=8, evaluate_every=20, episodes=1, online=40)
+SETTINGS = {"initial": 20, "increment": 5, "batch_size": 8, "evaluate_every": 20, "episodes": 1, "online": 40}
+PROTOCOL = Protocol(**SETTINGS)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -180,8 +181,7 @@ def test_images_are_learned_online_alone() -> None:
 
 def test_the_score_curve_continues(tmp_path: Path) -> None:
     film_dataset(tmp_path / "a")
-    settings = {key: value for key, value in asdict(PROTOCOL).items() if value != getattr(Protocol(), key)}
-    evaluate(PLUG_IN, f"vd4rl:{tmp_path / 'a'}", seeds=1, out=tmp_path / "out", protocol=settings, task=TASK)
+    evaluate(PLUG_IN, f"vd4rl:{tmp_path / 'a'}", seeds=1, out=tmp_path / "out", protocol=SETTINGS, task=TASK)
     (path,) = (tmp_path / "out").rglob("metrics.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["transitions"], line["env_steps"]) for line in lines] == [(20, 0), (40, 0), (60, 20), (80, 40)]
