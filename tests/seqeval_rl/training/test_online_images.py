@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from hypothesis import given, strategies as st
 from numpy.testing import assert_array_equal
 from vd4rl_files import episodes, write_shard
 
-from seqeval_rl import evaluate
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.load import load_dataset
@@ -26,6 +24,7 @@ from seqeval_rl.errors import DataError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.protocol import Protocol
+from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.replay_buffer import ImageReplayBuffer, Transitions
 from seqeval_rl.training.trainer import Run, Trainer
@@ -34,8 +33,7 @@ CPU = torch.device("cpu")
 SIDE = 6
 PLUG_IN = str(Path(__file__).parents[2] / "support" / "pixel_bc.py") + ":PixelBC"
 TASK = Task("film", "test/Film-v0", 0.0, 5.0)
-SETTINGS = {"initial": 20, "increment": 5, "batch_size": 8, "evaluate_every": 20, "episodes": 1, "online": 40}
-PROTOCOL = Protocol(**SETTINGS)  # type: ignore[arg-type]
+PROTOCOL = Protocol(initial=20, increment=5, batch_size=8, evaluate_every=20, episodes=1, online=40)
 
 
 @pytest.fixture(autouse=True)
@@ -180,9 +178,14 @@ def test_images_are_learned_online_alone() -> None:
 
 
 def test_the_score_curve_continues(tmp_path: Path) -> None:
-    film_dataset(tmp_path / "a")
-    evaluate(PLUG_IN, f"vd4rl:{tmp_path / 'a'}", seeds=1, out=tmp_path / "out", protocol=SETTINGS, task=TASK)
-    (path,) = (tmp_path / "out").rglob("metrics.jsonl")
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(line["transitions"], line["env_steps"]) for line in lines] == [(20, 0), (40, 0), (60, 20), (80, 40)]
-    assert np.isfinite([line["score"] for line in lines]).all()
+    scores: list[Any] = []
+
+    def report(outcome: Any) -> bool:
+        scores.append((outcome.point.transitions, outcome.point.env_steps, outcome.evaluation.scores.item()))
+        return True
+
+    stream = Stream("a", [film_dataset(tmp_path / "a")])
+    with make_trainer([stream], [3]) as trainer, Evaluator(TASK, [3], 1, "gymnasium", 1) as evaluator:
+        sequential_evaluation(trainer, evaluator, report, lambda _: None)
+    assert [score[:2] for score in scores] == [(20, 0), (40, 0), (60, 20), (80, 40)]
+    assert np.isfinite(scores).all()
