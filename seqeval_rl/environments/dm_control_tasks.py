@@ -8,11 +8,11 @@ and nothing else does.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -28,7 +28,6 @@ EPISODE = 500  # actions
 _CAMERA = 0
 _VIDEO = 480  # pixels of a side of a video
 _Step = tuple[NDArray[Any], float, bool, bool, dict[str, Any]]
-_Painter = Callable[[Any], NDArray[np.uint8]]
 _painters = threading.local()  # an OpenGL context belongs to one thread
 
 
@@ -108,7 +107,7 @@ class DmControl(gymnasium.Env[NDArray[Any], NDArray[np.floating]]):
         known: dict[tuple[str, int], _Painter] = _painters.__dict__.setdefault("known", {})
         if (self._name, size) not in known:
             try:
-                known[self._name, size] = _painter(physics.model.ptr, size)
+                known[self._name, size] = _Painter(physics.model.ptr, size)
             except Exception as error:  # OpenGL's libraries raise anything
                 raise cannot_render(self._name, error) from error
         return known[self._name, size](physics)
@@ -133,33 +132,46 @@ def dm_control_suite(task: str) -> Any:
     return suite
 
 
-def _painter(model: Any, size: int) -> _Painter:
-    """A function that paints the state of any simulation with this model in this thread.
+class _Painter:
+    """Paints the state of any simulation with a model, in one thread.
 
     It paints exactly what dm_control's own `physics.render` does, but all copies of an environment share an OpenGL context.
     dm_control has one for each, which only the thread that used it first can use again.
     """
-    mujoco: Any = importlib.import_module("mujoco")
-    # Not `mujoco.Renderer`, whose choice of a library was made when MuJoCo was imported, maybe without MUJOCO_GL.
-    chosen = os.environ.get("MUJOCO_GL", "").lower()
-    library: Any = importlib.import_module(f"mujoco.{chosen}") if chosen in ("egl", "osmesa") else mujoco
-    window = library.GLContext(size, size)
-    window.make_current()
-    context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
-    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
-    camera, option, scene = mujoco.MjvCamera(), mujoco.MjvOption(), mujoco.MjvScene(model, 1000)
-    camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, _CAMERA
-    everything, place = mujoco.mjtCatBit.mjCAT_ALL.value, mujoco.MjrRect(0, 0, size, size)
 
-    def paint(physics: Any) -> NDArray[np.uint8]:
-        window.make_current()
-        image = np.empty((size, size, 3), np.uint8)
-        mujoco.mjv_updateScene(physics.model.ptr, physics.data.ptr, option, None, camera, everything, scene)
-        mujoco.mjr_render(place, scene, context)
-        mujoco.mjr_readPixels(image, None, place, context)
+    def __init__(self, model: Any, size: int):
+        """Pictures of `size` x `size` pixels. Raises whatever OpenGL's libraries raise."""
+        self._mujoco = mujoco = importlib.import_module("mujoco")
+        # Not `mujoco.Renderer`, whose choice of a library was made when MuJoCo was imported, maybe without MUJOCO_GL.
+        chosen = os.environ.get("MUJOCO_GL", "").lower()
+        library: Any = importlib.import_module(f"mujoco.{chosen}") if chosen in ("egl", "osmesa") else mujoco
+        self._window = library.GLContext(size, size)
+        self._window.make_current()
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150.value)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        self._camera, self._option, self._scene = mujoco.MjvCamera(), mujoco.MjvOption(), mujoco.MjvScene(model, 1000)
+        self._camera.type, self._camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED, _CAMERA
+        self._size, self._place = size, mujoco.MjrRect(0, 0, size, size)
+        if threading.current_thread() is threading.main_thread():
+            atexit.register(self.close)  # while the libraries are still there
+
+    def __call__(self, physics: Any) -> NDArray[np.uint8]:
+        """What camera 0 sees, [size, size, 3]."""
+        self._window.make_current()
+        mujoco, image = self._mujoco, np.empty((self._size, self._size, 3), np.uint8)
+        mujoco.mjv_updateScene(
+            physics.model.ptr, physics.data.ptr, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )  # fmt: skip
+        mujoco.mjr_render(self._place, self._scene, self._context)
+        mujoco.mjr_readPixels(image, None, self._place, self._context)
         return np.flipud(image)
 
-    return paint
+    def close(self) -> None:
+        """Free what it has on the device."""
+        self._window.make_current()
+        self._context.free()
+        self._window.free()
 
 
 _VARIANTS: dict[str, dict[str, Any]] = {"": {}, "-64px": {"size": 64}, "-frame": {"stack": 1}, "-state": {"size": None}}

@@ -84,6 +84,14 @@ def test_an_episode_ends_at_its_time_limit_alone() -> None:
 
 
 @renders
+def test_there_are_pictures_for_a_video() -> None:
+    with rendering.opened_with_pictures(TASKS["walker_walk"].environment) as env:
+        env.reset(seed=0)
+        assert rendering.picture(env).shape == (480, 480, 3)
+        assert env.metadata["render_fps"] == 20
+
+
+@renders
 def test_copies_see_the_same_in_threads_and_in_processes() -> None:
     actions = np.random.default_rng(0).uniform(-1, 1, (2, 2, 6))
 
@@ -133,7 +141,7 @@ def test_a_renderer_is_chosen_that_works(
 
 @renders
 def test_what_nothing_renders_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dm_control_tasks, "_painter", lambda *_: 1 / 0)
+    monkeypatch.setattr(dm_control_tasks, "_Painter", lambda *_: 1 / 0)
     monkeypatch.setattr(dm_control_tasks, "_painters", threading.local())
     with pytest.raises(
         EnvironmentMissingError, match=r"cannot be rendered \(.*\)\. Install EGL or OSMesa \(Debian: lib"
