@@ -12,6 +12,7 @@ import time
 import pytest
 
 from seqeval_rl.benchmarks.durability.chains import Report, race, strike_at
+from seqeval_rl.benchmarks.durability.checkpoints import measure
 from seqeval_rl.benchmarks.durability.commands import Fault, World, metrics, session
 
 
@@ -107,3 +108,12 @@ if __name__ == "__main__":
         assert time.monotonic() < started + 10
         time.sleep(0.02)
     assert not list(tmp_path.rglob("*.partial.*")) or kind == "SIGKILL"
+
+
+def test_the_cost_of_checkpoints_is_measured(tmp_path):
+    protocol = {"initial": 100, "evaluate_every": 100, "batch_size": 16, "episodes": 1, "max_episode_steps": 20}
+    row = measure("bc", "bundled/hopper/medium:400", protocol, tmp_path)
+    assert row["checkpoints"] == 4
+    assert 0 < row["save_seconds"] < row["seconds"]
+    assert row["share"] == pytest.approx((row["states_seconds"] + row["save_seconds"]) / row["seconds"])
+    assert row["bytes"] > 100_000
