@@ -73,13 +73,6 @@ def flow_losses(velocity: Tensor, noise: Tensor, actions: Tensor) -> Tensor:
 
 
 @fused
-def euler_step(x: Tensor, velocity: Tensor, steps: int) -> Tensor:
-    """x_(k+1) of (2) for x_k and v(s, x_k, k/K), [R, B, A]."""
-    # x_(k+1) = x_k + v(s, x_k, k/K) / K
-    return x + velocity / steps
-
-
-@fused
 def critic_losses(
     q: Tensor, next_q: Tensor, rewards: Tensor, masks: Tensor, discount: float | Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -146,10 +139,12 @@ class FQL(Stateful):
     @torch.no_grad()
     def flow_actions(self, observations: Tensor, z: Tensor) -> Tensor:
         """Equation (2): [R, B, O], [R, B, A] -> [R, B, A]."""
-        x = z
+        inputs = torch.cat([observations, z, torch.zeros_like(z[..., :1])], -1)
+        x, t = inputs[..., observations.shape[-1] : -1], inputs[..., -1:]
         for k in range(self.steps):
-            t = torch.full_like(x[..., :1], k / self.steps)
-            x = euler_step(x, self.velocity(observations, x, t), self.steps)
+            # x_(k+1) = x_k + v(s, x_k, k/K) / K
+            t.fill_(k / self.steps)
+            x.add_(self.flow(inputs).squeeze(1), alpha=1 / self.steps)
         return x.clamp(-1, 1)
 
     def aggregate(self, q: Tensor) -> Tensor:

@@ -191,7 +191,7 @@ def forward(
                     layer = Hidden(h)
                     if scale is not None and shift is not None:
                         normal, mean, slope = torch.native_layer_norm(h, h.shape[-1:], None, None, EPSILON)
-                        layer = Hidden(torch.addcmul(shift, normal, scale), (h, mean, slope))
+                        layer = Hidden(torch.addcmul(shift, normal, scale, out=normal), (h, mean, slope))
                         h = layer.out
                     if kept is not None:
                         kept.append(layer)
@@ -305,15 +305,16 @@ def _backward(
 
 
 def _through_norm(layer: Layer, hidden: Hidden, gradient: Tensor, into: list[Tensor], part: int) -> Tensor:
-    """The gradient of a hidden layer's units from that of what they are normalized to; `into` as of `_backward`."""
+    """The gradient of a hidden layer's units from that of what they are normalized to, which is overwritten; `into` as of
+    `_backward`."""
     assert layer.scale is not None
     units, mean, slope = hidden.units
     if into:
-        _accumulate_sum(into[0], gradient * ((units - mean) * slope), part)
+        _accumulate_sum(into[0], (units - mean).mul_(slope).mul_(gradient), part)
         _accumulate_sum(into[1], gradient, part)
     wanted, width = [True, False, False], units.shape[-1:]
     through: Tensor = torch.ops.aten.native_layer_norm_backward(
-        gradient * layer.scale, units, width, mean, slope, None, None, wanted
+        gradient.mul_(layer.scale), units, width, mean, slope, None, None, wanted
     )[0]
     return through
 

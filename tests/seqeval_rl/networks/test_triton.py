@@ -130,10 +130,10 @@ def test_a_batch(affine, normals):
 def test_updates_of_every_algorithm(name, monkeypatch):
     entry = find_algorithm(name)
     classes = 3 if entry.action_space == "discrete" else None
-    spec = Spec((5,), 2 if classes is None else 1, (0, 1), DEVICE, classes)
-    config = entry.configure({**SETTINGS.get(name, {}), "hidden": (6, 5)}, "a test")
-    torch.manual_seed(0)
-    batch = random_batch(spec, 4, entry.noise_dim(config, spec), entry.columns(config))
+    spec = Spec((5,), 2 if classes is None else 1, (0,), DEVICE, classes)
+    settings = {key: 2 if isinstance(value, int) else (6,) for key, value in SETTINGS.get(name, {}).items()}
+    config = entry.configure({"hidden": (6,), **settings}, "a test")
+    batch = random_batch(spec, 3, entry.noise_dim(config, spec), entry.columns(config))
     monkeypatch.setattr(modules, "prepare", partial(prepare, together=True))
     found = []
     for fused in (True, False):
