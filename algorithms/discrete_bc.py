@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seqeval_rl.algorithms.bc import BC
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Layers, Positive
 from seqeval_rl.interface.state import Stateful
@@ -50,13 +51,7 @@ class DiscreteBC(Stateful):
     vectorized = True
     action_space = "discrete"
     name = "discrete BC"
-    citation = r"""@inproceedings{pomerleau1988alvinn,
-      title     = {{ALVINN}: An Autonomous Land Vehicle in a Neural Network},
-      author    = {Pomerleau, Dean A.},
-      booktitle = {Advances in Neural Information Processing Systems},
-      volume    = {1},
-      year      = {1988}
-    }"""
+    citation = BC.citation
 
     def __init__(self, config: DiscreteBCConfig, spec: Spec) -> None:
         shape = spec.obs_dim, config.hidden, spec.discrete_actions

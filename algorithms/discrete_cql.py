@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from seqeval_rl.algorithms.cql import CQL
 from seqeval_rl.algorithms.dqn import DQN, DQNConfig, td_loss
 from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import NonNegative
@@ -46,13 +47,7 @@ class DiscreteCQL(DQN):
 
     Config = DiscreteCQLConfig
     name = "discrete CQL"
-    citation = r"""@inproceedings{kumar2020conservative,
-      title     = {Conservative {Q}-Learning for Offline Reinforcement Learning},
-      author    = {Kumar, Aviral and Zhou, Aurick and Tucker, George and Levine, Sergey},
-      booktitle = {Advances in Neural Information Processing Systems},
-      volume    = {33},
-      year      = {2020}
-    }"""
+    citation = CQL.citation
 
     def __init__(self, config: DiscreteCQLConfig, spec: Spec) -> None:
         super().__init__(config, spec)

@@ -60,7 +60,7 @@ class DatasetsCollect:
     # with --train: returns of score 0 and 100 where the task has none
     reference_returns: Annotated[str | None, arg(metavar="MIN,MAX", aliases=["--reference"])] = None
     online: int = 300_000  # with --train: transitions to train for
-    # with --train: a setting, for example sac.learning_rate=1e-3 or protocol.evaluate_every=10000
+    # with --train: a setting, for example dqn.learning_rate=1e-3 or protocol.evaluate_every=10000
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="SECTION.SETTING=VALUE")] = ()
     # with --train: results directory of the run; an interrupted run is resumed
     out: Annotated[Path, arg(metavar="DIR")] = Path("results/collect")

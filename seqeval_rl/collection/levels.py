@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from seqeval_rl.collection.collect import Behavior, check_new, play, policy_behavior, uniform_behavior
@@ -131,11 +132,12 @@ def save_policies(training: Training, folder: Path) -> list[Path]:
     chosen = sorted({*(rising[place] for place in places), middle, best})
     names = {index: f"{seen[index]:07d}" for index in chosen}
     obs_dim = int(np.prod(gymnasium_shapes(task.environment)[1].obs_shape))
+    epsilon = getattr(training.config, "epsilon", None)  # of policies of discrete actions
     path = folder / "levels.json"
     paths = [folder / task.name / f"{name}.npz" for name in names.values()]
     try:
         for index, place in zip(chosen, paths, strict=True):
-            write_behavior(place, behavior_arrays(training.state(index), obs_dim))
+            write_behavior(place, behavior_arrays(training.state(index), obs_dim, epsilon))
         levels = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         levels[task.name] = {
             "env_id": task.env_id,
@@ -162,7 +164,11 @@ def _saved(training: Training, folder: Path, name: str) -> Behavior:
     policy = BehaviorPolicy(training.task.name, name, folder)
 
     def act(observations: Any, noise: Any) -> Any:
-        return policy.act(observations.astype(np.float64), noise.astype(np.float64)).astype(np.float32)
+        seen, normals = observations.astype(np.float64), noise.astype(np.float64)
+        if policy.epsilon is None:
+            return policy.act(seen, normals).astype(np.float32)
+        numbers = torch.special.ndtr(torch.from_numpy(normals)).numpy()
+        return policy.classes(seen, numbers)[:, None].astype(np.float32)
 
     return Behavior(training.task, act, name, f"saved/{name}")
 
@@ -179,31 +185,38 @@ def _measured(behavior: Behavior, training: Training) -> list[float]:
     ]  # fmt: skip
 
 
-def behavior_arrays(state: dict[str, Any], obs_dim: int) -> dict[str, NDArray[np.float16]]:
-    """The tanh-Gaussian policy of a run's state in the behavior format, normalization taken into the first layer.
+def behavior_arrays(
+    state: dict[str, Any], obs_dim: int, epsilon: float | None = None
+) -> dict[str, NDArray[np.floating]]:
+    """The policy of a run's state in the behavior format, normalization taken into the first layer: SAC's actor, or with an
+    `epsilon` DQN's values, less their mean over actions, so that float16 keeps what decides between them.
 
     Raises:
-        DataError: the algorithm's actor is not a tanh-Gaussian perceptron of two hidden layers, or its weights do not fit
-            into float16.
+        DataError: the algorithm's network is not such a perceptron of two hidden layers, or its weights do not fit into float16.
     """
-    actor = state["algorithm"].get("actor", {})
-    weights = [value[0, 0].double() for name, value in actor.items() if name.startswith("net.weights.")]
-    if len(weights) != len(KEYS) or len(actor) != len(KEYS):
+    name, place = ("actor", "net.weights.") if epsilon is None else ("critic", "weights.")
+    network = state["algorithm"].get(name, {})
+    weights = [value[0, 0].double() for key, value in network.items() if key.startswith(place)]
+    if len(weights) != len(KEYS) or len(network) != len(KEYS):
         raise DataError(
-            f"behavior policy: expected an actor of two hidden layers as SAC has it, found the parameters "
-            f"{', '.join(actor) or 'none'}. Train sac with two hidden layers."
+            f"behavior policy: expected an actor of two hidden layers as SAC has it, or values as DQN has them, found the {name} "
+            f"parameters {', '.join(network) or 'none'}. Train sac, or of discrete actions dqn, with two hidden layers."
         )
     scale, shift = (value.double() for value in observation_map(state, obs_dim))
     weights[1] = weights[1] + shift @ weights[0]
     weights[0] = scale[:, None] * weights[0]
+    if epsilon is not None:
+        weights[-2:] = [weight - weight.mean(1, keepdim=True) for weight in weights[-2:]]
     with np.errstate(over="ignore"):  # said below
-        arrays = {key: value.numpy().astype(np.float16) for key, value in zip(KEYS, weights, strict=True)}
+        arrays: dict[str, Any] = {
+            key: value.numpy().astype(np.float16) for key, value in zip(KEYS, weights, strict=True)
+        }
     if not all(np.isfinite(value).all() for value in arrays.values()):
         raise DataError("behavior policy: expected weights that fit into float16, found larger ones. Train it anew.")
-    return arrays
+    return arrays if epsilon is None else {**arrays, "epsilon": np.array(epsilon)}
 
 
-def write_behavior(path: Path, arrays: dict[str, NDArray[np.float16]]) -> None:
+def write_behavior(path: Path, arrays: dict[str, NDArray[np.floating]]) -> None:
     """Write a behavior policy atomically. Raises `OSError`."""
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]

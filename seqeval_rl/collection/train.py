@@ -23,6 +23,7 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError
 from seqeval_rl.experiments.planner import describe_stream
 from seqeval_rl.experiments.reporter import Reporter
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.results import checkpoint
@@ -33,7 +34,9 @@ from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.evaluation_queue import Outcome
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.online import TERMINATED
+from seqeval_rl.training.sequences import check_sequences
 from seqeval_rl.training.trainer import Run, Trainer
+from seqeval_rl.training.visible_columns import check_columns
 from seqeval_rl.utils.console import progress_bar
 
 POLICIES = "policies"  # in a run's directory
@@ -113,13 +116,13 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
     way is deleted first.
 
     Raises:
-        UsageError: the task's observations are images.
+        UsageError: the task's observations are images, the algorithm is for other actions, or it has no online phase.
         MismatchError: the directory holds a run of other settings.
         BusyError: another process writes to it.
         FileError: it cannot be written.
         SeqevalError: the training diverged, or its environment raised.
     """
-    check_vectors(training.task, f"training in {training.task.name}")
+    _check(training, device)
     recorder = RunRecorder(training.directory, training.manifest(device))
     try:
         recorder.check()
@@ -133,6 +136,16 @@ def train(training: Training, device: torch.device, overwrite: bool = False, pro
         _resume(training, recorder, device, progress)
     finally:
         recorder.close()
+
+
+def _check(training: Training, device: torch.device) -> None:
+    """Raise `UsageError` unless the algorithm can be trained in this task."""
+    check_vectors(training.task, f"training in {training.task.name}")
+    entry, stream, where = training.entry, training.stream, f"task {training.task.name}"
+    spec = Spec(stream.obs_shape, stream.act_dim, (training.seed,), device, stream.action_classes)
+    entry.check_action_space(spec, where)
+    check_columns(entry.name, entry.columns(training.config), training.protocol, where)
+    check_sequences(entry, training.config, training.protocol, stream, where)
 
 
 def _resume(training: Training, recorder: RunRecorder, device: torch.device, progress: bool) -> None:

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqeval_rl.environments.spaces import close_environment, gymnasium_shapes, open_environment, opened
+from seqeval_rl.environments.spaces import (
+    close_environment,
+    gymnasium_shapes,
+    open_environment,
+    opened,
+    what_is_missing,
+)
 from seqeval_rl.environments.tasks import EnvironmentSource
 from seqeval_rl.errors import EnvironmentMissingError
 from seqeval_rl.utils.text import one_line

@@ -64,7 +64,17 @@ _INSTALL = {
     "dm_control": "pip install 'seqeval-rl[vision]'",
     "gymnasium_robotics": "pip install 'seqeval-rl[robotics]'",
     "ogbench": "pip install ogbench",
+    "Box2D": "pip install 'seqeval-rl[box2d]'",
+    "pygame": "pip install 'seqeval-rl[video]'",
 }
+
+
+def what_is_missing(error: BaseException) -> str | None:
+    """Which module an environment needed in vain, and how to install it; None where its exception is not gymnasium's for that."""
+    name = getattr(error.__cause__, "name", None)
+    if not isinstance(error, gymnasium.error.DependencyNotInstalled) or name not in _INSTALL:
+        return None
+    return f"needs {name}, which is not installed. {_INSTALL[name]}."
 
 
 @functools.lru_cache(maxsize=16)
@@ -97,6 +107,8 @@ def opened(env_id: str | EnvironmentSource) -> Iterator[Any]:
     except (DataError, EnvironmentMissingError):  # of the wrappers below, and of what cannot be rendered
         raise
     except (Exception, SystemExit) as error:  # the environment's own code may raise anything
+        if (missing := what_is_missing(error)) is not None:
+            raise EnvironmentMissingError(f"environment {env_id!r}: {missing}") from error
         renderer = os.environ.get("MUJOCO_GL")  # MuJoCo loads it when it is imported
         chosen = f" MUJOCO_GL is {renderer}: is that installed?" if renderer else ""
         raise EnvironmentMissingError(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from seqeval_rl.interface.registry import find_registered
+from seqeval_rl.plots.analysis.naming import display_name
 from seqeval_rl.plots.figures.style import line_styles
 
 # Machado, Oliveira and Fernandes, A physiologically-based model for simulation of color vision deficiency, IEEE TVCG 2009, whole
@@ -57,3 +59,8 @@ def test_in_grey_line_and_marker_tell_them_apart() -> None:
         lighter = abs(lab(a.colour, np.eye(3))[0] - lab(b.colour, np.eye(3))[0])
         assert a.marker != b.marker, f"{one} and {other}"
         assert lighter > 10 or a.line != b.line, f"{one} and {other}: {lighter:.1f} of lightness"
+
+
+def test_figures_call_the_projects_algorithms_as_they_call_themselves() -> None:
+    names = {entry.name: entry.algorithm.name for entry in find_registered()[0] if entry.is_ours}
+    assert {name: display_name(name) for name in names} == names
