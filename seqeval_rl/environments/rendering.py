@@ -101,6 +101,8 @@ def _egl_works() -> bool:
 
 def cannot_render(env_id: str, error: Exception) -> EnvironmentMissingError:
     """The error for an environment of which nothing renders a picture, in words: what to install."""
+    if (missing := what_is_missing(error)) is not None:
+        return EnvironmentMissingError(f"environment {env_id!r}: cannot be rendered: it {missing}")
     return EnvironmentMissingError(
         f"environment {env_id!r}: cannot be rendered ({one_line(error)}; MUJOCO_GL is "
         f"{os.environ.get('MUJOCO_GL') or 'not set'}). Install EGL or OSMesa (Debian: libegl1 or libosmesa6) and set "

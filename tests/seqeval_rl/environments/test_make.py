@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from seqeval_rl.environments.make import make_vector_env, worthwhile_workers
+from seqeval_rl.environments.rendering import opened_with_pictures, picture
 from seqeval_rl.environments.returned import attempt
+from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.errors import DataError, EnvironmentMissingError, RunError, UsageError
 
 BACKENDS = [
@@ -74,6 +76,22 @@ def crowd(tmp_path, monkeypatch):
     sys.modules.pop("crowd", None)
     gymnasium.registry.clear()
     gymnasium.registry.update(before)
+
+
+def test_a_missing_package_of_gymnasiums_is_named_with_its_extra(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("gymnasium.envs.box2d", "Box2D"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    with pytest.raises(
+        EnvironmentMissingError, match=r"'LunarLander-v3': needs Box2D.*pip install 'seqeval-rl\[box2d\]'"
+    ):
+        environment_spaces.__wrapped__("LunarLander-v3")
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    missing = r"'CartPole-v1': cannot be rendered: it needs pygame.*pip install 'seqeval-rl\[video\]'"
+    with opened_with_pictures("CartPole-v1") as env:
+        env.reset(seed=0)
+        with pytest.raises(EnvironmentMissingError, match=missing):
+            picture(env)
 
 
 @pytest.mark.parametrize(("backend", "workers"), BACKENDS)
