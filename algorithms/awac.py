@@ -56,10 +56,14 @@ class AWACConfig:
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
 
 
+LOG_STD = (-10.0, 2.0)
+"""Range of the log standard deviations."""
+
+
 @fused
-def sample(mean: Tensor, log_std: Tensor, noise: Tensor, limit: float) -> Tensor:
-    """An action of the normal policy, [R, B, A], within the limit."""
-    return (mean + log_std.exp() * noise).clamp(-limit, limit)
+def sample(mean: Tensor, log_stds: Tensor, noise: Tensor, limit: float) -> Tensor:
+    """An action of the normal policy, [R, B, A], within the limit; its log standard deviations are still to be clipped."""
+    return (mean + log_stds.clamp(*LOG_STD).exp() * noise).clamp(-limit, limit)
 
 
 @fused
@@ -74,10 +78,11 @@ def critic_losses(
 
 @fused
 def actor_losses(
-    mean: Tensor, log_std: Tensor, actions: Tensor, q: Tensor, sampled_q: Tensor, temperature: float | Tensor
+    mean: Tensor, log_stds: Tensor, actions: Tensor, q: Tensor, sampled_q: Tensor, temperature: float | Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Equations (3) and (4) for the policy at s, the dataset's actions, Q_i(s, a) and Q_i(s, b), [R, M, B], without gradient:
-    the loss and the mean log pi(a | s), each [R]."""
+    """Equations (3) and (4) for the policy at s as in `sample`, the dataset's actions, Q_i(s, a) and Q_i(s, b), [R, M, B],
+    without gradient: the loss and the mean log pi(a | s), each [R]."""
+    log_std = log_stds.clamp(*LOG_STD)
     # A = min_i Q_i(s, a) - min_i Q_i(s, b);  w = softmax over the batch of A / lambda;  L = - sum w log pi(a | s)
     log_prob = normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
     weights = ((q.amin(1) - sampled_q.amin(1)) / temperature).softmax(1)
@@ -104,7 +109,7 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
         self.temperature = setting(config.temperature, spec, 1)
         self.limit = 1.0 if config.clip_samples else math.inf  # of sampled actions
         initialization = config.initialization
-        self.actor = GaussianActor(spec, "actor", config.actor_hidden, -10.0, 2.0, initialization)
+        self.actor = GaussianActor(spec, "actor", config.actor_hidden, *LOG_STD, initialization)
         self.critic = Critic(spec, "critic", config.hidden, initialization=initialization)
         self.critic_target = frozen_copy(self.critic)
         self.actor_optimiser = Adam(self.actor.parameters(), config.learning_rate, config.weight_decay)
@@ -118,16 +123,16 @@ class AWAC(ActorCritic):  # which has act, values and log_prob
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step on (2) and (4), then the soft update."""
         noise, next_noise = batch.noise.chunk(2, -1)
+        log_stds = self.actor.log_stds
         with torch.no_grad():
-            mean, log_std = self.actor(batch.next_observations)
-            next_actions = sample(mean, log_std, next_noise, self.limit)
+            next_actions = sample(self.actor.mean(batch.next_observations), log_stds, next_noise, self.limit)
             next_q = self.critic_target(batch.next_observations, next_actions)
         q = self.critic(batch.observations, batch.actions)
         critic_loss, mean_q = critic_losses(q, next_q, batch.rewards, batch.masks, self.discount)
-        mean, log_std = self.actor(batch.observations)
+        mean = self.actor.mean(batch.observations)
         with torch.no_grad():
-            sampled_q = self.critic(batch.observations, sample(mean, log_std, noise, self.limit))
-        actor_loss, log_prob = actor_losses(mean, log_std, batch.actions, q.detach(), sampled_q, self.temperature)
+            sampled_q = self.critic(batch.observations, sample(mean, log_stds, noise, self.limit))
+        actor_loss, log_prob = actor_losses(mean, log_stds, batch.actions, q.detach(), sampled_q, self.temperature)
         self.actor_optimiser.minimise(actor_loss)
         self.critic_optimiser.minimise(critic_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)

@@ -98,9 +98,16 @@ def proposals(
 
 @fused
 def critic_losses(
-    q_all: Tensor, log_density: Tensor, next_q: Tensor, rewards: Tensor, masks: Tensor, discount: float | Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Equations (1) to (3): the first term of (3), the gap E [C_i - Q_i(s, a)] summed over i, and the mean Q, each [R].
+    q_all: Tensor,
+    log_density: Tensor,
+    next_q: Tensor,
+    rewards: Tensor,
+    masks: Tensor,
+    discount: float | Tensor,
+    weight: float | Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Equations (1) to (3): the loss, and without gradient its first term, the gap E [C_i - Q_i(s, a)] summed over i, and the
+    mean Q, each [R].
 
     Args:
         q_all: Q at the dataset's action and at those of (2), [R, M, B, 1 + 3n].
@@ -109,6 +116,7 @@ def critic_losses(
         rewards: [R, B].
         masks: [R, B].
         discount: gamma, a float or [R, 1].
+        weight: w, a float or [R].
     """
     # y = r + gamma m min_i Q'_i(s', a')
     target = rewards + discount * masks * next_q.amin(1)
@@ -116,7 +124,7 @@ def critic_losses(
     # L = sum_i mean (Q_i - y)^2 + w sum_i mean (C_i - Q_i(s, a))
     td_loss = (q - target.unsqueeze(1)).square().mean(2).sum(1)
     gap = ((q_sampled - log_density.unsqueeze(1)).logsumexp(3) - q).mean(2).sum(1)
-    return td_loss, gap, q.detach().mean((1, 2))
+    return td_loss + weight * gap, td_loss.detach(), gap.detach(), q.detach().mean((1, 2))
 
 
 @fused
@@ -180,18 +188,19 @@ class CQL(ActorCritic):  # which has act, values and log_prob
             next_actions, _ = draw(next_mean, next_log_std, next_noise)
             next_q = self.critic_target(batch.next_observations, next_actions)
         q_all = self.action_values(batch, actions)
-        td_loss, gap, mean_q = critic_losses(q_all, log_density, next_q, batch.rewards, batch.masks, self.discount)
+        critic_loss, td_loss, gap, mean_q = critic_losses(
+            q_all, log_density, next_q, batch.rewards, batch.masks, self.discount, self.min_q_weight
+        )
         sampled, log_prob = draw(mean, log_std, noise)
         q = self.critic(batch.observations, sampled, frozen=True)
         actor_loss, alpha_loss, log_prob, alpha = actor_losses(q, log_prob, self.log_alpha, self.target_entropy)
-        critic_loss = td_loss + self.min_q_weight * gap
-        self.optimiser.minimise(critic_loss + actor_loss + alpha_loss)
+        self.optimiser.minimise(critic_loss, actor_loss, alpha_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),
             "critic/q": mean_q,
-            "critic/td": td_loss.detach(),
-            "critic/gap": gap.detach(),
+            "critic/td": td_loss,
+            "critic/gap": gap,
             "actor/loss": actor_loss.detach(),
             "actor/log_prob": log_prob,
             "actor/alpha": alpha,

@@ -35,6 +35,9 @@ from seqeval_rl.networks.initialization import Initialization
 from seqeval_rl.networks.modules import ActorCritic, Critic, GaussianActor, Value, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
+LOG_STD = (-5.0, 2.0)
+"""Range of the log standard deviations."""
+
 
 @dataclass(frozen=True)
 class IQLConfig:
@@ -54,12 +57,14 @@ class IQLConfig:
 
 
 @fused
-def value_losses(q: Tensor, value: Tensor, expectile: float | Tensor) -> tuple[Tensor, Tensor]:
-    """Equations (1) and (2) for Q'_i(s, a), [R, M, B], and V(s), [R, B]: the loss, [R], and A without gradient, [R, B]."""
+def value_losses(q: Tensor, value: Tensor, expectile: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Equations (1) and (2) for Q'_i(s, a), [R, M, B], and V(s), [R, B]: the loss, [R], and without gradient A, [R, B], and its
+    mean, [R]."""
     # A = min_i Q'_i(s, a) - V(s);  L = mean |tau - 1(A < 0)| A^2
     advantage = q.amin(1) - value
     below = advantage.detach() < 0
-    return ((expectile - below.to(advantage.dtype)).abs() * advantage.square()).mean(1), advantage.detach()
+    loss = ((expectile - below.to(advantage.dtype)).abs() * advantage.square()).mean(1)
+    return loss, advantage.detach(), advantage.detach().mean(1)
 
 
 @fused
@@ -74,9 +79,11 @@ def critic_losses(
 
 @fused
 def actor_losses(
-    mean: Tensor, log_std: Tensor, actions: Tensor, advantage: Tensor, temperature: float | Tensor, max_weight: Any
+    mean: Tensor, log_stds: Tensor, actions: Tensor, advantage: Tensor, temperature: float | Tensor, max_weight: Any
 ) -> Tensor:
-    """Equation (4), [R], for the policy's mean and log standard deviation, the dataset's actions and A without gradient."""
+    """Equation (4), [R], for the policy's mean and log standard deviations before they are clipped, the dataset's actions and A
+    without gradient."""
+    log_std = log_stds.clamp(*LOG_STD)
     # L = - mean min(exp(beta A), 100) log pi(a | s)
     log_prob = normal_log_prob((actions - mean) * (-log_std).exp(), log_std)
     weight = (temperature * advantage).exp().clamp(max=max_weight)
@@ -104,7 +111,7 @@ class IQL(ActorCritic):  # which has act, values and log_prob
         self.temperature = setting(config.temperature, spec, 1)
         self.max_weight: Any = setting(config.max_weight, spec, 1)
         initialization = config.initialization
-        self.actor = GaussianActor(spec, "actor", config.hidden, -5.0, 2.0, initialization)
+        self.actor = GaussianActor(spec, "actor", config.hidden, *LOG_STD, initialization)
         self.critic = Critic(spec, "critic", config.hidden, initialization=initialization)
         self.value = Value(spec, "value", config.hidden, initialization)
         self.critic_target = frozen_copy(self.critic)
@@ -121,15 +128,15 @@ class IQL(ActorCritic):  # which has act, values and log_prob
         with torch.no_grad():
             q_target = self.critic_target(batch.observations, batch.actions)
             next_value = self.value(batch.next_observations)
-        value_loss, advantage = value_losses(q_target, self.value(batch.observations), self.expectile)
+        value_loss, advantage, mean_advantage = value_losses(q_target, self.value(batch.observations), self.expectile)
         q = self.critic(batch.observations, batch.actions)
         critic_loss, mean_q = critic_losses(q, next_value, batch.rewards, batch.masks, self.discount)
-        mean, log_std = self.actor(batch.observations)
-        actor_loss = actor_losses(mean, log_std, batch.actions, advantage, self.temperature, self.max_weight)
+        mean, log_stds = self.actor.mean(batch.observations), self.actor.log_stds
+        actor_loss = actor_losses(mean, log_stds, batch.actions, advantage, self.temperature, self.max_weight)
         if self.actor_optimiser is None:
-            self.optimiser.minimise(value_loss + critic_loss + actor_loss)
+            self.optimiser.minimise(value_loss, critic_loss, actor_loss)
         else:
-            self.optimiser.minimise(value_loss + critic_loss)
+            self.optimiser.minimise(value_loss, critic_loss)
             self.actor_optimiser.minimise(actor_loss)
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
@@ -137,5 +144,5 @@ class IQL(ActorCritic):  # which has act, values and log_prob
             "critic/q": mean_q,
             "value/loss": value_loss.detach(),
             "actor/loss": actor_loss.detach(),
-            "actor/advantage": advantage.mean(1),
+            "actor/advantage": mean_advantage,
         }

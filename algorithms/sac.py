@@ -130,9 +130,8 @@ class SAC(ActorCritic):  # which has act, values and log_prob
             actions, log_prob = draw(mean, log_std, noise)
             q = self.critic(batch.observations, actions, frozen=True)
             actor_loss, alpha_loss, log_prob = actor_losses(q, log_prob, self.log_alpha, self.target_entropy)
-            self.actor_optimiser.minimise(actor_loss + alpha_loss)
-            self.last_loss.copy_(actor_loss.detach())
-            self.last_log_prob.copy_(log_prob)
+            self.actor_optimiser.minimise(actor_loss, alpha_loss)
+            torch._foreach_copy_([self.last_loss, self.last_log_prob], [actor_loss.detach(), log_prob])
         soft_update(self.critic_target, self.critic, self.target_rate)
         return {
             "critic/loss": critic_loss.detach(),

@@ -140,10 +140,8 @@ class TD3BC(DeterministicActorCritic):  # which has act and values
             q = self.critic(batch.observations, actions, frozen=True, members=1)
             actor_loss, cloning = actor_losses(actions, q, batch.actions, self.alpha)
             self.actor_optimiser.minimise(actor_loss)
-            soft_update(self.critic_target, self.critic, self.target_rate)
-            soft_update(self.actor_target, self.actor, self.target_rate)
-            self.last_loss.copy_(actor_loss.detach())
-            self.last_cloning.copy_(cloning)
+            soft_update((self.critic_target, self.actor_target), (self.critic, self.actor), self.target_rate)
+            torch._foreach_copy_([self.last_loss, self.last_cloning], [actor_loss.detach(), cloning])
         return {
             "critic/loss": critic_loss.detach(),
             "critic/q": mean_q,

@@ -107,6 +107,8 @@ class Bench:
     profile: bool = (
         False  # instead show the largest kernels of an update, on a CPU its operations, and the gaps between them
     )
+    # instead count the kernels that an update launches on an H100, by name, for 1,20 runs by default; no GPU is needed
+    launches: bool = False
     # instead compute what this suite should cost on an H100 and what bounds it; nothing is measured, no GPU is needed
     budget: Annotated[str | None, arg(metavar="SUITE")] = None
     mini: bool = False  # with --estimate or --budget: the suite's miniature

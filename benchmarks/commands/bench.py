@@ -9,7 +9,7 @@ from typing import Any
 
 from seqeval_rl.benchmarks.arguments.parsing import numbers, words
 from seqeval_rl.benchmarks.arguments.run import Bench
-from seqeval_rl.benchmarks.speed import budget, estimate, evaluation, large, profiling, updates
+from seqeval_rl.benchmarks.speed import budget, estimate, evaluation, large, launches, profiling, updates
 from seqeval_rl.benchmarks.suite import build_sweep
 from seqeval_rl.environments.tasks import task_named
 from seqeval_rl.errors import UsageError
@@ -44,10 +44,13 @@ def bench(command: Bench) -> None:
     else:
         options = ("device", "precision", "profile")
         _refuse(command, options, "with --evaluation", "The policy acts on one core in float32")
+    if command.launches:
+        options = ("device", "threads", "repeats", "precision", "evaluation", "backend", "profile")
+        _refuse(command, options, "with --launches", "Nothing is measured")
     if command.profile:
         _refuse(command, ("repeats",), "with --profile", "Every update of one measurement is shown")
     device = choose_device(command.device)
-    sizes = _sizes(command, updates.RUNS[device.type])
+    sizes = _sizes(command, budget.RUNS if command.launches else updates.RUNS[device.type])
     if command.evaluation is not None:
         _bench_evaluation(command, names, sizes if command.runs else [1, 5])
         return
@@ -65,7 +68,10 @@ def bench(command: Bench) -> None:
                     "sequences, which is not measured. Leave it out."
                 )
     with matrix_products(command.precision):
-        if command.profile:
+        if command.launches:
+            report = launches.count(entries, sizes)
+            table = launches.as_table(report)
+        elif command.profile:
             report = profiling.profile(entries, sizes, device, command.threads)
             table = profiling.as_table(report)
         else:
@@ -102,7 +108,7 @@ def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int])
 def _bench_large(command: Bench, names: list[str] | None) -> None:
     """`bench --transitions`: training on a dataset larger than memory."""
     assert command.transitions is not None
-    options = ("runs", "precision", "evaluation", "backend", "profile", "mini")
+    options = ("runs", "precision", "evaluation", "backend", "profile", "launches", "mini")
     _refuse(command, options, "with --transitions", "One run is trained, as it is by default")
     if names is not None and len(names) > 1:
         raise UsageError(f"--algorithms: expected one name with --transitions, found {len(names)}. Choose one.")
@@ -136,7 +142,7 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 
 def _estimate(command: Bench) -> None:
     """`bench --estimate`: how long a suite will take on this machine."""
-    options = ("runs", "threads", "repeats", "evaluation", "backend", "profile", "budget", "transitions")
+    options = ("runs", "threads", "repeats", "evaluation", "backend", "profile", "launches", "budget", "transitions")
     _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None
     device = choose_device(command.device)
@@ -148,7 +154,7 @@ def _estimate(command: Bench) -> None:
 
 def _budget(command: Bench) -> None:
     """`bench --budget`: what a suite should cost on an H100."""
-    options = ("device", "repeats", "evaluation", "backend", "profile", "transitions")
+    options = ("device", "repeats", "evaluation", "backend", "profile", "launches", "transitions")
     _refuse(command, options, "with --budget", "Nothing is measured")
     assert command.budget is not None
     sizes = _sizes(command, budget.RUNS)

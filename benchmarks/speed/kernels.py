@@ -7,7 +7,7 @@ batch, the update, and the sums of metrics. Each operation below automatic diffe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -89,9 +89,11 @@ def _bytes_moved(func: Any, args: tuple[Any, ...], keywords: dict[str, Any], mad
     return moved
 
 
-def trace(entry: AlgorithmEntry, config: Any, problem: Problem, runs: int) -> Kernels:
+def trace(
+    entry: AlgorithmEntry, config: Any, problem: Problem, runs: int, begins: Callable[[], None] = lambda: None
+) -> Kernels:
     """The kernels of a period of updates of R = `runs` runs that the learner for CUDA takes, without computing anything; not
-    those of copying a chunk's draws to the device.
+    those of copying a chunk's draws to the device. `begins` is called before this period, after those that warm up.
 
     Raises:
         UsageError: the algorithm needs numbers, for example because it reads a tensor on the host.
@@ -103,6 +105,7 @@ def trace(entry: AlgorithmEntry, config: Any, problem: Problem, runs: int) -> Ke
         loop = LearnerLoop(entry, config, spec, few, capture=lambda work: work)
         before = (WARM_UP + 1) * loop.period  # what is done once is not counted, a capture included
         loop.learner.train(0, before, lambda _: None)
+        begins()
         with Kernels(loop.period) as kernels:
             loop.learner.train(before, before + loop.period, lambda _: None)
     except RuntimeError as error:  # NotImplementedError is one

@@ -16,6 +16,10 @@ from seqeval_rl.environments.tasks import Task
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.device import Precision
 
+HALF_EMPTY = 1024
+"""An update of a group with so many transitions (runs times batch size) leaves a GPU about half empty. On an H100 one of R runs
+of TD3+BC takes 120 + 17 R microseconds, one of CQL 900 + 290 R, with 256 transitions each."""
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -46,6 +50,11 @@ class Job:
     loggers: tuple[str, ...] = ()  # more than `metrics.jsonl`, see `find_logger`
     patience: Patience = DEFAULT  # with environments
     bytes: int = 0  # of a CUDA device's memory that its runs take, estimated; 0 on a CPU
+
+    @property
+    def small(self) -> bool:
+        """Whether it leaves a GPU half empty, so that another such job may be trained there at the same time."""
+        return len(self.runs) * self.protocol.batch_size <= HALF_EMPTY
 
 
 @dataclass(frozen=True)

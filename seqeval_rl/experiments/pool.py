@@ -33,7 +33,8 @@ _GRACE = 5.0  # seconds that all processes together have to end
 
 
 def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Display) -> list[RunEnd]:
-    """Train jobs in one process for each of `devices`, see `place`; all have an equal share of the cores.
+    """Train jobs in one process for each of `devices`, see `place`; all have an equal share of the cores. Processes of one GPU
+    work at the same time on small jobs only.
 
     A process that dies costs the runs of its group this attempt; another takes its place.
 
@@ -46,9 +47,11 @@ def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Dis
     ends: list[RunEnd] = []
     try:
         while waiting or any(worker.number is not None for worker in workers):
-            while (
-                placed := place(waiting, _idle(workers), any(worker.free is None for worker in workers))
-            ) is not None:
+            while True:
+                free, shared = idle(workers)
+                placed = place(waiting, free, any(worker.free is None for worker in workers), shared)
+                if placed is None:
+                    break
                 number, index = placed
                 workers[index].start(number, waiting.pop(number))
             ready = wait([part for worker in workers for part in (worker.connection, worker.process.sentinel)], _POLL)
@@ -85,7 +88,9 @@ def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Dis
     return ends
 
 
-def place(jobs: Mapping[int, Job], free: Mapping[int, float], busy: bool) -> tuple[int, int] | None:
+def place(
+    jobs: Mapping[int, Job], free: Mapping[int, float], busy: bool, shared: Collection[int] = ()
+) -> tuple[int, int] | None:
     """Which job (of those that wait, the longest first) begins on which idle worker; None: wait for one that works.
 
     The job gets the worker whose device has most memory free, if it fits there: else a shorter one may. Where none fits and
@@ -95,19 +100,38 @@ def place(jobs: Mapping[int, Job], free: Mapping[int, float], busy: bool) -> tup
         jobs: by number.
         free: bytes that are free on an idle worker's device, by worker.
         busy: whether any worker works.
+        shared: idle workers on whose device another one works, which get small jobs only.
     """
-    if not jobs or not free:
+    for worker in sorted(free, key=lambda each: (each in shared, -free[each])):
+        if worker in shared:
+            fitting = [number for number, job in jobs.items() if job.small and job.bytes <= free[worker]]
+        else:
+            fitting = [number for number, job in jobs.items() if job.bytes <= free[worker]]
+        if fitting:
+            return fitting[0], worker
+    if not jobs or not free or busy:
         return None
-    worker = max(free, key=lambda each: free[each])
-    fitting = [number for number, job in jobs.items() if job.bytes <= free[worker]]
-    if fitting:
-        return fitting[0], worker
-    return None if busy else (next(iter(jobs)), worker)
+    return next(iter(jobs)), max(free, key=lambda each: free[each])
 
 
-def _idle(workers: Sequence[_Worker]) -> dict[int, float]:
-    """The workers that wait for a job, by index, each with the bytes that are free on its device."""
-    return {index: worker.free for index, worker in enumerate(workers) if worker.free is not None}
+def idle(workers: Sequence[_Worker]) -> tuple[dict[int, float], set[int]]:
+    """The workers that wait for a job, by index, each with the bytes that are free on its device; and which of these share it
+    with one that works. Left out are those on whose device a job works that is not small."""
+    free: dict[int, float] = {}
+    shared: set[int] = set()
+    for index, worker in enumerate(workers):
+        if worker.free is None:
+            continue
+        others = [each for each in workers if each.device == worker.device and each is not worker]
+        working = [each.job for each in others if each.number is not None and each.job is not None]
+        if not all(job.small for job in working):
+            continue
+        # What it saw when it became idle, or all that was free when none worked, less what the others' jobs may still take.
+        most = max(each.most_free for each in (worker, *others))
+        free[index] = min(worker.free, most - sum(job.bytes for job in working))
+        if working:
+            shared.add(index)
+    return free, shared
 
 
 class _Ended(NamedTuple):
@@ -134,7 +158,8 @@ class _Worker:
         self.device = device
         self.number: int | None = None  # of the job that it works on
         self.free: float | None = None  # bytes on its device; None while it does not wait for a job
-        self._job: Job | None = None  # the latest
+        self.most_free = 0.0  # bytes on its device that it has ever seen
+        self.job: Job | None = None  # the latest
         self._hangs: str | None = None  # the limit, of `WHO`, that was exceeded by far
 
     def end_if_overdue(self) -> None:
@@ -146,7 +171,7 @@ class _Worker:
 
     def start(self, number: int, job: Job) -> None:
         """Begin a job."""
-        self.number, self.free, self._job = number, None, job
+        self.number, self.free, self.job = number, None, job
         with contextlib.suppress(OSError):  # it has died, which `receive` finds
             self.connection.send((number, job))
 
@@ -161,6 +186,7 @@ class _Worker:
             message = self._died()
         if isinstance(message, _Ended):
             self.number, self.free = None, message.free
+            self.most_free = max(self.most_free, message.free or 0.0)
             if message.error is not None:
                 raise message.error
         return message
@@ -169,15 +195,15 @@ class _Worker:
         """The ends of the runs that it worked on. Raises `SeqevalError` where it has not got that far."""
         self.process.join(_GRACE)
         how = _how_it_died(self.process.exitcode)
-        if self._hangs is not None and self._job is not None:
-            patience = self._job.patience
+        if self._hangs is not None and self.job is not None:
+            patience = self.job.patience
             seconds = patience.step if self._hangs == STEP else patience.update
             how = f"was killed: {WHO[self._hangs]} gave no answer within {self._hangs} = {seconds:g} s"
-        if self._job is None:
+        if self.job is None:
             raise SeqevalError(
                 f"a worker process did not start: it {how}. In a script, call this below `if __name__ == '__main__':`."
             )
-        runs = self._job.runs if self.number is not None else ()
+        runs = self.job.runs if self.number is not None else ()
         return _Ended(self.number, [died(run, f"its process {how}") for run in runs], None, None)
 
 

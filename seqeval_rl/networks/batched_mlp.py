@@ -92,30 +92,35 @@ def evaluate(
     frozen: bool = False,
     members: int | None = None,
     dropout: Sequence[Tensor] = (),
+    tanh: bool = False,
 ) -> Tensor:
     """The networks' output, [R, M, B, out], or [R, M, B * K, out] with `extra`.
 
     Args:
         x: [R, B, in]; shared by the members.
         extra: [R, B, K, E] or None: the last E inputs, K of them for each row of `x`, which then holds the other inputs only.
-            The first layer's product with `x` is computed once for all K. Neither gets a gradient then.
+            The first layer's product with `x` is computed once for all K. Neither gets a gradient then, unless K is 1 and the
+            views are fused.
         views: the result of `prepare`.
         frozen: the weights get no gradient.
         members: evaluate only the first so many members, which must be frozen; None: all.
         dropout: of each hidden layer, what its units are multiplied by, [R, M, B, units], without gradient: 0, or 1 over the
             share of units that are kept. Not together with `extra`; none: no dropout.
+        tanh: return tanh of the output.
 
     Raises:
-        ValueError: `x` or `extra` requires a gradient where both are given, or the weights do where `members` is given; or
+        ValueError: `x` or `extra` requires a gradient that it does not get, or the weights do where `members` is given; or
             `dropout` with `extra`.
     """
+    if tanh and not (views.fused and not dropout):
+        return evaluate(x, extra, views, frozen, members, dropout).tanh()
     if dropout and extra is not None:
         raise ValueError("dropout with extra inputs: expected one of them")
     if torch.is_grad_enabled():
         weights = () if frozen or not views.weights[0].requires_grad else views.weights
-        if weights or x.requires_grad:
-            return _Perceptron.apply(x, extra, views, members, dropout, *weights)
-    return forward(x, extra, views, members, dropout, None)
+        if weights or x.requires_grad or (extra is not None and extra.requires_grad):
+            return _Perceptron.apply(x, extra, views, members, dropout, tanh, *weights)
+    return forward(x, extra, views, members, dropout, tanh, None)
 
 
 def _piece(views: Views, members: int | None, i: int) -> list[Layer]:
@@ -157,6 +162,7 @@ def forward(
     views: Views,
     members: int | None,
     dropout: Sequence[Tensor],
+    tanh: bool,  # only where the views are fused
     kept: list[Hidden] | None,
 ) -> Tensor:
     """See `evaluate`; the hidden layers' values are appended to `kept`, in the order of computation."""
@@ -165,7 +171,7 @@ def forward(
         from seqeval_rl.networks import triton_mlp  # Triton comes with torch for CUDA only
 
         hidden: list[Tensor] = []
-        out = triton_mlp.forward(x, extra, views.weights, views.members, count, hidden)
+        out = triton_mlp.forward(x, extra, views.weights, views.members, count, hidden, tanh)
         if kept is not None:
             kept += map(Hidden, hidden)
         return out
@@ -213,17 +219,19 @@ class _Perceptron(torch.autograd.Function):
         views: Views,
         members: int | None,
         dropout: Sequence[Tensor],
+        tanh: bool,
         *weights: Tensor,
     ) -> Tensor:
-        if extra is not None and (x.requires_grad or extra.requires_grad):
+        single = views.fused and extra is not None and extra.shape[2] == 1
+        if extra is not None and not single and (x.requires_grad or extra.requires_grad):
             raise ValueError("x and extra together get no gradient: expected tensors that require none")
         if members is not None and weights:
             raise ValueError("the weights of some members alone get no gradient: expected frozen weights")
         kept: list[Hidden] = []
-        out = forward(x, extra, views, members, dropout, kept)
-        tensors = [tensor for layer in kept for tensor in (layer.out, *layer.units)]
+        out = forward(x, extra, views, members, dropout, tanh, kept)
+        tensors = [tensor for layer in kept for tensor in (layer.out, *layer.units)] + [out] * tanh
         ctx.save_for_backward(x, extra, *views.weights, *tensors)  # with the weights, torch notices in-place changes
-        ctx.views, ctx.members, ctx.dropout = views, members, dropout
+        ctx.views, ctx.members, ctx.dropout, ctx.tanh = views, members, dropout, tanh
         return out
 
     @staticmethod
@@ -234,14 +242,16 @@ class _Perceptron(torch.autograd.Function):
         kept = iter(saved[len(views.weights) :])
         needs_x = ctx.needs_input_grad[0]
         count = ctx.members or views.members
-        weight_gradients = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 5 else []
+        weight_gradients = [torch.empty_like(w) for w in views.weights] if len(ctx.needs_input_grad) > 6 else []
         if views.fused and not ctx.dropout:
             from seqeval_rl.networks import triton_mlp
 
-            of_x = triton_mlp.backward(
-                x, extra, views.weights, views.members, count, list(kept), gradient, weight_gradients, needs_x
+            layers, needs = list(kept), (needs_x, ctx.needs_input_grad[1])
+            out = layers.pop() if ctx.tanh else None
+            of_inputs = triton_mlp.backward(
+                x, extra, views.weights, views.members, count, layers, gradient, weight_gradients, needs, out
             )
-            return of_x, None, None, None, None, *weight_gradients
+            return *of_inputs, None, None, None, None, *weight_gradients
         x_gradients = []
         for i, blocks in enumerate(_inputs(x, extra, count, views.together)):
             layers = _piece(views, ctx.members, i)
@@ -253,10 +263,11 @@ class _Perceptron(torch.autograd.Function):
                 hidden = [Hidden(next(kept), tuple(next(kept) for _ in range(normalized))) for _ in layers[1:]]
                 x_gradients.append(_backward(layers, block, hidden, factors, block_gradient, into, part, needs_x))
         if not needs_x:
-            return None, None, None, None, None, *weight_gradients
+            return None, None, None, None, None, None, *weight_gradients
         one_piece = len(x_gradients) == 1
         by_member = x_gradients[0].unflatten(0, (-1, count)) if one_piece else torch.stack(x_gradients)
-        return (by_member.squeeze(1) if count == 1 else by_member.sum(1)), None, None, None, None, *weight_gradients
+        of_x = by_member.squeeze(1) if count == 1 else by_member.sum(1)
+        return of_x, None, None, None, None, None, *weight_gradients
 
 
 def _backward(

@@ -41,7 +41,7 @@ class _ValueAndSlopes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, views: Views, last: int, *weights: Tensor) -> tuple[Tensor, Tensor]:
         kept: list[Hidden] = []
-        value = forward(x, None, views, None, (), kept)
+        value = forward(x, None, views, None, (), False, kept)
         hidden = [layer.out for layer in kept]
         depth = len(views.pieces[0]) - 1  # hidden layers
         by_inputs, slopes = [], list[Tensor]()

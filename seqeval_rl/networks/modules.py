@@ -82,9 +82,19 @@ class MLP(nn.Module):
         frozen: bool = False,
         members: int | None = None,
         dropout: Sequence[Tensor] = (),
+        last: Tensor | None = None,
+        tanh: bool = False,
     ) -> Tensor:
-        """[R, B, in] -> [R, M, B, out]; see `seqeval_rl.networks.batched_mlp.evaluate` for the options."""
-        return evaluate(x, extra, self.views(), frozen, members, dropout)
+        """[R, B, in] -> [R, M, B, out]; see `seqeval_rl.networks.batched_mlp.evaluate` for the options.
+
+        With `last`, [R, B, E], not together with `extra`, these are the last E inputs and `x` the others.
+        """
+        views = self.views()
+        if last is not None and views.fused:
+            extra = last.unsqueeze(2)
+        elif last is not None:
+            x = torch.cat([x, last], -1)
+        return evaluate(x, extra, views, frozen, members, dropout, tanh)
 
     def views(self) -> Views:
         """Views of the weights where they are now."""
@@ -114,7 +124,7 @@ class Critic(nn.Module):
         self, observations: Tensor, actions: Tensor, frozen: bool = False, members: int | None = None
     ) -> Tensor:
         """[R, B, O], [R, B, A] -> [R, M, B]; see `MLP.forward` for the options."""
-        return self.net(torch.cat([observations, actions], -1), frozen=frozen, members=members).squeeze(-1)
+        return self.net(observations, frozen=frozen, members=members, last=actions).squeeze(-1)
 
     def minimum(self, observations: Tensor, actions: Tensor) -> Tensor:
         """min_i Q_i(s, a): [R, B, O], [R, B, A] -> [R, B]."""
@@ -155,7 +165,7 @@ class TanhActor(nn.Module):
 
     def forward(self, observations: Tensor, dropout: Sequence[Tensor] = ()) -> Tensor:
         """[R, B, O] -> [R, B, A]; `dropout` as of `seqeval_rl.networks.batched_mlp.evaluate`."""
-        return self.net(observations, dropout=dropout).squeeze(1).tanh()
+        return self.net(observations, dropout=dropout, tanh=True).squeeze(1)
 
 
 class GaussianActor(nn.Module):
@@ -178,7 +188,11 @@ class GaussianActor(nn.Module):
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """[R, B, O] -> mean [R, B, A] and log standard deviation [R, 1, A]."""
-        return self.net(observations).squeeze(1).tanh(), self.log_stds.clamp(self.log_std_min, self.log_std_max)
+        return self.mean(observations), self.log_stds.clamp(self.log_std_min, self.log_std_max)
+
+    def mean(self, observations: Tensor) -> Tensor:
+        """[R, B, O] -> the mean alone, [R, B, A]."""
+        return self.net(observations, tanh=True).squeeze(1)
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """The mean, or with `noise` a sample clipped to [-1, 1]: [R, B, O], [R, B, A] -> [R, B, A]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,13 +25,14 @@ class _Rates(NamedTuple):
 
 
 @torch.no_grad()
-def soft_update(target: nn.Module, online: nn.Module, rate: float | Tensor) -> None:
-    """target <- target + rate (online - target), for all parameters at once; `rate` a float or [R].
+def soft_update(
+    target: nn.Module | Sequence[nn.Module], online: nn.Module | Sequence[nn.Module], rate: float | Tensor
+) -> None:
+    """target <- target + rate (online - target), for all parameters at once, of one network or of several; `rate` a float or [R].
 
     In float32 a difference below 6e-8 / rate of a weight is rounded away: one part in 80 000 at the rate 0.005.
     """
-    old: list[Tensor] = list(target.parameters())
-    new: list[Tensor] = list(online.parameters())
+    old, new = _parameters(target), _parameters(online)
     if isinstance(rate, Tensor):
         for t, o in zip(old, new, strict=True):
             t.lerp_(o, rate.reshape(-1, *[1] * (o.ndim - 1)))
@@ -41,6 +42,11 @@ def soft_update(target: nn.Module, online: nn.Module, rate: float | Tensor) -> N
         triton_optimizers.soft_update(old, new, rate)
     else:
         torch._foreach_lerp_(old, new, rate)
+
+
+def _parameters(networks: nn.Module | Sequence[nn.Module]) -> list[Tensor]:
+    every = [networks] if isinstance(networks, nn.Module) else networks
+    return [parameter for network in every for parameter in network.parameters()]
 
 
 class Adam:
@@ -91,10 +97,11 @@ class Adam:
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
         self.ones = torch.ones(runs, device=first.device)
         self._fused = uses_triton(first.device) and first.dtype == torch.float32
+        self._programs_done = torch.zeros((), dtype=torch.int32, device=first.device)  # see `triton_optimizers.adam`
         # The CPU kernel rounds the remainder after the last whole vector differently. Parameters whose size per run leaves a
         # remainder are therefore stepped in a padded copy, in which each run ends with a whole vector. So a run is the same
         # to the last bit at every place in a run group.
-        vector = _VECTOR if first.device.type == "cpu" else 1
+        vector = _VECTOR if first.device.type == "cpu" and not self._fused else 1
         self._odd = [i for i, p in enumerate(self.parameters) if p[0].numel() % vector]
         self._even = [i for i in range(len(self.parameters)) if i not in self._odd]
         sizes = [self.parameters[i][0].numel() for i in self._odd]
@@ -111,9 +118,14 @@ class Adam:
             self.means[i], self.squares[i] = mean, square
 
     @torch.no_grad()
-    def minimise(self, loss: Tensor) -> None:
-        """One step on each run's `loss`, [R]. Runs share no parameter, so the gradient of the sum is that of each run."""
-        gradients = torch.autograd.grad([loss], self.parameters, [self.ones])
+    def minimise(self, loss: Tensor, *more: Tensor) -> None:
+        """One step on each run's `loss`, [R], or the sum of several. Runs share no parameter, so the gradient of the sum is that
+        of each run."""
+        losses = [loss, *more]
+        gradients = torch.autograd.grad(losses, self.parameters, [self.ones] * len(losses))
+        if self._fused:
+            self._step(gradients)
+            return
         values, grads, means, squares = (
             [tensors[i] for i in self._even] for tensors in (self.parameters, gradients, self.means, self.squares)
         )
@@ -135,11 +147,6 @@ class Adam:
             if decay:
                 due = torch.remainder(self.count, every) == every // 2
                 amount = due * (every * decay * now)
-            if self._fused:
-                from seqeval_rl.networks import triton_optimizers
-
-                triton_optimizers.adam(p, g, m, s, self.count, now, amount)
-                continue
             if amount is not None:
                 for each in p:
                     each.addcmul_(each, amount, value=-1.0)
@@ -149,6 +156,20 @@ class Adam:
             )  # fmt: skip
         if self._odd:
             torch._foreach_copy_([self.parameters[i] for i in self._odd], self._values)
+
+    def _step(self, gradients: Sequence[Tensor]) -> None:
+        """What follows in `minimise`, in one Triton kernel, or in one for each run of different rates."""
+        from seqeval_rl.networks import triton_optimizers  # Triton comes with torch for CUDA only
+
+        for place, (run, rate, decay, every) in enumerate(self._rates):
+            values, given, means, squares = (
+                tensors if run is None else [t[run] for t in tensors]
+                for tensors in (self.parameters, gradients, self.means, self.squares)
+            )
+            done = self._programs_done if place == len(self._rates) - 1 else None
+            triton_optimizers.adam(
+                values, given, means, squares, self.count, done, rate, every * decay, every, self._decay_steps
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Moving averages of the gradients and of their squares, one of each per parameter, and the number of steps taken."""

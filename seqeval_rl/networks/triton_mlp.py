@@ -1,8 +1,9 @@
 """The layers of many perceptrons as Triton kernels: on CUDA one kernel for each layer and direction.
 
 torch takes three kernels for a layer (the bias is copied, the product is added, negative numbers become 0) and four for its
-derivative. At these sizes a kernel takes a few microseconds whatever it does, so their number decides. `batched_mlp` holds the
-same in operations of torch, which is what the tests compare with.
+derivative. At these sizes a kernel takes a few microseconds whatever it does, so their number decides. For the same reason a
+final tanh is part of the last layer, and inputs in two tensors need not be concatenated. `batched_mlp` holds the same in
+operations of torch, which is what the tests compare with.
 
 Axes: R runs, M members of a run of which the first m = `used` are evaluated, S = R * m networks, N rows of a network, K
 extra inputs of a row (1 where there are none).
@@ -35,12 +36,33 @@ def _inputs(x, extra, rows, columns, count, repeat, X: tl.constexpr, E: tl.const
 
 
 @triton.jit
+def _tanh(x):
+    """Near 0, where the quotient has few correct digits, by its series; the error is below 2e-7 of the result."""
+    square = x * x
+    power = tl.exp(-2.0 * tl.abs(x))
+    quotient = (1.0 - power) / (1.0 + power)
+    series = x * (1.0 - square * (0.33333333 - square * (0.13333333 - square * (0.053968254 - square * 0.021869488))))
+    return tl.where(square < 0.0625, series, tl.where(x < 0, -quotient, quotient))
+
+
+@triton.jit
+def _output_gradient(gradient, out, place, mask, TANH: tl.constexpr):
+    """The gradient of a layer's sums from that of its outputs."""
+    tile = tl.load(gradient + place, mask=mask, other=0.0)
+    if TANH:
+        value = tl.load(out + place, mask=mask, other=0.0)
+        tile *= 1.0 - value * value
+    return tile
+
+
+@triton.jit
 def _forward(
     x, extra, weight, bias, out, count, repeat, used, members, shared,
-    X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr,
+    X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, RELU: tl.constexpr, TANH: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """out [S, N, O] = inputs [., N, X + E] weight [R, M, X + E, O] + bias [R, M, O], without what is negative if RELU."""
+    """out [S, N, O] = inputs [., N, X + E] weight [R, M, X + E, O] + bias [R, M, O], without what is negative if RELU, or its
+    tanh if TANH."""
     s = tl.program_id(0).to(tl.int64)
     source, network = s // shared, s // used * members + s % used
     rows, columns, k = (
@@ -61,19 +83,21 @@ def _forward(
     total += tl.load(bias + network * OUT + columns, mask=columns < OUT, other=0.0)[None, :]
     if RELU:
         total = tl.where(total < 0, 0.0, total)  # NaN stays NaN
+    if TANH:
+        total = _tanh(total)
     mask = (rows < count)[:, None] & (columns < OUT)[None, :]
     tl.store(out + (s * count + rows)[:, None] * OUT + columns[None, :], total, mask=mask)
 
 
 @triton.jit
 def _input_gradient(
-    pid, gradient, weight, hidden, into, count, used, members,
-    SUMMED: tl.constexpr, X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+    pid, gradient, out, weight, hidden, into, count, used, members,
+    SUMMED: tl.constexpr, IN: tl.constexpr, LOW: tl.constexpr, WIDTH: tl.constexpr, OUT: tl.constexpr, RELU: tl.constexpr,
+    TANH: tl.constexpr, PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """into [., N, X] = gradient [S, N, O] times the transposed weight, summed over SUMMED networks that share their inputs;
-    0 where `hidden`, the inputs, is 0, if RELU."""
-    tiles_n: tl.constexpr = (X + BN - 1) // BN
+    """into [., N, WIDTH] = gradient [S, N, O] times the transposed weight, of inputs from LOW on, summed over SUMMED networks
+    that share their inputs; 0 where `hidden`, the inputs, is 0, if RELU."""
+    tiles_n: tl.constexpr = (WIDTH + BN - 1) // BN
     tiles_m = tl.cdiv(count, BM)
     group = (pid // (tiles_m * tiles_n)).to(tl.int64)
     rest = pid % (tiles_m * tiles_n)
@@ -85,12 +109,12 @@ def _input_gradient(
         for start in range(0, OUT, BK):
             inner = start + k
             mask = (rows < count)[:, None] & (inner < OUT)[None, :]
-            a = tl.load(gradient + (s * count + rows)[:, None] * OUT + inner[None, :], mask=mask, other=0.0)
-            mask = (inner < OUT)[:, None] & (columns < X)[None, :]
-            b = tl.load(weight + (network * (X + E) + columns)[None, :] * OUT + inner[:, None], mask=mask, other=0.0)
+            a = _output_gradient(gradient, out, (s * count + rows)[:, None] * OUT + inner[None, :], mask, TANH)
+            mask = (inner < OUT)[:, None] & (columns < WIDTH)[None, :]
+            b = tl.load(weight + (network * IN + LOW + columns)[None, :] * OUT + inner[:, None], mask=mask, other=0.0)
             total = tl.dot(a, b, total, input_precision=PRECISION)
-    mask = (rows < count)[:, None] & (columns < X)[None, :]
-    place = (group * count + rows)[:, None] * X + columns[None, :]
+    mask = (rows < count)[:, None] & (columns < WIDTH)[None, :]
+    place = (group * count + rows)[:, None] * WIDTH + columns[None, :]
     if RELU:
         total = tl.where(tl.load(hidden + place, mask=mask, other=0.0) <= 0, 0.0, total)
     tl.store(into + place, total, mask=mask)
@@ -98,8 +122,8 @@ def _input_gradient(
 
 @triton.jit
 def _weight_gradient(
-    pid, x, extra, gradient, weights, biases, count, repeat, shared, networks,
-    PART: tl.constexpr, X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, PRECISION: tl.constexpr,
+    pid, x, extra, gradient, out, weights, biases, count, repeat, shared, networks,
+    PART: tl.constexpr, X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, TANH: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Parts of the sums over rows: weights [P, S, X + E, O] and biases [P, S, O], each of PART rows."""
@@ -117,7 +141,7 @@ def _weight_gradient(
         rows = part * PART + start + k
         a = _inputs(x, extra, rows[None, :], columns[:, None], count, repeat, X, E)
         mask = (rows < count)[:, None] & (outputs < OUT)[None, :]
-        b = tl.load(gradient + (s * count + rows)[:, None] * OUT + outputs[None, :], mask=mask, other=0.0)
+        b = _output_gradient(gradient, out, (s * count + rows)[:, None] * OUT + outputs[None, :], mask, TANH)
         total = tl.dot(a, b, total, input_precision=PRECISION)
         bias += tl.sum(b, 0)
     mask = (columns < X + E)[:, None] & (outputs < OUT)[None, :]
@@ -128,21 +152,22 @@ def _weight_gradient(
 
 @triton.jit
 def _backward(
-    x, extra, weight, gradient, into, weights, biases, count, repeat, used, members, shared, networks, first,
-    SUMMED: tl.constexpr, PART: tl.constexpr, X: tl.constexpr, E: tl.constexpr, OUT: tl.constexpr, RELU: tl.constexpr,
-    PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, WM: tl.constexpr, WN: tl.constexpr,
-    WK: tl.constexpr,
+    x, extra, weight, gradient, out, into, weights, biases, count, repeat, used, members, shared, networks, first,
+    SUMMED: tl.constexpr, PART: tl.constexpr, X: tl.constexpr, E: tl.constexpr, LOW: tl.constexpr, WIDTH: tl.constexpr,
+    OUT: tl.constexpr, RELU: tl.constexpr, TANH: tl.constexpr, PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    BK: tl.constexpr, WM: tl.constexpr, WN: tl.constexpr, WK: tl.constexpr,
 ):  # fmt: skip
     """The first programs compute the gradient of the inputs, the others that of the weights: they do not depend on each other."""
     pid = tl.program_id(0)
     if pid < first:
         _input_gradient(
-            pid, gradient, weight, x, into, count, used, members, SUMMED, X, E, OUT, RELU, PRECISION, BM, BN, BK
-        )
+            pid, gradient, out, weight, x, into, count, used, members, SUMMED, X + E, LOW, WIDTH, OUT, RELU, TANH, PRECISION,
+            BM, BN, BK,
+        )  # fmt: skip
     else:
         _weight_gradient(
-            pid - first, x, extra, gradient, weights, biases, count, repeat, shared, networks, PART, X, E, OUT, PRECISION,
-            WM, WN, WK,
+            pid - first, x, extra, gradient, out, weights, biases, count, repeat, shared, networks, PART, X, E, OUT, TANH,
+            PRECISION, WM, WN, WK,
         )  # fmt: skip
 
 
@@ -184,12 +209,18 @@ def shape_of(x: Tensor, extra: Tensor | None, members: int, used: int) -> Shape:
 
 
 def forward(
-    x: Tensor, extra: Tensor | None, weights: Sequence[Tensor], members: int, used: int, kept: list[Tensor]
+    x: Tensor,
+    extra: Tensor | None,
+    weights: Sequence[Tensor],
+    members: int,
+    used: int,
+    kept: list[Tensor],
+    tanh: bool = False,
 ) -> Tensor:
     """The output [R, m, N, O] of perceptrons with `weights` [R, M, in, out] and [R, M, 1, out] of each layer in turn.
 
     x [R, B, X] and extra [R, B, K, E] or None (then N = B, else B * K) are shared by the members. The hidden layers' values
-    [S, N, units] are appended to `kept`.
+    [S, N, units] are appended to `kept`. With `tanh` the output is its tanh.
     """
     runs, _, _, rows, repeat = shape_of(x, extra, members, used)
     networks, layers = runs * used, len(weights) // 2
@@ -203,7 +234,7 @@ def forward(
         grid = (networks, triton.cdiv(rows, tiles.m), triton.cdiv(outputs, tiles.n))
         _forward[grid](
             h, more, weight, bias, out, rows, repeat if first else 1, used, members, used if first else 1,
-            X=weight.shape[-2] - extras, E=extras, OUT=outputs, RELU=not last, PRECISION=_precision(),
+            X=weight.shape[-2] - extras, E=extras, OUT=outputs, RELU=not last, TANH=tanh and last, PRECISION=_precision(),
             BM=tiles.m, BN=tiles.n, BK=tiles.k, num_warps=2, num_stages=3,
         )  # fmt: skip
         h = out
@@ -221,24 +252,34 @@ def backward(
     hidden: Sequence[Tensor],
     gradient: Tensor,
     into: Sequence[Tensor],
-    needs_x: bool,
-) -> Tensor | None:
-    """The backward pass of `forward`, from the output's `gradient` [R, m, N, O].
+    needs: tuple[bool, bool],
+    out: Tensor | None = None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The backward pass of `forward`, from the output's `gradient` [R, m, N, O] and, of a tanh, the output itself.
 
     Writes the gradients of the weights to `into`, of their shapes, where all members are evaluated; where it is empty they get
-    none. Returns the gradient of x, [R, B, X], summed over the members, where `needs_x`.
+    none. Returns those of x, [R, B, X], and extra, [R, B, K, E], summed over the members, as far as each `needs` one; x only if
+    K is 1.
     """
     shape = shape_of(x, extra, members, used)
     g: Tensor | None = gradient.flatten(0, 1).contiguous()
     x, more = x.contiguous(), x if extra is None else extra.contiguous()
-    for layer in reversed(range(len(weights) // 2)):
-        extras = extra.shape[-1] if extra is not None and layer == 0 else 0
-        inputs, needed = (hidden[layer - 1], True) if layer else (x, needs_x)
+    layers, extras, width = len(weights) // 2, 0 if extra is None else extra.shape[-1], x.shape[-1]
+    for layer in reversed(range(layers)):
+        first = layer == 0
+        inputs = x if first else hidden[layer - 1]
+        # Of which inputs there is a gradient.
+        columns = range(0 if needs[0] else width, width + extras if needs[1] else width)
         assert g is not None
         g = _layer_backward(
-            shape, layer == 0, inputs, more, extras, weights[2 * layer], g, into[2 * layer : 2 * layer + 2], needed
-        )
-    return g
+            shape, first, inputs, more, extras if first else 0, weights[2 * layer], g,
+            out if layer == layers - 1 else None, into[2 * layer : 2 * layer + 2],
+            columns if first else range(inputs.shape[-1]),
+        )  # fmt: skip
+    if g is None:
+        return None, None
+    of_extra = g[..., width if needs[0] else 0 :].view(extra.shape) if extra is not None and needs[1] else None
+    return (g[..., :width] if needs[0] else None), of_extra
 
 
 def _layer_backward(
@@ -249,16 +290,17 @@ def _layer_backward(
     extras: int,
     weight: Tensor,
     gradient: Tensor,
+    out: Tensor | None,
     into: Sequence[Tensor],
-    needs_x: bool,
+    columns: range,
 ) -> Tensor | None:
-    """One layer of `backward`; returns the gradient of its inputs where it is needed."""
+    """One layer of `backward`; `out` of one with a tanh. Returns the gradient of its inputs' `columns`, if these are any."""
     runs, members, used, rows, repeat = shape
     networks, inputs, outputs = runs * used, *weight.shape[-2:]
-    groups, widths = (runs if first else networks), inputs - extras
-    found = torch.empty(groups, rows, widths, device=x.device, dtype=x.dtype) if needs_x else None
-    tiles = _tiles(groups, rows, widths, outputs)
-    programs = groups * triton.cdiv(rows, tiles.m) * triton.cdiv(widths, tiles.n) if needs_x else 0
+    groups, widths = (runs if first else networks), len(columns)
+    found = torch.empty(groups, rows, widths, device=x.device, dtype=x.dtype) if widths else None
+    tiles = _tiles(groups, rows, max(widths, 1), outputs)
+    programs = groups * triton.cdiv(rows, tiles.m) * triton.cdiv(widths, tiles.n)
     turned = _tiles(networks, inputs, outputs, rows)
     part, others, sums = rows, 0, tuple[Tensor, ...]()
     if into:
@@ -272,9 +314,10 @@ def _layer_backward(
     weights, biases = sums or (weight, weight)
     if programs + others:
         _backward[(programs + others,)](
-            x, extra, weight, gradient, weight if found is None else found, weights, biases, rows, repeat if first else 1,
-            used, members, used if first else 1, networks, programs,
-            SUMMED=used if first else 1, PART=part, X=widths, E=extras, OUT=outputs, RELU=not first, PRECISION=_precision(),
+            x, extra, weight, gradient, gradient if out is None else out, weight if found is None else found, weights, biases,
+            rows, repeat if first else 1, used, members, used if first else 1, networks, programs,
+            SUMMED=used if first else 1, PART=part, X=inputs - extras, E=extras, LOW=columns.start, WIDTH=max(widths, 1),
+            OUT=outputs, RELU=not first, TANH=out is not None, PRECISION=_precision(),
             BM=tiles.m, BN=tiles.n, BK=tiles.k, WM=turned.m, WN=turned.n, WK=turned.k, num_warps=2, num_stages=3,
         )  # fmt: skip
     if sums and sums[0] is not into[0]:

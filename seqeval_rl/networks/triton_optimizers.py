@@ -17,14 +17,15 @@ _BLOCK = 1024  # numbers of a program
 
 @triton.jit
 def _adam(
-    values, gradients, means, squares, count, rate, share, amount,
-    SHARE: tl.constexpr, DECAYS: tl.constexpr, SIZES: tl.constexpr, BLOCK: tl.constexpr,
+    values, gradients, means, squares, count, programs_done, rate, decay, every, horizon,
+    DECAYS: tl.constexpr, FALLS: tl.constexpr, COUNTS: tl.constexpr, SIZES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One step on tensors of these SIZES; `count` is the number of steps, this one included."""
+    """One step on tensors of these SIZES, after `count` steps; COUNTS: the last program to end adds this one to them."""
+    before = tl.load(count)
     # In float64, as in torch: 1 - 0.999 has few digits left in float32.
-    steps = tl.load(count).to(tl.float64)
-    if SHARE:
-        rate = tl.load(share)
+    steps = before.to(tl.float64) + 1.0
+    if FALLS:
+        rate *= 0.5 + 0.5 * tl.cos(tl.minimum(before, horizon) * (3.141592653589793 / horizon))
     size = (rate / (1.0 - tl.exp(steps * -0.10536051565782628))).to(tl.float32)  # log(0.9)
     root = tl.sqrt(1.0 - tl.exp(steps * -0.0010005003335835335)).to(tl.float32)  # log(0.999)
     program, first = tl.program_id(0), 0
@@ -38,12 +39,18 @@ def _adam(
             square = 0.999 * tl.load(squares[i] + place, mask=mask) + 0.001 * gradient * gradient
             value = tl.load(values[i] + place, mask=mask)
             if DECAYS:
-                value -= value * tl.load(amount)
+                due = steps.to(tl.int64) % every == every // 2
+                value -= value * tl.where(due, decay * rate, 0.0)
             value -= size * mean / (tl.sqrt(square) / root + 1e-8)
             tl.store(means[i] + place, mean, mask=mask)
             tl.store(squares[i] + place, square, mask=mask)
             tl.store(values[i] + place, value, mask=mask)
         first += programs
+    if COUNTS:
+        tl.debug_barrier()  # until here all threads of this program have read the count
+        if tl.atomic_add(programs_done, 1) == tl.num_programs(0) - 1:
+            tl.store(count, before + 1.0)
+            tl.store(programs_done, 0)
 
 
 @triton.jit
@@ -71,19 +78,28 @@ def adam(
     means: Sequence[Tensor],
     squares: Sequence[Tensor],
     count: Tensor,
-    rate: float | Tensor,
-    amount: Tensor | None = None,
+    programs_done: Tensor | None,
+    rate: float,
+    decay: float = 0.0,
+    every: int = 1,
+    horizon: int | None = None,
 ) -> None:
-    """One step of Adam (beta 0.9 and 0.999, epsilon 1e-8), in place, of `values` less `amount` times themselves.
+    """One step of Adam (beta 0.9 and 0.999, epsilon 1e-8), in place.
 
-    `count` is the number of steps, this one included; it, `amount` and a `rate` that is a tensor hold one number each.
+    Args:
+        values, gradients, means, squares: of each parameter.
+        count: one number, the steps before this one.
+        programs_done: int32, one number, 0: this step is added to `count`; it is 0 again afterwards. None: it is not added.
+        rate: learning rate.
+        decay: `values` decay by this times the rate times themselves, every `every`-th step.
+        horizon: steps over which the rate falls to 0 along half a cosine; None: it is constant.
     """
     sizes, grid = _sizes(values)
     contiguous = tuple(t.contiguous() for t in gradients)
-    varies = isinstance(rate, Tensor)
     _adam[grid](
-        tuple(values), contiguous, tuple(means), tuple(squares), count, 0.0 if varies else rate, rate if varies else count,
-        count if amount is None else amount, SHARE=varies, DECAYS=amount is not None, SIZES=sizes, BLOCK=_BLOCK,
+        tuple(values), contiguous, tuple(means), tuple(squares), count, count if programs_done is None else programs_done,
+        float(rate), float(decay), every, float(horizon or 1),
+        DECAYS=decay != 0, FALLS=horizon is not None, COUNTS=programs_done is not None, SIZES=sizes, BLOCK=_BLOCK,
     )  # fmt: skip
 
 

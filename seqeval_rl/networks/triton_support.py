@@ -8,6 +8,9 @@ import logging
 
 import torch
 
+DEVICES = ("cuda",)
+"""Kinds of devices that have Triton; a count of kernels without a GPU adds to them."""
+
 _log = logging.getLogger("seqeval_rl")
 
 
@@ -21,4 +24,6 @@ def _installed() -> bool:
 
 def uses_triton(device: torch.device) -> bool:
     """On CUDA where Triton is installed, as with torch for Linux; a warning tells once where it is not."""
-    return device.type == "cuda" and torch.version.cuda is not None and _installed()
+    if device.type not in DEVICES:
+        return False
+    return (device.type != "cuda" or torch.version.cuda is not None) and _installed()

@@ -152,6 +152,15 @@ class CudaGraphLearner(Learner):
     def _take_eagerly(self, piece: Piece) -> None:
         for _ in range(piece.steps):
             self._add(self.algorithm.update(self._batch()))
+
+    def _add_to_sums(self, metrics: list[Tensor]) -> None:
+        """See `Learner`; also counts the gradient step."""
+        if self._fused:
+            from seqeval_rl.training.triton_gather import sum_metrics  # Triton comes with torch for CUDA only
+
+            sum_metrics(self._sums, metrics, self._step_in_chunk)
+        else:
+            super()._add_to_sums(metrics)
             self._step_in_chunk.add_(1)
 
     def _batch(self) -> Any:

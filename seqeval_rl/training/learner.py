@@ -49,7 +49,10 @@ class Learner:
         if not self._names:
             self._names = list(metrics)
             self._sums = torch.zeros_like(torch.stack(list(metrics.values())), dtype=torch.float64)
-        self._sums.add_(torch.stack([metrics[name] for name in self._names]))
+        self._add_to_sums([metrics[name] for name in self._names])
+
+    def _add_to_sums(self, metrics: list[Tensor]) -> None:
+        self._sums.add_(torch.stack(metrics))
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Each metric's mean [R] over the gradient steps since last asked; empty where none were taken. Waits for the device."""

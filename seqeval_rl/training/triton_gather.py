@@ -1,6 +1,9 @@
-"""The batch of one gradient step in one Triton kernel: what `ReplayBuffer.batch` does in a dozen operations of torch."""
+"""Two Triton kernels of a gradient step: its batch, for which `ReplayBuffer.batch` takes a dozen operations of torch, and the
+sums of its metrics."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import triton
@@ -70,3 +73,24 @@ def gather(
     )  # fmt: skip
     more = {} if replay.columns is None else replay.columns(indices.index_select(0, step).squeeze(0))
     return batch._replace(actions=replay.as_classes(batch.actions), **more)
+
+
+@triton.jit
+def _sum_metrics(sums, metrics, step, RUNS: tl.constexpr, BLOCK: tl.constexpr):
+    """Program m adds metric m, [R], to row m of sums [M, R]; the first also counts the gradient step."""
+    program, run = tl.program_id(0), tl.arange(0, BLOCK)
+    mask = run < RUNS
+    for m in tl.static_range(len(metrics)):
+        if program == m:
+            place = sums + m * RUNS + run
+            value = tl.load(metrics[m] + run, mask=mask, other=0).to(tl.float64)
+            tl.store(place, tl.load(place, mask=mask, other=0.0) + value, mask=mask)
+    if program == 0:
+        tl.store(step, tl.load(step) + 1)
+
+
+def sum_metrics(sums: Tensor, metrics: Sequence[Tensor], step: Tensor) -> None:
+    """Add M metrics [R] to sums [M, R], float64, and 1 to `step` [1], in place."""
+    runs = sums.shape[1]
+    contiguous = tuple(each.contiguous() for each in metrics)
+    _sum_metrics[(len(contiguous),)](sums, contiguous, step, RUNS=runs, BLOCK=triton.next_power_of_2(runs))

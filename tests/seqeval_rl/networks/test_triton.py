@@ -1,5 +1,6 @@
 """The Triton kernels compute what the operations of torch compute: on CUDA, or elsewhere in Triton's interpreter."""
 
+import copy
 import os
 from functools import partial
 
@@ -16,11 +17,11 @@ from trainers import ALGORITHMS, SETTINGS  # noqa: E402
 from seqeval_rl.experiments.grouping import random_batch  # noqa: E402
 from seqeval_rl.interface.algorithm import Spec  # noqa: E402
 from seqeval_rl.interface.registry import find_algorithm  # noqa: E402
-from seqeval_rl.networks import batched_mlp, modules, optimizers, triton_mlp, triton_optimizers  # noqa: E402
+from seqeval_rl.networks import batched_mlp, modules, optimizers, triton_mlp  # noqa: E402
 from seqeval_rl.networks.batched_mlp import evaluate, prepare  # noqa: E402
-from seqeval_rl.networks.optimizers import Adam  # noqa: E402
+from seqeval_rl.networks.optimizers import Adam, soft_update  # noqa: E402
 from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions  # noqa: E402
-from seqeval_rl.training.triton_gather import gather  # noqa: E402
+from seqeval_rl.training.triton_gather import gather, sum_metrics  # noqa: E402
 
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -63,6 +64,35 @@ def test_perceptrons_and_their_gradients(shape):
         torch.testing.assert_close(found, expected, **NEAR)
 
 
+@pytest.mark.parametrize("used", [1, 2])
+@pytest.mark.parametrize("needed", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("hidden", [(), (33, 6)])
+def test_inputs_in_two_tensors_and_a_final_tanh(hidden, needed, used):
+    torch.manual_seed(0)
+    frozen = used == 1
+    weights = [w.requires_grad_(not frozen) for w in weights_of(2, 2, (5 + 3, *hidden, 2))]
+    inputs = [drawn(2, 7, 5), drawn(2, 7, 3)]
+    for i in needed:
+        inputs[i].requires_grad_()
+    x, last = inputs
+    wanted = [*(inputs[i] for i in needed), *([] if frozen else weights)]
+    members = 1 if frozen else None
+    expected = evaluate(torch.cat([x, last], -1), None, prepare(weights, together=True, fused=False), members=members)
+    found = evaluate(x, last.unsqueeze(2), prepare(weights, together=True, fused=True), members=members, tanh=True)
+    torch.testing.assert_close(found, expected.tanh(), **NEAR)
+    gradient = torch.linspace(-1, 1, found.numel(), device=DEVICE).view_as(found)
+    of_found, of_expected = (torch.autograd.grad(out, wanted, gradient) for out in (found, expected.tanh()))
+    for one, other in zip(of_found, of_expected, strict=True):
+        torch.testing.assert_close(one, other, **NEAR)
+
+
+def test_tanh_has_small_errors_near_zero_and_far_from_it():
+    x = torch.cat([torch.linspace(-12, 12, 4001), torch.logspace(-9, 0, 500), torch.tensor([-90.0, 90.0])]).to(DEVICE)
+    one, zero = torch.ones(1, 1, 1, 1, device=DEVICE), torch.zeros(1, 1, 1, 1, device=DEVICE)
+    found = evaluate(x.view(1, -1, 1), None, prepare([one, zero], together=True, fused=True), tanh=True).flatten()
+    torch.testing.assert_close(found.double(), x.double().tanh(), rtol=1e-6, atol=0)
+
+
 def test_gradients_of_many_rows_are_sums_of_parts_and_the_same_every_time(monkeypatch):
     monkeypatch.setattr(triton_mlp, "_SPLIT", 64)
     shape = (1, 1, 1, 80, 2, 4, (9,), 1)
@@ -81,37 +111,41 @@ def test_no_number_hides():
     assert out.isnan().all()
 
 
-@pytest.mark.parametrize("decay", [None, 0.05])
-@pytest.mark.parametrize("varies", [False, True])
-def test_adam(decay, varies):
+SETTINGS = [
+    {},
+    {"weight_decay": 0.3, "decay_steps": 5},
+    {"learning_rate": torch.tensor([1e-2, 3e-3]), "weight_decay": torch.tensor([0.0, 0.3])},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_adam(settings, monkeypatch):
     torch.manual_seed(0)
-    shapes = [(2, 1, 5, 33), (2, 1, 1, 33), (2, 1, 33, 20), (2, 1, 1, 3)]
-    parameters = [torch.nn.Parameter(drawn(*shape).cpu()) for shape in shapes]
-    values = [p.detach().clone().to(DEVICE) for p in parameters]
-    means, squares = ([torch.zeros_like(v) for v in values] for _ in range(2))
-    count = torch.zeros((), device=DEVICE)
-    optimizer = Adam(parameters, 1e-2)
-    amount = None if decay is None else torch.tensor(decay, device=DEVICE)
+    shapes = [(2, 1, 5, 32), (2, 1, 1, 48), (2, 1, 33, 32), (2, 1, 1, 16)]  # whole vectors of a CPU: it pads no others
+    plain = [torch.nn.Parameter(drawn(*shape).cpu()) for shape in shapes]
+    values = [torch.nn.Parameter(p.detach().clone().to(DEVICE)) for p in plain]
+    expected = Adam(plain, **{"learning_rate": 1e-2, **settings})
+    monkeypatch.setattr("seqeval_rl.networks.optimizers.uses_triton", lambda device: True)
+    found = Adam(values, **{"learning_rate": 1e-2, **settings})
     for step in range(6):
         gradients = [drawn(*shape) * 0.3**step for shape in shapes]
-        if decay is not None:
-            with torch.no_grad():
-                for parameter in parameters:
-                    parameter.mul_(1 - decay)
-        optimizer.minimise(sum((p * g.cpu()).flatten(1).sum(1) for p, g in zip(parameters, gradients, strict=True)))
-        count += 1
-        rate = torch.tensor(1e-2, device=DEVICE) if varies else 1e-2
-        triton_optimizers.adam(values, gradients, means, squares, count, rate, amount)
-    for parameter, value in zip(parameters, values, strict=True):
-        torch.testing.assert_close(value.cpu(), parameter.detach(), **NEAR)
+        for optimizer, own in ((expected, plain), (found, values)):
+            losses = [(p * g.to(p.device)).flatten(1).sum(1) for p, g in zip(own, gradients, strict=True)]
+            optimizer.minimise(*losses)
+    for one, other in zip(values, plain, strict=True):
+        torch.testing.assert_close(one.detach().cpu(), other.detach(), **NEAR)
+    assert found.count == 6
 
 
-def test_a_soft_update():
-    targets, values = ([drawn(2, 1, 40, 33), drawn(2, 1, 1, 5)] for _ in range(2))
-    expected = [torch.lerp(t, v, 0.05) for t, v in zip(targets, values, strict=True)]
-    triton_optimizers.soft_update(targets, values, 0.05)
-    for target, value in zip(targets, expected, strict=True):
-        torch.testing.assert_close(target, value, **NEAR)
+def test_a_soft_update(monkeypatch):
+    targets, values = ([torch.nn.Linear(40, 33), torch.nn.Linear(3, 5)] for _ in range(2))
+    plain = copy.deepcopy(targets)
+    soft_update(plain, values, 0.05)
+    monkeypatch.setattr("seqeval_rl.networks.optimizers.uses_triton", lambda device: True)
+    modules = [torch.nn.ModuleList(each).to(DEVICE) for each in (targets, values)]
+    soft_update(list(modules[0]), list(modules[1]), 0.05)
+    for target, value in zip(modules[0].parameters(), torch.nn.ModuleList(plain).parameters(), strict=True):
+        torch.testing.assert_close(target.cpu(), value, **NEAR)
 
 
 @pytest.mark.parametrize("normals", [0, 5])
@@ -145,3 +179,12 @@ def test_updates_of_every_algorithm(name, monkeypatch):
         found.append(metrics)
     for key, expected in found[1].items():
         torch.testing.assert_close(found[0][key], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_sums_of_metrics():
+    sums, step = torch.zeros(4, 3, dtype=torch.float64, device=DEVICE), torch.tensor([5], device=DEVICE)
+    metrics = [drawn(3), drawn(3, 2)[:, 0], torch.tensor([1, 2, 3], device=DEVICE), drawn(1).expand(3)]
+    for _ in range(2):
+        sum_metrics(sums, metrics, step)
+    torch.testing.assert_close(sums, 2 * torch.stack([each.double() for each in metrics]))
+    assert step.item() == 7

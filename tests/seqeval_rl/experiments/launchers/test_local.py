@@ -18,7 +18,7 @@ from sweeps import left, same, sweep_of
 from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.launchers import LaunchOptions, find_launcher, local
 from seqeval_rl.experiments.launchers.local import LocalLauncher
-from seqeval_rl.experiments.pool import place
+from seqeval_rl.experiments.pool import idle, place
 from seqeval_rl.experiments.scheduler import run_sweep
 from seqeval_rl.training.device import choose_devices, only_visible
 
@@ -68,6 +68,7 @@ class Sized:
 
     bytes: int
     seconds: int = 1
+    small: bool = False
 
 
 @given(
@@ -95,16 +96,63 @@ def test_every_group_is_trained_where_it_fits(jobs, memory):
     assert sorted(done) == list(range(len(jobs)))
 
 
+@given(
+    jobs=st.lists(st.builds(Sized, st.integers(0, 60), st.integers(1, 9), st.booleans()), max_size=20),
+    memory=st.lists(st.integers(60, 90), min_size=1, max_size=3),
+)
+def test_two_processes_of_a_pretended_device_share_it_for_small_groups_only(jobs, memory):
+    workers = [FakeWorker(device, room) for _ in range(2) for device, room in enumerate(memory)]
+    waiting, now, done = dict(enumerate(jobs)), 0, []
+    working = []
+    while waiting or working:
+        while (placed := place(waiting, *seen(workers, working))) is not None:
+            number, index = placed
+            worker = workers[index]
+            worker.start(number, waiting.pop(number))
+            there = [each.job for each in workers if each.device == worker.device and each.number is not None]
+            assert len(there) == 1 or all(job.small for job in there)
+            assert sum(job.bytes for job in there) <= worker.most_free
+            heapq.heappush(working, (now + worker.job.seconds, number, index))
+        assert working, "something works as long as something waits"
+        now, number, index = heapq.heappop(working)
+        workers[index].end()
+        done.append(number)
+    assert sorted(done) == list(range(len(jobs)))
+
+
+def seen(workers, working):
+    """What `place` takes besides the jobs."""
+    free, shared = idle(workers)
+    return free, bool(working), shared
+
+
+class FakeWorker:
+    """What `idle` needs of a worker process; while idle it believes that all memory is free."""
+
+    def __init__(self, device, room):
+        self.device, self.most_free, self.job = device, room, None
+        self.end()
+
+    def start(self, number, job):
+        self.number, self.job, self.free = number, job, None
+
+    def end(self):
+        self.number, self.free = None, self.most_free
+
+
 def processes(out):
     """The processes that have trained the runs under `out`."""
     events = (json.loads(line) for path in out.rglob("events.jsonl") for line in path.read_text().splitlines())
     return {event["process"] for event in events if event["event"] == "attempt"}
 
 
-def test_each_pretended_device_has_a_process_and_numbers_are_the_same(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("small", "numbers"), [(0, (0, 1)), (1024, (0,))])
+def test_pretended_devices_have_processes_and_numbers_are_the_same(small, numbers, tmp_path, monkeypatch):
+    """One process for each of two devices, or two for one device where groups are small."""
     sweep = sweep_of(tmp_path, seeds=1)
     run_sweep(sweep, tmp_path / "one", "cpu", "gymnasium", progress=False)
-    monkeypatch.setattr(local, "choose_devices", lambda _: (torch.device("cpu", 0), torch.device("cpu", 1)))
+    monkeypatch.setattr("seqeval_rl.experiments.job.HALF_EMPTY", small)
+    monkeypatch.setattr(local, "choose_devices", lambda _: tuple(torch.device("cpu", number) for number in numbers))
     ends = run_sweep(sweep, tmp_path / "two", "cpu", "gymnasium", progress=False)
     assert [end.status for end in ends] == ["finished"] * 4
     assert processes(tmp_path / "one") == {os.getpid()}
