@@ -111,14 +111,14 @@ def test_no_number_hides():
     assert out.isnan().all()
 
 
-SETTINGS = [
+OPTIMIZERS = [
     {},
     {"weight_decay": 0.3, "decay_steps": 5},
     {"learning_rate": torch.tensor([1e-2, 3e-3]), "weight_decay": torch.tensor([0.0, 0.3])},
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("settings", OPTIMIZERS)
 def test_adam(settings, monkeypatch):
     torch.manual_seed(0)
     shapes = [(2, 1, 5, 32), (2, 1, 1, 48), (2, 1, 33, 32), (2, 1, 1, 16)]  # whole vectors of a CPU: it pads no others
