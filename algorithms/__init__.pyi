@@ -6,6 +6,7 @@ from .decision_transformer import DecisionTransformer as DecisionTransformer
 from .discrete_bc import DiscreteBC as DiscreteBC
 from .discrete_cql import DiscreteCQL as DiscreteCQL
 from .dqn import DQN as DQN
+from .drq_bc import DrQBC as DrQBC
 from .edac import EDAC as EDAC
 from .fql import FQL as FQL
 from .iql import IQL as IQL

@@ -27,12 +27,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.config import Count, NonNegative, Positive
 from seqeval_rl.interface.sequences import History, SequenceBatch
 from seqeval_rl.interface.state import Stateful
+from seqeval_rl.networks.layer_norm import LayerNorm
 from seqeval_rl.networks.modules import MLP, setting
 from seqeval_rl.networks.optimizers import Adam
 
@@ -53,26 +53,13 @@ class DecisionTransformerConfig:
     return_range: Positive | None = 1.0  # distance of the task's reference returns after scaling; none: as logged
 
 
-class Normalization(nn.Module):
-    """Layer normalization of the tokens of R runs, each with scale and shift of its own."""
-
-    def __init__(self, spec: Spec, width: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(spec.runs, 1, width, device=spec.device))
-        self.shift = nn.Parameter(torch.zeros(spec.runs, 1, width, device=spec.device))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[R, N, width] -> the same."""
-        return functional.layer_norm(x, x.shape[-1:]) * self.scale + self.shift
-
-
 class Layer(nn.Module):
     """One layer of the transformer, equation (2)."""
 
     def __init__(self, spec: Spec, purpose: str, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.before_attention, self.before_units = Normalization(spec, width), Normalization(spec, width)
+        self.before_attention, self.before_units = LayerNorm(spec, width), LayerNorm(spec, width)
         self.projections = MLP(spec, f"{purpose} attention", width, (), 3 * width)
         self.mixture = MLP(spec, f"{purpose} mixture", width, (), width)
         self.units = MLP(spec, f"{purpose} units", width, (4 * width,), width)
@@ -102,7 +89,7 @@ class Transformer(nn.Module):
         self.embed_observation = MLP(spec, "embed observation", spec.obs_dim, (), width)
         self.embed_action = MLP(spec, "embed action", spec.act_dim, (), width)
         self.embed_step = MLP(spec, "embed step", config.most_steps, (), width)  # of one-hot vectors, see `forward`
-        self.normalization, self.last = Normalization(spec, width), Normalization(spec, width)
+        self.normalization, self.last = LayerNorm(spec, width), LayerNorm(spec, width)
         self.layers = nn.ModuleList(Layer(spec, f"layer {i}", width, config.heads) for i in range(config.layers))
         self.predict = MLP(spec, "predict", width, (), spec.act_dim)
 

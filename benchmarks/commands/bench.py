@@ -58,15 +58,8 @@ def bench(command: Bench) -> None:
         entries, broken = find_registered()
         for name, reason in broken.items():
             _log.warning("algorithm %s cannot be measured: %s", name, reason)
-        entries = [entry for entry in entries if entry.sequence_length(entry.algorithm.Config()) is None]
     else:
         entries = [find_algorithm(name) for name in names]
-        for entry in entries:
-            if entry.sequence_length(entry.algorithm.Config()) is not None:
-                raise UsageError(
-                    f"bench --algorithms {entry.name}: expected algorithms whose batches are of single transitions, found one of "
-                    "sequences, which is not measured. Leave it out."
-                )
     with matrix_products(command.precision):
         if command.launches:
             report = launches.count(entries, sizes)

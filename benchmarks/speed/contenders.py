@@ -19,17 +19,20 @@ from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import Pixels
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.experiments.grouping import random_batch, timed
-from seqeval_rl.interface.algorithm import Batch, Spec
+from seqeval_rl.experiments.grouping import random_batch_of, timed
+from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.cuda_graphs import Capture
+from seqeval_rl.training.n_step import build_sequences
 from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
 from seqeval_rl.training.trainer import build_learner
 from seqeval_rl.training.visible_columns import VisibleColumns
 
 _IMAGES = 256  # different ones in the synthetic data
+_IMAGE_SHAPE, _IMAGE_ACTIONS = (9, 84, 84), 6  # of V-D4RL's walker-walk
+_FEWER = 64  # transitions or sequences of a batch where an update is long
 
 
 @dataclass(frozen=True)
@@ -57,15 +60,25 @@ class Problem:
 
     @cached_property
     def stream(self) -> Stream:
-        """The rows as episodes of 1 000 transitions, for the fields of batches that are made of episodes."""
-        starts = np.append(np.arange(0, self.transitions, 1000), self.transitions)
+        """The rows as episodes of 1 000 transitions, fewer where there are few, for what batches have of episodes."""
+        length = min(1000, max(1, self.transitions // 20))
+        starts = np.append(np.arange(0, self.transitions, length), self.transitions)
         truncations = np.zeros(self.transitions, np.bool_)
         task = Task("synthetic", None)
         made = Dataset("synthetic", task, self.rows, self.obs_shape, self.act_dim, truncations, starts)
         return Stream("synthetic", [made])
 
+    @classmethod
+    def usual(cls, entry: AlgorithmEntry, config: Any) -> Problem:
+        """What an algorithm is measured on by default: as `suited`, with fewer images or sequences in a batch."""
+        long = entry.observation_space == "images" or entry.sequence_length(config) is not None
+        return cls(**({"batch_size": _FEWER} if long else {})).suited(entry)
+
     def suited(self, entry: AlgorithmEntry) -> Problem:
-        """This problem, or for an algorithm for discrete actions one with as many of them as this has action dimensions."""
+        """This problem, or for an algorithm for discrete actions one with as many of them as this has action dimensions; for one
+        for images one of these."""
+        if entry.observation_space == "images" and len(self.obs_shape) == 1:
+            return replace(self, obs_shape=_IMAGE_SHAPE, act_dim=_IMAGE_ACTIONS)
         if entry.action_space == "continuous" or self.action_classes is not None:
             return self
         return replace(self, act_dim=1, action_classes=max(self.act_dim, 2))
@@ -101,12 +114,15 @@ class LearnerLoop:
         """For `capture` see `build_learner`."""
         length = problem.transitions
         arrivals = [np.random.default_rng(seed).permutation(length) for seed in spec.seeds]
+        if entry.sequence_length(config) is not None:
+            arrivals = [np.arange(length)] * spec.runs
         initial = min(Protocol().initial, length // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), length)
         replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec)
         add_columns(entry, config, problem, replay, spec.runs)
+        sequences = build_sequences(entry, config, replay, [problem.stream] * spec.runs)
         self.learner = build_learner(
-            entry, config, spec, replay, [schedule] * spec.runs, schedule.initial, capture=capture
+            entry, config, spec, replay, [schedule] * spec.runs, schedule.initial, capture=capture, sequences=sequences
         )
         self.metrics: dict[str, NDArray[np.float64]] = {}  # of the latest call, each [R]
         self.done = 0
@@ -133,16 +149,20 @@ class EagerLoop:
         arrivals = [np.arange(problem.transitions)]
         self.replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), self.spec)
         add_columns(entry, config, problem, self.replay, 1)
+        self.sequences = build_sequences(entry, config, self.replay, [problem.stream])
         self.batch_size, self.noise_dim = problem.batch_size, entry.noise_dim(config, self.spec)
         self.draws = torch.Generator(spec.device).manual_seed(spec.seeds[0])
         self.metrics: dict[str, Tensor] = {}  # of the latest update, each [1]
 
-    def batch(self) -> Batch:
-        """B transitions of the full dataset, drawn with replacement, and noise."""
+    def batch(self) -> Any:
+        """B transitions or sequences of the full dataset, drawn with replacement, and noise."""
         size, device = (1, self.batch_size), self.spec.device
         chosen = torch.randint(len(self.replay.host), size, generator=self.draws, device=device)
         noise = torch.randn(*size, self.noise_dim, generator=self.draws, device=device)
-        return self.replay.batch(chosen, noise, None, None)
+        if self.sequences is None:
+            return self.replay.batch(chosen, noise, None, None)
+        length = self.sequences.length
+        return self.sequences.batch(chosen * length + length - 1, noise, None, None)
 
     def train(self, updates: int) -> None:
         """Take that many updates of the one run."""
@@ -155,7 +175,7 @@ def _traced(entry: AlgorithmEntry, config: Any, spec: Spec, problem: Problem) ->
     device. Raises RuntimeError where the algorithm cannot be."""
     spec = replace(spec, device=torch.device("meta"))
     algorithm = entry.build(config, spec)
-    batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec), entry.columns(config))
+    batch = random_batch_of(entry, config, spec, problem.batch_size)
     return record(lambda: algorithm.update(batch), getattr(algorithm, "period", 1))
 
 
@@ -179,7 +199,7 @@ class Contenders:
         self.learner = LearnerLoop(entry, config, spec, problem)
         self.eager = EagerLoop(entry, config, spec, problem)
         bare = entry.build(config, spec)
-        batch = random_batch(spec, problem.batch_size, entry.noise_dim(config, spec), entry.columns(config))
+        batch = random_batch_of(entry, config, spec, problem.batch_size)
         self.period: int = getattr(bare, "period", 1)
         self.recording = record(lambda: bare.update(batch), self.period)
         if device.type == "cuda":

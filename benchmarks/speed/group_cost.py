@@ -113,7 +113,7 @@ def measure(
     each. `threads` are those of torch, and the most workers for the environments."""
     with torch_threads(threads):
         spec = Spec(extent.obs_shape, extent.act_dim, tuple(range(runs)), device, extent.action_classes)
-        entry.check_action_space(spec, extent.task.name)
+        entry.check_spaces(spec, extent.task.name)
         transitions = min(extent.transitions or MAX_TRANSITIONS, MAX_TRANSITIONS)
         problem = Problem(extent.obs_shape, extent.act_dim, protocol.batch_size, transitions, extent.action_classes)
         loop = LearnerLoop(entry, config, spec, problem)

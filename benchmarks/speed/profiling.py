@@ -44,11 +44,10 @@ def profile(
 ) -> dict[str, Any]:
     """Profile; returns the machine's description and one row per algorithm and number of runs that train together, with all of
     its kernels, those first that take most time. `threads` are those of torch; 0: all cores."""
-    problem = problem or Problem()
     with torch_threads(threads or available_cores()):
         return {
             "what": "kernels of an update and the gaps between them, by torch's profiler; microseconds",
-            "problem": asdict(problem),
+            "problem": asdict(problem or Problem()),
             "threads": torch.get_num_threads(),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             **describe_provenance(str(device)),
@@ -57,11 +56,11 @@ def profile(
         }
 
 
-def _row(entry: AlgorithmEntry, runs: int, device: torch.device, problem: Problem) -> dict[str, Any]:
+def _row(entry: AlgorithmEntry, runs: int, device: torch.device, problem: Problem | None) -> dict[str, Any]:
     """The kernels of some updates of R = `runs` runs; each figure per update."""
-    problem = problem.suited(entry)
-    spec = problem.spec(runs, device)
-    loop = LearnerLoop(entry, entry.configure({}, "the profile"), spec, problem)
+    config = entry.configure({}, "the profile")
+    problem = Problem.usual(entry, config) if problem is None else problem.suited(entry)
+    loop = LearnerLoop(entry, config, problem.spec(runs, device), problem)
     loop.warm_up()
     updates = loop.period
     while (taken := timed(partial(loop.train, updates), device)) < SECONDS and 2 * updates <= MOST:

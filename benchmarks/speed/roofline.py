@@ -1,12 +1,12 @@
 """Upper bounds for the speed of an update on this machine: its matrix products alone, and the rate of copying memory.
 
 The products are recorded while the algorithm updates, so the count is right for any plug-in. Recorded are `mm`, `addmm`, `bmm`
-and `baddbmm` with their in-place and `out` forms, which linear layers consist of; not recorded are convolutions, products of
-a matrix and a vector, and elementwise operations.
+and `baddbmm` with their in-place and `out` forms, which linear layers consist of, and convolutions, which are products too; not
+recorded are products of a matrix and a vector, and elementwise operations.
 
 Arithmetic: a product [S, m, k] x [S, k, n] is 2 S m n k FLOP, one multiplication and one addition for each term; adding a bias
-is not counted. A step of Adam on P numbers of b bytes moves at least 7 P b bytes: number, gradient and two moments are read;
-number and moments are written.
+is not counted. A convolution to P numbers, each from k others, is 2 P k FLOP, and so is each of its two gradients. A step of Adam
+on P numbers of b bytes moves at least 7 P b bytes: number, gradient and two moments are read; number and moments are written.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from seqeval_rl.training.cuda_graphs import CudaGraphs, side_stream
 _aten: Any = torch.ops.aten
 # Position of the left factor among the arguments; the right one follows it.
 _LEFT = {_aten.mm: 0, _aten.bmm: 0, _aten.addmm: 1, _aten.baddbmm: 1, _aten.addmm_: 1, _aten.baddbmm_: 1}
+# Position of the kernel among the arguments, as `_LEFT`.
+_KERNEL = {_aten.convolution: 1, _aten.convolution_backward: 2}
 _IN_PLACE = (_aten.addmm_, _aten.baddbmm_)
 _ADAM = (_aten._fused_adam_, _aten._fused_adamw_)
 _ALIGNMENT = 64  # bytes; which kernel runs may depend on it
@@ -55,23 +57,30 @@ class Operand(NamedTuple):
 
 @dataclass(frozen=True)
 class Product:
-    """One call of a matrix product: tensors as `Operand`s, other arguments unchanged."""
+    """One call of a matrix product or convolution: tensors as `Operand`s, other arguments unchanged."""
 
     operator: Any  # torch.ops.aten.…, with its overload
     arguments: tuple[Any, ...]
     keywords: tuple[tuple[str, Any], ...]
-    result: Operand
+    result: Operand | None  # None of a convolution's gradients, which are several
 
     @property
     def factors(self) -> tuple[Operand, Operand]:
-        """Left and right, [S, m, k] and [S, k, n] or without S."""
+        """Left and right of a matrix product, [S, m, k] and [S, k, n] or without S."""
         left = _LEFT[self.operator.overloadpacket]
         return self.arguments[left], self.arguments[left + 1]
 
     @property
     def flop(self) -> int:
         """2 S m n k: the result has S m n numbers, each a sum of k products."""
-        return 2 * math.prod(self.result.size) * self.factors[0].size[-1]
+        packet = self.operator.overloadpacket
+        if packet not in _KERNEL:
+            assert self.result is not None
+            return 2 * math.prod(self.result.size) * self.factors[0].size[-1]
+        terms = math.prod(self.arguments[_KERNEL[packet]].size[1:])
+        if self.result is not None:
+            return 2 * math.prod(self.result.size) * terms
+        return 2 * math.prod(self.arguments[0].size) * terms * sum(self.arguments[-1][:2])  # those that are needed
 
 
 class Recording(TorchDispatchMode):
@@ -90,7 +99,7 @@ class Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
-        if func.overloadpacket not in _LEFT:
+        if func.overloadpacket not in _LEFT and func.overloadpacket not in _KERNEL:
             if func.overloadpacket in _ADAM:
                 self.adam_bytes += sum(7 * p.numel() * p.element_size() for p in args[0])
             with self:  # in inference mode compound operations such as `linear` arrive whole
@@ -102,7 +111,8 @@ class Recording(TorchDispatchMode):
         arguments = tuple(Operand.of(value) if isinstance(value, Tensor) else value for value in args)
         named = tuple((key, Operand.of(v) if isinstance(v, Tensor) else v) for key, v in keywords.items())
         result = func(*args, **keywords)
-        self.products.append(Product(func, arguments, named, Operand.of(result)))
+        made = Operand.of(result) if isinstance(result, Tensor) else None
+        self.products.append(Product(func, arguments, named, made))
         self.add(func, args, keywords, result)
         return result
 
@@ -120,10 +130,10 @@ def record(update: Callable[[], object], updates: int = 1) -> Recording:
 
 
 class Products:
-    """A recording's matrix products, run again on tensors of their own with nothing between them.
+    """A recording's products, run again on tensors of their own with nothing between them.
 
-    Results are written to allocated tensors. Products share a tensor where size, strides and role (which argument, or the
-    result) are the same, so the caches are at least as warm as during an update. On CUDA all of them are one CUDA graph, so
+    Results of matrix products are written to allocated tensors. Products share a tensor where size, strides and role (which
+    argument, or the result) are the same, so the caches are at least as warm as during an update. On CUDA all of them are one CUDA graph, so
     that Python does not limit them. On a CPU each is a call from Python, which adds about a microsecond.
     """
 
@@ -145,7 +155,7 @@ class Products:
             in_place = operator.overloadpacket in _IN_PLACE
             roles = ["out" if in_place and i == 0 else i for i in range(len(product.arguments))]
             arguments = tuple(map(tensor, roles, product.arguments))
-            if operator._overloadname == "default" and not in_place:
+            if operator._overloadname == "default" and not in_place and operator.overloadpacket not in _KERNEL:
                 operator, keywords["out"] = operator.overloadpacket.out, tensor("out", product.result)
             self.calls.append((operator, arguments, keywords))
         self._all = self._captured() if device.type == "cuda" and self.calls else self._one_by_one

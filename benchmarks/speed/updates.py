@@ -42,16 +42,17 @@ def bench(
     Reported are medians of `repeats` measurements of each contender, with that many `threads` of torch; 0: all cores. `settings`
     are those of algorithms, by name.
     """
-    problem = problem or Problem()
     with torch_threads(threads or available_cores()):
         rate = copy_rate(device)
         rows = []
         for entry, r in tqdm([(entry, r) for entry in entries for r in runs], desc="bench", unit="row"):
             config = entry.configure((settings or {}).get(entry.name, {}), "the benchmark")
-            rows.append(_row(Contenders(entry, r, device, problem, config), repeats, rate))
+            own = problem or Problem.usual(entry, config)
+            row = _row(Contenders(entry, r, device, own, config), repeats, rate)
+            rows.append(row | {"batch_size": own.batch_size, "obs_shape": own.obs_shape, "act_dim": own.act_dim})
         return {
             "what": "updates per second; ratios are medians over repeats, in each of which all contenders ran in turn",
-            "problem": asdict(problem),
+            "problem": asdict(problem or Problem()),
             "repeats": repeats,
             "seconds_aimed_at": SECONDS[device.type],
             "threads": torch.get_num_threads(),
@@ -125,8 +126,7 @@ def as_table(report: dict[str, Any]) -> str:
     place = settings.get("gpu", f"{report['threads']} threads")
     lines = [
         report["what"],
-        f"batch {problem['batch_size']}, observations {'x'.join(map(str, problem['obs_shape']))}, actions "
-        f"{problem['act_dim']}; float32 products at {settings['float32_matmul_precision']!r}; medians of {report['repeats']}",
+        f"{_sizes(problem)}; float32 products at {settings['float32_matmul_precision']!r}; medians of {report['repeats']}",
         f"{report['device']} ({place}), {report['processor']}, {report['platform']}; "
         f"copying memory moves {report['copy_bytes_per_second'] / 1e9:.1f} GB/s",
         ", ".join(f"{name} {versions[name]}" for name in ("python", "seqeval-rl", "torch", "numpy"))
@@ -151,9 +151,18 @@ def as_table(report: dict[str, Any]) -> str:
         "ceiling: ratio to the update's matrix products alone. Adam/copy: ratio of the bytes that Adam must move to those",
         "that are copied in the same time. -: no such work.",
     ]
+    others = {
+        f"{row['algorithm']}: {_sizes(row)}." for row in report["rows"] if _sizes(problem | row) != _sizes(problem)
+    }
+    lines += sorted(others)
     if report["device"] == "cpu" and any(row["runs"] > 1 for row in report["rows"]):
         lines.append("On a CPU `seqeval run` does not train runs together: it gives each core a run of its own.")
     return "\n".join(lines)
+
+
+def _sizes(sizes: Mapping[str, Any]) -> str:
+    shape = "x".join(map(str, sizes["obs_shape"]))
+    return f"batch {sizes['batch_size']}, observations {shape}, actions {sizes['act_dim']}"
 
 
 def _share(value: float | None) -> str:

@@ -57,8 +57,8 @@ KNOWN_ALGORITHMS = {
 # Of the project's other algorithms, whose looks are drawn like those of anybody's.
 OTHER_NAMES = {
     "cal_ql": "Cal-QL", "decision_transformer": "Decision Transformer", "discrete_bc": "discrete BC",
-    "discrete_cql": "discrete CQL", "dqn": "DQN", "edac": "EDAC", "fql": "FQL", "rebrac": "ReBRAC", "sac_n": "SAC-N",
-    "td3": "TD3",
+    "discrete_cql": "discrete CQL", "dqn": "DQN", "drq_bc": "DrQ+BC", "edac": "EDAC", "fql": "FQL", "rebrac": "ReBRAC",
+    "sac_n": "SAC-N", "td3": "TD3",
 }  # fmt: skip
 
 

@@ -165,7 +165,7 @@ class _Planner:
         schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
         settings, points = variant.settings(schedule), schedule.points()
         actions = Spec(stream.obs_shape, stream.act_dim, (0,), self._device, stream.action_classes)
-        variant.entry.check_action_space(actions, f"stream {spec.name!r} in {sweep.where}")
+        variant.entry.check_spaces(actions, f"stream {spec.name!r} in {sweep.where}")
         columns = variant.entry.columns(variant.config)
         check_columns(variant.entry.name, columns, protocol, f"stream {spec.name!r} in {sweep.where}")
         check_sequences(variant.entry, variant.config, protocol, stream, f"stream {spec.name!r} in {sweep.where}")

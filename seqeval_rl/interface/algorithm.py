@@ -69,6 +69,17 @@ class Spec:
         return self.obs_shape[0]
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an observation; raises `UsageError` where observations are not images."""
+        if len(self.obs_shape) != 3:
+            raise UsageError(
+                f"algorithm: expected observations that are images, found shape {self.obs_shape}. Choose an algorithm for "
+                "observations of this shape."
+            )
+        channels, height, width = self.obs_shape
+        return channels, height, width
+
+    @property
     def action_space(self) -> ActionSpace:
         """The kind of its actions."""
         return "continuous" if self.action_classes is None else "discrete"
@@ -104,6 +115,8 @@ class Algorithm(Protocol):
         Config: a frozen dataclass; each field has a default and a comment.
         vectorized: True for a vectorized algorithm. Absent: False.
         action_space: "continuous" or "discrete", the actions that it is for. Absent: "continuous".
+        observation_space: "images" for an algorithm of these alone, which checks and measurements then give it. Absent: others
+            are not refused, and both give it vectors.
         period: after how many updates the kinds of updates repeat, 2 for a policy update every second step. Absent: 1.
         noise_dim: static method `(config, spec) -> int`, how many standard normals per transition `update` needs. Absent: 0.
         columns: static method `(config) -> tuple of names`, which of `next_actions`, `returns` and `ranks` batches have. Absent:
@@ -124,6 +137,10 @@ class Algorithm(Protocol):
         return_range (float | None): scale rewards so that the task's reference returns are this far apart. Absent or None:
             rewards as in the dataset.
         discount (float): gamma, which the prequential scores of `values` need.
+        n_step (int): batches hold n-step transitions: `rewards` are r_0 + gamma r_1 + ... + gamma^l r_l, with gamma = `discount`
+            of `Config`, `masks` are gamma^l, or 0 where a terminal state is reached, and `next_observations` are those after the
+            (l+1)-th transition. So r + gamma m V(s') is the n-step target. l + 1 is n, or fewer where the episode ends or the
+            next transition may not be sampled yet. Absent: 1. Not with `columns`, nor with `sequence_length`.
         dataset_share (float | None): in an online phase the share of each batch that is drawn from the dataset. Absent or None:
             batches are drawn uniformly from all visible transitions.
         decay_steps (int | None): set to the run's gradient steps under a protocol that uses future data, if there is no online

@@ -108,8 +108,13 @@ class AlgorithmEntry:
         """The kind of actions that its class is for, see `Spec.action_space`."""
         return str(getattr(self.algorithm, "action_space", "continuous"))
 
-    def check_action_space(self, spec: Spec, where: str = "") -> None:
-        """Raise `UsageError` unless it is for actions as `spec` has them, which were found `where`."""
+    def check_spaces(self, spec: Spec, where: str = "") -> None:
+        """Raise `UsageError` unless it is for observations and actions as `spec` has them, which were found `where`."""
+        if self.observation_space == "images" and len(spec.obs_shape) != 3:
+            raise UsageError(
+                f"{where and f'{where}: '}{self.name} is for images, found observations of shape {spec.obs_shape}. Choose an "
+                "algorithm for these, or a dataset of images."
+            )
         if self.action_space == spec.action_space:
             return
         found = (
@@ -131,6 +136,27 @@ class AlgorithmEntry:
         """H of the histories that `act` gets; None: observations alone."""
         return history_length(self.algorithm, config)
 
+    def n_step(self, config: Any) -> int:
+        """How many rewards those of its batches are added up from; 1 where the algorithm does not say.
+
+        Raises:
+            UsageError: it is no whole number from 1, or there are more with `columns` or a `sequence_length`.
+        """
+        n = getattr(config, "n_step", 1)
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise UsageError(f"{self.name}.n_step: expected a whole number from 1, found {n!r}. Correct it.")
+        if n > 1 and (self.columns(config) or self.sequence_length(config) is not None):
+            raise UsageError(
+                f"{self.name}.n_step: expected 1 with `columns` or `sequence_length`, which are of single transitions, found {n}. Set it to "
+                "1."
+            )
+        return n
+
+    @property
+    def observation_space(self) -> str:
+        """The observations that its class says it is for, "images" or "vectors"."""
+        return str(getattr(self.algorithm, "observation_space", "vectors"))
+
     @property
     def returns_to_go(self) -> bool:
         """Whether its batches of sequences have returns to go."""
@@ -140,10 +166,11 @@ class AlgorithmEntry:
         """The algorithm for a run group; a single-run algorithm is wrapped so that it sees one run at a time.
 
         Raises:
-            UsageError: it is for other actions, see `check_action_space`, or acts on a history of discrete ones; or its batches
+            UsageError: it is for others, see `check_spaces` and `n_step`, or acts on a history of discrete ones; or its batches
                 are of sequences and it asks for `columns`.
         """
-        self.check_action_space(spec)
+        self.check_spaces(spec)
+        self.n_step(config)
         if self.sequence_length(config) is not None and (names := self.columns(config)):
             raise UsageError(
                 f"{self.name}: expected no columns with batches of sequences, which do not have any, found {', '.join(names)}. "

@@ -9,11 +9,12 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-Initialization = Literal["torch", "orthogonal", "haiku", "jaxcql", "edac"]
+Initialization = Literal["torch", "orthogonal", "drqv2", "haiku", "jaxcql", "edac"]
 """How initial weights are drawn, n the number of a layer's inputs; biases are 0 except for torch and edac.
 
 - `torch`: weights and biases uniform within 1/sqrt(n), as in `torch.nn.Linear`.
 - `orthogonal`: sqrt(2) times an orthogonal matrix, in the last layer too, as in jaxrl and the authors' IQL.
+- `drqv2`: an orthogonal matrix, as in the authors' DrQ-v2.
 - `haiku`: a normal of standard deviation 1/sqrt(n) without what lies beyond two of these, as in `haiku.Linear`.
 - `jaxcql`: hidden layers as flax's `Dense`, which is as haiku, scaled up to the variance 1/n; the last layer uniform with
   variance 0.01/n, as in young-geng's JaxCQL.
@@ -47,13 +48,23 @@ def draw_weights(layers: Sequence[Tensor], initialization: Initialization, gener
                 each.uniform_(-bound, bound, generator=generator)
             continue
         bias.zero_()
-        if initialization == "orthogonal":
-            # In float64, so that float32 weights do not depend on the order in which threads sum.
-            exact = nn.init.orthogonal_(weight.double(), math.sqrt(2), generator)
-            weight.copy_(exact)
+        if initialization in ("orthogonal", "drqv2"):
+            _draw_orthogonal(weight, math.sqrt(2) if initialization == "orthogonal" else 1.0, generator)
         elif initialization == "jaxcql" and n == last:
             bound *= math.sqrt(3 * 0.01)
             weight.uniform_(-bound, bound, generator=generator)
         else:
             std = bound if initialization == "haiku" else bound / _TRUNCATED_STD
             nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator)
+
+
+@torch.no_grad()
+def draw_kernel(kernel: Tensor, generator: Generator) -> None:
+    """Fills the kernel [out, in, height, width] of a convolution with sqrt(2) times an orthogonal matrix [out, the rest], as in
+    the authors' DrQ-v2; in place."""
+    _draw_orthogonal(kernel, math.sqrt(2), generator)
+
+
+def _draw_orthogonal(weight: Tensor, gain: float, generator: Generator) -> None:
+    # In float64, so that float32 weights do not depend on the order in which threads sum.
+    weight.copy_(nn.init.orthogonal_(weight.double(), gain, generator))

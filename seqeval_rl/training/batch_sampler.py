@@ -22,6 +22,7 @@ from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.interface.sequences import SequenceBatch
 from seqeval_rl.protocol import Schedule
 from seqeval_rl.seeding import numpy_generator
+from seqeval_rl.training.n_step import NStepTransitions
 from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 from seqeval_rl.training.row_pool import RowPool
 from seqeval_rl.training.sequences import CompleteEpisodes, Sequences
@@ -77,15 +78,15 @@ class BatchSampler:
         schedules: Sequence[Schedule],
         seeds: Sequence[int],
         noise_dim: int,
-        sequences: Sequences | None = None,
+        sequences: Sequences | NStepTransitions | None = None,
         shares: Sequence[float | None] | None = None,
     ):
         """Each run has its schedule (of one protocol) and its seed; each transition comes with n = `noise_dim` normals. With
-        `sequences`, batches are of sequences that end with what is drawn; `shares` of the dataset as of `draw_positions`."""
+        `sequences`, batches are of what these make of the transitions drawn; `shares` of the dataset as of `draw_positions`."""
         self.replay, self.schedules, self.seeds, self.noise_dim = replay, tuple(schedules), tuple(seeds), noise_dim
         self.sequences, self.shares = sequences, tuple(shares or [None] * len(self.seeds))
         # Several batches of sequences would be large.
-        self._gathers_chunks = replay.gathers_chunks and sequences is None
+        self._gathers_chunks = replay.gathers_chunks and not isinstance(sequences, Sequences)
         self.last = (max(schedule.gradient_steps for schedule in schedules) - 1) // CHUNK  # chunk
         self._pool: RowPool | None = None
         if isinstance(replay, PooledReplayBuffer):
@@ -118,7 +119,7 @@ class BatchSampler:
 
     def draw(self, chunk: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The draws of the gradient steps from `chunk * CHUNK` on: places in the replay buffer's `rows` [CHUNK, R, B], to be
-        read once the chunk is entered, or what `Sequences.drawn` makes of them, and standard normals [CHUNK, R, B, n]. May be
+        read once the chunk is entered, or what `sequences.drawn` makes of them, and standard normals [CHUNK, R, B, n]. May be
         called from any thread."""
         places = self._indices(chunk) if self._pool is None else self._pool.places(chunk)
         shape = (CHUNK, *places.shape[2:], self.noise_dim)
@@ -143,7 +144,7 @@ class BatchSampler:
             self._pool.close()
 
     def _indices(self, chunk: int) -> NDArray[np.int64]:
-        """The row indices of a chunk, [CHUNK, R, B]; of sequences see `Sequences.drawn`."""
+        """The row indices of a chunk, [CHUNK, R, B]; or what `sequences.drawn` makes of them."""
         complete = [None] * len(self.seeds) if self.sequences is None else self.sequences.complete
         runs = zip(self.schedules, self.seeds, complete, self.shares, strict=True)
         positions = np.stack(
@@ -153,8 +154,8 @@ class BatchSampler:
         if self.sequences is None:
             return indices
         gradient_steps = np.arange(chunk * CHUNK, (chunk + 1) * CHUNK, dtype=np.int64)
-        low = np.stack([schedule.window(gradient_steps)[0] for schedule in self.schedules])
-        return self.sequences.drawn(indices, positions, low)
+        low, high = np.stack([schedule.window(gradient_steps) for schedule in self.schedules], axis=1)
+        return self.sequences.drawn(indices, positions, low, high)
 
 
 class Prefetcher:

@@ -42,6 +42,10 @@ def _on_device(array: NDArray[Any], device: torch.device) -> Tensor:
         return torch.from_numpy(array).to(device)
 
 
+def _scaled(packed: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
+    return packed if shift is None or scale is None else torch.addcmul(shift, packed, scale)
+
+
 class ReplayBuffer:
     """The streams' transitions, rows [N, obs|act|reward|mask|next_obs], and each of R runs' order of arrival.
 
@@ -63,7 +67,9 @@ class ReplayBuffer:
         self.obs_columns = (self.host.shape[1] - spec.act_dim - 2) // 2
         self.rows = self._tensor(together)
         self.columns: Columns | None = None  # gives batches their optional fields
-        self.steps: Tensor | None = None  # [N] int32, which transition of its episode each is; of batches of sequences
+        self.steps: Tensor | None = (
+            None  # [N] int32, which transition of its episode each is; see `sequences.mark_steps`
+        )
 
     def _tensor(self, together: bool) -> Tensor | None:
         parts = self.host.parts
@@ -96,28 +102,29 @@ class ReplayBuffer:
 
     def batch(self, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
         """The batch at places [..., R, B] of `rows` on the device; its rows become `row * scale + shift`, each [R, 1, D]."""
-        if self.rows is None:
-            packed = torch.from_numpy(self.host[indices.numpy()])
-        else:
-            packed = self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1)
-        return self._batch(packed, indices, noise, shift, scale)
+        return self.unpacked(self.packed(indices, shift, scale), indices, noise)
 
     def batch_of(self, indices: NDArray[np.int64], noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
         """The batch of any rows, by their indices [..., R, B] in `host`."""
         return self.batch(torch.from_numpy(indices).to(self.device), noise, shift, scale)
 
-    def _batch(
-        self, packed: Tensor, indices: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None
-    ) -> Batch:
-        """Packed rows [..., R, B, D] as a batch.
+    def packed(self, indices: Tensor, shift: Tensor | None, scale: Tensor | None) -> Tensor:
+        """The rows at these places as they are packed, [..., R, B, D]; arguments as of `batch`."""
+        if self.rows is None:
+            packed = torch.from_numpy(self.host[indices.numpy()])
+        else:
+            packed = self.rows.index_select(0, indices.flatten()).view(*indices.shape, -1)
+        return _scaled(packed, shift, scale)
+
+    def unpacked(self, packed: Tensor, indices: Tensor, noise: Tensor, last: Tensor | None = None) -> Batch:
+        """Packed rows [..., R, B, D] from these places as a batch. Images of next observations are those of the places `last`,
+        [..., R, B]; none: of the same places.
 
         Columns are made contiguous: matrix products of strided inputs take twice as long.
         """
-        if shift is not None and scale is not None:
-            packed = torch.addcmul(shift, packed, scale)
         width = self.obs_columns
         before, actions, rewards, masks, after = packed.split([width, self.act_dim, 1, 1, width], -1)
-        observations, next_observations = self._observations(indices, before, after)
+        observations, next_observations = self._observations(indices, before, after, last)
         return Batch(
             observations=observations,
             actions=self.as_classes(actions.contiguous()),
@@ -132,7 +139,9 @@ class ReplayBuffer:
         """Actions [..., act_dim] as in a row in the form of a `Batch`: discrete ones are int64 [...]."""
         return actions if self.spec.action_classes is None else actions.squeeze(-1).long()
 
-    def _observations(self, indices: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    def _observations(
+        self, indices: Tensor, before: Tensor, after: Tensor, last: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Observations and next observations [..., R, B, *obs] from the rows' columns of both."""
         shape = (*indices.shape, *self.obs_shape)
         return before.contiguous().view(shape), after.contiguous().view(shape)
@@ -158,8 +167,12 @@ class ImageReplayBuffer(ReplayBuffer):
             self.frames, self.index = (_on_device(each, spec.device) for each in (pixels.frames, pixels.index))
         self._back = torch.arange(pixels.stack - 1, -1, -1, device=spec.device)
 
-    def _observations(self, indices: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+    def _observations(
+        self, indices: Tensor, before: Tensor, after: Tensor, last: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         first, *newest = self.index.index_select(0, indices.flatten()).unbind(-1)
+        if last is not None:
+            newest[1] = self.index.index_select(0, last.flatten())[:, 2]
         # [observation and next observation, transition, frame of the stack]
         places = torch.maximum(torch.stack(newest)[..., None] - self._back, first[:, None])
         frames = self.frames.index_select(0, places.flatten())
@@ -195,7 +208,7 @@ class PooledReplayBuffer(ReplayBuffer):
     def batch_of(self, indices: NDArray[np.int64], noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch:
         """See `ReplayBuffer`."""
         packed = torch.from_numpy(self.host[indices]).to(self.device)
-        return self._batch(packed, torch.from_numpy(indices).to(self.device), noise, shift, scale)
+        return self.unpacked(_scaled(packed, shift, scale), torch.from_numpy(indices).to(self.device), noise)
 
 
 def is_pooled(nbytes: int, device: torch.device) -> bool:

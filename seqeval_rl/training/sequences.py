@@ -45,26 +45,28 @@ class Sequences:
                 f"batches of sequences: expected data that fit into memory ({replay.device.type}), found {replay.host.nbytes:,} "
                 "bytes, which are read as they are needed. Use a shorter dataset."
             )
-        steps = np.zeros(len(replay.host), np.int32)
+        self._steps = mark_steps(replay, streams)
         to_go = np.zeros(len(replay.host) if returns_to_go else 0, np.float32)
         self.complete: list[CompleteEpisodes | None] = [None] * len(streams)  # of each run; none: it draws from all
         for r, (stream, first) in enumerate(zip(streams, first_rows(streams), strict=True)):
             if not len(stream):
                 continue
-            steps[first : first + len(stream)] = _steps(stream)
             if returns_to_go:
                 to_go[first : first + len(stream)] = _returns_to_go(stream)
                 self.complete[r] = CompleteEpisodes(stream, replay.arrivals[r][: len(stream)] - first)
         device = replay.device
-        replay.steps = self._steps = torch.from_numpy(steps).to(device)
         self._to_go = torch.from_numpy(to_go).to(device)
         self._back = torch.arange(length - 1, -1, -1, device=device)
 
     def drawn(
-        self, indices: NDArray[np.int64], positions: NDArray[np.int64], low: NDArray[np.int64]
+        self,
+        indices: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        low: NDArray[np.int64],
+        high: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         """What `batch` takes, [CHUNK, R, B], for the row indices [CHUNK, R, B] at arrival positions [R, CHUNK, B] of windows
-        that begin at `low` [R, CHUNK]: the row, and how many transitions before it are in the window, in one number."""
+        from `low` to `high` [R, CHUNK]: the row, and how many transitions before it are in the window, in one number."""
         reach = np.minimum(positions - low[..., None], self.length - 1).swapaxes(0, 1)
         return indices * self.length + reach
 
@@ -102,6 +104,17 @@ class Sequences:
         if scale is not None:
             found = found * scale[..., self._replay.obs_columns + self._replay.act_dim, None]
         return History.of(batch, found)
+
+
+def mark_steps(replay: ReplayBuffer, streams: Sequence[Stream]) -> Tensor:
+    """Have `replay.steps` say which transition of its episode each row is, [N] int32; those of an online phase are marked as they
+    are written. Returns it."""
+    steps = np.zeros(len(replay.host), np.int32)
+    for stream, first in zip(streams, first_rows(streams), strict=True):
+        if len(stream):
+            steps[first : first + len(stream)] = _steps(stream)
+    replay.steps = torch.from_numpy(steps).to(replay.device)
+    return replay.steps
 
 
 def _steps(stream: Stream) -> NDArray[np.int64]:

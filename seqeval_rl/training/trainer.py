@@ -29,6 +29,7 @@ from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.evaluation import Act
 from seqeval_rl.training.history import Remembering
 from seqeval_rl.training.learner import Learner, act
+from seqeval_rl.training.n_step import NStepTransitions, build_sequences
 from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.online import Interaction
 from seqeval_rl.training.prequential import Prequential
@@ -74,7 +75,7 @@ class Trainer:
         stream = runs[0].stream
         seeds = tuple(run.seed for run in runs)
         self._spec = Spec(stream.obs_shape, stream.act_dim, seeds, device, stream.action_classes)
-        entry.check_action_space(self._spec, f"stream {stream.name!r}")
+        entry.check_spaces(self._spec, f"stream {stream.name!r}")
         names = entry.columns(self._config)
         check_columns(entry.name, names, protocol, f"stream {stream.name!r}")
         transitions = _concatenate(runs, protocol)
@@ -101,18 +102,15 @@ class Trainer:
         self.prequential = Prequential(streams, self.learner, self._config, scales)
         self._copy: Algorithm | None = None  # see `copy_policy`
 
-    def _sequences(self, replay: ReplayBuffer) -> Sequences | None:
-        """What makes batches of sequences, for an algorithm that asks for them."""
+    def _sequences(self, replay: ReplayBuffer) -> Sequences | NStepTransitions | None:
+        """What makes sequences or n-step transitions of those that are drawn, for an algorithm that asks for them."""
         streams = [run.stream for run in self.runs]
         where = [f"stream {stream.name!r}" for stream in streams]
-        lengths = {
+        for stream, name in zip(streams, where, strict=True):
             check_sequences(self._entry, self._config, self._protocol, stream, name)
-            for stream, name in zip(streams, where, strict=True)
-        }
-        length = lengths.pop()
-        if length is None:
+        sequences = build_sequences(self._entry, self._config, replay, streams)
+        if sequences is None:
             return None
-        sequences = Sequences(length, replay, streams, self._entry.returns_to_go)
         for complete, schedule, name in zip(sequences.complete, self.schedules, where, strict=True):
             if complete is not None:
                 check_complete(complete, schedule, f"{self._entry.name} in {name}")
@@ -249,13 +247,13 @@ def build_learner(
     visible: int,
     reward_scales: float | NDArray[np.float64] = 1.0,
     capture: Capture | None = None,
-    sequences: Sequences | None = None,
+    sequences: Sequences | NStepTransitions | None = None,
 ) -> Learner:
     """An untrained algorithm with its batches and preprocessing, for R runs with a schedule each, of one protocol.
 
     The first statistics of observations are of `visible` transitions; `reward_scales`, one for all runs or [R], multiply
     rewards. For `capture` see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured. With `sequences`
-    batches are of these.
+    batches are of what these make.
     """
     obs_dim, moments = replay.obs_columns, None
     if obs_dim and getattr(config, "normalise_observations", False):

@@ -15,9 +15,12 @@ from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 
 EXACT = {"rtol": 0, "atol": 0}
-# Those that learn from single transitions, in any order.
+# Those that learn from single transitions of vectors, in any order.
 ALGORITHMS = sorted(
-    name for name in registered() if (entry := find_algorithm(name)).sequence_length(entry.algorithm.Config()) is None
+    name
+    for name in registered()
+    if (entry := find_algorithm(name)).sequence_length(entry.algorithm.Config()) is None
+    and entry.observation_space == "vectors"
 )
 SMALL = {"hidden": (32, 32)}
 SETTINGS = {

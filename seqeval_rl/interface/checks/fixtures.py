@@ -16,6 +16,7 @@ from seqeval_rl.interface.sequences import History, fold, sequence_length
 from seqeval_rl.seeding import torch_generator
 
 OBS_DIM, ACT_DIM, CLASSES, BATCH, EPISODES = 5, 2, 3, 16, 4
+IMAGE = (3, 16, 16)  # of an algorithm for images
 SEEDS = (3, 8)
 CPU = torch.device("cpu")
 
@@ -50,9 +51,27 @@ class HostReads(TorchDispatchMode):
 
 
 def spec_of(algorithm: Any, seeds: tuple[int, ...] = SEEDS) -> Spec:
-    """What an algorithm is built for here: `ACT_DIM` continuous dimensions or `CLASSES` discrete actions, as it declares."""
+    """What an algorithm is built for here: `ACT_DIM` continuous dimensions or `CLASSES` discrete actions, and vectors or images,
+    as it declares."""
+    shape = IMAGE if for_images(algorithm) else (OBS_DIM,)
     discrete = getattr(algorithm, "action_space", "continuous") == "discrete"
-    return Spec((OBS_DIM,), 1, seeds, CPU, CLASSES) if discrete else Spec((OBS_DIM,), ACT_DIM, seeds, CPU)
+    return Spec(shape, 1, seeds, CPU, CLASSES) if discrete else Spec(shape, ACT_DIM, seeds, CPU)
+
+
+def for_images(algorithm: Any) -> bool:
+    """Whether an algorithm declares that its observations are images."""
+    return getattr(algorithm, "observation_space", "vectors") == "images"
+
+
+def observations(spec: Spec, purpose: str, count: int = EPISODES, scale: float = 1.0, seed: int = 0) -> Tensor:
+    """Random observations [R, count, *obs] of a run group: normals times `scale`, or pixels."""
+    size = (spec.runs, count, *spec.obs_shape)
+    return as_observed(spec, scale * torch.randn(size, generator=torch_generator(seed, purpose)))
+
+
+def as_observed(spec: Spec, normals: Tensor) -> Tensor:
+    """Normals [..., *obs] as observations: themselves, or pixels from 0 to 255."""
+    return normals if len(spec.obs_shape) == 1 else (255 * torch.special.ndtr(normals)).round()
 
 
 def build_group(algorithm: Any, seeds: tuple[int, ...] = SEEDS, config: Any = None) -> Algorithm:
@@ -112,10 +131,10 @@ def batches_of(algorithm: Any) -> Iterator[Any]:
 
     while True:
         batch = Batch(
-            observations=normal(OBS_DIM),
+            observations=as_observed(spec, normal(*spec.obs_shape)),
             actions=actions(),
             rewards=normal(1).squeeze(-1),
-            next_observations=normal(OBS_DIM),
+            next_observations=as_observed(spec, normal(*spec.obs_shape)),
             masks=(normal(1).squeeze(-1) < 1).to(torch.get_default_dtype()),
             noise=normal(width, count=BATCH),
             **random_columns(names, normal, ACT_DIM),

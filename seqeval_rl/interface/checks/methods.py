@@ -15,7 +15,6 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.checks.fixtures import (
     BATCH,
     EPISODES,
-    OBS_DIM,
     SEEDS,
     CheckFailed,
     HostReads,
@@ -25,6 +24,7 @@ from seqeval_rl.interface.checks.fixtures import (
     expect,
     expect_equal,
     newest,
+    observations,
     period,
     spec_of,
     trained_group,
@@ -71,12 +71,12 @@ def check_act(algorithm: Any) -> str:
     """
     group, _ = trained_group(algorithm)
     spec = spec_of(algorithm)
-    observations = 10 * torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(0, "contract act"))
+    seen = observations(spec, "contract act", scale=10.0)
     noise = 3 * torch.randn(len(SEEDS), EPISODES, spec.act_noise_dim, generator=torch_generator(1, "contract act"))
     for kind, given in (("greedy", None), ("exploring", noise)):
-        finite = act(group, observations, given, spec).isfinite().all()
+        finite = act(group, seen, given, spec).isfinite().all()
         expect(finite, f"{kind} actions: expected finite numbers, found NaN or infinity")
-    repeated = torch.equal(act(group, observations, None, spec), act(group, observations, None, spec))
+    repeated = torch.equal(act(group, seen, None, spec), act(group, seen, None, spec))
     expect(repeated, "greedy actions: expected the same for the same observations, found different ones")
     return "shape, range, and greedy actions repeat"
 
@@ -107,7 +107,7 @@ def check_randomness(algorithm: Any) -> str:
             torch.manual_seed(global_seed)
             before = torch.get_rng_state()
             group, _ = trained_group(algorithm)
-            act(group, torch.zeros(len(SEEDS), EPISODES, OBS_DIM), ones, spec)
+            act(group, torch.zeros(len(SEEDS), EPISODES, *spec.obs_shape), ones, spec)
             same = torch.equal(before, torch.get_rng_state())
             expect(same, "expected all noise from batch.noise and seeds, found torch's global generator drawn from")
         finals.append(group.state_dict())
@@ -142,21 +142,21 @@ def check_hooks(algorithm: Any) -> str:
     defined = [name for name in ("values", "log_prob") if hasattr(group, name)]
     if "values" in defined and "discount" not in {field.name for field in dataclasses.fields(algorithm.Config)}:
         raise CheckFailed("values: expected a setting discount in Config, without which it is never called, found none")
-    observations = torch.randn(len(SEEDS), BATCH, OBS_DIM, generator=torch_generator(3, "contract hooks"))
+    seen = observations(spec_of(algorithm), "contract hooks", BATCH, seed=3)
     actions = _logged_actions(spec_of(algorithm))
     for name in defined:
-        numbers = _result(name, group, observations, actions)
+        numbers = _result(name, group, seen, actions)
         for piece in (slice(0, 1), slice(1, BATCH)):
-            part = getattr(group, name)(observations[:, piece], actions[:, piece])
+            part = getattr(group, name)(seen[:, piece], actions[:, piece])
             _close(f"{name}: transitions in two batches and in one", numbers[:, piece], part)
-        with_nan = observations.clone()
+        with_nan = seen.clone()
         with_nan[0] = torch.nan
         what = f"{name}: run 1 while the observations of run 0 are finite and while they are NaN"
         _close(what, numbers[1], getattr(group, name)(with_nan, actions)[1])
         for r, part in enumerate(split_state(group.state_dict(), len(SEEDS))):
             single = build_group(algorithm, (SEEDS[r],))
             single.load_state_dict(part)
-            alone = getattr(single, name)(observations[r : r + 1], actions[r : r + 1])
+            alone = getattr(single, name)(seen[r : r + 1], actions[r : r + 1])
             _close(f"{name}: run {r} in the run group and alone", numbers[r], alone[0])
     return ", ".join(defined) or "has neither values nor log_prob: no scores from values, no nll"
 

@@ -12,26 +12,26 @@ import torch
 from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.checks.fixtures import (
     EPISODES,
-    OBS_DIM,
     SEEDS,
     act,
     batches_of,
     build_group,
     expect,
     expect_equal,
+    observations,
     period,
     spec_of,
     trained_group,
 )
 from seqeval_rl.interface.config import grouped_config
 from seqeval_rl.interface.state import join_states, split_state
-from seqeval_rl.seeding import torch_generator
 
 
 def check_seeds(algorithm: Any) -> str:
     """Runs with different seeds start from different weights."""
-    observations = torch.randn(1, 64, OBS_DIM, generator=torch_generator(5, "contract act")).repeat(len(SEEDS), 1, 1)
-    actions = act(build_group(algorithm), observations, None, spec_of(algorithm))
+    spec = spec_of(algorithm)
+    seen = observations(spec_of(algorithm, SEEDS[:1]), "contract act", 64, seed=5)
+    actions = act(build_group(algorithm), seen.expand(len(SEEDS), *seen.shape[1:]).contiguous(), None, spec)
     differ = not torch.equal(actions[0], actions[1])
     expect(differ, f"expected runs of seeds {SEEDS} to act differently at the start, found the same actions")
     return "weights depend on the seed"
@@ -54,8 +54,9 @@ def check_resume(algorithm: Any) -> str:
         group.update(batch)
         other.update(batch)
     expect_equal(group.state_dict(), other.state_dict(), "uninterrupted and resumed")
-    observations, spec = torch.ones(len(SEEDS), EPISODES, OBS_DIM), spec_of(algorithm)
-    same = torch.equal(act(group, observations, None, spec), act(other, observations, None, spec))
+    spec = spec_of(algorithm)
+    seen = torch.ones(len(SEEDS), EPISODES, *spec.obs_shape)
+    same = torch.equal(act(group, seen, None, spec), act(other, seen, None, spec))
     expect(same, "expected the same actions from the uninterrupted and the resumed run group, found different ones")
     return "resumed equals uninterrupted"
 
@@ -118,12 +119,12 @@ def check_state(algorithm: Any) -> str:
     state = group.state_dict()
     parts = split_state(state, len(SEEDS))
     expect_equal(join_states(parts), state, "state split and joined")
-    observations = torch.randn(len(SEEDS), EPISODES, OBS_DIM, generator=torch_generator(2, "contract act"))
     spec = spec_of(algorithm)
-    actions = act(group, observations, None, spec)
+    seen = observations(spec, "contract act", seed=2)
+    actions = act(group, seen, None, spec)
     for r, part in enumerate(parts):
         single = build_group(algorithm, (SEEDS[r] + 1000,))
         single.load_state_dict(part)
-        gap = (act(single, observations[r : r + 1], None, spec)[0] - actions[r]).abs().max().double()
+        gap = (act(single, seen[r : r + 1], None, spec)[0] - actions[r]).abs().max().double()
         expect(gap <= 1e-5, f"expected run {r} to act alone as in the run group, found actions {gap:.3g} apart")
     return "splits by run and joins"

@@ -12,6 +12,8 @@ policy chooses a = -1.
 
 With discrete actions a is one of -1 and 1, b one of -0.8, 0 and 0.8: action 3 i + j is the i-th a and the j-th b. In the dataset
 a is uniform, and b is with 0.9 the best one, else uniform.
+
+An algorithm for images sees three channels, each of one brightness: black is -1 and white is 1.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
-from seqeval_rl.interface.checks.fixtures import CheckFailed, act
+from seqeval_rl.interface.checks.fixtures import IMAGE, CheckFailed, act, for_images
 from seqeval_rl.interface.per_seed import build, columns, noise_dim
 from seqeval_rl.interface.sequences import SequenceBatch, fold, sequence_length
 from seqeval_rl.seeding import torch_generator
@@ -39,7 +41,14 @@ def spec_of(algorithm: Any, seed: int) -> Spec:
     """What an algorithm is built for here."""
     if getattr(algorithm, "action_space", "continuous") == "discrete":
         return Spec((OBS_DIM,), 1, (seed,), torch.device("cpu"), len(CHOICES))
-    return Spec((OBS_DIM,), ACT_DIM, (seed,), torch.device("cpu"))
+    return Spec(IMAGE if for_images(algorithm) else (OBS_DIM,), ACT_DIM, (seed,), torch.device("cpu"))
+
+
+def as_observed(spec: Spec, vectors: Tensor) -> Tensor:
+    """Observations [..., 3] as an algorithm sees them."""
+    if len(spec.obs_shape) == 1:
+        return vectors
+    return ((vectors + 1) * 127.5)[..., None, None].expand(*vectors.shape, *spec.obs_shape[1:]).contiguous()
 
 
 def dataset(discrete: bool = False, names: tuple[str, ...] = (), discount: float = 1.0) -> Batch:
@@ -94,7 +103,7 @@ def score(group: Algorithm, spec: Spec) -> float:
     discrete = spec.action_classes is not None
 
     def chosen(*observation: Tensor) -> tuple[Tensor, Tensor]:
-        actions = act(group, torch.stack(observation, 1)[None], None, spec)[0]
+        actions = act(group, as_observed(spec, torch.stack(observation, 1)[None]), None, spec)[0]
         a, b = (CHOICES[actions] if discrete else actions).unbind(1)
         return a, b
 
@@ -135,7 +144,12 @@ def learn(algorithm: Any, updates: int = UPDATES, seed: int = 0, **settings: Any
             batch = _chosen(data, i)._replace(noise=noise)
         else:
             batch = _sequences(data, i, length, getattr(algorithm, "returns_to_go", False), noise)
-        group.update(batch)
+        group.update(
+            batch._replace(
+                observations=as_observed(spec, batch.observations),
+                next_observations=as_observed(spec, batch.next_observations),
+            )
+        )
     return score(group, spec)
 
 

@@ -12,11 +12,16 @@ from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
 
 CPU = torch.device("cpu")
 SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4, transitions=100)
+# Of other batches than those of single transitions of vectors.
+OTHERS = {
+    "decision_transformer": ({"width": 8, "layers": 1, "sequence_length": 4}, SMALL),
+    "drq_bc": ({"features": 4, "hidden": (8, 8)}, Problem((3, 16, 16), 2, 4, 100)),
+}
 
 
 def small(name):
     entry = find_algorithm(name)
-    return entry, entry.configure({"hidden": (8, 8)}, "a test")
+    return entry, entry.configure(OTHERS[name][0] if name in OTHERS else {"hidden": (8, 8)}, "a test")
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,11 @@ class Elementwise:
         self.mean.copy_(state["mean"])
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", [*ALGORITHMS, *OTHERS])
 @pytest.mark.parametrize(("loop", "runs"), [(LearnerLoop, 2), (EagerLoop, 1)])
 def test_loops_make_finite_progress(name, loop, runs):
     entry, config = small(name)
-    problem = SMALL.suited(entry)
+    problem = OTHERS[name][1] if name in OTHERS else SMALL.suited(entry)
     made = loop(entry, config, problem.spec(2, CPU), problem)
     algorithm = made.learner.algorithm if loop is LearnerLoop else made.algorithm
     before = [t.clone() for t in tensors(algorithm.state_dict())]
@@ -102,3 +107,13 @@ def test_all_contenders_are_there_and_count_whole_periods():
 def test_an_algorithm_without_products_has_no_such_contender():
     contenders = Contenders(AlgorithmEntry("elementwise", "a:test", Elementwise), 2, CPU, SMALL, NoSettings())
     assert list(contenders.by_name) == ["learner", "bare", "eager"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_sequences_and_images_are_compared_with_their_products(name):
+    entry, config = small(name)
+    contenders = Contenders(entry, 1, CPU, OTHERS[name][1], config)
+    assert list(contenders.by_name) == ["learner", "bare", "eager", "products"]
+    assert all(contenders.seconds(each, 1) > 0 for each in contenders.by_name)
+    usual = Problem.usual(entry, entry.configure({}, "a test"))
+    assert (usual.batch_size, usual.obs_shape) == (64, (9, 84, 84) if name == "drq_bc" else (11,))

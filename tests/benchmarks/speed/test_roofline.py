@@ -97,6 +97,19 @@ def test_slices_expanded_inputs_scalars_and_writing_in_place_are_reproduced():
     assert again.products[3].factors[0].dtype == torch.float64
 
 
+def test_a_convolution_and_its_gradients_are_counted_and_run_again():
+    images, kernel = torch.randn(2, 3, 9, 8, requires_grad=True), nn.Parameter(torch.randn(4, 3, 3, 3))
+    of_one = 2 * (2 * 4 * 4 * 3) * (3 * 3 * 3)  # numbers of the result, with stride 2; terms of each
+    for inputs, times in (([images, kernel], 3), ([kernel], 2)):
+        recording = record(
+            lambda inputs=inputs: torch.autograd.grad(
+                nn.functional.conv2d(images if len(inputs) == 2 else images.detach(), kernel, None, 2).sum(), inputs
+            )
+        )
+        assert recording.flop_per_update == times * of_one
+        assert record(Products(recording.products, CPU).run).flop_per_update == times * of_one
+
+
 @pytest.mark.parametrize("size", [(0, 3), (2, 0, 4), (), (3, 4)])
 def test_a_tensor_is_made_again_whatever_its_size(size):
     operand = Operand.of(torch.zeros(size))

@@ -20,7 +20,7 @@ def net(initialization, *seeds, sizes=SIZES):
     return MLP(Spec((1,), 1, seeds, CPU), "test", inputs, hidden, outputs, 2, initialization)
 
 
-@pytest.mark.parametrize("initialization", ["orthogonal", "haiku", "jaxcql"])
+@pytest.mark.parametrize("initialization", ["orthogonal", "drqv2", "haiku", "jaxcql"])
 def test_biases_are_0_and_a_run_starts_the_same_in_every_run_group(initialization):
     of_group, of_run = net(initialization, 7, 8, 9), net(initialization, 8)
     for n, (group, run) in enumerate(zip(of_group.weights, of_run.weights, strict=True)):
@@ -32,13 +32,14 @@ def test_biases_are_0_and_a_run_starts_the_same_in_every_run_group(initializatio
             assert not torch.equal(group[0, 0], group[0, 1])
 
 
+@pytest.mark.parametrize(("initialization", "gain"), [("orthogonal", 2), ("drqv2", 1)])
 @pytest.mark.parametrize("sizes", [SIZES, (5, 60, 1), (1, 3, 7)])
-def test_orthogonal_weights(sizes):
-    """sqrt(2) times orthonormal rows or columns, whichever are fewer, in every layer."""
-    for weight in net("orthogonal", 1, 2, sizes=sizes).weights[::2]:
+def test_orthogonal_weights(sizes, initialization, gain):
+    """Its square root times orthonormal rows or columns, whichever are fewer, in every layer."""
+    for weight in net(initialization, 1, 2, sizes=sizes).weights[::2]:
         rows, columns = weight.shape[-2:]
         product = weight @ weight.mT if rows <= columns else weight.mT @ weight
-        torch.testing.assert_close(product, 2 * torch.eye(min(rows, columns)).expand_as(product), atol=1e-5, rtol=0)
+        torch.testing.assert_close(product, gain * torch.eye(min(rows, columns)).expand_as(product), atol=1e-5, rtol=0)
 
 
 def test_orthogonal_weights_have_no_preferred_direction():
