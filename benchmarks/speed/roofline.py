@@ -133,8 +133,8 @@ class Products:
     """A recording's products, run again on tensors of their own with nothing between them.
 
     Results of matrix products are written to allocated tensors. Products share a tensor where size, strides and role (which
-    argument, or the result) are the same, so the caches are at least as warm as during an update. On CUDA all of them are one CUDA graph, so
-    that Python does not limit them. On a CPU each is a call from Python, which adds about a microsecond.
+    argument, or the result) are the same, so the caches are at least as warm as during an update. On CUDA all of them are one
+    CUDA graph, so that Python does not limit them. On a CPU each is a call from Python, which adds about a microsecond.
     """
 
     def __init__(self, products: Sequence[Product], device: torch.device) -> None:

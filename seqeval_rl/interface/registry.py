@@ -147,8 +147,8 @@ class AlgorithmEntry:
             raise UsageError(f"{self.name}.n_step: expected a whole number from 1, found {n!r}. Correct it.")
         if n > 1 and (self.columns(config) or self.sequence_length(config) is not None):
             raise UsageError(
-                f"{self.name}.n_step: expected 1 with `columns` or `sequence_length`, which are of single transitions, found {n}. Set it to "
-                "1."
+                f"{self.name}.n_step: expected 1 with `columns` or `sequence_length`, which are of single transitions, found "
+                f"{n}. Set it to 1."
             )
         return n
 
