@@ -205,12 +205,13 @@ def test_it_bootstraps_values_on_a_small_problem_of_images():
 def bright(tmp_path, monkeypatch):
     """A stream of grey images in which an action is the brightness of its image, and the task."""
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    gymnasium.register("test/Picture-v0", "reach:Picture", max_episode_steps=5, kwargs={"side": SIDE})
+    gymnasium.register("test/Picture-v0", "reach:Picture", max_episode_steps=5, kwargs={"side": SIDE, "white": SIDE // 2})
     made = episodes([25] * 12, side=SIDE, act_dim=1, seed=0)
     rng = np.random.default_rng(0)
     for episode in made:
         levels = rng.integers(0, 256, len(episode["reward"]))
         episode["observation"][:] = levels[:, None, None, None]
+        episode["observation"][:, :, : SIDE // 2] = 255
         noise = 0.3 * rng.standard_normal(len(levels))
         action = np.clip(levels / 127.5 - 1.0 + noise, -1, 1)
         episode["action"][1:, 0] = action[:-1]

@@ -36,15 +36,18 @@ class Reach(gymnasium.Env):
 
 
 class Picture(gymnasium.Env):
-    """A grey image, three frames stacked; the best action is the image's brightness."""
+    """A grey image, three frames stacked; the best action is the image's brightness. Its upper `white` rows are white."""
 
-    def __init__(self, side=6):
+    def __init__(self, side=6, white=0):
+        self.white = white
         self.action_space = Box(-1.0, 1.0, (1,), np.float32)
         self.observation_space = Box(0, 255, (9, side, side), np.uint8)
 
     def _seen(self):
         self.level = int(self.np_random.integers(256))
-        return np.full(self.observation_space.shape, self.level, np.uint8)
+        image = np.full(self.observation_space.shape, self.level, np.uint8)
+        image[:, : self.white] = 255
+        return image
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

@@ -16,7 +16,7 @@ from seqeval_rl.interface.sequences import History, fold, sequence_length
 from seqeval_rl.seeding import torch_generator
 
 OBS_DIM, ACT_DIM, CLASSES, BATCH, EPISODES = 5, 2, 3, 16, 4
-IMAGE = (3, 16, 16)  # of an algorithm for images
+IMAGE = (3, 20, 20)  # of an algorithm for images
 SEEDS = (3, 8)
 CPU = torch.device("cpu")
 

@@ -13,7 +13,8 @@ policy chooses a = -1.
 With discrete actions a is one of -1 and 1, b one of -0.8, 0 and 0.8: action 3 i + j is the i-th a and the j-th b. In the dataset
 a is uniform, and b is with 0.9 the best one, else uniform.
 
-An algorithm for images sees three channels, each of one brightness: black is -1 and white is 1.
+An algorithm for images sees three channels, the lower half of each of one brightness: black is -1 and white is 1. The upper half
+is white, since a normalized network without biases does not tell brightnesses apart.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def as_observed(spec: Spec, vectors: Tensor) -> Tensor:
     """Observations [..., 3] as an algorithm sees them."""
     if len(spec.obs_shape) == 1:
         return vectors
-    return ((vectors + 1) * 127.5)[..., None, None].expand(*vectors.shape, *spec.obs_shape[1:]).contiguous()
+    images = torch.full((*vectors.shape, *spec.obs_shape[1:]), 255.0)
+    images[..., spec.obs_shape[1] // 2 :, :] = ((vectors + 1) * 127.5)[..., None, None]
+    return images
 
 
 def dataset(discrete: bool = False, names: tuple[str, ...] = (), discount: float = 1.0) -> Batch:
