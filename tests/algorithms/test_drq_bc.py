@@ -15,7 +15,6 @@ from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.algorithm import Batch, Spec
-from seqeval_rl.interface.checks import toy_problem
 from seqeval_rl.interface.per_seed import noise_dim
 from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.interface.state import join_states
@@ -25,8 +24,8 @@ from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 
 CPU = torch.device("cpu")
-SIDE = 16
-IMAGE = (3, SIDE, SIDE)
+SIDE = 20  # of images to learn from
+IMAGE = (3, 16, 16)
 SMALL = {"features": 5, "hidden": (6, 7)}
 
 
@@ -87,7 +86,7 @@ def shifted(images, z, most):
     for image, numbers in zip(images, z, strict=True):
         left, down = (min(int((2 * most + 1) * torch.special.ndtr(number)), 2 * most) for number in numbers)
         padded = functional.pad(image[None], (most,) * 4, mode="replicate")[0]
-        crops.append(padded[:, down : down + SIDE, left : left + SIDE])
+        crops.append(padded[:, down : down + image.shape[1], left : left + image.shape[2]])
     return torch.stack(crops)
 
 
@@ -165,7 +164,7 @@ def test_a_run_is_the_same_alone_and_in_a_group_of_three():
     config = DrQBC.Config(features=10, hidden=(32, 32))
     together = DrQBC(config, Spec(IMAGE, ACT, seeds, CPU))
     alone = [DrQBC(config, Spec(IMAGE, ACT, (seed,), CPU)) for seed in seeds]
-    for batch in batches(30, runs=3):
+    for batch in batches(24, runs=3):
         together.update(batch)
         for r, single in enumerate(alone):
             single.update(batch.each(lambda column, r=r: column[r : r + 1]))
@@ -195,17 +194,13 @@ def test_float_settings_may_differ_between_the_runs_of_a_group():
                 torch.testing.assert_close(metrics[name][r : r + 1], value, rtol=1e-4, atol=1e-5)
 
 
-def test_it_bootstraps_values_on_a_small_problem_of_images():
-    """As `test_learning.test_values_are_bootstrapped`, where myopic policies fall below the dataset."""
-    settings = {"features": 20, "hidden": (64, 64), "learning_rate": 1e-3, "std_steps": 200, "shift": 1}
-    assert toy_problem.learn(DrQBC, seed=1, updates=500, **settings) > 0.5
-
-
 @pytest.fixture
 def bright(tmp_path, monkeypatch):
     """A stream of grey images in which an action is the brightness of its image, and the task."""
     monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    gymnasium.register("test/Picture-v0", "reach:Picture", max_episode_steps=5, kwargs={"side": SIDE, "white": SIDE // 2})
+    gymnasium.register(
+        "test/Picture-v0", "reach:Picture", max_episode_steps=5, kwargs={"side": SIDE, "white": SIDE // 2}
+    )
     made = episodes([25] * 12, side=SIDE, act_dim=1, seed=0)
     rng = np.random.default_rng(0)
     for episode in made:
@@ -248,8 +243,8 @@ def carried(stream, evaluator, seeds=(0, 1), protocol=None, settings=None, **opt
 
 def test_it_learns_from_images_in_the_harness(bright):
     stream, task = bright
-    with Evaluator(task, [0, 1], 4, "gymnasium", 1) as evaluator:
-        found = carried(stream, evaluator, protocol={"updates_per_increment": 2})
+    with Evaluator(task, [0], 4, "gymnasium", 1) as evaluator:
+        found = carried(stream, evaluator, (0,), {"initial": 200, "evaluate_every": 300, "updates_per_increment": 3})
     first, last = (evaluation.scores.mean(1) for evaluation, *_ in (found[0], found[-1]))
     assert (last > first + 15).all()
     assert (last > 80).all()
