@@ -67,9 +67,8 @@ class ReplayBuffer:
         self.obs_columns = (self.host.shape[1] - spec.act_dim - 2) // 2
         self.rows = self._tensor(together)
         self.columns: Columns | None = None  # gives batches their optional fields
-        self.steps: Tensor | None = (
-            None  # [N] int32, which transition of its episode each is; see `sequences.mark_steps`
-        )
+        # [N] int32, which transition of its episode each is; see `sequences.mark_steps`.
+        self.steps: Tensor | None = None
 
     def _tensor(self, together: bool) -> Tensor | None:
         parts = self.host.parts

@@ -260,7 +260,7 @@ class Fixed:
 def test_captured_it_computes_what_it_computes(bright):
     options = {
         "settings": {"features": 5, "hidden": (8, 8)},
-        "protocol": {"evaluate_every": 40, "batch_size": 8, "increment": 3},
+        "protocol": {"batch_size": 8, "increment": 5},
     }
     plain, captured = (carried(bright[0], Fixed(), capture=capture, **options) for capture in (None, recorded))
     for (one, metrics, states), (other, found, again) in zip(plain, captured, strict=True):

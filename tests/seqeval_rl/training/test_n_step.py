@@ -129,7 +129,7 @@ def test_a_setting_is_all_that_an_algorithm_needs(order):
     entry = replace(find_algorithm("td3_bc"), algorithm=Longer)
     options = {
         "entry": entry,
-        "protocol": {"order": order},
+        "protocol": {"order": order, "increment": 4, "evaluate_every": 80},
         "settings": {"hidden": (8, 8), "normalise_observations": True},
     }
     eager = carry("td3_bc", **options)
