@@ -15,9 +15,10 @@ Each update is a step on (3), one on (5), and a soft update of the critics' targ
 `features` units, normalized, with tanh. f learns from (3) alone. There are no targets of f and pi.
 
 As in the authors' code (conglu1997/v-d4rl): h in (5) is that of (3), the gradient passes the outer clip of (4), lambda has none,
-the mean is over action dimensions in the cloning term, weights are orthogonal at first. Different from it: where fewer than n
-transitions follow in the episode, the return is of these; the authors leave such transitions out. Their gradient steps are every
-second one of those that they count for sigma. Their learning rate is 3e-4 offline and 1e-4 online, as in DrQ-v2.
+the mean is over action dimensions in the cloning term, weights are orthogonal at first. `std_steps` is half of their 250 000, of
+which every second one is a gradient step. n = 3 is in their command; their configuration has 1 offline, and a learning rate of
+3e-4 in place of DrQ-v2's 1e-4. Different from it: where fewer than n transitions follow in the episode, or are visible, the return
+is of these; the authors leave such transitions out.
 """
 
 from __future__ import annotations
