@@ -33,8 +33,7 @@ from seqeval_rl.interface.algorithm import Batch, Spec
 from seqeval_rl.interface.config import Count, Fraction, Layers, NonNegative, Positive
 from seqeval_rl.interface.state import Stateful
 from seqeval_rl.networks.distributions import uniform, uniform_class
-from seqeval_rl.networks.images import Encoder, random_shift
-from seqeval_rl.networks.layer_norm import LayerNorm
+from seqeval_rl.networks.images import Encoder, Trunk, random_shift
 from seqeval_rl.networks.modules import MLP, frozen_copy, setting
 from seqeval_rl.networks.optimizers import Adam, soft_update
 
@@ -56,20 +55,6 @@ class DrQBCConfig:
     std_steps: Count = 125_000  # gradient steps over which sigma falls
     noise_clip: NonNegative = 0.3  # c, in units of the action's half range
     return_range: Positive | None = None  # distance of the task's reference returns after scaling; none: as logged
-
-
-class Trunk(nn.Module):
-    """What an image is encoded as, as a few features: linear, layer normalization, tanh."""
-
-    def __init__(self, spec: Spec, purpose: str, inputs: int, features: int) -> None:
-        super().__init__()
-        self.linear = MLP(spec, purpose, inputs, (), features, initialization="drqv2")
-        self.norm = LayerNorm(spec, features)
-
-    def forward(self, encoded: Tensor, frozen: bool = False) -> Tensor:
-        """[R, B, inputs] -> [R, B, features]."""
-        features: Tensor = self.norm(self.linear(encoded, frozen=frozen).squeeze(1))
-        return features.tanh()
 
 
 class Actor(nn.Module):

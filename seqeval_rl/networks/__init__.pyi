@@ -9,7 +9,7 @@ from .distributions import (
     uniform as uniform,
     uniform_class as uniform_class,
 )
-from .images import Encoder as Encoder, random_shift as random_shift
+from .images import Encoder as Encoder, Trunk as Trunk, random_shift as random_shift
 from .initialization import Initialization as Initialization
 from .layer_norm import LayerNorm as LayerNorm
 from .modules import (

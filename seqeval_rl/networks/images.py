@@ -12,6 +12,8 @@ from torch.nn import functional
 from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.networks.initialization import draw_kernel
+from seqeval_rl.networks.layer_norm import LayerNorm
+from seqeval_rl.networks.modules import MLP
 from seqeval_rl.seeding import torch_generator
 
 CHANNELS, KERNEL, STRIDES = 32, 3, (2, 1, 1, 1)
@@ -96,3 +98,17 @@ class Encoder(nn.Module):
         for kernel, bias, stride in zip(kernels, biases, STRIDES, strict=True):
             x = functional.conv2d(x, kernel, bias, stride, groups=groups).relu()
         return x
+
+
+class Trunk(nn.Module):
+    """A few features of encoded images, as DrQ-v2's networks begin: linear, layer normalization, tanh."""
+
+    def __init__(self, spec: Spec, purpose: str, inputs: int, features: int) -> None:
+        super().__init__()
+        self.linear = MLP(spec, purpose, inputs, (), features, initialization="drqv2")
+        self.norm = LayerNorm(spec, features)
+
+    def forward(self, encoded: Tensor, frozen: bool = False) -> Tensor:
+        """[R, B, inputs] -> [R, B, features]."""
+        features: Tensor = self.norm(self.linear(encoded, frozen=frozen).squeeze(1))
+        return features.tanh()
