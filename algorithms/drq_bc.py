@@ -17,8 +17,8 @@ Each update is a step on (3), one on (5), and a soft update of the critics' targ
 As in the authors' code (conglu1997/v-d4rl): h in (5) is that of (3), the gradient passes the outer clip of (4), lambda has none,
 the mean is over action dimensions in the cloning term, weights are orthogonal at first. `std_steps` is half of their 250 000, of
 which every second one is a gradient step. n = 3 is in their command; their configuration has 1 offline, and a learning rate of
-3e-4 in place of DrQ-v2's 1e-4. Different from it: where fewer than n transitions follow in the episode, or are visible, the return
-is of these; the authors leave such transitions out.
+3e-4 in place of DrQ-v2's 1e-4. Different from it: where fewer than n transitions follow in the episode, or are visible, the
+return is of these; the authors leave such transitions out.
 """
 
 from __future__ import annotations
