@@ -45,7 +45,7 @@ def test_registered_algorithms(name, check):
     if name in ("decision_transformer", "drq_bc") and check == "learning":
         pytest.skip(f"takes a minute or two: seqeval check {name}")
     algorithm = REGISTERED[name].load()
-    if name == "drq_bc":
+    if name == "drq_bc" and check != "config":
         algorithm = made_small(algorithm, features=10, hidden=(32, 32))
     if check == "learning" and name in LARGE:
         algorithm = made_small(algorithm, **LARGE[name])
