@@ -143,7 +143,7 @@ def _check(training: Training, device: torch.device) -> None:
     check_vectors(training.task, f"training in {training.task.name}")
     entry, stream, where = training.entry, training.stream, f"task {training.task.name}"
     spec = Spec(stream.obs_shape, stream.act_dim, (training.seed,), device, stream.action_classes)
-    entry.check_action_space(spec, where)
+    entry.check_spaces(spec, where)
     check_columns(entry.name, entry.columns(training.config), training.protocol, where)
     check_sequences(entry, training.config, training.protocol, stream, where)
 
