@@ -4,7 +4,11 @@ import functools
 
 import pytest
 import torch
+from trainers import ALGORITHMS, SETTINGS
 
+from seqeval_rl.experiments.grouping import random_batch
+from seqeval_rl.interface.algorithm import Spec
+from seqeval_rl.interface.registry import find_algorithm
 from seqeval_rl.networks import fusion
 from seqeval_rl.networks.fusion import fused
 
@@ -54,3 +58,29 @@ def test_a_mistake_of_the_caller_is_his_own(pretended_cuda, monkeypatch, caplog)
     with pytest.raises(RuntimeError, match="size"):
         fused(loss)(torch.ones(2, 5), torch.ones(2, 4), 1.0)
     assert not caplog.records
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="their compiled form is kept in the process, and others follow on CUDA"
+)
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch.compile reads it
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_losses_of_every_algorithm_can_be_compiled(name, monkeypatch, caplog):
+    """As whole functions, by the tracing of torch.compile; %BC for BC."""
+    entry = find_algorithm(name)
+    classes = 3 if entry.action_space == "discrete" else None
+    spec = Spec((5,), 2 if classes is None else 1, (0, 1), torch.device("cpu"), classes)
+    settings = {"best": 0.5} if name == "bc" else SETTINGS.get(name, {})
+    config = entry.configure({**settings, "hidden": (6,)}, "a test")
+    batch = random_batch(spec, 4, entry.noise_dim(config, spec), entry.columns(config))
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
+    found = []
+    for on_cuda in (False, True):
+        monkeypatch.setattr(fusion, "_on_cuda", lambda *_, on_cuda=on_cuda: on_cuda)
+        algorithm = entry.build(config, spec)
+        for _ in range(getattr(algorithm, "period", 1)):
+            metrics = algorithm.update(batch)
+        found.append(metrics)
+    for key, expected in found[0].items():
+        torch.testing.assert_close(found[1][key], expected)
+    assert not [record for record in caplog.records if record.name == "seqeval_rl"]
