@@ -92,6 +92,7 @@ def actor_losses(
 class AWAC(ActorCritic):  # which has act, values and log_prob
     """AWAC for R runs at once."""
 
+    actor: GaussianActor
     Config = AWACConfig
     vectorized = True
     name = "AWAC"

@@ -93,6 +93,7 @@ def actor_losses(
 class IQL(ActorCritic):  # which has act, values and log_prob
     """IQL for R runs at once."""
 
+    actor: GaussianActor
     Config = IQLConfig
     vectorized = True
     name = "IQL"

@@ -45,8 +45,8 @@ def bench(command: Bench) -> None:
         options = ("device", "precision", "profile")
         _refuse(command, options, "with --evaluation", "The policy acts on one core in float32")
     if command.launches:
-        options = ("device", "threads", "repeats", "precision", "evaluation", "backend", "profile")
-        _refuse(command, options, "with --launches", "Nothing is measured")
+        measuring = ("device", "threads", "repeats", "precision", "evaluation", "backend", "profile")
+        _refuse(command, measuring, "with --launches", "Nothing is measured")
     if command.profile:
         _refuse(command, ("repeats",), "with --profile", "Every update of one measurement is shown")
     device = choose_device(command.device)

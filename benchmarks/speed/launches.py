@@ -30,7 +30,7 @@ from seqeval_rl.errors import SeqevalError, UsageError
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.networks import fusion, triton_support
 
-_H100 = {
+_H100: dict[str, Any] = {
     "type": "cuda", "index": 0, "multi_processor_count": 132, "cc": 90, "major": 9, "regs_per_multiprocessor": 65536,
     "max_threads_per_multi_processor": 2048, "max_threads_per_block": 1024, "warp_size": 32,
 }  # fmt: skip

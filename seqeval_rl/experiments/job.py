@@ -53,7 +53,7 @@ class Job:
 
     @property
     def small(self) -> bool:
-        """Whether it leaves a GPU half empty, so that another such job may be trained there at the same time."""
+        """Whether it leaves a GPU half empty, so that another such job can be trained there at the same time."""
         return len(self.runs) * self.protocol.batch_size <= HALF_EMPTY
 
 

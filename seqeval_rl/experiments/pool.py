@@ -33,8 +33,7 @@ _GRACE = 5.0  # seconds that all processes together have to end
 
 
 def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Display) -> list[RunEnd]:
-    """Train jobs in one process for each of `devices`, see `place`; all have an equal share of the cores. Processes of one GPU
-    work at the same time on small jobs only.
+    """Train jobs in one process for each of `devices`, see `place`; all have an equal share of the cores.
 
     A process that dies costs the runs of its group this attempt; another takes its place.
 
@@ -47,11 +46,7 @@ def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Dis
     ends: list[RunEnd] = []
     try:
         while waiting or any(worker.number is not None for worker in workers):
-            while True:
-                free, shared = idle(workers)
-                placed = place(waiting, free, any(worker.free is None for worker in workers), shared)
-                if placed is None:
-                    break
+            while (placed := place(waiting, idle(workers), any(worker.free is None for worker in workers))) is not None:
                 number, index = placed
                 workers[index].start(number, waiting.pop(number))
             ready = wait([part for worker in workers for part in (worker.connection, worker.process.sentinel)], _POLL)
@@ -88,9 +83,7 @@ def train_in_processes(jobs: Sequence[Job], devices: Sequence[str], display: Dis
     return ends
 
 
-def place(
-    jobs: Mapping[int, Job], free: Mapping[int, float], busy: bool, shared: Collection[int] = ()
-) -> tuple[int, int] | None:
+def place(jobs: Mapping[int, Job], free: Mapping[int, float], busy: bool) -> tuple[int, int] | None:
     """Which job (of those that wait, the longest first) begins on which idle worker; None: wait for one that works.
 
     The job gets the worker whose device has most memory free, if it fits there: else a shorter one may. Where none fits and
@@ -100,38 +93,29 @@ def place(
         jobs: by number.
         free: bytes that are free on an idle worker's device, by worker.
         busy: whether any worker works.
-        shared: idle workers on whose device another one works, which get small jobs only.
     """
-    for worker in sorted(free, key=lambda each: (each in shared, -free[each])):
-        if worker in shared:
-            fitting = [number for number, job in jobs.items() if job.small and job.bytes <= free[worker]]
-        else:
-            fitting = [number for number, job in jobs.items() if job.bytes <= free[worker]]
-        if fitting:
-            return fitting[0], worker
-    if not jobs or not free or busy:
+    if not jobs or not free:
         return None
-    return next(iter(jobs)), max(free, key=lambda each: free[each])
+    worker = max(free, key=lambda each: free[each])
+    fitting = [number for number, job in jobs.items() if job.bytes <= free[worker]]
+    if fitting:
+        return fitting[0], worker
+    return None if busy else (next(iter(jobs)), worker)
 
 
-def idle(workers: Sequence[_Worker]) -> tuple[dict[int, float], set[int]]:
-    """The workers that wait for a job, by index, each with the bytes that are free on its device; and which of these share it
-    with one that works. Left out are those on whose device a job works that is not small."""
+def idle(workers: Sequence[_Worker]) -> dict[int, float]:
+    """The workers that wait for a job, by index, each with the bytes that are free on its device.
+
+    Of a device that several share that is what it saw when it became idle, but no more than all that was ever free there, less
+    what the jobs of the others may take.
+    """
     free: dict[int, float] = {}
-    shared: set[int] = set()
     for index, worker in enumerate(workers):
-        if worker.free is None:
-            continue
-        others = [each for each in workers if each.device == worker.device and each is not worker]
-        working = [each.job for each in others if each.number is not None and each.job is not None]
-        if not all(job.small for job in working):
-            continue
-        # What it saw when it became idle, or all that was free when none worked, less what the others' jobs may still take.
-        most = max(each.most_free for each in (worker, *others))
-        free[index] = min(worker.free, most - sum(job.bytes for job in working))
-        if working:
-            shared.add(index)
-    return free, shared
+        if worker.free is not None:
+            others = [each for each in workers if each.device == worker.device and each is not worker]
+            taken = sum(each.job.bytes for each in others if each.number is not None and each.job is not None)
+            free[index] = min(worker.free, max(each.most_free for each in (worker, *others)) - taken)
+    return free
 
 
 class _Ended(NamedTuple):

@@ -1,5 +1,5 @@
-"""Trains on this machine: on a CPU in one process per core, on CUDA in one process per device, each one job after the other. Jobs
-that leave a GPU half empty are trained two at a time.
+"""Trains on this machine: on a CPU in one process per core, on CUDA in one process per device, each one job after the other. A
+device has two processes where every job leaves it half empty.
 
 Small sweeps of this project's algorithms in Gymnasium's environments train in this process: a new one takes some seconds.
 """
@@ -42,7 +42,7 @@ class LocalLauncher:
         if names == ["cpu"] and not small:
             worth = math.ceil(sum(job.cost for job in planned.jobs) / WORTH_A_PROCESS)
             names *= max(1, min(available_cores(), worth))
-        elif names != ["cpu"] and sum(job.small for job in planned.jobs) > 1:
+        elif names != ["cpu"] and all(job.small for job in planned.jobs):
             names *= 2
         algorithms = [find_algorithm(name) for name in {job.algorithm for job in planned.jobs}]
         # A class that was defined in a notebook exists in this process alone.

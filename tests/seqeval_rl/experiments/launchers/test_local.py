@@ -68,7 +68,6 @@ class Sized:
 
     bytes: int
     seconds: int = 1
-    small: bool = False
 
 
 @given(
@@ -97,20 +96,19 @@ def test_every_group_is_trained_where_it_fits(jobs, memory):
 
 
 @given(
-    jobs=st.lists(st.builds(Sized, st.integers(0, 60), st.integers(1, 9), st.booleans()), max_size=20),
+    jobs=st.lists(st.builds(Sized, st.integers(0, 60), st.integers(1, 9)), max_size=20),
     memory=st.lists(st.integers(60, 90), min_size=1, max_size=3),
 )
-def test_two_processes_of_a_pretended_device_share_it_for_small_groups_only(jobs, memory):
+def test_two_processes_of_a_pretended_device_share_its_memory(jobs, memory):
     workers = [FakeWorker(device, room) for _ in range(2) for device, room in enumerate(memory)]
     waiting, now, done = dict(enumerate(jobs)), 0, []
     working = []
     while waiting or working:
-        while (placed := place(waiting, *seen(workers, working))) is not None:
+        while (placed := place(waiting, idle(workers), bool(working))) is not None:
             number, index = placed
             worker = workers[index]
             worker.start(number, waiting.pop(number))
             there = [each.job for each in workers if each.device == worker.device and each.number is not None]
-            assert len(there) == 1 or all(job.small for job in there)
             assert sum(job.bytes for job in there) <= worker.most_free
             heapq.heappush(working, (now + worker.job.seconds, number, index))
         assert working, "something works as long as something waits"
@@ -118,12 +116,6 @@ def test_two_processes_of_a_pretended_device_share_it_for_small_groups_only(jobs
         workers[index].end()
         done.append(number)
     assert sorted(done) == list(range(len(jobs)))
-
-
-def seen(workers, working):
-    """What `place` takes besides the jobs."""
-    free, shared = idle(workers)
-    return free, bool(working), shared
 
 
 class FakeWorker:
