@@ -66,7 +66,8 @@ class Policy:
         )
         try:
             self._algorithm.load_state_dict(state["algorithm"])
-            self._scale, self._shift = observation_map(state, int(np.prod(shapes.obs_shape)))
+            obs_dim = 0 if shapes.images else int(np.prod(shapes.obs_shape))  # images are not normalized
+            self._scale, self._shift = observation_map(state, obs_dim)
             scales = state["preprocessing"]["scale"].double().reshape(-1).numpy()
         except (KeyError, ValueError, RuntimeError, AttributeError) as error:
             raise DataError(
@@ -79,7 +80,6 @@ class Policy:
         self._waits: bool | None = None  # whether an action has no reward yet; None: `reset` was not called
         self._length = entry.history_length(config)
         if self._length is not None:
-            obs_dim = int(np.prod(shapes.obs_shape))
             self._reward_scale = scales[-obs_dim - 2 : -obs_dim - 1]
             self.remembering = Remembering(self._act_on, self._length, 1, shapes.obs_shape, len(shapes.action_low))
 
@@ -91,6 +91,10 @@ class Policy:
         return actions
 
     def _seen(self, observations: torch.Tensor) -> torch.Tensor:
+        """Observations [1, B, *obs] as the algorithm sees them."""
+        # As `Preprocessing.now` computes it, so that actions are equal to the last bit.
+        if not len(self._scale):
+            return observations
         return torch.addcmul(self._shift, observations.flatten(2), self._scale).view(observations.shape)
 
     def reset(self) -> None:
@@ -178,19 +182,19 @@ class Policy:
     def scaled_actions(self, observations: torch.Tensor) -> torch.Tensor:
         """Greedy actions [B, act_dim] in [-1, 1] for raw observations [B, *obs_shape], both float32; of discrete actions their
         numbers from 0 on, [B, 1]."""
-        # As `Preprocessing.now` computes it, so that actions are equal to the last bit.
-        seen = torch.addcmul(self._shift, observations.flatten(1), self._scale).view(observations.shape)
-        actions: torch.Tensor = self._algorithm.act(seen[None], None)[0]
+        actions: torch.Tensor = self._algorithm.act(self._seen(observations[None]), None)[0]
         return actions if self.shapes.action_classes is None else actions.unsqueeze(-1).float()
 
     def act(self, observations: NDArray[np.float32], noise: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Actions as of `scaled_actions` for raw observations [B, *obs_shape]; exploring with standard normals [B, n], where n is
         `Spec.act_noise_dim`, greedy without."""
         # Not `addcmul`, which rounds once: collected datasets must stay the same.
-        seen = torch.from_numpy(observations).flatten(1) * self._scale + self._shift
+        seen = torch.from_numpy(observations)
+        if len(self._scale):
+            seen = (seen.flatten(1) * self._scale + self._shift).view(observations.shape)
         normals = None if noise is None else torch.from_numpy(noise)[None]
         with torch.no_grad():
-            actions: NDArray[Any] = self._algorithm.act(seen.view(1, *observations.shape), normals)[0].numpy()
+            actions: NDArray[Any] = self._algorithm.act(seen[None], normals)[0].numpy()
         return actions if self.shapes.action_classes is None else actions[:, None].astype(np.float32)
 
 

@@ -81,7 +81,7 @@ class OnlineImages:
         base, images = int(self._base[r]), int(self._images[r])
         places = torch.from_numpy(self._places[r][: self._transitions[r]])
         return {
-            "frames": self.frames[base : base + images].cpu(),
+            "frames": self.frames[base : base + images].cpu().clone(),  # else the whole tensor would be saved with it
             "index": self.index[places.to(self.index.device)].cpu() - base,
             "first": int(self._first[r]) - base,
             "newest": int(self._newest[r]) - base,

@@ -15,6 +15,7 @@ from hypothesis import given, strategies as st
 from numpy.testing import assert_array_equal
 from vd4rl_files import episodes, write_shard
 
+from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
 from seqeval_rl.data.load import load_dataset
@@ -120,9 +121,9 @@ def test_batches_have_what_the_environments_returned(lengths: list[list[int]], s
     same = again.batch_of(order[None], torch.empty(1, len(order), 0), None, None)
     assert_array_equal(same.next_observations, batch.next_observations)
     assert_array_equal(same.observations, batch.observations)
-    assert [len(state["frames"]) for state in again.online.state_dict()["__runs__"]] == [
-        sum(counts) + len(counts) for counts in lengths
-    ]
+    stored = [state["frames"] for state in again.online.state_dict()["__runs__"]]
+    assert [len(frames) for frames in stored] == [sum(counts) + len(counts) for counts in lengths]
+    assert [frames.untyped_storage().nbytes() for frames in stored] == [frames.nbytes for frames in stored]
 
 
 def test_a_run_from_dataset_to_online_phase_resumes_to_the_last_bit(tmp_path: Path) -> None:
@@ -141,6 +142,18 @@ def test_a_run_from_dataset_to_online_phase_resumes_to_the_last_bit(tmp_path: Pa
     for r, seed in enumerate((3, 4)):  # and is the same alone
         with make_trainer([streams[r]], [seed]) as trainer:
             assert flat(carry(trainer)[-1][2][0]) == flat(whole[-1][2][r])
+
+
+def test_the_policy_of_a_run_acts_on_images_as_it_was_evaluated(tmp_path: Path) -> None:
+    with make_trainer([Stream("a", [film_dataset(tmp_path / "a")])], [3]) as trainer:
+        states = carry(trainer)[-1][2]
+        act = trainer.copy_policy()
+    entry = find_algorithm(PLUG_IN)
+    policy = Policy(entry, entry.configure({}, "test"), TASK, states[0], 3)
+    seen = np.random.default_rng(0).integers(0, 256, (4, 9, SIDE, SIDE), np.uint8)
+    expected = act(seen[None].astype(np.float32))[0]
+    assert_array_equal(policy(seen), expected)
+    assert_array_equal(policy.act(seen.astype(np.float32)), expected)
 
 
 def test_other_images_than_before_end_a_resumed_run(tmp_path: Path) -> None:
