@@ -36,7 +36,8 @@ from seqeval_rl.utils.processes import available_cores
 FULL = 1_000_000  # transitions in the largest and default dataset, unless `levels.json` says another number
 LEVELS = ("random", "medium", "expert", "replay")
 VERSION = 0  # of the datasets' contents; raise it with any change of them
-_PER_WORKER = 5_000  # a worker costs a second to start, worth it from about this many transitions on
+# A worker costs a second to start, and with a renderer some more; it is worth it from about this many transitions on.
+_PER_WORKER, _IMAGES_PER_WORKER = 5_000, 500
 
 
 class BundledReader(Reader):
@@ -152,7 +153,8 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
     _, action_space = environment_spaces(task.environment)
     behavior = behaviors()[task.name]
     if workers is None:
-        workers = max(1, min(available_cores(), transitions // _PER_WORKER))
+        each = _IMAGES_PER_WORKER if task.name in VISION_TASKS else _PER_WORKER
+        workers = max(1, min(available_cores(), transitions // each))
     if task.name in VISION_TASKS:
         return _build_images(name, task, level, transitions, workers, progress)
     lengths = [behavior["returns"][checkpoint][2] for checkpoint in behavior[level] or ["random"]]

@@ -59,11 +59,11 @@ def same(a: Dataset, b: Dataset) -> None:
     assert (a.name, a.task, a.sha256, a.cut, a.clipped_actions) == (b.name, b.task, b.sha256, b.cut, b.clipped_actions)
 
 
-def test_there_are_eighteen() -> None:
-    assert len(bundled.names()) == 18
+def test_there_are_twenty() -> None:
+    assert len(bundled.names()) == 20
     assert "bundled/walker2d/replay" in bundled.names()
     for behavior in bundled.behaviors().values():
-        used = {name for level in bundled.LEVELS for name in behavior.get(level, [])}
+        used = {name for level in bundled.LEVELS for name in behavior[level]}
         assert used <= set(behavior["returns"])
 
 
