@@ -72,7 +72,7 @@ class Problem:
     def usual(cls, entry: AlgorithmEntry, config: Any) -> Problem:
         """What an algorithm is measured on by default: as `suited`, with fewer images or sequences in a batch."""
         long = entry.observation_space == "images" or entry.sequence_length(config) is not None
-        return cls(**({"batch_size": _FEWER} if long else {})).suited(entry)
+        return cls(batch_size=_FEWER if long else cls.batch_size).suited(entry)
 
     def suited(self, entry: AlgorithmEntry) -> Problem:
         """This problem, or for an algorithm for discrete actions one with as many of them as this has action dimensions; for one

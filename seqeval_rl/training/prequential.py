@@ -32,6 +32,7 @@ from seqeval_rl.interface.algorithm import Batch
 from seqeval_rl.interface.returns import check_actions, check_numbers
 from seqeval_rl.results.read import COUNT, PREQUENTIAL, VALUE_COUNT
 from seqeval_rl.training.learner import Learner
+from seqeval_rl.training.sequences import Sequences
 
 _SCORED = 512  # transitions of a run that are scored at once
 UNSEEN = 0.05  # largest weight of the rewards after the end of a cut episode at which its return counts as observed
@@ -48,7 +49,9 @@ class Prequential:
         self._scale = torch.tensor(reward_scales, dtype=dtype, device=device)[:, None]
         self._values, self._log_prob = (getattr(learner.algorithm, name, None) for name in ("values", "log_prob"))
         # What an algorithm that acts on a history has seen before each transition; it has no scores from values.
-        self._histories = learner.batches.sequences if hasattr(learner.algorithm, "history_length") else None
+        sequences = learner.batches.sequences
+        acts_on_history = hasattr(learner.algorithm, "history_length") and isinstance(sequences, Sequences)
+        self._histories = sequences if acts_on_history else None
         if self._histories is not None:
             self._values = self._log_prob = None
         discount = getattr(config, "discount", None)
