@@ -18,8 +18,8 @@ WHOLE = {"d4rl": (12, 60), "mixed": (6, 30), "finetune": (12, 60), "mujoco": (12
 
 def test_every_suite_says_in_one_line_what_it_is():
     assert {"quickstart", "medium", "d4rl", "mixed", "finetune", "ratio", "static", "orders", "mujoco"} | {
-        "breadth"
-    } == set(suite_names())
+        "breadth", "discrete",
+    } == set(suite_names())  # fmt: skip
     for name in suite_names():
         assert "\n" not in read_suite(name)[1].description.strip()
 
@@ -87,6 +87,8 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
     if name == "breadth":  # every registered algorithm for vectors and continuous actions, and %BC
         assert {"edac", "fql", "rebrac", "cal_ql", "sac_n", "td3"} < {result.algorithm for result in results}
         assert {result.config["best"] for result in results if result.algorithm == "bc"} == {None, 0.1}
+    if name == "discrete":
+        assert {result.config["double"] for result in results if result.algorithm == "dqn"} == {False, True}
     if name == "orders":
         assert {p["order"] for p in protocols} == {"shuffled", "logged"}
     if name == "mixed":
@@ -104,9 +106,10 @@ def test_the_miniature_runs_to_its_end_and_is_drawn(name, tmp_path, capsys):
             assert [block.get("change_size", 0) > 0 for block in recorded] == [
                 place > 0 and not result.interleaved for place in range(3)
             ]
+    scored = "prequential/agreement" if name == "discrete" else "prequential/action_error"
     for result in results:
         if not result.manifest["protocol"]["static"]:
-            assert any("prequential/action_error" in entry["metrics"] for entry in result.evaluations)
+            assert any(scored in entry["metrics"] for entry in result.evaluations)
 
 
 def test_paper_uses_future_data_and_says_so(tmp_path):

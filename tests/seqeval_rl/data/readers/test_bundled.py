@@ -59,8 +59,8 @@ def same(a: Dataset, b: Dataset) -> None:
     assert (a.name, a.task, a.sha256, a.cut, a.clipped_actions) == (b.name, b.task, b.sha256, b.cut, b.clipped_actions)
 
 
-def test_there_are_twenty() -> None:
-    assert len(bundled.names()) == 20
+def test_there_are_twenty_four() -> None:
+    assert len(bundled.names()) == 24
     assert "bundled/walker2d/replay" in bundled.names()
     for behavior in bundled.behaviors().values():
         used = {name for level in bundled.LEVELS for name in behavior[level]}
@@ -151,25 +151,27 @@ def test_the_policy_is_the_one_in_the_file(task: str) -> None:
     assert_allclose(BehaviorPolicy(task, checkpoint).act(observations, noise), expected, atol=1e-12)
 
 
-def test_a_policy_of_discrete_actions_is_epsilon_greedy() -> None:
-    policy = BehaviorPolicy("cartpole", "0003000")
+@pytest.mark.parametrize(("task", "width", "classes"), [("cartpole", 4, 2), ("acrobot", 6, 3)])
+def test_a_policy_of_discrete_actions_is_epsilon_greedy(task: str, width: int, classes: int) -> None:
+    policy = BehaviorPolicy(task, bundled.behaviors()[task]["expert"][0])
     rng = np.random.default_rng(0)
-    observations, numbers = rng.normal(size=(5000, 4)), rng.random((5000, 2))
+    observations, numbers = rng.normal(size=(5000, width)), rng.random((5000, 2))
     greedy = policy.outputs(observations).argmax(1)
     chosen = policy.classes(observations, numbers)
     explores = numbers[:, 0] < 0.1
     assert_array_equal(chosen[~explores], greedy[~explores])
-    assert_array_equal(chosen[explores], (numbers[explores, 1] >= 0.5).astype(int))
+    assert_array_equal(chosen[explores], np.floor(classes * numbers[explores, 1]))
 
 
-def test_cartpole_has_discrete_actions_and_is_an_ordinary_minari_dataset() -> None:
-    log = bundled.build("cartpole", "expert", 900, progress=False)
+@pytest.mark.parametrize(("task", "classes"), [("cartpole", 2), ("acrobot", 3)])
+def test_a_dataset_has_discrete_actions_and_is_an_ordinary_minari_dataset(task: str, classes: int) -> None:
+    log = bundled.build(task, "expert", 900, progress=False)
     check_environment(log)
-    assert (log.action_classes, sorted(set(log.actions.tolist()))) == (2, [0, 1])
-    assert 30 < log.mean_score() < 100
-    found = load_dataset("minari:seqeval/cartpole/expert-900-v0")
+    assert (log.action_classes, sorted(set(log.actions.tolist()))) == (classes, list(range(classes)))
+    assert 30 < log.mean_score() < 110
+    found = load_dataset(f"minari:seqeval/{task}/expert-900-v0")
     assert (found.sha256, found.task) == (log.sha256, log.task)
-    assert minari.load_dataset("seqeval/cartpole/expert-900-v0").action_space == Discrete(2)
+    assert minari.load_dataset(f"seqeval/{task}/expert-900-v0").action_space == Discrete(classes)
 
 
 def test_random_actions_are_uniform_and_all_lie_on_the_grid() -> None:
@@ -182,10 +184,10 @@ def test_random_actions_are_uniform_and_all_lie_on_the_grid() -> None:
     assert abs(np.square(actions).mean() - 1 / 3) < 4 * np.sqrt(4 / 45 / count)
 
 
-@pytest.mark.parametrize("task", ["hopper", "halfcheetah", "walker2d", "cartpole"])
+@pytest.mark.parametrize("task", ["hopper", "halfcheetah", "walker2d", "cartpole", "acrobot"])
 def test_a_level_has_the_returns_that_were_measured(task: str) -> None:
     behavior = bundled.behaviors()[task]
-    checkpoint = "0002000" if task == "cartpole" else "0050000"
+    checkpoint = behavior["medium"][0] if "transitions" in behavior else "0050000"
     mean, std, length = behavior["returns"][checkpoint]
     episodes = roll_out(Chunk(task, behavior["env_id"], "replay", checkpoint, 0))
     returns = np.array([episode.rewards.sum() for episode in episodes])
@@ -238,6 +240,7 @@ def test_a_damaged_dataset_is_built_again(tmp_path: Path) -> None:
         ("hopper", "good", 10, "unknown bundled dataset"),
         ("hopper", "medium", 0, "expected 1 to 1000000 transitions, found 0"),
         ("hopper", "medium", 1_000_001, "found 1000001"),
+        ("cartpole", "replay", 50_001, "expected 1 to 50000 transitions, found 50001"),
     ],
 )
 def test_unknown_datasets_are_refused(task: str, level: str, transitions: int, message: str) -> None:
