@@ -50,8 +50,8 @@ class Prequential:
         self._values, self._log_prob = (getattr(learner.algorithm, name, None) for name in ("values", "log_prob"))
         # What an algorithm that acts on a history has seen before each transition; it has no scores from values.
         sequences = learner.batches.sequences
-        acts_on_history = hasattr(learner.algorithm, "history_length") and isinstance(sequences, Sequences)
-        self._histories = sequences if acts_on_history else None
+        acts_on_history = hasattr(learner.algorithm, "history_length")
+        self._histories = sequences if acts_on_history and isinstance(sequences, Sequences) else None
         if self._histories is not None:
             self._values = self._log_prob = None
         discount = getattr(config, "discount", None)
