@@ -12,7 +12,7 @@ import minari
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Dict as SpaceDict, Discrete, MultiBinary, MultiDiscrete, Tuple as SpaceTuple
 from hypothesis import given, strategies as st
 from minari.data_collector import EpisodeBuffer
 
@@ -22,7 +22,7 @@ from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.validation import RawTransitions
-from seqeval_rl.environments.spaces import Shapes
+from seqeval_rl.environments.spaces import Shapes, shapes_of_spaces
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Spec
@@ -194,3 +194,14 @@ def test_an_algorithm_for_other_actions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         seqeval_rl.evaluate("bc", str(tmp_path / "cart.npz"), out=tmp_path / "out", protocol=protocol)
     assert not list((tmp_path / "out").rglob("manifest.json"))
+
+
+@pytest.mark.parametrize(
+    "actions", [MultiBinary(3), MultiDiscrete([2, 2]), SpaceDict(a=Discrete(2)), SpaceTuple((Discrete(2),))], ids=str
+)
+def test_other_action_spaces_are_refused_in_words(actions: Any) -> None:
+    message = (
+        "expected discrete actions, or vectors in a box.*Multi-binary, multi-discrete and composite actions are not"
+    )
+    with pytest.raises(DataError, match=message):
+        shapes_of_spaces("X-v0", Box(-1, 1, (2,)), actions, 10)
