@@ -1,7 +1,7 @@
 """Bundled datasets: seeded roll-outs of the behavior policies that ship with the package, built on first use.
 
 No network is needed. A dataset is stored twice: in the cache, and as an ordinary Minari dataset,
-`seqeval/<task>/<level>-<transitions>-v0`. One of images is in the cache alone, which keeps every image once.
+`seqeval/<task>/<level>-<transitions>-v<version>`. One of images is in the cache alone, which keeps every image once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from seqeval_rl.utils.processes import available_cores
 
 FULL = 1_000_000  # transitions in the largest and default dataset, unless `levels.json` says another number
 LEVELS = ("random", "medium", "expert", "replay")
-VERSION = 0  # of the datasets' contents; raise it with any change of them
 # A worker costs a second to start, and with a renderer some more; it is worth it from about this many transitions on.
 _PER_WORKER, _IMAGES_PER_WORKER = 5_000, 500
 
@@ -93,6 +92,11 @@ def full_size(task_name: str) -> int:
     return int(behaviors().get(task_name, {}).get("transitions", FULL))
 
 
+def version(task_name: str) -> int:
+    """Of the contents of a task's datasets; raised with any change of them."""
+    return int(behaviors()[task_name].get("version", 0))
+
+
 def check(task_name: str, level: str, transitions: int) -> None:
     """Raise `UsageError` unless there is such a dataset of such a size; builds nothing."""
     name = f"bundled/{task_name}/{level}"
@@ -132,7 +136,7 @@ def build(
     check(task_name, level, transitions)
     if transitions != full:
         name = f"{name}:{transitions}"
-    stem = f"bundled-{task_name}-{level}-v{VERSION}-"
+    stem = f"bundled-{task_name}-{level}-v{version(task_name)}-"
     return cache.obtain(
         f"{stem}{transitions}",
         lambda: _build(name, task_named(task_name), level, transitions, workers, progress),
@@ -159,7 +163,7 @@ def _build(name: str, task: Task, level: str, transitions: int, workers: int | N
         return _build_images(name, task, level, transitions, workers, progress)
     lengths = [behavior["returns"][checkpoint][2] for checkpoint in behavior[level] or ["random"]]
     new = NewDataset(
-        f"seqeval/{task.name}/{level}-{transitions}-v{VERSION}",
+        f"seqeval/{task.name}/{level}-{transitions}-v{version(task.name)}",
         task,
         transitions,
         policy_name(task.name, level),
