@@ -106,10 +106,10 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Usag
     Args:
         kind: what the name should be, for example "algorithm".
         name: what was found.
-        valid: every valid name.
+        valid: every valid name, and forms of names such as "minari:<id>", which are shown first.
         where: where it was found, for example "--algorithms".
     """
-    names = sorted(valid)
+    names = sorted(valid, key=lambda each: ("<" not in each, each))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     place = f" in {where}" if where else ""

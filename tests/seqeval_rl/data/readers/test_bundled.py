@@ -163,15 +163,17 @@ def test_a_policy_of_discrete_actions_is_epsilon_greedy(task: str, width: int, c
     assert_array_equal(chosen[explores], np.floor(classes * numbers[explores, 1]))
 
 
-@pytest.mark.parametrize(("task", "classes"), [("cartpole", 2), ("acrobot", 3)])
-def test_a_dataset_has_discrete_actions_and_is_an_ordinary_minari_dataset(task: str, classes: int) -> None:
+@pytest.mark.parametrize(("task", "classes", "version"), [("cartpole", 2, 1), ("acrobot", 3, 0)])
+def test_a_dataset_has_discrete_actions_and_is_an_ordinary_minari_dataset(
+    task: str, classes: int, version: int
+) -> None:
     log = bundled.build(task, "expert", 900, progress=False)
     check_environment(log)
     assert (log.action_classes, sorted(set(log.actions.tolist()))) == (classes, list(range(classes)))
     assert 30 < log.mean_score() < 110
-    found = load_dataset(f"minari:seqeval/{task}/expert-900-v0")
+    found = load_dataset(f"minari:seqeval/{task}/expert-900-v{version}")
     assert (found.sha256, found.task) == (log.sha256, log.task)
-    assert minari.load_dataset(f"seqeval/{task}/expert-900-v0").action_space == Discrete(classes)
+    assert minari.load_dataset(f"seqeval/{task}/expert-900-v{version}").action_space == Discrete(classes)
 
 
 def test_random_actions_are_uniform_and_all_lie_on_the_grid() -> None:
