@@ -20,6 +20,8 @@ from seqeval_rl.utils.text import csv_text, show
 if TYPE_CHECKING:
     import pyarrow
 
+_ROW_GROUP = 100_000  # rows of a Parquet file that are written together
+
 TOTAL = "prequential_total/"  # before the names of prequential scores that are summed up to the evaluation
 LONG_COLUMNS = (
     "run", "dataset", "algorithm", "seed", "phase", "block",
@@ -147,14 +149,18 @@ def _write_csv(tables: Iterable[pyarrow.Table], path: Path) -> int:
 
 
 def _write_parquet(tables: Iterable[pyarrow.Table], path: Path) -> int:
-    """One run at a time, so that memory does not grow with their number."""
+    """Runs of `_ROW_GROUP` rows together, so that memory does not grow with their number, nor the file with each run."""
     import pyarrow.parquet
 
     iterator = iter(tables)
-    first = next(iterator)
+    waiting = [next(iterator)]
     rows = 0
-    with pyarrow.parquet.ParquetWriter(path, first.schema) as writer:
-        for table in itertools.chain([first], iterator):
-            writer.write_table(table)
-            rows += len(table)
+    with pyarrow.parquet.ParquetWriter(path, waiting[0].schema, compression="zstd") as writer:
+        for table in itertools.chain(iterator, (None,)):
+            if table is None or sum(map(len, waiting)) >= _ROW_GROUP:
+                writer.write_table(pyarrow.concat_tables(waiting))
+                rows += sum(map(len, waiting))
+                waiting = []
+            if table is not None:
+                waiting.append(table)
     return rows
