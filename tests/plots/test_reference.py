@@ -234,7 +234,8 @@ def test_other_data_have_no_reference_and_the_command_says_so(tmp_path: Path, ca
     with caplog.at_level(logging.WARNING):
         assert main(["plot", str(root), "--reference", "--format", "svg"]) == 0
     assert caplog.messages == [
-        "reference results: none of the data of mine; there are those of halfcheetah expert, halfcheetah medium, halfcheetah random and 10 more. None are shown."
+        "reference results: none of the data of mine; there are those of halfcheetah expert, halfcheetah medium, "
+        "halfcheetah random and 10 more. None are shown."
     ]
     assert ", reference" not in (root / "curves.svg").read_text()
 
