@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seqeval_rl.benchmarks.durability.commands import Fault, World, metrics, wait_for_session
-from seqeval_rl.benchmarks.durability.faults import Kind
+from seqeval_rl.benchmarks.durability.faults import STRUCK, Kind
 
 PROMPT = 10.0  # seconds from a signal to the end of the command
 _EXPECTED = {"SIGKILL": -signal.SIGKILL, "full": 74}  # exit codes; of other signals 75
@@ -61,6 +61,9 @@ def strike_at(world: World, whole: World, faults: Sequence[Fault], report: Repor
     for fault in faults:
         what, process = f"{fault.kind} at {fault.place} {fault.call}", world.start(fault)
         process.join(120)
+        ended = time.monotonic()
+        struck = [float(line.removeprefix(STRUCK)) for line in world.printed().splitlines() if line.startswith(STRUCK)]
+        report.slowest = max([report.slowest, *(ended - moment for moment in struck)])
         report.judge_exit(what, process.exitcode, _EXPECTED.get(fault.kind, 75), world)
         left = wait_for_session(process.pid, 1.0)
         report.orphans += [f"{what}: process {each}" for each in left]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+STRUCK = "struck at "  # before the time of a signal, in what a command prints
 Kind = Literal["SIGKILL", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGINT", "full"]
 
 
@@ -87,4 +89,5 @@ def strike(kind: Kind, arguments: tuple[Any, ...]) -> None:
         paths = [str(value) for value in arguments if isinstance(value, Path)]
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *paths[:1])
     else:
+        os.write(2, f"{STRUCK}{time.monotonic()}\n".encode())  # one clock for all processes
         os.kill(os.getpid(), getattr(signal, kind))
