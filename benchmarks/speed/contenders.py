@@ -23,11 +23,11 @@ from seqeval_rl.experiments.grouping import random_batch_of, timed
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.training.build import build_learner
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.n_step import build_sequences
 from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
-from seqeval_rl.training.trainer import build_learner
 from seqeval_rl.training.visible_columns import VisibleColumns
 
 _IMAGES = 256  # different ones in the synthetic data

@@ -1,4 +1,4 @@
-"""Trains a group of runs of one algorithm together: builds what they need, takes gradient steps, saves and loads states."""
+"""Trains a group of runs of one algorithm together: takes gradient steps, saves and loads states."""
 
 from __future__ import annotations
 
@@ -12,28 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqeval_rl.data.arrival import Arrival, Concatenated, Logged
-from seqeval_rl.data.images import join
-from seqeval_rl.data.packed_rows import PackedRows
-from seqeval_rl.data.stream import Stream, first_rows
+from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.patience import UPDATE, within_limits
-from seqeval_rl.errors import DataError, UsageError
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.config import grouped_config
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.protocol import EvaluationPoint, Protocol, Schedule
-from seqeval_rl.training.batch_sampler import BatchSampler
-from seqeval_rl.training.cuda_graph_learner import CudaGraphLearner
+from seqeval_rl.training.build import build_learner, build_transitions, by_run, check_images, reward_scale
 from seqeval_rl.training.cuda_graphs import Capture
 from seqeval_rl.training.evaluation import Act
 from seqeval_rl.training.history import Remembering
-from seqeval_rl.training.learner import Learner, act
+from seqeval_rl.training.learner import act
 from seqeval_rl.training.n_step import NStepTransitions, build_sequences
-from seqeval_rl.training.normalization import Preprocessing, VisibleMoments
 from seqeval_rl.training.online import Interaction
 from seqeval_rl.training.prequential import Prequential
-from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions, build_replay_buffer
+from seqeval_rl.training.replay_buffer import ReplayBuffer, build_replay_buffer
 from seqeval_rl.training.sequences import Sequences, check_complete, check_sequences
 from seqeval_rl.training.visible_columns import VisibleColumns, check_columns
 
@@ -72,19 +66,19 @@ class Trainer:
         self.schedules = [Schedule(protocol, len(run.stream), f"stream {run.stream.name!r}") for run in runs]
         self._points = [schedule.points() for schedule in self.schedules]
         self._config = grouped_config([run.config for run in runs])
-        stream = runs[0].stream
-        seeds = tuple(run.seed for run in runs)
+        streams, seeds = [run.stream for run in runs], tuple(run.seed for run in runs)
+        stream = streams[0]
         self._spec = Spec(stream.obs_shape, stream.act_dim, seeds, device, stream.action_classes)
         entry.check_spaces(self._spec, f"stream {stream.name!r}")
         names = entry.columns(self._config)
         check_columns(entry.name, names, protocol, f"stream {stream.name!r}")
-        transitions = _concatenate(runs, protocol)
+        transitions = build_transitions(streams, seeds, protocol)
         if transitions.pixels is not None:
-            _check_images(entry.name, stream.name, self._config)
+            check_images(entry.name, stream.name, self._config)
         replay = build_replay_buffer(transitions, self._spec, together=device.type != "cpu" or capture is not None)
         sequences = self._sequences(replay)
         self.interaction = self._open_environments(replay) if protocol.online else None
-        scales = np.array([_reward_scale(run, protocol) for run in runs])
+        scales = np.array([reward_scale(run.stream, run.config, protocol) for run in runs])
         # As published: statistics of the full dataset from the start, never refreshed.
         self._fixed_statistics = protocol.uses_future_data and len(stream) > 0
         visible = len(stream) if self._fixed_statistics else self.points()[0].transitions
@@ -92,10 +86,9 @@ class Trainer:
             entry, self._config, self._spec, replay, self.schedules, visible, scales, capture, sequences
         )
         self.algorithm, self.preprocessing = self.learner.algorithm, self.learner.preprocessing
-        streams = [run.stream for run in runs]
         self.columns: VisibleColumns | None = None
         if names:
-            discounts = _each(getattr(self._config, "discount", 1.0), len(runs))
+            discounts = by_run(getattr(self._config, "discount", 1.0), len(runs))
             self.columns = VisibleColumns(names, streams, replay, discounts, scales, self.interaction)
             self.columns.refresh(visible)
             replay.columns = self.columns
@@ -236,96 +229,3 @@ class Trainer:
         images = None if self.interaction is None else self.interaction.images
         more = {"images": images, "online": self.interaction, "columns": self.columns}  # loaded in this order
         return {**parts, **{name: part for name, part in more.items() if part is not None}}
-
-
-def build_learner(
-    entry: AlgorithmEntry,
-    config: Any,
-    spec: Spec,
-    replay: ReplayBuffer,
-    schedules: Sequence[Schedule],
-    visible: int,
-    reward_scales: float | NDArray[np.float64] = 1.0,
-    capture: Capture | None = None,
-    sequences: Sequences | NStepTransitions | None = None,
-) -> Learner:
-    """An untrained algorithm with its batches and preprocessing, for R runs with a schedule each, of one protocol.
-
-    The first statistics of observations are of `visible` transitions; `reward_scales`, one for all runs or [R], multiply
-    rewards. For `capture` see `CudaGraphLearner`; none: on CUDA a CUDA graph, elsewhere nothing is captured. With `sequences`
-    batches are of what these make.
-    """
-    obs_dim, moments = replay.obs_columns, None
-    if obs_dim and getattr(config, "normalise_observations", False):
-        moments = VisibleMoments(replay.host, replay.arrivals, obs_dim, schedules[0].protocol.window)
-    preprocessing = Preprocessing(moments, obs_dim, spec, reward_scales)
-    preprocessing.refresh(visible)
-    with within_limits(UPDATE):
-        algorithm = entry.build(config, spec)
-    shares = _each(getattr(config, "dataset_share", None), spec.runs)
-    batches = BatchSampler(replay, schedules, spec.seeds, entry.noise_dim(config, spec), sequences, shares)
-    if capture is None and spec.device.type != "cuda":
-        return Learner(algorithm, batches, preprocessing)
-    return CudaGraphLearner(algorithm, batches, preprocessing, capture)
-
-
-def _each(value: Any, runs: int) -> list[Any]:
-    """A setting of each run: that of all, or those of a tensor [R]."""
-    return value.tolist() if isinstance(value, torch.Tensor) else [value] * runs
-
-
-def _check_images(algorithm: str, stream: str, config: Any) -> None:
-    """Raise `UsageError` for settings that do not suit a dataset of images."""
-    if getattr(config, "normalise_observations", False):
-        raise UsageError(
-            f"{algorithm}.normalise_observations: expected false for images, found true on {stream}. Set it to "
-            "false; images come with values from 0 to 255, and scaling them is the algorithm's."
-        )
-
-
-def _concatenate(runs: Sequence[Run], protocol: Protocol) -> Transitions:
-    """The transitions of all streams, and each run's order of arrival; of one stream alone, its memory maps themselves.
-
-    With M online transitions each run has M rows of its own after those of the datasets. Raises `ValueError` where streams of
-    unequal length precede an online phase.
-    """
-    streams = [run.stream for run in runs]
-    different = {id(stream): stream for stream in streams}.values()
-    parts = [rows for stream in different for rows in stream.rows()]
-    arrivals: list[Arrival] = []
-    own = sum(len(stream) for stream in different)  # first row of the next run's own
-    for run, first in zip(runs, first_rows(streams), strict=True):
-        order = run.stream.arrival(protocol.order, run.seed)
-        segments: list[tuple[Arrival, int]] = [(order, first)] if len(order) else []
-        if protocol.online:
-            segments.append((Logged(protocol.online), own))
-            own += protocol.online
-        whole = Concatenated(segments)
-        arrivals.append(whole.array() if isinstance(order, np.ndarray) else whole)
-    written = len(runs) * protocol.online
-    if protocol.online:
-        if len({len(stream) for stream in streams}) > 1:
-            raise ValueError("streams of a run group with an online phase: expected equal lengths")
-        parts.append(np.zeros((written, runs[0].stream.width), parts[0].dtype if parts else np.float32))
-    images = [pixels for stream in different if (pixels := stream.pixels()) is not None]
-    return Transitions(PackedRows(parts), join(images) if images else None, arrivals, written)
-
-
-def _reward_scale(run: Run, protocol: Protocol) -> float:
-    """What rewards are multiplied by, so that the task's reference returns are `return_range` apart; 1 where that is not set.
-
-    Where the protocol uses future data, as published, the returns of the full dataset take the place of the reference returns.
-    Without either rewards are not scaled, which the planner says.
-    """
-    span, references = getattr(run.config, "return_range", None), run.stream.task.return_references
-    if span is None:
-        return 1.0
-    width = span if references is None else references[1] - references[0]
-    if protocol.uses_future_data and len(run.stream):
-        width = float(np.ptp(run.stream.returns()))
-        if width <= 0:
-            raise DataError(
-                f"stream {run.stream.name!r}: expected episodes of different returns to scale rewards by, found one return. "
-                "Leave out --paper, or set return_range=none."
-            )
-    return float(span / width)
