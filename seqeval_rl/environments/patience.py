@@ -38,6 +38,9 @@ WHO = {STEP: "an environment", UPDATE: "its algorithm"}  # by the limit of a sin
 DEFAULT = Patience()
 _current = DEFAULT
 _shared: Any = None  # of a worker process: numbers that its parent reads, see `share`
+# For each limit of `WHO`, when the calls should be ended that the threads of this process are at, by the `Alarm`'s id.
+_calls: list[dict[int, float]] = [{}, {}]
+_lock = threading.Lock()  # for `_calls` and `_shared`
 _active: Alarm | None = None
 _installed = False
 
@@ -106,13 +109,19 @@ class Alarm:
         self._begun = time.monotonic()
         self._until = self._begun + self._limit
         if _shared is not None:
-            _shared[self._place] = self._until + self._limits.grace
+            with _lock:
+                calls = _calls[self._place]
+                calls[id(self)] = self._until + self._limits.grace
+                _shared[self._place] = min(calls.values())
 
     def end(self) -> float:
         """The call has ended; the seconds that it took."""
         self._until = math.inf
         if _shared is not None:
-            _shared[self._place] = math.inf
+            with _lock:
+                calls = _calls[self._place]
+                calls.pop(id(self), None)
+                _shared[self._place] = min(calls.values(), default=math.inf)
         return time.monotonic() - self._begun
 
     def check_episode(self, seconds: float) -> None:

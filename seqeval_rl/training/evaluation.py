@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.returned import EnvironmentFailure, attempt
 from seqeval_rl.environments.tasks import Task
-from seqeval_rl.environments.vector_env import Transition
+from seqeval_rl.environments.vector_env import Transition, VectorEnv
 from seqeval_rl.interface.returns import ROUNDING
 from seqeval_rl.training.history import Remembering
 
@@ -120,14 +120,25 @@ class Evaluator:
         """Open the task's environment for E = `episodes` ≥ 1 episodes of each of R runs, given by their seeds. Evaluations of
         another `purpose` have other episodes. Other arguments and errors as in `environments.make_vector_env`."""
         self.task, self.seeds, self.episodes, self._purpose = task, tuple(seeds), episodes, purpose
-        self._envs = make_vector_env(task.environment, len(self.seeds) * episodes, backend, workers, max_episode_steps)
-        self.backend = self._envs.backend
+        self._open = partial(
+            make_vector_env, task.environment, len(self.seeds) * episodes, backend, workers, max_episode_steps
+        )
+        self._opened = [self._open()]  # R·E environments for each of the evaluations that have run at the same time
+        self._free = list(self._opened)  # those of them that no evaluation uses
+        self.backend = self._opened[0].backend
         self._closed = False
-        self._thread = ThreadPoolExecutor(1, "evaluation")  # starts with the first `begin`
+        self._threads = ThreadPoolExecutor(thread_name_prefix="evaluation")  # start with the first `begin`
 
     def begin(self, act: Act, evaluation: int) -> Future[Evaluation]:
-        """Start `evaluate` in a thread of its own; one at a time. `close` stops it."""
-        return self._thread.submit(self.evaluate, act, evaluation)
+        """Start `evaluate` in a thread of its own, which `close` stops. Where others are running, it opens more environments."""
+        return self._threads.submit(self._evaluate, self._take(), act, evaluation)
+
+    def _take(self) -> VectorEnv:
+        """Environments that no other evaluation uses."""
+        if self._free:
+            return self._free.pop()
+        self._opened.append(self._open())
+        return self._opened[-1]
 
     def evaluate(self, act: Act, evaluation: int) -> Evaluation:
         """Run every episode to its end.
@@ -144,8 +155,18 @@ class Evaluator:
         Raises:
             ValueError: `act` returns another shape.
         """
+        return self._evaluate(self._take(), act, evaluation)
+
+    def _evaluate(self, envs: VectorEnv, act: Act, evaluation: int) -> Evaluation:
+        """`evaluate` in these environments, which are free afterwards."""
+        try:
+            return self._play(envs, act, evaluation)
+        finally:
+            self._free.append(envs)
+
+    def _play(self, envs: VectorEnv, act: Act, evaluation: int) -> Evaluation:
         started = time.perf_counter()
-        envs, runs, episodes = self._envs, len(self.seeds), self.episodes
+        runs, episodes = len(self.seeds), self.episodes
         low, high = action_range = envs.shapes.action_range
         starts = [episode_seed(seed, evaluation, e, self._purpose) for seed in self.seeds for e in range(episodes)]
         first, failed = attempt(lambda: envs.reset(starts))
@@ -189,10 +210,11 @@ class Evaluator:
         return Evaluation(returns, lengths, scores, record.failures, record.tracebacks, int(lengths.sum()), seconds)
 
     def close(self) -> None:
-        """Close environments and worker processes, after the environment step that an evaluation in the thread is at."""
+        """Close environments and worker processes, after the environment step that an evaluation in a thread is at."""
         self._closed = True
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        self._envs.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for envs in self._opened:
+            envs.close()
 
     def __enter__(self) -> Evaluator:
         return self

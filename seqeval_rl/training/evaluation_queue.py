@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 from seqeval_rl.protocol import EvaluationPoint
 from seqeval_rl.training.evaluation import Evaluation, Evaluator
 from seqeval_rl.training.trainer import Trainer
+
+AT_ONCE = 2
+"""Asynchronous evaluations at the same time. While the policy of one acts, the environments of the other are stepped, and the
+last long episodes of one leave no core idle."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Outcome:
 
 
 class EvaluationQueue:
-    """Evaluates a run group's policy and records the outcomes; at most one evaluation runs at a time."""
+    """Evaluates a run group's policy and records the outcomes in order; at most `AT_ONCE` evaluations run at a time."""
 
     def __init__(
         self,
@@ -57,34 +62,44 @@ class EvaluationQueue:
             asynchronous = trainer.device.type == "cuda" and getattr(trainer.algorithm, "capturable", True)
         self.asynchronous = evaluator is not None and asynchronous
         self._trainer, self._evaluator, self._record = trainer, evaluator, record
-        self._pending: Outcome | None = None
+        self._pending: deque[Outcome] = deque()  # in order, without those that are recorded
         self._alive = True
 
     def evaluate(self, point: EvaluationPoint) -> Future[Evaluation]:
-        """Evaluate the policy as it is now; unless `asynchronous`, the result is there on return."""
+        """Evaluate the policy as it is now, after `wait_for_room`; unless `asynchronous`, the result is there on return."""
         done: Future[Evaluation] = Future()
         if self._evaluator is None:
             none = np.empty((len(self._trainer.runs), 0))
             done.set_result(Evaluation(returns=none, lengths=none.astype(np.int64), scores=none))
         elif self.asynchronous:
-            return self._evaluator.begin(self._trainer.copy_policy(), point.index)
+            # The evaluation before the last `AT_ONCE` - 1 is over, and with it the use of its copy.
+            policy = self._trainer.copy_policy(point.index % AT_ONCE)
+            return self._evaluator.begin(policy, point.index)
         else:
             done.set_result(self._evaluator.evaluate(self._trainer.learner.policy(), point.index))
         return done
 
     def submit(self, outcome: Outcome) -> bool:
         """Record the outcome, at once or when its evaluation is over; False when no run is left to train."""
-        self._pending = outcome
+        self._pending.append(outcome)
         return self._alive if self.asynchronous else self.wait()
 
     def record_finished(self) -> None:
-        """Record a finished evaluation, without waiting for one that is not: an interruption then does not lose it."""
-        if self._pending is not None and self._pending.pending.done():
-            self.wait()
+        """Record finished evaluations, without waiting for one that is not: an interruption then does not lose them."""
+        while self._pending and self._pending[0].pending.done():
+            self._record_next()
+
+    def wait_for_room(self) -> bool:
+        """Wait until another evaluation may begin; False when no run is left to train."""
+        while len(self._pending) >= AT_ONCE:
+            self._record_next()
+        return self._alive
 
     def wait(self) -> bool:
-        """Wait for the running evaluation, if any, and report it; False when no run is left to train."""
-        if self._pending is not None:
-            outcome, self._pending = self._pending, None
-            self._alive = self._record(outcome) and self._alive
+        """Wait for the running evaluations and record them; False when no run is left to train."""
+        while self._pending:
+            self._record_next()
         return self._alive
+
+    def _record_next(self) -> None:
+        self._alive = self._record(self._pending.popleft()) and self._alive

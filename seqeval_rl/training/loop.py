@@ -40,7 +40,7 @@ def sequential_evaluation(
         for increments in trainer.increments_until(point):  # offline all of them at once, online one at a time
             trainer.reveal(increments)  # each makes `increment` more transitions visible
             trainer.update(increments, update_progress)  # `updates_per_increment` gradient steps each, see `Schedule`
-        if not evaluations.wait():  # for an asynchronous evaluation of the previous point
+        if not evaluations.wait_for_room():  # where earlier points are still evaluated
             return
         pending = evaluations.evaluate(point)
         metrics = trainer.metrics()

@@ -93,7 +93,7 @@ class Trainer:
             self.columns.refresh(visible)
             replay.columns = self.columns
         self.prequential = Prequential(streams, self.learner, self._config, scales)
-        self._copy: Algorithm | None = None  # see `copy_policy`
+        self._copies: dict[int, Algorithm] = {}  # see `copy_policy`
 
     def _sequences(self, replay: ReplayBuffer) -> Sequences | NStepTransitions | None:
         """What makes sequences or n-step transitions of those that are drawn, for an algorithm that asks for them."""
@@ -198,15 +198,16 @@ class Trainer:
         """[R], label of the block that the newest visible transition belongs to."""
         return tuple(run.stream.label_at(point.transitions) for run in self.runs)
 
-    def copy_policy(self) -> Act:
-        """The policy as it is now, on the CPU. There is one copy, which the next call overwrites."""
-        first = self._copy is None
-        if self._copy is None:
-            self._copy = self._entry.build(self._config, replace(self._spec, device=CPU))
-        self._copy.load_state_dict(join_states([self.algorithm.state_dict()]))
+    def copy_policy(self, place: int = 0) -> Act:
+        """The policy as it is now, on the CPU. The next call for the same `place` overwrites the copy."""
+        first = place not in self._copies
+        if first:
+            self._copies[place] = self._entry.build(self._config, replace(self._spec, device=CPU))
+        copy = self._copies[place]
+        copy.load_state_dict(join_states([self.algorithm.state_dict()]))
         preprocess, scale = self.preprocessing.now(CPU), self.preprocessing.reward_scale
-        copied = partial(act, self._copy, preprocess, CPU, self._spec, first, reward_scale=scale)
-        length = getattr(self._copy, "history_length", None)
+        copied = partial(act, copy, preprocess, CPU, self._spec, first, reward_scale=scale)
+        length = getattr(copy, "history_length", None)
         if length is None:
             return copied
         return Remembering(copied, length, self._spec.runs, self._spec.obs_shape, self._spec.act_dim)

@@ -1,5 +1,6 @@
 """Environments that hang: the copy fails, the others continue."""
 
+import math
 import signal
 import time
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from seqeval_rl.environments.make import make_vector_env
-from seqeval_rl.environments.patience import Patience, with_patience
+from seqeval_rl.environments.patience import Alarm, Patience, share, with_patience
 from seqeval_rl.environments.returned import attempt
 from seqeval_rl.errors import EnvironmentMissingError, UsageError
 
@@ -37,6 +38,22 @@ def test_a_copy_that_takes_too_long_fails_and_the_others_continue(how, workers, 
         assert "\n" not in failures[1].message
     assert time.monotonic() - began < 30
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_call_that_is_to_be_ended_first_is_shared_whatever_other_threads_do(monkeypatch):
+    monkeypatch.setattr("seqeval_rl.environments.patience._shared", None)  # restored afterwards
+    shared = [0.0, 0.0]
+    share(shared)
+    first, second = Alarm(), Alarm()
+    first.begin()
+    deadline = shared[0]
+    assert time.monotonic() < deadline < time.monotonic() + 600
+    second.begin()
+    assert shared == [deadline, math.inf]
+    second.end()
+    assert shared == [deadline, math.inf]
+    first.end()
+    assert shared == [math.inf, math.inf]
 
 
 def test_an_environment_that_does_not_open_is_said_so(registry):

@@ -232,6 +232,26 @@ def test_asynchronous_evaluation_scores_the_policy_of_its_own_evaluation_point(n
     assert_same(carry(name, evaluator=LateEvaluator, asynchronous=True), carry(name), **EXACT)
 
 
+def test_two_asynchronous_evaluations_run_at_a_time_and_are_recorded_in_order():
+    told = []
+
+    class Late(LateEvaluator):
+        def begin(self, act, evaluation):
+            told.append(("begun", evaluation))
+            return super().begin(act, evaluation)
+
+    def record(outcome):
+        told.append(("recorded", outcome.point.index))
+        return True
+
+    trainer = make("bc")
+    sequential_evaluation(trainer, Late(2), record, lambda _: None, asynchronous=True)
+    last = len(trainer.points()) - 1
+    assert last > 3
+    later = [each for i in range(2, last + 1) for each in (("recorded", i - 2), ("begun", i))]
+    assert told == [("begun", 0), ("begun", 1), *later, ("recorded", last - 1), ("recorded", last)]
+
+
 def test_an_asynchronous_evaluation_is_reported_as_soon_as_it_is_over():
     class AtOnce(FakeEvaluator):
         def begin(self, act, evaluation):

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import textwrap
+import threading
 from importlib.resources import files
 
 import gymnasium
@@ -83,6 +84,28 @@ def test_returns_lengths_and_scores_of_the_first_episodes(counting, workers):
             assert found.failures == {}
             assert found.seconds > 0
             assert (found.returns.dtype, found.lengths.dtype) == (np.float64, np.int64)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_evaluations_at_the_same_time_are_those_of_one_after_the_other(counting, workers):
+    """Each policy goes on only when both evaluations have begun, so that they would mix steps in shared environments."""
+    meet = threading.Barrier(2, timeout=60)
+
+    def waiting(value):
+        def act(observations):
+            if (observations[:, :, 0, 0] == 0).all():
+                meet.wait()
+            return constant(value)(observations)
+
+        return act
+
+    with Evaluator(counting(), (3, 8), 5, workers=workers) as evaluator:
+        alone = [evaluator.evaluate(constant(value), evaluation) for evaluation, value in enumerate((0.5, -0.25))]
+        for _ in range(2):
+            pending = [evaluator.begin(waiting(value), evaluation) for evaluation, value in enumerate((0.5, -0.25))]
+            for one, other in zip(pending, alone, strict=True):
+                np.testing.assert_array_equal(one.result(60).returns, other.returns)
+                np.testing.assert_array_equal(one.result(60).lengths, other.lengths)
 
 
 def test_episode_seeds_are_fixed_and_distinct():
