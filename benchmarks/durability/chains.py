@@ -26,12 +26,12 @@ class Report:
     orphans: list[str] = field(default_factory=list)
     left_files: list[str] = field(default_factory=list)
     differing_runs: list[str] = field(default_factory=list)
-    slowest: float = 0.0  # seconds from a signal to the end of the command
+    delays: list[float] = field(default_factory=list)  # seconds from each signal to the end of the command
 
     def problems(self) -> list[str]:
         """All that went wrong."""
         lists = self.missed, self.wrong_exits, self.orphans, self.left_files, self.differing_runs
-        late = [f"a signal took {self.slowest:.1f} s"] if self.slowest > PROMPT else []
+        late = [f"a signal took {delay:.1f} s" for delay in self.delays if delay > PROMPT]
         return [problem for each in lists for problem in each] + late
 
     def judge_exit(self, what: str, code: int | None, expected: int, world: World) -> None:
@@ -62,8 +62,8 @@ def strike_at(world: World, whole: World, faults: Sequence[Fault], report: Repor
         what, process = f"{fault.kind} at {fault.place} {fault.call}", world.start(fault)
         process.join(120)
         ended = time.monotonic()
-        struck = [float(line.removeprefix(STRUCK)) for line in world.printed().splitlines() if line.startswith(STRUCK)]
-        report.slowest = max([report.slowest, *(ended - moment for moment in struck)])
+        struck = world.printed().rpartition(STRUCK)[2] if STRUCK in world.printed() else ""
+        report.delays += [round(ended - float(moment), 3) for moment in struck.split()[:1]]
         report.judge_exit(what, process.exitcode, _EXPECTED.get(fault.kind, 75), world)
         left = wait_for_session(process.pid, 1.0)
         report.orphans += [f"{what}: process {each}" for each in left]
@@ -101,7 +101,7 @@ def strike_at_random(
             report.judge_exit(what, code, _EXPECTED.get(kind, 75), each)
             report.orphans += [f"{what}: process {found}" for found in wait_for_session(process.pid, 1.0)]
             if kind != "SIGKILL":
-                report.slowest = max(report.slowest, seconds)
+                report.delays.append(round(seconds, 3))
                 report.left_files += _unfinished(what, each)
         report.judge_end(f"{kind} in {each.directory.name}", each, whole)
 

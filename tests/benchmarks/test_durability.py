@@ -52,6 +52,7 @@ def test_signals_end_the_command_with_75_wherever_it_is_and_leave_nothing(whole,
     report = Report()
     strike_at(World(tmp_path, "online"), whole, faults, report)
     assert report.problems() == []
+    assert len(report.delays) == len(faults)
 
 
 def test_a_full_disk_is_named_and_costs_nothing(whole, tmp_path):
