@@ -1,6 +1,7 @@
 """What the pages say is so: links resolve, options exist, the API reference is complete, the site builds."""
 
 import contextlib
+import dataclasses
 import importlib
 import inspect
 import io
@@ -15,6 +16,7 @@ import pytest
 from doc_pages import PAGES, ROOT, anchors, commands, inline_commands, links, prose
 
 from seqeval_rl.benchmarks.cli import main
+from seqeval_rl.interface.registry import find_algorithm, registered
 
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
@@ -146,3 +148,11 @@ def _resolves(name):
     except ImportError:
         return hasattr(importlib.import_module(module), rest)
     return True
+
+
+def test_the_table_of_algorithms_has_every_one_and_names_its_settings():
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]*)\|$", (ROOT / "docs" / "algorithms.md").read_text(), re.MULTILINE)
+    assert {name for name, _ in rows} == set(registered())
+    for name, chosen in rows:
+        known = {field.name for field in dataclasses.fields(find_algorithm(name).algorithm.Config)}
+        assert set(re.findall(r"`(\w+)`", chosen)) <= known, name
