@@ -1,9 +1,12 @@
-"""Measures evaluation: environment steps per second, compared with a plain Gymnasium loop, interleaved."""
+"""Measures evaluation: environment steps per second, one evaluation at a time and several at once as while training on CUDA,
+compared with a plain Gymnasium loop, interleaved."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -19,7 +22,8 @@ from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.manifest import describe_provenance
 from seqeval_rl.training.device import torch_threads
-from seqeval_rl.training.evaluation import Evaluator
+from seqeval_rl.training.evaluation import Act, Evaluation, Evaluator
+from seqeval_rl.training.evaluation_queue import AT_ONCE
 from seqeval_rl.training.learner import act
 from seqeval_rl.utils.processes import available_cores
 
@@ -55,15 +59,19 @@ def bench_evaluation(
 def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: int, repeats: int) -> dict[str, Any]:
     shapes = gymnasium_shapes(task.environment)[1]
     spec = Spec(shapes.obs_shape, shapes.act_dim, tuple(range(runs)), _CPU, shapes.action_classes)
-    algorithm = entry.build(entry.configure({}, "the benchmark"), spec)
-    untrained = partial(act, algorithm, lambda observations: observations, _CPU, spec, True)
-    speeds: dict[str, list[float]] = {"evaluator": [], "loop": []}
+    config = entry.configure({}, "the benchmark")
+    untrained: list[Act] = [
+        partial(act, entry.build(config, spec), lambda observations: observations, _CPU, spec, True)
+        for _ in range(AT_ONCE)
+    ]
+    speeds: dict[str, list[float]] = {"evaluator": [], "at_once": [], "loop": []}
     workers = workers or worthwhile_workers(task.environment, runs * EPISODES, backend, available_cores())
     evaluator = Evaluator(task, spec.seeds, EPISODES, backend, workers)
     with evaluator, open_environment(task.environment) as env:
         policy = _policy(shapes)
         contenders: dict[str, Callable[[int], int]] = {
-            "evaluator": lambda number: evaluator.evaluate(untrained, number).env_steps,
+            "evaluator": lambda number: evaluator.evaluate(untrained[0], number).env_steps,
+            "at_once": lambda number: _at_once(evaluator, untrained, number),
             "loop": lambda number: _episode(env, policy, shapes, number),
         }
         for play in contenders.values():
@@ -84,7 +92,19 @@ def _row(entry: AlgorithmEntry, task: Task, runs: int, backend: str, workers: in
         "env_steps_per_second": speeds,
         "medians": {name: float(np.median(values)) for name, values in speeds.items()},
         "evaluator_over_loop": float(np.median(np.array(speeds["evaluator"]) / speeds["loop"])),
+        "at_once_over_evaluator": float(np.median(np.array(speeds["at_once"]) / speeds["evaluator"])),
     }
+
+
+def _at_once(evaluator: Evaluator, policies: Sequence[Act], number: int) -> int:
+    """Two evaluations for each policy, of which as many run at a time as there are policies; their environment steps."""
+    pending: deque[Future[Evaluation]] = deque()
+    steps = 0
+    for evaluation in range(2 * len(policies)):
+        if len(pending) == len(policies):
+            steps += pending.popleft().result().env_steps
+        pending.append(evaluator.begin(policies[evaluation % len(policies)], 100 * number + evaluation))
+    return steps + sum(each.result().env_steps for each in pending)
 
 
 def _policy(shapes: Shapes) -> nn.Module:
@@ -119,16 +139,19 @@ def as_table(report: dict[str, Any]) -> str:
         + ", ".join(f"{name} {versions[name]}" for name in ("python", "seqeval-rl", "torch", "gymnasium", "mujoco"))
         + f", revision {report['git_revision']}",
         "",
-        f"{'task':<16} {'backend':<10} {'runs':>4} {'workers':>7} {'env steps/s':>12} {'plain loop':>11} {'over loop':>10}",
+        f"{'task':<16} {'backend':<10} {'runs':>4} {'workers':>7} {'env steps/s':>12}"
+        f" {'plain loop':>11} {'over loop':>10} {'at once':>8}",
     ]
     for row in report["rows"]:
         lines.append(
             f"{row['task']:<16} {row['backend']:<10} {row['runs']:>4} {row['workers']:>7} "
-            f"{row['medians']['evaluator']:>12.0f} {row['medians']['loop']:>11.0f} {row['evaluator_over_loop']:>10.2f}"
+            f"{row['medians']['evaluator']:>12.0f} {row['medians']['loop']:>11.0f} {row['evaluator_over_loop']:>10.2f} "
+            f"{row['at_once_over_evaluator']:>8.2f}"
         )
     lines += [
         "",
         "workers: processes, or threads of envpool. plain loop: one Gymnasium environment and a torch policy",
-        "of the same size, one action at a time.",
+        f"of the same size, one action at a time. at once: ratio of {AT_ONCE} evaluations at the same time, as while training",
+        "on CUDA, to one at a time.",
     ]
     return "\n".join(lines)

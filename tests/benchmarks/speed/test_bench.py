@@ -152,12 +152,12 @@ def test_evaluation_is_compared_with_a_plain_loop(tmp_path, capsys, monkeypatch)
         ("walker2d", 2),
     ]
     for row in report["rows"]:
-        own, plain = (np.array(row["env_steps_per_second"][name]) for name in ("evaluator", "loop"))
-        assert len(own) == len(plain) == 2
-        assert (own > 0).all()
-        assert (plain > 0).all()
+        own, plain, both = (np.array(row["env_steps_per_second"][name]) for name in ("evaluator", "loop", "at_once"))
+        assert len(own) == len(plain) == len(both) == 2
+        assert min(own.min(), plain.min(), both.min()) > 0
         assert row["evaluator_over_loop"] == pytest.approx(np.median(own / plain))
-        assert f"{row['evaluator_over_loop']:.2f}" in shown
+        assert row["at_once_over_evaluator"] == pytest.approx(np.median(both / own))
+        assert f"{row['evaluator_over_loop']:>10.2f} {row['at_once_over_evaluator']:>8.2f}" in shown
     assert "over loop" in shown
 
 
