@@ -143,28 +143,13 @@ def build_sweep(
     else:
         streams = [StreamSpec(item, tuple(split_at(item, "+"))) for item in datasets]
     streams = [replace(stream, **reading or {}) for stream in streams]
-    chosen = _chosen_settings(suite, small, [entry.name for entry in entries], reference)
     settings = list(settings)
+    chosen = _chosen_settings(suite, small, [entry.name for entry in entries], reference, settings)
     where = _places(reference, text, mini, {f"{section}.{setting}" for section, setting, _ in settings})
-    for section, setting, value in settings:
-        if section not in chosen:
-            raise unknown("section", section, chosen, "--set")
-        chosen[section][setting] = value
-    for old in RENAMED.keys() & chosen["protocol"].keys():
-        new = RENAMED[old]
-        _log.warning("suite %s: protocol.%s is now called protocol.%s; the old name is still read", reference, old, new)
-    chosen["protocol"] = rename_fields(chosen["protocol"])
     own_protocol: dict[str, dict[str, Any]] = {}
     if paper:
         streams, own_protocol = _as_published(streams, chosen["protocol"])
-    single: dict[str, dict[str, Any]] = {section: {} for section in chosen}
-    swept: dict[str, dict[str, Any]] = {section: {} for section in chosen}
-    for section, table in chosen.items():
-        for setting, value in table.items():
-            if isinstance(value, Several):
-                swept[section][setting] = value.values
-            else:
-                single[section][setting] = value
+    single, swept = _single_and_swept(chosen)
     return Sweep.build(
         single.pop("protocol"), where, swept,
         name=f"{name} (mini)" if mini else name, streams=tuple(streams), algorithms=tuple(entries), seeds=tuple(seeds),
@@ -186,9 +171,14 @@ def _as_published(
 
 
 def _chosen_settings(
-    suite: SuiteFile, small: Overrides, algorithms: Sequence[str], reference: str
+    suite: SuiteFile,
+    small: Overrides,
+    algorithms: Sequence[str],
+    reference: str,
+    given: Iterable[tuple[str, str, Any]],
 ) -> dict[str, dict[str, Any]]:
-    """The suite's settings with those of its miniature in their place, by section: `protocol` and each algorithm of the sweep."""
+    """The suite's settings, or those of its miniature, or those `given` by the command line, by section: `protocol` and each
+    algorithm of the sweep."""
     chosen: dict[str, dict[str, Any]] = {section: {} for section in ("protocol", *algorithms)}
     for source, place in ((suite, reference), (small, f"[mini] of {reference}")):
         chosen["protocol"].update(source.protocol)
@@ -198,7 +188,30 @@ def _chosen_settings(
                 chosen[section].update(values)
             else:
                 find_algorithm(section, f"[{table}.{section}] of {place}")
+    for section, setting, value in given:
+        if section not in chosen:
+            raise unknown("section", section, chosen, "--set")
+        chosen[section][setting] = value
+    for old in RENAMED.keys() & chosen["protocol"].keys():
+        new = RENAMED[old]
+        _log.warning("suite %s: protocol.%s is now called protocol.%s; the old name is still read", reference, old, new)
+    chosen["protocol"] = rename_fields(chosen["protocol"])
     return chosen
+
+
+def _single_and_swept(
+    chosen: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Settings by section: those with one value, and the values of those with several."""
+    single: dict[str, dict[str, Any]] = {section: {} for section in chosen}
+    swept: dict[str, dict[str, Any]] = {section: {} for section in chosen}
+    for section, table in chosen.items():
+        for setting, value in table.items():
+            if isinstance(value, Several):
+                swept[section][setting] = value.values
+            else:
+                single[section][setting] = value
+    return single, swept
 
 
 def _tables(source: SuiteFile | Overrides, place: str) -> Iterator[tuple[str, str, dict[str, Any]]]:

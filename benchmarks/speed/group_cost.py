@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
-from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.readers.base import parse_source
 from seqeval_rl.data.stream import StreamSpec
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.make import make_vector_env, worthwhile_workers
 from seqeval_rl.environments.spaces import gymnasium_shapes
 from seqeval_rl.environments.tasks import Task, task_named

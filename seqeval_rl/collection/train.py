@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from seqeval_rl.collection.policy import Policy
+from seqeval_rl.data.description import describe_stream
 from seqeval_rl.data.minari_writer import check_vectors
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.spaces import check_time_limit
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import MismatchError, SeqevalError
-from seqeval_rl.experiments.planner import describe_stream
 from seqeval_rl.experiments.reporter import Reporter
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry

@@ -1,7 +1,7 @@
 """The dataset cache: flat arrays on disk, opened as memory maps and verified by their hash.
 
 One directory per key under the root: `rows.npy`, `truncations.npy`, `episode_starts.npy` and `meta.json`, for images also
-`frames.npy` and `frame_index.npy` (see `pixels.Pixels`), and `log_returns.npy` where a reader kept returns. An entry is
+`frames.npy` and `frame_index.npy` (see `images.Pixels`), and `log_returns.npy` where a reader kept returns. An entry is
 written to a temporary directory and renamed (atomic write).
 """
 
@@ -38,8 +38,11 @@ FORMAT = 2  # of an entry; format 1 has no checksums and is still read, entries 
 _META = "meta.json"
 _HASH_BLOCK = 8 << 20  # bytes of a file hashed at once by one thread
 _MAPPED = ("rows", "frames", "frame_index")  # arrays that are memory-mapped
-# Raised by numpy for a damaged header, which it reads as a Python literal.
-_HEADER = (SyntaxError, tokenize.TokenError)
+# What reading a damaged entry may raise; the last two are numpy's for a header, which it reads as a Python literal.
+_DAMAGE = (
+    OSError, MemoryError, ValueError, KeyError, TypeError, AttributeError, EOFError, DataError, SyntaxError,
+    tokenize.TokenError,
+)  # fmt: skip
 _log = logging.getLogger("seqeval_rl")
 _verified: set[tuple[str, str]] = set()  # entries that this process has verified: key and SHA-256
 _trusted: set[tuple[str, str]] = set()  # entries that it need not verify
@@ -203,19 +206,7 @@ def open(key: str) -> Dataset | None:
         large = paths["rows"].stat().st_size > LARGE
         mapped = names if large else _MAPPED
         arrays = {name: np.load(path, mmap_mode="r" if name in mapped else None) for name, path in paths.items()}
-        length, shape = meta["transitions"], meta["obs_shape"]
-        width = meta["act_dim"] + 2
-        if "frame_stack" in meta:
-            frame = (shape[0] // meta["frame_stack"], *shape[1:])
-            _expect("frames", arrays["frames"], np.dtype(np.uint8), (len(arrays["frames"]), *frame))
-            _expect("frame_index", arrays["frame_index"], np.dtype(np.int64), (length, 3))
-        else:
-            width += 2 * int(np.prod(shape))
-        _expect("rows", arrays["rows"], np.dtype(np.float32), (length, width))
-        _expect("truncations", arrays["truncations"], np.dtype(np.bool_), (length,))
-        _expect("episode_starts", arrays["episode_starts"], np.dtype(np.int64), arrays["episode_starts"].shape)
-        if "log_returns" in meta:
-            _expect("log_returns", arrays["log_returns"], np.dtype(np.float64), (meta["log_returns"], 2))
+        _check_arrays(meta, arrays)
         dataset = _dataset(meta, arrays)
         if (key, meta["sha256"]) not in _trusted:
             # What is large is not read again while its files do not change.
@@ -227,17 +218,7 @@ def open(key: str) -> Dataset | None:
     except FileNotFoundError as error:
         _log.warning("%s: incomplete (%s); it is not used and is built again", place, error)
         return None
-    except (
-        OSError,
-        MemoryError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        *_HEADER,
-        DataError,
-    ) as error:
+    except _DAMAGE as error:
         if cause_of(error) is not None:
             raise FileError(cannot_read(place, error)) from error
         _log.warning("%s: damaged (%s: %s); it is not used and is built again", place, type(error).__name__, error)
@@ -273,9 +254,25 @@ def _meta_hash(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
-def _expect(name: str, array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    if array.dtype != dtype or array.shape != shape:
-        raise ValueError(f"{name} are {array.dtype} {array.shape}, expected {dtype} {shape}")
+def _check_arrays(meta: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Raise `ValueError` where an array has another dtype or shape than `meta` says."""
+    length, obs_shape, width = meta["transitions"], meta["obs_shape"], meta["act_dim"] + 2
+    expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {}
+    if "frame_stack" in meta:
+        frame = (obs_shape[0] // meta["frame_stack"], *obs_shape[1:])
+        expected["frames"] = np.uint8, (len(arrays["frames"]), *frame)
+        expected["frame_index"] = np.int64, (length, 3)
+    else:
+        width += 2 * int(np.prod(obs_shape))
+    expected["rows"] = np.float32, (length, width)
+    expected["truncations"] = np.bool_, (length,)
+    expected["episode_starts"] = np.int64, arrays["episode_starts"].shape
+    if "log_returns" in meta:
+        expected["log_returns"] = np.float64, (meta["log_returns"], 2)
+    for name, (dtype, shape) in expected.items():
+        found = arrays[name]
+        if found.dtype != dtype or found.shape != shape:
+            raise ValueError(f"{name} are {found.dtype} {found.shape}, expected {np.dtype(dtype)} {shape}")
 
 
 def _dataset(meta: dict[str, Any], arrays: dict[str, Any]) -> Dataset:

@@ -25,9 +25,10 @@ from seqeval_rl.data.readers import hdf5
 from seqeval_rl.data.readers.base import FetchOptions, Listing, Reader, ReadOptions, unreadable
 from seqeval_rl.data.validation import RawTransitions, no_transitions, task_of_dataset
 from seqeval_rl.environments.recording import without_recording
-from seqeval_rl.environments.spaces import concatenate, discrete_actions, unsupported_actions
+from seqeval_rl.environments.spaces import discrete_actions, unsupported_actions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.environments.trust import checked_task
+from seqeval_rl.environments.wrappers import concatenate
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError, unknown
 from seqeval_rl.utils.console import progress_bar
 from seqeval_rl.utils.failures import Cause, cause_of

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from seqeval_rl.data.dataset import Dataset, check_environment
+from seqeval_rl.data.dataset import Dataset
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.data.validation import RawTransitions, task_of_dataset
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import TASKS, Task

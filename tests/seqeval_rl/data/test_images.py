@@ -15,10 +15,11 @@ from hypothesis import given, strategies as st
 from numpy.testing import assert_array_equal
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import Dataset, check_environment
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import Pixels, join, of_trails, paired
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import Stream
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.data.validation import RawTransitions
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError

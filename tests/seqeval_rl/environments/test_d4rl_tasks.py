@@ -16,8 +16,8 @@ from minari.data_collector import EpisodeBuffer
 from numpy.testing import assert_allclose
 
 from seqeval_rl import Task, evaluate, load_dataset
-from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.readers.d4rl_index import ENTRIES, Entry
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.d4rl_tasks import _MAZES
 from seqeval_rl.environments.spaces import gymnasium_shapes, open_environment
 from seqeval_rl.environments.tasks import TASKS

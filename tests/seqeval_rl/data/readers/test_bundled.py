@@ -25,11 +25,12 @@ from gymnasium.spaces import Discrete
 from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl.data import cache, rollouts
-from seqeval_rl.data.dataset import Dataset, check_environment
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.episodes import Episode
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import EPISODES_PER_CHUNK, BehaviorPolicy, Chunk, WorkerPool, roll_out
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import FileError, SeqevalError, UsageError
 from seqeval_rl.utils.processes import answer_requests

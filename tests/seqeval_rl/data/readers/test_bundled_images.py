@@ -12,10 +12,11 @@ from numpy.testing import assert_array_equal
 
 from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import Dataset, check_environment
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.load import load_dataset, verify
 from seqeval_rl.data.readers import bundled
 from seqeval_rl.data.rollouts import Chunk, roll_out
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments import dm_control_tasks
 from seqeval_rl.environments.spaces import open_environment
 from seqeval_rl.environments.tasks import TASKS

@@ -18,10 +18,11 @@ from numpy.testing import assert_array_equal
 
 from seqeval_rl import load_dataset
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import Dataset, check_environment
+from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.load import known_datasets, label
 from seqeval_rl.data.readers import d4rl, d4rl_file
 from seqeval_rl.data.readers.d4rl_index import ENTRIES, identities
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 

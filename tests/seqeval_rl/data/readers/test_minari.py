@@ -17,8 +17,8 @@ from minari.data_collector import EpisodeBuffer
 from numpy.testing import assert_array_equal
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.make import make_vector_env
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, UsageError

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from numpy.testing import assert_array_equal
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset, parse_source
 from seqeval_rl.data.readers import ogbench
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.spaces import environment_spaces
 from seqeval_rl.environments.tasks import Task, task_named
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, SeqevalError, UsageError

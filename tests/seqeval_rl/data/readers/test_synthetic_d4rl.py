@@ -14,9 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from seqeval_rl import load_dataset
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.readers import synthetic_d4rl
 from seqeval_rl.data.stream import Stream
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS
 from seqeval_rl.errors import DataError, FileError, UsageError
 

@@ -14,8 +14,8 @@ from numpy.testing import assert_array_equal
 from vd4rl_files import episodes, write_episode, write_shard
 
 from seqeval_rl.data import cache
-from seqeval_rl.data.dataset import check_environment
 from seqeval_rl.data.load import load_dataset, parse_source
+from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 
