@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any
 
 import gymnasium
@@ -243,11 +244,21 @@ def open_environment(env: Any, render_mode: str | None = None) -> Any:
         warnings.filterwarnings("ignore", ".*out of date")
         mode: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
         opened = gymnasium.make(spec, disable_env_checker=True, **mode)
+    _delete_model_file(opened)
     if source.obs_keys:
         opened = ConcatenatedKeys(opened, source.obs_keys)
     if source.action_low is not None or source.action_high is not None:
         opened = BoundedActions(opened, source.action_low, source.action_high)
     return opened
+
+
+def _delete_model_file(env: Any) -> None:
+    """Delete the file from which MuJoCo read a maze: gymnasium-robotics leaves it in the system's temporary directory."""
+    file = getattr(env.unwrapped, "tmp_xml_file_path", None)
+    # Not `ant_maze.xml`: mazes of version 3 share it, and another process may be about to read it.
+    if isinstance(file, str) and fnmatch(file, "*/ant_maze?*.xml"):
+        with contextlib.suppress(OSError):
+            os.unlink(file)
 
 
 @functools.cache

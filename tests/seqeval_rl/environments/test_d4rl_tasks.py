@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,13 @@ def test_minaris_data_of_these_environments_are_evaluated(env_id: str, keys: str
     check_environment(dataset)
     assert dataset.task.env_id == env_id
     assert np.isfinite(returns(dataset.task)).all()
+
+
+@pytest.mark.parametrize("env_id", ["AntMaze_UMaze-v5", "PointMaze_UMaze-v3", "d4rl/maze2d-umaze-v1"])
+def test_an_open_maze_has_left_no_file_behind(env_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gymnasium.register_envs(robotics)
+    with open_environment(env_id) as env:
+        assert not list(tmp_path.iterdir())
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
