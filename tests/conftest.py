@@ -24,6 +24,14 @@ def private_caches(monkeypatch, logs):
 
 
 @pytest.fixture
+def empty_caches(monkeypatch, tmp_path):
+    """A test's own caches, in its `tmp_path`."""
+    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "d4rl"))
+
+
+@pytest.fixture
 def registry():
     """Environments may be registered; afterwards they are gone."""
     import gymnasium

@@ -10,8 +10,6 @@ from seqeval_rl.errors import UsageError
 from seqeval_rl.utils.files import split_at
 
 _OPENING = ("[", "{", '"', "'")  # how a TOML value that may contain commas begins
-
-
 _CLOSING = ("]", "}", '"', "'")  # and how it ends
 
 
@@ -22,7 +20,7 @@ class Several:
     values: tuple[Any, ...]
 
 
-def parse_setting(text: str, where: str = "--set") -> tuple[str, str, Any]:
+def parse_setting(text: str) -> tuple[str, str, Any]:
     """`td3_bc.alpha=1.0` as (section, setting, value); with several values, `td3_bc.alpha=1,2.5`, the last is `Several`.
 
     Values are read as TOML (a list is one value), `none` as None, anything else as a plain word; a word with a
@@ -32,7 +30,7 @@ def parse_setting(text: str, where: str = "--set") -> tuple[str, str, Any]:
     section, dot, setting = key.strip().partition(".")
     if not (equals and dot and section and setting):
         raise UsageError(
-            f"{where} {text!r}: expected section.setting=value, for example td3_bc.alpha=1.0 or protocol.increment=10."
+            f"--set {text!r}: expected section.setting=value, for example td3_bc.alpha=1.0 or protocol.increment=10."
         )
     pieces = _pieces(value.strip())
     if len(pieces) == 1:
@@ -40,7 +38,7 @@ def parse_setting(text: str, where: str = "--set") -> tuple[str, str, Any]:
     for piece in pieces:
         if not piece or (piece.startswith(_OPENING) and not _is_toml(piece)):
             raise UsageError(
-                f"{where} {text!r}: expected values separated by commas, found "
+                f"--set {text!r}: expected values separated by commas, found "
                 f"{f'{piece!r}, which is not closed' if piece else 'nothing before or after a comma'}. "
                 "Write for example td3_bc.alpha=1,2.5 or td3_bc.hidden=[64,64],[256,256]."
             )

@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
-from seqeval_rl.benchmarks.speed.roofline import Recording
+from seqeval_rl.benchmarks.speed.roofline import ADAM, Recording
 from seqeval_rl.errors import UsageError
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 
 _TRANSITIONS = 64  # of the synthetic data: few, so that few batches are drawn
 _aten: Any = torch.ops.aten
-_ADAM = (_aten._fused_adam_, _aten._fused_adamw_)
 _GATHER = (_aten.index_select, _aten.gather, _aten.index)  # of their first argument they read what they return
 _OVERWRITE = (_aten.copy_, _aten.fill_, _aten.zero_, _aten._foreach_copy_, _aten._foreach_zero_)
 
@@ -76,7 +75,7 @@ def _size(tensor: Tensor) -> int:
 def _bytes_moved(func: Any, args: tuple[Any, ...], keywords: dict[str, Any], made: Sequence[Tensor]) -> int:
     """Bytes that an operation must read and write, if nothing remains in a cache from the one before."""
     packet, schema = func.overloadpacket, func._schema
-    if packet in _ADAM:
+    if packet in ADAM:
         return sum(7 * _size(each) for each in args[0])  # see `roofline`
     moved = 0 if schema.is_mutable else sum(map(_size, made))
     values = dict(zip((each.name for each in schema.arguments), args, strict=False)) | keywords

@@ -30,7 +30,7 @@ _LEFT = {_aten.mm: 0, _aten.bmm: 0, _aten.addmm: 1, _aten.baddbmm: 1, _aten.addm
 # Position of the kernel among the arguments, as `_LEFT`.
 _KERNEL = {_aten.convolution: 1, _aten.convolution_backward: 2}
 _IN_PLACE = (_aten.addmm_, _aten.baddbmm_)
-_ADAM = (_aten._fused_adam_, _aten._fused_adamw_)
+ADAM = (_aten._fused_adam_, _aten._fused_adamw_)
 _ALIGNMENT = 64  # bytes; which kernel runs may depend on it
 
 
@@ -100,7 +100,7 @@ class Recording(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
         if func.overloadpacket not in _LEFT and func.overloadpacket not in _KERNEL:
-            if func.overloadpacket in _ADAM:
+            if func.overloadpacket in ADAM:
                 self.adam_bytes += sum(7 * p.numel() * p.element_size() for p in args[0])
             with self:  # in inference mode compound operations such as `linear` arrive whole
                 result = func.decompose(*args, **keywords)

@@ -192,16 +192,16 @@ def tolerance(run: RunResult) -> float:
     return float(every / 2 + run.protocol["increment"])
 
 
-def run_at_share(run: RunResult, share: float, metric: str | None = None) -> float:
-    """The metric of a run at a share of its dataset (of its online transitions where it has none), see `score_at_share`."""
+def run_at_share(run: RunResult, share: float) -> float:
+    """The score of a run at a share of its dataset (of its online transitions where it has none), see `score_at_share`."""
     total = run.manifest["dataset"]["transitions"] or run.online
-    return score_at_share(*measured(run, metric), share, total, tolerance(run), reached(run, metric))
+    return score_at_share(*measured(run), share, total, tolerance(run), reached(run))
 
 
-def run_at_end(run: RunResult, metric: str | None = None) -> float:
-    """The metric at the end of a run, after its online phase if it has one; NaN for a run that has not got there."""
+def run_at_end(run: RunResult) -> float:
+    """The score at the end of a run, after its online phase if it has one; NaN for a run that has not got there."""
     end = run.manifest["dataset"]["transitions"] + run.online
-    return score_at_share(*measured(run, metric), 1.0, end, evaluated_to=reached(run, metric))
+    return score_at_share(*measured(run), 1.0, end, evaluated_to=reached(run))
 
 
 def check_share(*shares: float) -> None:

@@ -30,7 +30,7 @@ class StreamSpec:
     """A stream to load; picklable."""
 
     name: str
-    sources: tuple[str, ...]  # of its blocks, see `readers.load_dataset`; none: `task` is learned online only
+    sources: tuple[str, ...]  # of its blocks, see `load.load_dataset`; none: `task` is learned online only
     task: Task | None = None  # of sources that do not name one
     mode: Mode = "native"  # how D4RL's files are read
     interleave: bool = False  # the control of a stream of several blocks, see `Stream`

@@ -84,7 +84,7 @@ class Interaction:
 
         Raises:
             DataError: the environment's shapes are not those of the dataset, or the task has no environment.
-            EnvironmentMissingError: see `environments.gymnasium_shapes`.
+            EnvironmentMissingError: see `spaces.gymnasium_shapes`.
         """
         self._seeds, self._replay, self._dataset_length = tuple(seeds), replay, dataset_length
         self._random, self._explore, self._env_id = random, explore, task.env_id

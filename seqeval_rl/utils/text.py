@@ -53,9 +53,9 @@ def hashed_name(shown: str, text: str) -> str:
     return f"{shown[: _LONGEST - 9]}-{digest[:8]}"
 
 
-def some(names: Sequence[Any], most: int = 3) -> str:
+def some(names: Sequence[Any]) -> str:
     """The first names of a list and how many others there are: `a, b, c and 4 more`; `none` for an empty list."""
-    shown, more = ", ".join(map(str, names[:most])) or "none", len(names) - most
+    shown, more = ", ".join(map(str, names[:3])) or "none", len(names) - 3
     return f"{shown} and {more} more" if more > 0 else shown
 
 

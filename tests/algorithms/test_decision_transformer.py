@@ -17,14 +17,6 @@ SMALL = {"width": 8, "layers": 2, "heads": 2, "most_steps": 6, "sequence_length"
 ORDER = {"order": "episodes", "initial": 160}
 
 
-@pytest.fixture
-def float64():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
 def batch(seed=0):
     draws = torch.Generator().manual_seed(seed)
 

@@ -18,12 +18,7 @@ CLASSES = 3
 SPEC = Spec((OBS,), 1, (11, 12), torch.device("cpu"), CLASSES)
 
 
-@pytest.fixture(autouse=True)
-def _float64():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def discrete_batches(count):

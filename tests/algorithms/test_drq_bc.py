@@ -29,14 +29,6 @@ IMAGE = (3, 16, 16)
 SMALL = {"features": 5, "hidden": (6, 7)}
 
 
-@pytest.fixture
-def float64():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
 def batches(count, runs=2, seed=5):
     draws = torch.Generator().manual_seed(seed)
 

@@ -24,13 +24,7 @@ from seqeval_rl.algorithms.td3_bc import TD3BC
 from seqeval_rl.interface.per_seed import columns, noise_dim
 from seqeval_rl.networks.distributions import tanh_normal_log_prob
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def test_bc():

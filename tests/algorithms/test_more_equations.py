@@ -17,13 +17,7 @@ from seqeval_rl.algorithms.sac_n import SACN
 from seqeval_rl.algorithms.td3 import TD3
 from seqeval_rl.interface.per_seed import noise_dim
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 class NormalizedNet(Net):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from layouts import legend_labels
 
 from seqeval_rl import read_reference
 from seqeval_rl.api import read_results
@@ -48,10 +49,6 @@ def written(root: Path, algorithms: tuple[str, ...] = ("td3_bc", "bc"), change: 
 
 def _digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def labels(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def pale(figure: Figure) -> list[Any]:
@@ -120,7 +117,7 @@ def test_the_reference_is_behind_equal_runs_and_beside_an_own_algorithm(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     figure = curves(read_results(written(tmp_path / "same")), reference=True)
-    assert [label for label in labels(figure) if "reference" in label] == [
+    assert [label for label in legend_labels(figure) if "reference" in label] == [
         f"{name}, reference" for name in ("TD3+BC", "IQL", "CQL", "BC")
     ]
     means = [np.mean([run.curve()[1] for run in REFERENCE if run.algorithm == name], 0) for name in ("td3_bc", "iql")]
@@ -178,7 +175,7 @@ def test_settings_of_an_algorithm_count_where_the_user_ran_it(tmp_path: Path, ca
 
     root = written(tmp_path / "results", change=change)
     figure = curves(read_results(root), reference=True)
-    assert [label for label in labels(figure) if "reference" in label] == [
+    assert [label for label in legend_labels(figure) if "reference" in label] == [
         f"{name}, reference" for name in ("IQL", "CQL", "BC")
     ]
     assert caplog.messages == [
@@ -188,9 +185,9 @@ def test_settings_of_an_algorithm_count_where_the_user_ran_it(tmp_path: Path, ca
     caplog.clear()
     written(root / "sweep", ("td3_bc",))  # the variant that the reference is of has its color and its name
     figure = curves(read_results(root), reference=True)
-    [label] = [label for label in labels(figure) if label.startswith("TD3+BC") and "reference" in label]
+    [label] = [label for label in legend_labels(figure) if label.startswith("TD3+BC") and "reference" in label]
     assert label == "TD3+BC (alpha=2.5, discount=0.99), reference"
-    drawn = dict(zip(labels(figure), figure.legends[0].legend_handles, strict=True))
+    drawn = dict(zip(legend_labels(figure), figure.legends[0].legend_handles, strict=True))
     assert drawn[label].get_color() == drawn[label.removesuffix(", reference")].get_color()
     assert not caplog.messages
 

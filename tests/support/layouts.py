@@ -19,11 +19,7 @@ def assert_nothing_overlaps(figure: Figure) -> None:
     assert {text.get_fontsize() for text in texts} == {8.0}
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
     boxes += [("axes", ax.get_window_extent(renderer)) for ax in figure.axes if ax.axison]
-    for name, box in boxes:
-        assert box.x0 >= -0.5 and box.y0 >= -0.5, name  # noqa: PT018
-        assert box.x1 <= figure.bbox.width + 0.5 and box.y1 <= figure.bbox.height + 0.5, name  # noqa: PT018
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        assert not _overlap(a, b), f"{one!r} and {other!r}"
+    assert_apart(figure, boxes)
     # Labels and legends leave the axes their height.
     for ax in figure.axes:
         assert not ax.axison or ax.get_window_extent(renderer).height / figure.dpi > 0.9
@@ -40,5 +36,21 @@ def ticks(ax: Axes, inside: bool) -> list[Text]:
     ]
 
 
-def _overlap(a: Bbox, b: Bbox) -> bool:
-    return min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0.5
+def assert_apart(figure: Figure, boxes: list[tuple[str, Bbox]]) -> None:
+    """Boxes with their names are inside of the figure, and none overlaps another."""
+    for name, box in boxes:
+        assert box.x0 >= -0.5 and box.y0 >= -0.5, name  # noqa: PT018
+        assert box.x1 <= figure.bbox.width + 0.5 and box.y1 <= figure.bbox.height + 0.5, name  # noqa: PT018
+    for (one, a), (other, b) in itertools.combinations(boxes, 2):
+        apart = min(a.x1, b.x1) - max(a.x0, b.x0) <= 0.5 or min(a.y1, b.y1) - max(a.y0, b.y0) <= 0.5
+        assert apart, f"{one!r} and {other!r}"
+
+
+def legend_labels(figure: Figure) -> list[str]:
+    """Texts of a figure's legend."""
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def vertical_lines(ax: Axes) -> list[float]:
+    """Where lines are drawn from the bottom to the top."""
+    return sorted(line.get_xdata()[0] for line in ax.lines if list(line.get_ydata()) == [0, 1])

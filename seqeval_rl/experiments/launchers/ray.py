@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import socket
-import sys
-import threading
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from seqeval_rl.errors import BusyError, FileError, SeqevalError, UsageError, writing
+from seqeval_rl.errors import BusyError, SeqevalError, UsageError, writing
 from seqeval_rl.experiments.display import Display
 from seqeval_rl.experiments.grouping import room_for_groups
 from seqeval_rl.experiments.job import Job, Progress, RunEnd
 from seqeval_rl.experiments.launchers.launcher import LaunchOptions, SweepRequest, begun, installed
+from seqeval_rl.experiments.launchers.ray_cluster import Cluster, Surroundings, connected
 from seqeval_rl.experiments.planner import Plan
 from seqeval_rl.experiments.pool import sendable
 from seqeval_rl.experiments.worker import died, execute
 from seqeval_rl.interface.registry import find_algorithm
-from seqeval_rl.utils.files import atomic_write
-from seqeval_rl.utils.interruption import SIGNALS
 from seqeval_rl.utils.text import first_line
 
 _ATTEMPTS = 3  # at a run group whose worker or node is lost without one new evaluation
 _PATIENCE = 300.0  # seconds that a later attempt waits for the owner that was lost
 _POLL = 0.5  # seconds
-_PORT = 6379  # of a cluster's head, if no other is named
-_REACH = 10.0  # seconds
 _NOTICE = 60.0  # seconds without a task that begins, after which that is said
 _SMALLEST = 0.1  # of a GPU: each task takes a few hundred MB for CUDA alone
 
@@ -58,9 +48,9 @@ class RayLauncher:
                 "Choose one of these."
             )
         request = replace(request, out=request.out.resolve())
-        with _connected(self._address), writing(f"--out {request.out}", "Choose another directory."):
+        with connected(self._address), writing(f"--out {request.out}", "Choose another directory."):
             request.out.mkdir(parents=True, exist_ok=True)
-            with _Cluster(request.out) as cluster:
+            with Cluster(request.out) as cluster:
                 planned, room = _plan(request, cluster)
                 for name in {job.algorithm for job in planned.jobs}:
                     if not find_algorithm(name).importable:
@@ -73,116 +63,7 @@ class RayLauncher:
                     return [*planned.failed, *_Driver(begun(planned.jobs), room, cluster, display).run()]
 
 
-@contextmanager
-def _connected(address: str) -> Iterator[None]:
-    """Connected to a cluster; where this process is already, to that."""
-    import ray
-
-    before = ray.is_initialized()
-    if not before:
-        full = address if not address or address == "auto" or ":" in address else f"{address}:{_PORT}"
-        try:
-            _reach(full)
-            handlers = {number: signal.getsignal(number) for number in SIGNALS}
-            ray.init(address=full or None, log_to_driver=False, logging_level="error")
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in handlers.items():  # Ray has put its own in place of some
-                    signal.signal(number, handler)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UsageError(
-                f"--address {address or 'auto'}: no Ray cluster answers there ({first_line(error)}). Start one with "
-                "`ray start --head`, or name its head."
-            ) from error
-    try:
-        yield
-    finally:
-        if not before:
-            ray.shutdown()
-
-
-def _reach(address: str) -> None:
-    """Raise `OSError` where nothing answers at `HOST:PORT` or `ray://HOST:PORT`: Ray itself tries for many minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH).close()
-
-
-@dataclass(frozen=True)
-class _Surroundings:
-    """What a task needs to find the same modules and files as the driver."""
-
-    directory: str
-    path: tuple[str, ...]
-    variables: dict[str, str]
-    shared: Path  # a file in the results directory
-
-    def enter(self) -> None:
-        """Take them over. Raises `FileError` where this node does not see the results directory."""
-        if not self.shared.exists():
-            raise FileError(
-                f"--out {self.shared.parent}: node {socket.gethostname()} does not see it. Choose a directory on storage that "
-                "all nodes share."
-            )
-        os.environ.update(self.variables)
-        sys.path += [entry for entry in self.path if entry not in sys.path]
-        with suppress(OSError):  # then paths relative to it are not found, and the message names them
-            os.chdir(self.directory)
-
-
-class _Cluster:
-    """The cluster, as the driver uses it: it hands out tasks, and gets their progress through a queue."""
-
-    def __init__(self, out: Path):
-        here = str(Path.cwd())
-        variables = {
-            key: value for key, value in os.environ.items() if key.startswith(("SEQEVAL_", "MINARI_", "MUJOCO_"))
-        }
-        path = tuple(entry or here for entry in sys.path)
-        self.surroundings = _Surroundings(here, path, variables, out / f".{uuid.uuid4().hex}.shared")
-
-    def __enter__(self) -> _Cluster:
-        import ray
-        from ray.util.queue import Queue
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        atomic_write(self.surroundings.shared, "")
-        # On the driver's node, if that can take it; where it is lost all the same, only what is shown is.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        self.queue = Queue(actor_options={"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here})
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.surroundings.shared.unlink(missing_ok=True)
-        with suppress(Exception):  # it may be lost
-            self.queue.shutdown(force=True)
-
-    def devices(self) -> tuple[int, int]:
-        """GPUs of the nodes that are there, and cores for each of them."""
-        import ray
-
-        having = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= 1]
-        cores = min((int(each.get("CPU", 0) // each["GPU"]) for each in having), default=1)
-        return int(sum(each["GPU"] for each in having)), max(1, cores)
-
-    def submit(self, function: Callable[..., Any], *arguments: Any, cores: float = 1, gpus: float = 0) -> Any:
-        """Begin a task; returns what `ray.get` takes. The driver itself tries again, from what the files say by then."""
-        import ray
-
-        # A process that has used a GPU ends after its task: it would keep memory there.
-        remote = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=0, max_calls=1 if gpus else 0)(function)
-        return remote.remote(self.surroundings, *arguments)
-
-    def progress(self) -> list[Progress]:
-        """What tasks have reported since the last call."""
-        import ray
-
-        with suppress(ray.exceptions.RayError):
-            waiting = self.queue.qsize()
-            return list(self.queue.get_nowait_batch(waiting)) if waiting else []
-        return []
-
-
-def _plan(request: SweepRequest, cluster: _Cluster) -> tuple[Plan, float]:
+def _plan(request: SweepRequest, cluster: Cluster) -> tuple[Plan, float]:
     """The plan, and the bytes that groups may take on a GPU. For GPUs it is made on a node that has one."""
     import ray
 
@@ -202,7 +83,7 @@ def _plan(request: SweepRequest, cluster: _Cluster) -> tuple[Plan, float]:
     return planned, room
 
 
-def _plan_on_gpu(surroundings: _Surroundings, request: SweepRequest, gpus: int) -> tuple[Plan, float] | BaseException:
+def _plan_on_gpu(surroundings: Surroundings, request: SweepRequest, gpus: int) -> tuple[Plan, float] | BaseException:
     try:
         surroundings.enter()
         device = torch.device("cuda")
@@ -221,7 +102,7 @@ def gpu_share(size: float, room: float) -> float:
 
 
 def _train(
-    surroundings: _Surroundings, job: Job, number: int, queue: Any, patience: float
+    surroundings: Surroundings, job: Job, number: int, queue: Any, patience: float
 ) -> list[RunEnd] | BaseException:
     """The task: train a job's runs, or say why that is not possible."""
     import ray
@@ -252,7 +133,7 @@ class _Driver:
 
     jobs: Sequence[Job]
     room: float
-    cluster: _Cluster
+    cluster: Cluster
     display: Display
     attempts: Counter[int] = field(default_factory=Counter)  # by job, since its last new evaluation
     recorded: dict[int, int] = field(default_factory=dict)  # by job, bytes of scores when it began

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from layouts import assert_apart, ticks
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import DatasetBlock, dataset_figure
@@ -107,33 +105,14 @@ def test_nothing_overlaps_and_nothing_is_cut_off(case: str, width: str) -> None:
     title = "bundled/walker2d/medium-replay:1000000" * (3 if case == "long name" else 1)
     figure = drawn(dataset_figure(title, blocks, (0.0, 4592.3), width=width))
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    undrawn = {text for ax in figure.axes for text in outside(ax)}
-    undrawn |= {text for ax in figure.axes for child in ax.child_axes for text in outside(child)}
+    undrawn = {text for ax in figure.axes for text in ticks(ax, False)}
+    undrawn |= {text for ax in figure.axes for child in ax.child_axes for text in ticks(child, False)}
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text not in undrawn]
     boxes += [("axes", ax.get_window_extent(renderer)) for ax in figure.axes]
-    for name, box in boxes:
-        assert box.x0 >= -0.5 and box.y0 >= -0.5, name  # noqa: PT018
-        assert box.x1 <= figure.bbox.width + 0.5 and box.y1 <= figure.bbox.height + 0.5, name  # noqa: PT018
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        assert not overlap(a, b), f"{one!r} and {other!r}"
+    assert_apart(figure, boxes)
     if case == "many dimensions":
         assert "the first 32 of 40" in figure.axes[0].get_title().replace("\n", " ")
-
-
-def outside(ax: Axes) -> list[Text]:
-    """Labels of ticks that exist outside the limits, but are not drawn."""
-    return [
-        label
-        for axis in (ax.xaxis, ax.yaxis)
-        for tick in axis.get_major_ticks()
-        for label in (tick.label1, tick.label2)
-        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
-    ]
-
-
-def overlap(a: Bbox, b: Bbox) -> bool:
-    return min(a.x1, b.x1) - max(a.x0, b.x0) > 0.5 and min(a.y1, b.y1) - max(a.y0, b.y0) > 0.5
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from layouts import assert_nothing_overlaps, ticks
+from layouts import assert_nothing_overlaps, legend_labels, ticks
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
@@ -41,10 +41,6 @@ def caption(figure: Figure) -> str:
     return figure.get_supxlabel().replace("\n", " ")
 
 
-def legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
 def drawn(figure: Figure) -> Figure:
     FigureCanvasAgg(figure).draw()
     return figure
@@ -64,7 +60,7 @@ def test_a_curve_is_the_mean_over_three_seeds_with_its_range(quickstart: Results
     vertices = band.get_paths()[0].vertices
     assert {vertices[:, 1].min(), vertices[:, 1].max()} == {values.min(), values.max()}
     assert len(bands(ax)) == 4
-    assert legend(figure) == ["TD3+BC", "IQL", "CQL", "BC", "dataset mean"]
+    assert legend_labels(figure) == ["TD3+BC", "IQL", "CQL", "BC", "dataset mean"]
     assert caption(figure) == (
         "Mean over 3 seeds, shaded: 95 % bootstrap interval over seeds. Vertical lines: block boundaries."
     )
@@ -113,13 +109,13 @@ def test_one_dataset_has_one_dashed_line_and_no_block_name(results: Results) -> 
 def test_a_dataset_without_a_complete_episode_has_no_dashed_line(results: Results) -> None:
     results.add("iql", 0, blocks=(("medium", 0, 1_000, None),))
     figure = curves(results.read())
-    assert legend(figure) == ["IQL"]
+    assert legend_labels(figure) == ["IQL"]
 
 
 def test_other_metrics_have_their_own_axis_and_no_dataset_mean(quickstart: Results) -> None:
     figure = curves(quickstart.read(), metric="return")
     assert figure.axes[0].get_ylabel() == "return"
-    assert "dataset mean" not in legend(figure)
+    assert "dataset mean" not in legend_labels(figure)
     assert not [line for line in figure.axes[0].lines if line.get_color() == GREY]
 
 
@@ -151,7 +147,7 @@ def test_where_a_run_is_missing_the_curve_is_faded_and_of_the_others(results: Re
     np.testing.assert_allclose(rest.get_ydata(), values.mean(0)[11:])
     crosses = [line for line in ax.lines if line.get_marker() == "x"]
     assert [line.get_xdata()[0] for line in crosses] == [whole.get_xdata()[-1]]
-    assert "run failed" in legend(figure)
+    assert "run failed" in legend_labels(figure)
     assert "Mean over 2 to 3 seeds" in caption(figure)
     assert "Faded: not every run has got that far" in caption(figure)
     assert "Failed runs: IQL 1 of 3. Unfinished runs: TD3+BC 1 of 3." in caption(figure)
@@ -188,7 +184,7 @@ def test_a_score_that_is_no_number_is_left_out_and_counted(results: Results) -> 
 
 def test_future_data_is_named_in_the_legend(results: Results) -> None:
     results.add("iql", 0, uses_future_data=True)
-    assert legend(curves(results.read()))[0] == "IQL (uses future data)"
+    assert legend_labels(curves(results.read()))[0] == "IQL (uses future data)"
 
 
 @pytest.mark.parametrize("width", ["page", "column"])
@@ -271,7 +267,7 @@ def test_names_are_drawn_as_they_are(results: Results) -> None:
     for algorithm in ("_private", "$x^2$", r"\frac", "a & b <c> 100 %"):
         results.add(algorithm, 0)
     figure = drawn(curves(results.read()))
-    assert sorted(legend(figure)[:-1]) == sorted(["_private", "$x^2$", r"\frac", "a & b <c> 100 %"])
+    assert sorted(legend_labels(figure)[:-1]) == sorted(["_private", "$x^2$", r"\frac", "a & b <c> 100 %"])
     assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from layouts import legend_labels, vertical_lines
 
 from seqeval_rl.errors import UsageError
 from seqeval_rl.plots import curves, scores_across, without_scores
@@ -15,22 +16,12 @@ from seqeval_rl.plots.analysis.naming import control, legend_order
 from seqeval_rl.plots.figures.style import GREY, line_styles
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from tests.plots.conftest import Results
 
 
 LOG = (("medium", 0, 20_000, 45.0),)
-
-
-def upright(ax: Axes) -> list[float]:
-    """Where vertical lines stand."""
-    return sorted(line.get_xdata()[0] for line in ax.lines if list(line.get_ydata()) == [0, 1])
-
-
-def labels(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def caption(figure: Figure) -> str:
@@ -47,7 +38,7 @@ def test_the_axis_ends_with_the_online_phase_and_shows_the_switch(results: Resul
     figure = curves(results.read())
     (ax,) = figure.axes
     assert 30_000 <= ax.get_xlim()[1] < 31_000
-    assert upright(ax) == [20_000]
+    assert vertical_lines(ax) == [20_000]
     assert [text.get_text() for text in ax.texts] == ["offline", "online"]
     # Over its stretch: the switch is at two thirds.
     assert [text.xy[0] for text in ax.texts] == pytest.approx([1 / 3, 5 / 6], abs=0.02)
@@ -62,7 +53,7 @@ def test_the_online_phase_follows_the_last_block(results: Results) -> None:
     results.add("iql", 0, protocol={"online": 10_000})
     figure = curves(results.read())
     assert [text.get_text() for text in figure.axes[0].texts] == ["random", "medium", "expert", "online"]
-    assert upright(figure.axes[0]) == [10_000, 20_000, 30_000]
+    assert vertical_lines(figure.axes[0]) == [10_000, 20_000, 30_000]
     assert "Vertical lines: block boundaries and the switch from the dataset to online interaction." in caption(figure)
 
 
@@ -72,7 +63,7 @@ def test_a_run_without_a_dataset_has_neither_its_mean_nor_a_switch(results: Resu
     (ax,) = figure.axes
     assert 40_000 <= ax.get_xlim()[1] < 41_000
     assert [text.get_text() for text in ax.texts] == ["online"]
-    assert (upright(ax), labels(figure)) == ([], ["SAC"])
+    assert (vertical_lines(ax), legend_labels(figure)) == ([], ["SAC"])
     assert "Vertical" not in caption(figure)
 
 
@@ -89,7 +80,7 @@ def test_a_static_control_has_the_place_of_its_sequential_run(results: Results, 
         results.add("iql", 0, blocks=LOG, points=20, protocol={"initial": initial, "static": static})
     figure = curves(results.read())
     (ax,) = figure.axes
-    assert labels(figure)[:2] == ["IQL", "IQL (static)"]
+    assert legend_labels(figure)[:2] == ["IQL", "IQL (static)"]
     sequential, static_line = (line for line in ax.lines if line.get_marker() == "s")
     # T0 and then a transition for each gradient step, although it has seen all 20 000 from the start.
     np.testing.assert_array_equal(static_line.get_xdata(), sequential.get_xdata())
@@ -142,7 +133,7 @@ def test_papers_own_settings_are_a_curve_of_their_own(results: Results) -> None:
         results.add("iql", seed)
         results.add("iql", seed, uses_future_data=True, protocol={"uses_future_data": True})
     figure = curves(results.read())
-    assert labels(figure)[:2] == ["IQL", "IQL (uses future data)"]
+    assert legend_labels(figure)[:2] == ["IQL", "IQL (uses future data)"]
     looks = line_styles(group.style for group in collect(results.read())[0].groups)
     assert looks["iql"] == line_styles(["iql"])["iql"] != looks["iql (uses future data)"]
 
@@ -189,7 +180,7 @@ def test_runs_that_were_never_played_say_what_there_is_instead(results: Results)
     assert "critic/loss" in text
     with pytest.raises(UsageError, match="no scores, since no episode was played"):
         curves(runs)
-    assert labels(curves(runs, metric="critic/loss")) == ["IQL"]
+    assert legend_labels(curves(runs, metric="critic/loss")) == ["IQL"]
     # Beside a dataset that was played it is an empty panel, and the caption says so.
     results.add("iql", 0, dataset="played")
     assert without_scores(results.read()) is None

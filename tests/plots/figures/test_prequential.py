@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from layouts import assert_nothing_overlaps
+from layouts import assert_nothing_overlaps, legend_labels
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from seqeval_rl.errors import UsageError
@@ -19,8 +19,6 @@ from seqeval_rl.results.export import long_rows
 from seqeval_rl.results.read import RunResult
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from tests.plots.conftest import Results
 
 
@@ -101,10 +99,6 @@ def test_protocols_differ_in_the_long_format(results: Results) -> None:
     assert found == {f"iql (protocol.increment={increment})" for increment in (1, 10)}
 
 
-def labels(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
 def test_the_figure_is_the_mean_per_transition_so_far(results: Results) -> None:
     for seed in range(2):
         results.add(
@@ -115,7 +109,7 @@ def test_the_figure_is_the_mean_per_transition_so_far(results: Results) -> None:
     results.add("iql", 0, blocks=LOG, protocol={"static": True})
     figure = prequential(results.read(), "td_error")
     (ax,) = figure.axes
-    assert labels(figure) == ["IQL"]
+    assert legend_labels(figure) == ["IQL"]
     (line,) = (line for line in ax.lines if line.get_marker() == "s")
     np.testing.assert_array_equal(line.get_xdata(), PLACES[1:])
     np.testing.assert_allclose(line.get_ydata(), [3.5, (14_000 + 10_000) / 9_000, (14_000 + 10_000 + 10_000) / 19_000])
@@ -124,7 +118,7 @@ def test_the_figure_is_the_mean_per_transition_so_far(results: Results) -> None:
     assert text.startswith("Prequential: of each transition by the agent before it was revealed")
     assert "No squared TD error: IQL (static), BC." in text
     assert "Mean over 2 seeds" in text
-    assert labels(prequential(results.read(), "action_error")) == ["BC"]
+    assert legend_labels(prequential(results.read(), "action_error")) == ["BC"]
 
 
 @pytest.mark.parametrize("score", ["nll", "value_gap"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from layouts import assert_nothing_overlaps
+from layouts import assert_nothing_overlaps, vertical_lines
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from seqeval_rl.errors import UsageError
@@ -42,10 +42,6 @@ def mixed(levels: tuple[str, ...] = ("random", "medium", "expert"), each: int = 
 
 def caption(figure: Figure) -> str:
     return figure.get_supxlabel().replace("\n", " ")
-
-
-def upright(ax: Axes) -> list[float]:
-    return sorted(line.get_xdata()[0] for line in ax.lines if list(line.get_ydata()) == [0, 1])
 
 
 def ends(ax: Axes) -> dict[str, Line2D]:
@@ -97,7 +93,7 @@ def test_the_papers_figures_have_its_panels_boundaries_and_final_values(experime
     sizes = {panel.dataset: panel.transitions for panel in collect(published_results(experiment))}  # type: ignore[arg-type]
     for title, ax in zip(titles, figure.axes, strict=True):
         boundaries = {"offline": [], "finetune": [sizes[title]], "mixed": [333_000, 666_000]}[experiment]
-        assert upright(ax) == boundaries
+        assert vertical_lines(ax) == boundaries
         drawn = ends(ax)
         assert set(drawn) == set(ALGORITHMS)
         for algorithm, line in drawn.items():

@@ -24,15 +24,12 @@ from seqeval_rl.data.stream import StreamSpec
 from seqeval_rl.environments.tasks import Task
 from seqeval_rl.errors import DataError, UsageError
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None|is not installed).*:UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("empty_caches"),
+    pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None|is not installed).*:UserWarning"),
+]
 TASK = Task("free", unbounded.FREE)
 ACTIONS = np.linspace(-4, 4, 16).reshape(8, 2).astype(np.float32)  # the first and the last two rows are outside ±2
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
 
 
 def npz_file(folder: Path) -> str:

@@ -11,10 +11,7 @@ import pytest
 from seqeval_rl.data import cache, hashes
 from seqeval_rl.errors import FileError
 
-
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 @pytest.fixture(autouse=True)

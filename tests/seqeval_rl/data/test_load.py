@@ -23,13 +23,10 @@ from seqeval_rl.environments.tasks import TASKS, Task
 from seqeval_rl.errors import DataError, EnvironmentMissingError, FileError, UsageError
 
 # Minari's advice to authors.
-pytestmark = pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None):UserWarning")
-
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+pytestmark = [
+    pytest.mark.usefixtures("empty_caches"),
+    pytest.mark.filterwarnings("ignore:.*(is set to None|env_spec is None):UserWarning"),
+]
 
 
 def hopper_arrays(length: int = 20) -> dict[str, Any]:

@@ -23,11 +23,7 @@ TASK = Task("goal", None, 0.0, 1.0)
 ROWS = np.arange(20)
 AT_GOAL, LIMITS = ROWS >= 15, ROWS % 10 == 9
 
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "d4rl"))
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 def columns(

@@ -32,11 +32,7 @@ print("open", flush=True)
 time.sleep(600)
 """
 
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 def test_a_file_that_another_process_writes_is_locked_and_not_damaged(tmp_path: Path) -> None:

@@ -37,12 +37,7 @@ DISTANCES = {
 }
 PROTOCOL = {"initial": 40, "increment": 20, "batch_size": 8, "episodes": 1, "evaluate_every": 20}
 
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "d4rl"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 @pytest.mark.parametrize("name", TASKS_OF)

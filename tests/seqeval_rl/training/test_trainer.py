@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from synthetic import noise_dataset, noise_for
-from trainers import ALGORITHMS
+from trainers import ALGORITHMS, PROTOCOL
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
@@ -25,7 +25,6 @@ SMALL = {
     "rebrac": {"hidden": (32, 32)},
     "cal_ql": {"hidden": (32, 32), "sampled_actions": 3},
 }
-PROTOCOL = {"cal_ql": {"order": "episodes"}}  # which needs whole episodes
 CPU = torch.device("cpu")
 
 

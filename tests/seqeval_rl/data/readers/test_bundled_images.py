@@ -23,11 +23,7 @@ from seqeval_rl.environments.tasks import TASKS
 
 TASK = TASKS["walker_walk"]
 
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 @pytest.fixture

@@ -29,11 +29,7 @@ from seqeval_rl.errors import DataError, FileError, SeqevalError, UsageError
 ENDS = st.text(".....TLB", min_size=2, max_size=40)
 SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "d4rl"))
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 @pytest.fixture

@@ -19,10 +19,7 @@ from seqeval_rl.data.readers.base import parse_source
 from seqeval_rl.data.readers.layouts import D4RL, OGBENCH, OWN, fitting
 from seqeval_rl.errors import DataError, UsageError
 
-
-@pytest.fixture(autouse=True)
-def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEQEVAL_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
 def save(path: Path, **changes: Any) -> Path:
