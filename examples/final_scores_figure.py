@@ -34,7 +34,7 @@ def final_scores(results, *, width: float = 3.25, sort: bool = False):
                 ax.plot(scores, [row] * len(scores), **looks[group.style].marker_properties)
             ax.set_yticks(range(len(rows)), [group.label for group, _ in rows])
             ax.set_ylim(len(rows) - 0.5, -0.5)
-            ax.set_xlabel("normalised score")
+            ax.set_xlabel("normalized score")
             ax.set_title(panel.title)
 
     height = 0.6 + 0.25 * max(len(panel.groups) for panel in panels)

@@ -110,12 +110,20 @@ def unknown(kind: str, name: str, valid: Iterable[str], where: str = "") -> Usag
         where: where it was found, for example "--algorithms".
     """
     names = sorted(valid, key=lambda each: ("<" not in each, each))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    near = _nearest(name, names)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     place = f" in {where}" if where else ""
     shown, more = ", ".join(names[:_LISTED]) or "none", len(names) - _LISTED
     valid_names = f"{shown} and {more} more" if more > 0 else shown
     return UsageError(f"unknown {kind} {name!r}{place}: {hint}Valid: {valid_names}.")
+
+
+def _nearest(name: str, names: list[str]) -> list[str]:
+    """At most three names: those that are this one with something in front, else those that are written like it."""
+    wanted = name.casefold()
+    longer = [each for each in names if each.casefold().endswith((f":{wanted}", f"/{wanted}"))]
+    folded = {each.casefold(): each for each in reversed(names)}
+    return longer[:3] or [folded[each] for each in difflib.get_close_matches(wanted, folded, n=3, cutoff=0.4)]
 
 
 def invalid(error: ValidationError, section: str, where: str) -> UsageError:

@@ -75,9 +75,8 @@ class DatasetsPush(Reading):
 
     # what is uploaded, for example minari:mine/hopper/medium-v0 or data.npz
     source: Annotated[Positional[str], arg(metavar="SOURCE")] = ""
-    to: Annotated[str | None, arg(metavar="USER")] = (
-        None  # user or organization on the Hub; by default who is logged in
-    )
+    # user or organization on the Hub; by default who is logged in
+    to: Annotated[str | None, arg(metavar="USER")] = None
     # Minari id of the dataset, for a source that is not a Minari dataset
     id: Annotated[str | None, arg(metavar="ID")] = None
     private: bool = False  # a repository that is created is visible to its owners alone

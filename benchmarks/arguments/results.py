@@ -39,11 +39,12 @@ class Table:
     results: Annotated[Positional[Path | None], arg(help="omit with --paper-figure", metavar="RESULTS")] = None
     measures: Annotated[str, arg(help="which table", metavar="MEASURES")] = "data"
     paper_figure: Annotated[
-        Literal["offline", "finetune", "mixed"] | None, arg(help="instead of this figure's published data alone")
+        Literal["offline", "finetune", "mixed"] | None,
+        arg(help="instead of the published data of this figure of the paper"),
     ] = None
     ranking: Annotated[bool, arg(help="the old name of --measures ranking")] = False
     paper_curves: Annotated[bool, arg(help="the old name of --measures published")] = False
-    format: Literal["md", "latex", "csv", "text"] = "md"
+    format: Annotated[Literal["md", "latex", "csv", "text"], arg(help="Markdown, LaTeX, CSV or plain text")] = "md"
     style: Annotated[Path | None, arg(help=_STYLE, metavar="FILE.toml")] = None
     intervals: Annotated[bool, arg(help="show intervals in md and latex (text has none, csv has all)")] = True
 

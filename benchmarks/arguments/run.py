@@ -26,9 +26,8 @@ class Run(Reading):
     device: str = "auto"
     # where to train: local (this machine), ray, slurm, or module:Class, file.py:Class
     launcher: Annotated[str, arg(metavar="NAME")] = "local"
-    address: str = (
-        ""  # with --launcher ray: of the cluster, HOST:PORT or ray://HOST:PORT; default the one that is found
-    )
+    # with --launcher ray: of the cluster, HOST:PORT or ray://HOST:PORT; default the one that is found
+    address: Annotated[str, arg(metavar="HOST:PORT")] = ""
     partition: str = ""  # with --launcher slurm: of the cluster; default its own
     time: Annotated[str, arg(metavar="[D-]HH:MM:SS")] = ""  # with --launcher slurm: limit of each job; default 1 day
     # a setting, for example td3_bc.alpha=1.0 or protocol.increment=10; may be given again. Several values
@@ -104,9 +103,8 @@ class Bench:
     backend: Literal["auto", "envpool", "gymnasium"] = "auto"  # with --evaluation: what steps the environments
     # instead measure training on a dataset of so many transitions, which is written to the cache and deleted afterwards
     transitions: Annotated[int | None, arg(metavar="N")] = None
-    profile: bool = (
-        False  # instead show the largest kernels of an update, on a CPU its operations, and the gaps between them
-    )
+    # instead show the largest kernels of an update, on a CPU its operations, and the gaps between them
+    profile: bool = False
     # instead count the kernels that an update launches on an H100, by name, for 1,20 runs by default; no GPU is needed
     launches: bool = False
     # instead compute what this suite should cost on an H100 and what bounds it; nothing is measured, no GPU is needed

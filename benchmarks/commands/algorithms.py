@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
 import sys
+import textwrap
 import time
 
 from seqeval_rl.benchmarks.arguments.run import Algorithms, Check
@@ -15,18 +18,35 @@ from seqeval_rl.utils.text import duration, show
 
 
 def algorithms(_: Algorithms) -> None:
-    """Print every algorithm with its settings and their defaults, as `--set` takes them."""
+    """Print every algorithm with its settings, their defaults as `--set` takes them, and their meanings."""
     found, broken = find_registered()
     for entry in found:
         say(f"{entry.name}: {entry.summary}")
+        meanings = _meanings(entry.algorithm.Config)
         for item in dataclasses.fields(entry.algorithm.Config):
             default = item.default_factory() if callable(item.default_factory) else item.default
-            say(
-                f"    {entry.name}.{item.name} = {show(default) if default is not dataclasses.MISSING else 'no default'}"
-            )
+            value = show(default) if default is not dataclasses.MISSING else "no default"
+            meaning = f"  # {meanings[item.name]}" if item.name in meanings else ""
+            say(f"    {entry.name}.{item.name} = {value}{meaning}")
     values = registered()
     for name, reason in broken.items():
         say(f"{name}: broken (entry point {values[name]}): {reason.removeprefix(f'{name}: ')}")
+
+
+def _meanings(config: type) -> dict[str, str]:
+    """The comments at the fields of a config, its base classes' included; none where there is no source."""
+    found: dict[str, str] = {}
+    for base in reversed(config.__mro__[:-1]):
+        try:
+            lines = textwrap.dedent(inspect.getsource(base)).splitlines()
+        except (OSError, TypeError):
+            continue
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                comments = [line.partition("  # ")[2] for line in lines[node.lineno - 1 : node.end_lineno]]
+                if any(comments):
+                    found[node.target.id] = " ".join(filter(None, comments))
+    return found
 
 
 def check(command: Check) -> None:

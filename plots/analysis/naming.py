@@ -33,7 +33,7 @@ class LineStyle:
 
 def metric_label(metrics: Iterable[str]) -> str:
     """Of an axis with values of runs whose main metrics these are, see `RunResult.main_metric`."""
-    labels = {"score": "normalised score", "return": "return"}
+    labels = {"score": "normalized score", "return": "return"}
     return " or ".join(label for metric, label in labels.items() if metric in set(metrics))
 
 

@@ -64,7 +64,7 @@ class Candidate:
 
     label: str
     score: float  # prequential, per transition, mean over seeds
-    # Normalised score (or return, see `Panel.metric`) of its evaluations there, mean over seeds; NaN where not every run was
+    # Normalized score (or return, see `Panel.metric`) of its evaluations there, mean over seeds; NaN where not every run was
     # evaluated.
     true: float
     runs: int  # seeds
@@ -154,7 +154,7 @@ class Choice:
 
     @property
     def regret(self) -> float:
-        """Normalised score (or return) lost by the choice, 0 where it is the best; NaN where true scores are missing."""
+        """Normalized score (or return) lost by the choice, 0 where it is the best; NaN where true scores are missing."""
         return self.best.true - self.picked.true if self.best and self.picked else float("nan")
 
     @property

@@ -266,7 +266,7 @@ def improvement(
 
     text = (
         f"Probability{' in per cent' if percent else ''} that a run of the row's algorithm scores higher "
-        f"than one of the column's {scores.place}; grey: the 95 % bootstrap interval"
+        f"than one of the column's {scores.place}; gray: the 95 % bootstrap interval"
         f"{' (below the number)' if interval else ''} contains {'50' if percent else '0.5'}, or is missing. "
         f"{scores.sentence()}{damage_sentence(results)}"
     )

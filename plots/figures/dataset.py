@@ -156,14 +156,14 @@ def running_mean(values: NDArray[Any], window: int) -> NDArray[np.float64]:
 
 
 def _score_axis(ax: Axes, reference: tuple[float, float]) -> None:
-    """Normalised scores of the returns on the right."""
+    """Normalized scores of the returns on the right."""
     low, span = reference[0], reference[1] - reference[0]
 
     both_ways = (lambda returns: 100 * (returns - low) / span, lambda scores: low + scores * span / 100)
     scores = ax.secondary_yaxis("right", functions=both_ways)
     scores.spines["right"].set_visible(True)
     layout.round_ticks(scores.yaxis, 5)
-    scores.set_ylabel("normalised score")
+    scores.set_ylabel("normalized score")
 
 
 def _histograms(figure: Figure, place: SubplotSpec, blocks: Sequence[DatasetBlock], shown: int, across: int) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FADED = 0.4  # opacity
-_ROOM = 1.015  # of the x-axis, so that a marker on the last transition is not cut off
+_ROOM = 1.015  # of the x-axis
 _DATASET_MEAN: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (4, 3)), "linewidth": 0.9}
 
 
@@ -70,7 +70,7 @@ def curves(
         UsageError: no run, no run with that metric, an unknown width, statistic or axis, or published curves
             over anything but transitions; reference results of wall time.
     """
-    label = "normalised score" if metric == "score" else metric or ""
+    label = "normalized score" if metric == "score" else metric or ""
     spec = CurveSpec(
         metric, label, x=x, statistic=statistic, seed=seed, paper_curves=paper_curves, reference=reference,
         seeds_shown=seeds_shown,
@@ -93,7 +93,7 @@ def paper_figure(experiment: Experiment, *, width: str | float = "page", caption
     Raises:
         UsageError: unknown experiment or width.
     """
-    note = f"Published results of {CITATION}, drawn from their run logs."
+    note = f"Published results of {CITATION}. The paper counts gradient steps, one per transition, in bins of 50 000."
     spec = CurveSpec(note=note, statistic="mean", seed=seed)
     return draw_curves(published_results(experiment), spec, width, caption)
 
@@ -222,7 +222,10 @@ def draw_segments(ax: Axes, segments: Sequence[Segment], look: LineStyle, place:
     for part in segments:
         strength = 1.0 if part.complete else _FADED
         markers = None if len(part.transitions) < few else (0.02 + 0.14 * place, 0.14)
-        ax.plot(part.transitions, part.centre, **look.properties, alpha=strength, markevery=markers, zorder=4)
+        # Not clipped: in a narrow panel a marker on the last transition is wider than the room after it.
+        ax.plot(
+            part.transitions, part.centre, **look.properties, alpha=strength, markevery=markers, zorder=4, clip_on=False
+        )
         if part.interval is not None:
             alpha = 0.17 * strength
             ax.fill_between(part.transitions, *part.interval, color=look.colour, alpha=alpha, linewidth=0, zorder=3)

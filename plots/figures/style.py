@@ -106,7 +106,11 @@ def _algorithm_styles(algorithms: Iterable[str]) -> dict[str, LineStyle]:
             continue
         place = int.from_bytes(sha256(name.encode()).digest()[:8], "big")
         candidates = [tier[(place + i) % len(tier)] for tier in (_FREE, _AGAIN) for i in range(len(tier))]
-        styles[name] = next((style for style in candidates if style not in styles.values()), candidates[0])
+        free = [style for style in candidates if style not in styles.values()] or candidates
+        drawn = [
+            (style.colour, style.line) for style in styles.values()
+        ]  # two such curves differ in their markers alone
+        styles[name] = next((style for style in free if (style.colour, style.line) not in drawn), free[0])
     return styles
 
 

@@ -160,7 +160,7 @@ def _metrics(runs: Sequence[RunResult]) -> tuple[list[str], list[str]]:
 def _label(metric: str) -> str:
     if metric.startswith(PREQUENTIAL_MEAN):
         return f"prequential: {SCORES[metric.removeprefix(PREQUENTIAL_MEAN)].label}"
-    return "normalised score" if metric == "score" else metric
+    return "normalized score" if metric == "score" else metric
 
 
 def _leaderboards(results: Sequence[RunResult], panels: Sequence[Panel], seed: int) -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ def _speed(results: Sequence[RunResult], panels: Sequence[Panel], statistic: Sta
         f"Adaptation speed at block boundaries, of the curve of the {statistic_text(rows, statistic)}, over the runs that have "
         "got to the block's end. Before: the last evaluation at or before the boundary; level: mean over the last fifth of the "
         "block's evaluations, at least two; lag: integral over the block of (level less score) divided by (level less before), "
-        "in transitions: the delay of a step, the time constant of an exponential approach; ↓: of a decline; – where level and "
+        "in transitions: the delay of a jump, the time constant of an exponential approach; ↓: of a decline; – where level and "
         "before differ by less than 5 points of score, and no interval where that is so in more than 5 % of the resamples; "
         "to block mean: transitions until two evaluations in a row are at or above the new block's mean score, > the block's "
         "length where there are none. D: size of the change, root mean square of Cohen's d over observations and actions. "

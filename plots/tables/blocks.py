@@ -23,15 +23,15 @@ def block_table(
 ) -> Table:
     """Score before and after each block boundary, level, dip and forgetting, as in `plots.change`.
 
-    A row is an algorithm at a boundary; its dataset mean is that of the block that begins there. Numbers are of the curve of
-    the mean over the runs that have got to the block's end. Static controls, which see all blocks from the start, are left
-    out.
+    A row is an algorithm at a boundary; its block mean is the mean score of the block that begins there. Numbers are of the
+    curve of the mean over the runs that have got to the block's end. Static controls, which see all blocks from the start,
+    are left out.
 
     Args:
         results: from `seqeval_rl.read_results`.
         statistic: over seeds, "mean" or "iqm" (below four runs the mean).
         seed: of the bootstrap.
-        reference: put the reference results that come with seqeval-rl beside runs on the same data with the same settings.
+        reference: add the reference results that come with seqeval-rl to runs on the same data with the same settings.
 
     Raises:
         UsageError: no run, none on a mixed stream, or an unknown statistic.
@@ -65,4 +65,7 @@ def block_table(
     score, loss = Kind(), Kind(better="lower")
     quantities = ("before", "after", "level", "dip", "forgotten")
     kinds = (score, score, score, loss, loss)
-    return Table(quantities, tuple(rows), caption, kinds, "blocks", statistic=statistic, note=reference_note)
+    leading = ("dataset", "algorithm", "seeds", "block mean")
+    return Table(
+        quantities, tuple(rows), caption, kinds, "blocks", leading=leading, statistic=statistic, note=reference_note
+    )

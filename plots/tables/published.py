@@ -59,7 +59,7 @@ def published_table(results: Sequence[RunResult], *, shares: Sequence[float] = S
             cells.append(difference_of_means(ends, theirs, seed) if group.online else NOTHING)
         rows.append(row_of(panel.title, panel.mean_score, [group], cells))
     caption = (
-        "Ours minus published, normalised scores, means over seeds with 95 % bootstrap intervals over both sides' seeds. "
+        "Ours minus published, normalized scores, means over seeds with 95 % bootstrap intervals over both sides' seeds. "
         f"Published: {CITATION}; their scores are binned at 50 000 gradient steps, ours the evaluations nearest to the shares. "
     )
     if without:

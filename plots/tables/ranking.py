@@ -22,7 +22,7 @@ _LEADING = ("dataset", "prequential score", "settings", "dataset mean")
 _NAN = float("nan")
 _CAPTION = (
     "How well prequential scores (per transition, up to that share of the data) rank algorithms and settings against "
-    "their true normalised scores there, means over seeds. ρ: Spearman's rank correlation, 1 is best; regret: score lost "
+    "their true normalized scores there, means over seeds. ρ: Spearman's rank correlation, 1 is best; regret: score lost "
     "by taking the setting with the best prequential score instead of the best one. Each over the settings that "
     "have the score. Bold: best of the dataset."
 )
@@ -33,7 +33,7 @@ def ranking_table(results: Sequence[RunResult], *, shares: Sequence[float] = SHA
     """Spearman's correlation and regret@1 of each prequential score, per dataset and over all, at shares of the data.
 
     At each share the prequential score up to there and the true scores there are compared, both means over seeds. A
-    correlation of 1 is best: the score orders the settings as the true returns do. Regret@1 is the normalised score lost by
+    correlation of 1 is best: the score orders the settings as the true returns do. Regret@1 is the normalized score lost by
     taking the setting that has the best prequential score.
 
     Args:

@@ -35,7 +35,7 @@ def reach_table(
         results: from `seqeval_rl.read_results`.
         statistic: of the fall from the best score over seeds, "iqm" (below four runs the mean) or "mean".
         seed: of the bootstrap.
-        reference: put the reference results that come with seqeval-rl beside runs on the same data with the same settings.
+        reference: add the reference results that come with seqeval-rl to runs on the same data with the same settings.
 
     Raises:
         UsageError: no run, or an unknown statistic.

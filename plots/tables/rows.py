@@ -30,7 +30,7 @@ class Row:
 
     dataset: str
     algorithm: str
-    dataset_mean: float | None  # mean normalised score (or return) of the dataset's own episodes; None where unknown
+    dataset_mean: float | None  # mean normalized score (or return) of the dataset's own episodes; None where unknown
     cells: tuple[Cell, ...]  # one per quantity
     finished: int  # number of runs
     failed: int = 0

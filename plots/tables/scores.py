@@ -37,7 +37,7 @@ def score_table(
         shares: of the data, above 0 and at most 1.
         statistic: "iqm", the interquartile mean (below four runs it is the mean), or "mean".
         seed: of the bootstrap.
-        reference: put the reference results that come with seqeval-rl beside runs on the same data with the same settings.
+        reference: add the reference results that come with seqeval-rl to runs on the same data with the same settings.
 
     Raises:
         UsageError: no run, a share outside (0, 1], or an unknown statistic.

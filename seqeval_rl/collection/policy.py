@@ -218,6 +218,7 @@ def observation_map(state: dict[str, Any], obs_dim: int) -> tuple[torch.Tensor, 
 def _algorithm(run: RunResult, reference: str | None) -> AlgorithmEntry:
     if reference is None and run.algorithm not in registered():
         raise UsageError(
-            f"{run.path}: made by {run.algorithm}, which is not registered here. Say where it is: --algorithm module:Class."
+            f"{run.path}: made by {run.algorithm}, which is not registered here. Say where it is: --algorithm "
+            "file.py:Class or module:Class."
         )
     return find_algorithm(reference or run.algorithm, "--algorithm")

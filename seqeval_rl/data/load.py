@@ -130,9 +130,8 @@ def reader_of(base: str) -> Reader:
     """The reader of a source without its size; raises `UsageError` with the nearest known sources where there is none."""
     reader = find_reader(base)
     if reader is None:
-        raise unknown(
-            "dataset", base, [*known_datasets(), *(usage for one in readers().values() for usage in one.usage)]
-        )
+        names = known_datasets(downloads=True)
+        raise unknown("dataset", base, [*names, *(usage for one in readers().values() for usage in one.usage)])
     return reader
 
 
@@ -174,9 +173,9 @@ def citation(source: str) -> str | None:
     return None if reader is None else reader.citation(base)
 
 
-def known_datasets() -> list[str]:
-    """The datasets that have names and need no download: the bundled ones, and those that are on this machine."""
-    return [source for listing in list_datasets() if listing.available for source in listing.sources]
+def known_datasets(downloads: bool = False) -> list[str]:
+    """The datasets that have names: the bundled ones, those on this machine, and with `downloads` those to be downloaded."""
+    return [source for listing in list_datasets() if listing.available or downloads for source in listing.sources]
 
 
 def list_datasets() -> list[Listing]:

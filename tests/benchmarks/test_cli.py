@@ -243,6 +243,8 @@ BAD = [
     (["run", "quikstart"], 2, ["quikstart", "did you mean quickstart"]),
     (["run", "nowhere.toml"], 2, ["nowhere.toml", "no such file"]),
     (["run", "{suite}", "--algorithms", "cqll"], 2, ["cqll", "did you mean cql"]),
+    (["run", "{suite}", "--algorithms", "IQL"], 2, ["IQL", "did you mean iql"]),
+    (["run", "{suite}", "--datasets", "hopper-medium-v2"], 2, ["did you mean d4rl:hopper-medium-v2?"]),
     (["run", "{suite}", "--datasets", "bundled/hopper/medum"], 2, ["medum", "bundled/hopper/medium"]),
     (["run", "{suite}", "--set", "bc.lr=1"], 2, ["lr", "learning_rate"]),
     (["run", "{suite}", "--set", "bc.learning_rate=fast"], 2, ["bc.learning_rate", "fast"]),
@@ -331,7 +333,8 @@ def test_lists_name_what_is_there(capsys):
     assert "quickstart" in capsys.readouterr().out
     assert main(["algorithms"]) == 0
     shown = capsys.readouterr().out
-    assert "td3_bc.alpha = 2.5" in shown
+    assert "td3_bc.alpha = 2.5  # weight of the Q term against cloning\n" in shown
+    assert not [line for line in shown.splitlines() if line.startswith("    ") and "  # " not in line]
 
 
 def test_settings_have_their_default_and_their_meaning(capsys):

@@ -87,6 +87,19 @@ def test_a_page_names_every_option_of_its_commands(page, covered):
             )
 
 
+@pytest.mark.parametrize(
+    "command", ["run", "plot", "table", "select", "bench", "policy", "datasets collect", "datasets push"]
+)
+def test_every_option_has_a_help_text_of_its_own(command):
+    text = re.sub(r"[│─╭╮╰╯]", " ", help_text(*command.split()))
+    entries = re.split(r"^ {1,3}(?=--?[a-z])", text, flags=re.MULTILINE)[1:]
+    texts = [re.split(r"\s{2,}", entry, maxsplit=1)[1] for entry in entries]
+    meanings = [" ".join(text.split("(default")[0].split()) for text in texts]
+    assert meanings
+    assert all(meanings)
+    assert len(set(meanings)) == len(meanings)
+
+
 API = sorted((ROOT / "docs" / "api").glob("*.md"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from seqeval_rl.interface.algorithm import Algorithm, Batch, Spec
 from seqeval_rl.interface.per_seed import build, columns, noise_dim, random_columns
 from seqeval_rl.interface.returns import check_actions, describe
 from seqeval_rl.interface.sequences import History, fold, sequence_length
+from seqeval_rl.interface.state import RUNS
 from seqeval_rl.seeding import torch_generator
 
 OBS_DIM, ACT_DIM, CLASSES, BATCH, EPISODES = 5, 2, 3, 16, 4
@@ -160,9 +162,15 @@ def expect_equal(expected: Any, found: Any, what: str, tolerance: float = 0.0, p
         if expected.is_floating_point():
             if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
                 gap = (found - expected).abs().max()
-                raise CheckFailed(f"{what}: expected equal states, found {path} {gap:.3g} apart")
+                raise CheckFailed(f"{what}: expected equal states, found {_entry(path)} {gap:.3g} apart")
             return
         same = torch.equal(expected, found)
     else:
         same = type(expected) is type(found) and not isinstance(expected, Tensor | dict) and expected == found
-    expect(same, f"{what}: expected equal states, found {path} to differ ({describe(expected)}, {describe(found)})")
+    shown = f"{_entry(path)} to differ ({describe(expected)}, {describe(found)})"
+    expect(same, f"{what}: expected equal states, found {shown}")
+
+
+def _entry(path: str) -> str:
+    """An entry of the author's `state_dict`, without the levels that the wrapper of single-run algorithms adds."""
+    return re.sub(rf"^/({RUNS}/\d+/(algorithm/)?)?", "", path) or "their structure"

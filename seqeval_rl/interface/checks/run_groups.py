@@ -13,6 +13,7 @@ from seqeval_rl.interface.algorithm import Algorithm
 from seqeval_rl.interface.checks.fixtures import (
     EPISODES,
     SEEDS,
+    CheckFailed,
     act,
     batches_of,
     build_group,
@@ -53,7 +54,12 @@ def check_resume(algorithm: Any) -> str:
         batch = next(batches)
         group.update(batch)
         other.update(batch)
-    expect_equal(group.state_dict(), other.state_dict(), "uninterrupted and resumed")
+    try:
+        expect_equal(group.state_dict(), other.state_dict(), "uninterrupted and resumed")
+    except CheckFailed as error:
+        raise CheckFailed(
+            f"{error}. Save and load in state_dict and load_state_dict every network, target network, optimizer and counter"
+        ) from None
     spec = spec_of(algorithm)
     seen = torch.ones(len(SEEDS), EPISODES, *spec.obs_shape)
     same = torch.equal(act(group, seen, None, spec), act(other, seen, None, spec))

@@ -98,7 +98,7 @@ def test_scores_and_returns_are_not_averaged_together(log, tmp_path):
     assert row.cells[0].value == alone.cells[0].value
     assert "left out" in both.table("across").caption
     labels = [ax.get_ylabel() for ax in both.plot("curves").axes]
-    assert {"normalised score", "return"} == {*labels}
+    assert {"normalized score", "return"} == {*labels}
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_the_axis_on_the_right_shows_scores() -> None:
     figure = drawn(dataset_figure("a", [block(level=50.0)], (-20.0, 180.0)))
     ax = figure.axes[0]
     (scores,) = ax.child_axes
-    assert scores.get_ylabel() == "normalised score"
+    assert scores.get_ylabel() == "normalized score"
     np.testing.assert_allclose(scores.get_ylim(), [(limit + 20) / 2 for limit in ax.get_ylim()])
     assert not dataset_figure("a", [block()], None).axes[0].child_axes
 

@@ -55,6 +55,7 @@ def test_a_curve_is_the_mean_over_three_seeds_with_its_range(quickstart: Results
     np.testing.assert_array_equal(line.get_xdata(), runs[0].curve()[0])
     np.testing.assert_allclose(line.get_ydata(), values.mean(0))
     assert line.get_alpha() == 1
+    assert not line.get_clip_on()  # a marker on the last transition is whole
     # The interval of three seeds is nearly their range.
     band = next(band for band in bands(ax) if np.allclose(band.get_datalim(ax.transData).ymax, values.max()))
     vertices = band.get_paths()[0].vertices
@@ -64,7 +65,7 @@ def test_a_curve_is_the_mean_over_three_seeds_with_its_range(quickstart: Results
     assert caption(figure) == (
         "Mean over 3 seeds, shaded: 95 % bootstrap interval over seeds. Vertical lines: block boundaries."
     )
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("transitions", "normalised score")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("transitions", "normalized score")
 
 
 def test_five_seeds_are_summed_up_by_the_interquartile_mean_or_on_request_the_mean(results: Results) -> None:

@@ -29,6 +29,8 @@ def test_forty_algorithms_have_forty_styles() -> None:
     styles = style.line_styles(f"algorithm {i}" for i in range(40))
     assert len(set(styles.values())) == 40
     assert len(style.line_styles(f"algorithm {i}" for i in range(80))) == 80
+    ours = style.line_styles([*KNOWN, "cal_ql", "edac", "fql", "rebrac", "sac_n"]).values()
+    assert len({(look.colour, str(look.line)) for look in ours}) == len(ours)  # told apart without their markers
 
 
 def test_known_algorithms_always_look_the_same() -> None:

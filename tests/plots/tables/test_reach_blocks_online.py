@@ -93,7 +93,7 @@ def test_blocks_have_a_row_at_each_boundary(results: Results) -> None:
         ("medium → expert", "IQL", 108.2),
         ("medium → expert", "BC", 108.2),
     ]
-    assert table.quantities == ("before", "after", "level", "dip", "forgotten")
+    assert (table.leading[3], *table.quantities) == ("block mean", "before", "after", "level", "dip", "forgotten")
     assert numbers(table) == pytest.approx([20, 40, 25, 10, 0])
     assert numbers(table, 2) == pytest.approx([40, 60, 55, 0, 0])
     results.add("iql", 0, dataset="one log", blocks=LOG, transitions=PLACES, scores=[1.0] * 5)

@@ -246,6 +246,16 @@ class SingleRunWithHook(SingleRun):
             return actions.sum(-1) + 0.01 * torch.randn(len(actions))
 
 
+class WithoutOptimizer(SingleRun):
+    """A single-run algorithm whose state lacks its optimizer."""
+
+    def state_dict(self):
+        return {"net": self.net.state_dict()}
+
+    def load_state_dict(self, state):
+        self.net.load_state_dict(state["net"])
+
+
 BROKEN = [
     ("config", "dataclass", broken(Config=int)),
     ("config", "frozen", broken(Config=Melting)),
@@ -270,6 +280,7 @@ BROKEN = [
     ),
     ("resume", "target", forget("target")),
     ("resume", "optimiser", forget("optimiser")),
+    ("resume", "found net/0.weight .* apart. Save and load in state_dict .* every .* optimizer", WithoutOptimizer),
     ("resume", "target", forget("turn")),
     ("isolation", "batches of run 0", with_loss(lambda self, batch, loss: loss * loss.detach().mean())),
     ("isolation", "batches of run 0", broken(update=clip_all_runs_together)),
