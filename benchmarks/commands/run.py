@@ -147,7 +147,7 @@ def perform(command: Run) -> None:
     )  # fmt: skip
     failed = [end for end in ends if end.status != "finished"]
     for end in failed[:_NAMED]:
-        say(f"{end.directory}: failed, {end.message.rstrip('.')}. It is left out of the figure's means.")
+        say(f"{end.directory}: {end.status}, {end.message.rstrip('.')}. It is left out of the figure's means.")
     if len(failed) > _NAMED:
         say(f"and {len(failed) - _NAMED} more failed, see `seqeval status {out} --all`")
     results.summarise(out, sweep.loggers)

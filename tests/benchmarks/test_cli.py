@@ -209,7 +209,7 @@ def test_a_plug_in_that_raises_costs_only_its_own_runs(suite, tmp_path, capsys):
     reason = f"ZeroDivisionError: division by zero ({broken}, line {line})"
     failed = out / "noise" / "filtered_bc" / "seed-0"
     shown, message = capsys.readouterr()
-    assert shown.startswith(f"{failed}: failed, {reason}.")
+    assert shown.startswith(f"{failed}: crashed, {reason}.")
     assert message.splitlines()[-1].startswith(f"seqeval: 1 run crashed, first {failed}: {reason}.")
     results = {result.algorithm: result for result in read_results(out)}
     assert {name: result.status for name, result in results.items()} == {"bc": "finished", "filtered_bc": "failed"}
