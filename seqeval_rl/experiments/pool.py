@@ -205,7 +205,8 @@ def serve(
     """A worker process: train one job after the other, until the parent closes the connection."""
     leave_signals_to_parent()
     device = only_visible(device)
-    torch.set_num_threads(threads)
+    # More threads than the user allows would wait for each other on cores that others use.
+    torch.set_num_threads(min(threads, torch.get_num_threads()) if "OMP_NUM_THREADS" in os.environ else threads)
     cache.trust(verified)
     share(overdue)
     with contextlib.suppress(OSError):  # the parent has closed it

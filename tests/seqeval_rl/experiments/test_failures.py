@@ -58,6 +58,28 @@ def sweep_of(tmp_path, *algorithms, seeds=(0,)):
     return Sweep("failures", (stream,), entries, protocol, seeds, settings)
 
 
+COUNTING = """
+import torch
+from seqeval_rl.algorithms.bc import BC
+
+class Counting(BC):
+    def update(self, batch):
+        metrics = super().update(batch)
+        return {**metrics, "actor/threads": torch.full_like(metrics["actor/loss"], torch.get_num_threads())}
+"""
+
+
+@pytest.mark.parametrize("allowed", ["1", "2"])
+def test_a_worker_uses_no_more_threads_than_the_user_allows(allowed, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    monkeypatch.setattr("seqeval_rl.experiments.pool.available_cores", lambda: 2)
+    (tmp_path / "counting.py").write_text(COUNTING)
+    sweep = sweep_of(tmp_path, f"{tmp_path / 'counting.py'}:Counting")
+    run_sweep(sweep, tmp_path / "out", "cpu", "gymnasium", progress=False)
+    (run,) = read_results(tmp_path / "out")
+    assert run.evaluations.metric("actor/threads")[-1] == int(allowed)
+
+
 @pytest.mark.parametrize(("killed_by", "always"), [("SIGSEGV", False), ("SIGKILL", True)])
 def test_a_process_that_dies_costs_the_runs_of_its_group_one_attempt(killed_by, always, tmp_path):
     """The bad algorithm is the first of the list; with `always` it also dies when its cost is measured."""
