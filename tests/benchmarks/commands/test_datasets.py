@@ -135,7 +135,7 @@ mini = {{}}
     manifest["algorithm"]["name"] = "somebody_elses"
     (run / "manifest.json").write_text(json.dumps(manifest))
     assert main([*command, "mine/other-v0"]) == 2
-    assert "--algorithm module:Class" in capsys.readouterr().err
+    assert "--algorithm file.py:Class or module:Class" in capsys.readouterr().err
     assert main([*command, "mine/other-v0", "--algorithm", "td3_bc"]) == 0
 
 
