@@ -29,7 +29,10 @@ def reference_groups(panels: Sequence[Panel]) -> list[list[Group]]:
 
     What does not fit is logged, a line for each reason.
     """
-    references = collect(runs) if (runs := read_reference()) else []
+    suites: dict[str, list[RunResult]] = defaultdict(list)  # a suite's variants are no others' variants
+    for run in read_reference():
+        suites[run.manifest["suite"]].append(run)
+    references = [panel for runs in suites.values() for panel in collect(runs)]
     return [_fitting(panel, references) for panel in panels]
 
 
@@ -79,7 +82,7 @@ def _fitting(panel: Panel, references: Sequence[Panel]) -> list[Group]:
     candidates = [each for each in references if each.groups[0].runs[0].manifest["dataset"]["sha256"] == data]
     candidates = candidates or [each for each in references if each.dataset == panel.dataset]
     if not candidates:
-        there = some([reference.title for reference in references])
+        there = some(sorted(reference.title for reference in references))
         _log.warning(
             "reference results: none of the data of %s; there are those of %s. None are shown.", panel.title, there
         )
