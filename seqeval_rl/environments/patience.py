@@ -39,7 +39,7 @@ DEFAULT = Patience()
 _current = DEFAULT
 _shared: Any = None  # of a worker process: numbers that its parent reads, see `share`
 # For each limit of `WHO`, when the calls should be ended that the threads of this process are at, by the `Alarm`'s id.
-_calls: list[dict[int, float]] = [{}, {}]
+_calls: list[dict[int, float]] = [{} for _ in WHO]
 _lock = threading.Lock()  # for `_calls` and `_shared`
 _active: Alarm | None = None
 _installed = False
