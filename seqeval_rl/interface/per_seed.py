@@ -8,7 +8,7 @@ run. Other sources of randomness (numpy, `random`) are not covered.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, KeysView
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -84,7 +84,7 @@ class PerSeed:
                 self.runs.append(algorithm(own, dataclasses.replace(spec, seeds=(seed,))))
         self.period: int = getattr(self.runs[0], "period", 1)
         self._act_dim, self._action_classes = spec.act_dim, spec.action_classes
-        self._names: list[str] | None = None  # of metrics; None before the first update
+        self._names: KeysView[str] | None = None  # of metrics, in order; None before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
 
     def update(self, batch: Batch | SequenceBatch) -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ class PerSeed:
         metrics = self._each(lambda run, r: run.update(batch.run(r)))
         for run, each in zip(self.runs, metrics, strict=True):
             check_metrics(run, each, (), self._names)
-            self._names = self._names or list(each)
+            self._names = self._names or dict.fromkeys(each).keys()
         return {
             key: torch.stack([torch.as_tensor(each[key], device=self.device).detach().reshape(()) for each in metrics])
             for key in self._names or ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import numbers
 import re
-from collections.abc import Collection
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ class WrongReturn(RunError):
         super().__init__(f"{type(algorithm).__name__}.{method}{place}: expected {expected}, found {found}. {remedy}.")
 
 
-def check_metrics(algorithm: Any, metrics: Any, shape: tuple[int, ...], names: Collection[str] | None = None) -> None:
+def check_metrics(algorithm: Any, metrics: Any, shape: tuple[int, ...], names: Set[str] | None = None) -> None:
     """Check what `update` returns: at the first call all of it, later, given the `names` of the first, that these are the same.
 
     Args:
@@ -41,13 +41,13 @@ def check_metrics(algorithm: Any, metrics: Any, shape: tuple[int, ...], names: C
     Raises:
         WrongReturn: it is not a dictionary of such metrics.
     """
-    if names is not None and isinstance(metrics, dict) and metrics.keys() == set(names):
+    if names is not None and isinstance(metrics, dict) and metrics.keys() == names:
         return
     like = "Return a dictionary such as {'critic/loss': loss.detach()}"
     if not isinstance(metrics, dict):
         raise WrongReturn(algorithm, "update", "a dictionary of metrics", describe(metrics), like)
     if names is not None:
-        other = ", ".join(sorted(map(str, metrics.keys() ^ set(names))))
+        other = ", ".join(sorted(map(str, metrics.keys() ^ names)))
         remedy = "Keep the last value of a metric that is not computed at every update, and return it"
         raise WrongReturn(algorithm, "update", "the same metrics at every update", f"{other} in some only", remedy)
     if not metrics:

@@ -29,6 +29,7 @@ from seqeval_rl.training.sequences import CompleteEpisodes, Sequences
 
 CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
 PREFETCHED_CHUNKS = 8
+_DRAWN = 4  # chunks drawn one right after the other on a CPU, whose caches an update fills with other things
 
 
 def draw_positions(
@@ -92,7 +93,7 @@ class BatchSampler:
         if isinstance(replay, PooledReplayBuffer):
             chunk_rows = CHUNK * len(self.seeds) * schedules[0].protocol.batch_size
             self._pool = RowPool(replay, self._indices, chunk_rows, self.last)
-        self._latest: tuple[int, NDArray[np.int64], NDArray[np.float32]] | None = None
+        self._drawn: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}  # by chunk
 
     def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Any]:
         """Batches of gradient steps `start` to `stop` (exclusive); packed rows become `row * scale + shift`, each [R, 1, D]."""
@@ -102,10 +103,12 @@ class BatchSampler:
             end = min((chunk + 1) * CHUNK, start + (CHUNK if self._gathers_chunks else 1), stop)
             inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
             # Kept, because an evaluation may come in the middle of a chunk.
-            if self._latest is None or self._latest[0] != chunk:
-                self._latest = (chunk, *self.draw(chunk))
+            if chunk not in self._drawn:
+                count = _DRAWN if self._pool is None else 1  # the places in the next pool may not be known yet
+                following = range(chunk, max(chunk, min(chunk + count - 1, self.last)) + 1)
+                self._drawn = {each: self.draw(each) for each in following}
             self.enter(chunk)
-            _, places, noise = self._latest
+            places, noise = self._drawn[chunk]
             drawn = torch.from_numpy(places[inside]).to(device), torch.from_numpy(noise[inside]).to(device)
             batches = self.batch(*drawn, shift, scale)
             absent = [None] * (end - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +27,7 @@ class Learner:
 
     def __init__(self, algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing):
         self.algorithm, self.batches, self.preprocessing = algorithm, batches, preprocessing
-        self._names: list[str] = []  # of metrics; empty before the first update
+        self._names: KeysView[str] = dict[str, None]().keys()  # of metrics, in order; empty before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
         self._sums = torch.zeros(0)  # [metrics, R], float64, since thousands of values are summed
         self._steps = 0  # gradient steps that the sums are over
@@ -47,12 +47,12 @@ class Learner:
     def _add(self, metrics: dict[str, Tensor]) -> None:
         check_metrics(self.algorithm, metrics, (len(self.batches.seeds),), self._names or None)
         if not self._names:
-            self._names = list(metrics)
+            self._names = dict.fromkeys(metrics).keys()
             self._sums = torch.zeros_like(torch.stack(list(metrics.values())), dtype=torch.float64)
         self._add_to_sums([metrics[name] for name in self._names])
 
     def _add_to_sums(self, metrics: list[Tensor]) -> None:
-        self._sums.add_(torch.stack(metrics))
+        self._sums.add_(torch.stack(metrics) if len(metrics) > 1 else metrics[0])
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Each metric's mean [R] over the gradient steps since last asked; empty where none were taken. Waits for the device."""

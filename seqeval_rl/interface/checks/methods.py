@@ -54,11 +54,11 @@ def check_config(algorithm: Any) -> str:
 def check_metrics(algorithm: Any) -> str:
     """Every `update` returns the same metrics: named like `critic/loss`, finite, detached, one number per run."""
     group, batches = build_group(algorithm), batches_of(algorithm)
-    names: list[str] = []
+    names: frozenset[str] = frozenset()
     for _ in range(2 * period(group) + 1):
         metrics = group.update(next(batches))
         returns.check_metrics(group, metrics, (len(SEEDS),), names or None)
-        names = names or list(metrics)
+        names = names or frozenset(metrics)
         for name, value in metrics.items():
             expect(value.isfinite().all(), f"{name}: expected finite numbers, found {value.tolist()}")
     return ", ".join(sorted(names))

@@ -76,3 +76,24 @@ def test_soft_updates_in_float32_follow_those_in_float64():
     for single, double in zip(ends(torch.float32), ends(torch.float64), strict=True):
         # Online weights are rounded too, by 5 000 additions.
         torch.testing.assert_close(single, double, rtol=1e-3, atol=3e-4)
+
+
+def test_first_moments_that_are_subnormal_are_set_to_zero_and_no_weight_differs():
+    """Weights 0 to 15 have a gradient in the first 100 steps only; torch's own Adam keeps subnormal moments of them."""
+    draws = torch_generator(0, "subnormal")
+    noise = torch.randn(64, 2, 32, generator=draws)
+    weights = nn.Parameter(torch.randn(2, 32, generator=draws))
+    other = nn.Parameter(weights.detach().clone())
+    ours, torchs = Adam([weights], 3e-4), torch.optim.Adam([other], 3e-4, fused=True)
+    for i in range(1_537):
+        each = noise[i % 64].clone()
+        each[:, :16] *= i < 100
+        ours.minimise((weights * each).sum(1))
+        other.grad = each
+        torchs.step()
+    (found,), kept = ours.state_dict()["means"], torchs.state_dict()["state"][0]["exp_avg"]
+    tiny = torch.finfo(torch.float32).tiny
+    assert ((kept[:, :16] != 0) & (kept.abs()[:, :16] < tiny)).all()
+    assert (found[:, :16] == 0).all()
+    assert torch.equal(found[:, 16:], kept[:, 16:])
+    assert torch.equal(weights, other)
