@@ -100,6 +100,7 @@ class Adam:
             _Rates(run, rate, decay, math.ceil(least / (rate * decay)) if decay else 1) for run, rate, decay in each
         ]
         self.count = torch.zeros((), dtype=torch.float32, device=first.device)  # steps taken, shared by all runs
+        self._count = 0  # the same on the host, which a CPU's steps need and a CUDA graph does not see
         self.ones = torch.ones(runs, device=first.device)
         self._fused = uses_triton(first.device) and first.dtype == torch.float32
         self._programs_done = torch.zeros((), dtype=torch.int32, device=first.device)  # see `triton_optimizers.adam`
@@ -161,7 +162,8 @@ class Adam:
             )  # fmt: skip
         if self._odd:
             torch._foreach_copy_([self.parameters[i] for i in self._odd], self._values)
-        if self.count.device.type == "cpu" and self.count % _CLEARING == 0:
+        self._count += 1
+        if self.count.device.type == "cpu" and self._count % _CLEARING == 0:
             for mean in self.means:
                 mean.masked_fill_(mean.abs() < torch.finfo(mean.dtype).tiny, 0.0)
 
@@ -193,3 +195,4 @@ class Adam:
             raise ValueError(f"optimizer state: expected {expected}, found {given}")
         for tensor, value in zip(own, found, strict=True):
             tensor.copy_(value)
+        self._count = int(self.count)
