@@ -27,7 +27,7 @@ from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 from seqeval_rl.training.row_pool import RowPool
 from seqeval_rl.training.sequences import CompleteEpisodes, Sequences
 
-CHUNK = 32  # gradient steps drawn and gathered at once; large enough to hide Python, small enough for a core's cache
+CHUNK = 32  # gradient steps with one generator, gathered at once; large enough to hide Python, small enough for a core's cache
 PREFETCHED_CHUNKS = 8
 _DRAWN = 4  # chunks drawn one right after the other on a CPU, whose caches an update fills with other things
 
@@ -105,8 +105,7 @@ class BatchSampler:
             # Kept, because an evaluation may come in the middle of a chunk.
             if chunk not in self._drawn:
                 count = _DRAWN if self._pool is None else 1  # the places in the next pool may not be known yet
-                following = range(chunk, max(chunk, min(chunk + count - 1, self.last)) + 1)
-                self._drawn = {each: self.draw(each) for each in following}
+                self._drawn = {each: self.draw(each) for each in self.following(chunk, count)}
             self.enter(chunk)
             places, noise = self._drawn[chunk]
             drawn = torch.from_numpy(places[inside]).to(device), torch.from_numpy(noise[inside]).to(device)
@@ -131,6 +130,10 @@ class BatchSampler:
             for r, seed in enumerate(self.seeds):
                 noise[:, r] = numpy_generator(seed, "noise", chunk).standard_normal(shape, dtype=np.float32)
         return places, noise
+
+    def following(self, chunk: int, count: int) -> range:
+        """A chunk and those after it, `count` in all, or fewer where the last one comes before."""
+        return range(chunk, max(chunk, min(chunk + count - 1, self.last)) + 1)
 
     def enter(self, chunk: int) -> None:
         """Make sure that the rows of a chunk are where `draw` says; before its first batch is gathered."""
@@ -171,7 +174,7 @@ class Prefetcher:
 
     def __call__(self, chunk: int) -> tuple[Tensor, Tensor]:
         """Places [CHUNK, R, B] and noise [CHUNK, R, B, n] of a chunk, see `BatchSampler.draw`; starts drawing the next ones."""
-        for number in range(chunk, max(chunk, min(chunk + PREFETCHED_CHUNKS - 1, self._batches.last)) + 1):
+        for number in self._batches.following(chunk, PREFETCHED_CHUNKS):
             if number not in self._pending:
                 self._pending[number] = self._pool.submit(self._draw, number)
         for number in [number for number in self._pending if number < chunk]:
