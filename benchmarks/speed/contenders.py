@@ -118,7 +118,8 @@ class LearnerLoop:
             arrivals = [np.arange(length)] * spec.runs
         initial = min(Protocol().initial, length // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), length)
-        replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec)
+        together = spec.device.type != "cpu" or capture is not None  # as `Trainer`
+        replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec, together)
         add_columns(entry, config, problem, replay, spec.runs)
         sequences = build_sequences(entry, config, replay, [problem.stream] * spec.runs)
         self.learner = build_learner(
@@ -185,7 +186,8 @@ class Contenders:
     `by_name` holds functions of a number of updates, a multiple of `period`, which take these:
 
     learner: R runs trained by the learner.
-    bare: the `update` of R runs, again and again on one batch.
+    bare: the `update` of R runs, again and again on one batch; on a CPU by the learner's own algorithm, since two of one kind
+        differ by up to 2 % with where their tensors lie. On CUDA by another one, since the learner's is captured.
     eager: one run in a plain loop.
     products: the matrix products of the R runs' updates alone; absent where the algorithm has none.
     """
@@ -198,7 +200,7 @@ class Contenders:
         spec = problem.spec(runs, device)
         self.learner = LearnerLoop(entry, config, spec, problem)
         self.eager = EagerLoop(entry, config, spec, problem)
-        bare = entry.build(config, spec)
+        bare = self.learner.learner.algorithm if device.type == "cpu" else entry.build(config, spec)
         batch = random_batch_of(entry, config, spec, problem.batch_size)
         self.period: int = getattr(bare, "period", 1)
         self.recording = record(lambda: bare.update(batch), self.period)

@@ -23,7 +23,8 @@ from seqeval_rl.utils.files import atomic_write
 from seqeval_rl.utils.processes import available_cores
 
 SECONDS = {"cuda": 0.5, "cpu": 2.0}  # target duration of one measurement
-LEAST = 10  # smallest number of updates of one measurement
+TURNS = 8  # parts of a measurement, between which the others have their turn, so that what slows the machine slows all
+LEAST = 2  # smallest number of updates of one part
 _EARLIER_NAMES = {"engine": "learner", "engine_over_bare": "learner_over_bare"}  # in saved reports
 RUNS = {"cuda": (1, 5, 20, 40), "cpu": (1, 2, 4)}  # numbers of runs that are measured by default
 
@@ -70,13 +71,17 @@ def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:
         # Not timed: a capture and whatever is compiled take long, and would make the measurements far too short.
         contenders.by_name[name]((WARM_UP + 2) * contenders.period)
         some = contenders.period
-        while (taken := contenders.seconds(name, some)) < seconds / 8:
+        while (taken := contenders.seconds(name, some)) < seconds / TURNS:
             some *= 2
-        updates[name] = contenders.whole_periods(max(LEAST, seconds * some / taken))
+        updates[name] = contenders.whole_periods(max(LEAST, seconds * some / taken / TURNS))
     speeds: dict[str, list[float]] = {name: [] for name in updates}
     for _ in range(repeats):
-        for name in contenders.by_name:
-            speeds[name].append(updates[name] / contenders.seconds(name, updates[name]))
+        total = dict.fromkeys(updates, 0.0)
+        for _ in range(TURNS):
+            for name in contenders.by_name:
+                total[name] += contenders.seconds(name, updates[name])
+        for name in updates:
+            speeds[name].append(TURNS * updates[name] / total[name])
 
     def median(values: Any) -> float:
         return float(np.median(values))
@@ -87,7 +92,7 @@ def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:
         "algorithm": contenders.entry.name,
         "runs": contenders.runs,
         "period": contenders.period,
-        "updates_per_measurement": updates,
+        "updates_per_measurement": {name: TURNS * count for name, count in updates.items()},
         "updates_per_second": speeds,
         "medians": {name: median(values) for name, values in speeds.items()},
         "run_updates_per_second": median(learner) * contenders.runs,

@@ -66,7 +66,7 @@ class PackedRows:
         """Copies of the rows at any array of indices: [*indices.shape, D]."""
         wanted = np.asarray(indices)
         if self.nbytes <= LARGE and len(self.parts) == 1:
-            return np.asarray(self.parts[0])[wanted]
+            return np.asarray(self.parts[0]).take(wanted, 0)  # faster than by [], and than torch's index_select
         order = np.argsort(wanted, axis=None)
         found = np.empty((wanted.size, self.shape[1]), self.dtype)
         with ThreadPoolExecutor(_READERS) if self.nbytes > LARGE else nullcontext() as readers:

@@ -85,6 +85,7 @@ class Alarm:
         self._option, self._place = option, list(WHO).index(option)
         self._limit = self._limits.step if option == STEP else self._limits.update
         self._outer: Alarm | None = None
+        self._step: int | None = None  # the gradient step that is taken, if any
 
     def __enter__(self) -> Alarm:
         global _active, _installed
@@ -104,9 +105,9 @@ class Alarm:
             _active, self._armed = self._outer, False
             signal.setitimer(signal.ITIMER_REAL, 0.0 if _active is None else _AGAIN)
 
-    def begin(self) -> None:
-        """A call begins."""
-        self._begun = time.monotonic()
+    def begin(self, step: int | None = None) -> None:
+        """A call begins, in which an algorithm takes the gradient step of that number, if one is given."""
+        self._step, self._begun = step, time.monotonic()
         self._until = self._begun + self._limit
         if _shared is not None:
             with _lock:
@@ -134,7 +135,8 @@ class Alarm:
         left = self._until - time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, min(left, self._limit) if left > 0 else _AGAIN)
         if left <= 0:
-            raise OverdueError(f"no answer within {self._option} = {self._limit:g} s")
+            where = "" if self._step is None else f" in gradient step {self._step}"
+            raise OverdueError(f"no answer within {self._option} = {self._limit:g} s{where}")
 
 
 @contextlib.contextmanager

@@ -58,15 +58,14 @@ def draw_positions(
         of_dataset = np.arange(protocol.batch_size) < round(share * protocol.batch_size)
         lowest = np.where(mixed[:, None] & ~of_dataset, schedule.dataset_length, lowest)
         highest = np.where(mixed[:, None] & of_dataset, schedule.dataset_length, highest)
+    # Between numbers NumPy draws what it draws between arrays, three times as fast.
+    if np.ptp(lowest) == np.ptp(highest) == 0:
+        lowest, highest = lowest.flat[0], highest.flat[0]
     positions = numpy_generator(seed, "batches", chunk).integers(lowest, highest, size)
-    first = gradient_steps % protocol.updates_per_increment == 0
-    newest = min(protocol.increment, protocol.batch_size)
-    # Counted from the end of the batch: place -k holds the k-th newest, if this increment revealed that many.
-    place = np.arange(1, newest + 1)
-    revealed = high - before
-    fresh = first[:, None] & (place <= revealed[:, None])
-    tail = positions[:, ::-1][:, :newest]
-    tail[fresh] = (high[:, None] - place)[fresh]
+    most = min(protocol.increment, protocol.batch_size)
+    for i in np.flatnonzero(gradient_steps % protocol.updates_per_increment == 0):
+        newest = min(most, int(high[i] - before[i]))  # as many as this increment revealed
+        positions[i, protocol.batch_size - newest :] = np.arange(high[i] - newest, high[i])
     return positions if complete is None else complete.positions[positions]
 
 

@@ -24,7 +24,7 @@ from seqeval_rl.interface.state import join_states, split_state
 from seqeval_rl.networks.triton_support import uses_triton
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, Prefetcher
 from seqeval_rl.training.cuda_graphs import Capture, CudaGraphs, forbid_synchronization, side_stream
-from seqeval_rl.training.learner import Learner, TimedStep
+from seqeval_rl.training.learner import Learner
 from seqeval_rl.training.normalization import Preprocessing
 from seqeval_rl.training.replay_buffer import PooledReplayBuffer, ReplayBuffer
 
@@ -113,8 +113,11 @@ class CudaGraphLearner(Learner):
                 # A period begins where the count of gradient steps says so, also after an interruption.
                 phase = step % self._period
                 piece = Piece(phase, self._period if phase == 0 and end - step >= self._period else 1)
-                with TimedStep(alarm, step):
+                alarm.begin(step)
+                try:
                     self._take(piece)
+                finally:
+                    alarm.end()
                 step += piece.steps
                 self._expected_step += piece.steps
 

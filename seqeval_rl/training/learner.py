@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, KeysView
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqeval_rl.environments.patience import UPDATE, Alarm, OverdueError, within_limits
+from seqeval_rl.environments.patience import UPDATE, Alarm, within_limits
 from seqeval_rl.interface.algorithm import Algorithm, Spec
 from seqeval_rl.interface.returns import check_actions, check_metrics
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler
@@ -39,8 +38,11 @@ class Learner:
             for step, batch in enumerate(self.batches.between(start, stop, shift, scale), start):
                 if step % CHUNK == 0:
                     progress(step)
-                with TimedStep(alarm, step):
+                alarm.begin(step)
+                try:
                     metrics = self.algorithm.update(batch)
+                finally:
+                    alarm.end()
                 self._add(metrics)
         self._steps += stop - start
 
@@ -78,23 +80,6 @@ class Learner:
         self._acted.add(noise is None)
         preprocess, scale = self.preprocessing.now(replay.device), self.preprocessing.reward_scale
         return act(self.algorithm, preprocess, replay.device, replay.spec, bounded, observations, noise, scale)
-
-
-class TimedStep:
-    """Inside of this context an algorithm takes a gradient step, whose number is named where it takes too long."""
-
-    def __init__(self, alarm: Alarm, step: int):
-        self._alarm, self._step = alarm, step
-
-    def __enter__(self) -> None:
-        self._alarm.begin()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._alarm.end()
-        if isinstance(error, OverdueError):
-            error.args = (f"{error} in gradient step {self._step}",)
 
 
 @torch.no_grad()

@@ -50,7 +50,7 @@ class ReplayBuffer:
     """The streams' transitions, rows [N, obs|act|reward|mask|next_obs], and each of R runs' order of arrival.
 
     `host` has all rows in the host's memory or in memory maps. `rows` is the tensor on the device that batches are gathered
-    from; None on a CPU where rows are in several arrays, which are not copied.
+    from; None on a CPU where this is done from `host`.
     """
 
     gathers_chunks = True  # whether the batches of several gradient steps are gathered at once
@@ -72,10 +72,10 @@ class ReplayBuffer:
 
     def _tensor(self, together: bool) -> Tensor | None:
         parts = self.host.parts
-        if self.device.type == "cpu" and len(parts) == 1:
-            return _on_device(parts[0], self.device)
         if self.device.type == "cpu" and not together:
             return None
+        if self.device.type == "cpu" and len(parts) == 1:
+            return _on_device(parts[0], self.device)
         rows = torch.empty(self.host.shape, dtype=self.dtype, device=self.device)
         for part, target in zip(parts, rows.split([len(part) for part in parts]), strict=True):
             target.copy_(_on_device(part, torch.device("cpu")))

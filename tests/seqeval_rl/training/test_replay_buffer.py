@@ -9,6 +9,7 @@ from synthetic import packed_rows
 
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.seeding import numpy_generator
 from seqeval_rl.training.batch_sampler import CHUNK, BatchSampler, draw_positions
 from seqeval_rl.training.replay_buffer import ReplayBuffer, Transitions
 
@@ -52,6 +53,14 @@ def test_draws_are_uniform_over_the_window():
     assert counts[:11].sum() == 0
     assert counts[41:].sum() == 0
     assert chisquare(counts[11:41]).pvalue > 1e-3
+
+
+def test_draws_within_one_increment_are_those_of_a_generator_between_arrays():
+    protocol = Protocol(initial=40, increment=30, updates_per_increment=2 * CHUNK, batch_size=50)
+    drawn = draw_positions(Schedule(protocol, 100), seed=3, chunk=1)  # all steps see 70 transitions; the first step was before
+    bounds = np.zeros((CHUNK, 1), np.int64), np.full((CHUNK, 1), 70)
+    expected = numpy_generator(3, "batches", 1).integers(*bounds, (CHUNK, 50))
+    np.testing.assert_array_equal(drawn, expected)
 
 
 def make_batches(seeds=(0, 1), noise_dim=3, total=200, **settings):
