@@ -6,7 +6,8 @@ import itertools
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,35 @@ def plan(
     _check_directories(sweep, variants)
     for logger in sweep.loggers:
         check_logger(logger, sweep.where)
+    forget_streams()
+    planner = _Planner(sweep, out, device, overwrite, allow_changed_code, fork)
+    with _made(out):
+        _add_streams(planner, sweep, variants, progress)
+    room = room_for_groups(device) if room is None else room
+    jobs = [planner.job(group, backend) for group in divide(planner.candidates, room, workers)]
+    # Longest first, so that the last job to end is a short one.
+    jobs.sort(key=lambda job: -job.cost)
+    return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
+
+
+@contextmanager
+def _made(out: Path) -> Iterator[None]:
+    """Make the directory, in which it must be possible to write; gone again where the block raises and left it empty."""
+    new = [each for each in (out, *out.parents) if not each.exists()]
     with writing(f"--out {out}", "Choose another directory."):
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
-    forget_streams()
-    planner = _Planner(sweep, out, device, overwrite, allow_changed_code, fork)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # another process writes in it
+            for each in new:
+                each.rmdir()
+        raise
+
+
+def _add_streams(planner: _Planner, sweep: Sweep, variants: Sequence[Variant], progress: bool) -> None:
+    """Load each stream that has runs of this shard, check it, and add its runs."""
     for number, spec in enumerate(sweep.streams):
         seeds = [sweep.seeds_in_shard(number, place, len(variants)) for place in range(len(variants))]
         if not any(seeds):
@@ -114,11 +139,6 @@ def plan(
             first = (place * len(sweep.streams) + number) * len(sweep.seeds)
             numbers = {seed: first + sweep.seeds.index(seed) for seed in own}
             planner.add(spec, stream, dataset, variant, numbers)
-    room = room_for_groups(device) if room is None else room
-    jobs = [planner.job(group, backend) for group in divide(planner.candidates, room, workers)]
-    # Longest first, so that the last job to end is a short one.
-    jobs.sort(key=lambda job: -job.cost)
-    return Plan(tuple(jobs), planner.finished, tuple(planner.failed))
 
 
 def _check_directories(sweep: Sweep, variants: Sequence[Variant]) -> None:

@@ -4,7 +4,7 @@ import pytest
 from synthetic import npz
 
 import seqeval_rl
-from seqeval_rl.errors import MismatchError, UsageError
+from seqeval_rl.errors import MismatchError, SeqevalError, UsageError
 
 SMALL = {"initial": 100, "batch_size": 16, "evaluate_every": 100, "episodes": 0}
 
@@ -62,3 +62,20 @@ def test_overwriting_deletes_results_of_the_same_run_only(run, tmp_path):
     assert metrics(tmp_path / "out") == before
     run("two words", overwrite=True)
     assert metrics(tmp_path / "out").keys() == before.keys()
+
+
+def test_a_refused_stream_leaves_no_directory_and_no_result_changed(run, tmp_path):
+    def refused(out):
+        with pytest.raises(SeqevalError, match="unknown dataset 'nosuch'"):
+            seqeval_rl.evaluate("bc", "nosuch", protocol=SMALL, out=tmp_path / out)
+
+    refused("a/b")
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "there").mkdir()
+    refused("there/c")
+    assert list((tmp_path / "there").iterdir()) == []
+    run("one", out="there")
+    before = metrics(tmp_path / "there")
+    refused("there")
+    assert metrics(tmp_path / "there") == before
+    assert before

@@ -57,7 +57,8 @@ def test_draws_are_uniform_over_the_window():
 
 def test_draws_within_one_increment_are_those_of_a_generator_between_arrays():
     protocol = Protocol(initial=40, increment=30, updates_per_increment=2 * CHUNK, batch_size=50)
-    drawn = draw_positions(Schedule(protocol, 100), seed=3, chunk=1)  # all steps see 70 transitions; the first step was before
+    # All gradient steps of this chunk see 70 transitions, and none is the first of its increment.
+    drawn = draw_positions(Schedule(protocol, 100), seed=3, chunk=1)
     bounds = np.zeros((CHUNK, 1), np.int64), np.full((CHUNK, 1), 70)
     expected = numpy_generator(3, "batches", 1).integers(*bounds, (CHUNK, 50))
     np.testing.assert_array_equal(drawn, expected)
