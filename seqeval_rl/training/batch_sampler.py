@@ -59,9 +59,9 @@ def draw_positions(
         lowest = np.where(mixed[:, None] & ~of_dataset, schedule.dataset_length, lowest)
         highest = np.where(mixed[:, None] & of_dataset, schedule.dataset_length, highest)
     # Between numbers NumPy draws what it draws between arrays, three times as fast.
-    if np.ptp(lowest) == np.ptp(highest) == 0:
-        lowest, highest = lowest.flat[0], highest.flat[0]
-    positions = numpy_generator(seed, "batches", chunk).integers(lowest, highest, size)
+    alike = np.ptp(lowest) == np.ptp(highest) == 0
+    bounds: tuple[Any, Any] = (lowest.flat[0], highest.flat[0]) if alike else (lowest, highest)
+    positions = numpy_generator(seed, "batches", chunk).integers(*bounds, size)
     most = min(protocol.increment, protocol.batch_size)
     for i in np.flatnonzero(gradient_steps % protocol.updates_per_increment == 0):
         newest = min(most, int(high[i] - before[i]))  # as many as this increment revealed
