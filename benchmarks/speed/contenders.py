@@ -118,8 +118,8 @@ class LearnerLoop:
             arrivals = [np.arange(length)] * spec.runs
         initial = min(Protocol().initial, length // 2)
         schedule = Schedule(Protocol(batch_size=problem.batch_size, initial=initial), length)
-        together = spec.device.type != "cpu" or capture is not None  # as `Trainer`
-        replay = build_replay_buffer(Transitions(problem.rows, problem.pixels(), arrivals), spec, together)
+        transitions = Transitions(problem.rows, problem.pixels(), arrivals)
+        replay = build_replay_buffer(transitions, spec, together=capture is not None)
         add_columns(entry, config, problem, replay, spec.runs)
         sequences = build_sequences(entry, config, replay, [problem.stream] * spec.runs)
         self.learner = build_learner(

@@ -58,7 +58,8 @@ class ReplayBuffer:
     online: OnlineImages | None = None  # images of an online phase, where observations are images
 
     def __init__(self, transitions: Transitions, spec: Spec, together: bool = True):
-        """On the device of `spec`; `write` needs writable rows. With `together` there is a tensor `rows` on a CPU, too."""
+        """On the device of `spec`; `write` needs writable rows. With `together` there is a tensor `rows` on a CPU, too,
+        from which what is captured gathers."""
         self.spec, self.obs_shape, self.act_dim, self.device = spec, spec.obs_shape, spec.act_dim, spec.device
         rows, _, self.arrivals, self.written = transitions
         self.host = PackedRows.of(rows)

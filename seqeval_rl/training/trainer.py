@@ -75,7 +75,7 @@ class Trainer:
         transitions = build_transitions(streams, seeds, protocol)
         if transitions.pixels is not None:
             check_images(entry.name, stream.name, self._config)
-        replay = build_replay_buffer(transitions, self._spec, together=device.type != "cpu" or capture is not None)
+        replay = build_replay_buffer(transitions, self._spec, together=capture is not None)
         sequences = self._sequences(replay)
         self.interaction = self._open_environments(replay) if protocol.online else None
         scales = np.array([reward_scale(run.stream, run.config, protocol) for run in runs])
