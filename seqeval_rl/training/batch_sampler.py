@@ -62,10 +62,11 @@ def draw_positions(
     alike = np.ptp(lowest) == np.ptp(highest) == 0
     bounds: tuple[Any, Any] = (lowest.flat[0], highest.flat[0]) if alike else (lowest, highest)
     positions = numpy_generator(seed, "batches", chunk).integers(*bounds, size)
+    first = np.flatnonzero(gradient_steps % protocol.updates_per_increment == 0)
     most = min(protocol.increment, protocol.batch_size)
-    for i in np.flatnonzero(gradient_steps % protocol.updates_per_increment == 0):
-        newest = min(most, int(high[i] - before[i]))  # as many as this increment revealed
-        positions[i, protocol.batch_size - newest :] = np.arange(high[i] - newest, high[i])
+    age, revealed = np.arange(most, 0, -1), (high - before)[first, None]  # 1: the newest; by each of these increments
+    last = positions[first, -most:]
+    positions[first, -most:] = np.where(age <= revealed, high[first, None] - age, last)
     return positions if complete is None else complete.positions[positions]
 
 

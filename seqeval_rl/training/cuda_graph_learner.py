@@ -15,7 +15,9 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from seqeval_rl.environments.patience import UPDATE, Alarm
@@ -81,6 +83,7 @@ class CudaGraphLearner(Learner):
         self._indices = torch.zeros(shape, dtype=torch.int64, device=device)
         self._noise = torch.zeros((*shape, batches.noise_dim), device=device)
         self._step_in_chunk = torch.zeros(1, dtype=torch.int64, device=device)  # of the next gradient step
+        self._sums_on_device = torch.zeros(0)  # [metrics, R], float64; of metrics over gradient steps
         self._expected_step = 0  # what `_step_in_chunk` is once the device has done everything it was given
         self._chunk = -1
         self._prefetcher = Prefetcher(batches)
@@ -156,15 +159,24 @@ class CudaGraphLearner(Learner):
         for _ in range(piece.steps):
             self._add(self.algorithm.update(self._batch()))
 
+    def _reset_sums(self) -> None:
+        if len(self._sums_on_device) != len(self._names):  # before the first update
+            shape = (len(self._names), len(self.batches.seeds))
+            self._sums_on_device = torch.zeros(shape, dtype=torch.float64, device=self._step_in_chunk.device)
+        self._sums_on_device.zero_()  # in place, since graphs add to this tensor
+
     def _add_to_sums(self, metrics: list[Tensor]) -> None:
         """See `Learner`; also counts the gradient step."""
         if self._fused:
             from seqeval_rl.training.triton_gather import sum_metrics  # Triton comes with torch for CUDA only
 
-            sum_metrics(self._sums, metrics, self._step_in_chunk)
+            sum_metrics(self._sums_on_device, metrics, self._step_in_chunk)
         else:
-            super()._add_to_sums(metrics)
+            self._sums_on_device.add_(torch.stack(metrics))
             self._step_in_chunk.add_(1)
+
+    def _means(self, steps: int) -> NDArray[np.float64]:
+        return (self._sums_on_device / steps).cpu().numpy()
 
     def _batch(self) -> Any:
         replay, step = self.batches.replay, self._step_in_chunk
@@ -234,14 +246,14 @@ class CudaGraphLearner(Learner):
     def _save(self) -> _Snapshot:
         tensors = {name: value for name, value in vars(self.algorithm).items() if isinstance(value, Tensor)}
         states = split_state(self.algorithm.state_dict(), len(self.batches.seeds))
-        return _Snapshot(states, self._counters(), tensors, self._step_in_chunk.clone(), self._sums.clone())
+        return _Snapshot(states, self._counters(), tensors, self._step_in_chunk.clone(), self._sums_on_device.clone())
 
     def _restore(self, saved: _Snapshot) -> None:
         for name, tensor in saved.tensors.items():
             setattr(self.algorithm, name, tensor)
         self.algorithm.load_state_dict(join_states(saved.states))
         self._step_in_chunk.copy_(saved.step_in_chunk)
-        self._sums.copy_(saved.sums)
+        self._sums_on_device.copy_(saved.sums)
 
     def _python_changes(self, before: _Snapshot, counters: bool) -> str:
         """In words, what has changed in Python since then, with `counters` including these; empty where nothing has."""

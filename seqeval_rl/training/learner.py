@@ -28,7 +28,7 @@ class Learner:
         self.algorithm, self.batches, self.preprocessing = algorithm, batches, preprocessing
         self._names: KeysView[str] = dict[str, None]().keys()  # of metrics, in order; empty before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
-        self._sums = torch.zeros(0)  # [metrics, R], float64, since thousands of values are summed
+        self._sums: list[list[float]] = []  # of metrics over gradient steps, [metrics][R]
         self._steps = 0  # gradient steps that the sums are over
 
     def train(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
@@ -50,19 +50,28 @@ class Learner:
         check_metrics(self.algorithm, metrics, (len(self.batches.seeds),), self._names or None)
         if not self._names:
             self._names = dict.fromkeys(metrics).keys()
-            self._sums = torch.zeros_like(torch.stack(list(metrics.values())), dtype=torch.float64)
+            self._reset_sums()
         self._add_to_sums([metrics[name] for name in self._names])
 
+    def _reset_sums(self) -> None:
+        self._sums = [[0.0] * len(self.batches.seeds) for _ in self._names]
+
     def _add_to_sums(self, metrics: list[Tensor]) -> None:
-        self._sums.add_(torch.stack(metrics) if len(metrics) > 1 else metrics[0])
+        # As numbers of Python: operations on small tensors take three times as long.
+        for sums, metric in zip(self._sums, metrics, strict=True):
+            for r, value in enumerate(metric.tolist()):
+                sums[r] += value
+
+    def _means(self, steps: int) -> NDArray[np.float64]:
+        return np.array(self._sums) / steps
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Each metric's mean [R] over the gradient steps since last asked; empty where none were taken. Waits for the device."""
         steps, self._steps = self._steps, 0
         if not steps:
             return {}
-        means = dict(zip(self._names, (self._sums / steps).cpu().numpy(), strict=True))
-        self._sums.zero_()  # in place: captured CUDA graphs add to this tensor
+        means = dict(zip(self._names, self._means(steps), strict=True))
+        self._reset_sums()
         return means
 
     def policy(self) -> Policy:

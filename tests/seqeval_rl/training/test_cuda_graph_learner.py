@@ -133,7 +133,7 @@ def test_tensors_that_graphs_read_are_never_replaced():
             learner._indices,
             learner._noise,
             learner._step_in_chunk,
-            *learner._sums,
+            learner._sums_on_device,
             learner.batches.replay.rows,
         ]
         tensors += [
