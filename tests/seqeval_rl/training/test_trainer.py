@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from synthetic import noise_dataset, noise_for
-from trainers import ALGORITHMS, PROTOCOL
+from trainers import ALGORITHMS, PROTOCOL, SETTINGS, SMALL
 
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
@@ -15,16 +15,6 @@ from seqeval_rl.training.evaluation import Evaluator
 from seqeval_rl.training.loop import sequential_evaluation
 from seqeval_rl.training.trainer import Run, Trainer
 
-# Their full size would take most of the tests' time.
-SMALL = {
-    "cql": {"hidden": (32, 32), "sampled_actions": 3},
-    "sac_n": {"hidden": (32, 32), "critics": 3},
-    "edac": {"hidden": (32, 32), "critics": 3},
-    "fql": {"hidden": (32, 32)},
-    "td3": {"hidden": (32, 32)},
-    "rebrac": {"hidden": (32, 32)},
-    "cal_ql": {"hidden": (32, 32), "sampled_actions": 3},
-}
 CPU = torch.device("cpu")
 
 
@@ -32,9 +22,10 @@ def make_stream(datasets=None, name="bc"):
     return Stream("made", datasets or [noise_for(name, [60, 90, 150], seed=5)])
 
 
-def make_run(name, seed, stream, **settings):
-    """A run of an algorithm with these settings of its own."""
-    return Run(stream, find_algorithm(name).configure({**SMALL.get(name, {}), **settings}, "test"), seed)
+def make_run(name, seed, stream, small=True, **settings):
+    """A run of an algorithm with these settings of its own, of small networks unless their full size is wanted."""
+    sizes = SETTINGS.get(name, SMALL) if small else {}
+    return Run(stream, find_algorithm(name).configure({**sizes, **settings}, "test"), seed)
 
 
 def trainer_of_seeds(name, seeds, datasets=None, **settings):
@@ -124,7 +115,9 @@ def assert_each_is_as_alone(name, runs, precision, tolerance, **settings):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_group_of_three_seeds_equals_three_single_runs(name, precision):
     stream = make_stream(name=name)
-    runs = [make_run(name, seed, stream) for seed in (0, 1, 2)]
+    # The widths of the paper for some, since products of small matrices are rounded in fewer ways.
+    small = precision == np.float64 or name not in ("awac", "bc", "discrete_bc", "dqn", "iql", "sac", "td3_bc")
+    runs = [make_run(name, seed, stream, small) for seed in (0, 1, 2)]
     weights = assert_each_is_as_alone(name, runs, precision, 0.0, batch_size=64)  # the same to the last bit
     assert not all(torch.equal(a, b) for a, b in zip(tensors(weights[0]), tensors(weights[1]), strict=True))
 
@@ -146,7 +139,7 @@ def test_a_group_of_different_streams_and_float_settings_equals_single_runs(name
 def test_runs_that_differ_in_more_than_floats_are_no_group():
     stream = make_stream()
     with pytest.raises(ValueError, match="differ in floats only"):
-        make_trainer("bc", [make_run("bc", 0, stream), make_run("bc", 0, stream, hidden=(32, 32))])
+        make_trainer("bc", [make_run("bc", 0, stream), make_run("bc", 0, stream, hidden=(16, 16))])
 
 
 def test_streams_of_different_lengths_share_the_points_before_the_first_one_ends():
