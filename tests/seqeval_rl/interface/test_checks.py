@@ -30,6 +30,8 @@ def made_small(algorithm, **settings):
 
 
 LARGE = {
+    "cql": {"hidden": (64, 64), "sampled_actions": 4, "learning_rate": 1e-3},
+    "td3": {"hidden": (64, 64), "learning_rate": 1e-3},
     "sac_n": {"hidden": (64, 64), "critics": 4, "learning_rate": 1e-3},
     "edac": {"hidden": (64, 64), "critics": 4, "learning_rate": 1e-3},
     "fql": {"hidden": (64, 64)},
