@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqeval_rl.api import read_results
+from seqeval_rl.api import EvaluationResults, read_results
 from seqeval_rl.benchmarks.arguments.parsing import Several, numbers, parse_setting, words
 from seqeval_rl.benchmarks.arguments.run import Run
 from seqeval_rl.benchmarks.commands import results
@@ -22,7 +22,6 @@ from seqeval_rl.training.device import Precision
 from seqeval_rl.utils.console import say
 
 if TYPE_CHECKING:
-    from seqeval_rl.api import EvaluationResults
     from seqeval_rl.environments.tasks import Bound, Task
 
 _NAMED = 3  # failed runs of which the command's output gives the reason
@@ -91,7 +90,7 @@ def run(
         trust_environments: see `load_dataset`.
 
     Returns:
-        All runs under `out`. A run that diverged has the status `failed` and its reason.
+        All runs under `out`, or none where the shard has none. A run that diverged has the status `failed` and its reason.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM, SIGHUP or SIGUSR1; the same call resumes.
@@ -108,6 +107,8 @@ def run(
     planned = build_sweep(suite, mini, algorithms, datasets, seeds, chosen, paper, precision, loggers, reading)
     patience = Patience(step_timeout, episode_timeout, update_timeout)
     planned = replace(planned, shard=Shard.parse(shard), patience=patience, retry_failed=retry_failed)
+    if not planned.has_runs():
+        return EvaluationResults()
     options = LaunchOptions(address, partition, time)
     ends = run_sweep(
         planned, directory, device, environments, overwrite, progress, allow_changed_code, launcher, options, fork
@@ -139,6 +140,9 @@ def perform(command: Run) -> None:
     )  # fmt: skip
     patience = Patience(command.step_timeout, command.episode_timeout, command.update_timeout)
     sweep = replace(sweep, shard=Shard.parse(command.shard), patience=patience, retry_failed=command.retry_failed)
+    if not sweep.has_runs():
+        say(f"--shard {command.shard}: nothing to do, there are fewer runs than parts.")
+        return
     out = command.out or default_directory(command.suite, command.mini)
     ends = run_sweep(
         sweep, out, command.device, command.environments, command.overwrite,

@@ -98,13 +98,19 @@ class Sweep:
         """The seeds of a stream and a variant, by number, that belong to the shard.
 
         A shard takes every `count`-th pair of variant and stream with all its seeds, so that they can train as one group; where
-        there are fewer pairs than shards, every `count`-th run. The variant varies slowest: a shard has some of each algorithm.
+        there are fewer pairs than shards, every `count`-th run. The variant varies slowest.
         """
         pair = variant * len(self.streams) + stream
         if variants * len(self.streams) >= self.shard.count:
             return self.seeds if self.shard.takes(pair) else ()
         first = pair * len(self.seeds)
         return tuple(seed for number, seed in enumerate(self.seeds, first) if self.shard.takes(number))
+
+    def has_runs(self) -> bool:
+        """Whether there is a run for the shard; there is none for some where they are more than runs."""
+        variants = len(self.variants())
+        pairs = itertools.product(range(len(self.streams)), range(variants))
+        return any(self.seeds_in_shard(stream, variant, variants) for stream, variant in pairs)
 
     def variants(self) -> list[Variant]:
         """Every algorithm with its settings, once for each combination of swept values. Raises `UsageError`."""

@@ -46,15 +46,23 @@ def scores(text):
     return [json.loads(line)["metrics"]["score"] for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("count", [2, 3, 6])
+@pytest.mark.parametrize("count", [2, 3, 6, 7])
 def test_shards_divide_the_runs(count, suite, tmp_path):
-    """Two run groups, or six runs where there are more shards: nothing twice, nothing left out, the same numbers."""
+    """Two run groups, or six runs where there are more shards: nothing twice, nothing left out, the same numbers. The seventh
+    shard has no run."""
     arguments = {"seeds": [0, 1, 2], "settings": SETTINGS}
     run(str(suite), out=tmp_path / "whole", progress=False, **arguments)
     parts = [tmp_path / str(index) for index in range(1, count + 1)]
     for index, part in enumerate(parts, 1):
-        run(str(suite), out=part, shard=f"{index}/{count}", progress=False, **arguments)
+        done = run(str(suite), out=part, shard=f"{index}/{count}", progress=False, **arguments)
+        assert bool(done) == part.exists() == (index <= 6)
     found = [(path.relative_to(part), path.read_bytes()) for part in parts for path in part.rglob("metrics.jsonl")]
     whole = {path.relative_to(tmp_path / "whole"): path for path in (tmp_path / "whole").rglob("metrics.jsonl")}
     assert sorted(path for path, _ in found) == sorted(whole)
     assert all(scores(text) == scores(whole[path].read_bytes()) for path, text in found)
+
+
+def test_a_shard_without_runs_ends_with_0(suite, tmp_path, capsys):
+    assert main(["run", str(suite), "--shard", "5/5", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == "--shard 5/5: nothing to do, there are fewer runs than parts.\n"
+    assert not (tmp_path / "out").exists()
