@@ -118,8 +118,10 @@ def build_sweep(
     Args:
         reference: name or path of the suite.
         mini: take its miniature.
-        algorithms, datasets, seeds, loggers: replace the suite's; a dataset may be several sources joined by `+`, which are
-            concatenated.
+        algorithms: in place of the suite's.
+        datasets: in place of the suite's; each may be several sources joined by `+`, which are concatenated.
+        seeds: in place of the suite's.
+        loggers: in place of the suite's.
         settings: (section, setting, value); section is `protocol` or an algorithm of the sweep, and a value may be `Several`.
         paper: as the published runs: D4RL's files read as its own function does, `Protocol.uses_future_data`, each algorithm's
             `published` settings where they are not given, and its evaluation episodes where `protocol.episodes` is not.

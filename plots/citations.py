@@ -22,7 +22,11 @@ _SOURCES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("minari:", ("younis2024minari",), "dataset"),
     ("ogbench:", ("park2025ogbench",), "dataset"),
     ("vd4rl:", ("lu2023challenges", "tunyasuvunakool2020dmcontrol"), "dataset with tasks of dm_control"),
-    ("bundled/", (SOFTWARE, "fu2020d4rl"), "dataset bundled with seqeval-rl; reference returns of D4RL"),
+    *(
+        (f"bundled/{task}/", (SOFTWARE, "fu2020d4rl"), "dataset bundled with seqeval-rl; reference returns of D4RL")
+        for task in ("hopper", "halfcheetah", "walker2d")
+    ),
+    ("bundled/", (SOFTWARE,), "dataset bundled with seqeval-rl"),
 )
 _MUJOCO = re.compile(
     r"(Ant|HalfCheetah|Hopper|Humanoid|HumanoidStandup|InvertedDoublePendulum|InvertedPendulum|Pusher|Reacher|Swimmer"

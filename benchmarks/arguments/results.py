@@ -40,7 +40,7 @@ class Table:
     measures: Annotated[str, arg(help="which table", metavar="MEASURES")] = "data"
     paper_figure: Annotated[
         Literal["offline", "finetune", "mixed"] | None,
-        arg(help="instead of the published data of this figure of the paper"),
+        arg(help="instead tabulate the published data of this figure of the paper"),
     ] = None
     ranking: Annotated[bool, arg(help="the old name of --measures ranking")] = False
     paper_curves: Annotated[bool, arg(help="the old name of --measures published")] = False

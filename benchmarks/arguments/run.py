@@ -33,7 +33,7 @@ class Run(Reading):
     # a setting, for example td3_bc.alpha=1.0 or protocol.increment=10; may be given again. Several values
     # are a sweep: td3_bc.alpha=1,2.5,4
     set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="SECTION.SETTING=VALUE")] = ()
-    # what steps the environments; auto: envpool where it is installed and has them
+    # what steps the environments; auto: envpool where it is installed and has them, unless gymnasium is faster
     environments: Literal["auto", "envpool", "gymnasium"] = "auto"
     # of matrix products; tf32 is faster on CUDA, bfloat16 on CPUs that have it, both round more
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"

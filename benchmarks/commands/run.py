@@ -67,7 +67,10 @@ def run(
     Args:
         suite: name of a suite, or path of a `.toml` file.
         out: results directory; None: `results/SUITE`. Finished runs in it are not run again, interrupted ones are resumed.
-        algorithms, datasets, seeds, loggers: in place of the suite's, see `build_sweep`.
+        algorithms: in place of the suite's, see `build_sweep`.
+        datasets: in place of the suite's, as algorithms.
+        seeds: in place of the suite's.
+        loggers: in place of the suite's.
         settings: by algorithm (or `"protocol"`), settings in place of the suite's.
         sweep: by algorithm (or `"protocol"`), several values for a setting; every combination is run.
         device: `"auto"`, `"cpu"`, `"cuda"` (every visible device), `"cuda:1"` or `"cuda:0,2"`.
@@ -75,7 +78,9 @@ def run(
         precision: of matrix products: `"float32"`, `"tf32"` or `"bfloat16"`.
         shard: `"K/N"`: only the K-th of N parts of the runs, which do not overlap.
         launcher: where to train: `"local"`, `"ray"`, `"slurm"`, `"module:Class"` or `"file.py:Class"`.
-        address, partition, time: of the cluster, see `LaunchOptions`.
+        address: of the cluster, see `LaunchOptions`.
+        partition: of the cluster.
+        time: limit of each job of the cluster.
         mini: the suite's miniature.
         paper: as the published runs.
         allow_changed_code: resume runs also where the file that defines their algorithm has changed since they began.
@@ -86,7 +91,11 @@ def run(
         update_timeout: seconds for a gradient step of runs that train together; an algorithm that takes longer fails.
         overwrite: delete existing results of these runs and start again.
         progress: show progress on standard error.
-        task, reference_returns, action_low, action_high, clip_actions: in place of the streams' own, see `load_dataset`.
+        task: in place of the streams' own, see `load_dataset`.
+        reference_returns: in place of the task's.
+        action_low: lower bound of actions, in place of that of the data and the environment.
+        action_high: upper bound of actions.
+        clip_actions: clip actions outside the bounds, and count them.
         trust_environments: see `load_dataset`.
 
     Returns:

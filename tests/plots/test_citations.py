@@ -75,6 +75,7 @@ def test_without_results_the_paper_and_this_version_of_the_software() -> None:
         ("ogbench:antmaze-large-navigate-singletask-v0", {"park2025ogbench"}),
         ("vd4rl:data/main/walker_walk/random/84px", {"lu2023challenges", "tunyasuvunakool2020dmcontrol"}),
         ("bundled/hopper/medium", {"fu2020d4rl"}),
+        ("bundled/cartpole/medium", set()),
     ],
 )
 def test_each_source_of_data_has_its_entries(dataset: str, keys: set[str]) -> None:

@@ -96,7 +96,8 @@ def iterate_checks(
     """As `check_algorithm`, each result as soon as it is there.
 
     Args:
-        algorithm, seconds: as in `check_algorithm`.
+        algorithm: the class.
+        seconds: as in `check_algorithm`.
         progress: takes the name of the running check and the seconds that are left, None while they are unknown, at every update.
     """
     clock = _Clock(seconds, {name: _UPDATES.get(name, _Updates()).calls(algorithm) for name in CHECKS}, progress)
