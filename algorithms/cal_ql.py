@@ -17,8 +17,9 @@ Online, a share `dataset_share` of each batch comes from the dataset, the rest f
 are known after their episodes. 0.5 is that of the authors' code (nakamotoo/Cal-QL) for antmaze; it has 0.25 for kitchen.
 
 Different from that code, as in `cql`: one learning rate; one action in the target, where it takes the best of 10; no Lagrange
-multiplier, which it has for antmaze. It computes (1) of time limits as if no reward came after them, and for episodes of a
-sparse reward that is never reached as if they lasted forever.
+multiplier, which it has for antmaze. It computes (1) of an antmaze episode that reaches the goal as if no reward came after it,
+and of one that does not, or of kitchen, as if its last reward came forever. Its scripts also have other networks, no importance
+sampling for kitchen, and rewards of antmaze times 10 less 5.
 """
 
 from __future__ import annotations

@@ -15,10 +15,12 @@ the token s_t. To act, g_1 is the target return, and g_t what is left of it afte
 
 As in the authors' code: ReLU, a layer normalization of the embedded tokens, tanh, decoupled weight decay. Different from it: no
 dropout, no warm-up of the learning rate, no clipping of gradients; a sequence is drawn by its last transition, where the authors
-draw its first one; weight decay of all parameters; initial weights of `torch.nn.Linear`.
+draw its first one; weight decay of all parameters; initial weights of `torch.nn.Linear`, also of the embedding of the step,
+which the authors begin from N(0, 1).
 
 Rewards are scaled so that the task's reference returns are `return_range` apart, and `target_return` is in these units: with the
-defaults it is 1.1 times their distance, on Hopper 3580 and on Walker2d 5050, where the paper has 3600 and 5000.
+defaults it is 1.1 times their distance: on Hopper 3580, on Walker2d 5050 and on HalfCheetah 13 657, where the paper has 3600,
+5000 and 12 000.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ an episode that a time limit cuts there is none; the authors leave such transiti
 
 As in the authors' code (tinkoff-ai/ReBRAC): lambda without gradient, the minimum of both critics in (4), which TD3+BC has not;
 the critics' layers are normalized after the ReLU, those of the policy are not; initial weights. Different from it: the
-policy's last layer begins within 0.003 of 0, not within 0.001; PyTorch's constant in the normalization, 1e-5, not flax's 1e-6.
+policy's last layer begins within 0.003 of 0, not within 0.001; PyTorch's constant in the normalization, 1e-5, not flax's 1e-6;
+the step on (4) is at the second of two updates, not at the first; the policy's target follows the policy after that step, not
+before it.
 
 `actor_penalty` and `critic_penalty` are to be chosen for each task. On medium data the authors' configurations have 0.01 and
 0.001 in Hopper, 0.001 and 0.5 in HalfCheetah, 0.05 and 0 in Walker2d. `published` is their learning rate there, with batches

@@ -68,7 +68,7 @@ def run(
         suite: name of a suite, or path of a `.toml` file.
         out: results directory; None: `results/SUITE`. Finished runs in it are not run again, interrupted ones are resumed.
         algorithms: in place of the suite's, see `build_sweep`.
-        datasets: in place of the suite's, as algorithms.
+        datasets: in place of the suite's, see `build_sweep`.
         seeds: in place of the suite's.
         loggers: in place of the suite's.
         settings: by algorithm (or `"protocol"`), settings in place of the suite's.
