@@ -101,6 +101,7 @@ class Alarm:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         global _active
+        self.end()
         if self._armed:
             _active, self._armed = self._outer, False
             signal.setitimer(signal.ITIMER_REAL, 0.0 if _active is None else _AGAIN)
@@ -144,10 +145,7 @@ def within_limits(option: str = STEP) -> Iterator[None]:
     """Inside of this block one call may take as long as the limit of `option`, one of `WHO`."""
     with Alarm(option) as alarm:
         alarm.begin()
-        try:
-            yield
-        finally:
-            alarm.end()
+        yield
 
 
 def _ring(number: int, frame: FrameType | None) -> None:

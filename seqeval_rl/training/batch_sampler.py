@@ -29,7 +29,7 @@ from seqeval_rl.training.sequences import CompleteEpisodes, Sequences
 
 CHUNK = 32  # gradient steps with one generator, gathered at once; large enough to hide Python, small enough for a core's cache
 PREFETCHED_CHUNKS = 8
-_DRAWN = 4  # chunks drawn one right after the other on a CPU, whose caches an update fills with other things
+_DRAWN = 1 << 20  # bytes drawn one right after the other on a CPU, whose caches an update fills with other things
 
 
 def draw_positions(
@@ -52,15 +52,17 @@ def draw_positions(
     if complete is not None:  # numbers of transitions in the order in which their episodes are complete
         low, high, before = complete.left(low), complete.count(high), complete.count(before)
     size = (CHUNK, protocol.batch_size)
-    lowest, highest = low[:, None], high[:, None]
+    bounds: tuple[Any, Any] = low[:, None], high[:, None]
     if share is not None:
-        mixed = (low < schedule.dataset_length) & (schedule.dataset_length < high)
+        mixed = ((low < schedule.dataset_length) & (schedule.dataset_length < high))[:, None]
         of_dataset = np.arange(protocol.batch_size) < round(share * protocol.batch_size)
-        lowest = np.where(mixed[:, None] & ~of_dataset, schedule.dataset_length, lowest)
-        highest = np.where(mixed[:, None] & of_dataset, schedule.dataset_length, highest)
-    # Between numbers NumPy draws what it draws between arrays, three times as fast.
-    alike = np.ptp(lowest) == np.ptp(highest) == 0
-    bounds: tuple[Any, Any] = (lowest.flat[0], highest.flat[0]) if alike else (lowest, highest)
+        bounds = (
+            np.where(mixed & ~of_dataset, schedule.dataset_length, bounds[0]),
+            np.where(mixed & of_dataset, schedule.dataset_length, bounds[1]),
+        )
+    elif low[0] == low[-1] and high[0] == high[-1]:  # neither ever falls
+        # Between numbers NumPy draws what it draws between arrays, three times as fast.
+        bounds = low[0], high[0]
     positions = numpy_generator(seed, "batches", chunk).integers(*bounds, size)
     first = np.flatnonzero(gradient_steps % protocol.updates_per_increment == 0)
     most = min(protocol.increment, protocol.batch_size)
@@ -95,25 +97,30 @@ class BatchSampler:
             self._pool = RowPool(replay, self._indices, chunk_rows, self.last)
         self._drawn: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}  # by chunk
 
-    def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[Any]:
-        """Batches of gradient steps `start` to `stop` (exclusive); packed rows become `row * scale + shift`, each [R, 1, D]."""
-        device = self.replay.device
+    def between(self, start: int, stop: int, shift: Tensor | None, scale: Tensor | None) -> Iterator[list[Any]]:
+        """Batches of gradient steps `start` to `stop` (exclusive), in lists of those that are gathered together; packed rows
+        become `row * scale + shift`, each [R, 1, D]."""
         while start < stop:
-            chunk = start // CHUNK
-            end = min((chunk + 1) * CHUNK, start + (CHUNK if self._gathers_chunks else 1), stop)
-            inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
-            # Kept, because an evaluation may come in the middle of a chunk.
-            if chunk not in self._drawn:
-                count = _DRAWN if self._pool is None else 1  # the places in the next pool may not be known yet
-                self._drawn = {each: self.draw(each) for each in self.following(chunk, count)}
-            self.enter(chunk)
-            places, noise = self._drawn[chunk]
-            drawn = torch.from_numpy(places[inside]).to(device), torch.from_numpy(noise[inside]).to(device)
-            batches = self.batch(*drawn, shift, scale)
-            absent = [None] * (end - start)
-            for columns in zip(*(absent if column is None else column for column in batches), strict=True):
-                yield type(batches)(*columns)
+            end = min((start // CHUNK + 1) * CHUNK, start + (CHUNK if self._gathers_chunks else 1), stop)
+            yield self._gathered(start, end, shift, scale)
             start = end
+
+    def _gathered(self, start: int, end: int, shift: Tensor | None, scale: Tensor | None) -> list[Any]:
+        """The batches of these gradient steps, of one chunk."""
+        device, chunk = self.replay.device, start // CHUNK
+        # Kept, because an evaluation may come in the middle of a chunk.
+        if chunk not in self._drawn:
+            drawn = self.draw(chunk)
+            # The places in the next pool may not be known yet.
+            count = 1 if self._pool is not None else max(_DRAWN // sum(each.nbytes for each in drawn), 1)
+            self._drawn = {chunk: drawn} | {each: self.draw(each) for each in self.following(chunk, count)[1:]}
+        self.enter(chunk)
+        inside = slice(start - chunk * CHUNK, end - chunk * CHUNK)
+        places, noise = (torch.from_numpy(each[inside]).to(device) for each in self._drawn[chunk])
+        batches = self.batch(places, noise, shift, scale)
+        absent = [None] * (end - start)
+        columns = [absent if column is None else column.unbind() for column in batches]
+        return [type(batches)(*of_step) for of_step in zip(*columns, strict=True)]
 
     def batch(self, drawn: Tensor, noise: Tensor, shift: Tensor | None, scale: Tensor | None) -> Batch | SequenceBatch:
         """The batch of what `draw` has drawn, [..., R, B] and [..., R, B, n] on the device; see `ReplayBuffer.batch`."""

@@ -117,10 +117,8 @@ class CudaGraphLearner(Learner):
                 phase = step % self._period
                 piece = Piece(phase, self._period if phase == 0 and end - step >= self._period else 1)
                 alarm.begin(step)
-                try:
-                    self._take(piece)
-                finally:
-                    alarm.end()
+                self._take(piece)
+                alarm.end()
                 step += piece.steps
                 self._expected_step += piece.steps
 
@@ -160,19 +158,21 @@ class CudaGraphLearner(Learner):
             self._add(self.algorithm.update(self._batch()))
 
     def _reset_sums(self) -> None:
-        if len(self._sums_on_device) != len(self._names):  # before the first update
-            shape = (len(self._names), len(self.batches.seeds))
+        if len(self._sums_on_device) != len(self._sums):  # before the first update
+            shape = (len(self._sums), len(self.batches.seeds))
             self._sums_on_device = torch.zeros(shape, dtype=torch.float64, device=self._step_in_chunk.device)
         self._sums_on_device.zero_()  # in place, since graphs add to this tensor
 
-    def _add_to_sums(self, metrics: list[Tensor]) -> None:
+    def _add(self, metrics: dict[str, Tensor]) -> None:
         """See `Learner`; also counts the gradient step."""
+        self._check(metrics)
+        values = [metrics[name] for name in self._sums]
         if self._fused:
             from seqeval_rl.training.triton_gather import sum_metrics  # Triton comes with torch for CUDA only
 
-            sum_metrics(self._sums_on_device, metrics, self._step_in_chunk)
+            sum_metrics(self._sums_on_device, values, self._step_in_chunk)
         else:
-            self._sums_on_device.add_(torch.stack(metrics))
+            self._sums_on_device.add_(torch.stack(values))
             self._step_in_chunk.add_(1)
 
     def _means(self, steps: int) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, KeysView
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,51 +26,52 @@ class Learner:
 
     def __init__(self, algorithm: Algorithm, batches: BatchSampler, preprocessing: Preprocessing):
         self.algorithm, self.batches, self.preprocessing = algorithm, batches, preprocessing
-        self._names: KeysView[str] = dict[str, None]().keys()  # of metrics, in order; empty before the first update
         self._acted: set[bool] = set()  # whether it has acted greedily (True) and exploring (False)
-        self._sums: list[list[float]] = []  # of metrics over gradient steps, [metrics][R]
+        # By metric, in order, of each run over gradient steps; empty before the first update.
+        self._sums: dict[str, list[float]] = {}
         self._steps = 0  # gradient steps that the sums are over
 
     def train(self, start: int, stop: int, progress: Callable[[int], None]) -> None:
         """Take gradient steps `start` to `stop` (exclusive); `progress` takes now and then the number of those taken so far."""
         shift, scale = self.preprocessing.shift, self.preprocessing.scale
-        with Alarm(UPDATE) as alarm:
-            for step, batch in enumerate(self.batches.between(start, stop, shift, scale), start):
-                if step % CHUNK == 0:
-                    progress(step)
-                alarm.begin(step)
-                try:
-                    metrics = self.algorithm.update(batch)
-                finally:
-                    alarm.end()
-                self._add(metrics)
         self._steps += stop - start
+        with Alarm(UPDATE) as alarm:
+            for batches in self.batches.between(start, stop, shift, scale):
+                if start % CHUNK == 0:
+                    progress(start)
+                for step, batch in enumerate(batches, start):
+                    alarm.begin(step)
+                    self._add(self.algorithm.update(batch))
+                alarm.end()
+                start += len(batches)
+                del batch, batches  # the next ones take their memory
 
     def _add(self, metrics: dict[str, Tensor]) -> None:
-        check_metrics(self.algorithm, metrics, (len(self.batches.seeds),), self._names or None)
-        if not self._names:
-            self._names = dict.fromkeys(metrics).keys()
-            self._reset_sums()
-        self._add_to_sums([metrics[name] for name in self._names])
-
-    def _reset_sums(self) -> None:
-        self._sums = [[0.0] * len(self.batches.seeds) for _ in self._names]
-
-    def _add_to_sums(self, metrics: list[Tensor]) -> None:
-        # As numbers of Python: operations on small tensors take three times as long.
-        for sums, metric in zip(self._sums, metrics, strict=True):
-            for r, value in enumerate(metric.tolist()):
+        if not (self._sums and isinstance(metrics, dict) and metrics.keys() == self._sums.keys()):
+            self._check(metrics)
+        for name, sums in self._sums.items():
+            # As numbers of Python: operations on small tensors take three times as long.
+            for r, value in enumerate(metrics[name].tolist()):
                 sums[r] += value
 
+    def _check(self, metrics: dict[str, Tensor]) -> None:
+        check_metrics(self.algorithm, metrics, (len(self.batches.seeds),), self._sums.keys() or None)
+        if not self._sums:
+            self._sums = {name: [] for name in metrics}
+            self._reset_sums()
+
+    def _reset_sums(self) -> None:
+        self._sums = {name: [0.0] * len(self.batches.seeds) for name in self._sums}
+
     def _means(self, steps: int) -> NDArray[np.float64]:
-        return np.array(self._sums) / steps
+        return np.array(list(self._sums.values())) / steps
 
     def metrics(self) -> dict[str, NDArray[np.float64]]:
         """Each metric's mean [R] over the gradient steps since last asked; empty where none were taken. Waits for the device."""
         steps, self._steps = self._steps, 0
         if not steps:
             return {}
-        means = dict(zip(self._names, self._means(steps), strict=True))
+        means = dict(zip(self._sums, self._means(steps), strict=True))
         self._reset_sums()
         return means
 

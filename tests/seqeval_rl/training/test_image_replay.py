@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_a_batch_holds_the_stacks_of_the_drawn_transitions_as_float32(
     shift, scale = torch.zeros(2, 1, 4), torch.ones(2, 1, 4)
     scale[1, 0, 2] = 0.5  # the second run's reward
     drawn = [draw_positions(schedule, run, 0) for run in (0, 1)]
-    for g, batch in enumerate(batches.between(0, min(schedule.gradient_steps, 4), shift, scale)):
+    for g, batch in enumerate(chain.from_iterable(batches.between(0, min(schedule.gradient_steps, 4), shift, scale))):
         assert batch.observations.dtype == batch.next_observations.dtype == torch.float32
         assert batch.observations.is_contiguous()
         for r in (0, 1):

@@ -1,6 +1,7 @@
 """n-step transitions: of one episode, of what is visible, with masks that hold the powers of the discount."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -90,7 +91,9 @@ def test_rewards_are_added_up_over_the_visible_transitions_of_the_episode(
     scale = torch.ones(2, 1, replay.host.shape[1])
     scale[..., replay.obs_columns + 1] = 2.0  # of rewards
     given = (None, None) if seed % 2 else (torch.zeros_like(scale), scale)
-    for g, batch in enumerate(batches.between(start, min(start + 4, schedule.gradient_steps), *given), start):
+    for g, batch in enumerate(
+        chain.from_iterable(batches.between(start, min(start + 4, schedule.gradient_steps), *given)), start
+    ):
         low, high = (int(bound[0]) for bound in schedule.window(np.array([g])))
         assert batch.noise.shape == (2, 6, 2)
         for r, (arrival, gamma) in enumerate(zip(arrivals, (GAMMA, 0.25), strict=True)):
@@ -156,7 +159,7 @@ def test_episodes_of_an_online_phase_are_told_apart(monkeypatch):
         ends = trainer.interaction.ends[0]
         firsts = np.append(0, np.flatnonzero(ends) + 1) + len(stream)
         assert len(firsts) > 5
-        (batch,) = trainer.learner.batches.between(steps - 1, steps, None, None)
+        ((batch,),) = trainer.learner.batches.between(steps - 1, steps, None, None)
         drawn = trainer.learner.batches.replay.arrivals[0][
             draw_positions(trainer.schedules[0], 0, (steps - 1) // CHUNK)
         ]
