@@ -23,6 +23,7 @@ from seqeval_rl.experiments.grouping import random_batch_of, timed
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.protocol import Protocol, Schedule
+from seqeval_rl.training.batch_sampler import CHUNK
 from seqeval_rl.training.build import build_learner
 from seqeval_rl.training.cuda_graph_learner import WARM_UP
 from seqeval_rl.training.cuda_graphs import Capture
@@ -134,8 +135,10 @@ class LearnerLoop:
         self.train((WARM_UP + 2) * self.period)
 
     def train(self, updates: int) -> None:
-        """Take that many updates of all runs, in one call of the learner."""
-        start, self.done = self.done, self.done + updates
+        """Take that many updates of all runs, in one call of the learner; a chunk of them and more from a chunk's first on, as in
+        a run, whose evaluations are thousands of updates apart. The updates before it are left out."""
+        start = self.done if updates < CHUNK else math.ceil(self.done / CHUNK) * CHUNK
+        self.done = start + updates
         self.learner.train(start, self.done, lambda _: None)
         self.metrics = self.learner.metrics()
 
@@ -226,5 +229,6 @@ class Contenders:
         return timed(lambda: self.by_name[name](updates), self.device)
 
     def whole_periods(self, updates: float) -> int:
-        """The smallest positive multiple of the period that is at least this many updates."""
-        return max(1, math.ceil(updates / self.period)) * self.period
+        """The smallest positive multiple of the period that is at least this many updates; from a chunk on, of a chunk too."""
+        unit = self.period if updates < CHUNK else math.lcm(self.period, CHUNK)
+        return max(1, math.ceil(updates / unit)) * unit

@@ -9,6 +9,7 @@ from trainers import ALGORITHMS
 from seqeval_rl.benchmarks.speed.contenders import Contenders, EagerLoop, LearnerLoop, Problem
 from seqeval_rl.interface.algorithm import Spec
 from seqeval_rl.interface.registry import AlgorithmEntry, find_algorithm
+from seqeval_rl.training.batch_sampler import CHUNK
 
 CPU = torch.device("cpu")
 SMALL = Problem(obs_shape=(5,), act_dim=2, batch_size=4, transitions=100)
@@ -70,6 +71,24 @@ def test_loops_make_finite_progress(name, loop, runs):
         assert value.isfinite().all()
 
 
+def test_many_updates_begin_with_the_first_of_a_chunk():
+    entry, config = small("bc")
+    loop = LearnerLoop(entry, config, SMALL.spec(1, CPU), SMALL)
+    taken = []
+    original = loop.learner.train
+    loop.learner.train = lambda start, stop, progress: (taken.append((start, stop)), original(start, stop, progress))
+    for updates in (5, 4, CHUNK, CHUNK, 3, CHUNK + 2):
+        loop.train(updates)
+    assert taken == [
+        (0, 5),
+        (5, 9),
+        (CHUNK, 2 * CHUNK),
+        (2 * CHUNK, 3 * CHUNK),
+        (3 * CHUNK, 3 * CHUNK + 3),
+        (4 * CHUNK, 5 * CHUNK + 2),
+    ]
+
+
 def tensors(state):
     """Those in a nested state."""
     if isinstance(state, torch.Tensor):
@@ -98,6 +117,7 @@ def test_all_contenders_are_there_and_count_whole_periods():
     contenders = Contenders(entry, 2, CPU, SMALL, config)
     assert list(contenders.by_name) == ["learner", "bare", "eager", "products"]
     assert [contenders.whole_periods(n) for n in (0, 1, 2, 2.5, 3)] == [2, 2, 2, 4, 4]
+    assert [contenders.whole_periods(n) for n in (CHUNK - 1.5, CHUNK, CHUNK + 1)] == [CHUNK, CHUNK, 2 * CHUNK]
     assert contenders.recording.updates == contenders.period == 2
     assert all(contenders.seconds(name, 2) > 0 for name in contenders.by_name)
     assert contenders.eager.spec.runs == 1
