@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seqeval_rl.errors import UsageError
+from seqeval_rl.errors import UsageError, unknown
 from seqeval_rl.utils.files import split_at
 
 _OPENING = ("[", "{", '"', "'")  # how a TOML value that may contain commas begins
@@ -43,6 +44,22 @@ def parse_setting(text: str) -> tuple[str, str, Any]:
                 "Write for example td3_bc.alpha=1,2.5 or td3_bc.hidden=[64,64],[256,256]."
             )
     return section, setting, Several(tuple(_value(piece) for piece in pieces))
+
+
+def single_settings(texts: Sequence[str], sections: Iterable[str], otherwise: str) -> dict[str, dict[str, Any]]:
+    """The settings of `--set` by section, each with one value; every section is there, also without settings.
+
+    Raises `UsageError` for another section, and for several values, where the message says what to do `otherwise`.
+    """
+    found: dict[str, dict[str, Any]] = {section: {} for section in sections}
+    for text in texts:
+        section, setting, value = parse_setting(text)
+        if section not in found:
+            raise unknown("section", section, found, "--set")
+        if isinstance(value, Several):
+            raise UsageError(f"--set {text!r}: expected one value, found {len(value.values)}. {otherwise}")
+        found[section][setting] = value
+    return found
 
 
 def _pieces(text: str) -> list[str]:

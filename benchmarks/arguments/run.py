@@ -95,6 +95,8 @@ class Bench:
     threads: int = 0  # of torch, with --evaluation processes, with --budget cores; 0 = all cores, of the H100's host 16
     repeats: int = 5  # measurements of each contender, interleaved; medians are reported
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"  # of matrix products
+    # a setting of an algorithm that is measured, for example bc.best=0.1; may be given again
+    set: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="ALGORITHM.SETTING=VALUE")] = ()
     json: Annotated[Path | None, arg(metavar="FILE")] = None  # also save every measurement
     # instead estimate how long this suite (a name or a .toml file) will take
     estimate: Annotated[str | None, arg(metavar="SUITE")] = None

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from seqeval_rl.benchmarks.arguments.parsing import numbers, words
+from seqeval_rl.benchmarks.arguments.parsing import numbers, single_settings, words
 from seqeval_rl.benchmarks.arguments.run import Bench
 from seqeval_rl.benchmarks.speed import budget, estimate, evaluation, large, launches, profiling, updates
 from seqeval_rl.benchmarks.suite import build_sweep
@@ -42,8 +42,9 @@ def bench(command: Bench) -> None:
             command, ("backend",), "without --evaluation", "It chooses what steps the environments of an evaluation"
         )
     else:
-        options = ("device", "precision", "profile")
-        _refuse(command, options, "with --evaluation", "The policy acts on one core in float32")
+        options = ("device", "precision", "profile", "set")
+        why = "The policy acts on one core in float32, with default settings"
+        _refuse(command, options, "with --evaluation", why)
     if command.launches:
         measuring = ("device", "threads", "repeats", "precision", "evaluation", "backend", "profile")
         _refuse(command, measuring, "with --launches", "Nothing is measured")
@@ -60,15 +61,19 @@ def bench(command: Bench) -> None:
             _log.warning("algorithm %s cannot be measured: %s", name, reason)
     else:
         entries = [find_algorithm(name) for name in names]
+    given = single_settings(command.set, [entry.name for entry in entries], "Measure one after the other.")
+    for entry in entries:  # before anything is measured
+        entry.configure(given[entry.name], "--set")
+    settings = {name: own for name, own in given.items() if own}
     with matrix_products(command.precision):
         if command.launches:
-            report = launches.count(entries, sizes)
+            report = launches.count(entries, sizes, settings)
             table = launches.as_table(report)
         elif command.profile:
-            report = profiling.profile(entries, sizes, device, command.threads)
+            report = profiling.profile(entries, sizes, device, command.threads, settings=settings)
             table = profiling.as_table(report)
         else:
-            report = updates.bench(entries, sizes, device, command.threads, command.repeats)
+            report = updates.bench(entries, sizes, device, command.threads, command.repeats, settings=settings)
             table = updates.as_table(report)
     _show(table, report, command)
 
@@ -101,7 +106,7 @@ def _bench_evaluation(command: Bench, names: list[str] | None, sizes: list[int])
 def _bench_large(command: Bench, names: list[str] | None) -> None:
     """`bench --transitions`: training on a dataset larger than memory."""
     assert command.transitions is not None
-    options = ("runs", "precision", "evaluation", "backend", "profile", "launches", "mini")
+    options = ("runs", "precision", "evaluation", "backend", "profile", "launches", "mini", "set")
     _refuse(command, options, "with --transitions", "One run is trained, as it is by default")
     if names is not None and len(names) > 1:
         raise UsageError(f"--algorithms: expected one name with --transitions, found {len(names)}. Choose one.")
@@ -135,7 +140,18 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 
 def _estimate(command: Bench) -> None:
     """`bench --estimate`: how long a suite will take on this machine."""
-    options = ("runs", "threads", "repeats", "evaluation", "backend", "profile", "launches", "budget", "transitions")
+    options = (
+        "runs",
+        "threads",
+        "repeats",
+        "evaluation",
+        "backend",
+        "profile",
+        "launches",
+        "budget",
+        "transitions",
+        "set",
+    )
     _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None
     device = choose_device(command.device)
@@ -147,8 +163,8 @@ def _estimate(command: Bench) -> None:
 
 def _budget(command: Bench) -> None:
     """`bench --budget`: what a suite should cost on an H100."""
-    options = ("device", "repeats", "evaluation", "backend", "profile", "launches", "transitions")
-    _refuse(command, options, "with --budget", "Nothing is measured")
+    options = ("device", "repeats", "evaluation", "backend", "profile", "launches", "transitions", "set")
+    _refuse(command, options, "with --budget", "The suite decides it, and nothing is measured")
     assert command.budget is not None
     sizes = _sizes(command, budget.RUNS)
     sweep = build_sweep(command.budget, command.mini, words(command.algorithms))

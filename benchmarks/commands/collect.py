@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqeval_rl.benchmarks.arguments.datasets import DatasetsCollect
-from seqeval_rl.benchmarks.arguments.parsing import Several, parse_setting
+from seqeval_rl.benchmarks.arguments.parsing import single_settings
 from seqeval_rl.benchmarks.arguments.reading import reference_returns
 from seqeval_rl.collection.collect import play, play_bundled, run_behavior, write_dataset
 from seqeval_rl.data.episodes import Episode
@@ -123,18 +123,9 @@ def _by_training(command: DatasetsCollect) -> None:
 
 def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, Any]]:
     """The settings of --set, by section."""
-    found: dict[str, dict[str, Any]] = {algorithm: {}, "protocol": {}}
-    for text in command.set:
-        section, setting, value = parse_setting(text)
-        if section not in found:
-            raise unknown("section", section, found, "--set")
-        if isinstance(value, Several):
-            raise UsageError(
-                f"--set {text!r}: expected one value, found {len(value.values)}. Train one policy at a time."
-            )
-        if (section, setting) == ("protocol", "online"):
-            raise UsageError(f"--set {text!r}: expected no protocol.online, which is the option --online. Use that.")
-        found[section][setting] = value
+    found = single_settings(command.set, (algorithm, "protocol"), "Train one policy at a time.")
+    if "online" in found["protocol"]:
+        raise UsageError("--set protocol.online: expected none, which is the option --online. Use that.")
     return found
 
 

@@ -16,7 +16,7 @@ import functools
 import itertools
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 from unittest import mock
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from seqeval_rl.benchmarks.speed.contenders import Problem
 from seqeval_rl.benchmarks.speed.kernels import trace
+from seqeval_rl.benchmarks.speed.updates import as_words
 from seqeval_rl.errors import SeqevalError, UsageError
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.networks import fusion, triton_support
@@ -37,14 +38,18 @@ _H100: dict[str, Any] = {
 _CUDA = torch.device("cuda", 0)
 
 
-def count(entries: Sequence[AlgorithmEntry], runs: Sequence[int]) -> dict[str, Any]:
-    """The launches of each algorithm at its default settings on Hopper's shapes. Raises what `launches` raises."""
+def count(
+    entries: Sequence[AlgorithmEntry], runs: Sequence[int], settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The launches of each algorithm on Hopper's shapes, with default `settings` but those given, by name. Raises what `launches`
+    raises, and `UsageError` where an algorithm refuses its settings."""
     rows = []
     for entry, number in itertools.product(entries, runs):
-        found = launches(entry, entry.configure({}, "the count"), Problem(), number)
+        found = launches(entry, entry.configure((settings or {}).get(entry.name, {}), "the count"), Problem(), number)
         rows.append({"algorithm": entry.name, "runs": number, "kernels": sum(found.values()), "by_kernel": found})
     return {
         "what": "kernels launched per update on an H100, counted without one: nothing measured",
+        "settings": settings or {},
         "versions": {"torch": torch.__version__, "triton": version("triton")},
         "rows": rows,
     }
@@ -53,6 +58,7 @@ def count(entries: Sequence[AlgorithmEntry], runs: Sequence[int]) -> dict[str, A
 def as_table(report: dict[str, Any]) -> str:
     """The report as text."""
     lines = [f"{report['what']} (torch {report['versions']['torch']}, Triton {report['versions']['triton']})"]
+    lines += as_words(report["settings"])
     for row in report["rows"]:
         lines += ["", f"{row['algorithm']}, runs {row['runs']}: {row['kernels']:.1f} kernels"]
         lines += [f"{count:>8.2f}  {name}" for name, count in row["by_kernel"].items()]

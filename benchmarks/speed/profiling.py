@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile as profiler
 
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
+from seqeval_rl.benchmarks.speed.updates import as_words
 from seqeval_rl.experiments.grouping import timed
 from seqeval_rl.interface.registry import AlgorithmEntry
 from seqeval_rl.results.manifest import describe_provenance
@@ -41,24 +42,32 @@ def profile(
     device: torch.device,
     threads: int,
     problem: Problem | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Profile; returns the machine's description and one row per algorithm and number of runs that train together, with all of
-    its kernels, those first that take most time. `threads` are those of torch; 0: all cores."""
+    its kernels, those first that take most time. `threads` are those of torch; 0: all cores. `settings` are those of
+    algorithms, by name. Raises `UsageError` where an algorithm refuses its own."""
     with torch_threads(threads or available_cores()):
+        rows = [
+            _row(entry, r, device, problem, (settings or {}).get(entry.name, {})) for entry in entries for r in runs
+        ]
         return {
             "what": "kernels of an update and the gaps between them, by torch's profiler; microseconds",
             "problem": asdict(problem or Problem()),
+            "settings": settings or {},
             "threads": torch.get_num_threads(),
             "float32_matmul_precision": torch.get_float32_matmul_precision(),
             **describe_provenance(str(device)),
             "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-            "rows": [_row(entry, r, device, problem) for entry in entries for r in runs],
+            "rows": rows,
         }
 
 
-def _row(entry: AlgorithmEntry, runs: int, device: torch.device, problem: Problem | None) -> dict[str, Any]:
+def _row(
+    entry: AlgorithmEntry, runs: int, device: torch.device, problem: Problem | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
     """The kernels of some updates of R = `runs` runs; each figure per update."""
-    config = entry.configure({}, "the profile")
+    config = entry.configure(settings, "the profile")
     problem = Problem.usual(entry, config) if problem is None else problem.suited(entry)
     loop = LearnerLoop(entry, config, problem.spec(runs, device), problem)
     loop.warm_up()
@@ -132,6 +141,7 @@ def as_table(report: dict[str, Any]) -> str:
         f"{problem['act_dim']}; float32 products at {report['float32_matmul_precision']!r}",
         f"{report['gpu'] or report['processor']}, {report['threads']} threads, torch {versions['torch']}, revision "
         f"{report['git_revision']}",
+        *as_words(report["settings"]),
     ]
     for row in report["rows"]:
         lines += [

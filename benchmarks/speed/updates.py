@@ -41,7 +41,7 @@ def bench(
     """Measure; returns the machine's description and one row per algorithm and number of runs R that train together.
 
     Reported are medians of `repeats` measurements of each contender, with that many `threads` of torch; 0: all cores. `settings`
-    are those of algorithms, by name.
+    are those of algorithms, by name. Raises `UsageError` where an algorithm refuses its own.
     """
     with torch_threads(threads or available_cores()):
         rate = copy_rate(device)
@@ -54,6 +54,7 @@ def bench(
         return {
             "what": "updates per second; ratios are medians over repeats, in each of which all contenders ran in turn",
             "problem": asdict(problem or Problem()),
+            "settings": settings or {},
             "repeats": repeats,
             "seconds_aimed_at": SECONDS[device.type],
             "threads": torch.get_num_threads(),
@@ -108,6 +109,14 @@ def _row(contenders: Contenders, repeats: int, rate: float) -> dict[str, Any]:
     }
 
 
+def as_words(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Settings of algorithms as lines of a table: `bc: best 0.1.`"""
+    return [
+        f"{name}: {', '.join(f'{key} {json.dumps(value)}' for key, value in own.items())}."
+        for name, own in settings.items()
+    ]
+
+
 def _torch_settings(device: torch.device) -> dict[str, Any]:
     """What torch's speed depends on, apart from its version and its threads."""
     settings: dict[str, Any] = {
@@ -160,6 +169,7 @@ def as_table(report: dict[str, Any]) -> str:
         f"{row['algorithm']}: {_sizes(row)}." for row in report["rows"] if _sizes(problem | row) != _sizes(problem)
     }
     lines += sorted(others)
+    lines += as_words(report.get("settings", {}))
     if report["device"] == "cpu" and any(row["runs"] > 1 for row in report["rows"]):
         lines.append("On a CPU `seqeval run` does not train runs together: it gives each core a run of its own.")
     return "\n".join(lines)

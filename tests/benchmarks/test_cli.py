@@ -269,6 +269,10 @@ BAD = [
     (["bench", "--runs", "1,x"], 2, ["--runs", "1,x"]),
     (["bench", "--repeats", "0"], 2, ["--repeats", "found 0"]),
     (["bench", "--threads", "-1"], 2, ["--threads", "found -1"]),
+    (["bench", "--algorithms", "bc", "--set", "cql.hidden=[8]"], 2, ["cql", "--set", "did you mean bc"]),
+    (["bench", "--algorithms", "bc", "--set", "bc.bst=0.1"], 2, ["--set", "bst", "best, "]),
+    (["bench", "--algorithms", "bc", "--set", "bc.best=0.1,0.2"], 2, ["one value", "found 2"]),
+    (["bench", "--estimate", "{suite}", "--set", "bc.best=0.1"], 2, ["--set", "--estimate"]),
     (["bench", "--algorithms", ","], 2, ["--algorithms", "found none"]),
     (["bench", "--algorithms", "cqll"], 2, ["cqll", "did you mean cql"]),
     (["bench", "--device", "cuda"], 2, ["--device cuda", "--device cpu"]),
@@ -379,16 +383,17 @@ def test_check_names_a_fault_of_a_file_once_with_its_line(tmp_path, capsys):
 def test_bench_prints_and_saves_its_figures(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("seqeval_rl.benchmarks.speed.updates.SECONDS", {"cpu": 0.05, "cuda": 0.05})
     target = tmp_path / "bench.json"
-    assert (
-        main(
-            ["bench", "--algorithms", "bc", "--runs", "1,2", "--repeats", "2", "--threads", "1", "--json", str(target)]
-        )
-        == 0
-    )
+    command = ["bench", "--algorithms", "bc", "--runs", "1,2", "--repeats", "2", "--threads", "1"]
+    command += ["--json", str(target), "--set", "bc.best=0.5", "--set", "bc.hidden=[8]"]
+    assert main(command) == 0
     report = json.loads(target.read_text())
     assert [row["runs"] for row in report["rows"]] == [1, 2]
     assert all(len(row["updates_per_second"]["learner"]) == 2 for row in report["rows"])
-    assert "learner/bare" in capsys.readouterr().out
+    assert report["settings"] == {"bc": {"best": 0.5, "hidden": [8]}}
+    assert report["rows"][0]["flop_per_update"] < 1e6  # one hidden layer of 8, by default 1e8
+    shown = capsys.readouterr().out
+    assert "learner/bare" in shown
+    assert "bc: best 0.5, hidden [8]." in shown
 
 
 def test_help_is_quick_because_imports_wait():
