@@ -162,7 +162,7 @@ def perform(command: Run) -> None:
     for end in failed[:_NAMED]:
         say(f"{end.directory}: {end.status}, {end.message.rstrip('.')}. It is left out of the figure's means.")
     if len(failed) > _NAMED:
-        say(f"and {len(failed) - _NAMED} more failed, see `seqeval status {out} --all`")
+        say(f"and {len(failed) - _NAMED} more did not finish, see `seqeval status {out} --all`")
     results.summarise(out, sweep.loggers)
     raise_crashed(ends)
     raise_diverged(ends)

@@ -1,5 +1,8 @@
 """FLOP as manifests record them."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from synthetic import spec_for
@@ -39,6 +42,35 @@ def test_on_paper_it_is_the_same(name):
     spec = spec_for(name, (0,))
     on_paper = flop_on_paper(entry, entry.configure({"hidden": (16, 8)}, "a test"), spec, 4)
     assert on_paper == count_flop(*built(name))
+
+
+def test_compound_operations_in_inference_mode_are_counted():
+    class Inferring:
+        layer = torch.nn.Linear(5, 2)
+
+        def update(self, batch):
+            return {}
+
+        @torch.inference_mode()
+        def act(self, observations, noise):
+            return self.layer(observations)
+
+    assert count_flop(Inferring(), built("bc")[1]).action == 2 * 5 * 2
+
+
+def test_a_plan_and_an_update_do_not_wait_for_torchs_compiler_to_be_imported():
+    """It takes more than a second, and sympy, which torch needs for its own, 0.3 s, in each process of a sweep."""
+    code = """if True:
+        import sys
+        import torch
+        from seqeval_rl.experiments.grouping import cost_of_update
+        from seqeval_rl.interface.registry import find_algorithm
+        entry = find_algorithm("td3_bc")
+        cost = cost_of_update(entry, entry.configure({"hidden": [8]}, "a test"), (5,), 2, 4, torch.device("cpu"))
+        assert cost.flop.update > 0
+        assert not {"torch._dynamo", "sympy"} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_random_numbers_are_drawn_as_if_nothing_had_been_counted():
