@@ -141,17 +141,8 @@ def _refuse(command: Bench, options: Sequence[str], where: str, why: str) -> Non
 def _estimate(command: Bench) -> None:
     """`bench --estimate`: how long a suite will take on this machine."""
     options = (
-        "runs",
-        "threads",
-        "repeats",
-        "evaluation",
-        "backend",
-        "profile",
-        "launches",
-        "budget",
-        "transitions",
-        "set",
-    )
+        "runs", "threads", "repeats", "evaluation", "backend", "profile", "launches", "budget", "transitions", "set",
+    )  # fmt: skip
     _refuse(command, options, "with --estimate", "The suite and the scheduler decide it")
     assert command.estimate is not None
     device = choose_device(command.device)

@@ -125,7 +125,7 @@ def _settings(command: DatasetsCollect, algorithm: str) -> dict[str, dict[str, A
     """The settings of --set, by section."""
     found = single_settings(command.set, (algorithm, "protocol"), "Train one policy at a time.")
     if "online" in found["protocol"]:
-        raise UsageError("--set protocol.online: expected none, which is the option --online. Use that.")
+        raise UsageError("--set protocol.online: expected the option --online in its place. Use that.")
     return found
 
 
