@@ -103,7 +103,7 @@ class Adam:
         self._count = 0  # the same on the host, which a CPU's steps need and a CUDA graph does not see
         # Where the gradient begins. Of one number torch knows it; to compare the shapes of others it imports sympy for 0.3 s. On
         # CUDA its own would be one kernel more in each step.
-        self._ones = None if runs == 1 and first.device.type == "cpu" else torch.ones(runs, device=first.device)
+        self.ones = None if runs == 1 and first.device.type == "cpu" else torch.ones(runs, device=first.device)
         self._fused = uses_triton(first.device) and first.dtype == torch.float32
         self._programs_done = torch.zeros((), dtype=torch.int32, device=first.device)  # see `triton_optimizers.adam`
         # The CPU kernel rounds the remainder after the last whole vector differently. Parameters whose size per run leaves a
@@ -130,7 +130,7 @@ class Adam:
         """One step on each run's `loss`, [R], or the sum of several. Runs share no parameter, so the gradient of the sum is that
         of each run."""
         losses = [loss, *more]
-        gradients = torch.autograd.grad(losses, self.parameters, [self._ones] * len(losses))
+        gradients = torch.autograd.grad(losses, self.parameters, [self.ones] * len(losses))
         if self._fused:
             self._step(gradients)
             return
