@@ -232,6 +232,7 @@ def open_environment(env: Any, render_mode: str | None = None) -> Any:
 
     `render_mode`: in place of the registered one.
     """
+    _import_triton()
     mujoco_warnings_logged()
     spec: Any = env
     source = env if isinstance(env, EnvironmentSource) else EnvironmentSource("")
@@ -259,6 +260,17 @@ def _delete_model_file(env: Any) -> None:
     if isinstance(file, str) and fnmatch(file, "*/ant_maze?*.xml"):
         with contextlib.suppress(OSError):
             os.unlink(file)
+
+
+@functools.cache
+def _import_triton() -> None:
+    """Imports Triton, where it is installed, before an environment can render.
+
+    Triton and Mesa's drivers each contain an LLVM, and PyOpenGL makes the symbols of Mesa's global. Torch imports Triton where it
+    counts FLOP or compiles; once Mesa has rendered, that import ends the process with a segmentation fault.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton")
 
 
 @functools.cache

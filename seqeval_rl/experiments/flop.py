@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from seqeval_rl.interface.algorithm import Algorithm, Batch
 from seqeval_rl.interface.sequences import History
@@ -53,8 +54,6 @@ class _Counter(TorchDispatchMode):
     whose import takes more than a second."""
 
     def __init__(self) -> None:
-        from torch.utils.flop_counter import flop_registry  # slow to import
-
         super().__init__()
         aten: Any = torch.ops.aten
         # Torch knows these products, but not in place.

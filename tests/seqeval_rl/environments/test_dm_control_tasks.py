@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,19 @@ LIBRARIES = {"egl": "EGL", "osmesa": "OSMesa"}
 PAINT = f"""
 from seqeval_rl.environments.spaces import open_environment
 print(int(open_environment("{PREFIX}walker_walk-v0").reset(seed=3)[0].sum()))
+"""
+
+PICTURES_OF_GYMNASIUM = """
+import gymnasium
+from gymnasium.wrappers import AddRenderObservation
+from seqeval_rl.environments.spaces import open_environment
+gymnasium.register(
+    "Seen-v0", lambda: AddRenderObservation(gymnasium.make("InvertedPendulum-v5", render_mode="rgb_array"))
+)
+assert open_environment("Seen-v0").reset()[0].shape == (480, 480, 3)
+"""
+FLOP_COUNTER = """
+import torch.utils.flop_counter
 """
 
 
@@ -118,6 +132,19 @@ def test_it_is_painted_without_a_display(renderer: str) -> None:
     )
     # Renderers differ in some colors by a little.
     assert 4.2e6 < int(painted.stdout) < 4.5e6
+
+
+@renders
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
+@pytest.mark.parametrize("renderer", LIBRARIES)
+@pytest.mark.parametrize("paint", [PAINT, PICTURES_OF_GYMNASIUM])
+def test_triton_is_imported_before_mesa(renderer: str, paint: str) -> None:
+    """Torch imports it where it counts FLOP; after Mesa, whose LLVM is another, the process ended with a segmentation fault."""
+    if ctypes.util.find_library(LIBRARIES[renderer]) is None:
+        pytest.skip(f"needs {LIBRARIES[renderer]}")
+    chosen = {**os.environ, "MUJOCO_GL": renderer}
+    chosen.pop("PYOPENGL_PLATFORM", None)
+    subprocess.run([sys.executable, "-c", paint + FLOP_COUNTER], env=chosen, check=True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from seqeval_rl.data.task_matching import check_environment
 from seqeval_rl.environments import dm_control_tasks
 from seqeval_rl.environments.spaces import open_environment
 from seqeval_rl.environments.tasks import TASKS
+from seqeval_rl.results.read import read_results
 
 TASK = TASKS["walker_walk"]
 
@@ -69,6 +72,30 @@ def test_images_actions_and_rewards_are_what_the_environment_gives() -> None:
             assert dataset.rewards[row] == np.float32(reward)
             assert not any(ends)
     assert not (tmp := Path(cache.root()).parent / "minari").exists() or not any(tmp.iterdir())
+
+
+@renders
+def test_drq_bc_runs_on_them_from_the_command_to_the_results(tmp_path: Path) -> None:
+    """In a new process: planning, training and evaluation render, count FLOP, and may import Triton, in the order of a user's."""
+    suite = tmp_path / "images.toml"
+    suite.write_text(
+        """
+        seeds = [0, 1]
+        algorithms = ["drq_bc"]
+        streams = [{ name = "walker walk", blocks = ["bundled/walker_walk/medium:40"] }]
+        protocol = { order = "episodes", initial = 20, batch_size = 4, evaluate_every = 20, episodes = 1, max_episode_steps = 5 }
+        settings = { drq_bc = { features = 4, hidden = [8, 8], n_step = 1 } }
+        """
+    )
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "seqeval_rl.benchmarks", "run", str(suite), "--out", str(out)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    runs = read_results(out)
+    assert [run.status for run in runs] == ["finished"] * 2
+    for run in runs:
+        assert len(run.curve()[1]) == 2, run
+        assert np.isfinite(run.curve()[1]).all()
 
 
 @needs_dm_control
