@@ -17,6 +17,7 @@ import torch
 
 from seqeval_rl.environments.patience import UPDATE, patience, within_limits
 from seqeval_rl.environments.tasks import Task
+from seqeval_rl.errors import UsageError
 from seqeval_rl.experiments.flop import Flop, count_flop
 from seqeval_rl.experiments.sweep import DECAY, Variant
 from seqeval_rl.interface.algorithm import Batch, Spec
@@ -118,7 +119,8 @@ def cost_of_run(
     action_classes: int | None = None,
 ) -> UpdateCost:  # fmt: skip
     """The cost of one gradient step of one run, measured once for equal settings (`known`); 0 for an algorithm that raises,
-    crashes or hangs, which its own job will report."""
+    crashes or hangs, which its own job will report. Raises the `UsageError` of one that is for other observations or actions.
+    """
     entry, batch_size = variant.entry, variant.protocol.batch_size
     # Widths and counts change the cost, rates do not.
     key = (entry.reference, common_settings(variant.config), obs_shape, act_dim, batch_size, action_classes)
@@ -127,6 +129,8 @@ def cost_of_run(
         try:
             with isolated(device), within_limits(UPDATE):
                 known[key] = measure(entry, variant.config, obs_shape, act_dim, batch_size, device, action_classes)
+        except UsageError:
+            raise
         except (Exception, SystemExit):
             known[key] = UpdateCost(0.0, 0)
     return known[key]

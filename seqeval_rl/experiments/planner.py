@@ -39,6 +39,7 @@ from seqeval_rl.results.loggers.logger import check_logger
 from seqeval_rl.results.manifest import Manifest, describe_provenance
 from seqeval_rl.results.read import read_results
 from seqeval_rl.results.write import RunRecorder, identity, recorded_runs
+from seqeval_rl.training.build import check_images
 from seqeval_rl.training.row_pool import bytes_on_device
 from seqeval_rl.training.sequences import check_sequences
 from seqeval_rl.training.visible_columns import check_columns
@@ -180,13 +181,14 @@ class _Planner:
         """Plan the runs of a variant on a stream, one for each of `seeds`, with their numbers (see `PlannedRun.number`);
         `dataset` is the stream as manifests describe it."""
         sweep, protocol = self._sweep, variant.protocol
-        schedule = Schedule(protocol, len(stream), f"stream {spec.name!r} in {sweep.where}")
+        where = f"stream {spec.name!r} in {sweep.where}"
+        schedule = Schedule(protocol, len(stream), where)
         settings, points = variant.settings(schedule), schedule.points()
         actions = Spec(stream.obs_shape, stream.act_dim, (0,), self._device, stream.action_classes)
-        variant.entry.check_spaces(actions, f"stream {spec.name!r} in {sweep.where}")
+        variant.entry.check_spaces(actions, where)
         columns = variant.entry.columns(variant.config)
-        check_columns(variant.entry.name, columns, protocol, f"stream {spec.name!r} in {sweep.where}")
-        check_sequences(variant.entry, variant.config, protocol, stream, f"stream {spec.name!r} in {sweep.where}")
+        check_columns(variant.entry.name, columns, protocol, where)
+        check_sequences(variant.entry, variant.config, protocol, stream, where)
         self._warn_unscaled(spec, stream, variant)
         folder = self._out / file_name(spec.name) / variant.directory
         for seed, number in seeds.items():
@@ -206,10 +208,7 @@ class _Planner:
                 resume_from = self._resume_from(run)
             if resume_from is None:
                 continue
-            with with_patience(sweep.patience):
-                cost = cost_of_run(
-                    variant, stream.obs_shape, stream.act_dim, self._device, self._costs, stream.action_classes
-                )
+            cost = self._cost(variant, stream, where)
             if cost.flop is not None:
                 run.manifest["flop"] = cost.flop._asdict()
             left = schedule.gradient_steps - points[max(resume_from, 0)].gradient_steps
@@ -221,6 +220,19 @@ class _Planner:
                     seconds=cost.seconds * left,
                 )
             )  # fmt: skip
+
+    def _cost(self, variant: Variant, stream: Stream, where: str) -> UpdateCost:
+        """See `cost_of_run`. Raises `UsageError` for an algorithm, or settings, that do not suit the stream's observations."""
+        try:
+            with with_patience(self._sweep.patience):
+                cost = cost_of_run(
+                    variant, stream.obs_shape, stream.act_dim, self._device, self._costs, stream.action_classes
+                )
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
+        if stream.images:
+            check_images(variant.entry.name, where, variant.config)
+        return cost
 
     def _warn_unscaled(self, spec: StreamSpec, stream: Stream, variant: Variant) -> None:
         """Once for an algorithm and a stream: its rewards are to be scaled by reference returns that the task has not."""

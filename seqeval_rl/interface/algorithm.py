@@ -63,7 +63,7 @@ class Spec:
         """Length of a flat observation vector; raises `UsageError` where observations are not vectors, such as images."""
         if len(self.obs_shape) != 1:
             raise UsageError(
-                f"algorithm: expected observations that are vectors, found shape {self.obs_shape}. Choose an algorithm for "
+                f"expected observations that are vectors, found shape {self.obs_shape}. Choose an algorithm for "
                 "observations of this shape."
             )
         return self.obs_shape[0]
@@ -73,7 +73,7 @@ class Spec:
         """Channels, height and width of an observation; raises `UsageError` where observations are not images."""
         if len(self.obs_shape) != 3:
             raise UsageError(
-                f"algorithm: expected observations that are images, found shape {self.obs_shape}. Choose an algorithm for "
+                f"expected observations that are images, found shape {self.obs_shape}. Choose an algorithm for "
                 "observations of this shape."
             )
         channels, height, width = self.obs_shape
@@ -89,7 +89,7 @@ class Spec:
         """The number of discrete actions; raises `UsageError` where actions are continuous."""
         if self.action_classes is None:
             raise UsageError(
-                f"algorithm: expected discrete actions, found {self.act_dim} continuous dimensions. Choose an algorithm for "
+                f"expected discrete actions, found {self.act_dim} continuous dimensions. Choose an algorithm for "
                 "continuous actions."
             )
         return self.action_classes

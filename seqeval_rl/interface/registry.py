@@ -167,7 +167,7 @@ class AlgorithmEntry:
 
         Raises:
             UsageError: it is for others, see `check_spaces` and `n_step`, or acts on a history of discrete ones; or its batches
-                are of sequences and it asks for `columns`.
+                are of sequences and it asks for `columns`; or its constructor raises one, to which its name is added.
         """
         self.check_spaces(spec)
         self.n_step(config)
@@ -181,7 +181,10 @@ class AlgorithmEntry:
                 f"{self.name}: expected an algorithm that acts on single observations, since histories of discrete actions are "
                 "not supported, found one that acts on a history. Use another one."
             )
-        return per_seed.build(self.algorithm, config, spec)
+        try:
+            return per_seed.build(self.algorithm, config, spec)
+        except UsageError as error:
+            raise UsageError(f"{self.name}: {error}") from error
 
 
 GROUP = "seqeval_rl.algorithms"  # of entry points

@@ -60,7 +60,7 @@ class Encoder(nn.Module):
             sides.append(side)
         if min(sides) < 1:
             raise UsageError(
-                f"algorithm: expected images of at least 15 x 15 pixels, found {height} x {width}. Choose larger ones."
+                f"expected images of at least 15 x 15 pixels, found {height} x {width}. Choose larger ones."
             )
         self.features = CHANNELS * sides[0] * sides[1]  # numbers that an image is encoded as
         inputs = (channels, *[CHANNELS] * (len(STRIDES) - 1))

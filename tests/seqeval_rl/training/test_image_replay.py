@@ -15,6 +15,7 @@ from hypothesis import given, strategies as st
 from numpy.testing import assert_array_equal
 from vd4rl_files import episodes, write_shard
 
+from seqeval_rl.benchmarks.cli import main
 from seqeval_rl.benchmarks.speed.contenders import LearnerLoop, Problem
 from seqeval_rl.data.dataset import Dataset
 from seqeval_rl.data.images import of_trails
@@ -181,6 +182,47 @@ def test_an_algorithm_for_vectors_is_refused(tmp_path: Path) -> None:
     runs = [Run(stream, entry.configure({"normalise_observations": False}, "test"), 0)]
     with pytest.raises(UsageError, match=r"expected observations that are vectors, found shape \(9, 6, 6\)"):
         Trainer(runs, entry, Protocol(initial=100, batch_size=16), CPU)
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "setting", "message"),
+    [
+        (
+            f"{PLUG_IN},td3_bc",
+            "td3_bc.alpha=1",
+            "td3_bc: expected observations that are vectors, found shape (9, 6, 6). Choose",
+        ),
+        (
+            PLUG_IN,
+            "pixel_bc.normalise_observations=true",
+            "pixel_bc.normalise_observations: expected false for images, found",
+        ),
+        (
+            "drq_bc",
+            "drq_bc.n_step=3",
+            "drq_bc: expected images of at least 15 x 15 pixels, found 6 x 6. Choose larger ones.",
+        ),
+    ],
+)
+def test_what_does_not_suit_images_is_refused_before_any_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], algorithms: str, setting: str, message: str
+) -> None:
+    bright_dataset(tmp_path / "walker_walk", 0)
+    suite, out = tmp_path / "images.toml", tmp_path / "out"
+    suite.write_text(
+        f"""
+        seeds = [0]
+        algorithms = ["bc"]
+        streams = [{{ name = "bright", blocks = ["vd4rl:{tmp_path / "walker_walk"}"] }}]
+        protocol = {{ initial = 150, batch_size = 32, evaluate_every = 300, episodes = 0 }}
+        """
+    )
+    command = ["run", str(suite), "--algorithms", algorithms, "--set", setting, "--out", str(out)]
+    assert main(command) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("seqeval: "))
+    assert message in line
+    assert "stream 'bright' in " in line
+    assert not out.exists()
 
 
 def test_the_speed_of_a_plug_in_for_images_is_measured_on_images() -> None:
