@@ -105,35 +105,40 @@ def check_new(identity: str, overwrite: bool) -> None:
 
 
 def play(
-    behavior: Behavior, seed: int, transitions: int, max_episode_steps: int | None = None
+    behavior: Behavior,
+    seed: int,
+    transitions: int,
+    max_episode_steps: int | None = None,
+    together: int = EPISODES_PER_CHUNK,
 ) -> Generator[Episode, None, None]:
-    """Whole episodes in order, until they have at least `transitions` together; for the time limit see `make_vector_env`.
+    """Whole episodes in order, until they have at least `transitions`; for the time limit see `make_vector_env`.
+
+    `together`: how many are played at once.
 
     Raises:
         DataError: the policy's actions are not finite.
         EnvironmentFailedError: an environment raised, or returned what cannot be used.
         EnvironmentMissingError: see `environments.make_vector_env`.
     """
-    workers = min(available_cores(), EPISODES_PER_CHUNK) if transitions >= _WORTH_WORKERS else 1
+    workers = min(available_cores(), together) if transitions >= _WORTH_WORKERS else 1
     have, environment = 0, behavior.task.environment
     check_time_limit(environment, max_episode_steps)
-    with make_vector_env(environment, EPISODES_PER_CHUNK, "gymnasium", workers, max_episode_steps) as envs:
-        for chunk in count():
-            for episode in _play_chunk(behavior, envs, seed, chunk):
+    with make_vector_env(environment, together, "gymnasium", workers, max_episode_steps) as envs:
+        for first in count(0, together):
+            for episode in _play_chunk(behavior, envs, seed, range(first, first + together)):
                 yield episode
                 have += len(episode.rewards)
                 if have >= transitions:
                     return
 
 
-def _play_chunk(behavior: Behavior, envs: VectorEnv, seed: int, chunk: int) -> list[Episode]:
-    """Episodes `chunk * EPISODES_PER_CHUNK` and the next ones, together."""
-    numbers = range(chunk * EPISODES_PER_CHUNK, (chunk + 1) * EPISODES_PER_CHUNK)
+def _play_chunk(behavior: Behavior, envs: VectorEnv, seed: int, numbers: range) -> list[Episode]:
+    """The episodes of these numbers, together."""
     purpose = f"collect/{behavior.purpose}"
     middle, half = (envs.action_high + envs.action_low) / 2, (envs.action_high - envs.action_low) / 2
     low, high = envs.action_low.astype(np.float32), envs.action_high.astype(np.float32)
     normals = envs.act_dim if envs.action_classes is None else 2
-    noise = np.empty((EPISODES_PER_CHUNK, _NOISE, normals), np.float32)
+    noise = np.empty((len(numbers), _NOISE, normals), np.float32)
 
     def choose(observations: NDArray[Any], time: int, live: NDArray[np.int64]) -> NDArray[np.float32]:
         if time % _NOISE == 0:

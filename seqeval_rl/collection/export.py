@@ -70,7 +70,7 @@ def export_policy(policy: Policy, path: Path, format: str) -> float:
         raise unknown("format", format, FORMATS, "--export")
     runtime = _onnxruntime() if format == "onnx" else None
     behavior = policy_behavior(policy, policy.description, "export", explore=False)
-    episode = next(play(behavior, policy.seed, 1, policy.max_episode_steps))
+    episode = next(play(behavior, policy.seed, 1, policy.max_episode_steps, together=1))
     observations = episode.observations[:_OBSERVATIONS].astype(np.float32)
     with writing(path, "Choose another --out."), atomic_path(path) as temporary:
         try:

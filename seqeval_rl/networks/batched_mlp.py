@@ -143,11 +143,11 @@ def _inputs(x: Tensor, extra: Tensor | None, count: int, together: bool) -> list
     if together:
         wide = [t if t is None or count == 1 else t.repeat_interleave(count, 0) for t in (x, extra)]
         return [[(wide[0], wide[1])]]  # type: ignore[list-item]
-    runs = [one.expand(count, *one.shape) for one in x.unbind(0)]
+    runs = [one.expand(count, -1, -1) for one in x.unbind(0)]
     if extra is None:
         return [[(one, None)] for one in runs]
     rows = max(1, x.shape[1] // -(-x.shape[1] * extra.shape[2] // BLOCK))
-    more = [one.expand(count, *one.shape).split(rows, 1) for one in extra.unbind(0)]
+    more = [one.expand(count, -1, -1, -1).split(rows, 1) for one in extra.unbind(0)]
     return [list(zip(one.split(rows, 1), other, strict=True)) for one, other in zip(runs, more, strict=True)]
 
 
@@ -187,7 +187,7 @@ def forward(
                     h = torch.bmm(more.flatten(1, 2), weight[:, -width:])
                     h.unflatten(1, more.shape[1:3]).add_(shared.unsqueeze(2))
                 elif back.shape[1] == 1:  # a row times a matrix is several times faster than a matrix times a column
-                    h = torch.baddbmm(bias, back, h.mT).mT
+                    h = torch.baddbmm(bias, back, h.transpose(1, 2)).transpose(1, 2)  # ONNX has no `mT`
                 else:
                     h = torch.baddbmm(bias, h, weight)
                 if n < len(layers) - 1:

@@ -10,6 +10,8 @@ from torch.nn import functional
 from vd4rl_files import episodes, write_shard
 
 from seqeval_rl.algorithms.drq_bc import DrQBC
+from seqeval_rl.collection.export import export_policy
+from seqeval_rl.collection.policy import Policy
 from seqeval_rl.data.load import load_dataset
 from seqeval_rl.data.stream import Stream
 from seqeval_rl.environments.tasks import Task
@@ -262,6 +264,20 @@ def test_captured_it_computes_what_it_computes(bright):
         }
         for name, weights in states[0]["algorithm"]["critic"].items():
             assert torch.equal(weights, again[0]["algorithm"]["critic"][name])
+
+
+@pytest.mark.parametrize("format", ["torchscript", "onnx"])
+def test_its_policy_is_exported(bright, tmp_path, format):
+    if format == "onnx":
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+    (*_, states) = carried(bright[0], Fixed(), protocol={"batch_size": 8, "increment": 50})[-1]
+    settings = {"features": 20, "hidden": (64, 64)}
+    entry = find_algorithm("drq_bc")
+    policy = Policy(entry, entry.configure(settings, "test"), bright[1], states[0], 0)
+    # It raises where the file's actions differ, for one image or several.
+    assert export_policy(policy, tmp_path / "policy", format) < 1e-6
+    assert (tmp_path / "policy").stat().st_size > 10_000
 
 
 def test_vectors_and_tiny_images_are_refused():
