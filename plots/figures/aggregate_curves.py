@@ -88,7 +88,7 @@ def share_curves(
     def draw(figure: Figure) -> None:
         ax = figure.subplots()
         for place, (group, segments) in enumerate(curves):
-            draw_segments(ax, segments, looks[group.style], place / len(curves), few=8)
+            draw_segments(ax, segments, looks[group.style], place / len(curves))
         if len(means) == len(common):
             ax.axhline(float(np.mean(means)), color=style.GREY, linestyle=(0, (4, 3)), linewidth=0.9, zorder=2)
         ax.set_xlim(0, 101.5)

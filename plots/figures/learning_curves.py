@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FADED = 0.4  # opacity
+_FEW = 7  # points of a line that all have markers
 _ROOM = 1.015  # of the x-axis
 _DATASET_MEAN: dict[str, Any] = {"color": style.GREY, "linestyle": (0, (4, 3)), "linewidth": 0.9}
 
@@ -214,14 +215,14 @@ def _draw_group(ax: Axes, group: Group, parts: list[Segment], look: LineStyle, p
             ax.plot(*placed(run, spec.metric, spec.x), color=look.colour, linewidth=0.5, alpha=_FADED, zorder=3)
 
 
-def draw_segments(ax: Axes, segments: Sequence[Segment], look: LineStyle, place: float, few: int = 4) -> None:
-    """A line with its interval, with a marker at each of fewer than `few` points, else at equal distances.
+def draw_segments(ax: Axes, segments: Sequence[Segment], look: LineStyle, place: float) -> None:
+    """A line with its interval, with a marker at each of a few points, else at equal distances.
 
     `place`, 0 to 1, differs from curve to curve and keeps their markers apart.
     """
     for part in segments:
         strength = 1.0 if part.complete else _FADED
-        markers = None if len(part.transitions) < few else (0.02 + 0.14 * place, 0.14)
+        markers = None if len(part.transitions) <= _FEW else (0.02 + 0.14 * place, 0.14)
         # Not clipped: in a narrow panel a marker on the last transition is wider than the room after it.
         ax.plot(
             part.transitions, part.centre, **look.properties, alpha=strength, markevery=markers, zorder=4, clip_on=False
