@@ -2,10 +2,14 @@
 
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when it is imported
+
 import pytest
+import torch
 from hypothesis import settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Triton's interpreter, which it decides where it is imported
 # No test may depend on how busy the machine is.
 settings.register_profile("seqeval", deadline=None)
 settings.load_profile("seqeval")

@@ -3,10 +3,7 @@
 import os
 
 import pytest
-import torch
 
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before the first import of Triton in this process, for test_triton.py
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from seqeval_rl.benchmarks.cli import main

@@ -1,15 +1,12 @@
 """The Triton kernels compute what the operations of torch compute: on CUDA, or elsewhere in Triton's interpreter."""
 
 import copy
-import os
 from functools import partial
 
 import pytest
 import torch
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-if DEVICE.type == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # read where kernels are defined
 pytest.importorskip("triton", reason="Triton is not installed")
 
 from trainers import ALGORITHMS, SETTINGS  # noqa: E402
