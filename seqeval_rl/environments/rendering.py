@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from seqeval_rl.environments.spaces import (
     close_environment,
     gymnasium_shapes,
+    import_triton_first,
     open_environment,
     opened,
     what_is_missing,
@@ -56,11 +57,12 @@ def opened_with_pictures(env_id: str | EnvironmentSource, max_episode_steps: int
 
 
 def choose_offscreen() -> None:
-    """Set `MUJOCO_GL`, which MuJoCo reads when it renders first; by default it wants a display.
+    """Set `MUJOCO_GL`, which MuJoCo reads when it renders first; by default it wants a display. See `import_triton_first`.
 
     Where there is no display and it is not set, it becomes what works: EGL (a GPU, or Mesa on the CPU), else OSMesa. Where
     neither does, it stays unset, and `cannot_render` says what to install.
     """
+    import_triton_first()
     display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     if sys.platform != "linux" or display or "MUJOCO_GL" in os.environ:
         return

@@ -232,7 +232,7 @@ def open_environment(env: Any, render_mode: str | None = None) -> Any:
 
     `render_mode`: in place of the registered one.
     """
-    _import_triton()
+    import_triton_first()
     mujoco_warnings_logged()
     spec: Any = env
     source = env if isinstance(env, EnvironmentSource) else EnvironmentSource("")
@@ -263,11 +263,11 @@ def _delete_model_file(env: Any) -> None:
 
 
 @functools.cache
-def _import_triton() -> None:
-    """Imports Triton, where it is installed, before an environment can render.
+def import_triton_first() -> None:
+    """Imports Triton, where it is installed, before Mesa is loaded, which renders on a CPU.
 
-    Triton and Mesa's drivers each contain an LLVM, and PyOpenGL makes the symbols of Mesa's global. Torch imports Triton where it
-    counts FLOP or compiles; once Mesa has rendered, that import ends the process with a segmentation fault.
+    Triton and Mesa's drivers each contain an LLVM, and the symbols of Mesa's are global. Torch imports Triton where it counts
+    FLOP or compiles; after Mesa, that import ends the process with a segmentation fault.
     """
     with contextlib.suppress(ImportError):
         importlib.import_module("triton")

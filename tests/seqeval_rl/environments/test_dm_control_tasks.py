@@ -38,6 +38,12 @@ gymnasium.register(
 )
 assert open_environment("Seen-v0").reset()[0].shape == (480, 480, 3)
 """
+CHOOSE = """
+import os
+os.environ.pop("MUJOCO_GL")
+from seqeval_rl.environments.rendering import choose_offscreen
+choose_offscreen()
+"""
 FLOP_COUNTER = """
 import torch.utils.flop_counter
 """
@@ -137,7 +143,7 @@ def test_it_is_painted_without_a_display(renderer: str) -> None:
 @renders
 @pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
 @pytest.mark.parametrize("renderer", LIBRARIES)
-@pytest.mark.parametrize("paint", [PAINT, PICTURES_OF_GYMNASIUM])
+@pytest.mark.parametrize("paint", [PAINT, PICTURES_OF_GYMNASIUM, CHOOSE])
 def test_triton_is_imported_before_mesa(renderer: str, paint: str) -> None:
     """Torch imports it where it counts FLOP; after Mesa, whose LLVM is another, the process ended with a segmentation fault."""
     if ctypes.util.find_library(LIBRARIES[renderer]) is None:
