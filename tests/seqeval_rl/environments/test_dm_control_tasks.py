@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -142,9 +143,8 @@ def test_it_is_painted_without_a_display(renderer: str) -> None:
 
 @renders
 @pytest.mark.skipif(find_spec("triton") is None, reason="needs Triton")
-@pytest.mark.parametrize("renderer", LIBRARIES)
-@pytest.mark.parametrize("paint", [PAINT, PICTURES_OF_GYMNASIUM, CHOOSE])
-def test_triton_is_imported_before_mesa(renderer: str, paint: str) -> None:
+@pytest.mark.parametrize(("paint", "renderer"), [*product((PAINT, PICTURES_OF_GYMNASIUM), LIBRARIES), (CHOOSE, "egl")])
+def test_triton_is_imported_before_mesa(paint: str, renderer: str) -> None:
     """Torch imports it where it counts FLOP; after Mesa, whose LLVM is another, the process ended with a segmentation fault."""
     if ctypes.util.find_library(LIBRARIES[renderer]) is None:
         pytest.skip(f"needs {LIBRARIES[renderer]}")
